@@ -1,0 +1,31 @@
+package serde
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// IsNilable tells whether T has a nil value that stands for null: pointer, slice, map or interface.
+func IsNilable[T any]() bool {
+	switch reflect.TypeFor[T]().Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+		return true
+	default:
+		return false
+	}
+}
+
+// NullOf returns the function that tells whether a T is null, or nil when T has no null. Ask once, when a node is
+// built; the function neither allocates nor reflects.
+func NullOf[T any]() func(*T) bool {
+	if !IsNilable[T]() {
+		return nil
+	}
+	return firstWordNil[T]
+}
+
+// firstWordNil serves all nilable kinds: a pointer and a map are one word; a slice begins with its data pointer, which
+// is nil for the nil slice alone (an empty one points somewhere); an interface begins with its type.
+func firstWordNil[T any](v *T) bool {
+	return *(*unsafe.Pointer)(unsafe.Pointer(v)) == nil
+}
