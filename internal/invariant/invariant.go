@@ -1,0 +1,23 @@
+// Package invariant is the one place that may panic.
+//
+// Two kinds of statement live here. Check states what its author believes to hold and costs nothing unless the program
+// is built with `-tags invariants`. Never marks a place that no input may reach: whoever gets there has found a bug in
+// this program, and going on would make it worse.
+//
+// Bad input, trouble with a disk or a peer, and mistakes of a user are errors and have no business here.
+package invariant
+
+import "fmt"
+
+// Check panics when cond is false and the program is built with the tag `invariants`; otherwise it does nothing.
+// On hot paths guard it with `if invariant.Enabled`, so that its arguments are not even computed.
+func Check(cond bool, format string, args ...any) {
+	if Enabled && !cond {
+		panic(fmt.Sprintf("invariant broken: "+format, args...))
+	}
+}
+
+// Never panics. The message says what was believed to be impossible.
+func Never(format string, args ...any) {
+	panic(fmt.Sprintf("invariant broken: "+format, args...))
+}
