@@ -1,0 +1,41 @@
+# The Go tools of an older installation fetch the toolchain that go.mod names.
+export GOTOOLCHAIN := auto
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help test race fuzz bench lint verify kill kafka fmt
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
+
+test: ## all tests that need nothing but Go
+	go test ./...
+
+race: ## the same under the race detector
+	go test -race ./...
+
+lint: ## vet, staticcheck, formatting
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@test -z "$$($$(go env GOROOT)/bin/gofmt -l . | tee /dev/stderr)"
+
+fmt: ## format everything
+	$$(go env GOROOT)/bin/gofmt -w .
+
+fuzz: ## each fuzz target for 20 seconds
+	@go list ./... | while read -r p; do \
+	  go test -list '^Fuzz' "$$p" | grep '^Fuzz' | while read -r f; do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 20s "$$p" || exit 1; done || exit 1; done
+
+bench: ## the workloads of docs/performance.md on the bundled broker
+	go build -o bin/thalweg ./cmd/thalweg
+	for w in stateless count wordcount latency restore; do bin/thalweg bench $$w || exit 1; done
+
+verify: ## word counts against awk: workers, guarantees, bundled broker and Apache Kafka
+	internal/verify/wordcount
+
+kill: ## kill -9 of the example and of the broker at random moments, counts checked
+	go test -tags kill -count 1 -v -timeout 40m ./internal/verify/...
+
+kafka: ## the suites that run against Apache Kafka from its Maven artifacts (needs Java 17 and Maven)
+	internal/kafkatest/suite
