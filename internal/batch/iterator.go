@@ -50,68 +50,84 @@ func (it *Iterator) Err() error { return it.err }
 
 // Next decodes the next record into r and tells whether there was one. At the end, or at an error (see Err), r is left
 // as it was.
+//
+// Its first lines repeat what uvarint does, because the compiler inlines no call there and a varint costs less than a
+// call: two thirds of the time of a short record.
 func (it *Iterator) Next(r *Record) bool {
 	if it.left <= 0 {
-		if it.pos != len(it.src) && it.err == nil {
-			it.fail("bytes after the last record")
-		}
-		return false
+		return it.end()
 	}
-	n, i := varint(it.src, it.pos)
-	if i < 0 || n < 0 || n > int64(len(it.src)-i) {
-		it.fail("record length")
-		return false
+	src, i := it.src, it.pos
+	var size, ts, delta uint64
+	if i+1 < len(src) && src[i] < 0x80 {
+		size = uint64(src[i])
+		i++
+	} else if i+1 < len(src) && src[i+1] < 0x80 {
+		size = uint64(src[i]&0x7f) | uint64(src[i+1])<<7
+		i += 2
+	} else {
+		size, i = uvarintLong(src, i)
 	}
-	end := i + int(n)
-	src := it.src[:end:end]
+	if i < 0 || size&1 != 0 || size>>1 > uint64(len(src)-i) {
+		return it.fail("record length")
+	}
+	end := i + int(size>>1)
+	src = src[:end]
 	i++ // the attributes of a record have no meaning yet
-	timestamp, i := varint(src, i)
-	delta, i := varint(src, i)
-	if i < 0 || delta <= it.lastDelta || delta > it.maxDelta {
-		it.fail("offset delta")
-		return false
+	if i < len(src) && src[i] < 0x80 {
+		ts = uint64(src[i])
+		i++
+	} else {
+		ts, i = uvarintLong(src, i)
 	}
-	keySize, i := varint(src, i)
-	if i < 0 || keySize < -1 || keySize > int64(end-i) {
-		it.fail("key")
-		return false
+	if uint(i) < uint(len(src)) && src[i] < 0x80 {
+		delta = uint64(src[i])
+		i++
+	} else if uint(i+1) < uint(len(src)) && src[i+1] < 0x80 {
+		delta = uint64(src[i]&0x7f) | uint64(src[i+1])<<7
+		i += 2
+	} else {
+		delta, i = uvarintLong(src, i)
 	}
-	var key []byte
-	if keySize >= 0 {
-		k := i + int(keySize)
-		key = src[i:k:k]
-		i = k
+	offset := unzigzag(delta)
+	if i < 0 || offset <= it.lastDelta || offset > it.maxDelta {
+		return it.fail("offset delta")
 	}
-	valueSize, i := varint(src, i)
-	if i < 0 || valueSize < -1 || valueSize > int64(end-i) {
-		it.fail("value")
-		return false
+	key, i := lengthPrefixed(src, i)
+	value, i := lengthPrefixed(src, i)
+	if uint(i) >= uint(len(src)) {
+		return it.fail("key or value")
 	}
-	var value []byte
-	if valueSize >= 0 {
-		v := i + int(valueSize)
-		value = src[i:v:v]
-		i = v
+	headers := int64(0)
+	if src[i] == 0 && i+1 == end {
+		r.headers, r.nHeader = nil, 0
+	} else {
+		// A header takes two bytes or more.
+		if headers, i = varint(src, i); i < 0 || headers <= 0 || headers > int64(end-i)/2 {
+			return it.fail("headers")
+		}
+		r.headers, r.nHeader = src[i:end:end], int32(headers)
 	}
-	headers, i := varint(src, i)
-	// A header takes two bytes or more.
-	if i < 0 || headers < 0 || headers > int64(end-i)/2 || headers == 0 && i != end {
-		it.fail("headers")
-		return false
-	}
-	r.Offset = it.baseOffset + delta
-	r.Timestamp = it.baseTimestamp + timestamp
+	r.Offset = it.baseOffset + offset
+	r.Timestamp = it.baseTimestamp + unzigzag(ts)
 	if it.isAppendTime {
 		r.Timestamp = it.appendTime
 	}
 	r.Key, r.Value = key, value
-	r.headers, r.nHeader = src[i:], int32(headers)
-	it.pos, it.lastDelta = end, delta
+	it.pos, it.lastDelta = end, offset
 	it.left--
 	return true
 }
 
-func (it *Iterator) fail(what string) {
+func (it *Iterator) end() bool {
+	if it.pos != len(it.src) && it.err == nil {
+		return it.fail("bytes after the last record")
+	}
+	return false
+}
+
+func (it *Iterator) fail(what string) bool {
 	it.err = fmt.Errorf("%w: %s, after offset %d", ErrCorrupt, what, it.baseOffset+it.lastDelta)
 	it.left, it.pos = 0, len(it.src)
+	return false
 }

@@ -47,30 +47,48 @@ func (r *Record) Headers(dst []Header) ([]Header, error) {
 // lengthPrefixed reads a varint length and as many bytes at src[i:]. -1 means null: the slice is nil. It returns -1 as
 // the next position when src does not hold that much.
 func lengthPrefixed(src []byte, i int) (field []byte, next int) {
-	n, i := varint(src, i)
-	if i < 0 || n > int64(len(src)-i) || n < -1 {
+	var size uint64
+	if uint(i) < uint(len(src)) && src[i] < 0x80 {
+		size = uint64(src[i])
+		i++
+	} else if size, i = uvarintLong(src, i); i < 0 {
 		return nil, -1
 	}
-	if n < 0 {
-		return nil, i
+	if size&1 != 0 {
+		if size == 1 {
+			return nil, i
+		}
+		return nil, -1
 	}
-	end := i + int(n)
+	if size>>1 > uint64(len(src)-i) {
+		return nil, -1
+	}
+	end := i + int(size>>1)
 	return src[i:end:end], end
 }
 
 // varint reads a zigzag varint at src[i:] and returns the position after it, -1 when there is none. A position of -1 as
 // input gives -1, so that several reads can be checked once.
 func varint(src []byte, i int) (int64, int) {
-	if uint(i) < uint(len(src)) && src[i] < 0x80 {
-		u := src[i]
-		return int64(u>>1) ^ -int64(u&1), i + 1
-	}
-	return varintLong(src, i)
+	u, i := uvarint(src, i)
+	return unzigzag(u), i
 }
 
-func varintLong(src []byte, i int) (int64, int) {
+// uvarint is varint before the zigzag is undone: the part that the compiler inlines.
+func uvarint(src []byte, i int) (uint64, int) {
+	if uint(i) < uint(len(src)) && src[i] < 0x80 {
+		return uint64(src[i]), i + 1
+	}
+	return uvarintLong(src, i)
+}
+
+//go:noinline
+func uvarintLong(src []byte, i int) (uint64, int) {
 	if i < 0 {
 		return 0, -1
+	}
+	if len(src)-i >= 2 && src[i+1] < 0x80 { // most lengths, and most deltas
+		return uint64(src[i]&0x7f) | uint64(src[i+1])<<7, i + 2
 	}
 	var u uint64
 	for shift := 0; shift < 64 && i < len(src); shift += 7 {
@@ -81,11 +99,13 @@ func varintLong(src []byte, i int) (int64, int) {
 			if shift == 63 && c > 1 {
 				return 0, -1
 			}
-			return int64(u>>1) ^ -int64(u&1), i
+			return u, i
 		}
 	}
 	return 0, -1
 }
+
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
 func zigzag(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
 
