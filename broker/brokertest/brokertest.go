@@ -1,0 +1,36 @@
+// Package brokertest opens brokers and clients for tests: in memory, on in-memory connections, without ports.
+package brokertest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/broker"
+)
+
+// Option changes the configuration of a test's broker.
+type Option func(*broker.Config)
+
+// New opens a broker in memory. It is closed when the test ends.
+func New(t testing.TB, opts ...Option) *broker.Broker {
+	t.Helper()
+	var cfg broker.Config
+	for _, opt := range opts {
+		opt(&cfg)
+	}
+	b, err := broker.Open(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+// Client connects a franz-go client to b in memory. It is closed when the test ends, before the broker.
+func Client(t testing.TB, b *broker.Broker, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return client
+}

@@ -1,0 +1,156 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Sync says when written records count as durable.
+type Sync int8
+
+const (
+	// SyncGroup answers acks=all after the bytes were forced to the disk; one force serves all requests that wait for
+	// it. It is the zero value.
+	SyncGroup Sync = iota
+	// SyncOS leaves writing back to the operating system, as Apache Kafka does, and forces in the background: a crash
+	// of the process loses nothing, a power cut may lose the last second.
+	SyncOS
+	// SyncAlways forces after every append.
+	SyncAlways
+	// SyncNever forces nothing at all, not even at Close. For tests and throw-away data.
+	SyncNever
+)
+
+// String returns the name that flags use.
+func (s Sync) String() string {
+	switch s {
+	case SyncGroup:
+		return "group"
+	case SyncOS:
+		return "os"
+	case SyncAlways:
+		return "always"
+	case SyncNever:
+		return "never"
+	default:
+		return fmt.Sprintf("sync(%d)", int8(s))
+	}
+}
+
+// ParseSync is the inverse of String.
+func ParseSync(name string) (Sync, error) {
+	for s := SyncGroup; s <= SyncNever; s++ {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("broker: unknown sync mode %q: use group, os, always or never", name)
+}
+
+// Config sets a broker up. The zero value is a broker in memory, without a port.
+type Config struct {
+	// Dir is the data directory; it is created when missing. Empty means a directory in memory: everything is gone
+	// after Close.
+	Dir string
+	// FS is where Dir lies; nil means the operating system's files (or memory, when Dir is empty).
+	FS vfs.FS
+	// Clock is nil for the machine's.
+	Clock Clock
+	// Listener accepts TCP connections; nil means no port. The broker closes it.
+	Listener net.Listener
+	// Advertise is the host:port that clients are told to connect to; empty means the listener's address.
+	Advertise string
+	Sync      Sync
+	// Logger is nil for silence.
+	Logger *slog.Logger
+
+	// Partitions is the partition count of topics whose creator leaves it open. Default 1.
+	Partitions int32
+	// AutoCreateTopics lets a metadata request of a client that allows it make a missing topic.
+	AutoCreateTopics bool
+	// InitialRebalanceDelay is how long an empty group waits for further members before its first assignment. Zero, the
+	// default, assigns at once: an embedded broker starts with its application, and a second member costs one
+	// rebalance. Apache Kafka waits 3 s.
+	InitialRebalanceDelay time.Duration
+	// MinSessionTimeout and MaxSessionTimeout bound what members may ask for. Default 6 s (Apache Kafka's) and 30 min.
+	MinSessionTimeout, MaxSessionTimeout time.Duration
+	// OffsetRetention is how long the offsets of a group without members are kept. Default 7 days.
+	OffsetRetention time.Duration
+	// MaxTransactionTimeout bounds what transactional producers may ask for. Default 15 min.
+	MaxTransactionTimeout time.Duration
+
+	// MaxConnections limits open connections, in memory and over TCP together. Default 10000.
+	MaxConnections int
+	// MaxRequestBytes limits one request frame. Default 100 MiB.
+	MaxRequestBytes int
+	// MaxFetchBytes limits one fetch answer whatever the client asks for. Default 64 MiB.
+	MaxFetchBytes int
+	// MaxBatchBytes is the default of the topic configuration max.message.bytes. Default 1 MiB + 12, Apache Kafka's.
+	MaxBatchBytes int
+	// MaxPipelinedRequests limits the unanswered requests of one connection; the next is not read before. Default 64.
+	MaxPipelinedRequests int
+	// MaxTopicPartitions limits the partitions of all topics together. Default 20000.
+	MaxTopicPartitions int
+}
+
+func (c Config) withDefaults() Config {
+	if c.FS == nil {
+		if c.Dir == "" {
+			c.FS = vfs.NewMem()
+		} else {
+			c.FS = vfs.Default
+		}
+	}
+	if c.Dir == "" {
+		c.Dir = "broker"
+	}
+	if c.Clock == nil {
+		c.Clock = systemClock{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&c.Partitions, 1)
+	setDefault(&c.MinSessionTimeout, 6*time.Second)
+	setDefault(&c.MaxSessionTimeout, 30*time.Minute)
+	setDefault(&c.OffsetRetention, 7*24*time.Hour)
+	setDefault(&c.MaxTransactionTimeout, 15*time.Minute)
+	setDefault(&c.MaxConnections, 10_000)
+	setDefault(&c.MaxRequestBytes, 100<<20)
+	setDefault(&c.MaxFetchBytes, 64<<20)
+	setDefault(&c.MaxBatchBytes, 1<<20+12)
+	setDefault(&c.MaxPipelinedRequests, 64)
+	setDefault(&c.MaxTopicPartitions, 20_000)
+	return c
+}
+
+func (c Config) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("broker: config: "+format, args...))
+		}
+	}
+	check(c.Sync >= SyncGroup && c.Sync <= SyncNever, "unknown Sync %d", c.Sync)
+	check(c.Partitions > 0, "Partitions is %d, must be positive", c.Partitions)
+	check(c.MinSessionTimeout <= c.MaxSessionTimeout, "MinSessionTimeout %v exceeds MaxSessionTimeout %v",
+		c.MinSessionTimeout, c.MaxSessionTimeout)
+	check(c.MaxRequestBytes >= 1<<10, "MaxRequestBytes is %d, must be at least 1 KiB", c.MaxRequestBytes)
+	check(c.MaxFetchBytes >= 1<<10, "MaxFetchBytes is %d, must be at least 1 KiB", c.MaxFetchBytes)
+	check(c.MaxPipelinedRequests > 0, "MaxPipelinedRequests is %d, must be positive", c.MaxPipelinedRequests)
+	check(c.MaxConnections > 0, "MaxConnections is %d, must be positive", c.MaxConnections)
+	check(c.InitialRebalanceDelay >= 0, "InitialRebalanceDelay is negative")
+	return errors.Join(errs...)
+}
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
