@@ -1,0 +1,2 @@
+// Package state holds the typed stores of stream processing tasks.
+package state

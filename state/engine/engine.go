@@ -1,0 +1,96 @@
+// Package engine is the contract between the typed stores and the byte stores that hold them, in the manner of
+// database/sql/driver: package state is written against it, and state/pebble and state/memory implement it.
+//
+// An engine is one ordered map from bytes to bytes, shared by all tasks of a process. Tasks never share keys: each
+// writes below a namespace of its own. Writes come in atomic batches. There is no write-ahead log: after a crash an
+// engine holds a prefix of the batches that were applied to it (possibly the empty one), and never part of a batch.
+// The changelog of a store is its write-ahead log: the position up to which the engine holds the store is written in
+// the same batch as the data (package state).
+//
+// Package statetest holds the conformance suite that every engine passes.
+package engine
+
+import "errors"
+
+// ErrClosed is returned by every method of an engine that was closed.
+var ErrClosed = errors.New("state engine: closed")
+
+// A Reader reads one consistent view: the engine's newest state, or a snapshot.
+type Reader interface {
+	// Get appends the value of key to dst and tells whether the key is there. The returned slice is the caller's.
+	Get(dst, key []byte) (value []byte, found bool, err error)
+
+	// Iterate returns an iterator over the keys in [lower, upper), not yet positioned. A nil bound is open. The
+	// iterator sees the state as it was at the call and must be closed. It may keep the bounds until then.
+	Iterate(lower, upper []byte) (Iterator, error)
+}
+
+// An Iterator walks keys in order. It starts unpositioned. When a positioning method returns false the iterator is
+// exhausted, or Error tells what went wrong.
+type Iterator interface {
+	First() bool
+	Last() bool
+	// SeekGE goes to the first key that is not below key, SeekLT to the last key below it.
+	SeekGE(key []byte) bool
+	SeekLT(key []byte) bool
+	Next() bool
+	Prev() bool
+	// Key and Value are valid until the next call on the iterator and must not be changed.
+	Key() []byte
+	Value() ([]byte, error)
+	Error() error
+	Close() error
+}
+
+// A Batch gathers writes that are applied together or not at all. Later writes win over earlier ones. Keys and values
+// are copied. A batch is used by one goroutine.
+type Batch interface {
+	Set(key, value []byte) error
+	Delete(key []byte) error
+	// DeleteRange deletes the keys in [lower, upper).
+	DeleteRange(lower, upper []byte) error
+	// SizeBytes is about how many bytes the batch holds.
+	SizeBytes() int
+	// Commit applies the batch atomically and ends its life. It makes nothing durable: see Engine.Flush.
+	Commit() error
+	// Close drops a batch that is not to be committed; after Commit it does nothing.
+	Close() error
+}
+
+// A Snapshot is a Reader of the state at one moment. It must be closed.
+type Snapshot interface {
+	Reader
+	Close() error
+}
+
+// An Engine is an ordered byte store. Its methods are safe for concurrent use.
+type Engine interface {
+	Reader
+
+	// NewBatch starts a batch; sizeHintBytes may be 0. Keys set in ascending order are cheaper in a large batch.
+	NewBatch(sizeHintBytes int) Batch
+
+	// Snapshot fixes the newest state for reading.
+	Snapshot() (Snapshot, error)
+
+	// Flush makes everything that was committed durable: it survives the loss of power.
+	Flush() error
+
+	// Metrics tells what the engine uses at the moment.
+	Metrics() Metrics
+
+	// Close flushes and closes. Iterators and snapshots must be closed before.
+	Close() error
+}
+
+// Metrics are an engine's figures at one moment.
+type Metrics struct {
+	MemoryBytes       int64 // caches and memtables in memory
+	DiskBytes         int64 // files on disk
+	CacheHits         int64 // block cache, since the engine was opened
+	CacheMisses       int64
+	Flushes           int64 // memtables written to disk since the engine was opened
+	Compactions       int64
+	ReadAmplification int64 // sorted runs that a read may have to look at
+	WriteStalls       int64 // times that writes had to wait for compaction
+}

@@ -1,0 +1,55 @@
+package state
+
+import (
+	"time"
+
+	"thalweg/serde"
+)
+
+// NewSession names a session store: values by key and session.
+func NewSession[K, V any](name string) Session[K, V] {
+	return Session[K, V]{spec: Spec{Name: name, Kind: KindSession}, codec: codecFor[K, V]()}
+}
+
+// Session names a store of values by key and session. Equal names are the same store.
+type Session[K, V any] struct {
+	spec  Spec
+	codec codec[K, V]
+}
+
+// Name returns the store's durable name.
+func (s Session[K, V]) Name() string { return s.spec.Name }
+
+// Spec describes the store.
+func (s Session[K, V]) Spec() Spec { return s.spec }
+
+// Check returns why the store can never work, or nil.
+func (s Session[K, V]) Check() error { return s.codec.check(s.spec.Name) }
+
+// Keys sets the serde of keys.
+func (s Session[K, V]) Keys(keys serde.Serde[K]) Session[K, V] { s.codec.keys = keys; return s }
+
+// Values sets the serde of values.
+func (s Session[K, V]) Values(values serde.Serde[V]) Session[K, V] { s.codec.values = values; return s }
+
+// KeySerde returns the serde of keys.
+func (s Session[K, V]) KeySerde() serde.Serde[K] { return s.codec.keys }
+
+// ValueSerde returns the serde of values.
+func (s Session[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
+
+// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
+// moves to another machine.
+func (s Session[K, V]) Volatile() Session[K, V] { s.spec.Volatile = true; return s }
+
+// InMemory keeps the store in memory alone: it is restored from its changelog at every start.
+func (s Session[K, V]) InMemory() Session[K, V] { s.spec.InMemory = true; return s }
+
+// Topic adds configurations of the changelog topic to the defaults.
+func (s Session[K, V]) Topic(config map[string]string) Session[K, V] {
+	s.spec = s.spec.withTopic(config)
+	return s
+}
+
+// Retain keeps sessions readable for d behind the newest timestamp; operators ask for what they need at least.
+func (s Session[K, V]) Retain(d time.Duration) Session[K, V] { s.spec.Retention = d; return s }

@@ -1,0 +1,56 @@
+package state
+
+import (
+	"time"
+
+	"thalweg/serde"
+)
+
+// NewVersioned names a store that keeps, for history behind the newest timestamp, every version of a key's value.
+func NewVersioned[K, V any](name string, history time.Duration) Versioned[K, V] {
+	spec := Spec{Name: name, Kind: KindVersioned, Retention: history}
+	return Versioned[K, V]{spec: spec, codec: codecFor[K, V]()}
+}
+
+// Versioned names a key-value store with a history. Equal names are the same store.
+type Versioned[K, V any] struct {
+	spec  Spec
+	codec codec[K, V]
+}
+
+// Name returns the store's durable name.
+func (s Versioned[K, V]) Name() string { return s.spec.Name }
+
+// Spec describes the store.
+func (s Versioned[K, V]) Spec() Spec { return s.spec }
+
+// Check returns why the store can never work, or nil.
+func (s Versioned[K, V]) Check() error { return s.codec.check(s.spec.Name) }
+
+// Keys sets the serde of keys.
+func (s Versioned[K, V]) Keys(keys serde.Serde[K]) Versioned[K, V] { s.codec.keys = keys; return s }
+
+// Values sets the serde of values.
+func (s Versioned[K, V]) Values(values serde.Serde[V]) Versioned[K, V] {
+	s.codec.values = values
+	return s
+}
+
+// KeySerde returns the serde of keys.
+func (s Versioned[K, V]) KeySerde() serde.Serde[K] { return s.codec.keys }
+
+// ValueSerde returns the serde of values.
+func (s Versioned[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
+
+// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
+// moves to another machine.
+func (s Versioned[K, V]) Volatile() Versioned[K, V] { s.spec.Volatile = true; return s }
+
+// InMemory keeps the store in memory alone: it is restored from its changelog at every start.
+func (s Versioned[K, V]) InMemory() Versioned[K, V] { s.spec.InMemory = true; return s }
+
+// Topic adds configurations of the changelog topic to the defaults.
+func (s Versioned[K, V]) Topic(config map[string]string) Versioned[K, V] {
+	s.spec = s.spec.withTopic(config)
+	return s
+}

@@ -1,0 +1,84 @@
+package state
+
+import (
+	"maps"
+	"time"
+)
+
+// Kind says what shape a store has.
+type Kind uint8
+
+// The kinds of stores.
+const (
+	KindKeyValue  Kind = iota + 1
+	KindWindow         // key and window start
+	KindSession        // key, start and end
+	KindVersioned      // key and a history of values
+	KindJoin           // the two buffers of a stream-stream join
+	KindSuppress       // the buffer of a suppression
+)
+
+// String returns the kind's name.
+func (k Kind) String() string {
+	switch k {
+	case KindKeyValue:
+		return "key-value"
+	case KindWindow:
+		return "window"
+	case KindSession:
+		return "session"
+	case KindVersioned:
+		return "versioned"
+	case KindJoin:
+		return "join buffer"
+	case KindSuppress:
+		return "suppression buffer"
+	default:
+		return "unknown kind"
+	}
+}
+
+// A Spec is what a graph and a runtime must know of a store without knowing its types.
+type Spec struct {
+	Name     string
+	Kind     Kind
+	Volatile bool // no changelog: the store starts empty on another machine and may lose its newest writes in a crash
+	InMemory bool // nothing on disk: restored from its changelog at every start
+
+	// Retention is how long a window or session stays readable, counted back from the newest timestamp that the
+	// store has seen; the history of a versioned store. 0: what the operator needs at least.
+	Retention time.Duration
+	// TTL is how long a key lives after its last change; 0: for ever.
+	TTL time.Duration
+	// WindowSize is the size of the windows of a window store where the operator has said it.
+	WindowSize time.Duration
+	// Topic holds configurations of the changelog topic that the user wants other than the default.
+	Topic map[string]string
+}
+
+// ChangelogTopic names the store's changelog topic: "<application>-<store>-changelog".
+func (s Spec) ChangelogTopic(application string) string {
+	return application + "-" + s.Name + "-changelog"
+}
+
+// changelogSlack is added to the retention of a windowed changelog, because topics expire by the clock and stores by
+// stream time.
+const changelogSlack = 24 * time.Hour
+
+// TopicConfig returns the configuration of the changelog topic: the default of the store's kind with the user's own
+// settings over it. The caller owns the map.
+func (s Spec) TopicConfig() map[string]string {
+	config := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+	switch s.Kind {
+	case KindWindow, KindSession:
+		config["cleanup.policy"] = "compact,delete"
+		config["retention.ms"] = milliseconds(s.Retention + changelogSlack)
+	case KindJoin:
+		config["cleanup.policy"] = "delete"
+		config["retention.ms"] = milliseconds(s.Retention + changelogSlack)
+	case KindVersioned:
+		config["min.compaction.lag.ms"] = milliseconds(s.Retention + changelogSlack)
+	}
+	maps.Copy(config, s.Topic)
+	return config
+}
