@@ -1,0 +1,130 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Class says what an error asks its receiver to do.
+type Class uint8
+
+const (
+	// Canceled: the caller's own context ended, or the link was closed.
+	Canceled Class = iota
+	// Abort: abort the transaction, go back to the last commit and go on. Without transactions: call InitProducer, go
+	// back to the last committed offsets and go on.
+	Abort
+	// Fenced: another producer or member has this one's place, or the outcome of a commit is unknown. Drop the tasks,
+	// call InitProducer, wait for the group's next assignment and read the committed offsets again.
+	Fenced
+	// Fatal: nothing that the program can do by itself helps.
+	Fatal
+)
+
+func (c Class) String() string { return [...]string{"canceled", "abort", "fenced", "fatal"}[c] }
+
+// Error is an error whose class is known.
+type Error struct {
+	Class Class
+	Err   error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrClosed is returned by what a link is asked after Close.
+var ErrClosed = errors.New("link: closed")
+
+// OutOfRangeError says that a partition does not hold the offset that was to be fetched. The partition waits for
+// another Set.
+type OutOfRangeError struct {
+	TopicPartition
+	Offset             int64 // asked for
+	LogStart, EndAfter int64 // what there is: LogStart up to EndAfter-1
+}
+
+func (e *OutOfRangeError) Error() string {
+	return fmt.Sprintf("link: fetch %s: offset %d is outside of what the partition holds, %d to %d",
+		e.TopicPartition, e.Offset, e.LogStart, e.EndAfter-1)
+}
+
+// ClassOf tells what to do about an error of this package. Errors that it does not know are Fatal.
+func ClassOf(err error) Class {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Class
+	}
+	if errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) {
+		return Canceled
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Abort
+	}
+	if e, ok := errors.AsType[*kerr.Error](err); ok {
+		return classOfCode(e)
+	}
+	if isRetriable(err) {
+		return Abort
+	}
+	return Fatal
+}
+
+func classOfCode(err *kerr.Error) Class {
+	switch err {
+	case kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.TransactionalIDNotFound,
+		kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.RebalanceInProgress,
+		kerr.StaleMemberEpoch, kerr.FencedMemberEpoch:
+		return Fenced
+	case kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerIDMapping,
+		kerr.InvalidTxnState, kerr.TransactionAbortable, kerr.ConcurrentTransactions,
+		kerr.DuplicateSequenceNumber:
+		return Abort
+	}
+	if err.Retriable {
+		return Abort
+	}
+	return Fatal
+}
+
+// isRetriable tells whether sending the same request again, after a pause and with fresh metadata, may help.
+func isRetriable(err error) bool {
+	if err == nil || errors.Is(err, ErrClosed) || errors.Is(err, kgo.ErrClientClosed) {
+		return false
+	}
+	if e, ok := errors.AsType[*kerr.Error](err); ok {
+		return e.Retriable
+	}
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) &&
+		!isConfigurationError(err)
+}
+
+// isConfigurationError tells that a connection fails for a reason that stays.
+func isConfigurationError(err error) bool {
+	return errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism) ||
+		errors.Is(err, kerr.UnsupportedVersion)
+}
+
+// advice returns what to do about an error that nothing else says it about.
+func advice(err error) string {
+	e, ok := errors.AsType[*kerr.Error](err)
+	if !ok {
+		return ""
+	}
+	switch e {
+	case kerr.MessageTooLarge, kerr.RecordListTooLarge:
+		return "; raise max.message.bytes of the topic, or make smaller records"
+	case kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+		kerr.TransactionalIDAuthorizationFailed:
+		return "; give this client's user the rights to it"
+	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID:
+		return "; create the topic, or check its name"
+	case kerr.InvalidTransactionTimeout:
+		return "; choose a transaction timeout below the broker's transaction.max.timeout.ms"
+	}
+	return ""
+}

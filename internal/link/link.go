@@ -1,0 +1,257 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// Link is a worker's connection to a broker.
+type Link struct {
+	cfg       Config
+	client    *kgo.Client
+	admin     *kadm.Client
+	metadata  *metadata
+	transport transport
+	group     *group // nil without Config.Group
+	fetcher   *Fetcher
+	producer  *producer
+	log       *slog.Logger
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+// Open connects to the broker and, when there is a Group, joins it. ctx bounds the wait for the first answer.
+func Open(ctx context.Context, cfg Config) (*Link, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	implicit, err := probe(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	l := &Link{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	opts := cfg.connection()
+	if !implicit {
+		opts = append(opts, kgo.MaxVersions(beforeImplicitTransactions()))
+	}
+	if cfg.Group != "" {
+		l.group = newGroup(l.closed)
+		opts = append(opts, l.group.options(cfg)...)
+	}
+	opts = append(opts, cfg.Client...)
+	l.client, err = kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("link: open: %w", err)
+	}
+	if l.group != nil {
+		l.client.PauseFetchTopics(cfg.Topics...)
+		go l.group.watch(l.client)
+	}
+	l.admin = kadm.NewClient(l.client)
+	l.metadata = newMetadata(l.client)
+	l.transport = cfg.transport(l.client)
+	l.fetcher = newFetcher(FetcherConfig{
+		BytesMax:          cfg.FetchBytesMax,
+		PartitionBytesMax: cfg.FetchPartitionBytesMax,
+		ReadUncommitted:   cfg.ReadUncommitted,
+	}, cfg, l.transport, l.metadata)
+	l.producer = newProducer(cfg, l.transport, l.metadata, l.client, implicit)
+	return l, nil
+}
+
+// Events returns the changes of the membership, in order. A membership that starts says Assigned, be it of nothing.
+func (l *Link) Events() <-chan Event {
+	if l.group == nil {
+		return nil
+	}
+	return l.group.events
+}
+
+// Rejoin makes the group assign anew, with what the balancer reports by then.
+func (l *Link) Rejoin() { l.client.ForceRebalance() }
+
+// Fetcher returns the fetch stream of the worker's inputs.
+func (l *Link) Fetcher() *Fetcher { return l.fetcher }
+
+// OpenFetcher returns a further fetch stream, independent of the others, on a connection of its own: for restoring.
+// The caller closes it before the link.
+func (l *Link) OpenFetcher(fc FetcherConfig) (*Fetcher, error) {
+	select {
+	case <-l.closed:
+		return nil, ErrClosed
+	default:
+	}
+	if _, ok := l.transport.(*local); ok {
+		return newFetcher(fc, l.cfg, l.transport, l.metadata), nil
+	}
+	client, err := kgo.NewClient(append(l.cfg.connection(), l.cfg.Client...)...)
+	if err != nil {
+		return nil, fmt.Errorf("link: open fetcher: %w", err)
+	}
+	f := newFetcher(fc, l.cfg, &remote{client: client}, newMetadata(client))
+	f.onClose = client.Close
+	return f, nil
+}
+
+// Admin returns franz-go's admin client on the link's connections.
+func (l *Link) Admin() *kadm.Client { return l.admin }
+
+// Close leaves the group and drops what was not yet sent. An open transaction is left to its timeout: end it before.
+// Revoked and Lost events that wait for Done are released.
+func (l *Link) Close() {
+	l.closeOnce.Do(func() {
+		close(l.closed)
+		l.fetcher.Close()
+		l.producer.close()
+		if l.group != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			_ = l.client.LeaveGroupContext(ctx) // a group that can't be told finds out by its session timeout
+			cancel()
+		}
+		l.client.Close()
+		if l.group != nil {
+			<-l.group.watched
+		}
+	})
+}
+
+// connection returns what every client of the link needs, before Config.Client.
+func (c Config) connection() []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ClientID(c.ClientID),
+		kgo.SoftwareNameAndVersion("thalweg", "1"),
+		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.RetryTimeout(c.RetryTimeout),
+		kgo.DisableClientMetrics(),
+	}
+	if c.Broker != nil {
+		return append(opts, kgo.SeedBrokers(c.Broker.Addr()), kgo.Dialer(c.Broker.Dial))
+	}
+	return append(opts, kgo.SeedBrokers(c.Seeds...))
+}
+
+func (c Config) transport(client *kgo.Client) transport {
+	if c.Broker != nil && !c.NoLocal {
+		return &local{broker: c.Broker}
+	}
+	return &remote{client: client}
+}
+
+// probe waits for a first answer and tells whether partitions and groups join a transaction by being written to
+// (KIP-890: Produce 12, TxnOffsetCommit 5, EndTxn 5), which takes both the versions and the feature.
+func probe(ctx context.Context, cfg Config) (implicit bool, err error) {
+	client, err := kgo.NewClient(append(cfg.connection(), cfg.Client...)...)
+	if err != nil {
+		return false, fmt.Errorf("link: open: %w", err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "thalweg", "1"
+	resp, err := req.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return false, fmt.Errorf("link: open: no answer from %v: %w; is the broker running, and is this its address?",
+			client.OptValue(kgo.SeedBrokers), err)
+	}
+	return supportsImplicitTransactions(resp), nil
+}
+
+func supportsImplicitTransactions(resp *kmsg.ApiVersionsResponse) bool {
+	wanted := map[int16]int16{int16(kmsg.Produce): 12, int16(kmsg.TxnOffsetCommit): 5, int16(kmsg.EndTxn): 5}
+	for _, k := range resp.ApiKeys {
+		if low, ok := wanted[k.ApiKey]; ok && k.MaxVersion >= low {
+			delete(wanted, k.ApiKey)
+		}
+	}
+	if len(wanted) > 0 {
+		return false
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" {
+			return f.MaxVersionLevel >= 2
+		}
+	}
+	return false
+}
+
+// beforeImplicitTransactions caps the versions that would mean implicit transactions to a broker that knows them but
+// has the feature switched off.
+func beforeImplicitTransactions() *kversion.Versions {
+	v := kversion.Stable()
+	v.SetMaxKeyVersion(int16(kmsg.Produce), 11)
+	v.SetMaxKeyVersion(int16(kmsg.AddPartitionsToTxn), 3)
+	v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
+	v.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
+	return v
+}
+
+// request sends a control request, which franz-go retries on broken connections and moved coordinators, and tries
+// again while one of the given codes is the answer.
+func request[R kmsg.Response](ctx context.Context, timeout time.Duration, what string, again []error,
+	send func(context.Context) (R, error), codeOf func(R) error) (R, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errRetryTimeout)
+	defer cancel()
+	for pause := newBackoff(); ; {
+		resp, err := send(ctx)
+		if err == nil {
+			err = codeOf(resp)
+		}
+		if err == nil {
+			return resp, nil
+		}
+		if !isAny(err, again) && !(isRetriable(err) && ctx.Err() == nil) {
+			return resp, fmt.Errorf("link: %s: %w%s", what, err, advice(err))
+		}
+		if waitErr := pause.wait(ctx); waitErr != nil {
+			return resp, fmt.Errorf("link: %s: %w, last: %w", what, waitErr, err)
+		}
+	}
+}
+
+// errRetryTimeout is the cause of a context that ended by Config.RetryTimeout.
+var errRetryTimeout = errors.New("gave up retrying")
+
+func isAny(err error, targets []error) bool {
+	for _, t := range targets {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// backoff is the pause between two tries: 5 ms, doubling to 500 ms.
+type backoff struct{ next time.Duration }
+
+func newBackoff() *backoff { return &backoff{next: 5 * time.Millisecond} }
+
+func (b *backoff) take() time.Duration {
+	d := b.next
+	b.next = min(2*b.next, 500*time.Millisecond)
+	return d
+}
+
+// wait sleeps unless ctx ends before, which it returns.
+func (b *backoff) wait(ctx context.Context) error {
+	timer := time.NewTimer(b.take())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,100 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// CommitOffsets commits the group's offsets outside of a transaction: at least once.
+func (l *Link) CommitOffsets(ctx context.Context, offsets []Offset) error {
+	if len(offsets) == 0 {
+		return nil
+	}
+	if err := l.know(ctx, offsetPartitions(offsets)); err != nil {
+		return err
+	}
+	build := func(member string, generation int32) kmsg.Request {
+		return l.offsetCommitRequest(offsets, member, generation)
+	}
+	err := l.commit(ctx, "commit offsets of group "+l.cfg.Group, build)
+	if err != nil {
+		return &Error{ClassOf(err), err}
+	}
+	return nil
+}
+
+// commit sends a request that carries offsets in the name of the member that this link is. While the group rebalances
+// the member's generation changes under our feet: as long as it is the same member, what it owns is its own until it
+// gives it back, so the request is made again with the new generation.
+func (l *Link) commit(ctx context.Context, what string, build func(member string, generation int32) kmsg.Request) error {
+	var member string
+	var generation int32
+	again := []error{kerr.ConcurrentTransactions, kerr.RebalanceInProgress, kerr.UnstableOffsetCommit}
+	for {
+		member, generation = l.client.GroupMetadata()
+		_, err := request(ctx, l.cfg.RetryTimeout, what, again,
+			func(ctx context.Context) (kmsg.Response, error) { return l.client.Request(ctx, build(member, generation)) },
+			commitError)
+		if !errors.Is(err, kerr.IllegalGeneration) {
+			return err
+		}
+		if m, g := l.client.GroupMetadata(); m != member || g <= generation {
+			return err
+		}
+	}
+}
+
+func commitError(resp kmsg.Response) error {
+	switch r := resp.(type) {
+	case *kmsg.TxnOffsetCommitResponse:
+		for i := range r.Topics {
+			for _, p := range r.Topics[i].Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return fmt.Errorf("%s-%d: %w", r.Topics[i].Topic, p.Partition, err)
+				}
+			}
+		}
+	case *kmsg.OffsetCommitResponse:
+		for i := range r.Topics {
+			for _, p := range r.Topics[i].Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return fmt.Errorf("%s-%d: %w", r.Topics[i].Topic, p.Partition, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Link) offsetCommitRequest(offsets []Offset, member string, generation int32) kmsg.Request {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation = l.cfg.Group, member, generation
+	if l.cfg.InstanceID != "" {
+		req.InstanceID = kmsg.StringPtr(l.cfg.InstanceID)
+	}
+	byTopic(offsets, func(o Offset) TopicPartition { return o.TopicPartition }, func(topic string, offsets []Offset) {
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic = topic
+		_, t.TopicID, _ = l.metadata.lookup(offsets[0].TopicPartition)
+		for _, o := range offsets {
+			p := kmsg.NewOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Next, o.LeaderEpoch
+			p.Metadata = kmsg.StringPtr(o.Metadata)
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = append(req.Topics, t)
+	})
+	return req
+}
+
+func offsetPartitions(offsets []Offset) []TopicPartition {
+	tps := make([]TopicPartition, len(offsets))
+	for i := range offsets {
+		tps[i] = offsets[i].TopicPartition
+	}
+	return tps
+}

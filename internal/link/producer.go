@@ -1,0 +1,320 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/internal/batch"
+)
+
+// ErrDiscarded is the error of items that were dropped because the transaction was aborted or the producer started over.
+var ErrDiscarded = errors.New("link: discarded with its transaction")
+
+// errNoProducer is the state before the first InitProducer.
+var errNoProducer = &Error{Abort, errors.New("link: produce: call InitProducer first")}
+
+// producer sends batches in rounds: each round takes the first batch of every partition that has one, as one request
+// per broker, and ends when all of them are answered. So one request per broker is in flight at most, a partition has
+// one batch in flight at most, and sequences can't get out of order. A batch is stamped with its sequence and sealed
+// once; a retry sends the same bytes, which a broker that has them already recognises.
+type producer struct {
+	transactionalID string
+	bytesMax        int
+	requestBytesMax int
+	retryMax        time.Duration
+	txnTimeout      time.Duration
+	transport       transport
+	metadata        *metadata
+	client          *kgo.Client
+	log             *slog.Logger
+	implicit        bool // partitions and group join the transaction by being written to
+	running         sync.WaitGroup
+	signal          chan struct{} // has a token when done has grown
+
+	mu         sync.Mutex
+	changed    *sync.Cond
+	partitions map[TopicPartition]*producePartition
+	waiting    []*producePartition // those with items, in the order of their first
+	bytes      int                 // of all items that are not done
+	items      int
+	done       []Item
+	err        error // why nothing can be sent until InitProducer, or the end of the transaction
+	closed     bool
+	sending    bool
+	giveUp     bool               // the round under way must end and leave its items to be discarded
+	interrupt  context.CancelFunc // ends the requests of the round under way
+
+	id        int64
+	epoch     int16
+	begun     bool                    // the broker may know of an open transaction
+	added     map[TopicPartition]bool // in this transaction; unless implicit
+	groupIn   bool                    // in this transaction; unless implicit
+}
+
+// producePartition is what waits for one partition.
+type producePartition struct {
+	TopicPartition
+	items    []Item
+	sequence int32 // of the next record
+}
+
+func newProducer(cfg Config, t transport, m *metadata, client *kgo.Client, implicit bool) *producer {
+	p := &producer{
+		transactionalID: cfg.TransactionalID,
+		bytesMax:        cfg.ProduceBytesMax,
+		requestBytesMax: cfg.ProduceRequestBytesMax,
+		retryMax:        cfg.RetryTimeout,
+		txnTimeout:      cfg.TransactionTimeout,
+		transport:       t,
+		metadata:        m,
+		client:          client,
+		log:             cfg.Logger,
+		implicit:        implicit,
+		signal:          make(chan struct{}, 1),
+		partitions:      make(map[TopicPartition]*producePartition),
+		err:             errNoProducer,
+		id:              -1,
+		epoch:           -1,
+	}
+	p.changed = sync.NewCond(&p.mu)
+	p.running.Go(p.run)
+	return p
+}
+
+func (p *producer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.stopRound()
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	p.running.Wait()
+}
+
+// stopRound makes the round under way end soon. It needs the mutex.
+func (p *producer) stopRound() {
+	p.giveUp = true
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+}
+
+// Produce queues batches, in the order given for each partition. It waits while more than ProduceBytesMax is queued.
+// The error is the producer's, from this call or from what was sent before: then none of items was taken.
+func (l *Link) Produce(ctx context.Context, items []Item) error {
+	return l.producer.enqueue(ctx, items)
+}
+
+// Produced has a token when TakeProduced has something.
+func (l *Link) Produced() <-chan struct{} { return l.producer.signal }
+
+// TakeProduced appends the items that were answered or given up to dst.
+func (l *Link) TakeProduced(dst []Item) []Item {
+	p := l.producer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	dst = append(dst, p.done...)
+	clear(p.done)
+	p.done = p.done[:0]
+	return dst
+}
+
+// Flush waits until all that was queued is answered.
+func (l *Link) Flush(ctx context.Context) error { return l.producer.flush(ctx) }
+
+// BufferedBytes returns the size of what is queued or under way.
+func (l *Link) BufferedBytes() int {
+	l.producer.mu.Lock()
+	defer l.producer.mu.Unlock()
+	return l.producer.bytes
+}
+
+func (p *producer) enqueue(ctx context.Context, items []Item) error {
+	size := 0
+	for i := range items {
+		size += items[i].Builder.Size()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.await(ctx, func() bool { return p.bytes == 0 || p.bytes+size <= p.bytesMax }); err != nil {
+		return err
+	}
+	for _, it := range items {
+		it.Next, it.Err = -1, nil
+		q := p.partitions[it.TopicPartition]
+		if q == nil {
+			q = &producePartition{TopicPartition: it.TopicPartition}
+			p.partitions[it.TopicPartition] = q
+		}
+		if len(q.items) == 0 {
+			p.waiting = append(p.waiting, q)
+		}
+		q.items = append(q.items, it)
+	}
+	p.bytes += size
+	p.items += len(items)
+	p.changed.Broadcast()
+	return nil
+}
+
+func (p *producer) flush(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.await(ctx, func() bool { return p.items == 0 })
+}
+
+// await waits for a condition, the producer's failure or the end of ctx. It needs the mutex.
+func (p *producer) await(ctx context.Context, cond func() bool) error {
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})
+	defer stop()
+	for {
+		switch {
+		case p.closed:
+			return ErrClosed
+		case p.err != nil:
+			return p.err
+		case cond():
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("link: produce: %w", context.Cause(ctx))
+		}
+		p.changed.Wait()
+	}
+}
+
+// run sends rounds until the producer is closed.
+func (p *producer) run() {
+	for {
+		p.mu.Lock()
+		for !p.closed && (len(p.waiting) == 0 || p.err != nil) {
+			p.changed.Wait()
+		}
+		if p.closed {
+			p.mu.Unlock()
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		p.sending, p.giveUp, p.interrupt = true, false, cancel
+		round := p.takeRound()
+		p.mu.Unlock()
+		err := p.seal(round)
+		if err == nil {
+			err = p.sendRound(ctx, round)
+		}
+		cancel()
+		p.mu.Lock()
+		p.endRound(round, err)
+		p.mu.Unlock()
+	}
+}
+
+// takeRound picks the first batch of each partition, up to the request's limit. It needs the mutex.
+func (p *producer) takeRound() []*produceTry {
+	var round []*produceTry
+	size := 0
+	for _, q := range p.waiting {
+		builder := q.items[0].Builder
+		if len(round) > 0 && size+builder.Size() > p.requestBytesMax {
+			break
+		}
+		size += builder.Size()
+		round = append(round, &produceTry{
+			producePartition: q, TopicPartition: q.TopicPartition, builder: builder, sequence: q.sequence,
+		})
+	}
+	p.begun = true
+	return round
+}
+
+// seal stamps the batches. The identity does not change while a round is under way.
+func (p *producer) seal(round []*produceTry) error {
+	for _, t := range round {
+		var err error
+		t.raw, err = t.builder.Finish(batch.Producer{
+			ID: p.id, Epoch: p.epoch, Sequence: t.sequence, Transactional: p.transactionalID != "",
+		})
+		if err != nil {
+			return &Error{Fatal, fmt.Errorf("link: produce to %s: %w", t.TopicPartition, err)}
+		}
+	}
+	return nil
+}
+
+// endRound settles what was answered, and notes why the rest was not. It needs the mutex.
+func (p *producer) endRound(round []*produceTry, err error) {
+	p.sending, p.interrupt = false, nil
+	for _, t := range round {
+		if !t.acked {
+			continue
+		}
+		q := t.producePartition
+		it := q.items[0]
+		it.Next = t.next
+		q.sequence = batch.AddSequence(q.sequence, int32(t.builder.Len()))
+		p.settle(it)
+		q.items[0] = Item{}
+		q.items = q.items[1:]
+	}
+	if p.err == nil && err != nil && !p.giveUp {
+		p.err = err
+	}
+	// Partitions that have had a turn go behind those that have not.
+	taken := min(len(round), len(p.waiting))
+	turned := append([]*producePartition(nil), p.waiting[:taken]...)
+	p.waiting = append(p.waiting[:0], p.waiting[taken:]...)
+	for _, q := range turned {
+		if len(q.items) > 0 {
+			p.waiting = append(p.waiting, q)
+		} else {
+			q.items = nil
+		}
+	}
+	p.changed.Broadcast()
+}
+
+// settle moves an item to those that are done. It needs the mutex.
+func (p *producer) settle(it Item) {
+	p.bytes -= it.Builder.Size()
+	p.items--
+	p.done = append(p.done, it)
+	select {
+	case p.signal <- struct{}{}:
+	default:
+	}
+}
+
+// discard waits for the end of the round under way, cutting it short, and gives back everything that is queued. It needs
+// the mutex.
+func (p *producer) discard() {
+	for p.sending {
+		p.stopRound()
+		p.changed.Wait()
+	}
+	for _, q := range p.waiting {
+		for _, it := range q.items {
+			it.Next, it.Err = -1, ErrDiscarded
+			p.settle(it)
+		}
+		q.items = nil
+	}
+	p.waiting = nil
+}
+
+// produceFailure wraps what a partition's answer says.
+func produceFailure(tp TopicPartition, err error) error {
+	class := ClassOf(err)
+	if isRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) {
+		class = Abort // it was retried for long enough
+	}
+	return &Error{class, fmt.Errorf("link: produce to %s: %w%s", tp, err, advice(err))}
+}

@@ -1,0 +1,174 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TopicSpec is a topic that has to exist.
+type TopicSpec struct {
+	Name       string
+	Partitions int32
+	// Replicas is the replication factor for a topic that is made; 0 means the broker's default.
+	Replicas int16
+	// Config is set on a topic that is made. Of one that exists cleanup.policy is compared, and nothing else.
+	Config map[string]string
+}
+
+const cleanupPolicy = "cleanup.policy"
+
+// EnsureTopics makes the topics that are missing and checks those that exist: their partition count, and that their
+// cleanup.policy loses nothing that is to be kept. It never changes a topic. All that is wrong is in the error.
+func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
+	if len(specs) == 0 {
+		return nil
+	}
+	names := make([]string, len(specs))
+	for i := range specs {
+		names[i] = specs[i].Name
+	}
+	existing, err := l.admin.ListTopics(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("link: internal topics: %w", err)
+	}
+	var check []TopicSpec
+	var errs []error
+	for _, spec := range specs {
+		detail := existing[spec.Name]
+		switch {
+		case detail.Err == nil && existing.Has(spec.Name):
+			check = append(check, spec)
+		case detail.Err == nil || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
+			made, err := l.createTopic(ctx, spec)
+			if err != nil {
+				errs = append(errs, err)
+			} else if !made {
+				check = append(check, spec)
+			}
+		default:
+			errs = append(errs, fmt.Errorf("link: internal topic %q: %w%s", spec.Name, detail.Err, advice(detail.Err)))
+		}
+	}
+	if len(check) > 0 {
+		errs = append(errs, l.checkTopics(ctx, check))
+	}
+	return errors.Join(errs...)
+}
+
+// createTopic tells whether it made the topic: somebody else may be first.
+func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err error) {
+	config := make(map[string]*string, len(spec.Config))
+	for k, v := range spec.Config {
+		config[k] = kadm.StringPtr(v)
+	}
+	replicas := spec.Replicas
+	if replicas == 0 {
+		replicas = -1
+	}
+	resp, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
+	if err == nil {
+		err = resp.Err
+	}
+	switch {
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("link: create internal topic %q with %d partitions: %w%s",
+			spec.Name, spec.Partitions, err, advice(err))
+	}
+	l.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
+	return true, nil
+}
+
+func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
+	var errs []error
+	var names []string
+	for _, spec := range specs {
+		l.metadata.forget(spec.Name)
+		n, err := l.metadata.partitions(ctx, spec.Name)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case n != spec.Partitions:
+			errs = append(errs, fmt.Errorf("link: internal topic %q has %d partitions, the topology needs %d: "+
+				"delete the topic and the application's state and offsets (a reset), or give the application another id",
+				spec.Name, n, spec.Partitions))
+		default:
+			names = append(names, spec.Name)
+		}
+	}
+	if len(names) == 0 {
+		return errors.Join(errs...)
+	}
+	configs, err := l.admin.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("link: describe internal topics: %w", err))...)
+	}
+	for _, spec := range specs {
+		config, err := configs.On(spec.Name, nil)
+		if err != nil || config.Err != nil {
+			continue // partition count was wrong, or the broker does not tell: some hosted ones don't
+		}
+		errs = append(errs, checkCleanup(spec, config))
+	}
+	return errors.Join(errs...)
+}
+
+// checkCleanup refuses a policy that deletes what is to be kept, or keeps only the last value where every record counts.
+func checkCleanup(spec TopicSpec, config kadm.ResourceConfig) error {
+	want, ok := spec.Config[cleanupPolicy]
+	if !ok {
+		return nil
+	}
+	for _, c := range config.Configs {
+		if c.Key != cleanupPolicy || c.Value == nil {
+			continue
+		}
+		has, wants := policies(*c.Value), policies(want)
+		for _, p := range []string{"compact", "delete"} {
+			if slices.Contains(has, p) && !slices.Contains(wants, p) {
+				return fmt.Errorf("link: internal topic %q has %s=%s, the topology needs %s: "+
+					"set it so (kafka-configs --alter), or delete the topic if it belongs to nobody else",
+					spec.Name, cleanupPolicy, *c.Value, want)
+			}
+		}
+	}
+	return nil
+}
+
+func policies(value string) []string {
+	parts := strings.Split(value, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// DeleteRecords drops what lies before the given offsets: what a repartition topic holds and every reader has committed.
+// The error names every partition that failed; the others are done.
+func (l *Link) DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error {
+	if len(before) == 0 {
+		return nil
+	}
+	offsets := make(kadm.Offsets)
+	for tp, offset := range before {
+		offsets.AddOffset(tp.Topic, tp.Partition, offset, -1)
+	}
+	resp, err := l.admin.DeleteRecords(ctx, offsets)
+	if err != nil {
+		return fmt.Errorf("link: delete records: %w", err)
+	}
+	var errs []error
+	resp.Each(func(r kadm.DeleteRecordsResponse) {
+		if r.Err != nil {
+			errs = append(errs, fmt.Errorf("link: delete records of %s-%d: %w%s", r.Topic, r.Partition, r.Err, advice(r.Err)))
+		}
+	})
+	return errors.Join(errs...)
+}

@@ -1,0 +1,281 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// InitProducer gets a producer identity and drops everything that is queued, with ErrDiscarded. It is called first, and
+// after errors as their Class says. With a TransactionalID it fences whoever else uses it, and ends what the
+// predecessor left open: it has been aborted, or committed if its end had been decided, when InitProducer returns.
+func (l *Link) InitProducer(ctx context.Context) error { return l.producer.init(ctx) }
+
+func (p *producer) init(ctx context.Context) error {
+	p.mu.Lock()
+	p.err = errNoProducer
+	p.discard()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.ProducerID, req.ProducerEpoch = -1, -1
+	req.TransactionTimeoutMillis = int32(p.txnTimeout.Milliseconds())
+	if p.transactionalID != "" {
+		req.TransactionalID = kmsg.StringPtr(p.transactionalID)
+	}
+	resp, err := request(ctx, p.retryMax, "producer id", []error{kerr.ConcurrentTransactions},
+		func(ctx context.Context) (*kmsg.InitProducerIDResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(r *kmsg.InitProducerIDResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.start(resp.ProducerID, resp.ProducerEpoch)
+	return nil
+}
+
+// start begins anew with an identity that nothing was written with. It needs the mutex.
+func (p *producer) start(id int64, epoch int16) {
+	p.id, p.epoch = id, epoch
+	clear(p.partitions) // sequences count from 0 again
+	p.endTransaction()
+}
+
+// endTransaction forgets the transaction. It needs the mutex.
+func (p *producer) endTransaction() {
+	p.begun, p.groupIn = false, false
+	clear(p.added)
+	if p.err != nil {
+		p.err = nil
+	}
+	p.changed.Broadcast()
+}
+
+// addPartitions tells the coordinator what the transaction is going to write to, where that is not implied.
+func (p *producer) addPartitions(ctx context.Context, round []*produceTry) error {
+	if p.transactionalID == "" || p.implicit {
+		return nil
+	}
+	var missing []TopicPartition
+	for _, t := range round {
+		if !p.added[t.TopicPartition] {
+			missing = append(missing, t.TopicPartition)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	req := kmsg.NewPtrAddPartitionsToTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch = p.transactionalID, p.id, p.epoch
+	byTopic(missing, func(tp TopicPartition) TopicPartition { return tp }, func(topic string, tps []TopicPartition) {
+		t := kmsg.NewAddPartitionsToTxnRequestTopic()
+		t.Topic = topic
+		for _, tp := range tps {
+			t.Partitions = append(t.Partitions, tp.Partition)
+		}
+		req.Topics = append(req.Topics, t)
+	})
+	_, err := request(ctx, p.retryMax, "add partitions to transaction", []error{kerr.ConcurrentTransactions},
+		func(ctx context.Context) (*kmsg.AddPartitionsToTxnResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(r *kmsg.AddPartitionsToTxnResponse) error {
+			for _, t := range r.Topics {
+				for _, pr := range t.Partitions {
+					err := kerr.ErrorForCode(pr.ErrorCode)
+					if err != nil && !errors.Is(err, kerr.OperationNotAttempted) {
+						return fmt.Errorf("%s-%d: %w", t.Topic, pr.Partition, err)
+					}
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return &Error{ClassOf(err), err}
+	}
+	if p.added == nil {
+		p.added = make(map[TopicPartition]bool)
+	}
+	for _, tp := range missing {
+		p.added[tp] = true
+	}
+	return nil
+}
+
+// EndTxn ends the transaction. A commit first waits for everything queued; when it returns nil, all that was produced
+// and the offsets of SendOffsets are committed. An abort drops what is queued, with ErrDiscarded, and heals an error of
+// class Abort. Without anything produced and offsets sent, both do nothing.
+//
+// When a commit's answer is lost for good its error is Fenced: InitProducer finds the transaction an end, and
+// CommittedOffsets tells which one it was.
+func (l *Link) EndTxn(ctx context.Context, commit bool) error {
+	p := l.producer
+	if p.transactionalID == "" {
+		return &Error{Fatal, errors.New("link: end transaction: the producer has no TransactionalID")}
+	}
+	if commit {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	return p.end(ctx, commit)
+}
+
+func (p *producer) end(ctx context.Context, commit bool) error {
+	p.mu.Lock()
+	if !commit {
+		p.discard()
+	}
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = p.transactionalID, p.id, p.epoch, commit
+	begun, closed := p.begun, p.closed
+	if !begun && p.err != nil && ClassOf(p.err) == Abort && p.id >= 0 {
+		p.err = nil
+	}
+	p.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if !begun {
+		return nil
+	}
+	what := "abort transaction "
+	if commit {
+		what = "commit transaction "
+	}
+	resp, err := request(ctx, p.retryMax, what+p.transactionalID, []error{kerr.ConcurrentTransactions},
+		func(ctx context.Context) (*kmsg.EndTxnResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(r *kmsg.EndTxnResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
+	if err != nil {
+		return p.endFailed(ctx, commit, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.implicit && resp.ProducerID >= 0 && resp.ProducerEpoch >= 0:
+		p.start(resp.ProducerID, resp.ProducerEpoch)
+		return nil
+	case commit:
+		p.endTransaction() // the sequences go on
+		return nil
+	}
+	// What was given up may still be on its way, and only a new epoch keeps it out of the next transaction.
+	p.mu.Unlock()
+	err = p.init(ctx)
+	p.mu.Lock()
+	return err
+}
+
+// endFailed decides what an EndTxn that failed means.
+func (p *producer) endFailed(ctx context.Context, commit bool, err error) error {
+	if ctx.Err() != nil && !commit {
+		return &Error{Abort, err}
+	}
+	if _, answered := errors.AsType[*kerr.Error](err); commit && (!answered || errors.Is(err, errRetryTimeout)) {
+		// It may have been committed.
+		return &Error{Fenced, err}
+	}
+	class := ClassOf(err)
+	if !commit && class == Abort {
+		// The coordinator has no such transaction, or has ended it: a new identity settles it.
+		return p.init(ctx)
+	}
+	return &Error{class, err}
+}
+
+// SendOffsets makes the group's offsets part of the transaction. It may run at the same time as Produce and Flush.
+func (l *Link) SendOffsets(ctx context.Context, offsets []Offset) error {
+	if len(offsets) == 0 {
+		return nil
+	}
+	p := l.producer
+	if p.transactionalID == "" {
+		return &Error{Fatal, errors.New("link: send offsets: the producer has no TransactionalID")}
+	}
+	if err := l.know(ctx, offsetPartitions(offsets)); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	err := p.err
+	if p.closed {
+		err = ErrClosed
+	}
+	id, epoch, addGroup := p.id, p.epoch, !p.implicit && !p.groupIn
+	p.begun = p.begun || err == nil
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if addGroup {
+		if err := p.addGroup(ctx, l.cfg.Group); err != nil {
+			return p.fail(err)
+		}
+	}
+	build := func(member string, generation int32) kmsg.Request {
+		return l.txnOffsetCommitRequest(offsets, id, epoch, member, generation)
+	}
+	if err := l.commit(ctx, "send offsets of group "+l.cfg.Group, build); err != nil {
+		return p.fail(err)
+	}
+	return nil
+}
+
+// fail notes that the transaction can't be committed any more.
+func (p *producer) fail(err error) error {
+	e := &Error{ClassOf(err), err}
+	if e.Class == Canceled {
+		return e
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = e
+		p.changed.Broadcast()
+	}
+	return e
+}
+
+func (p *producer) addGroup(ctx context.Context, group string) error {
+	req := kmsg.NewPtrAddOffsetsToTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = p.transactionalID, p.id, p.epoch, group
+	_, err := request(ctx, p.retryMax, "add offsets to transaction", []error{kerr.ConcurrentTransactions},
+		func(ctx context.Context) (*kmsg.AddOffsetsToTxnResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(r *kmsg.AddOffsetsToTxnResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.groupIn = true
+	return nil
+}
+
+func (l *Link) txnOffsetCommitRequest(offsets []Offset, id int64, epoch int16, member string, generation int32,
+) kmsg.Request {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group = l.cfg.TransactionalID, l.cfg.Group
+	req.ProducerID, req.ProducerEpoch = id, epoch
+	req.MemberID, req.Generation = member, generation
+	if l.cfg.InstanceID != "" {
+		req.InstanceID = kmsg.StringPtr(l.cfg.InstanceID)
+	}
+	byTopic(offsets, func(o Offset) TopicPartition { return o.TopicPartition }, func(topic string, offsets []Offset) {
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		t.Topic = topic
+		_, t.TopicID, _ = l.metadata.lookup(offsets[0].TopicPartition)
+		for _, o := range offsets {
+			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Next, o.LeaderEpoch
+			p.Metadata = kmsg.StringPtr(o.Metadata)
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = append(req.Topics, t)
+	})
+	return req
+}
+
