@@ -13,7 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"thalweg/broker"
 )
+
+// Broker is the bundled broker.
+type Broker = broker.Broker
 
 // Link is a worker's connection to a broker.
 type Link struct {

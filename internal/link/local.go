@@ -5,7 +5,6 @@ import (
 	"context"
 	"time"
 
-
 	"thalweg/broker"
 )
 
@@ -83,4 +82,3 @@ func (l *local) produce(ctx context.Context, _ int32, in *produceRequest) ([]pro
 	}
 	return answers, nil
 }
-

@@ -37,7 +37,9 @@ func (l *Link) commit(ctx context.Context, what string, build func(member string
 	for {
 		member, generation = l.client.GroupMetadata()
 		_, err := request(ctx, l.cfg.RetryTimeout, what, again,
-			func(ctx context.Context) (kmsg.Response, error) { return l.client.Request(ctx, build(member, generation)) },
+			func(ctx context.Context) (kmsg.Response, error) {
+				return l.client.Request(ctx, build(member, generation))
+			},
 			commitError)
 		if !errors.Is(err, kerr.IllegalGeneration) {
 			return err

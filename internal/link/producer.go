@@ -51,11 +51,11 @@ type producer struct {
 	giveUp     bool               // the round under way must end and leave its items to be discarded
 	interrupt  context.CancelFunc // ends the requests of the round under way
 
-	id        int64
-	epoch     int16
-	begun     bool                    // the broker may know of an open transaction
-	added     map[TopicPartition]bool // in this transaction; unless implicit
-	groupIn   bool                    // in this transaction; unless implicit
+	id      int64
+	epoch   int16
+	begun   bool                    // the broker may know of an open transaction
+	added   map[TopicPartition]bool // in this transaction; unless implicit
+	groupIn bool                    // in this transaction; unless implicit
 }
 
 // producePartition is what waits for one partition.

@@ -83,7 +83,9 @@ func (p *producer) addPartitions(ctx context.Context, round []*produceTry) error
 		req.Topics = append(req.Topics, t)
 	})
 	_, err := request(ctx, p.retryMax, "add partitions to transaction", []error{kerr.ConcurrentTransactions},
-		func(ctx context.Context) (*kmsg.AddPartitionsToTxnResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(ctx context.Context) (*kmsg.AddPartitionsToTxnResponse, error) {
+			return req.RequestWith(ctx, p.client)
+		},
 		func(r *kmsg.AddPartitionsToTxnResponse) error {
 			for _, t := range r.Topics {
 				for _, pr := range t.Partitions {
@@ -244,7 +246,9 @@ func (p *producer) addGroup(ctx context.Context, group string) error {
 	req := kmsg.NewPtrAddOffsetsToTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = p.transactionalID, p.id, p.epoch, group
 	_, err := request(ctx, p.retryMax, "add offsets to transaction", []error{kerr.ConcurrentTransactions},
-		func(ctx context.Context) (*kmsg.AddOffsetsToTxnResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(ctx context.Context) (*kmsg.AddOffsetsToTxnResponse, error) {
+			return req.RequestWith(ctx, p.client)
+		},
 		func(r *kmsg.AddOffsetsToTxnResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	if err != nil {
 		return err
@@ -278,4 +282,3 @@ func (l *Link) txnOffsetCommitRequest(offsets []Offset, id int64, epoch int16, m
 	})
 	return req
 }
-
