@@ -1,0 +1,93 @@
+// Package layout is the bytes of the engine's keys and values, and of the changelog keys of windows and sessions.
+//
+// Everything that a task's store keeps in the engine lies in one range, so that it is dropped with one range delete:
+//
+//	namespace │ length 1 │ store name │ kind 1 │ …
+//	          │          │            │ 0x00     position      value: next offset of the changelog, 8
+//	          │          │            │ 0x01     │ key         value: timestamp 8 │ value
+//	          │          │            │ 0x02     │ expiry 8 │ key …   windows, sessions: what expires together lies together
+//
+// Integers are big-endian; timestamps are stored with the sign bit flipped where their order matters. The namespace is
+// a partition number of 4 bytes, so none is the prefix of another; the name is preceded by its length for the same
+// reason. The version of these formats is a byte in the state directory.
+package layout
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Version is the version of the formats in the engine.
+const Version = 1
+
+// The kinds of a store's rows.
+const (
+	KindPosition byte = 0
+	KindKey      byte = 1
+	KindExpiring byte = 2
+	kindEnd      byte = 3
+)
+
+const signBit = 1 << 63
+
+// Namespace is the beginning of all keys of a partition.
+func Namespace(partition int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(partition)) }
+
+// Store appends the beginning of all keys of a store.
+func Store(dst, namespace []byte, name string) []byte {
+	dst = append(dst, namespace...)
+	dst = append(dst, byte(len(name)))
+	return append(dst, name...)
+}
+
+// StoreEnd appends the end of the range that begins with a store's prefix.
+func StoreEnd(dst, store []byte) []byte { return append(append(dst, store...), kindEnd) }
+
+// After returns the end of the range of keys that begin with prefix, or nil where there is none: prefix is all 0xff.
+func After(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] != 0xff {
+			end := append([]byte(nil), prefix[:i+1]...)
+			end[i]++
+			return end
+		}
+	}
+	return nil
+}
+
+// AppendTime appends a timestamp so that the bytes order as the numbers do.
+func AppendTime(dst []byte, timestamp int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(timestamp)^signBit)
+}
+
+// Time reads what AppendTime wrote.
+func Time(src []byte) int64 { return int64(binary.BigEndian.Uint64(src) ^ signBit) }
+
+// AppendPosition appends the value of a position row.
+func AppendPosition(dst []byte, offset int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(offset))
+}
+
+// Position reads the value of a position row.
+func Position(src []byte) (int64, error) {
+	if len(src) != 8 {
+		return 0, fmt.Errorf("position row: want 8 bytes, got %d", len(src))
+	}
+	return int64(binary.BigEndian.Uint64(src)), nil
+}
+
+// TimestampBytes is the length of the timestamp before a value.
+const TimestampBytes = 8
+
+// AppendTimestamp appends the head of a value row.
+func AppendTimestamp(dst []byte, timestamp int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(timestamp))
+}
+
+// Value splits a value row into timestamp and value.
+func Value(src []byte) (timestamp int64, value []byte, err error) {
+	if len(src) < TimestampBytes {
+		return 0, nil, fmt.Errorf("value row: want at least %d bytes, got %d", TimestampBytes, len(src))
+	}
+	return int64(binary.BigEndian.Uint64(src)), src[TimestampBytes:], nil
+}

@@ -1,0 +1,361 @@
+// Package table is the hash table of the stores: byte keys, and entries that hold a payload, a timestamp and the marks
+// that a store keeps about them.
+//
+// Nothing in it holds a pointer when the payload holds none: the garbage collector looks at a table of ten million
+// keys in well under a millisecond.
+//
+//	slots    [tag 32 | index+1 32] …        open addressing, linear probing; a slot's home is the top bits of its
+//	                                        tag, so that growing and deleting never look at an entry
+//	entries  chunks of a fixed size         never moved (but for a small first chunk), so a reader pays one cache
+//	         payload | time | … | key       line for a slot and one or two for an entry
+//	keys     20 bytes inside the entry; longer ones lie in an arena of byte chunks: [position 8 | first 12 bytes]
+//
+// A table belongs to one goroutine.
+package table
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"unsafe"
+
+	"thalweg/internal/invariant"
+)
+
+const (
+	// InlineBytes is the length of the longest key that lies inside its entry.
+	InlineBytes = 20
+	// KeyBytesMax is the length of the longest key.
+	KeyBytesMax = 1<<24 - 1
+
+	inlinePrefix    = 12 // bytes of a long key that its entry repeats
+	chunkBytes      = 256 << 10
+	firstChunk      = 8 // entries
+	arenaChunkBytes = 64 << 10
+	slotsMin        = 16
+)
+
+// Flags are the marks of an entry.
+type Flags uint8
+
+// An entry's marks.
+const (
+	Present         Flags = 1 << iota // the key has a value; otherwise it is known to have none
+	DirtyCommit                       // changed since the last drain
+	DirtyFlush                        // changed since the last flush
+	DirtyCheckpoint                   // committed, and the engine does not have it
+	Used                              // read or written since the clock's hand passed
+	Listed                            // stands in the ordered index
+	taken                             // the entry is in use
+
+	// Dirty is every mark that keeps an entry in memory.
+	Dirty = DirtyCommit | DirtyFlush | DirtyCheckpoint
+)
+
+// Entry is one key of a table.
+type Entry[P any] struct {
+	Value     P
+	Timestamp int64
+	Image     uint32 // the owner's: where it keeps the entry's earlier state
+	Turn      uint32 // the owner's: the entry's last turn in its journal; links free entries
+	meta      uint32 // key length << 8 | flags
+	key       [InlineBytes]byte
+}
+
+// Flags returns the marks.
+func (e *Entry[P]) Flags() Flags { return Flags(e.meta) }
+
+// Has tells whether one of the marks is set.
+func (e *Entry[P]) Has(f Flags) bool { return Flags(e.meta)&f != 0 }
+
+// Mark sets marks.
+func (e *Entry[P]) Mark(f Flags) { e.meta |= uint32(f) }
+
+// Clear takes marks away.
+func (e *Entry[P]) Clear(f Flags) { e.meta &^= uint32(f) }
+
+// Table is the hash table. The zero value is not ready: see New.
+type Table[P any] struct {
+	slots []uint64
+	shift uint // 32 - log2(len(slots))
+	grow  int  // number of entries at which the slots double
+
+	chunks     [][]Entry[P]
+	chunkShift uint
+	chunkMask  uint32
+	next       uint32 // first index never used
+	free       uint32 // 1 + first free index; linked by Turn
+	count      int
+	hand       uint32 // of the clock
+
+	arena      [][]byte
+	arenaBytes int
+	deadBytes  int
+	seed       maphash.Seed
+}
+
+// New returns an empty table. Tables that are to be asked with the same hash share a seed.
+func New[P any](seed maphash.Seed) *Table[P] {
+	t := &Table[P]{seed: seed}
+	size := int(unsafe.Sizeof(Entry[P]{}))
+	for t.chunkShift = 4; size<<(t.chunkShift+1) <= chunkBytes; t.chunkShift++ {
+	}
+	t.chunkMask = 1<<t.chunkShift - 1
+	t.resize(slotsMin)
+	return t
+}
+
+// Len is the number of entries.
+func (t *Table[P]) Len() int { return t.count }
+
+// Bytes is the memory that the table holds.
+func (t *Table[P]) Bytes() int64 {
+	entries := int64(t.chunkEntries()) * int64(unsafe.Sizeof(Entry[P]{}))
+	return entries + int64(len(t.slots))*8 + int64(t.arenaBytes)
+}
+
+// LiveBytes is the memory that the entries in use hold: what shrinks when entries are freed.
+func (t *Table[P]) LiveBytes() int64 {
+	return int64(t.count)*int64(unsafe.Sizeof(Entry[P]{})+16) + int64(t.arenaBytes-t.deadBytes)
+}
+
+func (t *Table[P]) chunkEntries() int {
+	if len(t.chunks) == 0 {
+		return 0
+	}
+	return (len(t.chunks)-1)<<t.chunkShift + len(t.chunks[len(t.chunks)-1])
+}
+
+// Hash hashes a key.
+func (t *Table[P]) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) }
+
+// At returns the entry of an index. The pointer is valid until the next Insert.
+func (t *Table[P]) At(index uint32) *Entry[P] {
+	return &t.chunks[index>>t.chunkShift][index&t.chunkMask]
+}
+
+// Key returns the key of an entry: a view that is valid as long as the entry is in use.
+func (t *Table[P]) Key(e *Entry[P]) []byte {
+	n := e.meta >> 8
+	if n <= InlineBytes {
+		return unsafe.Slice(&e.key[0], n)
+	}
+	return t.longKey(e, n)
+}
+
+func (t *Table[P]) longKey(e *Entry[P], n uint32) []byte {
+	at := binary.NativeEndian.Uint64(e.key[:8])
+	chunk := t.arena[at>>32]
+	return chunk[uint32(at) : uint32(at)+n : uint32(at)+n]
+}
+
+// KeyStays tells whether the view that Key returns stays as it is for ever, also when the entry is freed.
+func (t *Table[P]) KeyStays(e *Entry[P]) bool { return e.meta>>8 > InlineBytes }
+
+// Find returns the index of a key.
+func (t *Table[P]) Find(hash uint64, key []byte) (index uint32, found bool) {
+	tag := uint32(hash >> 32)
+	at := tag >> t.shift
+	mask := uint32(len(t.slots) - 1)
+	for {
+		slot := t.slots[at&mask]
+		if slot == 0 {
+			return 0, false
+		}
+		if uint32(slot>>32) == tag {
+			index = uint32(slot) - 1
+			if t.equal(t.At(index), key) {
+				return index, true
+			}
+		}
+		at++
+	}
+}
+
+func (t *Table[P]) equal(e *Entry[P], key []byte) bool {
+	n := e.meta >> 8
+	if int(n) != len(key) {
+		return false
+	}
+	if n <= InlineBytes {
+		return string(unsafe.Slice(&e.key[0], n)) == string(key)
+	}
+	return string(e.key[8:]) == string(key[:inlinePrefix]) && string(t.longKey(e, n)) == string(key)
+}
+
+// Touch reads the cache lines that Find will need, and returns a number that depends on them. Called for many keys
+// before any is used, it lets the misses overlap.
+func (t *Table[P]) Touch(hash uint64) uint32 {
+	tag := uint32(hash >> 32)
+	slot := t.slots[(tag>>t.shift)&uint32(len(t.slots)-1)]
+	if slot == 0 || uint32(slot) > t.next {
+		return 0
+	}
+	return t.At(uint32(slot) - 1).meta
+}
+
+// Insert adds a key that is not there. The entry's payload is zero, and it has no marks. Pointers to entries become
+// invalid. The key is copied.
+func (t *Table[P]) Insert(hash uint64, key []byte) uint32 {
+	invariant.Check(len(key) <= KeyBytesMax, "key of %d bytes", len(key))
+	if t.count >= t.grow {
+		t.resize(len(t.slots) * 2)
+	}
+	index := t.take()
+	e := t.At(index)
+	*e = Entry[P]{meta: uint32(len(key))<<8 | uint32(taken)}
+	if len(key) <= InlineBytes {
+		copy(e.key[:], key)
+	} else {
+		binary.NativeEndian.PutUint64(e.key[:8], t.store(key))
+		copy(e.key[8:], key)
+	}
+	t.place(uint64(uint32(hash>>32))<<32 | uint64(index+1))
+	t.count++
+	return index
+}
+
+func (t *Table[P]) take() uint32 {
+	if t.free != 0 {
+		index := t.free - 1
+		t.free = t.At(index).Turn
+		return index
+	}
+	index := t.next
+	t.next++
+	switch chunk := int(index >> t.chunkShift); {
+	case chunk == len(t.chunks) && chunk == 0:
+		t.chunks = append(t.chunks, make([]Entry[P], firstChunk))
+	case chunk == len(t.chunks):
+		t.chunks = append(t.chunks, make([]Entry[P], 1<<t.chunkShift))
+	case chunk == 0 && int(index) == len(t.chunks[0]):
+		larger := make([]Entry[P], min(4*len(t.chunks[0]), 1<<t.chunkShift))
+		copy(larger, t.chunks[0])
+		t.chunks[0] = larger
+	}
+	return index
+}
+
+func (t *Table[P]) place(slot uint64) {
+	mask := uint32(len(t.slots) - 1)
+	at := uint32(slot>>32) >> t.shift
+	for t.slots[at&mask] != 0 {
+		at++
+	}
+	t.slots[at&mask] = slot
+}
+
+func (t *Table[P]) resize(size int) {
+	old := t.slots
+	t.slots = make([]uint64, size)
+	t.shift = 32
+	for n := size; n > 1; n >>= 1 {
+		t.shift--
+	}
+	t.grow = size / 8 * 5
+	for _, slot := range old {
+		if slot != 0 {
+			t.place(slot)
+		}
+	}
+}
+
+// Delete frees an entry.
+func (t *Table[P]) Delete(index uint32) {
+	e := t.At(index)
+	invariant.Check(e.Has(taken), "entry %d freed twice", index)
+	key := t.Key(e)
+	t.unplace(t.Hash(key), index)
+	if len(key) > InlineBytes {
+		t.deadBytes += len(key)
+	}
+	*e = Entry[P]{Turn: t.free}
+	t.free = index + 1
+	t.count--
+}
+
+func (t *Table[P]) unplace(hash uint64, index uint32) {
+	mask := uint32(len(t.slots) - 1)
+	slot := uint64(uint32(hash>>32))<<32 | uint64(index+1)
+	hole := (uint32(hash>>32) >> t.shift) & mask
+	for t.slots[hole] != slot {
+		hole = (hole + 1) & mask
+	}
+	for at := hole; ; {
+		at = (at + 1) & mask
+		next := t.slots[at]
+		if next == 0 {
+			break
+		}
+		home := uint32(next>>32) >> t.shift & mask
+		if (at-home)&mask >= (at-hole)&mask { // the hole lies between its home and where it stands
+			t.slots[hole] = next
+			hole = at
+		}
+	}
+	t.slots[hole] = 0
+}
+
+// All calls f with each entry in use, in the order of the indexes, until f returns false.
+func (t *Table[P]) All(f func(index uint32, e *Entry[P]) bool) {
+	for index := uint32(0); index < t.next; index++ {
+		if e := t.At(index); e.Has(taken) && !f(index, e) {
+			return
+		}
+	}
+}
+
+// Evict frees up to want entries that are not dirty, not listed and that keep does not hold back, and were not used
+// since the clock's hand passed last. It looks at no more than steps entries. freed is told of each before it goes.
+func (t *Table[P]) Evict(want, steps int, keep func(*Entry[P]) bool, freed func(*Entry[P])) (evicted int) {
+	for ; steps > 0 && evicted < want && t.count > 0; steps-- {
+		if t.hand >= t.next {
+			t.hand = 0
+		}
+		index := t.hand
+		e := t.At(index)
+		t.hand++
+		switch {
+		case !e.Has(taken) || e.Has(Dirty|Listed) || keep(e):
+		case e.Has(Used):
+			e.Clear(Used)
+		default:
+			freed(e)
+			t.Delete(index)
+			evicted++
+		}
+	}
+	return evicted
+}
+
+// Compare orders two entries by their keys.
+func (t *Table[P]) Compare(a, b uint32) int {
+	return bytes.Compare(t.Key(t.At(a)), t.Key(t.At(b)))
+}
+
+func (t *Table[P]) store(key []byte) uint64 {
+	last := len(t.arena) - 1
+	if last < 0 || cap(t.arena[last])-len(t.arena[last]) < len(key) {
+		t.arena = append(t.arena, make([]byte, 0, max(arenaChunkBytes, len(key))))
+		last++
+	}
+	at := uint64(last)<<32 | uint64(len(t.arena[last]))
+	t.arena[last] = append(t.arena[last], key...)
+	t.arenaBytes += len(key)
+	return at
+}
+
+// Compact copies the long keys together when most of their arena is dead.
+func (t *Table[P]) Compact() {
+	if t.deadBytes < 1<<20 || t.deadBytes < t.arenaBytes/2 {
+		return
+	}
+	old := *t
+	t.arena, t.arenaBytes, t.deadBytes = nil, 0, 0
+	t.All(func(_ uint32, e *Entry[P]) bool {
+		if n := e.meta >> 8; n > InlineBytes {
+			binary.NativeEndian.PutUint64(e.key[:8], t.store(old.longKey(e, n)))
+		}
+		return true
+	})
+}

@@ -1,0 +1,161 @@
+package table
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func randomKey(r *rand.Rand, keys int) []byte {
+	n := r.IntN(keys)
+	switch n % 4 {
+	case 0:
+		return fmt.Appendf(nil, "k%d", n)
+	case 1:
+		return fmt.Appendf(nil, "a-key-%014d", n) // 20 bytes
+	case 2:
+		return fmt.Appendf(nil, "a-key-that-is-too-long-for-its-entry-%d", n)
+	default:
+		return fmt.Appendf(nil, "a-key-%014d%c", n/2, byte(n)) // 21 bytes
+	}
+}
+
+func TestTableEqualsMap(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 0))
+	table := New[int64](maphash.MakeSeed())
+	model := map[string]int64{}
+	for step := range 60_000 {
+		key := randomKey(r, 1+r.IntN(6000))
+		hash := table.Hash(key)
+		index, found := table.Find(hash, key)
+		want, has := model[string(key)]
+		require.Equal(t, has, found, "seed %d step %d", seed, step)
+		if found {
+			require.Equal(t, want, table.At(index).Value)
+			require.Equal(t, string(key), string(table.Key(table.At(index))))
+		}
+		switch {
+		case found && r.IntN(2) == 0:
+			table.Delete(index)
+			delete(model, string(key))
+		case !found:
+			index = table.Insert(hash, key)
+			fallthrough
+		default:
+			table.At(index).Value = int64(step)
+			model[string(key)] = int64(step)
+		}
+		if step%1000 == 0 {
+			table.Compact()
+			checkAll(t, table, model)
+		}
+	}
+}
+
+func checkAll(t *testing.T, table *Table[int64], model map[string]int64) {
+	t.Helper()
+	require.Equal(t, len(model), table.Len())
+	table.All(func(_ uint32, e *Entry[int64]) bool {
+		value, ok := model[string(table.Key(e))]
+		require.True(t, ok)
+		require.Equal(t, value, e.Value)
+		return true
+	})
+}
+
+func TestEvictTakesOnlyUnusedCleanEntries(t *testing.T) {
+	table := New[int64](maphash.MakeSeed())
+	for i := range 100 {
+		key := fmt.Appendf(nil, "%d", i)
+		index := table.Insert(table.Hash(key), key)
+		switch i % 3 {
+		case 0:
+			table.At(index).Mark(DirtyCheckpoint)
+		case 1:
+			table.At(index).Mark(Used)
+		}
+	}
+	never := func(*Entry[int64]) bool { return false }
+	freed := 0
+	count := func(*Entry[int64]) { freed++ }
+	require.Equal(t, 33, table.Evict(100, 100, never, count))
+	require.Equal(t, 33, table.Evict(100, 100, never, count), "the second time round, use is forgotten")
+	require.Equal(t, 0, table.Evict(100, 1000, never, count))
+	require.Equal(t, 66, freed)
+	require.Equal(t, 34, table.Len())
+}
+
+func TestSortOrdersByKey(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 1))
+	for _, prefix := range []string{"", "common-prefix-", strings.Repeat("x", 40)} {
+		table := New[int64](maphash.MakeSeed())
+		var indexes []uint32
+		for range 3000 {
+			key := append([]byte(prefix), randomKey(r, 1<<20)...)
+			if r.IntN(3) == 0 {
+				key = append([]byte(prefix), byte(r.IntN(3)), byte(r.IntN(2)), byte(r.IntN(3)))[:len(prefix)+r.IntN(4)]
+			}
+			if _, found := table.Find(table.Hash(key), key); !found {
+				indexes = append(indexes, table.Insert(table.Hash(key), key))
+			}
+		}
+		want := slices.Clone(indexes)
+		slices.SortFunc(want, table.Compare)
+		var s Sorter
+		Sort(&s, table, indexes)
+		require.Equal(t, want, indexes, "seed %d prefix %q", seed, prefix)
+		Sort(&s, table, indexes[:10])
+		require.Equal(t, want, indexes)
+	}
+}
+
+func BenchmarkUpsert(b *testing.B) {
+	for _, keys := range []int{10_000, 1_000_000} {
+		table := New[int64](maphash.MakeSeed())
+		all := make([][]byte, keys)
+		for i := range all {
+			all[i] = fmt.Appendf(nil, "key-%012d", i)
+			table.Insert(table.Hash(all[i]), all[i])
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		order := make([]byte, 16*(1<<20)) // streamed, as input is
+		for i := range 1 << 20 {
+			copy(order[16*i:], all[r.IntN(keys)])
+		}
+		b.Run(fmt.Sprintf("keys=%d/single", keys), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				at := i & (1<<20 - 1)
+				key := order[16*at : 16*at+16]
+				index, _ := table.Find(table.Hash(key), key)
+				table.At(index).Value++
+			}
+		})
+		b.Run(fmt.Sprintf("keys=%d/touched", keys), func(b *testing.B) {
+			var hashes [64]uint64
+			var sum uint32
+			for i := 0; b.Loop(); i++ {
+				at := i & (1<<20 - 1)
+				if at&63 == 0 {
+					for j := range hashes {
+						hashes[j] = table.Hash(order[16*(at+j) : 16*(at+j)+16])
+					}
+					for j := range hashes {
+						sum += table.Touch(hashes[j])
+					}
+				}
+				key := order[16*at : 16*at+16]
+				index, _ := table.Find(hashes[at&63], key)
+				table.At(index).Value++
+			}
+			_ = sum
+		})
+	}
+}
