@@ -1,0 +1,185 @@
+package topology
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"thalweg/state"
+)
+
+// topicBytesMax is Kafka's limit for the name of a topic; nameBytesMax leaves room for an application's id and what
+// the kind of an internal topic adds.
+const (
+	topicBytesMax = 249
+	nameBytesMax  = 200
+)
+
+// CheckTopicName tells why no topic can bear the name, or nil.
+func CheckTopicName(name string) error { return checkName(name, topicBytesMax) }
+
+// CheckName tells why a name that the user gave for something durable can't be part of a topic's name, or nil.
+func CheckName(name string) error { return checkName(name, nameBytesMax) }
+
+func checkName(name string, bytesMax int) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("the name is empty: what is durable needs a name from you")
+	case name == "." || name == "..":
+		return fmt.Errorf("name %q: a topic can't be called that", name)
+	case len(name) > bytesMax:
+		return fmt.Errorf("name %q: it has %d bytes, at most %d are possible", name, len(name), bytesMax)
+	}
+	for i := range len(name) {
+		c := name[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return fmt.Errorf("name %q: %q is not possible in it: letters, digits, '.', '_' and '-' are", name, c)
+		}
+	}
+	return nil
+}
+
+// check reports what is wrong with single nodes, and between nodes by name.
+func check(nodes []*Node) (errs []error) {
+	byName := map[string]*Node{}
+	for _, n := range nodes {
+		if n.Make == nil {
+			errs = append(errs, fmt.Errorf("%s: node %q has nothing that makes it", n.Site, n.Name))
+		}
+		if o := byName[n.Name]; o != nil {
+			errs = append(errs, fmt.Errorf("%s: node %q is there already (%s): names are unique", n.Site, n.Name, o.Site))
+		}
+		byName[n.Name] = n
+		errs = append(errs, n.checkBorders()...)
+	}
+	errs = append(errs, checkStores(nodes)...)
+	return append(errs, checkRepartitions(nodes)...)
+}
+
+func (n *Node) checkBorders() (errs []error) {
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: node %q: %w", n.Site, n.Name, fmt.Errorf(format, args...)))
+	}
+	switch n.Kind {
+	case KindSource:
+		if len(n.Topics) == 0 {
+			fail("a source reads no topic: name one")
+		}
+		if len(n.parents) > 0 {
+			fail("a source has no parents, but %q forwards to it", n.parents[0].Name)
+		}
+	case KindSink:
+		if len(n.children) > 0 {
+			fail("a sink has no children, but forwards to %q", n.children[0].Name)
+		}
+	}
+	if n.Kind != KindSource && len(n.parents) == 0 {
+		fail("nothing forwards to it")
+	}
+	topics := n.Topics
+	if n.Kind == KindSink && n.Sink != (Topic{}) {
+		topics = []Topic{n.Sink}
+	}
+	for _, t := range topics {
+		why := CheckTopicName(t.Name)
+		if t.Repartition {
+			why = CheckName(t.Name)
+		}
+		if why != nil {
+			fail("topic: %w", why)
+		}
+		if t.Partitions < 0 {
+			fail("repartition %q: %d partitions: it takes one or more", t.Name, t.Partitions)
+		}
+	}
+	return errs
+}
+
+// checkStores sees that a name stands for one store, and that each store could be.
+func checkStores(nodes []*Node) (errs []error) {
+	type seen struct {
+		store state.Store
+		site  string
+	}
+	byName := map[string]seen{}
+	for _, n := range nodes {
+		for _, s := range n.Stores {
+			o, ok := byName[s.Name()]
+			if !ok {
+				byName[s.Name()] = seen{s, n.Site}
+				if err := s.Check(); err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", n.Site, err))
+				}
+				continue
+			}
+			if reflect.TypeOf(s) != reflect.TypeOf(o.store) || !reflect.DeepEqual(s.Spec(), o.store.Spec()) {
+				errs = append(errs, fmt.Errorf("%s: store %q is another store already (%s): give each a name of its own",
+					n.Site, s.Name(), o.site))
+			}
+		}
+	}
+	return errs
+}
+
+// checkRepartitions sees that an internal topic means one thing: one sink writes it, and it is read.
+func checkRepartitions(nodes []*Node) (errs []error) {
+	written, read := map[string]*Node{}, map[string]*Node{}
+	for _, n := range nodes {
+		for _, t := range n.Topics {
+			if t.Repartition {
+				read[t.Name] = n
+			}
+		}
+	}
+	for _, n := range nodes {
+		if n.Kind != KindSink || !n.Sink.Repartition {
+			continue
+		}
+		name := n.Sink.Name
+		if o := written[name]; o != nil {
+			errs = append(errs, fmt.Errorf("%s: repartition %q is there already (%s): give each a name of its own, or use "+
+				"the stream that the first one returned", n.Site, name, o.Site))
+		}
+		written[name] = n
+		if read[name] == nil {
+			errs = append(errs, fmt.Errorf("%s: repartition %q is written but not read", n.Site, name))
+		}
+	}
+	for name, n := range read {
+		if written[name] == nil {
+			errs = append(errs, fmt.Errorf("%s: repartition %q is read but not written", n.Site, name))
+		}
+	}
+	return errs
+}
+
+// checkTopics sees that topics which must have equal partition counts do not ask for different ones.
+func (t *Topology) checkTopics() (errs []error) {
+	for _, s := range t.subs {
+		for _, group := range s.Copartitioned {
+			first := slices.IndexFunc(group, func(t Topic) bool { return t.Partitions > 0 })
+			if first < 0 {
+				continue
+			}
+			for _, o := range group[first+1:] {
+				if o.Partitions > 0 && o.Partitions != group[first].Partitions {
+					errs = append(errs, fmt.Errorf("%s: repartition %q has %d partitions, but %q (%s) has %d: records that "+
+						"meet by key need equal partition counts", s.site(o), o.Name, o.Partitions, group[first].Name,
+						s.site(group[first]), group[first].Partitions))
+				}
+			}
+		}
+	}
+	return errs
+}
+
+// site is where the source of a topic was made.
+func (s *Subtopology) site(t Topic) string {
+	for _, n := range s.Nodes {
+		if slices.Contains(n.Topics, t) {
+			return n.Site
+		}
+	}
+	return "?"
+}

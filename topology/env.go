@@ -1,0 +1,107 @@
+package topology
+
+import (
+	"fmt"
+
+	"thalweg/state"
+)
+
+// Unknown is a time that has not been seen yet.
+const Unknown int64 = -1
+
+// Env is what one task gives to its nodes. It belongs to the goroutine that runs the task, as all the nodes do;
+// the task keeps its fields up to date, nodes read them.
+type Env struct {
+	ApplicationID string
+	Subtopology   int
+	Partition     int32 // the task's partition
+
+	Tx *state.Tx // the task's stores
+	// Outlet opens the way to a topic that the task writes; sinks call it when they are made, or per topic for
+	// topics that records name.
+	Outlet func(topic string) (Outlet, error)
+	// OnError decides what becomes of a failure; nil is [Fail] for all.
+	OnError func(*ProcessingError) Action
+	// Guarded tells that OnError may go on after an error of user code: ports are guarded.
+	Guarded bool
+
+	StreamTime int64 // highest timestamp that the task has taken from its inputs, or Unknown
+	WallTime   int64 // milliseconds since the epoch, read once per step
+
+	// Source is the record being processed; nil between records, in punctuation and in flushes.
+	Source *SourceRecord
+
+	current    *Instance // the node whose user code runs or ran last
+	Punctuator Punctuator
+}
+
+// Current is the node whose user code runs, or ran last: the one to blame for a panic. It may be nil.
+func (e *Env) Current() *Instance { return e.current }
+
+// Outlet is the way to one topic: records appended become durable with the task's next commit.
+type Outlet interface {
+	Partitions() int32
+	// Append copies key, value and headers; nil is null.
+	Append(partition int32, timestamp int64, key, value []byte, headers []Header) error
+}
+
+// Instance is a node in one task: the blueprint, the task's environment and counters. Counters are plain integers
+// of the task's goroutine; the task publishes copies.
+type Instance struct {
+	Node      *Node
+	Env       *Env
+	Processed int64
+	Dropped   [reasons]int64
+	// Close, where a node sets it, is called once when the task is closed.
+	Close func() error
+}
+
+// Enter counts a record and makes the node the one whose user code runs.
+func (in *Instance) Enter() {
+	in.Processed++
+	in.Env.current = in
+}
+
+// Resume makes the node the one whose user code runs again, after its children did.
+func (in *Instance) Resume() { in.Env.current = in }
+
+// Tx gives a store's transaction to the store's Open; it makes an Instance a [state.Host], which refuses stores that
+// are not connected to its node.
+func (in *Instance) Tx(store string) (*state.Tx, error) {
+	for _, s := range in.Node.Stores {
+		if s.Name() == store {
+			return in.Env.Tx, nil
+		}
+	}
+	return nil, fmt.Errorf("store %q is not connected to node %s (%s): name it in the call that made the node", store,
+		in.Node.Name, in.Node.Site)
+}
+
+// Rank is the node's place in the order of flushes: parents come before their children.
+func (in *Instance) Rank() int { return in.Node.id }
+
+// Drop counts a record that the node leaves out.
+func (in *Instance) Drop(why Reason) { in.Dropped[why]++ }
+
+// Reason is why a record was dropped.
+type Reason uint8
+
+// The reasons to drop a record. Each has a counter per node.
+const (
+	NullKey     Reason = iota // a null key where a key is needed
+	NullValue                 // a null value where a value is needed
+	BadTime                   // a negative timestamp
+	Late                      // older than the grace period, per window
+	Expired                   // refused by a store as older than its retention
+	Stale                     // an out-of-order row of a versioned table
+	Skipped                   // failed, and the error policy went on
+	NoPartition               // a partitioner chose none
+	reasons
+)
+
+// Reasons is how many there are.
+const Reasons = int(reasons)
+
+func (r Reason) String() string {
+	return [...]string{"null-key", "null-value", "bad-time", "late", "expired", "stale", "skipped", "no-partition"}[r]
+}

@@ -1,0 +1,148 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// Phase is where in a record's way through a task an error arose.
+type Phase uint8
+
+// The phases; each can have its own policy.
+const (
+	PhaseDecode  Phase = iota // a source could not decode key or value
+	PhaseProcess              // an operator's or processor's user code failed or panicked
+	PhaseEncode               // a sink could not encode, or the record is larger than the topic takes
+)
+
+func (p Phase) String() string { return [...]string{"decode", "process", "encode"}[p] }
+
+// Action is what an error policy answers.
+type Action uint8
+
+// The actions.
+const (
+	Fail Action = iota // stop: the transaction is dropped and the application stops with the error
+	Skip               // drop the record at the node that failed, count it, go on
+)
+
+// ProcessingError is a failure while a record was processed: which node, which record, why.
+type ProcessingError struct {
+	Phase     Phase
+	Node      string
+	Site      string   // where the user's program made the node
+	Metadata  Metadata // the record of the source topic; Topic is empty in punctuation and flushes
+	Timestamp int64    // of the record at the node
+	Stack     []byte   // of a panic
+	Err       error
+
+	settled bool // the policy has answered: fail
+}
+
+func (e *ProcessingError) Error() string {
+	where := "outside of a record"
+	if e.Metadata.Topic != "" {
+		where = fmt.Sprintf("topic %s partition %d offset %d", e.Metadata.Topic, e.Metadata.Partition, e.Metadata.Offset)
+	}
+	return fmt.Sprintf("%s: node %s (%s): %s: %v", e.Phase, e.Node, e.Site, where, e.Err)
+}
+
+func (e *ProcessingError) Unwrap() error { return e.Err }
+
+// Panic is the error of user code that panicked.
+type Panic struct{ Value any }
+
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// Unwrap is the value that was passed to panic, where it is an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
+
+// Error makes err this node's failure with the record at hand. An error that is a ProcessingError already, of a
+// node downstream, stays as it is.
+func (in *Instance) Error(phase Phase, timestamp int64, err error) error {
+	if err == nil {
+		return nil
+	}
+	var pe *ProcessingError
+	if errors.As(err, &pe) {
+		return err
+	}
+	return in.processingError(phase, timestamp, err, nil)
+}
+
+// Fail is Error for a failure that no policy may pass over, such as a store's: it always stops the task.
+func (in *Instance) Fail(timestamp int64, err error) error {
+	if err == nil {
+		return nil
+	}
+	var pe *ProcessingError
+	if errors.As(err, &pe) {
+		return err
+	}
+	pe = in.processingError(PhaseProcess, timestamp, err, nil)
+	pe.settled = true
+	return pe
+}
+
+func (in *Instance) processingError(phase Phase, timestamp int64, err error, stack []byte) *ProcessingError {
+	pe := &ProcessingError{
+		Phase: phase, Node: in.Node.Name, Site: in.Node.Site, Timestamp: timestamp, Err: err, Stack: stack,
+	}
+	if s := in.Env.Source; s != nil {
+		pe.Metadata = s.Metadata()
+	}
+	return pe
+}
+
+// Recovered makes the value that recover returned the failure of the node whose user code ran.
+func (e *Env) Recovered(value any) error {
+	p := &Panic{Value: value}
+	if e.current == nil {
+		return fmt.Errorf("task %d_%d: %w\n%s", e.Subtopology, e.Partition, p, debug.Stack())
+	}
+	return e.current.processingError(PhaseProcess, e.StreamTime, p, debug.Stack())
+}
+
+// Handle asks the policy what becomes of the failure: nil means the record is dropped here and counted.
+func (in *Instance) Handle(phase Phase, timestamp int64, err error) error {
+	err = in.Error(phase, timestamp, err)
+	var pe *ProcessingError
+	if err == nil || !errors.As(err, &pe) {
+		return err
+	}
+	return in.settle(pe)
+}
+
+// guard runs one call of the node's port. What goes wrong in a node downstream was settled by that node's guard,
+// so an error that is not one already is this node's own.
+func (in *Instance) guard(timestamp int64, call func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			in.Resume()
+			err = in.settle(in.processingError(PhaseProcess, timestamp, &Panic{Value: v}, debug.Stack()))
+		}
+	}()
+	err = call()
+	var pe *ProcessingError
+	if err == nil || (errors.As(err, &pe) && pe.Node != in.Node.Name) {
+		return err
+	}
+	if pe == nil {
+		pe = in.processingError(PhaseProcess, timestamp, err, nil)
+	}
+	return in.settle(pe)
+}
+
+// settle asks the policy, once per failure.
+func (in *Instance) settle(pe *ProcessingError) error {
+	if pe.settled || in.Env.OnError == nil || in.Env.OnError(pe) != Skip {
+		pe.settled = true
+		return pe
+	}
+	in.Drop(Skipped)
+	return nil
+}

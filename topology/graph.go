@@ -1,0 +1,170 @@
+package topology
+
+import (
+	"errors"
+	"slices"
+
+	"thalweg/state"
+)
+
+// Topology is a checked graph, ready to run. It is immutable.
+type Topology struct {
+	nodes []*Node // topological order
+	subs  []*Subtopology
+}
+
+// Subtopology is a connected part of the graph: what one task per partition runs. Topics are its borders.
+type Subtopology struct {
+	ID      int
+	Nodes   []*Node // topological order
+	Inputs  []Topic // what its sources read, each once
+	Outputs []Topic // what its sinks write, where that is fixed
+	Stores  []state.Store
+	// Copartitioned are groups of inputs that must have equal partition counts.
+	Copartitioned [][]Topic
+}
+
+// New checks the nodes and puts them in order. All that is wrong is reported at once.
+func New(nodes []*Node) (*Topology, error) {
+	t := &Topology{nodes: slices.Clone(nodes)}
+	if err := errors.Join(check(nodes)...); err != nil {
+		return nil, err
+	}
+	if err := t.order(); err != nil {
+		return nil, err
+	}
+	t.split()
+	if err := errors.Join(t.checkTopics()...); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Nodes are all nodes in topological order.
+func (t *Topology) Nodes() []*Node { return t.nodes }
+
+// Subtopologies are the parts of the graph, numbered as listed.
+func (t *Topology) Subtopologies() []*Subtopology { return t.subs }
+
+// order sorts the nodes so that parents come first, and otherwise as they were made.
+func (t *Topology) order() error {
+	waiting := make(map[*Node]int, len(t.nodes))
+	for _, n := range t.nodes {
+		waiting[n] = len(n.parents)
+	}
+	sorted := make([]*Node, 0, len(t.nodes))
+	for len(sorted) < len(t.nodes) {
+		before := len(sorted)
+		for _, n := range t.nodes {
+			if waiting[n] != 0 {
+				continue
+			}
+			waiting[n] = -1
+			n.id = len(sorted)
+			sorted = append(sorted, n)
+			for _, c := range n.children {
+				waiting[c]--
+			}
+		}
+		if len(sorted) == before {
+			return errors.New("topology: the nodes form a cycle: only a topic can lead back")
+		}
+	}
+	t.nodes = sorted
+	return nil
+}
+
+// split finds the connected parts: by edges, by shared stores, by sources of the same topic.
+func (t *Topology) split() {
+	part := make([]int, len(t.nodes)) // union-find over node ids
+	for i := range part {
+		part[i] = i
+	}
+	var root func(int) int
+	root = func(i int) int {
+		for part[i] != i {
+			part[i] = part[part[i]]
+			i = part[i]
+		}
+		return i
+	}
+	join := func(a, b int) { // the lower id stays root, so that parts are numbered in order of their first node
+		a, b = root(a), root(b)
+		part[max(a, b)] = min(a, b)
+	}
+	byStore, byTopic := map[string]int{}, map[Topic]int{}
+	for _, n := range t.nodes {
+		for _, c := range n.children {
+			join(n.id, c.id)
+		}
+		for _, s := range n.Stores {
+			joinFirst(byStore, s.Name(), n.id, join)
+		}
+		for _, topic := range n.Topics {
+			joinFirst(byTopic, topic, n.id, join)
+		}
+	}
+	byRoot := map[int]*Subtopology{}
+	for _, n := range t.nodes {
+		r := root(n.id)
+		if byRoot[r] == nil {
+			byRoot[r] = &Subtopology{ID: len(t.subs)}
+			t.subs = append(t.subs, byRoot[r])
+		}
+		byRoot[r].add(n)
+	}
+	for _, s := range t.subs {
+		s.copartition()
+	}
+}
+
+func joinFirst[K comparable](first map[K]int, key K, id int, join func(a, b int)) {
+	if other, ok := first[key]; ok {
+		join(other, id)
+		return
+	}
+	first[key] = id
+}
+
+func (s *Subtopology) add(n *Node) {
+	s.Nodes = append(s.Nodes, n)
+	for _, topic := range n.Topics {
+		if !slices.Contains(s.Inputs, topic) {
+			s.Inputs = append(s.Inputs, topic)
+		}
+	}
+	if n.Kind == KindSink && n.Sink.Name != "" && !slices.Contains(s.Outputs, n.Sink) {
+		s.Outputs = append(s.Outputs, n.Sink)
+	}
+	for _, st := range n.Stores {
+		if !slices.ContainsFunc(s.Stores, func(o state.Store) bool { return o.Name() == st.Name() }) {
+			s.Stores = append(s.Stores, st)
+		}
+	}
+}
+
+// copartition groups the inputs that meet in a node which needs equal keys in equal partitions.
+func (s *Subtopology) copartition() {
+	reach := map[*Node][]Topic{}
+	for _, n := range s.Nodes {
+		set := slices.Clone(n.Topics)
+		for _, p := range n.parents {
+			for _, t := range reach[p] {
+				if !slices.Contains(set, t) {
+					set = append(set, t)
+				}
+			}
+		}
+		reach[n] = set
+		known := func(o []Topic) bool { return covers(o, set) }
+		if n.ByKey && len(set) > 1 && !slices.ContainsFunc(s.Copartitioned, known) {
+			s.Copartitioned = slices.DeleteFunc(s.Copartitioned, func(o []Topic) bool { return covers(set, o) })
+			s.Copartitioned = append(s.Copartitioned, set)
+		}
+	}
+}
+
+// covers tells whether every topic of part is one of all.
+func covers(all, part []Topic) bool {
+	return !slices.ContainsFunc(part, func(t Topic) bool { return !slices.Contains(all, t) })
+}

@@ -1,0 +1,98 @@
+package topology
+
+import (
+	"thalweg/state"
+)
+
+// Kind is what a node does at its borders.
+type Kind uint8
+
+// The kinds of node.
+const (
+	KindSource Kind = iota
+	KindProcessor
+	KindSink
+)
+
+// Topic names a topic that a node reads or writes.
+type Topic struct {
+	Name string
+	// Repartition topics are the application's own: their durable name is <application>-<name>-repartition.
+	Repartition bool
+	// Partitions is how many partitions the user wants a repartition topic to have; 0: as many as what it is joined
+	// with, or as the topic that it comes from.
+	Partitions int32
+}
+
+// In is the topic's durable name for an application.
+func (t Topic) In(applicationID string) string {
+	if t.Repartition {
+		return applicationID + "-" + t.Name + "-repartition"
+	}
+	return t.Name
+}
+
+// Make builds a node inside one task: next holds the ports of its children, in the order in which they were
+// connected, each a Port as any. It returns the node's own port (for a source: a [Source]).
+type Make func(in *Instance, next []any) (port any, err error)
+
+// Node is the blueprint of one vertex. The fields are set while the graph is built and fixed afterwards.
+type Node struct {
+	Name string // unique in the topology
+	Kind Kind
+	Site string // file:line of the caller's line that made it
+	Make Make
+
+	Topics []Topic       // what a source reads
+	Sink   Topic         // what a sink writes; the name is empty when each record names its own topic
+	Stores []state.Store // what the node reads or writes
+	// RowsFromTopic names the one store among Stores that is restored from the source's topic and has no
+	// changelog of its own.
+	RowsFromTopic string
+	Reset         Reset // where a source starts when its group has no offset
+
+	// What the checks and the optimiser need to know.
+	ChangesKey   bool // what comes out may have another key than what went in
+	ChangesValue bool // what comes out may have another value
+	ByKey        bool // equal keys must be in equal partitions of all its inputs
+
+	// DropNullKeys makes a sink leave out records without a key, counted: nothing downstream of its topic takes them.
+	DropNullKeys bool
+
+	id       int // position in topological order, from 0
+	parents  []*Node
+	children []*Node
+}
+
+// Connect makes child a child of n: the last in the order in which n forwards.
+func (n *Node) Connect(child *Node) {
+	n.children = append(n.children, child)
+	child.parents = append(child.parents, n)
+}
+
+// ID is the node's place in the topological order (parents first), from 0.
+func (n *Node) ID() int { return n.id }
+
+// Children are the nodes that n forwards to, in that order. The slice is the node's own.
+func (n *Node) Children() []*Node { return n.children }
+
+// Parents are the nodes that forward to n. The slice is the node's own.
+func (n *Node) Parents() []*Node { return n.parents }
+
+// Reset says where a source starts reading a partition for which its group has no offset.
+type Reset struct {
+	Policy ResetPolicy
+	// BackMillis is how far before now [ResetBack] starts.
+	BackMillis int64
+}
+
+// ResetPolicy is the kind of a [Reset].
+type ResetPolicy uint8
+
+// The reset policies; the last is KIP-1106.
+const (
+	ResetEarliest ResetPolicy = iota
+	ResetLatest
+	ResetNone // refuse to start
+	ResetBack // the first record not older than a duration
+)

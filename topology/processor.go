@@ -1,0 +1,176 @@
+package topology
+
+import (
+	"fmt"
+	"time"
+
+	"thalweg/serde"
+	"thalweg/state"
+)
+
+// Processor is user code that is a node: it sees each record, keeps state in stores, forwards what it wants.
+// A new one is made for each task; its methods are called by one goroutine.
+type Processor[K, V, KO, VO any] interface {
+	// Init is called once, before the first record; it opens stores and schedules punctuation.
+	Init(c *Context[KO, VO]) error
+	// Process is called for each record. Headers are shared and read-only.
+	Process(r Record[K, V]) error
+}
+
+// Closer is implemented by a processor that wants to know when its task is closed.
+type Closer interface{ Close() error }
+
+// NewProcessor is a node that runs a processor with the given stores. The node changes keys as far as anyone knows.
+func NewProcessor[K, V, KO, VO any](
+	name, site string, stores []state.Store, make func() Processor[K, V, KO, VO],
+) *Node {
+	n := &Node{Name: name, Kind: KindProcessor, Site: site, Stores: stores, ChangesKey: true, ChangesValue: true}
+	n.Make = processorMake(make, func(*Record[K, V], *Context[KO, VO]) {})
+	return n
+}
+
+// NewValueProcessor is a node that runs a processor with the given stores and keeps keys: what the processor forwards
+// for a record goes on under the record's key, whatever key it names.
+func NewValueProcessor[K, V, VO any](
+	name, site string, stores []state.Store, make func() Processor[K, V, K, VO],
+) *Node {
+	n := &Node{Name: name, Kind: KindProcessor, Site: site, Stores: stores, ChangesValue: true}
+	n.Make = processorMake(make, func(r *Record[K, V], c *Context[K, VO]) {
+		c.fixed, c.key, c.nullKey = true, r.Key, r.NullKey
+	})
+	return n
+}
+
+func processorMake[K, V, KO, VO any](
+	make func() Processor[K, V, KO, VO], begin func(*Record[K, V], *Context[KO, VO]),
+) Make {
+	return Operator(func(in *Instance, next []any) (Port[K, V], error) {
+		all, err := Forward[KO, VO](next)
+		if err != nil {
+			return nil, err
+		}
+		c := &Context[KO, VO]{in: in, all: all, nullOfKey: serde.NullOf[KO](), nullOfValue: serde.NullOf[VO]()}
+		for i, child := range in.Node.children {
+			c.named = append(c.named, namedPort[KO, VO]{child.Name, next[i].(Port[KO, VO])})
+		}
+		p := make()
+		if err := p.Init(c); err != nil {
+			return nil, in.Error(PhaseProcess, Unknown, fmt.Errorf("init: %w", err))
+		}
+		if closer, ok := p.(Closer); ok {
+			in.Close = closer.Close
+		}
+		return func(r *Record[K, V]) error {
+			in.Enter()
+			begin(r, c)
+			err := p.Process(*r)
+			c.fixed = false
+			return in.Error(PhaseProcess, r.Timestamp, err)
+		}, nil
+	})
+}
+
+// Context is what a processor may do. It belongs to one task, and so to one goroutine.
+type Context[K, V any] struct {
+	in    *Instance
+	all   Port[K, V]
+	named []namedPort[K, V]
+	slot  Record[K, V]
+
+	nullOfKey   func(*K) bool // nil for types without a null
+	nullOfValue func(*V) bool
+
+	fixed   bool // a record is being processed by a node that keeps keys: key and nullKey are that record's
+	key     K
+	nullKey bool
+}
+
+type namedPort[K, V any] struct {
+	name string
+	port Port[K, V]
+}
+
+// Forward sends a record to all children, depth first, before it returns. A nil key or value of a nilable type is
+// null; for other types NullKey and NullValue say it.
+func (c *Context[K, V]) Forward(r Record[K, V]) error {
+	return c.send(c.all, r)
+}
+
+// ForwardTo sends a record to the one child of that name.
+func (c *Context[K, V]) ForwardTo(child string, r Record[K, V]) error {
+	for i := range c.named {
+		if c.named[i].name == child {
+			return c.send(c.named[i].port, r)
+		}
+	}
+	return fmt.Errorf("forward: node %s has no child %q", c.in.Node.Name, child)
+}
+
+func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {
+	if r.Timestamp < 0 {
+		return fmt.Errorf("forward: negative timestamp %d", r.Timestamp)
+	}
+	if c.fixed {
+		r.Key, r.NullKey = c.key, c.nullKey
+	} else if c.nullOfKey != nil {
+		r.NullKey = c.nullOfKey(&r.Key)
+	}
+	if c.nullOfValue != nil {
+		r.NullValue = c.nullOfValue(&r.Value)
+	}
+	c.slot = r
+	err := to(&c.slot)
+	c.in.Resume()
+	return err
+}
+
+// Tx gives a store's transaction to the store's Open; it makes a Context a [state.Host].
+func (c *Context[K, V]) Tx(store string) (*state.Tx, error) {
+	return c.in.Tx(store)
+}
+
+// Schedule calls f at each interval of stream time or wall-clock time, with the clock's time in milliseconds.
+// Stream time fires first with the first record; missed intervals collapse into one call. Cancel ends it.
+func (c *Context[K, V]) Schedule(
+	interval time.Duration, kind TimeKind, f func(now int64) error,
+) (cancel func(), err error) {
+	return c.ScheduleAt(time.Time{}, interval, kind, f)
+}
+
+// ScheduleAt is Schedule with the grid of times anchored at start instead of at zero (stream time) or at the time
+// of the call (wall clock), as in Kafka Streams since 4.2.
+func (c *Context[K, V]) ScheduleAt(
+	start time.Time, interval time.Duration, kind TimeKind, f func(now int64) error,
+) (cancel func(), err error) {
+	if interval < time.Millisecond {
+		return nil, fmt.Errorf("schedule: node %s: interval %v is under a millisecond", c.in.Node.Name, interval)
+	}
+	var from int64
+	if !start.IsZero() {
+		from = start.UnixMilli()
+	}
+	return c.in.Env.Punctuator.Schedule(c.in, kind, from, interval.Milliseconds(), f), nil
+}
+
+// Metadata is where the record being processed came from; ok is false in punctuation and while a store's
+// changes are flushed.
+func (c *Context[K, V]) Metadata() (m Metadata, ok bool) {
+	if c.in.Env.Source == nil {
+		return Metadata{Partition: -1, Offset: -1}, false
+	}
+	return c.in.Env.Source.Metadata(), true
+}
+
+// StreamTime is the highest timestamp that the task has taken from its inputs, or Unknown.
+func (c *Context[K, V]) StreamTime() int64 { return c.in.Env.StreamTime }
+
+// WallTime is the task's wall clock, in milliseconds; it is read once per step, not per record.
+func (c *Context[K, V]) WallTime() int64 { return c.in.Env.WallTime }
+
+// ApplicationID is the application's id.
+func (c *Context[K, V]) ApplicationID() string { return c.in.Env.ApplicationID }
+
+// Task names the task: sub-topology and partition.
+func (c *Context[K, V]) Task() (subtopology int, partition int32) {
+	return c.in.Env.Subtopology, c.in.Env.Partition
+}

@@ -1,0 +1,112 @@
+package topology
+
+import (
+	"fmt"
+
+	"thalweg/internal/batch"
+	"thalweg/serde"
+)
+
+// SourceRecord is a record as it came from a partition, before it is decoded. Key and Value are views of the
+// fetched batch.
+type SourceRecord struct {
+	batch.Record
+	Topic     string
+	Partition int32
+}
+
+// Metadata is where the record came from.
+func (r *SourceRecord) Metadata() Metadata {
+	return Metadata{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+}
+
+// Source is the port of a source node: the untyped end of a task.
+type Source interface {
+	// Time is the record's timestamp for this application. partitionTime is the highest timestamp seen so far on
+	// the record's partition, or Unknown. A negative result means that the record is to be dropped.
+	Time(r *SourceRecord, partitionTime int64) (int64, error)
+	// OwnTime tells that Time is always the record's own timestamp.
+	OwnTime() bool
+	// Receive decodes the record once and sends it through the graph. r.Timestamp is what Time returned.
+	Receive(r *SourceRecord) error
+	// Instance is the node in its task.
+	Instance() *Instance
+}
+
+// SourceConfig says what a typed source reads.
+type SourceConfig[K, V any] struct {
+	Topics []Topic
+	Keys   serde.Serde[K]
+	Values serde.Serde[V]
+	Reset  Reset
+	// Timestamps, where set, replaces the record's own timestamp (KIP-32); it gets the highest timestamp seen so
+	// far on the partition, or Unknown. A negative result drops the record, counted as BadTime.
+	Timestamps func(r Record[K, V], partitionTime int64) int64
+}
+
+// NewSource makes a source node whose children take records of K and V.
+func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
+	n := &Node{Name: name, Kind: KindSource, Site: site, Topics: c.Topics, Reset: c.Reset}
+	n.Make = func(in *Instance, next []any) (any, error) {
+		out, err := Forward[K, V](next)
+		if err != nil {
+			return nil, err
+		}
+		s := &source[K, V]{in: in, config: c, next: out}
+		s.config.Keys, s.config.Values = serde.Local(c.Keys), serde.Local(c.Values)
+		return s, nil
+	}
+	return n
+}
+
+type source[K, V any] struct {
+	in     *Instance
+	config SourceConfig[K, V]
+	next   Port[K, V]
+	out    Record[K, V]
+}
+
+func (s *source[K, V]) Instance() *Instance { return s.in }
+
+func (s *source[K, V]) OwnTime() bool { return s.config.Timestamps == nil }
+
+func (s *source[K, V]) Time(r *SourceRecord, partitionTime int64) (int64, error) {
+	if s.config.Timestamps == nil {
+		return r.Timestamp, nil
+	}
+	if err := s.decode(r); err != nil {
+		return r.Timestamp, nil // Receive meets the same error, when it is the record's turn
+	}
+	s.in.Resume()
+	return s.config.Timestamps(s.out, partitionTime), nil
+}
+
+func (s *source[K, V]) Receive(r *SourceRecord) error {
+	s.in.Enter()
+	if err := s.decode(r); err != nil {
+		return s.in.Handle(PhaseDecode, r.Timestamp, err)
+	}
+	return s.next(&s.out)
+}
+
+func (s *source[K, V]) decode(r *SourceRecord) (err error) {
+	o := &s.out
+	o.Timestamp = r.Timestamp
+	o.NullKey, o.NullValue = r.Key == nil, r.Value == nil
+	if o.NullKey {
+		o.Key = *new(K)
+	} else if o.Key, err = s.config.Keys.Decode(r.Key); err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	if o.NullValue {
+		o.Value = *new(V)
+	} else if o.Value, err = s.config.Values.Decode(r.Value); err != nil {
+		return fmt.Errorf("value: %w", err)
+	}
+	if !r.HasHeaders() {
+		o.Headers = nil
+	} else if o.Headers, err = r.Headers(nil); err != nil { // a slice of its own: receivers may keep it
+		return fmt.Errorf("headers: %w", err)
+	}
+	return nil
+}
