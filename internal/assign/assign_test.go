@@ -149,10 +149,15 @@ func TestJoiningMovesStateOnlyToTheNewMember(t *testing.T) {
 				require.Equal(t, newcomer, member, "seed %d: stateful task %s went to an old member", seed, id)
 			}
 		}
-		// The newcomer's share, rounded up; and a stateless task may have to make room, as the two kinds are balanced
-		// apart.
-		n := len(w.members)
-		require.LessOrEqual(t, moved, (len(w.tasks)+n-1)/n+1, "seed %d", seed)
+		stateful, _ := w.counts()
+		n, total := len(w.members), 0
+		for _, s := range stateful {
+			total += s
+		}
+		require.LessOrEqual(t, stateful[newcomer], (total+n-1)/n, "seed %d", seed)
+		// The newcomer's share, rounded up; and since the two kinds are balanced apart, an old member that keeps one
+		// stateful task more than another may have to give that one a stateless task.
+		require.LessOrEqual(t, moved, (len(w.tasks)+n-1)/n+n-1, "seed %d", seed)
 	}
 }
 
