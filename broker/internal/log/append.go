@@ -1,0 +1,419 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/internal/batch"
+)
+
+// AppendFrom is Append with a say about who appends.
+func (l *Log) AppendFrom(batches []byte, origin Origin) (Appended, error) {
+	config := l.config.Load()
+	if err := validate(batches, config, origin); err != nil {
+		return Appended{}, l.refuse(err)
+	}
+	l.mu.Lock()
+	result, err := l.appendLocked(batches, config, origin)
+	l.mu.Unlock()
+	if err != nil {
+		return Appended{}, l.refuse(err)
+	}
+	if result.Duplicate {
+		return result, nil
+	}
+	return result, l.written()
+}
+
+func (l *Log) refuse(err error) error {
+	return fmt.Errorf("log: %s: append: %w", l.options.name(), err)
+}
+
+// written does what the syncer's mode asks for after an append.
+func (l *Log) written() error {
+	switch l.options.Syncer.Mode() {
+	case SyncGroup:
+		l.options.Syncer.dirty(l)
+	case SyncAlways:
+		return l.force()
+	case SyncOS:
+		l.advance(-1)
+		l.options.Syncer.dirty(l)
+	case SyncNever:
+		l.advance(-1)
+	}
+	return nil
+}
+
+// validate checks what can be checked without the log's state.
+func validate(batches []byte, config *Config, origin Origin) error {
+	if len(batches) == 0 {
+		return fmt.Errorf("no batches: %w", kerr.CorruptMessage)
+	}
+	for len(batches) > 0 {
+		b, rest, err := batch.Parse(batches)
+		if err == nil {
+			err = b.Verify()
+		}
+		if err != nil {
+			return protocolError(err)
+		}
+		batches = rest
+		if err := validateBatch(b, config, origin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateBatch(b batch.Batch, config *Config, origin Origin) error {
+	switch {
+	case origin == OriginClient && b.Size() > config.MaxBatchBytes:
+		return fmt.Errorf("batch of %d bytes, at most %d (max.message.bytes): %w",
+			b.Size(), config.MaxBatchBytes, kerr.MessageTooLarge)
+	case b.Count() == 0 || b.Count() != int(b.LastOffsetDelta())+1:
+		return fmt.Errorf("batch of %d records in %d offsets: %w", b.Count(), b.LastOffsetDelta()+1, kerr.InvalidRecord)
+	case b.IsControl():
+		return fmt.Errorf("a control batch from outside: %w", kerr.InvalidRecord)
+	case b.ProducerID() < 0 && b.IsTransactional():
+		return fmt.Errorf("a transactional batch without a producer id: %w", kerr.InvalidRecord)
+	case b.ProducerID() >= 0 && (b.ProducerEpoch() < 0 || origin == OriginClient && b.BaseSequence() < 0):
+		return fmt.Errorf("producer %d with epoch %d and sequence %d: %w",
+			b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), kerr.InvalidRecord)
+	}
+	if config.Compact {
+		return requireKeys(b)
+	}
+	return nil
+}
+
+// requireKeys refuses records that compaction could not place.
+func requireKeys(b batch.Batch) error {
+	it, err := b.Records(nil)
+	if err != nil {
+		return protocolError(err)
+	}
+	var r batch.Record
+	for it.Next(&r) {
+		if r.Key == nil {
+			return &InvalidRecordError{
+				Index:   int32(r.Offset - b.BaseOffset()),
+				Message: "a record of a compacted topic needs a key",
+			}
+		}
+	}
+	if it.Err() != nil {
+		return protocolError(it.Err())
+	}
+	return nil
+}
+
+// appendLocked does the work of AppendFrom under l.mu.
+func (l *Log) appendLocked(batches []byte, config *Config, origin Origin) (Appended, error) {
+	if err := l.check("append"); err != nil {
+		return Appended{}, err
+	}
+	now := l.options.Now().UnixMilli()
+	result := Appended{BaseOffset: l.end.Load(), LogAppendTime: -1, LogStart: l.start.Load()}
+	first, last, duplicate, err := l.stage(batches, config, origin, result.BaseOffset, now)
+	if err != nil {
+		return Appended{}, err
+	}
+	if duplicate {
+		result.BaseOffset, result.LastOffset, result.Duplicate = first, last, true
+		return result, nil
+	}
+	if config.LogAppendTime {
+		result.LogAppendTime = now
+	}
+	next, err := l.write(batches, config, now)
+	if err != nil {
+		return Appended{}, err
+	}
+	result.LastOffset = next - 1
+	for i := range l.staged {
+		l.producers[l.staged[i].id] = l.staged[i]
+	}
+	return result, nil
+}
+
+// stage checks the batches against the producers' state and leaves in l.staged what that will be once they are written.
+// Transactions that they open are noted by write.
+func (l *Log) stage(batches []byte, config *Config, origin Origin, offset, now int64) (
+	first, last int64, duplicate bool, err error,
+) {
+	l.staged = l.staged[:0]
+	for n := 0; len(batches) > 0; n++ {
+		b, rest, err := batch.Parse(batches)
+		if err != nil {
+			return 0, 0, false, protocolError(err)
+		}
+		batches = rest
+		base := offset
+		offset += int64(b.LastOffsetDelta()) + 1
+		if b.ProducerID() < 0 {
+			continue
+		}
+		p := l.stagedProducer(b.ProducerID())
+		if old, ok := p.duplicate(b); ok && (n == 0 || duplicate) {
+			if n == 0 {
+				first = old.baseOffset
+			}
+			last, duplicate = old.lastOffset, true
+			continue
+		}
+		if duplicate {
+			return 0, 0, false, fmt.Errorf("producer %d: new batches behind repeated ones: %w",
+				b.ProducerID(), kerr.OutOfOrderSequenceNumber)
+		}
+		if err := p.check(b, origin); err != nil {
+			return 0, 0, false, err
+		}
+		p.append(b, base, offset-1, now)
+	}
+	return first, last, duplicate, nil
+}
+
+// stagedProducer returns the copy of a producer's state that the append under way changes.
+func (l *Log) stagedProducer(id int64) *producer {
+	for i := range l.staged {
+		if l.staged[i].id == id {
+			return &l.staged[i]
+		}
+	}
+	l.staged = append(l.staged, l.producers.get(id))
+	return &l.staged[len(l.staged)-1]
+}
+
+// write gives the batches their offsets, appends them to the active segment and makes them visible to readers, who are
+// held back by the high watermark. On an error nothing has changed. l.mu is held.
+func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err error) {
+	base := l.end.Load()
+	active, err := l.rollFor(len(batches), config, now)
+	if err != nil {
+		return 0, err
+	}
+	dst := l.tail.reserve(len(batches))
+	copy(dst, batches)
+	next = base
+	for rest := dst; len(rest) > 0; {
+		b, after, err := batch.Parse(rest)
+		if err != nil {
+			return 0, protocolError(err)
+		}
+		batch.SetBaseOffset(b.Bytes(), next, l.options.LeaderEpoch)
+		if config.LogAppendTime && !b.IsControl() {
+			batch.SetLogAppendTime(b.Bytes(), now)
+		}
+		next += int64(b.LastOffsetDelta()) + 1
+		rest = after
+	}
+	if next-1-active.base > math.MaxInt32 {
+		return 0, fmt.Errorf("%d offsets in one append: %w", next-base, kerr.InvalidRecord)
+	}
+	if err := active.write(dst); err != nil {
+		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	}
+	l.enter(active, dst, config, now)
+	l.tail.publish(len(dst), base, next)
+	active.next.Store(next)
+	l.end.Store(next)
+	return next, nil
+}
+
+// enter notes written batches in the segment's index and opens their transactions. l.mu is held.
+func (l *Log) enter(active *segment, written []byte, config *Config, now int64) {
+	if active.created == 0 {
+		active.created = now
+	}
+	position := int(active.size.Load())
+	for len(written) > 0 {
+		b, rest, err := batch.Parse(written)
+		if err != nil {
+			break // write has parsed it before
+		}
+		active.index.add(active.base, b.LastOffset(), position, b.Size(), b.MaxTimestamp(), config.IndexBytes)
+		if b.IsTransactional() && !b.IsControl() {
+			l.openTransaction(b)
+		}
+		position += b.Size()
+		written = rest
+	}
+	active.size.Store(int64(position))
+	if n := len(l.unsynced); n == 0 || l.unsynced[n-1] != active {
+		l.unsynced = append(l.unsynced, active)
+	}
+}
+
+// openTransaction notes the transaction that b begins, if it does. l.mu is held.
+func (l *Log) openTransaction(b batch.Batch) {
+	l.stable.Lock()
+	defer l.stable.Unlock()
+	for _, s := range l.spans {
+		if s.producerID == b.ProducerID() && s.last < 0 {
+			return
+		}
+	}
+	l.spans = l.spans.open(b.ProducerID(), b.BaseOffset())
+}
+
+// AppendMarker ends a producer's transaction in this partition. A marker of a higher epoch raises the producer's: its
+// older batches are refused from then on. Without an open transaction the marker is appended all the same.
+func (l *Log) AppendMarker(m Marker) (Appended, error) {
+	l.mu.Lock()
+	result, err := l.markerLocked(m)
+	l.mu.Unlock()
+	if err != nil {
+		return Appended{}, l.refuse(err)
+	}
+	return result, l.written()
+}
+
+func (l *Log) markerLocked(m Marker) (Appended, error) {
+	if err := l.check("append a marker"); err != nil {
+		return Appended{}, err
+	}
+	p := l.producers.get(m.ProducerID)
+	if err := p.checkMarker(m.ProducerEpoch, m.CoordinatorEpoch); err != nil {
+		return Appended{}, err
+	}
+	now := l.options.Now().UnixMilli()
+	control := batch.Control{
+		Type:             batch.Abort,
+		ProducerID:       m.ProducerID,
+		ProducerEpoch:    m.ProducerEpoch,
+		CoordinatorEpoch: m.CoordinatorEpoch,
+		Timestamp:        now,
+	}
+	if m.Commit {
+		control.Type = batch.Commit
+	}
+	offset := l.end.Load()
+	if _, err := l.write(batch.AppendControl(nil, control), l.config.Load(), now); err != nil {
+		return Appended{}, err
+	}
+	first := p.mark(m.ProducerEpoch, m.CoordinatorEpoch, now, now)
+	l.producers[p.id] = p
+	if first >= 0 {
+		l.closeTransaction(l.active(), p.id, first, offset, !m.Commit)
+	}
+	return Appended{BaseOffset: offset, LastOffset: offset, LogAppendTime: -1, LogStart: l.start.Load()}, nil
+}
+
+// closeTransaction notes that the marker at offset, in s, ended a transaction. l.mu is held.
+func (l *Log) closeTransaction(s *segment, producerID, first, offset int64, aborted bool) {
+	l.stable.Lock()
+	defer l.stable.Unlock()
+	l.spans.close(producerID, offset)
+	if aborted {
+		s.addAborted(abortedTxn{producerID: producerID, first: first, last: offset, stable: l.spans.firstOpen(offset + 1)})
+	}
+}
+
+// rollFor returns the active segment, a new one if size bytes more are too much for it. l.mu is held.
+func (l *Log) rollFor(size int, config *Config, now int64) (*segment, error) {
+	active := l.active()
+	used := active.size.Load()
+	switch {
+	case used == 0:
+		return active, nil
+	case used+int64(size) > min(config.SegmentBytes, maxSegmentBytes):
+	case now-active.created >= config.SegmentAge.Milliseconds():
+	case l.end.Load()-active.base > math.MaxInt32/2:
+	default:
+		return active, nil
+	}
+	return l.roll()
+}
+
+// roll seals the active segment and begins another. On an error the active one stays. l.mu is held.
+func (l *Log) roll() (*segment, error) {
+	old, end := l.active(), l.end.Load()
+	if err := l.seal(old); err != nil {
+		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
+	}
+	fresh, err := createSegment(l.options.FS, l.options.Dir, end)
+	if err != nil {
+		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
+	}
+	segments := *l.segments.Load()
+	old.sealed.Store(true)
+	segments = append(segments[:len(segments):len(segments)], fresh)
+	l.segments.Store(&segments)
+	l.dirUnsynced = true
+	return fresh, nil
+}
+
+// seal writes the indexes of a segment and the producers' state as of the end of the log. l.mu is held.
+func (l *Log) seal(s *segment) error {
+	force := l.forces()
+	if s.torn {
+		if err := s.cut(); err != nil {
+			return err
+		}
+	}
+	if err := s.writeIndex(force); err != nil {
+		return err
+	}
+	s.txnMu.RLock()
+	aborted := encodeAborted(s.aborted)
+	s.txnMu.RUnlock()
+	if err := writeFile(l.options.FS, s.path(txnIndexSuffix), aborted, force); err != nil {
+		return err
+	}
+	if force {
+		// Before the snapshot exists: see producer_snapshot.go.
+		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
+			return err
+		}
+	}
+	end := l.end.Load()
+	name := l.options.FS.PathJoin(l.options.Dir, fileName(end, producersSuffix))
+	if err := writeFile(l.options.FS, name, l.producers.encode(end), force); err != nil {
+		return err
+	}
+	if force {
+		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
+			return err
+		}
+	}
+	return l.dropSnapshots(end)
+}
+
+// dropSnapshots removes all producer snapshots but the newest two; the older is for the case that the newest is ahead of
+// what a crash leaves. l.mu is held.
+func (l *Log) dropSnapshots(end int64) error {
+	names, err := l.options.FS.List(l.options.Dir)
+	if err != nil {
+		return fmt.Errorf("directory %s: list: %w", l.options.Dir, err)
+	}
+	synced := min(l.durable.Load(), l.checkpoint.synced)
+	older := int64(-1) // the newest that is safe whatever happens now
+	offsets := snapshotOffsets(names)
+	for _, offset := range offsets {
+		if offset <= synced && offset < end {
+			older = max(older, offset)
+		}
+	}
+	var errs []error
+	for _, offset := range offsets {
+		if offset < older {
+			errs = append(errs, l.options.FS.Remove(l.options.FS.PathJoin(l.options.Dir, fileName(offset, producersSuffix))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// snapshotOffsets picks the producer snapshots out of a directory's names.
+func snapshotOffsets(names []string) []int64 {
+	var offsets []int64
+	for _, name := range names {
+		if offset, ok := parseFileName(name, producersSuffix); ok {
+			offsets = append(offsets, offset)
+		}
+	}
+	return offsets
+}

@@ -1,0 +1,31 @@
+// Package log is one partition's durable log: record batches v2, unchanged but for their offsets, in segment files that
+// Apache Kafka's own tools can read.
+//
+//	<dir>/00000000000000000000.log        batches, one after the other; the name is the first offset
+//	      00000000000000000000.index      sparse: int32 relative last offset of a batch | int32 its position
+//	      00000000000000000000.timeindex  sparse: int64 largest timestamp so far | int32 relative offset of it
+//	      00000000000000000000.txnindex   aborted transactions, see txn.go
+//	      00000000000000000042.producers  state of the producers as of that offset, see producer_snapshot.go
+//	      checkpoint                      last synced offset, log start, clean close; see checkpoint.go
+//
+// The index files of a segment are written when it is sealed, by a roll or by Close; those of a segment that was still
+// being written to at a crash are made anew. Sealed files never change: compaction writes new ones and renames them.
+//
+// # Durability
+//
+// An append is one write to the active segment. Forcing it to the disk is the Syncer's work, which all logs of a broker
+// share: while one force is under way further appends pile up, and the next force serves them all. WaitDurable waits for
+// it. In the modes that promise durability the high watermark is what has been forced, so that no reader ever sees what
+// a power cut could take back. A force that failed is never tried again: the log refuses everything until it is opened
+// anew, because the operating system may have dropped the very pages that it failed to write.
+//
+// After every force the offset that it reached goes into the checkpoint file. At open, everything above that offset is
+// checked batch by batch, and cut at the first that is not whole; whatever is broken below it is damage, and an error.
+// Reads from a file verify the checksums of what they return.
+//
+// # Who touches what
+//
+// Log.mu belongs to whoever appends, rolls, trims or closes. Readers take it never: they load the offsets, which are
+// atomic, look into the tail (recent appends in memory) under its own short lock, and else read a segment from the
+// copy-on-write list of segments. Locks are taken in the order maintain, mu, sync, stable, then tail, index, segment.
+package log

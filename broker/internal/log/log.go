@@ -1,0 +1,385 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/internal/batch"
+)
+
+// Log is one partition's log. Its methods may be called by any number of goroutines.
+type Log struct {
+	options Options
+	config  atomic.Pointer[Config]
+
+	maintain sync.Mutex // one Maintain, TrimTo, Close or Delete at a time
+	mu       sync.Mutex // the appender's: everything up to the next blank line
+
+	producers   producers
+	checkpoints *checkpoints
+	checkpoint  checkpoint // as last written; also read under sync
+	unsynced    []*segment // written to since the last force
+	dirUnsynced bool       // files were made since the last force
+	closed      bool
+	staged      []producer // of the append under way
+
+	segments atomic.Pointer[[]*segment] // never empty, never changed in place; written under mu
+	tail     tail
+
+	sync      sync.Mutex // one force at a time
+	syncState syncState  // Syncer.mu guards it
+
+	stable   sync.Mutex // guards spans, synced and the publishing of offsets
+	spans    spans
+	synced   chan struct{} // closed and replaced when durable moves or the log fails
+	start    atomic.Int64
+	end      atomic.Int64 // offset after the last batch written
+	durable  atomic.Int64 // offset after the last batch forced
+	high     atomic.Int64 // high watermark
+	lastSafe atomic.Int64 // last stable offset
+
+	failure atomic.Pointer[error] // what made the log refuse everything
+	watches watches
+}
+
+// Append appends batches and returns once they are written; WaitDurable waits for the disk. The batches are copied, so
+// the caller keeps its slice, and the copy gets the offsets. Either all of them are appended or none.
+func (l *Log) Append(batches []byte) (Appended, error) { return l.AppendFrom(batches, OriginClient) }
+
+// Start returns the first offset that may be read.
+func (l *Log) Start() int64 { return l.start.Load() }
+
+// End returns the offset that the next record gets.
+func (l *Log) End() int64 { return l.end.Load() }
+
+// Durable returns the offset after the last record that is known to be on the disk.
+func (l *Log) Durable() int64 { return l.durable.Load() }
+
+// HighWatermark returns the offset up to which the log may be read.
+func (l *Log) HighWatermark() int64 { return l.high.Load() }
+
+// LastStable returns the offset up to which every transaction is decided.
+func (l *Log) LastStable() int64 { return l.lastSafe.Load() }
+
+// Dir returns the log's directory.
+func (l *Log) Dir() string { return l.options.Dir }
+
+// Err returns what made the log refuse everything, or nil.
+func (l *Log) Err() error {
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Config returns the configuration with its defaults filled in.
+func (l *Log) Config() Config { return *l.config.Load() }
+
+// SetConfig changes the configuration of an open log.
+func (l *Log) SetConfig(c Config) {
+	c = c.withDefaults()
+	c.SegmentBytes = min(c.SegmentBytes, maxSegmentBytes)
+	l.config.Store(&c)
+}
+
+// SizeBytes returns the size of all segments.
+func (l *Log) SizeBytes() int64 {
+	total := int64(0)
+	for _, s := range *l.segments.Load() {
+		total += s.size.Load()
+	}
+	return total
+}
+
+// OpenTransactions returns the transactions without a marker, by first offset.
+func (l *Log) OpenTransactions() []OpenTransaction {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var open []OpenTransaction
+	for _, s := range l.producers.spans() {
+		p := l.producers[s.producerID]
+		open = append(open, OpenTransaction{ProducerID: p.id, ProducerEpoch: p.epoch, FirstOffset: p.txnFirst})
+	}
+	return open
+}
+
+// Producers returns the idempotent producers that the log remembers, by id.
+func (l *Log) Producers() []ProducerInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var infos []ProducerInfo
+	for _, p := range l.producers.sorted() {
+		infos = append(infos, ProducerInfo{
+			ProducerID:       p.id,
+			ProducerEpoch:    p.epoch,
+			LastSequence:     p.lastSequence(),
+			LastTimestamp:    p.lastTimestamp,
+			CoordinatorEpoch: p.coordinatorEpoch,
+			TxnFirstOffset:   p.txnFirst,
+		})
+	}
+	return infos
+}
+
+// WaitDurable waits until the record at offset is as durable as the syncer's mode promises: on the disk in SyncGroup and
+// SyncAlways, written otherwise.
+func (l *Log) WaitDurable(ctx context.Context, offset int64) error {
+	for {
+		if l.high.Load() > offset || l.durable.Load() > offset {
+			return nil
+		}
+		l.stable.Lock()
+		moved := l.synced
+		l.stable.Unlock()
+		if l.high.Load() > offset {
+			return nil
+		}
+		if err := l.Err(); err != nil {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("log: %s: wait until offset %d is durable: %w", l.options.name(), offset, context.Cause(ctx))
+		}
+	}
+}
+
+// active returns the segment that is appended to. l.mu is held.
+func (l *Log) active() *segment {
+	segments := *l.segments.Load()
+	return segments[len(segments)-1]
+}
+
+// advance publishes what may be read once everything below durable is on the disk, and wakes whoever waits for it. A
+// durable of -1 only takes notice of new appends. It is called without l.mu.
+func (l *Log) advance(durable int64) {
+	l.stable.Lock()
+	high := l.high.Load()
+	before, stableBefore := high, l.lastSafe.Load()
+	if durable > l.durable.Load() {
+		l.durable.Store(durable)
+		close(l.synced)
+		l.synced = make(chan struct{})
+	}
+	if l.options.Syncer.Mode().awaited() {
+		high = max(high, l.durable.Load())
+	} else {
+		high = max(high, l.end.Load())
+	}
+	l.spans = l.spans.settle(high)
+	stable := max(stableBefore, l.spans.stable(high))
+	l.high.Store(high)
+	l.lastSafe.Store(stable)
+	l.stable.Unlock()
+	if high != before || stable != stableBefore {
+		l.notify()
+	}
+}
+
+// notify wakes watches, and the owner. No lock is held.
+func (l *Log) notify() {
+	l.watches.fire(l)
+	if l.options.OnAdvance != nil {
+		l.options.OnAdvance()
+	}
+}
+
+// fail makes the log refuse everything from now on.
+func (l *Log) fail(cause error) {
+	err := fmt.Errorf("log: %s: failed for good, what is not durable may be lost; fix the disk and restart: %w: %w",
+		l.options.name(), cause, kerr.KafkaStorageError)
+	l.stable.Lock()
+	if l.failure.CompareAndSwap(nil, &err) {
+		close(l.synced)
+		l.synced = make(chan struct{})
+	}
+	l.stable.Unlock()
+	l.options.Logger.Error("log failed", "partition", l.options.name(), "dir", l.options.Dir, "err", cause)
+	l.notify()
+}
+
+// force makes everything written so far durable. It returns the log's failure.
+func (l *Log) force() error {
+	l.sync.Lock()
+	defer l.sync.Unlock()
+	l.mu.Lock()
+	if err := l.Err(); err != nil || l.closed {
+		l.mu.Unlock()
+		return err
+	}
+	files, dir, end := l.unsynced, l.dirUnsynced, l.end.Load()
+	l.unsynced, l.dirUnsynced = nil, false
+	l.mu.Unlock()
+	if l.options.Syncer.Mode() != SyncNever {
+		if err := l.forceFiles(files, dir); err != nil {
+			l.fail(err)
+			return l.Err()
+		}
+	}
+	l.advance(end)
+	if l.options.Syncer.Mode() == SyncNever {
+		return nil
+	}
+	// Without a force of its own: see checkpoint. A log that can't note how far it got is as safe as before.
+	if err := l.note(func(cp *checkpoint) { cp.synced = max(cp.synced, end) }, false); err != nil {
+		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
+	}
+	return nil
+}
+
+func (l *Log) forceFiles(files []*segment, dir bool) error {
+	for _, s := range files {
+		if err := s.sync(); err != nil {
+			return err
+		}
+	}
+	if dir {
+		return syncDir(l.options.FS, l.options.Dir)
+	}
+	return nil
+}
+
+// note changes the checkpoint. A change clears the mark of a clean close. It takes l.mu.
+func (l *Log) note(change func(cp *checkpoint), force bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	return l.noteLocked(change, force)
+}
+
+func (l *Log) noteLocked(change func(cp *checkpoint), force bool) error {
+	cp := l.checkpoint
+	cp.cleanSegment, cp.cleanSize = -1, 0
+	change(&cp)
+	if cp == l.checkpoint && !force {
+		return nil
+	}
+	l.checkpoint = cp
+	return l.checkpoints.write(cp, force && l.forces())
+}
+
+// forces tells whether anything is ever forced.
+func (l *Log) forces() bool { return l.options.Syncer.Mode() != SyncNever }
+
+// check returns why the log can't be used.
+func (l *Log) check(verb string) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if l.closed {
+		return fmt.Errorf("log: %s: %s: closed: %w", l.options.name(), verb, kerr.KafkaStorageError)
+	}
+	return nil
+}
+
+// Close makes everything durable and closes the log, so that opening it again needs no look at its batches.
+func (l *Log) Close() error {
+	l.maintain.Lock()
+	defer l.maintain.Unlock()
+	failure := l.force()
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	var err error
+	if failure == nil {
+		if err = l.closeCleanly(); err != nil {
+			err = fmt.Errorf("log: %s: close: %w", l.options.name(), err)
+		}
+	}
+	l.mu.Unlock()
+	return errors.Join(failure, err, l.shut())
+}
+
+// closeCleanly writes what recovery would have to work out. l.mu is held and everything is forced, unless an append came
+// in between; then the next open looks at it.
+func (l *Log) closeCleanly() error {
+	if err := l.seal(l.active()); err != nil {
+		return err
+	}
+	end := l.end.Load()
+	if l.forces() && l.durable.Load() != end {
+		return nil
+	}
+	active := l.active()
+	return l.noteLocked(func(cp *checkpoint) {
+		cp.synced = end
+		cp.cleanSegment, cp.cleanSize = active.base, active.size.Load()
+	}, true)
+}
+
+// shut closes all files and wakes everybody.
+func (l *Log) shut() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	errs := []error{l.checkpoints.close()}
+	for _, s := range *l.segments.Load() {
+		errs = append(errs, s.close())
+	}
+	l.mu.Unlock()
+	closed := fmt.Errorf("log: %s: closed: %w", l.options.name(), kerr.KafkaStorageError)
+	l.stable.Lock()
+	l.failure.CompareAndSwap(nil, &closed)
+	close(l.synced)
+	l.synced = make(chan struct{})
+	l.stable.Unlock()
+	l.tail.clear()
+	l.notify()
+	return errors.Join(errs...)
+}
+
+// EndOfEpoch answers OffsetForLeaderEpoch: the largest epoch up to the one asked for, and where it ends. There is only
+// the log's own; older ones are unknown: -1, -1.
+func (l *Log) EndOfEpoch(epoch int32) (found int32, end int64) {
+	if epoch < l.options.LeaderEpoch {
+		return -1, -1
+	}
+	return l.options.LeaderEpoch, l.high.Load()
+}
+
+// Origin says who appends.
+type Origin int8
+
+const (
+	// OriginClient is a producer.
+	OriginClient Origin = iota
+	// OriginCoordinator is the broker itself, on a producer's behalf: its batches may carry a producer id without
+	// sequences, and be of any size.
+	OriginCoordinator
+)
+
+// InvalidRecordError names the record that made a batch unacceptable. It wraps INVALID_RECORD.
+type InvalidRecordError struct {
+	Index   int32 // in its batch
+	Message string
+}
+
+// Error says what is wrong.
+func (e *InvalidRecordError) Error() string { return fmt.Sprintf("record %d: %s", e.Index, e.Message) }
+
+// Unwrap returns the protocol's error.
+func (e *InvalidRecordError) Unwrap() error { return kerr.InvalidRecord }
+
+// protocolError turns what package batch finds wrong into the protocol's error.
+func protocolError(err error) error {
+	switch {
+	case errors.Is(err, batch.ErrMagic):
+		return fmt.Errorf("%w: %w", kerr.UnsupportedForMessageFormat, err)
+	case errors.Is(err, batch.ErrTooLarge):
+		return fmt.Errorf("%w: %w", kerr.MessageTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", kerr.CorruptMessage, err)
+}

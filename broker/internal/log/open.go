@@ -1,0 +1,435 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/internal/batch"
+)
+
+// Open opens a partition's log, or makes an empty one. After anything but a clean close it looks at every batch above the
+// last synced offset, cuts a torn end, and forces what is left. Damage below that offset is an error that wraps
+// KAFKA_STORAGE_ERROR.
+func Open(o Options) (*Log, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	l := &Log{options: o, synced: make(chan struct{})}
+	l.SetConfig(o.Config)
+	l.tail.memory, l.tail.maxBytes = o.Memory, l.Config().TailBytes
+	if err := l.open(); err != nil {
+		var errs []error
+		if l.checkpoints != nil {
+			errs = append(errs, l.checkpoints.close())
+		}
+		if segments := l.segments.Load(); segments != nil {
+			for _, s := range *segments {
+				errs = append(errs, s.close())
+			}
+		}
+		return nil, fmt.Errorf("log: %s: open %s: %w", o.name(), o.Dir, errors.Join(append([]error{err}, errs...)...))
+	}
+	return l, nil
+}
+
+func (l *Log) open() error {
+	fs, dir := l.options.FS, l.options.Dir
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("directory %s: make: %w", dir, err)
+	}
+	if l.forces() {
+		if err := syncDir(fs, fs.PathDir(dir)); err != nil {
+			return err
+		}
+	}
+	var err error
+	if l.checkpoints, l.checkpoint, err = openCheckpoints(fs, dir); err != nil {
+		return err
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("directory %s: list: %w", dir, err)
+	}
+	r := recovery{log: l}
+	if err := r.openSegments(names); err != nil {
+		return err
+	}
+	r.loadProducers(names)
+	if err := r.scan(); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+// recovery is the work of Open.
+type recovery struct {
+	log      *Log
+	segments []*segment
+	clean    bool
+	end      int64 // offset after the last good batch
+	snapshot int64 // the producers' state is as of this offset
+	first    int   // number of the first segment whose batches are looked at
+}
+
+// openSegments opens the files, and makes one if there is none.
+func (r *recovery) openSegments(names []string) error {
+	l := r.log
+	fs, dir := l.options.FS, l.options.Dir
+	var bases []int64
+	for _, name := range names {
+		if strings.HasSuffix(name, tempSuffix) || strings.HasSuffix(name, cleanedSuffix) {
+			if err := fs.Remove(fs.PathJoin(dir, name)); err != nil {
+				return fmt.Errorf("file %s: remove: %w", name, err)
+			}
+		}
+		if base, ok := parseFileName(name, logSuffix); ok {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	// What lies wholly below the start was being deleted.
+	for len(bases) > 1 && bases[1] <= l.checkpoint.logStart {
+		if err := (&segment{fs: fs, dir: dir, base: bases[0]}).remove(); err != nil {
+			return err
+		}
+		bases = bases[1:]
+	}
+	for _, base := range bases {
+		s, err := openSegment(fs, dir, base)
+		if err != nil {
+			return err
+		}
+		r.add(s)
+	}
+	if len(bases) == 0 {
+		if l.checkpoint.synced > l.checkpoint.logStart {
+			return fmt.Errorf("no segment in %s, but the log was synced up to offset %d: restore the files: %w",
+				dir, l.checkpoint.synced, kerr.KafkaStorageError)
+		}
+		s, err := createSegment(fs, dir, l.checkpoint.logStart)
+		if err != nil {
+			return err
+		}
+		l.dirUnsynced = true
+		r.add(s)
+	}
+	last := r.segments[len(r.segments)-1]
+	r.clean = last.base == l.checkpoint.cleanSegment && last.size.Load() == l.checkpoint.cleanSize
+	for i, s := range r.segments[:len(r.segments)-1] {
+		s.next.Store(r.segments[i+1].base)
+		s.sealed.Store(true)
+	}
+	if r.clean {
+		r.end = l.checkpoint.synced
+		last.next.Store(r.end)
+	}
+	return nil
+}
+
+func (r *recovery) add(s *segment) {
+	r.segments = append(r.segments, s)
+	segments := r.segments[:len(r.segments):len(r.segments)]
+	r.log.segments.Store(&segments)
+}
+
+// loadProducers takes the newest snapshot that can be trusted, and decides from which segment on to look at batches.
+func (r *recovery) loadProducers(names []string) {
+	l := r.log
+	offsets := snapshotOffsets(names)
+	slices.Sort(offsets)
+	r.snapshot = -1
+	for _, offset := range slices.Backward(offsets) {
+		name := l.options.FS.PathJoin(l.options.Dir, fileName(offset, producersSuffix))
+		// One ahead of the last synced offset may speak of batches that a power cut took.
+		if offset > l.checkpoint.synced {
+			continue
+		}
+		content, err := readFile(l.options.FS, name)
+		if err == nil {
+			l.producers, err = decodeProducers(content, offset)
+		}
+		if err == nil {
+			r.snapshot = offset
+			break
+		}
+		l.options.Logger.Warn("producer snapshot not usable", "partition", l.options.name(), "file", name, "err", err)
+	}
+	if !r.loadAborted() {
+		r.snapshot = -1
+	}
+	if r.snapshot < 0 {
+		l.producers = make(producers)
+		r.first = 0
+		return
+	}
+	r.first = segmentOf(r.segments, r.snapshot)
+	switch {
+	case !r.clean:
+		r.first = min(r.first, segmentOf(r.segments, l.checkpoint.synced))
+	case r.snapshot == r.end:
+		r.first = len(r.segments)
+	}
+}
+
+// loadAborted reads the indexes of aborted transactions up to the snapshot. It returns false when one is missing: only
+// the batches can tell then.
+func (r *recovery) loadAborted() bool {
+	if r.snapshot < 0 {
+		return false
+	}
+	for _, s := range r.segments {
+		if s.base >= r.snapshot {
+			break
+		}
+		content, err := readFile(s.fs, s.path(txnIndexSuffix))
+		if err != nil {
+			return false
+		}
+		aborted, ok := decodeAborted(content)
+		if !ok {
+			return false
+		}
+		s.aborted = slices.DeleteFunc(aborted, func(a abortedTxn) bool { return a.last >= r.snapshot })
+	}
+	return true
+}
+
+// scan looks at the batches of the segments from r.first on, and at the indexes of those before.
+func (r *recovery) scan() error {
+	l := r.log
+	if r.first == 0 && r.snapshot < 0 {
+		for _, s := range r.segments {
+			s.aborted = nil
+		}
+	}
+	l.spans = l.producers.spans()
+	every := l.config.Load().IndexBytes
+	for i, s := range r.segments {
+		if i >= r.first {
+			continue
+		}
+		if err := r.peek(s, every); err != nil {
+			return err
+		}
+	}
+	if !r.clean || r.first < len(r.segments) {
+		r.end = r.segments[min(r.first, len(r.segments)-1)].base
+	}
+	for i := r.first; i < len(r.segments); i++ {
+		whole, err := r.scanSegment(r.segments[i])
+		if err != nil {
+			return err
+		}
+		gap := i+1 < len(r.segments) && r.segments[i+1].base != r.end && r.end >= l.checkpoint.synced
+		if !whole || gap {
+			return r.dropAfter(i)
+		}
+		if i+1 < len(r.segments) {
+			r.end = max(r.end, r.segments[i+1].base)
+		}
+	}
+	if r.end < l.checkpoint.synced {
+		return fmt.Errorf("the log ends at offset %d, but was synced up to %d; segment %s is cut short: restore it: %w",
+			r.end, l.checkpoint.synced, r.segments[len(r.segments)-1].path(logSuffix), kerr.KafkaStorageError)
+	}
+	return nil
+}
+
+// peek learns a sealed segment's largest timestamp.
+func (r *recovery) peek(s *segment, every int) error {
+	if !s.acquire() {
+		return errSegmentGone
+	}
+	defer s.release()
+	err := s.loadIndex(every)
+	if s != r.segments[len(r.segments)-1] {
+		s.idle()
+		s.idle()
+	}
+	return err
+}
+
+// scanSegment checks the batches of a segment, indexes them and replays the producers' state. whole is false when its
+// end had to be cut.
+func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
+	l := r.log
+	now, every := l.options.Now().UnixMilli(), l.config.Load().IndexBytes
+	s.index.reset()
+	s.index.used = true
+	s.created = now
+	c := s.scan(0, s.size.Load())
+	for {
+		b, position, err := c.next()
+		if err == nil && b.BaseOffset() < r.end {
+			err = fmt.Errorf("%w: offset %d after %d", batch.ErrCorrupt, b.BaseOffset(), r.end-1)
+		}
+		if err == nil && b.BaseOffset() != r.end && r.end >= l.checkpoint.synced {
+			err = fmt.Errorf("%w: offset %d, want %d", batch.ErrCorrupt, b.BaseOffset(), r.end)
+		}
+		switch {
+		case err == io.EOF:
+			s.next.Store(max(r.end, s.base))
+			return true, nil
+		case err != nil && !torn(err):
+			return false, err
+		case err != nil:
+			return false, r.cut(s, position, err)
+		}
+		s.index.add(s.base, b.LastOffset(), int(position), b.Size(), b.MaxTimestamp(), every)
+		r.end = b.LastOffset() + 1
+		if b.BaseOffset() >= r.snapshot {
+			if err := l.replay(s, b, now); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// torn tells whether an error means that the bytes are no batch, as against a disk that can't be read.
+func torn(err error) bool {
+	return errors.Is(err, batch.ErrShort) || errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrMagic)
+}
+
+// cut ends the segment at position, where its bytes are no batch. Below the last synced offset that is damage.
+func (r *recovery) cut(s *segment, position int64, cause error) error {
+	l := r.log
+	if r.end < l.checkpoint.synced {
+		return fmt.Errorf("segment %s is damaged at byte %d, at offset %d, and was synced up to offset %d; restore the "+
+			"file: %w: %w", s.path(logSuffix), position, r.end, l.checkpoint.synced, kerr.KafkaStorageError, cause)
+	}
+	l.options.Logger.Warn("log cut", "partition", l.options.name(), "file", s.path(logSuffix), "offset", r.end,
+		"bytes", s.size.Load()-position, "cause", cause)
+	s.size.Store(position)
+	s.next.Store(max(r.end, s.base))
+	l.dirUnsynced = true
+	return s.cut()
+}
+
+// dropAfter deletes the segments behind number i, which follow on something that is gone.
+func (r *recovery) dropAfter(i int) error {
+	doomed := r.segments[i+1:]
+	r.segments = r.segments[: i+1 : i+1]
+	segments := r.segments
+	r.log.segments.Store(&segments)
+	if r.end < r.log.checkpoint.synced {
+		return fmt.Errorf("the log ends at offset %d, but was synced up to %d; segment %s is cut short: restore it: %w",
+			r.end, r.log.checkpoint.synced, r.segments[i].path(logSuffix), kerr.KafkaStorageError)
+	}
+	for _, s := range doomed {
+		r.log.options.Logger.Warn("segment dropped", "partition", r.log.options.name(), "file", s.path(logSuffix))
+		if err := errors.Join(s.close(), s.remove()); err != nil {
+			return fmt.Errorf("segment %s: drop: %w", s.path(logSuffix), err)
+		}
+	}
+	return nil
+}
+
+// replay takes a batch of the log into the producers' state.
+func (l *Log) replay(s *segment, b batch.Batch, now int64) error {
+	if b.ProducerID() < 0 {
+		return nil
+	}
+	p := l.producers.get(b.ProducerID())
+	switch {
+	case !b.IsControl():
+		if p.append(b, b.BaseOffset(), b.LastOffset(), now) {
+			l.spans = l.spans.open(p.id, b.BaseOffset())
+		}
+	default:
+		kind, coordinatorEpoch, err := b.Control()
+		if err != nil {
+			return fmt.Errorf("segment %s: marker at offset %d: %w: %w", s.path(logSuffix), b.BaseOffset(),
+				kerr.KafkaStorageError, err)
+		}
+		if kind != batch.Abort && kind != batch.Commit {
+			return nil
+		}
+		if first := p.mark(b.ProducerEpoch(), coordinatorEpoch, b.MaxTimestamp(), now); first >= 0 {
+			l.closeTransaction(s, p.id, first, b.BaseOffset(), kind == batch.Abort)
+		}
+	}
+	l.producers[p.id] = p
+	return nil
+}
+
+// finish makes what was found durable, and publishes it.
+func (r *recovery) finish() error {
+	l := r.log
+	start := max(l.checkpoint.logStart, r.segments[0].base)
+	if start > r.end {
+		// What was trimmed had not been forced, and is gone by itself.
+		s, err := createSegment(l.options.FS, l.options.Dir, start)
+		if err != nil {
+			return err
+		}
+		r.add(s)
+		r.end = start
+	}
+	l.start.Store(start)
+	l.end.Store(r.end)
+	active := r.segments[len(r.segments)-1]
+	active.created = l.options.Now().UnixMilli()
+	for i, s := range r.segments[:len(r.segments)-1] {
+		if i < r.first {
+			continue
+		}
+		s.index.used = false
+		if err := r.reseal(s); err != nil {
+			return err
+		}
+	}
+	if err := r.dropSnapshots(); err != nil {
+		return err
+	}
+	if l.forces() {
+		for i := min(r.first, len(r.segments)-1); i < len(r.segments); i++ {
+			if err := r.segments[i].sync(); err != nil {
+				return err
+			}
+		}
+		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
+			return err
+		}
+	}
+	l.dirUnsynced = false
+	l.durable.Store(r.end)
+	l.high.Store(r.end)
+	l.spans = l.spans.settle(math.MaxInt64)
+	l.lastSafe.Store(l.spans.stable(r.end))
+	end := r.end
+	if !l.forces() {
+		return nil
+	}
+	return l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, true)
+}
+
+// reseal writes the index files of a sealed segment that were made anew.
+func (r *recovery) reseal(s *segment) error {
+	if err := s.writeIndex(r.log.forces()); err != nil {
+		return err
+	}
+	return writeFile(s.fs, s.path(txnIndexSuffix), encodeAborted(s.aborted), r.log.forces())
+}
+
+// dropSnapshots removes the producer snapshots that speak of batches that are gone.
+func (r *recovery) dropSnapshots() error {
+	fs, dir := r.log.options.FS, r.log.options.Dir
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("directory %s: list: %w", dir, err)
+	}
+	for _, offset := range snapshotOffsets(names) {
+		if offset > r.end {
+			if err := fs.Remove(fs.PathJoin(dir, fileName(offset, producersSuffix))); err != nil {
+				return fmt.Errorf("producer snapshot %d: remove: %w", offset, err)
+			}
+		}
+	}
+	return nil
+}

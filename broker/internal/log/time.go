@@ -1,0 +1,85 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"thalweg/internal/batch"
+)
+
+// OffsetForTime returns the first readable record with a timestamp of at least ms. ok is false when there is none.
+func (l *Log) OffsetForTime(ms int64) (found TimeOffset, ok bool, err error) {
+	for _, s := range *l.segments.Load() {
+		if newest, _ := s.index.newest(); newest < ms || s.next.Load() <= l.start.Load() {
+			continue
+		}
+		found, ok, err := l.search(s, ms)
+		if errors.Is(err, errSegmentGone) {
+			continue
+		}
+		if err != nil {
+			return TimeOffset{}, false, fmt.Errorf("log: %s: offset for timestamp %d: %w", l.options.name(), ms, err)
+		}
+		if ok {
+			return found, true, nil
+		}
+	}
+	return TimeOffset{}, false, nil
+}
+
+// MaxTimestamp returns the first record that has the largest timestamp. ok is false when the log is empty.
+func (l *Log) MaxTimestamp() (found TimeOffset, ok bool, err error) {
+	largest := int64(-1)
+	for _, s := range *l.segments.Load() {
+		if newest, offset := s.index.newest(); offset >= l.start.Load() {
+			largest = max(largest, newest)
+		}
+	}
+	if largest < 0 {
+		return TimeOffset{}, false, nil
+	}
+	return l.OffsetForTime(largest)
+}
+
+// search looks for the first readable record of s at or after ms.
+func (l *Log) search(s *segment, ms int64) (TimeOffset, bool, error) {
+	if !s.acquire() {
+		return TimeOffset{}, false, errSegmentGone
+	}
+	defer s.release()
+	if err := s.loadIndex(l.config.Load().IndexBytes); err != nil {
+		return TimeOffset{}, false, err
+	}
+	start, high := l.start.Load(), l.high.Load()
+	position := s.index.position(s.base, max(start, s.index.before(s.base, ms)))
+	c := s.scan(position, s.size.Load())
+	for {
+		b, position, err := c.next()
+		if err == io.EOF {
+			return TimeOffset{}, false, nil
+		}
+		if err != nil {
+			return TimeOffset{}, false, s.damage(s.base, position, err)
+		}
+		if b.BaseOffset() >= high {
+			return TimeOffset{}, false, nil
+		}
+		if b.MaxTimestamp() < ms || b.LastOffset() < start {
+			continue
+		}
+		it, err := b.Records(nil)
+		if err != nil {
+			return TimeOffset{}, false, s.damage(b.BaseOffset(), position, err)
+		}
+		var r batch.Record
+		for it.Next(&r) {
+			if r.Timestamp >= ms && r.Offset >= start {
+				return TimeOffset{Offset: r.Offset, Timestamp: r.Timestamp, LeaderEpoch: b.LeaderEpoch()}, true, nil
+			}
+		}
+		if it.Err() != nil {
+			return TimeOffset{}, false, s.damage(b.BaseOffset(), position, it.Err())
+		}
+	}
+}

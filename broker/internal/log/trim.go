@@ -1,0 +1,205 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TrimTo moves the start of the log to offset, as DeleteRecords does; -1 means the high watermark. Segments that lie
+// wholly below it are deleted; when nothing is left above it, so is the active one. The new start survives a crash of the
+// process at once, and a power cut from the next deletion or Maintain on. It returns the start of the log.
+func (l *Log) TrimTo(offset int64) (int64, error) {
+	l.maintain.Lock()
+	defer l.maintain.Unlock()
+	if offset < 0 {
+		offset = l.high.Load()
+	}
+	if high := l.high.Load(); offset > high {
+		return l.start.Load(), fmt.Errorf("log: %s: trim to %d: the high watermark is %d: %w",
+			l.options.name(), offset, high, kerr.OffsetOutOfRange)
+	}
+	if err := l.trim(offset); err != nil {
+		return l.start.Load(), fmt.Errorf("log: %s: trim to %d: %w", l.options.name(), offset, err)
+	}
+	return l.start.Load(), nil
+}
+
+// trim is TrimTo under l.maintain.
+func (l *Log) trim(offset int64) error {
+	l.mu.Lock()
+	if err := l.check("trim"); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	var err error
+	moved := offset > l.start.Load()
+	if moved {
+		l.start.Store(offset)
+		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = offset }, false)
+	}
+	if active := l.active(); err == nil && l.start.Load() == l.end.Load() && active.size.Load() > 0 {
+		_, err = l.roll()
+	}
+	l.mu.Unlock()
+	if err == nil {
+		err = l.dropSegments()
+	}
+	if moved {
+		l.notify()
+	}
+	return err
+}
+
+// dropSegments deletes the segments below the start of the log. l.maintain is held.
+func (l *Log) dropSegments() error {
+	l.mu.Lock()
+	segments, start := *l.segments.Load(), l.start.Load()
+	n := 0
+	for n < len(segments)-1 && segments[n+1].base <= start {
+		n++
+	}
+	if n == 0 || l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	// First the start must be known for good: with some of the files gone and others back after a power cut, the
+	// remainder would be taken for the log.
+	err := l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, true)
+	if err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	kept := segments[n:len(segments):len(segments)]
+	l.segments.Store(&kept)
+	l.mu.Unlock()
+	var errs []error
+	for _, s := range segments[:n] {
+		errs = append(errs, s.close(), s.remove())
+	}
+	return errors.Join(errs...)
+}
+
+// Maintain does what time asks for: retention, rolling of old segments, forgetting of silent producers and idle indexes,
+// compaction. The owner calls it now and then, off the path of requests.
+func (l *Log) Maintain() error {
+	l.maintain.Lock()
+	defer l.maintain.Unlock()
+	if err := l.maintainLocked(); err != nil {
+		return fmt.Errorf("log: %s: maintain: %w", l.options.name(), err)
+	}
+	return nil
+}
+
+func (l *Log) maintainLocked() error {
+	now := l.options.Now().UnixMilli()
+	config := l.config.Load()
+	l.mu.Lock()
+	if err := l.check("maintain"); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.producers.expire(now - config.ProducerExpiry.Milliseconds())
+	active := l.active()
+	var err error
+	if active.size.Load() > 0 && (now-active.created >= config.SegmentAge.Milliseconds() || l.expired(active, config, now)) {
+		_, err = l.roll()
+	}
+	start := l.start.Load()
+	if err == nil && start > 0 {
+		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, true)
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if l.forces() {
+		if err := l.force(); err != nil {
+			return err
+		}
+	}
+	if config.Delete {
+		if err := l.retain(config, now); err != nil {
+			return err
+		}
+	}
+	segments := *l.segments.Load()
+	for _, s := range segments[:len(segments)-1] {
+		s.idle()
+	}
+	if config.Compact {
+		return l.compact(config, now)
+	}
+	return nil
+}
+
+// expired tells whether everything in the segment is older than the retention.
+func (l *Log) expired(s *segment, config *Config, now int64) bool {
+	if !config.Delete || config.RetentionAge <= 0 {
+		return false
+	}
+	newest, _ := s.index.newest()
+	return newest >= 0 && newest < now-config.RetentionAge.Milliseconds()
+}
+
+// retain moves the start of the log over the sealed segments that are too old or too much. l.maintain is held.
+func (l *Log) retain(config *Config, now int64) error {
+	segments, high := *l.segments.Load(), l.high.Load()
+	start := l.start.Load()
+	excess := int64(-1)
+	if config.RetentionBytes > 0 {
+		excess = l.SizeBytes() - config.RetentionBytes
+	}
+	for i, s := range segments[:len(segments)-1] {
+		next := segments[i+1].base
+		if next > high {
+			break
+		}
+		excess -= s.size.Load()
+		if excess < 0 && !l.expired(s, config, now) {
+			break
+		}
+		start = max(start, next)
+	}
+	if start == l.start.Load() {
+		return l.dropSegments()
+	}
+	return l.trim(start)
+}
+
+// Delete closes the log and deletes its directory.
+func (l *Log) Delete() error {
+	l.maintain.Lock()
+	defer l.maintain.Unlock()
+	if err := errors.Join(l.shut(), Remove(l.options.FS, l.options.Dir)); err != nil {
+		return fmt.Errorf("log: %s: delete: %w", l.options.name(), err)
+	}
+	return nil
+}
+
+// Remove deletes the directory of a closed log, or what is left of it, by way of a name that ends in .deleted: whoever
+// finds such a directory at start calls Remove again.
+func Remove(fs vfs.FS, dir string) error {
+	doomed := dir
+	if len(dir) < len(deletedSuffix) || dir[len(dir)-len(deletedSuffix):] != deletedSuffix {
+		doomed = dir + deletedSuffix
+		if err := fs.RemoveAll(doomed); err != nil && !isNotExist(err) {
+			return fmt.Errorf("directory %s: remove: %w", doomed, err)
+		}
+		if err := fs.Rename(dir, doomed); err != nil {
+			if isNotExist(err) {
+				return nil
+			}
+			return fmt.Errorf("directory %s: rename: %w", dir, err)
+		}
+		if err := syncDir(fs, fs.PathDir(dir)); err != nil {
+			return err
+		}
+	}
+	if err := fs.RemoveAll(doomed); err != nil && !isNotExist(err) {
+		return fmt.Errorf("directory %s: remove: %w", doomed, err)
+	}
+	return nil
+}

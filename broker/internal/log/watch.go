@@ -1,0 +1,91 @@
+package log
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Watch waits for any of several logs to have something to read. A long poll makes one, registers it with the logs that
+// had nothing, waits for its channel or its deadline, and takes it back from all of them.
+type Watch struct {
+	c chan struct{}
+}
+
+// NewWatch returns a watch that is registered nowhere.
+func NewWatch() *Watch { return &Watch{c: make(chan struct{}, 1)} }
+
+// C receives once something may be readable, or a log failed or was closed. It may fire without need.
+func (w *Watch) C() <-chan struct{} { return w.c }
+
+func (w *Watch) fire() {
+	select {
+	case w.c <- struct{}{}:
+	default:
+	}
+}
+
+type watchEntry struct {
+	beyond    int64
+	isolation Isolation
+}
+
+// watches are a log's. count lets the path of an append pass by without a lock.
+type watches struct {
+	mu      sync.Mutex
+	count   atomic.Int32
+	entries map[*Watch]watchEntry
+}
+
+// Watch registers w until the log is readable beyond the offset: it fires then, and is forgotten. When that is so
+// already, it returns true and registers nothing. A log has one entry per Watch.
+func (l *Log) Watch(w *Watch, beyond int64, isolation Isolation) (ready bool) {
+	e := watchEntry{beyond, isolation}
+	l.watches.mu.Lock()
+	defer l.watches.mu.Unlock()
+	if l.watches.entries == nil {
+		l.watches.entries = make(map[*Watch]watchEntry)
+	}
+	l.watches.entries[w] = e
+	l.watches.count.Store(int32(len(l.watches.entries)))
+	// Looked at after the count is up: an append either sees the count, or was seen here.
+	if l.readable(e) {
+		delete(l.watches.entries, w)
+		l.watches.count.Store(int32(len(l.watches.entries)))
+		return true
+	}
+	return false
+}
+
+// Unwatch takes w back.
+func (l *Log) Unwatch(w *Watch) {
+	l.watches.mu.Lock()
+	defer l.watches.mu.Unlock()
+	delete(l.watches.entries, w)
+	l.watches.count.Store(int32(len(l.watches.entries)))
+}
+
+func (l *Log) readable(e watchEntry) bool { return l.bound(e.isolation) > e.beyond || l.Err() != nil }
+
+// bound returns the offset below which a read may return batches.
+func (l *Log) bound(isolation Isolation) int64 {
+	if isolation == ReadCommitted {
+		return l.lastSafe.Load()
+	}
+	return l.high.Load()
+}
+
+// fire wakes and forgets the watches whose time has come.
+func (ws *watches) fire(l *Log) {
+	if ws.count.Load() == 0 {
+		return
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for w, e := range ws.entries {
+		if l.readable(e) {
+			w.fire()
+			delete(ws.entries, w)
+		}
+	}
+	ws.count.Store(int32(len(ws.entries)))
+}
