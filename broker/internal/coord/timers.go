@@ -24,6 +24,13 @@ func (t *Timers[K]) Set(key K, at time.Time) {
 	}
 }
 
+// Sooner is Set, unless key has an earlier deadline already.
+func (t *Timers[K]) Sooner(key K, at time.Time) {
+	if before, ok := t.at[key]; !ok || at.Before(before) {
+		t.Set(key, at)
+	}
+}
+
 // Stop removes the deadline of key.
 func (t *Timers[K]) Stop(key K) { delete(t.at, key) }
 

@@ -1,0 +1,216 @@
+package group
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker/internal/coord"
+)
+
+// Fetched is a committed offset; Offset is -1 when there is none.
+type Fetched struct {
+	Offset      int64
+	LeaderEpoch int32
+	Metadata    string
+	Err         *kerr.Error
+}
+
+// Offset returns what a group committed for a partition. If stable is set, an offset that an open transaction may change
+// is an error.
+func (m *Machine) Offset(groupID, topic string, partition int32, stable bool) Fetched {
+	none := Fetched{Offset: -1, LeaderEpoch: -1}
+	g := m.groups[groupID]
+	if g == nil {
+		return none
+	}
+	tp := topicPartition{topic, partition}
+	if stable && g.unstable[tp] > 0 {
+		none.Err = kerr.UnstableOffsetCommit
+		return none
+	}
+	o, ok := g.offsets[tp]
+	if !ok {
+		return none
+	}
+	return Fetched{Offset: o.offset, LeaderEpoch: o.leaderEpoch, Metadata: o.metadata}
+}
+
+// Committed returns the partitions, by topic, that a group has offsets of, or may get from open transactions.
+func (m *Machine) Committed(groupID string) (topics []string, partitions map[string][]int32) {
+	partitions = map[string][]int32{}
+	g := m.groups[groupID]
+	if g == nil {
+		return nil, partitions
+	}
+	add := func(tp topicPartition) {
+		if partitions[tp.topic] == nil {
+			topics = append(topics, tp.topic)
+		}
+		partitions[tp.topic] = append(partitions[tp.topic], tp.partition)
+	}
+	for tp := range g.offsets {
+		add(tp)
+	}
+	for tp := range g.unstable {
+		if _, ok := g.offsets[tp]; !ok {
+			add(tp)
+		}
+	}
+	sort.Strings(topics)
+	for _, p := range partitions {
+		slices.Sort(p)
+	}
+	return topics, partitions
+}
+
+// Describe returns the state of a group; ok is false when it does not exist.
+func (m *Machine) Describe(groupID string) (d kmsg.DescribeGroupsResponseGroup, ok bool) {
+	d = kmsg.NewDescribeGroupsResponseGroup()
+	d.Group, d.State, d.Members = groupID, "Dead", []kmsg.DescribeGroupsResponseGroupMember{}
+	g := m.groups[groupID]
+	if g == nil {
+		return d, false
+	}
+	d.State, d.ProtocolType = g.state.String(), g.protocolType
+	if g.state == stable {
+		d.Protocol = g.protocol
+	}
+	for _, member := range g.sortedMembers() {
+		dm := kmsg.NewDescribeGroupsResponseGroupMember()
+		dm.MemberID, dm.InstanceID = member.id, member.instance
+		dm.ClientID, dm.ClientHost = member.clientID, member.clientHost
+		dm.ProtocolMetadata, dm.MemberAssignment = []byte{}, []byte{}
+		if g.state == stable {
+			dm.ProtocolMetadata = append(dm.ProtocolMetadata, member.metadata(g.protocol)...)
+			dm.MemberAssignment = append(dm.MemberAssignment, member.assignment...)
+		}
+		d.Members = append(d.Members, dm)
+	}
+	return d, true
+}
+
+// List returns all groups, sorted.
+func (m *Machine) List() []kmsg.ListGroupsResponseGroup {
+	groups := make([]kmsg.ListGroupsResponseGroup, 0, len(m.groups))
+	for _, g := range m.groups {
+		lg := kmsg.NewListGroupsResponseGroup()
+		lg.Group, lg.ProtocolType, lg.GroupState, lg.GroupType = g.id, g.protocolType, g.state.String(), "classic"
+		groups = append(groups, lg)
+	}
+	slices.SortFunc(groups, func(a, b kmsg.ListGroupsResponseGroup) int {
+		if a.Group < b.Group {
+			return -1
+		}
+		return 1
+	})
+	return groups
+}
+
+// Delete removes a group without members, with its offsets.
+func (m *Machine) Delete(groupID string) (step coord.Step, err *kerr.Error) {
+	g := m.groups[groupID]
+	switch {
+	case groupID == "":
+		return step, kerr.InvalidGroupID
+	case g == nil:
+		return step, kerr.GroupIDNotFound
+	case len(g.members) > 0 || len(g.invited) > 0 || g.pendingOffsets > 0:
+		return step, kerr.NonEmptyGroup
+	}
+	for tp := range g.offsets {
+		step.Put(offsetKey(g.id, tp), nil)
+	}
+	step.Put(g.key(), nil)
+	return step, nil
+}
+
+// DeleteOffsets removes offsets that no member of the group is subscribed to. There is one error per Commit.
+func (m *Machine) DeleteOffsets(groupID string, commits []Commit) (step coord.Step, err *kerr.Error) {
+	g := m.groups[groupID]
+	if g == nil {
+		return step, kerr.GroupIDNotFound
+	}
+	if len(g.members) > 0 && g.protocolType != "consumer" {
+		return step, kerr.NonEmptyGroup
+	}
+	subscribed := g.subscriptions()
+	for i := range commits {
+		c := &commits[i]
+		tp := topicPartition{c.Topic, c.Partition}
+		_, there := g.offsets[tp]
+		switch {
+		case c.Err != nil:
+		case subscribed[c.Topic]:
+			c.Err = kerr.GroupSubscribedToTopic
+		case there:
+			step.Put(offsetKey(g.id, tp), nil)
+		}
+	}
+	return step, nil
+}
+
+// subscriptions are the topics that members of a consumer group subscribe to.
+func (g *group) subscriptions() map[string]bool {
+	topics := map[string]bool{}
+	for _, member := range g.members {
+		for i := range member.protocols {
+			meta := kmsg.NewConsumerMemberMetadata()
+			if meta.ReadFrom(member.protocols[i].Metadata) != nil {
+				continue
+			}
+			for _, topic := range meta.Topics {
+				topics[topic] = true
+			}
+		}
+	}
+	return topics
+}
+
+// DeleteTopic removes the offsets of a topic that is no more.
+func (m *Machine) DeleteTopic(topic string) (step coord.Step) {
+	for _, g := range m.groups {
+		for tp := range g.offsets {
+			if tp.topic == topic {
+				step.Put(offsetKey(g.id, tp), nil)
+			}
+		}
+	}
+	return step
+}
+
+// expire removes the offsets of a group that has been without members for long, and the group with the last of them.
+// Offsets with an expiry of their own go by that.
+func (m *Machine) expire(g *group, now time.Time, step *coord.Step) {
+	if g.state != empty {
+		return
+	}
+	next := time.Time{}
+	kept := 0
+	for tp, o := range g.offsets {
+		at := o.expires
+		if at.IsZero() {
+			at = o.committed.Add(m.cfg.OffsetRetention)
+			if idle := g.since.Add(m.cfg.OffsetRetention); g.protocolType != "" && idle.After(at) {
+				at = idle
+			}
+		}
+		if at.After(now) {
+			kept++
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+			continue
+		}
+		step.Put(offsetKey(g.id, tp), nil)
+	}
+	if kept == 0 && g.pendingOffsets == 0 && g.recorded {
+		step.Put(g.key(), nil)
+	}
+	if !next.IsZero() {
+		m.timers.Set(timer{kind: expiryTimer, group: g.id}, next)
+	}
+}

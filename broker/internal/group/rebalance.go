@@ -1,0 +1,165 @@
+package group
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker/internal/coord"
+)
+
+// rebalance begins one if none is under way, and completes it if all are there.
+func (m *Machine) rebalance(g *group, now time.Time, step *coord.Step) {
+	if g.state != preparing {
+		for _, member := range g.members {
+			m.failSync(g, member, kerr.RebalanceInProgress, now)
+		}
+		m.timers.Stop(timer{kind: syncTimer, group: g.id})
+		m.timers.Stop(timer{kind: expiryTimer, group: g.id})
+		timeout := g.maxRebalanceTimeout()
+		g.delayed = g.state == empty && m.cfg.InitialRebalanceDelay > 0
+		if g.delayed {
+			g.delayEnd = now.Add(timeout)
+			timeout = min(timeout, m.cfg.InitialRebalanceDelay)
+			g.arrived = false
+		}
+		g.to(preparing, now)
+		m.timers.Set(timer{kind: rebalanceTimer, group: g.id}, now.Add(timeout))
+	}
+	m.tryCompleteJoin(g, now, step)
+}
+
+func (m *Machine) failSync(g *group, member *member, err *kerr.Error, now time.Time) {
+	if member.syncing == nil {
+		return
+	}
+	resp := kmsg.NewPtrSyncGroupResponse()
+	resp.ErrorCode = err.Code
+	member.syncing(resp)
+	member.syncing = nil
+	m.touch(g, member, now)
+}
+
+func (m *Machine) tryCompleteJoin(g *group, now time.Time, step *coord.Step) {
+	if g.state == preparing && !g.delayed && g.allJoined() {
+		m.completeJoin(g, now, step)
+	}
+}
+
+// rebalanceTimeout goes on with those who have joined.
+func (m *Machine) rebalanceTimeout(g *group, now time.Time, step *coord.Step) {
+	if g.state != preparing {
+		return
+	}
+	if g.delayed && g.arrived && now.Before(g.delayEnd) {
+		g.arrived = false
+		next := now.Add(m.cfg.InitialRebalanceDelay)
+		if next.After(g.delayEnd) {
+			next = g.delayEnd
+		}
+		m.timers.Set(timer{kind: rebalanceTimer, group: g.id}, next)
+		return
+	}
+	g.delayed = false
+	anybody := false
+	for id, member := range g.members {
+		switch {
+		case member.joining != nil:
+			anybody = true
+		case member.instance == nil:
+			m.forgetMember(g, id)
+		}
+	}
+	if !anybody && len(g.members) > 0 { // static members may be on their way back: their sessions decide
+		m.timers.Set(timer{kind: rebalanceTimer, group: g.id}, now.Add(g.maxRebalanceTimeout()))
+		return
+	}
+	m.completeJoin(g, now, step)
+}
+
+// completeJoin begins a new generation with the members that there are.
+func (m *Machine) completeJoin(g *group, now time.Time, step *coord.Step) {
+	m.timers.Stop(timer{kind: rebalanceTimer, group: g.id})
+	g.delayed = false
+	g.generation = max(g.generation, 0) + 1
+	if len(g.members) == 0 {
+		g.protocol, g.leader = "", ""
+		g.to(empty, now)
+		step.Records = append(step.Records, g.record(now))
+		return
+	}
+	g.protocol = g.vote()
+	if leader := g.members[g.leader]; leader == nil || leader.joining == nil {
+		for _, member := range g.sortedMembers() {
+			if member.joining != nil {
+				g.leader = member.id
+				break
+			}
+		}
+	}
+	g.to(completing, now)
+	m.timers.Set(timer{kind: syncTimer, group: g.id}, now.Add(g.maxRebalanceTimeout()))
+	for _, member := range g.members {
+		member.synced, member.assignment = false, nil
+		if member.joining == nil {
+			continue
+		}
+		reply := member.joining
+		member.joining = nil
+		m.touch(g, member, now)
+		resp := g.joined(member, nil)
+		step.Reply(func(error) { reply(resp) })
+	}
+}
+
+// syncTimeout removes those who joined and then never asked for their assignment.
+func (m *Machine) syncTimeout(g *group, now time.Time, step *coord.Step) {
+	if g.state != completing && g.state != stable {
+		return
+	}
+	gone := false
+	for id, member := range g.members {
+		if !member.synced && member.instance == nil {
+			m.forgetMember(g, id)
+			gone = true
+		}
+	}
+	if gone || g.state == completing {
+		m.rebalance(g, now, step)
+	}
+}
+
+// remove takes a member out and rebalances the rest.
+func (m *Machine) remove(g *group, member *member, now time.Time, step *coord.Step) {
+	m.forgetMember(g, member.id)
+	switch g.state {
+	case completing, stable:
+		m.rebalance(g, now, step)
+	case preparing:
+		m.tryCompleteJoin(g, now, step)
+	}
+}
+
+// forgetMember ends a member's existence, and what it waits for.
+func (m *Machine) forgetMember(g *group, id string) {
+	member := g.members[id]
+	if member.joining != nil {
+		resp := kmsg.NewPtrJoinGroupResponse()
+		resp.ErrorCode, resp.MemberID, resp.Generation = kerr.UnknownMemberID.Code, id, -1
+		member.joining(resp)
+	}
+	if member.syncing != nil {
+		resp := kmsg.NewPtrSyncGroupResponse()
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		member.syncing(resp)
+	}
+	delete(g.members, id)
+	if member.instance != nil && g.statics[*member.instance] == id {
+		delete(g.statics, *member.instance)
+	}
+	if g.leader == id {
+		g.leader = ""
+	}
+	m.timers.Stop(timer{sessionTimer, g.id, id})
+}

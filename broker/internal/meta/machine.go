@@ -1,0 +1,170 @@
+// Package meta is the broker's metadata as a fold over the log __thalweg_metadata:
+// topics with their ids, partition counts and configurations, and which producer
+// ids are taken.
+//
+//	key                value (JSON, so that people can read it; "v" is the version)
+//	topic/<name>       {"v":1,"id":"<uuid>","partitions":4,"configs":{"cleanup.policy":"compact"}}   null = deleted
+//	producer-ids       {"v":1,"next":3000}     ids below next may have been handed out
+//	cluster            {"v":1,"id":"<text>"}
+package meta
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"thalweg/broker/internal/coord"
+)
+
+// Topic is one topic. It is never changed: a new value takes its place.
+type Topic struct {
+	Name       string
+	ID         [16]byte
+	Partitions int32
+	Configs    map[string]string // those that were set; defaults are not among them
+}
+
+// Machine is the metadata. See coord.Machine.
+type Machine struct {
+	topics    map[string]*Topic
+	nextID    int64
+	clusterID string
+}
+
+// New returns an empty machine.
+func New() *Machine { return &Machine{topics: make(map[string]*Topic)} }
+
+const (
+	version       = 1
+	topicPrefix   = "topic/"
+	producerIDKey = "producer-ids"
+	clusterKey    = "cluster"
+)
+
+type topicValue struct {
+	Version    int               `json:"v"`
+	ID         uuid.UUID         `json:"id"`
+	Partitions int32             `json:"partitions"`
+	Configs    map[string]string `json:"configs,omitempty"`
+}
+
+type producerIDValue struct {
+	Version int   `json:"v"`
+	Next    int64 `json:"next"`
+}
+
+type clusterValue struct {
+	Version int    `json:"v"`
+	ID      string `json:"id"`
+}
+
+// Topics returns all topics. The map is the caller's, the topics are not.
+func (m *Machine) Topics() map[string]*Topic {
+	topics := make(map[string]*Topic, len(m.topics))
+	for name, t := range m.topics {
+		topics[name] = t
+	}
+	return topics
+}
+
+// ClusterID returns the cluster's name, empty before SetClusterID.
+func (m *Machine) ClusterID() string { return m.clusterID }
+
+// PutTopic makes or changes a topic.
+func (m *Machine) PutTopic(t *Topic) (coord.Step, error) {
+	return put(topicPrefix+t.Name, topicValue{version, t.ID, t.Partitions, t.Configs})
+}
+
+// DeleteTopic removes a topic.
+func (m *Machine) DeleteTopic(name string) (step coord.Step) {
+	step.Put([]byte(topicPrefix+name), nil)
+	return step
+}
+
+// TakeProducerIDs takes n producer ids, from first on.
+func (m *Machine) TakeProducerIDs(n int64) (first int64, step coord.Step, err error) {
+	step, err = put(producerIDKey, producerIDValue{version, m.nextID + n})
+	return m.nextID, step, err
+}
+
+// SetClusterID names the cluster, for ever.
+func (m *Machine) SetClusterID(id string) (coord.Step, error) {
+	return put(clusterKey, clusterValue{version, id})
+}
+
+func put(key string, value any) (step coord.Step, err error) {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return step, fmt.Errorf("metadata: encode %s: %w", key, err)
+	}
+	step.Put([]byte(key), b)
+	return step, nil
+}
+
+// Replay implements coord.Machine.
+func (m *Machine) Replay(r coord.Record, _ *coord.Producer, _ time.Time) error {
+	key := string(r.Key)
+	name, isTopic := strings.CutPrefix(key, topicPrefix)
+	switch {
+	case isTopic && r.Value == nil:
+		delete(m.topics, name)
+		return nil
+	case isTopic:
+		var v topicValue
+		if err := decode(r, &v, &v.Version); err != nil {
+			return err
+		}
+		m.topics[name] = &Topic{Name: name, ID: v.ID, Partitions: v.Partitions, Configs: v.Configs}
+		return nil
+	case key == producerIDKey:
+		var v producerIDValue
+		err := decode(r, &v, &v.Version)
+		m.nextID = max(m.nextID, v.Next)
+		return err
+	case key == clusterKey:
+		var v clusterValue
+		err := decode(r, &v, &v.Version)
+		m.clusterID = v.ID
+		return err
+	default:
+		return fmt.Errorf("metadata: record with key %q: unknown; was the directory written by a newer version?", key)
+	}
+}
+
+func decode(r coord.Record, value any, got *int) error {
+	if err := json.Unmarshal(r.Value, value); err != nil {
+		return fmt.Errorf("metadata: record %q: %w", r.Key, err)
+	}
+	if *got != version {
+		return fmt.Errorf("metadata: record %q: version %d, this program knows %d", r.Key, *got, version)
+	}
+	return nil
+}
+
+// ReplayMarker implements coord.Machine: there are no transactions here.
+func (m *Machine) ReplayMarker(coord.Producer, bool) {}
+
+// Snapshot implements coord.Machine.
+func (m *Machine) Snapshot(emit func(coord.Record)) {
+	emitStep := func(step coord.Step, err error) {
+		if err == nil { // the values are ours: they have been encoded before
+			emit(step.Records[0])
+		}
+	}
+	for _, t := range m.topics {
+		emitStep(m.PutTopic(t))
+	}
+	emitStep(put(producerIDKey, producerIDValue{version, m.nextID}))
+	if m.clusterID != "" {
+		emitStep(m.SetClusterID(m.clusterID))
+	}
+}
+
+// Deadline implements coord.Machine: nothing here depends on time.
+func (m *Machine) Deadline() time.Time { return time.Time{} }
+
+// Tick implements coord.Machine.
+func (m *Machine) Tick(time.Time) (step coord.Step) { return step }
