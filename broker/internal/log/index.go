@@ -72,15 +72,16 @@ func (x *index) reset() {
 	x.maxTimestamp, x.maxTimestampOffset = -1, -1
 }
 
-// position returns where to start looking for offset. x is loaded.
-func (x *index) position(base, offset int64) int64 {
+// position returns where to start looking for offset, and the last offset of the batch there, -1 at the start of the
+// segment. x is loaded.
+func (x *index) position(base, offset int64) (position, last int64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	i := sort.Search(len(x.offsets), func(i int) bool { return base+int64(x.offsets[i].offset) > offset })
 	if i == 0 {
-		return 0
+		return 0, -1
 	}
-	return int64(x.offsets[i-1].position)
+	return int64(x.offsets[i-1].position), base + int64(x.offsets[i-1].offset)
 }
 
 // before returns an offset before which no batch has a timestamp of at least ms. x is loaded.

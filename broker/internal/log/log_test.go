@@ -35,7 +35,8 @@ func newBench(t testing.TB, fs vfs.FS, mode Sync) *bench {
 		return func() bool { return true } // SyncOS forces at Close only
 	}})
 	b.memory = NewMemory(4 << 20)
-	require.NoError(t, fs.MkdirAll("data", 0o755))
+	require.NoError(t, fs.MkdirAll("/data", 0o755))
+	require.NoError(t, syncDir(fs, "/"))
 	t.Cleanup(b.syncer.Close)
 	return b
 }
@@ -53,7 +54,7 @@ func (b *bench) pass(d time.Duration) {
 }
 
 func (b *bench) options() Options {
-	return Options{FS: b.fs, Dir: b.fs.PathJoin("data", "orders-0"), Topic: "orders", Now: b.clock, Syncer: b.syncer,
+	return Options{FS: b.fs, Dir: b.fs.PathJoin("/data", "orders-0"), Topic: "orders", Now: b.clock, Syncer: b.syncer,
 		Memory: b.memory, Config: b.config, OnAdvance: b.advance}
 }
 
@@ -414,7 +415,7 @@ func TestTrimAndRetention(t *testing.T) {
 	fill(1)
 	require.Len(t, values(t, l, ReadUncommitted, 100), 1)
 	require.NoError(t, l.Delete())
-	names, err := b.fs.List("data")
+	names, err := b.fs.List("/data")
 	require.NoError(t, err)
 	require.Empty(t, names)
 }
@@ -457,7 +458,7 @@ func TestMemoryBudgetIsShared(t *testing.T) {
 	var logs []*Log
 	for i := range 4 {
 		o := b.options()
-		o.Dir = b.fs.PathJoin("data", fmt.Sprintf("orders-%d", i))
+		o.Dir = b.fs.PathJoin("/data", fmt.Sprintf("orders-%d", i))
 		l, err := Open(o)
 		require.NoError(t, err)
 		logs = append(logs, l)

@@ -121,18 +121,20 @@ func (s *segment) lookup(offset, bound int64, maxBytes, every int) ([]byte, erro
 	if err := s.loadIndex(every); err != nil {
 		return nil, err
 	}
-	position := s.index.position(s.base, offset)
-	run, err := s.read(position, offset, bound, maxBytes, every)
+	position, last := s.index.position(s.base, offset)
+	run, err := s.read(position, last, offset, bound, maxBytes, every)
 	if err == nil || position == 0 || !s.sealed.Load() || s.rebuildIndex(every) != nil {
 		return run, err
 	}
 	// It was the index that was damaged.
-	return s.read(s.index.position(s.base, offset), offset, bound, maxBytes, every)
+	position, last = s.index.position(s.base, offset)
+	return s.read(position, last, offset, bound, maxBytes, every)
 }
 
-// read is lookup from a position at or before the batch. The segment is acquired.
-func (s *segment) read(position, offset, bound int64, maxBytes, every int) ([]byte, error) {
+// read is lookup from the position of a batch at or before the one that is wanted. The segment is acquired.
+func (s *segment) read(position, last, offset, bound int64, maxBytes, every int) ([]byte, error) {
 	size := s.size.Load()
+	o := order{dense: !s.sparse.Load(), next: s.base, limit: s.next.Load(), last: last}
 	// Batches before the one asked for come along: up to the distance of two index entries.
 	want := int64(maxBytes) + int64(every)
 	for position < size {
@@ -141,28 +143,73 @@ func (s *segment) read(position, offset, bound int64, maxBytes, every int) ([]by
 		if err := s.readAt(buf, position); err != nil {
 			return nil, s.damage(offset, position, err)
 		}
-		skipped, err := s.skip(buf, offset)
+		skipped, err := o.skip(buf, offset)
 		if err != nil {
-			return nil, s.damage(offset, position, err)
-		}
-		if int(skipped) == len(buf) || skipped > 0 && !startsWhole(buf[skipped:]) {
-			position += skipped
-			continue
+			return nil, s.damage(offset, position+skipped, err)
 		}
 		run := buf[skipped:]
-		if !startsWhole(run) {
+		position += skipped
+		if startsWhole(run) {
+			return s.verified(run, o, offset, position, bound, maxBytes)
+		}
+		if skipped == 0 {
 			// One batch larger than what was asked for.
 			whole, ok := batch.SizeOf(run)
-			if !ok || position+skipped+int64(whole) > size {
-				return nil, s.damage(offset, position+skipped, batch.ErrCorrupt)
+			if !ok || position+int64(whole) > size {
+				return nil, s.damage(offset, position, batch.ErrCorrupt)
 			}
-			position += skipped
 			want = int64(whole)
-			continue
 		}
-		return s.verified(run, offset, position+skipped, bound, maxBytes)
 	}
 	return nil, nil
+}
+
+// order checks that batches follow on each other. Their offsets lie outside of their checksums.
+type order struct {
+	dense bool  // there are no gaps
+	next  int64 // the offset after the batch before, or one that is not above the first batch
+	last  int64 // the last offset of the first batch by the index; -1: unknown, and next is the first batch's, if dense
+	limit int64 // all offsets are below it
+}
+
+func (o *order) check(b batch.Batch) error {
+	first, last := b.BaseOffset(), b.LastOffset()
+	bad := first < o.next || last >= o.limit
+	switch {
+	case o.last >= 0:
+		bad = bad || last != o.last
+	case o.dense:
+		bad = bad || first != o.next
+	}
+	if bad {
+		return fmt.Errorf("%w: offsets %d to %d, want %d and less than %d", batch.ErrCorrupt, first, last, o.next, o.limit)
+	}
+	o.next, o.last = last+1, -1
+	return nil
+}
+
+// skip returns the size of the whole batches at the start of buf that end before offset.
+func (o *order) skip(buf []byte, offset int64) (int64, error) {
+	skipped := 0
+	for skipped < len(buf) {
+		b, _, err := batch.Parse(buf[skipped:])
+		if errors.Is(err, batch.ErrShort) {
+			break
+		}
+		before := *o
+		if err == nil {
+			err = o.check(b)
+		}
+		if err != nil {
+			return int64(skipped), err
+		}
+		if b.LastOffset() >= offset {
+			*o = before
+			break
+		}
+		skipped += b.Size()
+	}
+	return int64(skipped), nil
 }
 
 // startsWhole tells whether buf begins with a whole batch.
@@ -171,38 +218,18 @@ func startsWhole(buf []byte) bool {
 	return ok && size <= len(buf)
 }
 
-// skip returns the size of the whole batches at the start of buf that end before offset.
-func (s *segment) skip(buf []byte, offset int64) (int64, error) {
-	skipped := 0
-	for skipped < len(buf) {
-		b, _, err := batch.Parse(buf[skipped:])
-		if errors.Is(err, batch.ErrShort) {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
-		if b.LastOffset() >= offset {
-			break
-		}
-		skipped += b.Size()
-	}
-	return int64(skipped), nil
-}
-
 // verified cuts run to what the reader gets, and checks every checksum of it. Broken batches behind good ones are left
 // for the read that begins with them.
-func (s *segment) verified(run []byte, offset, position, bound int64, maxBytes int) ([]byte, error) {
+func (s *segment) verified(run []byte, o order, offset, position, bound int64, maxBytes int) ([]byte, error) {
 	run = run[:fit(run, bound, maxBytes, true)]
-	size, end := 0, s.base
+	size := 0
 	for size < len(run) {
 		b, _, err := batch.Parse(run[size:])
 		if err == nil {
 			err = b.Verify()
 		}
-		// The offset lies outside of the checksum.
-		if err == nil && (b.BaseOffset() < end || b.LastOffset() >= s.next.Load()) {
-			err = fmt.Errorf("%w: offset %d is not in [%d, %d)", batch.ErrCorrupt, b.BaseOffset(), end, s.next.Load())
+		if err == nil {
+			err = o.check(b)
 		}
 		if err != nil {
 			if size > 0 {
@@ -210,7 +237,7 @@ func (s *segment) verified(run []byte, offset, position, bound int64, maxBytes i
 			}
 			return nil, s.damage(offset, position, err)
 		}
-		size, end = size+b.Size(), b.LastOffset()+1
+		size += b.Size()
 	}
 	return run[:size:size], nil
 }

@@ -47,8 +47,10 @@ type segment struct {
 	size    atomic.Int64 // bytes of whole batches
 	next    atomic.Int64 // offset after the last batch
 	sealed  atomic.Bool  // no longer the active one
+	sparse  atomic.Bool  // compaction may have taken batches out
 	created int64        // milliseconds; when the first batch was appended, 0 before
-	stream  bool         // the file's own position is size: Write may be used in place of WriteAt
+	stream  bool         // the file's own position is size, and Write is to be used in place of WriteAt
+	scratch []byte       // what Write may spoil
 	torn    bool         // a failed write may have left something behind size
 	index   index
 
@@ -72,7 +74,7 @@ func (s *segment) path(suffix string) string { return s.fs.PathJoin(s.dir, fileN
 
 // createSegment makes an empty segment file. The directory is not forced.
 func createSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
-	s := &segment{fs: fs, dir: dir, base: base, stream: true}
+	s := &segment{fs: fs, dir: dir, base: base}
 	name := s.path(logSuffix)
 	// What an interrupted roll may have left is empty or was never acknowledged.
 	if err := fs.Remove(name); err != nil && !isNotExist(err) {
@@ -83,6 +85,8 @@ func createSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
 		return nil, fmt.Errorf("segment %s: create: %w", name, err)
 	}
 	s.file = file
+	// Files in memory take ages for a WriteAt beyond their end.
+	s.stream = file.Fd() == vfs.InvalidFd
 	s.next.Store(base)
 	s.index.reset()
 	return s, nil
@@ -112,7 +116,9 @@ func openSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
 func (s *segment) write(p []byte) error {
 	var err error
 	if s.stream {
-		_, err = s.file.Write(p)
+		// A vfs.File's Write is allowed to change what it is given, and p is what readers will get.
+		s.scratch = append(s.scratch[:0], p...)
+		_, err = s.file.Write(s.scratch)
 	} else {
 		_, err = s.file.WriteAt(p, s.size.Load())
 	}

@@ -52,7 +52,7 @@ func (l *Log) search(s *segment, ms int64) (TimeOffset, bool, error) {
 		return TimeOffset{}, false, err
 	}
 	start, high := l.start.Load(), l.high.Load()
-	position := s.index.position(s.base, max(start, s.index.before(s.base, ms)))
+	position, _ := s.index.position(s.base, max(start, s.index.before(s.base, ms)))
 	c := s.scan(position, s.size.Load())
 	for {
 		b, position, err := c.next()
