@@ -68,6 +68,8 @@ type Config struct {
 
 	// Logger is nil for silence.
 	Logger *slog.Logger
+
+	explicitTransactions bool // as if the broker were older than implicit ones: for tests
 }
 
 func (c Config) withDefaults() Config {

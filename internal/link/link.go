@@ -47,7 +47,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 	}
 	l := &Link{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
 	opts := cfg.connection()
-	if !implicit {
+	if implicit = implicit && !cfg.explicitTransactions; !implicit {
 		opts = append(opts, kgo.MaxVersions(beforeImplicitTransactions()))
 	}
 	if cfg.Group != "" {

@@ -1,0 +1,108 @@
+package link
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/internal/assign"
+)
+
+// tasksOf is a balancer of two sub-topologies with two inputs each.
+func tasksOf(process string, a, b []string) kgo.GroupBalancer {
+	return NewBalancer(BalancerConfig{
+		Subtopologies: []Subtopology{{ID: 0, Topics: a}, {ID: 1, Topics: b, Stateful: true}},
+		Report:        func() assign.Report { return assign.Report{Process: process} },
+	})
+}
+
+func TestRebalanceMovesWholeTasks(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		admin := b.open(nil)
+		a := []string{b.topic(admin, "a1", 2), b.topic(admin, "a2", 2)}
+		s := []string{b.topic(admin, "s1", 2), b.topic(admin, "s2", 2)}
+		join := func(process string) *Link {
+			return b.open(func(c *Config) {
+				c.Group, c.Topics = b.name("group"), append(append([]string{}, a...), s...)
+				c.Balancer = tasksOf(process, a, s)
+			})
+		}
+		first := join("one")
+		require.Len(t, b.event(first, Assigned).Partitions, 8)
+
+		second := join("two")
+		revoked := b.event(first, Revoked).Partitions
+		require.Len(t, revoked, 4, "two tasks of two partitions")
+		var got []TopicPartition
+		for len(got) == 0 {
+			got = b.event(second, Assigned).Partitions
+		}
+		require.Equal(t, revoked, got)
+		whole := map[[2]int32]int{}
+		for _, tp := range got {
+			sub := int32(0)
+			if tp.Topic == s[0] || tp.Topic == s[1] {
+				sub = 1
+			}
+			whole[[2]int32{sub, tp.Partition}]++
+		}
+		require.Len(t, whole, 2)
+		for id, n := range whole {
+			require.Equal(t, 2, n, "task %v is torn", id)
+		}
+
+		second.Close()
+		for got = nil; len(got) == 0; {
+			got = b.event(first, Assigned).Partitions
+		}
+		require.Equal(t, revoked, got, "what the second had comes back")
+	})
+}
+
+func TestEventsAreQueued(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		admin := b.open(nil)
+		topic := b.topic(admin, "in", 1)
+		l := b.member(b.name("group"), "", topic)
+		first := b.event(l, Assigned)
+		require.Equal(t, []TopicPartition{{topic, 0}}, first.Partitions)
+		l.Rejoin()
+		l.Close() // with events that nobody takes
+	})
+}
+
+func TestEnsureTopics(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		l := b.open(nil)
+		spec := TopicSpec{
+			Name: b.name("store-changelog"), Partitions: 3, Config: map[string]string{"cleanup.policy": "compact"},
+		}
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{spec}))
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{spec}), "it exists")
+		n, err := l.Partitions(b.ctx, spec.Name)
+		require.NoError(t, err)
+		require.EqualValues(t, 3, n)
+
+		more := spec
+		more.Partitions = 4
+		other := TopicSpec{Name: b.name("plain"), Partitions: 1, Config: map[string]string{"cleanup.policy": "delete"}}
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{other}))
+		other.Config = map[string]string{"cleanup.policy": "compact"}
+		err = l.EnsureTopics(b.ctx, []TopicSpec{more, other})
+		require.ErrorContains(t, err, "has 3 partitions, the topology needs 4")
+		require.ErrorContains(t, err, "cleanup.policy=delete")
+
+		_, err = l.Partitions(b.ctx, b.name("missing"))
+		require.ErrorContains(t, err, "create the topic")
+	})
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	_, err := Open(t.Context(), Config{
+		Seeds:  []string{"127.0.0.1:1"},
+		Client: []kgo.Opt{kgo.RequestRetries(0)},
+	})
+	require.ErrorContains(t, err, "127.0.0.1:1")
+	require.ErrorContains(t, err, "is the broker running")
+}
