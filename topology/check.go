@@ -146,9 +146,11 @@ func checkRepartitions(nodes []*Node) (errs []error) {
 			errs = append(errs, fmt.Errorf("%s: repartition %q is written but not read", n.Site, name))
 		}
 	}
-	for name, n := range read {
-		if written[name] == nil {
-			errs = append(errs, fmt.Errorf("%s: repartition %q is read but not written", n.Site, name))
+	for _, n := range nodes {
+		for _, t := range n.Topics {
+			if t.Repartition && written[t.Name] == nil {
+				errs = append(errs, fmt.Errorf("%s: repartition %q is read but not written", n.Site, t.Name))
+			}
 		}
 	}
 	return errs

@@ -25,7 +25,7 @@ func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 	n := &Node{Name: name, Kind: KindSink, Site: site, Sink: c.Topic}
 	n.Make = Operator(func(in *Instance, next []any) (Port[K, V], error) {
 		if len(next) != 0 {
-			return nil, fmt.Errorf("node %s: a sink has no children", name)
+			return nil, fmt.Errorf("node %s: a sink has no children", in.Node.Name)
 		}
 		s := &sink[K, V]{in: in, config: c}
 		s.config.Keys, s.config.Values = serde.Local(c.Keys), serde.Local(c.Values)

@@ -52,7 +52,7 @@ func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 		if err != nil {
 			return nil, err
 		}
-		s := &source[K, V]{in: in, config: c, next: out}
+		s := &source[K, V]{in: in, config: c, next: out, nullOfKey: serde.NullOf[K](), nullOfValue: serde.NullOf[V]()}
 		s.config.Keys, s.config.Values = serde.Local(c.Keys), serde.Local(c.Values)
 		return s, nil
 	}
@@ -64,6 +64,9 @@ type source[K, V any] struct {
 	config SourceConfig[K, V]
 	next   Port[K, V]
 	out    Record[K, V]
+
+	nullOfKey   func(*K) bool // nil for types without a null: an encoding may stand for nil, too
+	nullOfValue func(*V) bool
 }
 
 func (s *source[K, V]) Instance() *Instance { return s.in }
@@ -97,11 +100,15 @@ func (s *source[K, V]) decode(r *SourceRecord) (err error) {
 		o.Key = *new(K)
 	} else if o.Key, err = s.config.Keys.Decode(r.Key); err != nil {
 		return fmt.Errorf("key: %w", err)
+	} else if s.nullOfKey != nil {
+		o.NullKey = s.nullOfKey(&o.Key)
 	}
 	if o.NullValue {
 		o.Value = *new(V)
 	} else if o.Value, err = s.config.Values.Decode(r.Value); err != nil {
 		return fmt.Errorf("value: %w", err)
+	} else if s.nullOfValue != nil {
+		o.NullValue = s.nullOfValue(&o.Value)
 	}
 	if !r.HasHeaders() {
 		o.Headers = nil

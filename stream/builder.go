@@ -1,0 +1,180 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// Topology is what Build returns.
+type Topology = topology.Topology
+
+// Builder gathers the operators of an application. It is used by one goroutine.
+type Builder struct {
+	nodes   []*node
+	ordinal map[string]int    // nodes so far, per kind of operator
+	owned   map[string]string // store → where the operator that writes it was made
+	sources map[string][]*node
+	errs    []error
+}
+
+// NewBuilder returns an empty builder.
+func NewBuilder() *Builder {
+	return &Builder{ordinal: map[string]int{}, owned: map[string]string{}, sources: map[string][]*node{}}
+}
+
+// Build checks what was built and returns it as a topology. Every mistake is reported, each with the line that made
+// it.
+func (b *Builder) Build() (*Topology, error) {
+	b.dropNullKeys()
+	nodes := make([]*topology.Node, len(b.nodes))
+	for i, n := range b.nodes {
+		nodes[i] = n.Node
+	}
+	if len(nodes) == 0 && len(b.errs) == 0 {
+		return nil, errors.New("stream: the builder is empty: begin with Stream or Table")
+	}
+	t, err := topology.New(nodes)
+	if err := errors.Join(append(b.errs[:len(b.errs):len(b.errs)], err)...); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// fail records a mistake in the call that site made.
+func (b *Builder) fail(site, format string, args ...any) {
+	b.errs = append(b.errs, fmt.Errorf("%s: %w", site, fmt.Errorf(format, args...)))
+}
+
+// own records that the operator made at site is the one that writes a store.
+func (b *Builder) own(st state.Store, site string) {
+	if o, ok := b.owned[st.Name()]; ok {
+		b.fail(site, "store %q is written by another operator already (%s): give each a name of its own", st.Name(), o)
+		return
+	}
+	b.owned[st.Name()] = site
+}
+
+// node is a topology node with what the language must know of it while a program is being written.
+type node struct {
+	*topology.Node
+	b    *Builder
+	op   string // the method that made it
+	read any    // of a source: the Topic[K, V]
+
+	// moved is the nearest node upstream after which records may lie in another partition than their key's; nil: none.
+	moved *node
+
+	old     bool   // changes carry the old row
+	askOld  func() // makes the nodes upstream send old rows; nil: the node has them in a store of its own
+	oldFree func() bool
+
+	// versioned tables tell rows that are not the newest, and can be read as of a time.
+	versioned bool
+	// relaxed joins take null keys (KIP-962).
+	relaxed bool
+}
+
+// add puts a node into the graph as the next child of its parents.
+func (b *Builder) add(op, name string, n *topology.Node, parents ...*node) *node {
+	nd := &node{}
+	b.put(nd, op, name, n, parents...)
+	return nd
+}
+
+// put is add for a node that was needed before: its Make looks at it.
+func (b *Builder) put(nd *node, op, name string, n *topology.Node, parents ...*node) {
+	if name == "" {
+		b.ordinal[op]++
+		name = fmt.Sprintf("%s-%d", op, b.ordinal[op])
+	}
+	n.Name = name
+	nd.Node, nd.b, nd.op = n, b, op
+	for _, p := range parents {
+		if p.b != b {
+			b.fail(n.Site, "%s: the other side was made by another builder", op)
+			continue
+		}
+		p.Connect(n)
+		if nd.moved == nil {
+			nd.moved = p.moved
+		}
+	}
+	b.nodes = append(b.nodes, nd)
+}
+
+// then adds an operator after n.
+func (n *node) then(op string, m topology.Make) *node {
+	return n.b.add(op, "", &topology.Node{Kind: topology.KindProcessor, Site: caller(), Make: m}, n)
+}
+
+// mustBeByKey refuses to bring keys together that may lie in different partitions.
+func (n *node) mustBeByKey(op, site string) {
+	if n.moved != nil {
+		n.b.fail(site, "%s brings equal keys together, but %s (%s) may have changed the key: put Repartition(\"a name\") "+
+			"between them", op, n.moved.op, n.moved.Site)
+	}
+}
+
+// needOld makes the node's changes carry old rows, from as far upstream as they are known.
+func (n *node) needOld() {
+	if n.old {
+		return
+	}
+	n.old = true
+	if n.askOld != nil {
+		n.askOld()
+	}
+}
+
+// hasOldForFree tells whether old rows cost nothing more than is spent already.
+func (n *node) hasOldForFree() bool {
+	switch {
+	case n.old || n.askOld == nil:
+		return true
+	case n.oldFree != nil:
+		return n.oldFree()
+	}
+	return false
+}
+
+// dropNullKeys lets the sinks of repartitions leave out what has no key, except where a join downstream takes it.
+func (b *Builder) dropNullKeys() {
+	readers := map[topology.Topic][]*topology.Node{}
+	relaxed := map[*topology.Node]bool{}
+	for _, n := range b.nodes {
+		relaxed[n.Node] = n.relaxed
+		for _, t := range n.Topics {
+			readers[t] = append(readers[t], n.Node)
+		}
+	}
+	seen := map[*topology.Node]bool{}
+	var reaches func(n *topology.Node) bool
+	reaches = func(n *topology.Node) bool {
+		if relaxed[n] {
+			return true
+		}
+		if seen[n] {
+			return false
+		}
+		seen[n] = true
+		next := n.Children()
+		if n.Kind == topology.KindSink && n.Sink.Repartition {
+			next = readers[n.Sink]
+		}
+		for _, c := range next {
+			if reaches(c) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, n := range b.nodes {
+		if n.Kind == topology.KindSink && n.Sink.Repartition {
+			clear(seen)
+			n.DropNullKeys = !reaches(n.Node)
+		}
+	}
+}

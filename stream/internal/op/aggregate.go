@@ -1,0 +1,132 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// A Fold takes a record into an aggregate; ok is false for the first record of a key. A nil result deletes the row.
+type Fold[K, V, A any] func(key K, value V, agg A, ok bool) A
+
+// CountFold counts.
+func CountFold[K, V any]() Fold[K, V, int64] {
+	return func(_ K, _ V, n int64, _ bool) int64 { return n + 1 }
+}
+
+// ReduceFold keeps the first value as it is and reduces the others into it.
+func ReduceFold[K, V any](f func(V, V) V) Fold[K, V, V] {
+	return func(_ K, v, agg V, ok bool) V {
+		if !ok {
+			return v
+		}
+		return f(agg, v)
+	}
+}
+
+// AggregateFold begins with what initial returns.
+func AggregateFold[K, V, A any](initial func() A, add func(K, V, A) A) Fold[K, V, A] {
+	return func(k K, v V, agg A, ok bool) A {
+		if !ok {
+			agg = initial()
+		}
+		return add(k, v, agg)
+	}
+}
+
+// Rows says how a node that keeps rows in a store hands changes on.
+type Rows struct {
+	OnUpdate bool  // at once, not with the commit
+	Old      *bool // what was before is needed downstream; read when a task is built
+}
+
+// Aggregate folds the records of a key into a row of a store.
+func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[A]],
+	) (topology.Port[K, V], error) {
+		store, err := st.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		a := &aggregate[K, V, A]{in: in, store: store, fold: fold, null: serde.NullOf[A](), old: *rows.Old}
+		if rows.OnUpdate {
+			a.next = next
+		} else {
+			flushTo(in, store, a.old, next)
+		}
+		return a.receive, nil
+	})
+}
+
+type aggregate[K, V, A any] struct {
+	in    *topology.Instance
+	store *state.KVStore[K, A]
+	fold  Fold[K, V, A]
+	null  func(*A) bool
+	next  topology.Port[K, topology.Change[A]] // nil: changes go on with the commit
+	old   bool
+	out   topology.Record[K, topology.Change[A]]
+}
+
+func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+	a.in.Enter()
+	if r.NullKey {
+		a.in.Drop(topology.NullKey)
+		return nil
+	}
+	if r.NullValue {
+		a.in.Drop(topology.NullValue)
+		return nil
+	}
+	row, err := a.store.Find(r.Key)
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	agg, ts, ok, err := a.store.Value(row)
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	if !ok || ts < r.Timestamp {
+		ts = r.Timestamp
+	}
+	if a.next != nil {
+		a.out.Value.HasOld = ok && a.old
+		if a.out.Value.HasOld {
+			a.out.Value.Old = agg
+		}
+	}
+	agg = a.fold(r.Key, r.Value, agg, ok)
+	gone := a.null != nil && a.null(&agg)
+	if gone {
+		err = a.store.Remove(row, ts)
+	} else {
+		err = a.store.Set(row, agg, ts)
+	}
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	if a.next == nil {
+		return nil
+	}
+	a.out.Key, a.out.Timestamp, a.out.Headers = r.Key, ts, r.Headers
+	a.out.Value.New, a.out.Value.HasNew = agg, !gone
+	return a.next(&a.out)
+}
+
+// flushTo hands on what changed in the store with each commit, every key once.
+func flushTo[K, V any](
+	in *topology.Instance, store *state.KVStore[K, V], old bool, next topology.Port[K, topology.Change[V]],
+) {
+	var out topology.Record[K, topology.Change[V]]
+	store.OnFlush(in.Rank(), old, func(f *state.Flushed[K, V]) error {
+		in.Resume()
+		out.Key, out.Timestamp = f.Key, f.Timestamp
+		out.Value.New, out.Value.HasNew = f.New, f.HasNew
+		out.Value.Old, out.Value.HasOld = f.Old, f.HasOld && old
+		if !f.HasNew && !f.HasOld {
+			return nil // came and went between two commits
+		}
+		return next(&out)
+	})
+}

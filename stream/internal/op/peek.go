@@ -1,0 +1,20 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/topology"
+)
+
+// Peek shows every record to look and lets it through. The end of a stream is one without children.
+func Peek[K, V any](look func(K, V)) topology.Make {
+	seesNull := serde.IsNilable[V]()
+	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
+		return func(r *topology.Record[K, V]) error {
+			in.Enter()
+			if !r.NullValue || seesNull {
+				look(r.Key, r.Value)
+			}
+			return next(r)
+		}, nil
+	})
+}

@@ -1,0 +1,213 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// Get reads a table's newest row of a key.
+type Get[K, V any] func(key K) (row V, timestamp int64, ok bool, err error)
+
+// A View is how a table is read by other nodes: from its store, or through the functions between the store and it.
+type View[K, V any] func(h state.Host) (Get[K, V], error)
+
+// StoreView reads a store.
+func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
+	return func(h state.Host) (Get[K, V], error) {
+		store, err := st.Open(h)
+		if err != nil {
+			return nil, err
+		}
+		return store.Get, nil
+	}
+}
+
+// Table takes records as changes of rows, kept in a store: a null value deletes.
+func Table[K, V any](st state.KV[K, V], rows Rows) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V]],
+	) (topology.Port[K, V], error) {
+		w, err := newRowWriter(in, st, rows, next)
+		if err != nil {
+			return nil, err
+		}
+		return func(r *topology.Record[K, V]) error {
+			in.Enter()
+			if r.NullKey {
+				in.Drop(topology.NullKey)
+				return nil
+			}
+			return w.write(r.Key, r.Value, !r.NullValue, r.Timestamp, r.Headers)
+		}, nil
+	})
+}
+
+// Materialize keeps a table's rows in a store.
+func Materialize[K, V any](st state.KV[K, V], rows Rows) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V]],
+	) (topology.Port[K, topology.Change[V]], error) {
+		w, err := newRowWriter(in, st, rows, next)
+		if err != nil {
+			return nil, err
+		}
+		return func(r *topology.Record[K, topology.Change[V]]) error {
+			in.Enter()
+			return w.write(r.Key, r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers)
+		}, nil
+	})
+}
+
+// rowWriter puts rows into a store and hands the changes on.
+type rowWriter[K, V any] struct {
+	in    *topology.Instance
+	store *state.KVStore[K, V]
+	next  topology.Port[K, topology.Change[V]] // nil: changes go on with the commit
+	old   bool
+	out   topology.Record[K, topology.Change[V]]
+}
+
+func newRowWriter[K, V any](
+	in *topology.Instance, st state.KV[K, V], rows Rows, next topology.Port[K, topology.Change[V]],
+) (*rowWriter[K, V], error) {
+	store, err := st.Open(in)
+	if err != nil {
+		return nil, err
+	}
+	w := &rowWriter[K, V]{in: in, store: store, old: *rows.Old}
+	if rows.OnUpdate {
+		w.next = next
+	} else {
+		flushTo(in, store, w.old, next)
+	}
+	return w, nil
+}
+
+func (w *rowWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topology.Header) error {
+	ref, err := w.store.Find(key)
+	if err != nil {
+		return w.in.Fail(ts, err)
+	}
+	c := &w.out.Value
+	if c.HasOld = false; w.old && w.next != nil {
+		if c.Old, _, c.HasOld, err = w.store.Value(ref); err != nil {
+			return w.in.Fail(ts, err)
+		}
+	}
+	if has {
+		err = w.store.Set(ref, row, ts)
+	} else {
+		err = w.store.Remove(ref, ts)
+	}
+	if err != nil {
+		return w.in.Fail(ts, err)
+	}
+	if w.next == nil {
+		return nil
+	}
+	c.New, c.HasNew = row, has
+	w.out.Key, w.out.Timestamp, w.out.Headers = key, ts, headers
+	return w.next(&w.out)
+}
+
+// FilterTable turns the rows for which pass does not answer want into none. With old values what was none before and
+// stays none is not heard of.
+func FilterTable[K, V any](pass func(K, V) bool, want, versioned bool, old *bool) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V]],
+	) (topology.Port[K, topology.Change[V]], error) {
+		var out topology.Record[K, topology.Change[V]]
+		old := *old
+		return func(r *topology.Record[K, topology.Change[V]]) error {
+			in.Enter()
+			out = *r
+			c := &out.Value
+			c.HasNew = c.HasNew && pass(r.Key, c.New) == want
+			c.HasOld = old && c.HasOld && pass(r.Key, c.Old) == want
+			if old && !c.HasNew && !c.HasOld && !versioned {
+				return nil
+			}
+			return next(&out)
+		}, nil
+	})
+}
+
+// FilterView reads through a filter.
+func FilterView[K, V any](v View[K, V], pass func(K, V) bool, want bool) View[K, V] {
+	return func(h state.Host) (Get[K, V], error) {
+		get, err := v(h)
+		if err != nil {
+			return nil, err
+		}
+		return func(key K) (V, int64, bool, error) {
+			row, ts, ok, err := get(key)
+			return row, ts, ok && pass(key, row) == want, err
+		}, nil
+	}
+}
+
+// MapTable replaces rows. A nil result is no row.
+func MapTable[K, V, V2 any](f func(K, V) V2, old *bool) topology.Make {
+	null := serde.NullOf[V2]()
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V2]],
+	) (topology.Port[K, topology.Change[V]], error) {
+		var out topology.Record[K, topology.Change[V2]]
+		old := *old
+		return func(r *topology.Record[K, topology.Change[V]]) error {
+			in.Enter()
+			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
+			c := &out.Value
+			c.Stale = r.Value.Stale
+			if c.HasNew = r.Value.HasNew; c.HasNew {
+				c.New = f(r.Key, r.Value.New)
+				c.HasNew = null == nil || !null(&c.New)
+			}
+			if c.HasOld = old && r.Value.HasOld; c.HasOld {
+				c.Old = f(r.Key, r.Value.Old)
+				c.HasOld = null == nil || !null(&c.Old)
+			}
+			return next(&out)
+		}, nil
+	})
+}
+
+// MapView reads through a MapTable.
+func MapView[K, V, V2 any](v View[K, V], f func(K, V) V2) View[K, V2] {
+	null := serde.NullOf[V2]()
+	return func(h state.Host) (Get[K, V2], error) {
+		get, err := v(h)
+		if err != nil {
+			return nil, err
+		}
+		return func(key K) (out V2, ts int64, ok bool, err error) {
+			row, ts, ok, err := get(key)
+			if err != nil || !ok {
+				return out, ts, false, err
+			}
+			out = f(key, row)
+			return out, ts, null == nil || !null(&out), nil
+		}, nil
+	}
+}
+
+// ToStream makes each change of a row a record: a deletion has a null value.
+func ToStream[K, V any]() topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, V],
+	) (topology.Port[K, topology.Change[V]], error) {
+		var out topology.Record[K, V]
+		return func(r *topology.Record[K, topology.Change[V]]) error {
+			in.Enter()
+			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
+			out.NullValue = !r.Value.HasNew
+			if out.NullValue {
+				out.Value = *new(V)
+			} else {
+				out.Value = r.Value.New
+			}
+			return next(&out)
+		}, nil
+	})
+}

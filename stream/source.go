@@ -1,0 +1,77 @@
+package stream
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"thalweg/serde"
+	"thalweg/topology"
+)
+
+// Stream reads one topic or several of the same types. Where topics have different serdes, or their own way to say the
+// time, read them one by one and merge.
+func (b *Builder) Stream[K, V any](topics ...Topic[K, V]) Stream[K, V] {
+	site := caller()
+	n, keys, values := source(b, site, "Stream", topics)
+	return Stream[K, V]{n: n, keys: keys, values: values}
+}
+
+// source adds a source node, or finds the one that reads the same in the same way.
+func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node, serde.Serde[K], serde.Serde[V]) {
+	c := topology.SourceConfig[K, V]{}
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		t.check(b, site, op)
+		names[i] = t.name
+		c.Topics = append(c.Topics, topology.Topic{Name: t.name})
+		if i > 0 && (!same(t.keys, topics[0].keys) || !same(t.values, topics[0].values) || t.reset != topics[0].reset ||
+			t.timestamps != nil || topics[0].timestamps != nil) {
+			b.fail(site, "%s: topics %s and %s are read in different ways: read them one by one and merge the streams", op,
+				topics[0].name, t.name)
+		}
+	}
+	if len(topics) == 0 {
+		b.fail(site, "%s: name a topic", op)
+		return b.add("source", "", topology.NewSource("", site, c), nil...), serde.For[K](), serde.For[V]()
+	}
+	t := topics[0]
+	c.Keys, c.Values, c.Reset = t.keys, t.values, t.reset
+	if f := t.timestamps; f != nil {
+		c.Timestamps = func(r topology.Record[K, V], _ int64) int64 { return f(r) }
+	}
+	id := strings.Join(names, ",")
+	for _, n := range b.sources[id] {
+		if o, ok := n.read.(Topic[K, V]); ok && o.readsAs(t) {
+			return n, t.keys, t.values
+		}
+	}
+	n := b.add("source", b.free("source-"+strings.Join(names, "-")), topology.NewSource("", site, c))
+	n.op, n.read = op, t
+	b.sources[id] = append(b.sources[id], n)
+	return n, t.keys, t.values
+}
+
+// readsAs tells whether both are certainly read in the same way.
+func (t Topic[K, V]) readsAs(o Topic[K, V]) bool {
+	return t.timestamps == nil && o.timestamps == nil && t.reset == o.reset && same(t.keys, o.keys) &&
+		same(t.values, o.values)
+}
+
+// same tells whether two serdes are certainly equal.
+func same[T any](a, b serde.Serde[T]) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	va := reflect.ValueOf(a)
+	return va.Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// free is the name, or the name with an ordinal where there is a node of that name already.
+func (b *Builder) free(name string) string {
+	if !slices.ContainsFunc(b.nodes, func(n *node) bool { return n.Name == name }) {
+		return name
+	}
+	b.ordinal[name]++
+	return b.free(name + "-" + string(rune('1'+b.ordinal[name])))
+}

@@ -1,0 +1,167 @@
+package stream
+
+import (
+	"iter"
+
+	"thalweg/serde"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// Stream is a sequence of records, each of which stands for itself. It is a small value.
+type Stream[K, V any] struct {
+	n *node
+	// What the records came with, for topics of the application's own; nil where an operator has made the type anew.
+	keys   serde.Serde[K]
+	values serde.Serde[V]
+}
+
+// Filter keeps the records for which keep holds.
+func (s Stream[K, V]) Filter(keep func(K, V) bool) Stream[K, V] {
+	return Stream[K, V]{s.n.then("filter", op.Filter(keep, true)), s.keys, s.values}
+}
+
+// FilterNot drops the records for which drop holds.
+func (s Stream[K, V]) FilterNot(drop func(K, V) bool) Stream[K, V] {
+	return Stream[K, V]{s.n.then("filter-not", op.Filter(drop, false)), s.keys, s.values}
+}
+
+// Map makes another record of each. The key may change: see the package comment on keys and partitions.
+func (s Stream[K, V]) Map[K2, V2 any](f func(K, V) (K2, V2)) Stream[K2, V2] {
+	return Stream[K2, V2]{n: s.n.then("map", op.Map(f)).moves("Map")}
+}
+
+// MapValues replaces each value.
+func (s Stream[K, V]) MapValues[V2 any](f func(V) V2) Stream[K, V2] {
+	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(func(_ K, v V) V2 { return f(v) })), keys: s.keys}
+}
+
+// MapValuesWithKey replaces each value, looking at the key too.
+func (s Stream[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Stream[K, V2] {
+	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(f)), keys: s.keys}
+}
+
+// SelectKey gives each record another key.
+func (s Stream[K, V]) SelectKey[K2 any](f func(K, V) K2) Stream[K2, V] {
+	return Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(f)).moves("SelectKey"), values: s.values}
+}
+
+// FlatMap makes any number of records of each.
+func (s Stream[K, V]) FlatMap[K2, V2 any](f func(K, V) iter.Seq2[K2, V2]) Stream[K2, V2] {
+	return Stream[K2, V2]{n: s.n.then("flat-map", op.FlatMap(f)).moves("FlatMap")}
+}
+
+// FlatMapValues makes any number of records of each, under the same key.
+func (s Stream[K, V]) FlatMapValues[V2 any](f func(V) iter.Seq[V2]) Stream[K, V2] {
+	n := s.n.then("flat-map-values", op.FlatMapValues(func(_ K, v V) iter.Seq[V2] { return f(v) }))
+	return Stream[K, V2]{n: n, keys: s.keys}
+}
+
+// FlatMapValuesWithKey makes any number of records of each, under the same key, looking at the key too.
+func (s Stream[K, V]) FlatMapValuesWithKey[V2 any](f func(K, V) iter.Seq[V2]) Stream[K, V2] {
+	return Stream[K, V2]{n: s.n.then("flat-map-values", op.FlatMapValues(f)), keys: s.keys}
+}
+
+// Peek shows each record to look and passes it on.
+func (s Stream[K, V]) Peek(look func(K, V)) Stream[K, V] {
+	return Stream[K, V]{s.n.then("peek", op.Peek(look)), s.keys, s.values}
+}
+
+// ForEach ends a stream with a function of each record.
+func (s Stream[K, V]) ForEach(f func(K, V)) { s.n.then("for-each", op.Peek(f)) }
+
+// Merge is this stream and others in one. Nothing is said about the order of records of different streams.
+func (s Stream[K, V]) Merge(others ...Stream[K, V]) Stream[K, V] {
+	parents := []*node{s.n}
+	for _, o := range others {
+		parents = append(parents, o.n)
+		if !same(s.keys, o.keys) {
+			s.keys = nil
+		}
+		if !same(s.values, o.values) {
+			s.values = nil
+		}
+	}
+	t := &topology.Node{Kind: topology.KindProcessor, Site: caller(), Make: op.Pass[K, V]()}
+	return Stream[K, V]{s.n.b.add("merge", "", t, parents...), s.keys, s.values}
+}
+
+// Split sends each record to the stream of the first predicate that holds for it: the streams are returned in the
+// order of the predicates, and after them the stream of the records for which none holds.
+func (s Stream[K, V]) Split(when ...func(K, V) bool) []Stream[K, V] {
+	n := s.n.then("split", op.Split(when))
+	branches := make([]Stream[K, V], len(when)+1)
+	for i := range branches {
+		branches[i] = Stream[K, V]{n.then("branch", op.Pass[K, V]()), s.keys, s.values}
+	}
+	return branches
+}
+
+// Partitions is how many partitions a repartition topic shall have.
+type Partitions int32
+
+// Repartition writes the records to a topic of the application's own and reads them from there, so that equal keys
+// meet in one task. Its durable name is made of the application's id and name. Records without a key are dropped and
+// counted, unless they go to a join that takes them. Without a number of partitions the topic gets as many as what it
+// meets, or as the topics that the records came from.
+func (s Stream[K, V]) Repartition(name string, partitions ...Partitions) Stream[K, V] {
+	return s.repartition("Repartition", name, partitions)
+}
+
+func (s Stream[K, V]) repartition(method, name string, partitions []Partitions) Stream[K, V] {
+	site := caller()
+	keys, values := s.serdes()
+	topic := topology.Topic{Name: name, Repartition: true}
+	for _, n := range partitions {
+		topic.Partitions = int32(n)
+		if n < 1 {
+			s.n.b.fail(site, "%s: %d partitions: it takes one or more", method, n)
+		}
+	}
+	if err := topology.CheckName(name); err != nil {
+		s.n.b.fail(site, "%s: %w", method, err)
+	}
+	checkSerdes(s.n.b, site, method+" "+name, keys, values)
+	write := topology.NewSink("", site, topology.SinkConfig[K, V]{Topic: topic, Keys: keys, Values: values})
+	s.n.b.add("repartition", s.n.b.free("repartition-"+name+"-sink"), write, s.n)
+	read := topology.NewSource("", site, topology.SourceConfig[K, V]{
+		Topics: []topology.Topic{topic}, Keys: keys, Values: values,
+	})
+	n := s.n.b.add("repartition", s.n.b.free("repartition-"+name+"-source"), read)
+	n.op = method
+	return Stream[K, V]{n, keys, values}
+}
+
+// serdes are those that the records came with, or those of their types.
+func (s Stream[K, V]) serdes() (serde.Serde[K], serde.Serde[V]) {
+	if s.keys == nil {
+		s.keys = serde.For[K]()
+	}
+	if s.values == nil {
+		s.values = serde.For[V]()
+	}
+	return s.keys, s.values
+}
+
+// To writes the records to a topic, which must be there.
+func (s Stream[K, V]) To(t Topic[K, V]) {
+	site := caller()
+	t.check(s.n.b, site, "To")
+	s.n.b.add("sink", s.n.b.free("sink-"+t.name), topology.NewSink("", site, t.sink()), s.n)
+}
+
+// ToDynamic writes each record to the topic that t names, which must be there.
+func (s Stream[K, V]) ToDynamic(t func(K, V) string) {
+	site := caller()
+	keys, values := s.serdes()
+	checkSerdes(s.n.b, site, "ToDynamic", keys, values)
+	s.n.b.add("sink", "", topology.NewSink("", site, topology.SinkConfig[K, V]{
+		TopicOf: func(r *topology.Record[K, V]) string { return t(r.Key, r.Value) }, Keys: keys, Values: values,
+	}), s.n)
+}
+
+// moves says that records may lie in another partition than their key's from here on.
+func (n *node) moves(method string) *node {
+	n.op, n.moved, n.ChangesKey = method, n, true
+	return n
+}

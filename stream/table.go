@@ -1,0 +1,115 @@
+package stream
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// Table is a sequence of changes of rows: of a key only the newest counts. It is a small value.
+type Table[K, V any] struct {
+	n      *node
+	view   op.View[K, V] // how other nodes read it; nil: its rows are kept nowhere
+	reads  []state.Store // what the view opens
+	keys   serde.Serde[K]
+	values serde.Serde[V]
+}
+
+// stored is the table of a node that keeps its rows in a store.
+func stored[K, V any](n *node, st state.KV[K, V]) Table[K, V] {
+	return Table[K, V]{n, op.StoreView(st), []state.Store{st}, st.KeySerde(), st.ValueSerde()}
+}
+
+// Table reads a topic as a table, kept in a store. A null value deletes a row; a record without a key is dropped and
+// counted.
+func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
+	site := caller()
+	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
+	return table(n, site, "table", st)
+}
+
+// ToTable takes the stream as changes of a table, kept in a store.
+func (s Stream[K, V]) ToTable(st state.KV[K, V]) Table[K, V] {
+	site := caller()
+	s.n.mustBeByKey("ToTable", site)
+	return table(s.n, site, "to-table", st)
+}
+
+func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table[K, V] {
+	n := &node{}
+	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
+		Make: op.Table(st, op.Rows{OnUpdate: true, Old: &n.old}),
+	}, parent)
+	parent.b.own(st, site)
+	return stored(n, st)
+}
+
+// Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
+func (t Table[K, V]) Filter(keep func(K, V) bool) Table[K, V] { return t.filter("filter", keep, true) }
+
+// FilterNot drops the rows for which drop holds.
+func (t Table[K, V]) FilterNot(drop func(K, V) bool) Table[K, V] {
+	return t.filter("filter-not", drop, false)
+}
+
+func (t Table[K, V]) filter(method string, pass func(K, V) bool, want bool) Table[K, V] {
+	n := &node{}
+	t.n.b.put(n, "table-"+method, "", &topology.Node{
+		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, t.n.versioned, &n.old),
+	}, t.n)
+	n.through(t.n)
+	if t.n.hasOldForFree() {
+		n.needOld() // spares tombstones for rows that never passed
+	}
+	t.n = n
+	if t.view != nil {
+		t.view = op.FilterView(t.view, pass, want)
+	}
+	return t
+}
+
+// MapValues replaces the value of each row. A nil result is no row.
+func (t Table[K, V]) MapValues[V2 any](f func(V) V2) Table[K, V2] {
+	return mapTable(t, func(_ K, v V) V2 { return f(v) })
+}
+
+// MapValuesWithKey replaces the value of each row, looking at the key too.
+func (t Table[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Table[K, V2] { return mapTable(t, f) }
+
+func mapTable[K, V, V2 any](t Table[K, V], f func(K, V) V2) Table[K, V2] {
+	n := &node{}
+	t.n.b.put(n, "table-map-values", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: caller(), Make: op.MapTable(f, &n.old), ChangesValue: true,
+	}, t.n)
+	n.through(t.n)
+	to := Table[K, V2]{n: n, reads: t.reads, keys: t.keys}
+	if t.view != nil {
+		to.view = op.MapView(t.view, f)
+	}
+	return to
+}
+
+// through says that the node's old rows come from its parent.
+func (n *node) through(parent *node) {
+	n.versioned = parent.versioned
+	n.askOld, n.oldFree = parent.needOld, parent.hasOldForFree
+}
+
+// Materialize keeps the rows in a store, where they can be queried.
+func (t Table[K, V]) Materialize(st state.KV[K, V]) Table[K, V] {
+	n := &node{}
+	site := caller()
+	t.n.b.put(n, "materialize", "materialize-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st},
+		Make: op.Materialize(st, op.Rows{OnUpdate: true, Old: &n.old}),
+	}, t.n)
+	t.n.b.own(st, site)
+	return stored(n, st)
+}
+
+// ToStream is the table's changes as records; a deletion has a null value.
+func (t Table[K, V]) ToStream() Stream[K, V] {
+	return Stream[K, V]{t.n.then("to-stream", op.ToStream[K, V]()), t.keys, t.values}
+}
