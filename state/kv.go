@@ -1,11 +1,12 @@
 package state
 
 import (
-	"errors"
+	"fmt"
 	"iter"
-)
 
-var errUnbuilt = errors.New("state: not built yet")
+	"thalweg/serde"
+	"thalweg/state/internal/layout"
+)
 
 // Entry is one key of a store with its value and the value's timestamp in milliseconds.
 type Entry[K, V any] struct {
@@ -17,69 +18,216 @@ type Entry[K, V any] struct {
 // Flushed tells what became of one key between two flushes. The store owns it: it is valid during the call.
 type Flushed[K, V any] struct {
 	Key            K
-	Old, New       V // Old is set only for a listener that asked for it; it is a value of its own
+	Start, End     int64 // of the window or session
+	Old, New       V     // Old is set only for a listener that asked for it; it is a value of its own
 	HasOld, HasNew bool
 	Timestamp      int64 // of the last change, also of a deletion
 }
 
-// Ref is a key's place in a store, between Find and the next call that may move it: any but Value, Set and Remove.
+// Ref is a key's place in a store, between Find and the next call on the store other than Value, Set and Remove.
 type Ref uint32
 
 // KVStore is a task's instance of a key-value store. It belongs to the goroutine that runs the task.
 //
 // Values handed out belong to the store where their type holds pointers: change one in place only to Put it back.
-type KVStore[K, V any] struct{}
+type KVStore[K, V any] struct {
+	room  *room
+	cells cells[V]
+	keys  keyring[K]
+	null  func(*V) bool
+	out   Flushed[K, V]
+}
 
-func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) { return nil, errUnbuilt }
+func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
+	if m, ok := tx.byName[s.spec.Name]; ok {
+		st, ok := m.(*KVStore[K, V])
+		if !ok {
+			return nil, fmt.Errorf("store %q: opened with other types before", s.spec.Name)
+		}
+		return st, nil
+	}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	r := tx.newRoom(s)
+	prefix := append(append([]byte(nil), r.prefix...), layout.KindKey)
+	values := serde.Local(s.codec.values)
+	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: serde.NullOf[V]()}
+	st.cells = newCells(r, prefix, values, isFlat[V]())
+	return st, tx.enroll(st, prefix)
+}
 
 // Get returns the value of key with its timestamp.
 func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
-	err = errUnbuilt
-	return
+	b, err := st.keys.bytes(key)
+	if err != nil {
+		return value, 0, false, st.keyError(err)
+	}
+	index, ok, err := st.cells.lookup(b)
+	if !ok {
+		return value, 0, false, err
+	}
+	return st.cells.value(index)
 }
 
 // Put sets the value of key; a null value deletes it.
-func (st *KVStore[K, V]) Put(key K, value V, timestamp int64) error { return errUnbuilt }
+func (st *KVStore[K, V]) Put(key K, value V, timestamp int64) error {
+	r, err := st.Find(key)
+	if err != nil {
+		return err
+	}
+	return st.Set(r, value, timestamp)
+}
 
 // Delete removes key; the timestamp goes with the tombstone.
-func (st *KVStore[K, V]) Delete(key K, timestamp int64) error { return errUnbuilt }
+func (st *KVStore[K, V]) Delete(key K, timestamp int64) error {
+	r, err := st.Find(key)
+	if err != nil {
+		return err
+	}
+	return st.Remove(r, timestamp)
+}
 
 // Find is the fast path of aggregates: one hash and one probe find the key or make its place; Value, Set and Remove
 // work on the place.
-func (st *KVStore[K, V]) Find(key K) (Ref, error) { return 0, errUnbuilt }
+func (st *KVStore[K, V]) Find(key K) (Ref, error) {
+	b, err := st.keys.bytes(key)
+	if err != nil {
+		return 0, st.keyError(err)
+	}
+	index, err := st.cells.find(b)
+	return Ref(index), err
+}
 
 // Value returns what stands at the place.
 func (st *KVStore[K, V]) Value(r Ref) (value V, timestamp int64, ok bool, err error) {
-	err = errUnbuilt
-	return
+	return st.cells.value(uint32(r))
 }
 
 // Set sets the value at the place; a null value removes it.
-func (st *KVStore[K, V]) Set(r Ref, value V, timestamp int64) error { return errUnbuilt }
+func (st *KVStore[K, V]) Set(r Ref, value V, timestamp int64) error {
+	if st.null != nil && st.null(&value) {
+		return st.Remove(r, timestamp)
+	}
+	return st.cells.set(uint32(r), value, timestamp)
+}
 
 // Remove deletes the key at the place.
-func (st *KVStore[K, V]) Remove(r Ref, timestamp int64) error { return errUnbuilt }
-
-// All yields every key in ascending order of its bytes. A failure is yielded as the last pair's error.
-func (st *KVStore[K, V]) All() iter.Seq2[Entry[K, V], error] { return nil }
-
-// AllReverse is All in descending order.
-func (st *KVStore[K, V]) AllReverse() iter.Seq2[Entry[K, V], error] { return nil }
-
-// Range yields the keys from from to to, both included, in ascending order of their bytes.
-func (st *KVStore[K, V]) Range(from, to K) iter.Seq2[Entry[K, V], error] { return nil }
-
-// RangeReverse is Range in descending order.
-func (st *KVStore[K, V]) RangeReverse(from, to K) iter.Seq2[Entry[K, V], error] { return nil }
-
-// RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
-func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
+func (st *KVStore[K, V]) Remove(r Ref, timestamp int64) error {
+	st.cells.remove(uint32(r), timestamp)
 	return nil
 }
 
+// All yields every key in ascending order of its bytes. A failure is yielded as the last pair's error.
+//
+// The store may be changed during a scan. What is put meanwhile may or may not be seen.
+func (st *KVStore[K, V]) All() iter.Seq2[Entry[K, V], error] { return st.RangeBytes(nil, nil, false) }
+
+// AllReverse is All in descending order.
+func (st *KVStore[K, V]) AllReverse() iter.Seq2[Entry[K, V], error] {
+	return st.RangeBytes(nil, nil, true)
+}
+
+// Range yields the keys from from to to, both included, in ascending order of their bytes.
+func (st *KVStore[K, V]) Range(from, to K) iter.Seq2[Entry[K, V], error] {
+	return st.between(from, to, false)
+}
+
+// RangeReverse is Range in descending order.
+func (st *KVStore[K, V]) RangeReverse(from, to K) iter.Seq2[Entry[K, V], error] {
+	return st.between(from, to, true)
+}
+
+func (st *KVStore[K, V]) between(from, to K, reverse bool) iter.Seq2[Entry[K, V], error] {
+	lower, err := st.keys.serde.Append(nil, from)
+	if err == nil {
+		var upper []byte
+		if upper, err = st.keys.serde.Append(nil, to); err == nil {
+			return st.RangeBytes(notNil(lower), append(upper, 0), reverse) // the first key after to
+		}
+	}
+	return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, st.keyError(err)) }
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
 // Prefix yields the keys whose bytes begin with prefix, in ascending order.
-func (st *KVStore[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] { return nil }
+func (st *KVStore[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
+	return st.RangeBytes(prefix, layout.After(prefix), false)
+}
+
+// RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
+func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
+	return func(yield func(Entry[K, V], error) bool) {
+		var failed error
+		err := st.cells.scan(lower, upper, reverse, func(r row) bool {
+			var e Entry[K, V]
+			if e.Key, failed = st.keys.key(r.key, !r.entry, &st.room.tx.stable); failed != nil {
+				failed = decodeError(st.room.name, "key", failed)
+				return false
+			}
+			if e.Value, e.Timestamp, failed = st.cells.rowValue(r); failed != nil {
+				failed = decodeError(st.room.name, "value", failed)
+				return false
+			}
+			return yield(e, nil)
+		})
+		if err == nil {
+			err = failed
+		}
+		if err != nil {
+			yield(Entry[K, V]{}, err)
+		}
+	}
+}
 
 // OnFlush makes the store emit on commit: Tx.Flush calls f once for each key that changed since the last flush, in
 // the order of each key's last change. Stores flush by ascending rank: upstream first. withOld fills Flushed.Old.
-func (st *KVStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) error) {}
+// A key that came and went between two flushes is not told.
+func (st *KVStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) error) {
+	st.room.tx.listen(st.room, rank)
+	st.cells.send(func(index uint32) error {
+		told, err := st.cells.flushed(index, withOld)
+		if err != nil || !told.hasOld && !told.hasNew {
+			return err
+		}
+		view, stays := st.cells.key(index)
+		key, err := st.keys.key(view, stays, &st.room.tx.stable)
+		if err != nil {
+			return decodeError(st.room.name, "key", err)
+		}
+		st.out = Flushed[K, V]{
+			Key: key, Old: told.old, New: told.new, HasOld: told.hasOld, HasNew: told.hasNew, Timestamp: told.timestamp,
+		}
+		return f(&st.out)
+	})
+}
+
+// Touch reads the cache lines that the encoded keys will need, so that their misses overlap: call it for some 64
+// keys before they are processed. It changes nothing.
+func (st *KVStore[K, V]) Touch(keys [][]byte) {
+	if st.cells.flat != nil {
+		touch(st.cells.flat, keys)
+	} else {
+		touch(st.cells.raw, keys)
+	}
+}
+
+func (st *KVStore[K, V]) keyError(err error) error {
+	return fmt.Errorf("store %q: encode key: %w", st.room.name, err)
+}
+
+func (st *KVStore[K, V]) roomOf() *room { return st.room }
+
+func (st *KVStore[K, V]) tiers(yield func(tier) bool) { yield(st.cells.tier()) }
+
+func (st *KVStore[K, V]) restore(key, value []byte, timestamp int64) error {
+	return st.cells.tier().restore(key, value, timestamp)
+}
+
+func (st *KVStore[K, V]) startComplete(empty bool) { st.cells.startComplete(empty) }

@@ -1,7 +1,13 @@
 package state
 
 import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+
 	"thalweg/state/engine"
+	"thalweg/state/internal/layout"
+	"thalweg/state/internal/table"
 )
 
 // Config says where a Tx keeps its data and how much memory it may use.
@@ -21,59 +27,396 @@ type Config struct {
 	CheckpointBytes   int64
 }
 
+const (
+	defaultCheckpointCommits = 10
+	defaultCheckpointBytes   = 64 << 20
+)
+
+// Namespace is the part of the engine that belongs to a partition. Store names are unique in an application, so all
+// tasks of one partition may share it: a store is found again when the topology around it changed.
+func Namespace(partition int32) []byte { return layout.Namespace(partition) }
+
 // Tx is a task's stores, and everything that was written to them between two commits. It belongs to the goroutine
 // that runs the task.
-type Tx struct{ config Config }
+type Tx struct {
+	config    Config
+	members   []member
+	byName    map[string]member
+	listeners []*room // by rank
+	seed      maphash.Seed
+	stable    stable
+
+	commits   int // since the last checkpoint
+	positions map[string]*position
+	used      int64 // estimate of the stores' memory
+	reported  int64 // what the budget knows of it
+	full      bool
+	closed    bool
+}
+
+// position is the changelog offset up to which a store is committed.
+type position struct {
+	offset int64
+	known  bool
+	saved  bool // the engine has it
+}
+
+// member is an open store seen by its Tx.
+type member interface {
+	roomOf() *room
+	tiers(yield func(tier) bool)
+	restore(key, value []byte, timestamp int64) error
+}
+
+// prunable is a member whose parts expire: it has range deletes to write, and parts to free.
+type prunable interface {
+	prune(b engine.Batch) error // at a checkpoint
+	pruned()                    // the checkpoint is written
+	settle()                    // at a commit
+	revive()                    // at a discard
+}
 
 // NewTx returns the transaction object of one task.
-func NewTx(config Config) *Tx { return &Tx{config: config} }
+func NewTx(config Config) *Tx {
+	if config.CheckpointCommits == 0 {
+		config.CheckpointCommits = defaultCheckpointCommits
+	}
+	if config.CheckpointBytes == 0 {
+		config.CheckpointBytes = defaultCheckpointBytes
+	}
+	if config.Budget != nil {
+		config.Budget.tasks.Add(1)
+	}
+	return &Tx{
+		config: config, byName: map[string]member{}, positions: map[string]*position{}, seed: maphash.MakeSeed(),
+	}
+}
 
 // Tx makes a Tx a Host.
 func (tx *Tx) Tx(string) (*Tx, error) { return tx, nil }
 
+func (tx *Tx) newRoom(s Store) *room {
+	spec := s.Spec()
+	return &room{
+		tx: tx, store: s, name: spec.Name, seed: tx.seed,
+		prefix:     layout.Store(nil, tx.config.Namespace, spec.Name),
+		persistent: tx.config.Engine != nil && !spec.InMemory,
+		logged:     !spec.Volatile,
+		needed:     table.DirtyCommit,
+		key:        make([]byte, 0, 256), value: make([]byte, 0, 256), fetch: make([]byte, 0, 256),
+	}
+}
+
+// enroll adds an opened store; rows is where the engine keeps its rows.
+func (tx *Tx) enroll(m member, rows []byte) error {
+	r := m.roomOf()
+	if tx.closed {
+		return fmt.Errorf("store %q: open: the task's stores are closed", r.name)
+	}
+	p := &position{}
+	if r.persistent {
+		value, found, err := tx.config.Engine.Get(nil, append(slices.Clone(r.prefix), layout.KindPosition))
+		if err == nil && found {
+			p.offset, err = layout.Position(value)
+			p.known, p.saved = true, true
+		}
+		empty := false
+		if err == nil {
+			empty, err = emptyRange(tx.config.Engine, rows)
+		}
+		if err != nil {
+			return fmt.Errorf("store %q: open: %w", r.name, err)
+		}
+		if e, ok := m.(interface{ startComplete(empty bool) }); ok {
+			e.startComplete(empty)
+		}
+	}
+	tx.positions[r.name] = p
+	tx.members = append(tx.members, m)
+	tx.byName[r.name] = m
+	return nil
+}
+
+func emptyRange(e engine.Engine, prefix []byte) (bool, error) {
+	it, err := e.Iterate(prefix, layout.After(prefix))
+	if err != nil {
+		return false, err
+	}
+	empty := !it.First()
+	if err := it.Error(); err != nil {
+		return false, err
+	}
+	return empty, it.Close()
+}
+
+func (tx *Tx) listen(r *room, rank int) {
+	r.rank = rank
+	r.needed |= table.DirtyFlush
+	if !slices.Contains(tx.listeners, r) {
+		tx.listeners = append(tx.listeners, r)
+	}
+	slices.SortStableFunc(tx.listeners, func(a, b *room) int { return a.rank - b.rank })
+}
+
+// Unlisten takes all flush listeners away; stores and data stay. Nothing may wait for a flush.
+func (tx *Tx) Unlisten() {
+	for _, r := range tx.listeners {
+		r.needed &^= table.DirtyFlush
+	}
+	tx.listeners = nil
+}
+
 // Flush calls the flush listeners store by store, by ascending rank, again and again while a flush changed something.
-func (tx *Tx) Flush() error { return errUnbuilt }
+func (tx *Tx) Flush() error {
+	for again := true; again; {
+		again = false
+		for _, r := range tx.listeners {
+			some, err := r.flush()
+			if err != nil {
+				return err
+			}
+			again = again || some
+		}
+	}
+	return nil
+}
 
 // Drain hands out the changelog records of the commit: once per key changed since the last Drain. A nil value is a
 // tombstone. The slices are valid during the call. What changes after Drain belongs to the next commit.
+//
+// After an error only Discard helps.
 func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) error) error {
-	return errUnbuilt
+	for _, m := range tx.members {
+		for t := range m.tiers {
+			if err := t.drain(emit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Commit says that what was drained is committed; position gives the next offset of a store's changelog, or a
 // negative number where it did not move. Every few commits the changes go to the engine, together with the positions.
-func (tx *Tx) Commit(position func(store string) int64) error { return errUnbuilt }
+func (tx *Tx) Commit(position func(store string) int64) error {
+	for _, m := range tx.members {
+		for t := range m.tiers {
+			t.commit()
+		}
+		if p, ok := m.(prunable); ok {
+			p.settle()
+		}
+	}
+	tx.move(position)
+	tx.commits++
+	tx.measure()
+	if tx.commits >= tx.config.CheckpointCommits || tx.waitingBytes() >= tx.config.CheckpointBytes || tx.over() {
+		if err := tx.Checkpoint(); err != nil {
+			return err
+		}
+	}
+	tx.shrink()
+	return nil
+}
 
-// Checkpoint writes everything that is committed to the engine now.
-func (tx *Tx) Checkpoint() error { return errUnbuilt }
+func (tx *Tx) move(next func(store string) int64) {
+	if next == nil {
+		return
+	}
+	for _, m := range tx.members {
+		r := m.roomOf()
+		if offset := next(r.name); offset >= 0 {
+			p := tx.positions[r.name]
+			if !p.known || p.offset != offset {
+				*p = position{offset: offset, known: true}
+			}
+		}
+	}
+}
+
+// Checkpoint writes everything that is committed to the engine now, in one batch with the positions.
+func (tx *Tx) Checkpoint() error {
+	tx.commits = 0
+	if tx.config.Engine == nil || !tx.behind() {
+		return nil
+	}
+	b := tx.config.Engine.NewBatch(int(tx.waitingBytes()))
+	defer b.Close() //nolint:errcheck // after Commit it does nothing
+	for _, m := range tx.members {
+		if err := tx.checkpoint(m, b); err != nil {
+			return fmt.Errorf("checkpoint of store %q: %w", m.roomOf().name, err)
+		}
+	}
+	if err := b.Commit(); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	for _, m := range tx.members {
+		for t := range m.tiers {
+			t.checkpointed()
+		}
+		if p, ok := m.(prunable); ok {
+			p.pruned()
+		}
+		tx.positions[m.roomOf().name].saved = true
+	}
+	return nil
+}
+
+func (tx *Tx) behind() bool {
+	for _, m := range tx.members {
+		r := m.roomOf()
+		if p := tx.positions[r.name]; r.persistent && p.known && !p.saved {
+			return true
+		}
+		for t := range m.tiers {
+			if t.waits() {
+				return true
+			}
+		}
+		if _, ok := m.(prunable); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (tx *Tx) checkpoint(m member, b engine.Batch) error {
+	r := m.roomOf()
+	if !r.persistent {
+		return nil
+	}
+	if p, ok := m.(prunable); ok {
+		if err := p.prune(b); err != nil {
+			return err
+		}
+	}
+	for t := range m.tiers {
+		if err := t.checkpoint(b); err != nil {
+			return err
+		}
+	}
+	if p := tx.positions[r.name]; p.known && !p.saved {
+		r.key = append(append(r.key[:0], r.prefix...), layout.KindPosition)
+		r.value = layout.AppendPosition(r.value[:0], p.offset)
+		return b.Set(r.key, r.value)
+	}
+	return nil
+}
 
 // Discard goes back to the last commit.
-func (tx *Tx) Discard() error { return errUnbuilt }
+func (tx *Tx) Discard() error {
+	for _, m := range tx.members {
+		m.roomOf().forget()
+		for t := range m.tiers {
+			t.discard()
+		}
+		if p, ok := m.(prunable); ok {
+			p.revive()
+		}
+	}
+	tx.full = false
+	return nil
+}
 
 // Restore applies a changelog record to a store that was opened or prepared; a nil value is a tombstone. RestoreDone
-// or Commit follows.
-func (tx *Tx) Restore(store string, key, value []byte, timestamp int64) error { return errUnbuilt }
+// or Commit follows. What was restored is written to the engine in between when it grows large: up to a position that
+// only RestoreDone moves, so that a crash repeats a part and loses nothing.
+func (tx *Tx) Restore(store string, key, value []byte, timestamp int64) error {
+	m, ok := tx.byName[store]
+	if !ok {
+		return fmt.Errorf("store %q: restore: it is not open", store)
+	}
+	return m.restore(key, value, timestamp)
+}
 
-// RestoreDone ends a stretch of Restore calls: what was restored is committed up to the positions.
-func (tx *Tx) RestoreDone(position func(store string) int64) error { return errUnbuilt }
+// RestoreDone ends a stretch of Restore calls: what was restored is committed up to the positions. Large stretches go
+// to the engine at once.
+func (tx *Tx) RestoreDone(position func(store string) int64) error {
+	tx.move(position)
+	tx.measure()
+	if tx.waitingBytes() >= tx.config.CheckpointBytes || tx.over() {
+		if err := tx.Checkpoint(); err != nil {
+			return err
+		}
+	}
+	tx.shrink()
+	return nil
+}
 
-// Position returns the offset of a store's changelog up to which the engine holds the store.
-func (tx *Tx) Position(store string) (offset int64, ok bool, err error) { return 0, false, errUnbuilt }
+// Position returns the offset of a store's changelog up to which the engine, and what is committed in memory, have the
+// store; ok is false for a store that has nothing.
+func (tx *Tx) Position(store string) (offset int64, ok bool, err error) {
+	p, open := tx.positions[store]
+	if !open {
+		return 0, false, fmt.Errorf("store %q: position: it is not open", store)
+	}
+	return p.offset, p.known, nil
+}
 
 // Stores returns the open stores in the order in which they were opened.
-func (tx *Tx) Stores() []Store { return nil }
+func (tx *Tx) Stores() []Store {
+	stores := make([]Store, len(tx.members))
+	for i, m := range tx.members {
+		stores[i] = m.roomOf().store
+	}
+	return stores
+}
 
-// Dirty tells whether something changed since the last commit.
-func (tx *Tx) Dirty() bool { return false }
+// Dirty tells whether something changed since the last drain.
+func (tx *Tx) Dirty() bool { return tx.DirtyBytes() > 0 }
 
-// DirtyBytes is about the size of the changes since the last commit.
-func (tx *Tx) DirtyBytes() int { return 0 }
+// DirtyBytes is about the size of the changes since the last drain.
+func (tx *Tx) DirtyBytes() int {
+	var sum int64
+	for _, m := range tx.members {
+		for t := range m.tiers {
+			sum += t.dirtyBytes()
+		}
+	}
+	return int(sum)
+}
 
-// CacheFull asks for an early commit: changes that are not yet committed fill the memory.
-func (tx *Tx) CacheFull() bool { return false }
-
-// Wipe empties a store, in memory and in the engine, and forgets its position.
-func (tx *Tx) Wipe(store string) error { return errUnbuilt }
+// Wipe empties a store, in memory and in the engine, and forgets its position. What was not committed in it is lost.
+func (tx *Tx) Wipe(store string) error {
+	m, ok := tx.byName[store]
+	if !ok {
+		return fmt.Errorf("store %q: wipe: it is not open", store)
+	}
+	r := m.roomOf()
+	r.forget()
+	for t := range m.tiers {
+		t.empty()
+	}
+	*tx.positions[store] = position{}
+	if !r.persistent {
+		return nil
+	}
+	b := tx.config.Engine.NewBatch(0)
+	defer b.Close() //nolint:errcheck // after Commit it does nothing
+	err := b.DeleteRange(r.prefix, layout.StoreEnd(nil, r.prefix))
+	if err == nil {
+		err = b.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("store %q: wipe: %w", store, err)
+	}
+	return nil
+}
 
 // Close drops what is not committed, writes what is, and gives the memory back. The engine stays open.
-func (tx *Tx) Close() error { return errUnbuilt }
+func (tx *Tx) Close() error {
+	if tx.closed {
+		return nil
+	}
+	err := tx.Discard()
+	if err == nil {
+		err = tx.Checkpoint()
+	}
+	tx.closed = true
+	if b := tx.config.Budget; b != nil {
+		b.used.Add(-tx.reported)
+		b.tasks.Add(-1)
+	}
+	tx.members, tx.byName, tx.listeners = nil, nil, nil
+	return err
+}

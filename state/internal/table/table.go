@@ -68,6 +68,9 @@ func (e *Entry[P]) Flags() Flags { return Flags(e.meta) }
 // Has tells whether one of the marks is set.
 func (e *Entry[P]) Has(f Flags) bool { return Flags(e.meta)&f != 0 }
 
+// InUse tells whether the entry stands for a key.
+func (e *Entry[P]) InUse() bool { return e.Has(taken) }
+
 // Mark sets marks.
 func (e *Entry[P]) Mark(f Flags) { e.meta |= uint32(f) }
 

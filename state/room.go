@@ -1,0 +1,116 @@
+package state
+
+import (
+	"hash/maphash"
+
+	"thalweg/state/internal/table"
+)
+
+// room is what the shelves of one store share: the store's identity, its flush journal and scratch space.
+//
+// The journal lists each change of a store that emits on commit, in order. An entry knows its last turn in it, so the
+// turns before are recognised as stale: that is the order of each key's last change at the cost of one append.
+type room struct {
+	tx         *Tx
+	store      Store
+	name       string
+	prefix     []byte // of the store in the engine, without the kind
+	persistent bool   // the engine holds what was checkpointed
+	logged     bool   // there is a changelog
+	seed       maphash.Seed
+
+	needed table.Flags // the marks that a changed entry must have
+	rank   int
+
+	journal []uint64 // shelf number << 32 | entry
+	live    int      // entries that wait for a flush
+	shelves []journaled
+
+	key    []byte // scratch: engine and changelog keys
+	value  []byte // scratch: encoded values
+	fetch  []byte // scratch: what the engine returned
+	sorter table.Sorter
+	scans  int // scans under way: entries must stay
+}
+
+// journaled is a shelf as the journal sees it.
+type journaled interface {
+	turn(index uint32) *uint32
+	emit(index uint32) error
+}
+
+const journalMin = 1024
+
+// record appends a change to the journal.
+func (r *room) record(number, index uint32, turn *uint32) {
+	if n := uint32(len(r.journal)); n == *turn && n > 0 {
+		return // it is the newest already
+	}
+	if len(r.journal) == cap(r.journal) && len(r.journal) > journalMin+2*r.live {
+		r.compact()
+	}
+	r.journal = append(r.journal, uint64(number)<<32|uint64(index))
+	*turn = uint32(len(r.journal))
+}
+
+// compact takes the stale turns out of the journal.
+func (r *room) compact() {
+	kept := r.journal[:0]
+	for i, at := range r.journal {
+		turn := r.shelves[at>>32].turn(uint32(at))
+		if *turn == uint32(i+1) {
+			kept = append(kept, at)
+			*turn = uint32(len(kept))
+		}
+	}
+	r.journal = kept
+}
+
+// flush calls the listener for each key that changed, and tells whether there was one.
+func (r *room) flush() (bool, error) {
+	if len(r.journal) == 0 {
+		return false, nil
+	}
+	for i := 0; i < len(r.journal); i++ { // grows when the listener changes the same store
+		shelf, index := r.shelves[r.journal[i]>>32], uint32(r.journal[i])
+		if *shelf.turn(index) != uint32(i+1) {
+			continue
+		}
+		if err := shelf.emit(index); err != nil {
+			return true, err
+		}
+	}
+	r.journal, r.live = r.journal[:0], 0
+	return true, nil
+}
+
+func (r *room) forget() { r.journal, r.live = r.journal[:0], 0 }
+
+func (r *room) enroll(s journaled) uint32 {
+	for i := range r.shelves {
+		if r.shelves[i] == nil {
+			r.shelves[i] = s
+			return uint32(i)
+		}
+	}
+	r.shelves = append(r.shelves, s)
+	return uint32(len(r.shelves) - 1)
+}
+
+// stable copies bytes to memory that is never used again, so that views of it may be kept for ever. A kept view keeps
+// its chunk.
+type stable struct{ chunk []byte }
+
+const stableChunkBytes = 32 << 10
+
+func (s *stable) copy(b []byte) []byte {
+	if len(b) > cap(s.chunk)-len(s.chunk) {
+		if len(b) > stableChunkBytes/4 {
+			return append(make([]byte, 0, len(b)), b...)
+		}
+		s.chunk = make([]byte, 0, stableChunkBytes)
+	}
+	from := len(s.chunk)
+	s.chunk = append(s.chunk, b...)
+	return s.chunk[from:len(s.chunk):len(s.chunk)]
+}

@@ -1,0 +1,309 @@
+package state
+
+import (
+	"fmt"
+
+	"thalweg/state/internal/layout"
+	"thalweg/state/internal/table"
+)
+
+// shelf is a write-back table: the entries of one store, or of one window of a store, over their range of the engine.
+//
+// An entry goes through three lists. Its first change since the last drain puts it on changed, and its earlier state
+// on images. Drain moves changed to drained, Commit moves drained to pending, a checkpoint writes pending to the
+// engine. Discard puts the images back, newest first, and so undoes everything since the last commit, whatever lies
+// between. An entry on any list stays in memory.
+type shelf[P any] struct {
+	*table.Table[P]
+	room   *room
+	vault  vault[P]
+	number uint32 // among the shelves of the room
+	prefix []byte // of the shelf's keys in the engine
+	suffix []byte // of the shelf's keys in the changelog
+	sender func(index uint32) error
+
+	images  []image[P]
+	sealed  int // so many images belong to what was drained
+	changed []uint32
+	drained []uint32
+	pending []uint32
+
+	complete bool // every key that the engine has is here too
+	limit    int  // entries that the shelf may have before it asks for more room
+	order    *ordered
+	dirty    int64 // bytes changed since the last drain, roughly
+	waiting  int64 // bytes committed since the last checkpoint, roughly
+	touched  uint32
+}
+
+// image is an entry's state before a change.
+type image[P any] struct {
+	value     P
+	timestamp int64
+	index     uint32
+	present   bool
+	commit    bool // the state at the last drain; otherwise at a flush after it
+}
+
+func newShelf[P any](r *room, prefix []byte, makeVault func(*table.Table[P]) vault[P]) *shelf[P] {
+	s := &shelf[P]{Table: table.New[P](r.seed), room: r, prefix: prefix}
+	s.vault = makeVault(s.Table)
+	s.number = r.enroll(s)
+	s.complete = !r.persistent
+	return s
+}
+
+// find returns the place of a key, which it makes when there is none.
+func (s *shelf[P]) find(key []byte) (uint32, error) {
+	hash := s.Hash(key)
+	if index, ok := s.Find(hash, key); ok {
+		s.At(index).Mark(table.Used)
+		return index, nil
+	}
+	return s.miss(hash, key)
+}
+
+// lookup returns the place of a key, unless it is known not to exist.
+func (s *shelf[P]) lookup(key []byte) (index uint32, found bool, err error) {
+	hash := s.Hash(key)
+	if index, ok := s.Find(hash, key); ok {
+		s.At(index).Mark(table.Used)
+		return index, true, nil
+	}
+	if s.complete {
+		return 0, false, nil
+	}
+	index, err = s.miss(hash, key)
+	return index, err == nil, err
+}
+
+// miss makes a place for a key and loads what the engine has.
+func (s *shelf[P]) miss(hash uint64, key []byte) (uint32, error) {
+	if len(key) > table.KeyBytesMax {
+		return 0, fmt.Errorf("store %q: the key has %d bytes, at most %d are allowed", s.room.name, len(key),
+			table.KeyBytesMax)
+	}
+	if s.Len() >= s.limit {
+		s.room.tx.makeRoom(s)
+	}
+	var row []byte
+	found := false
+	if !s.complete {
+		var err error
+		s.room.key = append(append(s.room.key[:0], s.prefix...), key...)
+		row, found, err = s.room.tx.config.Engine.Get(s.room.fetch[:0], s.room.key)
+		if err != nil {
+			return 0, fmt.Errorf("store %q: read: %w", s.room.name, err)
+		}
+		s.room.fetch = row
+	}
+	index := s.Insert(hash, key)
+	if found {
+		if err := s.loadRow(index, row); err != nil {
+			s.Delete(index)
+			return 0, err
+		}
+	}
+	if s.order != nil {
+		s.order.fresh = append(s.order.fresh, index)
+	}
+	return index, nil
+}
+
+func (s *shelf[P]) loadRow(index uint32, row []byte) error {
+	timestamp, value, err := layout.Value(row)
+	e := s.At(index)
+	if err == nil {
+		err = s.vault.load(index, &e.Value, value)
+	}
+	if err != nil {
+		return decodeError(s.room.name, "value", err)
+	}
+	e.Timestamp = timestamp
+	e.Mark(table.Present)
+	return nil
+}
+
+// change is called before each change of an entry.
+func (s *shelf[P]) change(index uint32, e *table.Entry[P]) {
+	needed := s.room.needed
+	if e.Flags()&needed != needed {
+		s.capture(index, e)
+	}
+	if needed&table.DirtyFlush != 0 {
+		s.room.record(s.number, index, &e.Turn)
+	}
+}
+
+// capture keeps the state of an entry that was not changed since the last drain, or flush.
+func (s *shelf[P]) capture(index uint32, e *table.Entry[P]) {
+	first := !e.Has(table.DirtyCommit)
+	s.images = append(s.images, image[P]{
+		value: s.vault.take(&e.Value), timestamp: e.Timestamp, index: index,
+		present: e.Has(table.Present), commit: first,
+	})
+	e.Image = uint32(len(s.images))
+	if first {
+		s.changed = append(s.changed, index)
+		s.dirty += s.entryBytes(e)
+		if s.order != nil && !e.Has(table.Listed) {
+			s.order.fresh = append(s.order.fresh, index)
+		}
+	}
+	if s.room.needed&table.DirtyFlush != 0 && !e.Has(table.DirtyFlush) {
+		e.Turn = 0
+		s.room.live++
+	}
+	e.Mark(s.room.needed)
+}
+
+func (s *shelf[P]) entryBytes(e *table.Entry[P]) int64 {
+	size := int64(len(s.Key(e))) + 64
+	if p, ok := any(&e.Value).(*rawValue); ok {
+		size += int64(p.size)
+	}
+	return size
+}
+
+func (s *shelf[P]) turn(index uint32) *uint32 { return &s.At(index).Turn }
+
+func (s *shelf[P]) emit(index uint32) error { return s.sender(index) }
+
+// flushed takes the mark of an entry that is about to be emitted, and returns its image, nil when it was told already.
+func (s *shelf[P]) flushed(index uint32) *image[P] {
+	e := s.At(index)
+	e.Clear(table.DirtyFlush)
+	e.Turn = 0
+	s.room.live--
+	return &s.images[e.Image-1]
+}
+
+// drain hands out the changelog records.
+func (s *shelf[P]) drain(emit func(Store, []byte, []byte, int64) error) error {
+	for _, index := range s.changed {
+		e := s.At(index)
+		if e.Has(table.DirtyFlush) {
+			return fmt.Errorf("store %q: drained before it was flushed", s.room.name)
+		}
+		e.Clear(table.DirtyCommit)
+		var value []byte
+		if e.Has(table.Present) {
+			encoded, err := s.vault.appendTo(s.room.value[:0], index, &e.Value)
+			if err != nil {
+				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
+			}
+			s.room.value, value = encoded, encoded
+		} else if img := &s.images[e.Image-1]; img.commit && !img.present {
+			continue // came and went
+		}
+		if !s.room.logged {
+			continue
+		}
+		key := s.Key(e)
+		if s.suffix != nil {
+			s.room.key = append(append(s.room.key[:0], key...), s.suffix...)
+			key = s.room.key
+		}
+		if err := emit(s.room.store, key, value, e.Timestamp); err != nil {
+			return err
+		}
+	}
+	s.drained = append(s.drained, s.changed...)
+	s.changed = s.changed[:0]
+	s.sealed = len(s.images)
+	s.waiting += s.dirty
+	s.dirty = 0
+	return nil
+}
+
+// commit makes what was drained the state to go back to.
+func (s *shelf[P]) commit() {
+	if len(s.drained) == 0 && s.sealed == 0 {
+		return
+	}
+	for i := range s.images[:s.sealed] {
+		s.vault.release(&s.images[i].value)
+	}
+	rest := copy(s.images, s.images[s.sealed:])
+	clear(s.images[rest:])
+	s.images = s.images[:rest]
+	for i := range s.images {
+		s.At(s.images[i].index).Image = uint32(i + 1) // later images of an entry come later
+	}
+	s.sealed = 0
+	for _, index := range s.drained {
+		e := s.At(index)
+		switch {
+		case !s.room.persistent:
+			s.bury(index, e)
+		case !e.Has(table.DirtyCheckpoint):
+			e.Mark(table.DirtyCheckpoint)
+			s.pending = append(s.pending, index)
+		}
+	}
+	s.drained = s.drained[:0]
+	s.vault.tidy(len(s.images) == 0)
+	if len(s.images) == 0 {
+		s.Compact()
+	}
+}
+
+// bury frees an entry that stands for a key that is nowhere.
+func (s *shelf[P]) bury(index uint32, e *table.Entry[P]) {
+	if e.Has(table.Present|table.Dirty) || !s.complete || s.room.scans > 0 {
+		return
+	}
+	if s.order != nil && e.Has(table.Listed) {
+		s.order.remove(index)
+	}
+	s.vault.release(&e.Value)
+	s.Delete(index)
+}
+
+// discard goes back to the last commit.
+func (s *shelf[P]) discard() {
+	s.vault.forget()
+	for i := len(s.images) - 1; i >= 0; i-- {
+		img := &s.images[i]
+		e := s.At(img.index)
+		if !img.commit {
+			s.vault.release(&img.value)
+			continue
+		}
+		s.vault.release(&e.Value)
+		e.Value, e.Timestamp = img.value, img.timestamp
+		e.Clear(table.DirtyCommit | table.DirtyFlush | table.Present)
+		e.Image, e.Turn = 0, 0
+		if img.present {
+			e.Mark(table.Present)
+		}
+	}
+	buried := s.images
+	s.images, s.sealed = s.images[:0], 0
+	s.changed, s.drained = s.changed[:0], s.drained[:0]
+	s.dirty = 0
+	for i := range buried {
+		if e := s.At(buried[i].index); !buried[i].present && buried[i].commit && e.InUse() {
+			s.bury(buried[i].index, e)
+		}
+	}
+	clear(buried)
+}
+
+// touch reads cache lines ahead of their use.
+func touch[P any](s *shelf[P], keys [][]byte) {
+	const most = 128
+	var hashes [most]uint64
+	for len(keys) > 0 {
+		n := min(len(keys), most)
+		for i, key := range keys[:n] {
+			hashes[i] = s.Hash(key)
+		}
+		var sum uint32
+		for _, hash := range hashes[:n] {
+			sum += s.Touch(hash)
+		}
+		s.touched += sum // so that the reads are not optimised away
+		keys = keys[n:]
+	}
+}
