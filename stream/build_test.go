@@ -1,0 +1,140 @@
+package stream_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+var (
+	lines  = stream.NewTopic[string, string]("lines")
+	counts = stream.NewTopic[string, int64]("counts")
+	byWord = state.NewKV[string, int64]("by-word")
+)
+
+func words(l string) iter.Seq[string] { return strings.FieldsSeq(strings.ToLower(l)) }
+
+func wordCount() *stream.Builder {
+	b := stream.NewBuilder()
+	b.Stream(lines).
+		FlatMapValues(words).
+		GroupBy(func(_, word string) string { return word }, "words").
+		Count(byWord).
+		ToStream().
+		To(counts)
+	return b
+}
+
+const wordCountText = `Topologies:
+   Sub-topology: 0
+    Source: source-lines (topics: [lines])
+      --> flat-map-values-1
+    Processor: flat-map-values-1 (stores: [])
+      --> select-key-1
+      <-- source-lines
+    Processor: select-key-1 (stores: [])
+      --> repartition-words-sink
+      <-- flat-map-values-1
+    Sink: repartition-words-sink (topic: words-repartition)
+      <-- select-key-1
+
+  Sub-topology: 1
+    Source: repartition-words-source (topics: [words-repartition])
+      --> count-by-word
+    Processor: count-by-word (stores: [by-word])
+      --> to-stream-1
+      <-- repartition-words-source
+    Processor: to-stream-1 (stores: [])
+      --> sink-counts
+      <-- count-by-word
+    Sink: sink-counts (topic: counts)
+      <-- to-stream-1
+
+`
+
+func TestWordCountBuilds(t *testing.T) {
+	topo, err := wordCount().Build()
+	require.NoError(t, err)
+	d := topo.Describe()
+	require.Equal(t, wordCountText, d.String())
+
+	raw, err := json.Marshal(d)
+	require.NoError(t, err)
+	require.Contains(t, string(raw), `"name":"count-by-word","stores":[{"name":"by-word","kind":"key-value"}]`)
+	require.Contains(t, string(raw), "build_test.go:")
+
+	require.Equal(t, `sub-topology 0 reads lines
+sub-topology 0 writes words-repartition
+sub-topology 1 keeps by-word (key-value, changelogged)
+sub-topology 1 reads words-repartition
+`, topo.Fingerprint().String())
+	for _, n := range topo.Nodes() {
+		if n.Kind == topology.KindSink && n.Sink.Repartition {
+			require.True(t, n.DropNullKeys, "T-29: no relaxed join downstream")
+		}
+	}
+}
+
+func TestNodeNamesDoNotDependOnOtherStreams(t *testing.T) {
+	topo, err := wordCount().Build()
+	require.NoError(t, err)
+	b := stream.NewBuilder()
+	b.Stream(stream.NewTopic[string, string]("other")).Filter(func(string, string) bool { return true })
+	b.Stream(lines).FlatMapValues(words).GroupBy(func(_, w string) string { return w }, "words").Count(byWord)
+	more, err := b.Build()
+	require.NoError(t, err)
+	require.Equal(t, "- sub-topology 0 reads lines\n+ sub-topology 0 reads other\n"+
+		"- sub-topology 0 writes words-repartition\n- sub-topology 1 keeps by-word (key-value, changelogged)\n"+
+		"+ sub-topology 1 reads lines\n- sub-topology 1 reads words-repartition\n"+
+		"+ sub-topology 1 writes words-repartition\n+ sub-topology 2 keeps by-word (key-value, changelogged)\n"+
+		"+ sub-topology 2 reads words-repartition\n", topo.Fingerprint().Diff(more.Fingerprint()))
+}
+
+func TestBuildReportsEveryMistakeWithItsLine(t *testing.T) {
+	b := stream.NewBuilder()
+	s := b.Stream(lines)
+	moved := s.SelectKey(func(_, v string) string { return v })
+	moved.GroupByKey().Count(state.NewKV[string, int64]("a"))
+	moved.ToTable(state.NewKV[string, string]("b"))
+	s.Repartition("no good")
+	s.Repartition("twice")
+	s.Repartition("twice")
+	s.GroupByKey().Count(state.NewKV[string, int64](""))
+	s.GroupByKey().Count(state.NewKV[string, int64]("c"))
+	s.GroupByKey().Count(state.NewKV[string, int64]("c"))
+	s.GroupByKey().Emit(stream.OnClose).Count(state.NewKV[string, int64]("d"))
+	s.To(stream.NewTopic[string, string]("ä"))
+	b.Stream(stream.NewTopic[string, chan int]("chans"))
+	s.Merge(stream.NewBuilder().Stream(lines))
+	_, err := b.Build()
+	require.Error(t, err)
+	text := err.Error()
+	for _, want := range []string{
+		"GroupByKey brings equal keys together, but SelectKey (", "ToTable brings equal keys together",
+		`Repartition: name "no good"`, `repartition "twice" is there already`, "store: the name is empty",
+		`store "c" is written by another operator already`, "OnClose is for windows", `topic: name "ä"`,
+		"topic chans: value:", "the other side was made by another builder",
+	} {
+		require.Contains(t, text, want)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		require.Contains(t, line, "build_test.go:")
+	}
+}
+
+func TestRepartitionsThatMeetNeedEqualPartitions(t *testing.T) {
+	b := stream.NewBuilder()
+	left := b.Stream(lines).Repartition("left", stream.Partitions(3))
+	right := b.Stream(counts).MapValues(func(n int64) string { return fmt.Sprint(n) }).Repartition("right", 4)
+	left.Merge(right).GroupByKey().Count(byWord)
+	_, err := b.Build()
+	require.ErrorContains(t, err, `repartition "right" has 4 partitions, but "left" (`)
+}
