@@ -115,15 +115,12 @@ func (tx *Tx) enroll(m member, rows []byte) error {
 	}
 	p := &position{}
 	if r.persistent {
-		value, found, err := tx.config.Engine.Get(nil, append(slices.Clone(r.prefix), layout.KindPosition))
-		if err == nil && found {
-			p.offset, err = layout.Position(value)
-			p.known, p.saved = true, true
+		offset, found, err := SavedPosition(tx.config.Engine, tx.config.Namespace, r.name)
+		if err != nil {
+			return err
 		}
-		empty := false
-		if err == nil {
-			empty, err = emptyRange(tx.config.Engine, rows)
-		}
+		*p = position{offset: offset, known: found, saved: found}
+		empty, err := emptyRange(tx.config.Engine, rows)
 		if err != nil {
 			return fmt.Errorf("store %q: open: %w", r.name, err)
 		}
@@ -344,13 +341,27 @@ func (tx *Tx) RestoreDone(position func(store string) int64) error {
 }
 
 // Position returns the offset of a store's changelog up to which the engine, and what is committed in memory, have the
-// store; ok is false for a store that has nothing.
+// store; ok is false for a store that has nothing. For a store that is not open it is what the engine says.
 func (tx *Tx) Position(store string) (offset int64, ok bool, err error) {
-	p, open := tx.positions[store]
-	if !open {
-		return 0, false, fmt.Errorf("store %q: position: it is not open", store)
+	if p, open := tx.positions[store]; open {
+		return p.offset, p.known, nil
 	}
-	return p.offset, p.known, nil
+	if tx.config.Engine == nil {
+		return 0, false, nil
+	}
+	return SavedPosition(tx.config.Engine, tx.config.Namespace, store)
+}
+
+// SavedPosition returns the offset of a store's changelog up to which an engine has the store in a namespace.
+func SavedPosition(e engine.Reader, namespace []byte, store string) (offset int64, ok bool, err error) {
+	value, found, err := e.Get(nil, append(layout.Store(nil, namespace, store), layout.KindPosition))
+	if err == nil && found {
+		offset, err = layout.Position(value)
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("store %q: position: %w", store, err)
+	}
+	return offset, found, nil
 }
 
 // Stores returns the open stores in the order in which they were opened.

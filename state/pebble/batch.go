@@ -1,0 +1,84 @@
+package pebble
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"thalweg/state/engine"
+)
+
+type batch struct {
+	engine *Engine
+	b      *pebble.Batch // nil after the end
+}
+
+// NewBatch starts a batch.
+func (e *Engine) NewBatch(sizeHintBytes int) engine.Batch {
+	if e.enter() != nil {
+		return &batch{engine: e}
+	}
+	defer e.leave()
+	return &batch{engine: e, b: e.db.NewBatchWithSize(min(max(sizeHintBytes, 1<<10), maxHintBytes))}
+}
+
+const maxHintBytes = 64 << 20
+
+func (b *batch) Set(key, value []byte) error {
+	if b.b == nil {
+		return engine.ErrClosed
+	}
+	op := b.b.SetDeferred(len(key), len(value))
+	copy(op.Key, key)
+	copy(op.Value, value)
+	return op.Finish()
+}
+
+func (b *batch) Delete(key []byte) error {
+	if b.b == nil {
+		return engine.ErrClosed
+	}
+	return b.b.Delete(key, nil)
+}
+
+func (b *batch) DeleteRange(lower, upper []byte) error {
+	if b.b == nil {
+		return engine.ErrClosed
+	}
+	return b.b.DeleteRange(lower, upper, nil)
+}
+
+func (b *batch) SizeBytes() int {
+	if b.b == nil {
+		return 0
+	}
+	return b.b.Len()
+}
+
+func (b *batch) Commit() error {
+	if b.b == nil {
+		return engine.ErrClosed
+	}
+	if err := b.engine.enter(); err != nil {
+		return err
+	}
+	defer b.engine.leave()
+	if trouble := b.engine.trouble.Load(); trouble != nil {
+		return fmt.Errorf("the last write to the disk failed: %w", *trouble)
+	}
+	err := b.b.Commit(pebble.NoSync)
+	if err == nil {
+		err = b.b.Close()
+		b.b = nil
+	}
+	return err
+}
+
+func (b *batch) Close() error {
+	if b.b == nil {
+		return nil
+	}
+	open := b.b
+	b.b = nil
+	return open.Close()
+}
