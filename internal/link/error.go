@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -101,6 +102,14 @@ func isRetriable(err error) bool {
 	}
 	return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) &&
 		!isConfigurationError(err)
+}
+
+// unknownTopicMax is how long a topic that the broker doesn't know is retried: brokers of a cluster learn of a new topic
+// one after the other, but a name that is wrong stays so.
+const unknownTopicMax = 10 * time.Second
+
+func isUnknownTopic(err error) bool {
+	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
 }
 
 // isConfigurationError tells that a connection fails for a reason that stays.

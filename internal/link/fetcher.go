@@ -160,7 +160,9 @@ func (f *Fetcher) Position(tp TopicPartition) (offset int64, ok bool) {
 // Close stops everything that the fetcher runs.
 func (f *Fetcher) Close() {
 	f.closeOnce.Do(func() {
+		f.mu.Lock() // no goroutine starts from now on
 		f.cancel()
+		f.mu.Unlock()
 		f.running.Wait()
 		if f.onClose != nil {
 			f.onClose()
@@ -270,11 +272,10 @@ func (f *Fetcher) hand(fetched []Fetched) {
 	}
 }
 
-// What is not retried for ever: a topic that stays unknown, and a batch that stays broken.
+// A batch that stays broken for so long is given up. warnEvery is how often a failure that lasts is logged.
 const (
-	unknownTopicMax = 10 * time.Second
-	corruptMax      = time.Second
-	warnEvery       = 10 * time.Second
+	corruptMax = time.Second
+	warnEvery  = 10 * time.Second
 )
 
 // failed notes a failure. It returns what to hand over when the partition is given up. It needs the mutex.
@@ -283,7 +284,7 @@ func (f *Fetcher) failed(p *fetchPartition, err error, now time.Time) *Fetched {
 		p.pause, p.failingFor, p.warned = newBackoff(), now, time.Time{}
 	}
 	limit := time.Duration(math.MaxInt64)
-	if isAny(err, []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID}) {
+	if isUnknownTopic(err) {
 		limit = unknownTopicMax
 	} else if isAny(err, []error{batch.ErrCorrupt, batch.ErrMagic, kerr.CorruptMessage}) {
 		limit = corruptMax

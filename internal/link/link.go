@@ -139,6 +139,7 @@ func (c Config) connection() []kgo.Opt {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.RetryTimeout(c.RetryTimeout),
 		kgo.DisableClientMetrics(),
+		kgo.WithLogger(clientLog{c.Logger}),
 	}
 	if c.Broker != nil {
 		return append(opts, kgo.SeedBrokers(c.Broker.Addr()), kgo.Dialer(c.Broker.Dial))
@@ -209,6 +210,7 @@ func request[R kmsg.Response](ctx context.Context, timeout time.Duration, what s
 	send func(context.Context) (R, error), codeOf func(R) error) (R, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errRetryTimeout)
 	defer cancel()
+	began := time.Now()
 	for pause := newBackoff(); ; {
 		resp, err := send(ctx)
 		if err == nil {
@@ -217,7 +219,8 @@ func request[R kmsg.Response](ctx context.Context, timeout time.Duration, what s
 		if err == nil {
 			return resp, nil
 		}
-		if !isAny(err, again) && !(isRetriable(err) && ctx.Err() == nil) {
+		retry := isAny(err, again) || isRetriable(err) && ctx.Err() == nil
+		if !retry || isUnknownTopic(err) && time.Since(began) > unknownTopicMax {
 			return resp, fmt.Errorf("link: %s: %w%s", what, err, advice(err))
 		}
 		if waitErr := pause.wait(ctx); waitErr != nil {

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,21 @@ func (m *metadata) lookup(tp TopicPartition) (place leader, id [16]byte, ok bool
 		return leader{node: -1, epoch: -1}, id, false
 	}
 	return t.leaders[tp.Partition], t.id, true
+}
+
+// id returns the topic's id, which newer request versions name it by; zero when it is not known.
+func (m *metadata) id(topic string) [16]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.topics[topic].id
+}
+
+// ready tells whether every partition of the topic has a leader.
+func (m *metadata) ready(topic string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.topics[topic]
+	return ok && !slices.ContainsFunc(t.leaders, func(l leader) bool { return l.node < 0 })
 }
 
 // forget makes the next lookup of the topic fail.

@@ -108,17 +108,20 @@ func listOffset(ctx context.Context, client *kgo.Client, tp TopicPartition, at i
 // CommittedOffsets returns the group's offsets in the partitions. It waits while a transaction that has written to them
 // is not decided. A partition without a committed offset has Next -1.
 func (l *Link) CommittedOffsets(ctx context.Context, tps []TopicPartition) (map[TopicPartition]Offset, error) {
-	if err := l.know(ctx, tps); err != nil {
-		return nil, err
-	}
 	var offsets map[TopicPartition]Offset
 	_, err := request(ctx, l.cfg.RetryTimeout, "committed offsets of group "+l.cfg.Group,
 		[]error{kerr.UnstableOffsetCommit},
 		func(ctx context.Context) (*kmsg.OffsetFetchResponse, error) {
+			if err := l.know(ctx, tps); err != nil {
+				return nil, err
+			}
 			return l.offsetFetchRequest(tps).RequestWith(ctx, l.client)
 		},
 		func(resp *kmsg.OffsetFetchResponse) (err error) {
 			offsets, err = l.takeCommitted(resp, tps)
+			if errors.Is(err, kerr.UnknownTopicID) {
+				l.forget(tps)
+			}
 			return err
 		})
 	if err != nil {
@@ -133,7 +136,7 @@ func (l *Link) offsetFetchRequest(tps []TopicPartition) *kmsg.OffsetFetchRequest
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group = l.cfg.Group
 	byTopic(tps, func(tp TopicPartition) TopicPartition { return tp }, func(topic string, tps []TopicPartition) {
-		_, id, _ := l.metadata.lookup(tps[0])
+		id := l.metadata.id(topic)
 		old := kmsg.NewOffsetFetchRequestTopic()
 		t := kmsg.NewOffsetFetchRequestGroupTopic()
 		old.Topic, t.Topic, t.TopicID = topic, topic, id
@@ -152,9 +155,8 @@ func (l *Link) takeCommitted(resp *kmsg.OffsetFetchResponse, tps []TopicPartitio
 	index := make(map[partitionKey]TopicPartition, 2*len(tps))
 	offsets := make(map[TopicPartition]Offset, len(tps))
 	for _, tp := range tps {
-		_, id, _ := l.metadata.lookup(tp)
 		index[partitionKey{topic: tp.Topic, partition: tp.Partition}] = tp
-		index[partitionKey{id: id, partition: tp.Partition}] = tp
+		index[partitionKey{id: l.metadata.id(tp.Topic), partition: tp.Partition}] = tp
 		offsets[tp] = Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
 	}
 	take := func(key partitionKey, code int16, offset int64, epoch int32, metadata *string) error {
@@ -201,4 +203,10 @@ func (l *Link) know(ctx context.Context, tps []TopicPartition) error {
 		}
 	}
 	return nil
+}
+
+func (l *Link) forget(tps []TopicPartition) {
+	for _, tp := range tps {
+		l.metadata.forget(tp.Topic)
+	}
 }

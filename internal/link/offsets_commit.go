@@ -14,13 +14,10 @@ func (l *Link) CommitOffsets(ctx context.Context, offsets []Offset) error {
 	if len(offsets) == 0 {
 		return nil
 	}
-	if err := l.know(ctx, offsetPartitions(offsets)); err != nil {
-		return err
-	}
 	build := func(member string, generation int32) kmsg.Request {
 		return l.offsetCommitRequest(offsets, member, generation)
 	}
-	err := l.commit(ctx, "commit offsets of group "+l.cfg.Group, build)
+	err := l.commit(ctx, "commit offsets of group "+l.cfg.Group, offsets, build)
 	if err != nil {
 		return &Error{ClassOf(err), err}
 	}
@@ -30,7 +27,9 @@ func (l *Link) CommitOffsets(ctx context.Context, offsets []Offset) error {
 // commit sends a request that carries offsets in the name of the member that this link is. While the group rebalances
 // the member's generation changes under our feet: as long as it is the same member, what it owns is its own until it
 // gives it back, so the request is made again with the new generation.
-func (l *Link) commit(ctx context.Context, what string, build func(member string, generation int32) kmsg.Request) error {
+func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
+	build func(member string, generation int32) kmsg.Request) error {
+	tps := offsetPartitions(offsets)
 	var member string
 	var generation int32
 	again := []error{kerr.ConcurrentTransactions, kerr.RebalanceInProgress, kerr.UnstableOffsetCommit}
@@ -38,9 +37,18 @@ func (l *Link) commit(ctx context.Context, what string, build func(member string
 		member, generation = l.client.GroupMetadata()
 		_, err := request(ctx, l.cfg.RetryTimeout, what, again,
 			func(ctx context.Context) (kmsg.Response, error) {
+				if err := l.know(ctx, tps); err != nil {
+					return nil, err
+				}
 				return l.client.Request(ctx, build(member, generation))
 			},
-			commitError)
+			func(resp kmsg.Response) error {
+				err := commitError(resp)
+				if errors.Is(err, kerr.UnknownTopicID) {
+					l.forget(tps) // deleted and made again
+				}
+				return err
+			})
 		if !errors.Is(err, kerr.IllegalGeneration) {
 			return err
 		}
@@ -80,8 +88,7 @@ func (l *Link) offsetCommitRequest(offsets []Offset, member string, generation i
 	}
 	byTopic(offsets, func(o Offset) TopicPartition { return o.TopicPartition }, func(topic string, offsets []Offset) {
 		t := kmsg.NewOffsetCommitRequestTopic()
-		t.Topic = topic
-		_, t.TopicID, _ = l.metadata.lookup(offsets[0].TopicPartition)
+		t.Topic, t.TopicID = topic, l.metadata.id(topic)
 		for _, o := range offsets {
 			p := kmsg.NewOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Next, o.LeaderEpoch

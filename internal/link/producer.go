@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/internal/batch"
@@ -48,7 +47,8 @@ type producer struct {
 	err        error // why nothing can be sent until InitProducer, or the end of the transaction
 	closed     bool
 	sending    bool
-	giveUp     bool               // the round under way must end and leave its items to be discarded
+	hold       bool               // no further round begins: the transaction ends, or everything is to be discarded
+	giveUp     bool               // the round under way ends and leaves its items to be discarded
 	interrupt  context.CancelFunc // ends the requests of the round under way
 
 	id      int64
@@ -106,7 +106,8 @@ func (p *producer) stopRound() {
 }
 
 // Produce queues batches, in the order given for each partition. It waits while more than ProduceBytesMax is queued.
-// The error is the producer's, from this call or from what was sent before: then none of items was taken.
+// The error is the producer's, from this call or from what was sent before: then none of items was taken. What is queued
+// while EndTxn is under way belongs to the next transaction.
 func (l *Link) Produce(ctx context.Context, items []Item) error {
 	return l.producer.enqueue(ctx, items)
 }
@@ -196,7 +197,7 @@ func (p *producer) await(ctx context.Context, cond func() bool) error {
 func (p *producer) run() {
 	for {
 		p.mu.Lock()
-		for !p.closed && (len(p.waiting) == 0 || p.err != nil) {
+		for !p.closed && (len(p.waiting) == 0 || p.err != nil || p.hold) {
 			p.changed.Wait()
 		}
 		if p.closed {
@@ -293,9 +294,10 @@ func (p *producer) settle(it Item) {
 	}
 }
 
-// discard waits for the end of the round under way, cutting it short, and gives back everything that is queued. It needs
-// the mutex.
+// discard waits for the end of the round under way, cutting it short, and gives back everything that is queued. No
+// further round begins until hold is released. It needs the mutex.
 func (p *producer) discard() {
+	p.hold = true
 	for p.sending {
 		p.stopRound()
 		p.changed.Wait()
@@ -313,8 +315,8 @@ func (p *producer) discard() {
 // produceFailure wraps what a partition's answer says.
 func produceFailure(tp TopicPartition, err error) error {
 	class := ClassOf(err)
-	if isRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) {
-		class = Abort // it was retried for long enough
+	if isUnknownTopic(err) {
+		class = Fatal
 	}
 	return &Error{class, fmt.Errorf("link: produce to %s: %w%s", tp, err, advice(err))}
 }

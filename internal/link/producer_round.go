@@ -28,16 +28,19 @@ func (p *producer) sendRound(ctx context.Context, round []*produceTry) error {
 	began, logged := time.Now(), false
 	for pause := newBackoff(); ; {
 		err := p.tryRound(ctx, round)
-		if err != nil || allAcked(round) {
+		if err != nil || firstFailed(round) == nil {
 			return err
 		}
-		if waited := time.Since(began); waited > p.retryMax {
-			for _, t := range round {
-				if !t.acked {
-					return produceFailure(t.TopicPartition, t.err)
-				}
-			}
-		} else if t := firstFailed(round); !logged && t != nil && waited > 100*time.Millisecond {
+		waited := time.Since(began)
+		t := firstFailed(round)
+		limit := p.retryMax
+		if isUnknownTopic(t.err) {
+			limit = min(limit, unknownTopicMax)
+		}
+		if waited > limit {
+			return produceFailure(t.TopicPartition, t.err)
+		}
+		if !logged && waited > 100*time.Millisecond {
 			p.log.Warn("produce: trying again", "topic", t.Topic, "partition", t.Partition, "err", t.err)
 			logged = true
 		}
@@ -46,8 +49,6 @@ func (p *producer) sendRound(ctx context.Context, round []*produceTry) error {
 		}
 	}
 }
-
-func allAcked(round []*produceTry) bool { return firstFailed(round) == nil }
 
 func firstFailed(round []*produceTry) *produceTry {
 	for _, t := range round {
@@ -130,8 +131,9 @@ func (p *producer) send(ctx context.Context, node int32, tries []*produceTry) {
 		partitions:      make([]produceTarget, len(tries)),
 	}
 	for i, t := range tries {
-		_, id, _ := p.metadata.lookup(t.TopicPartition)
-		req.partitions[i] = produceTarget{TopicPartition: t.TopicPartition, topicID: id, raw: t.raw}
+		req.partitions[i] = produceTarget{
+			TopicPartition: t.TopicPartition, topicID: p.metadata.id(t.Topic), raw: t.raw,
+		}
 	}
 	answers, err := p.transport.produce(ctx, node, req)
 	for i, t := range tries {

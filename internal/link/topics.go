@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -83,7 +84,23 @@ func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err 
 			spec.Name, spec.Partitions, err, advice(err))
 	}
 	l.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
-	return true, nil
+	return true, l.awaitTopic(ctx, spec.Name)
+}
+
+// awaitTopic waits until the metadata shows a new topic: the brokers of a cluster learn of it one after the other.
+func (l *Link) awaitTopic(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errRetryTimeout)
+	defer cancel()
+	for pause := newBackoff(); ; {
+		failed, err := l.metadata.refresh(ctx, []string{name})
+		if err == nil && l.metadata.ready(name) {
+			return nil
+		}
+		if waitErr := pause.wait(ctx); waitErr != nil {
+			return fmt.Errorf("link: topic %q was made but has no leaders: %w",
+				name, errors.Join(waitErr, err, failed[name]))
+		}
+	}
 }
 
 func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {

@@ -44,17 +44,17 @@ func (p *producer) init(ctx context.Context) error {
 // start begins anew with an identity that nothing was written with. It needs the mutex.
 func (p *producer) start(id int64, epoch int16) {
 	p.id, p.epoch = id, epoch
-	clear(p.partitions) // sequences count from 0 again
+	for _, q := range p.partitions {
+		q.sequence = 0
+	}
 	p.endTransaction()
 }
 
 // endTransaction forgets the transaction. It needs the mutex.
 func (p *producer) endTransaction() {
-	p.begun, p.groupIn = false, false
+	p.begun, p.groupIn, p.hold, p.giveUp = false, false, false, false
+	p.err = nil
 	clear(p.added)
-	if p.err != nil {
-		p.err = nil
-	}
 	p.changed.Broadcast()
 }
 
@@ -111,7 +111,8 @@ func (p *producer) addPartitions(ctx context.Context, round []*produceTry) error
 
 // EndTxn ends the transaction. A commit first waits for everything queued; when it returns nil, all that was produced
 // and the offsets of SendOffsets are committed. An abort drops what is queued, with ErrDiscarded, and heals an error of
-// class Abort. Without anything produced and offsets sent, both do nothing.
+// class Abort. Without anything produced and offsets sent, both do nothing. Produce may go on meanwhile, see there;
+// SendOffsets may not.
 //
 // When a commit's answer is lost for good its error is Fenced: InitProducer finds the transaction an end, and
 // CommittedOffsets tells which one it was.
@@ -120,32 +121,21 @@ func (l *Link) EndTxn(ctx context.Context, commit bool) error {
 	if p.transactionalID == "" {
 		return &Error{Fatal, errors.New("link: end transaction: the producer has no TransactionalID")}
 	}
-	if commit {
-		if err := p.flush(ctx); err != nil {
-			return err
-		}
-	}
 	return p.end(ctx, commit)
 }
 
 func (p *producer) end(ctx context.Context, commit bool) error {
-	p.mu.Lock()
-	if !commit {
-		p.discard()
+	begun, err := p.beginEnd(ctx, commit)
+	if err != nil || !begun {
+		return err
 	}
+	return p.sendEnd(ctx, commit)
+}
+
+// sendEnd tells the coordinator, and begins anew.
+func (p *producer) sendEnd(ctx context.Context, commit bool) error {
 	req := kmsg.NewPtrEndTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = p.transactionalID, p.id, p.epoch, commit
-	begun, closed := p.begun, p.closed
-	if !begun && p.err != nil && ClassOf(p.err) == Abort && p.id >= 0 {
-		p.err = nil
-	}
-	p.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
-	if !begun {
-		return nil
-	}
 	what := "abort transaction "
 	if commit {
 		what = "commit transaction "
@@ -156,38 +146,59 @@ func (p *producer) end(ctx context.Context, commit bool) error {
 	if err != nil {
 		return p.endFailed(ctx, commit, err)
 	}
+	if !commit && !p.implicit {
+		// What was given up may still be on its way, and only a new epoch keeps it out of the next transaction.
+		return p.init(ctx)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.implicit && resp.ProducerID >= 0 && resp.ProducerEpoch >= 0:
+	if p.implicit && resp.ProducerID >= 0 && resp.ProducerEpoch >= 0 {
 		p.start(resp.ProducerID, resp.ProducerEpoch)
-		return nil
-	case commit:
+	} else {
 		p.endTransaction() // the sequences go on
-		return nil
 	}
-	// What was given up may still be on its way, and only a new epoch keeps it out of the next transaction.
-	p.mu.Unlock()
-	err = p.init(ctx)
-	p.mu.Lock()
-	return err
+	return nil
 }
 
-// endFailed decides what an EndTxn that failed means.
+// beginEnd empties the queue and holds what comes after. It tells whether there is a transaction to end.
+func (p *producer) beginEnd(ctx context.Context, commit bool) (begun bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if commit {
+		if err := p.await(ctx, func() bool { return p.items == 0 }); err != nil {
+			return false, err
+		}
+		p.hold = true
+	} else {
+		p.discard()
+	}
+	switch {
+	case p.closed:
+		return false, ErrClosed
+	case p.begun:
+		return true, nil
+	case p.err == nil || ClassOf(p.err) == Abort && p.id >= 0:
+		p.endTransaction()
+	}
+	return false, nil
+}
+
+// endFailed decides what an EndTxn that failed means. Until it is dealt with nothing more is sent.
 func (p *producer) endFailed(ctx context.Context, commit bool, err error) error {
-	if ctx.Err() != nil && !commit {
-		return &Error{Abort, err}
-	}
-	if _, answered := errors.AsType[*kerr.Error](err); commit && (!answered || errors.Is(err, errRetryTimeout)) {
-		// It may have been committed.
-		return &Error{Fenced, err}
-	}
-	class := ClassOf(err)
-	if !commit && class == Abort {
+	e := &Error{ClassOf(err), err}
+	code, _ := errors.AsType[*kerr.Error](err)
+	switch {
+	case commit && (code == nil || code.Retriable || e.Class == Canceled):
+		e.Class = Fenced // it may have been committed
+	case !commit && ctx.Err() == nil && e.Class == Abort:
 		// The coordinator has no such transaction, or has ended it: a new identity settles it.
 		return p.init(ctx)
 	}
-	return &Error{class, err}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = e
+	p.changed.Broadcast()
+	return e
 }
 
 // SendOffsets makes the group's offsets part of the transaction. It may run at the same time as Produce and Flush.
@@ -198,9 +209,6 @@ func (l *Link) SendOffsets(ctx context.Context, offsets []Offset) error {
 	p := l.producer
 	if p.transactionalID == "" {
 		return &Error{Fatal, errors.New("link: send offsets: the producer has no TransactionalID")}
-	}
-	if err := l.know(ctx, offsetPartitions(offsets)); err != nil {
-		return err
 	}
 	p.mu.Lock()
 	err := p.err
@@ -221,7 +229,7 @@ func (l *Link) SendOffsets(ctx context.Context, offsets []Offset) error {
 	build := func(member string, generation int32) kmsg.Request {
 		return l.txnOffsetCommitRequest(offsets, id, epoch, member, generation)
 	}
-	if err := l.commit(ctx, "send offsets of group "+l.cfg.Group, build); err != nil {
+	if err := l.commit(ctx, "send offsets of group "+l.cfg.Group, offsets, build); err != nil {
 		return p.fail(err)
 	}
 	return nil
@@ -270,8 +278,7 @@ func (l *Link) txnOffsetCommitRequest(offsets []Offset, id int64, epoch int16, m
 	}
 	byTopic(offsets, func(o Offset) TopicPartition { return o.TopicPartition }, func(topic string, offsets []Offset) {
 		t := kmsg.NewTxnOffsetCommitRequestTopic()
-		t.Topic = topic
-		_, t.TopicID, _ = l.metadata.lookup(offsets[0].TopicPartition)
+		t.Topic, t.TopicID = topic, l.metadata.id(topic)
 		for _, o := range offsets {
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Next, o.LeaderEpoch

@@ -154,14 +154,14 @@ func TestCommitOfAnOldGenerationIsFenced(t *testing.T) {
 		offsets := []Offset{{TopicPartition{topic, 0}, 3, -1, ""}}
 		require.NoError(t, l.CommitOffsets(b.ctx, offsets))
 
-		err := l.commit(b.ctx, "old", func(member string, generation int32) kmsg.Request {
+		err := l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
 			return l.offsetCommitRequest(offsets, member, generation-1)
 		})
 		require.ErrorIs(t, err, kerr.IllegalGeneration)
 		require.Equal(t, Fenced, ClassOf(err))
 
 		p := l.producer
-		err = l.commit(b.ctx, "old", func(member string, generation int32) kmsg.Request {
+		err = l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
 			return l.txnOffsetCommitRequest(offsets, p.id, p.epoch, member, generation-1)
 		})
 		require.Equal(t, Fenced, ClassOf(err), "%v", err)

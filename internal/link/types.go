@@ -35,7 +35,8 @@ func (f *Fetched) Stale() bool { return f.partition.generation.Load() != f.gener
 type Item struct {
 	TopicPartition
 	Builder *batch.Builder
-	// Next is set when the item comes back: the offset after its last record; -1 when Err is set.
+	// Next is set when the item comes back: the offset after its last record; -1 when Err is set, and when the broker
+	// had the batch from a try so long ago that it doesn't know the offset any more.
 	Next int64
 	// Err is set when the batch was given up: the producer's error, or ErrDiscarded.
 	Err error
