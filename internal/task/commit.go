@@ -1,0 +1,166 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// Flush brings out everything that the work since the last commit still owes: tables emit their changes, and each key
+// that changed goes to its changelog. After it the outbox holds all that belongs to the transaction.
+func (t *Task) Flush() error {
+	if err := t.ready("flush"); err != nil {
+		return err
+	}
+	return t.guarded(func() error {
+		if err := t.tx.Flush(); err != nil {
+			return fmt.Errorf("task %s: flush: %w", t.id, err)
+		}
+		if err := t.tx.Drain(t.changelog()); err != nil {
+			return fmt.Errorf("task %s: changelog: %w", t.id, err)
+		}
+		return nil
+	})
+}
+
+// changelog writes what stores drain. They come store by store.
+func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int64) error {
+	var last string
+	var log *storeLog
+	return func(s state.Store, key, value []byte, timestamp int64) error {
+		if name := s.Name(); log == nil || name != last {
+			last, log = name, t.storeLog(name)
+		}
+		if log == nil || log.outlet == nil {
+			return nil
+		}
+		return log.outlet.Append(t.id.Partition, timestamp, key, value, nil)
+	}
+}
+
+// Pending tells whether there is anything to commit.
+func (t *Task) Pending() bool {
+	if t.tx.Dirty() {
+		return true
+	}
+	for _, q := range t.queues {
+		if q.moved() {
+			return true
+		}
+	}
+	return false
+}
+
+// Offsets are the positions of the inputs that moved since the last commit.
+func (t *Task) Offsets() []Offset {
+	var offsets []Offset
+	for _, q := range t.queues {
+		if q.moved() {
+			offsets = append(offsets, Offset{
+				Topic: q.head.Topic, Partition: q.head.Partition,
+				Next: q.next, Metadata: encodeMetadata(q.partitionTime),
+			})
+		}
+	}
+	return offsets
+}
+
+// Committed tells that everything since the last commit is durable: outputs, changelogs and offsets. position is the
+// next offset of a store's changelog partition; below 0: nothing was written to it.
+func (t *Task) Committed(position func(store string) int64) error {
+	if err := t.ready("committed"); err != nil {
+		return err
+	}
+	err := t.tx.Commit(func(store string) int64 {
+		if log := t.storeLog(store); log != nil && log.input != nil {
+			return log.input.next
+		}
+		return position(store)
+	})
+	if err != nil {
+		t.failed(err)
+		return fmt.Errorf("task %s: committed: %w", t.id, err)
+	}
+	for _, q := range t.queues {
+		q.commit()
+	}
+	t.committedTime = t.env.StreamTime
+	t.punct.commit()
+	t.count()
+	return nil
+}
+
+// Discard goes back to the last commit: stores, positions, times, counters, punctuations, and the graph, which is
+// built anew so that what nodes hold in memory goes too. The queues are empty: fetch from [Task.Inputs] again. The
+// outbox, which other tasks share, is the worker's to discard.
+func (t *Task) Discard() error {
+	if t.state != Running {
+		return nil
+	}
+	t.broken, t.last = nil, nil
+	err := t.closeNodes()
+	for _, q := range t.queues {
+		q.rewind()
+	}
+	t.env.StreamTime, t.idleUntil = t.committedTime, 0
+	if e := t.tx.Discard(); e != nil {
+		err = errors.Join(err, fmt.Errorf("task %s: discard: %w", t.id, e))
+	}
+	if e := t.build(); e != nil {
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		t.failed(err)
+	}
+	return err
+}
+
+// counters are what a node has counted.
+type counters struct {
+	processed int64
+	dropped   [topology.Reasons]int64
+}
+
+func (c *counters) restore(in *topology.Instance) { in.Processed, in.Dropped = c.processed, c.dropped }
+
+func (t *Task) count() {
+	if t.committedCounts == nil {
+		t.committedCounts = make([]counters, len(t.graph.Instances))
+	}
+	for i, in := range t.graph.Instances {
+		t.committedCounts[i] = counters{in.Processed, in.Dropped}
+	}
+}
+
+// Stats is what a task has done since it was made. What a transaction counted that was discarded is left out.
+type Stats struct {
+	StreamTime      int64
+	BufferedBytes   int
+	BufferedRecords int
+	Nodes           []NodeStats // in topological order
+}
+
+// NodeStats is what one node has done.
+type NodeStats struct {
+	Node      string
+	Processed int64
+	Dropped   [topology.Reasons]int64 // by topology.Reason
+}
+
+// Stats copies the figures into s, whose slice is reused.
+func (t *Task) Stats(s *Stats) {
+	s.StreamTime, s.BufferedBytes, s.BufferedRecords = t.env.StreamTime, 0, 0
+	for _, q := range t.queues {
+		s.BufferedBytes += q.bytes
+		s.BufferedRecords += q.records
+	}
+	s.Nodes = s.Nodes[:0]
+	if t.graph == nil {
+		return
+	}
+	for _, in := range t.graph.Instances {
+		s.Nodes = append(s.Nodes, NodeStats{in.Node.Name, in.Processed, in.Dropped})
+	}
+}

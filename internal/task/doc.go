@@ -1,0 +1,34 @@
+// Package task is a sub-topology at work on one partition: a state machine without I/O. It has no goroutine, clock,
+// socket or file of its own. Whoever drives it (a worker of the runtime, the test driver) does this:
+//
+//	t, err := task.New(config)
+//	for _, c := range t.Changelogs() {    // what must be read, from where
+//		err = t.Restore(c.Store, batch)   // … each batch of it
+//	}
+//	err = t.Restored(positions)           // builds the graph: processors see their stores filled
+//	for {
+//		err = t.Add(topic, partition, batch)   // whole batches as fetched
+//		n, err := t.Step(budget, wallMillis)   // records processed, smallest timestamp first
+//		send(outbox.Full())                    // early, in the open transaction
+//		if timeToCommit {
+//			err = t.Flush()                    // emit on commit, changelog records
+//			send(outbox.Take())
+//			commit(t.Offsets())
+//			err = t.Committed(positions)       // or t.Discard(): back to the last commit, exactly
+//		}
+//	}
+//
+// After an error of Add, Step, Punctuate or Flush the only legal calls are Discard, Close and the readers. After
+// Discard the queues are empty, and the driver fetches again from [Task.Inputs].
+//
+// # The partition time in an offset's metadata
+//
+// A committed offset carries the highest timestamp that was processed on its partition, in the form that Kafka
+// Streams writes as its version 1 and reads in later ones, base64:
+//
+//	0  uint8   version = 1
+//	1  int64   partition time, milliseconds, big-endian; -1 unknown
+//
+// Version 2, which Kafka Streams 3.5 and newer writes, has a map of processor metadata after it: it is read and
+// the map left out.
+package task

@@ -1,0 +1,194 @@
+package task
+
+import (
+	"fmt"
+
+	"thalweg/internal/batch"
+	"thalweg/topology"
+)
+
+// OutboxConfig says how an outbox builds batches. Partitions is needed, the rest has defaults.
+type OutboxConfig struct {
+	// Partitions is how many partitions a topic has.
+	Partitions func(topic string) (int32, error)
+	// BatchBytes is the size from which a batch counts as full and is handed out early. Larger batches compress
+	// better and cost fewer requests; smaller ones leave sooner.
+	BatchBytes int
+	// RecordMaxBytes is the size over which a record is refused: what the broker takes as one batch.
+	RecordMaxBytes int
+	Compression    batch.Compression
+	// SpareBuilders is how many builders are kept for reuse.
+	SpareBuilders int
+}
+
+const (
+	defaultBatchBytes     = 256 << 10
+	defaultRecordMaxBytes = 1_000_000 // under Kafka's max.message.bytes, which counts the batch's header too
+	defaultSpareBuilders  = 256
+	spareMaxBatches       = 4 // a builder that grew over this many BatchBytes is not kept
+	recordOverheadBytes   = 32
+)
+
+// Outbox gathers what a worker's tasks write: one batch being built per topic and partition, shared by all tasks of
+// the worker, and the full ones. It belongs to the worker's goroutine.
+type Outbox struct {
+	config OutboxConfig
+	lanes  map[string]*lane
+	open   []*slot   // with a batch being built
+	full   []*Packet // in the order in which they became full
+	spare  []*batch.Builder
+	bytes  int
+}
+
+// Packet is one batch to be sent. The builder is the receiver's until it gives it back with Recycle.
+type Packet struct {
+	Topic     string
+	Partition int32
+	Builder   *batch.Builder
+}
+
+// NewOutbox returns an empty outbox.
+func NewOutbox(c OutboxConfig) *Outbox {
+	if c.BatchBytes <= 0 {
+		c.BatchBytes = defaultBatchBytes
+	}
+	if c.RecordMaxBytes <= 0 {
+		c.RecordMaxBytes = defaultRecordMaxBytes
+	}
+	if c.SpareBuilders <= 0 {
+		c.SpareBuilders = defaultSpareBuilders
+	}
+	c.BatchBytes = min(c.BatchBytes, c.RecordMaxBytes)
+	return &Outbox{config: c, lanes: map[string]*lane{}}
+}
+
+// lane is the way to one topic.
+type lane struct {
+	outbox *Outbox
+	topic  string
+	slots  []slot
+}
+
+// slot is one partition of a lane.
+type slot struct {
+	lane      *lane
+	partition int32
+	builder   *batch.Builder // nil: nothing there
+}
+
+// Outlet opens the way to a topic: the same one each time.
+func (o *Outbox) Outlet(topic string) (topology.Outlet, error) {
+	if l := o.lanes[topic]; l != nil {
+		return l, nil
+	}
+	n, err := o.config.Partitions(topic)
+	if err != nil {
+		return nil, fmt.Errorf("outlet: topic %s: %w", topic, err)
+	}
+	if n <= 0 {
+		return nil, fmt.Errorf("outlet: topic %s has %d partitions", topic, n)
+	}
+	l := &lane{outbox: o, topic: topic, slots: make([]slot, n)}
+	for i := range l.slots {
+		l.slots[i].lane, l.slots[i].partition = l, int32(i)
+	}
+	o.lanes[topic] = l
+	return l, nil
+}
+
+// Partitions implements [topology.Outlet].
+func (l *lane) Partitions() int32 { return int32(len(l.slots)) }
+
+// Append implements [topology.Outlet].
+func (l *lane) Append(partition int32, timestamp int64, key, value []byte, headers []topology.Header) error {
+	if uint(partition) >= uint(len(l.slots)) {
+		return fmt.Errorf("topic %s: partition %d of %d", l.topic, partition, len(l.slots))
+	}
+	size := len(key) + len(value) + recordOverheadBytes
+	for i := range headers {
+		size += len(headers[i].Key) + len(headers[i].Value) + recordOverheadBytes
+	}
+	o := l.outbox
+	if size > o.config.RecordMaxBytes {
+		return fmt.Errorf("topic %s partition %d: a record of %d bytes is over the limit of %d: raise the limit here "+
+			"and in the topic, or write less", l.topic, partition, size, o.config.RecordMaxBytes)
+	}
+	s := &l.slots[partition]
+	if s.builder != nil && s.builder.Size()+size > o.config.RecordMaxBytes {
+		o.fill(s)
+	}
+	if s.builder == nil {
+		s.builder = o.builder()
+		o.open = append(o.open, s)
+	}
+	before := s.builder.Size()
+	s.builder.Append(timestamp, key, value, headers)
+	o.bytes += s.builder.Size() - before
+	if s.builder.Size() >= o.config.BatchBytes {
+		o.fill(s)
+	}
+	return nil
+}
+
+// fill moves a slot's batch to the full ones. The slot stays listed as open until Take.
+func (o *Outbox) fill(s *slot) {
+	o.full = append(o.full, &Packet{Topic: s.lane.topic, Partition: s.partition, Builder: s.builder})
+	s.builder = nil
+	for i, open := range o.open {
+		if open == s {
+			last := len(o.open) - 1
+			copy(o.open[i:], o.open[i+1:])
+			o.open = o.open[:last]
+			break
+		}
+	}
+}
+
+func (o *Outbox) builder() *batch.Builder {
+	if n := len(o.spare); n > 0 {
+		b := o.spare[n-1]
+		o.spare = o.spare[:n-1]
+		return b
+	}
+	return batch.NewBuilder(o.config.Compression)
+}
+
+// Bytes is how much lies here, uncompressed.
+func (o *Outbox) Bytes() int { return o.bytes }
+
+// Full takes the batches that are full, oldest first. Sending them before the commit keeps memory and the commit
+// small. Several may be for one partition: they must be written in this order.
+func (o *Outbox) Full() []*Packet {
+	full := o.full
+	o.full = nil
+	for _, p := range full {
+		o.bytes -= p.Builder.Size() - batch.HeaderBytes
+	}
+	return full
+}
+
+// Take takes everything: the full batches and then the rest, at most one more for each partition.
+func (o *Outbox) Take() []*Packet {
+	for len(o.open) > 0 {
+		o.fill(o.open[0])
+	}
+	return o.Full()
+}
+
+// Recycle gives a packet's builder back once its bytes are needed no more: after the acknowledgement.
+func (o *Outbox) Recycle(p *Packet) {
+	b := p.Builder
+	p.Builder = nil
+	if b == nil || len(o.spare) >= o.config.SpareBuilders || b.Size() > spareMaxBatches*o.config.BatchBytes {
+		return
+	}
+	b.Reset()
+	o.spare = append(o.spare, b)
+}
+
+// Discard drops everything that was not taken.
+func (o *Outbox) Discard() {
+	for _, p := range o.Take() {
+		o.Recycle(p)
+	}
+}

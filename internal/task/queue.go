@@ -1,0 +1,192 @@
+package task
+
+import (
+	"fmt"
+
+	"thalweg/internal/batch"
+	"thalweg/topology"
+)
+
+// queue holds the batches of one input partition that wait to be processed. Batches are kept whole and walked
+// lazily; the record at the head alone is decoded.
+type queue struct {
+	task    *Task
+	sources []topology.Source // of the topic, in the order in which they were made; resolved once
+	ownTime bool              // all sources take the record's own timestamp
+
+	head  topology.SourceRecord
+	times []int64 // per source: the timestamp of the head; used without ownTime
+	has   bool    // the head is loaded
+	time  int64   // timestamp of the head: the smallest that a source gave it
+
+	it      batch.Iterator
+	itBytes int           // size of the batch that it walks
+	batches []batch.Batch // not walked yet, from first
+	first   int
+
+	bytes   int // of all batches that are not walked to their end
+	records int // not processed yet, the head among them
+
+	next          int64 // offset after the last record that was processed or passed over
+	fetched       int64 // offset after all that was added
+	end           int64 // known end of the partition: Step waits for records below it; Unknown: not known
+	partitionTime int64 // highest timestamp processed
+	committed     mark
+	metadata      string // of committed, as it came or was made
+}
+
+// mark is what a commit fixes of a queue.
+type mark struct{ next, partitionTime int64 }
+
+func (q *queue) String() string {
+	return fmt.Sprintf("topic %s partition %d", q.head.Topic, q.head.Partition)
+}
+
+func (q *queue) add(b batch.Batch) {
+	q.fetched = max(q.fetched, b.LastOffset()+1)
+	if b.IsControl() || b.Count() == 0 || b.LastOffset() < q.next {
+		q.drained()
+		return
+	}
+	if q.first > 0 && len(q.batches) == cap(q.batches) { // slide down instead of growing for ever
+		n := copy(q.batches, q.batches[q.first:])
+		clear(q.batches[n:])
+		q.batches, q.first = q.batches[:n], 0
+	}
+	q.batches = append(q.batches, b)
+	q.bytes += b.Size()
+	q.records += b.Count()
+}
+
+// drained moves the position over what holds no records, once all that came before it is done.
+func (q *queue) drained() {
+	if !q.has && q.it.Left() == 0 && q.first == len(q.batches) {
+		q.next = max(q.next, q.fetched)
+	}
+}
+
+// load makes the next record the head. It returns false when nothing is left.
+func (q *queue) load() (bool, error) {
+	for !q.has {
+		for q.it.Next(&q.head.Record) {
+			if q.head.Offset < q.next { // a fetch starts in the middle of a batch
+				q.records--
+				continue
+			}
+			if ok, err := q.stamp(); err != nil || ok {
+				q.has = ok
+				return ok, err
+			}
+			q.take()
+		}
+		if err := q.it.Err(); err != nil {
+			return false, fmt.Errorf("%s: %w", q, err)
+		}
+		if more, err := q.open(); !more {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// open starts on the next batch.
+func (q *queue) open() (bool, error) {
+	q.bytes -= q.itBytes
+	q.itBytes = 0
+	if q.first == len(q.batches) {
+		q.batches, q.first = q.batches[:0], 0
+		q.drained()
+		return false, nil
+	}
+	b := q.batches[q.first]
+	q.batches[q.first] = batch.Batch{} // let it go when it is walked
+	q.first++
+	it, err := b.Records(&q.task.decoder)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", q, err)
+	}
+	q.it, q.itBytes = it, b.Size()
+	return true, nil
+}
+
+// take ends the head's life as a record that waits.
+func (q *queue) take() {
+	q.has = false
+	q.records--
+	q.next = q.head.Offset + 1
+}
+
+// stamp finds the head's timestamp. It returns false for a record that no source wants.
+func (q *queue) stamp() (bool, error) {
+	if q.ownTime {
+		q.time = q.head.Timestamp
+		if q.time < 0 {
+			for _, s := range q.sources {
+				s.Instance().Drop(topology.BadTime)
+			}
+		}
+		return q.time >= 0, nil
+	}
+	q.task.env.Source = &q.head
+	q.time = -1
+	for i, s := range q.sources {
+		ts, err := s.Time(&q.head, q.partitionTime)
+		if err != nil {
+			return false, s.Instance().Error(topology.PhaseDecode, q.head.Timestamp, err)
+		}
+		q.times[i] = ts
+		if ts < 0 {
+			s.Instance().Drop(topology.BadTime)
+		} else if q.time < 0 || ts < q.time {
+			q.time = ts
+		}
+	}
+	q.task.env.Source = nil
+	return q.time >= 0, nil
+}
+
+// process takes the head through the graph.
+func (q *queue) process() error {
+	q.partitionTime = max(q.partitionTime, q.time)
+	q.take()
+	env := &q.task.env
+	env.StreamTime = max(env.StreamTime, q.time)
+	env.Source = &q.head
+	for i, s := range q.sources {
+		if !q.ownTime {
+			if q.times[i] < 0 {
+				continue
+			}
+			q.head.Timestamp = q.times[i]
+		}
+		if err := s.Receive(&q.head); err != nil {
+			return err
+		}
+	}
+	env.Source = nil
+	return nil
+}
+
+// waiting tells that records are known to exist which have not been added.
+func (q *queue) waiting() bool { return q.fetched < q.end }
+
+func (q *queue) commit() {
+	q.committed = mark{q.next, q.partitionTime}
+	q.metadata = "" // made anew when it is asked for
+}
+
+func (q *queue) moved() bool { return q.next != q.committed.next }
+
+// rewind empties the queue and goes back to the last commit.
+func (q *queue) rewind() {
+	q.clear()
+	q.next, q.partitionTime = q.committed.next, q.committed.partitionTime
+	q.fetched = q.next
+}
+
+func (q *queue) clear() {
+	clear(q.batches)
+	q.batches, q.first, q.it = q.batches[:0], 0, batch.Iterator{}
+	q.has, q.bytes, q.itBytes, q.records = false, 0, 0, 0
+	q.fetched = q.next
+}

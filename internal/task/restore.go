@@ -1,0 +1,171 @@
+package task
+
+import (
+	"fmt"
+
+	"thalweg/internal/batch"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// storeLog is where a store's changes lie outside of the engine.
+type storeLog struct {
+	store  state.Store
+	topic  string          // its changelog, or the topic that it is restored from; empty: none
+	outlet topology.Outlet // nil: nothing is written
+	input  *queue          // of the topic that the store is restored from
+}
+
+// Changelog is a partition that a store is restored from.
+type Changelog struct {
+	Store     string
+	Topic     string
+	Partition int32
+	// Position is the offset to read from, where Known: the engine holds what lies before. Not known, the store is
+	// empty and read from the start. A position below the topic's start means: [Task.Wipe] first.
+	Position int64
+	Known    bool
+	// Source tells that the topic is an input of the task: restoring ends at the committed offset of the input, not
+	// at the topic's end.
+	Source bool
+}
+
+// openStores opens the stores with their types, so that they can be restored before a node asks for them.
+func (t *Task) openStores() error {
+	for _, sub := range t.config.Subs {
+		fromTopic := map[string]string{}
+		for _, n := range sub.Nodes {
+			if n.RowsFromTopic != "" && len(n.Topics) > 0 {
+				fromTopic[n.RowsFromTopic] = n.Topics[0].In(t.config.ApplicationID)
+			}
+		}
+		for _, s := range sub.Stores {
+			if t.storeLog(s.Name()) != nil {
+				continue
+			}
+			if err := s.Prepare(t.tx); err != nil {
+				return fmt.Errorf("store %s: %w", s.Name(), err)
+			}
+			log := storeLog{store: s}
+			if topic := fromTopic[s.Name()]; topic != "" {
+				log.topic, log.input = topic, t.queue(topic, t.id.Partition)
+			} else if spec := s.Spec(); !spec.Volatile {
+				log.topic = spec.ChangelogTopic(t.config.ApplicationID)
+				out, err := t.config.Outbox.Outlet(log.topic)
+				if err != nil {
+					return fmt.Errorf("store %s: %w", s.Name(), err)
+				}
+				log.outlet = out
+			}
+			t.stores = append(t.stores, log)
+		}
+	}
+	return nil
+}
+
+func (t *Task) storeLog(name string) *storeLog {
+	for i := range t.stores {
+		if t.stores[i].store.Name() == name {
+			return &t.stores[i]
+		}
+	}
+	return nil
+}
+
+// Changelogs are the partitions that the stores are restored from, and how far the engine has them.
+func (t *Task) Changelogs() ([]Changelog, error) {
+	var logs []Changelog
+	for _, s := range t.stores {
+		if s.topic == "" {
+			continue
+		}
+		c := Changelog{Store: s.store.Name(), Topic: s.topic, Partition: t.id.Partition, Source: s.input != nil}
+		var err error
+		if c.Position, c.Known, err = t.tx.Position(c.Store); err != nil {
+			return nil, fmt.Errorf("task %s: store %s: position: %w", t.id, c.Store, err)
+		}
+		logs = append(logs, c)
+	}
+	return logs, nil
+}
+
+// Follow makes the task a standby: Restore may be called for as long as another worker runs it.
+func (t *Task) Follow() error { return t.move(Standby) }
+
+// Wipe empties a store, which is then restored from the start of its changelog.
+func (t *Task) Wipe(store string) error {
+	if err := t.in("wipe", Created, Standby, Restoring); err != nil {
+		return err
+	}
+	if err := t.tx.Wipe(store); err != nil {
+		return fmt.Errorf("task %s: store %s: wipe: %w", t.id, store, err)
+	}
+	return nil
+}
+
+// Restore puts a batch of a store's changelog into the store. Of an input's topic it takes what lies before the
+// input's committed offset.
+func (t *Task) Restore(store string, b batch.Batch) error {
+	if t.state == Created {
+		if err := t.move(Restoring); err != nil {
+			return err
+		}
+	}
+	if err := t.in("restore", Restoring, Standby); err != nil {
+		return err
+	}
+	if b.IsControl() {
+		return nil
+	}
+	it, err := b.Records(&t.decoder)
+	if err != nil {
+		return fmt.Errorf("task %s: store %s: %w", t.id, store, err)
+	}
+	end := never
+	if log := t.storeLog(store); log != nil && log.input != nil {
+		end = log.input.committed.next
+	}
+	var r batch.Record
+	for it.Next(&r) && r.Offset < end {
+		if r.Key == nil {
+			continue // no store has a row for it; a source topic may hold such records
+		}
+		if err := t.tx.Restore(store, r.Key, r.Value, r.Timestamp); err != nil {
+			return fmt.Errorf("task %s: store %s: restore of offset %d: %w", t.id, store, r.Offset, err)
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("task %s: store %s: %w", t.id, store, err)
+	}
+	return nil
+}
+
+// Checkpoint makes what was restored so far, up to position per store, part of the engine. A standby calls it now and
+// then; Restored does it too. A position below 0 leaves the old one.
+func (t *Task) Checkpoint(position func(store string) int64) error {
+	if err := t.tx.RestoreDone(position); err != nil {
+		return fmt.Errorf("task %s: restore: %w", t.id, err)
+	}
+	return nil
+}
+
+// Restored ends restoring: position is the offset up to which each store's changelog was read. The graph is built,
+// and the task runs.
+func (t *Task) Restored(position func(store string) int64) error {
+	if t.state == Created {
+		if err := t.move(Restoring); err != nil {
+			return err
+		}
+	}
+	if err := t.in("restored", Restoring); err != nil {
+		return err
+	}
+	if err := t.Checkpoint(position); err != nil {
+		return err
+	}
+	if err := t.build(); err != nil {
+		return err
+	}
+	t.count()
+	return t.move(Running)
+}

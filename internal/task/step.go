@@ -1,0 +1,203 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+
+	"thalweg/internal/batch"
+	"thalweg/topology"
+)
+
+// Add queues a batch of an input. It is kept whole and decoded when its records' turn comes; control batches only
+// move the position. The batch's memory must never change. Records below the input's position are passed over.
+func (t *Task) Add(topic string, partition int32, b batch.Batch) error {
+	if err := t.ready("add"); err != nil {
+		return err
+	}
+	q := t.queue(topic, partition)
+	if q == nil {
+		return t.noInput("add", topic, partition)
+	}
+	q.add(b)
+	return nil
+}
+
+// Reached tells how far an input has been fetched: next is the offset after all that was added, also where that
+// ended in records which readers do not see, and end is where the partition is known to end (topology.Unknown: not
+// known). While end lies above next Step waits for the rest, unless Config.MaxIdle says otherwise.
+func (t *Task) Reached(topic string, partition int32, next, end int64) error {
+	q := t.queue(topic, partition)
+	if q == nil {
+		return t.noInput("reached", topic, partition)
+	}
+	q.fetched = max(q.fetched, next)
+	q.end = end
+	q.drained()
+	return nil
+}
+
+// Buffered is what an input holds that is not processed: the size of its batches and the number of its records.
+// Fetching it should pause above a limit.
+func (t *Task) Buffered(topic string, partition int32) (bytes, records int) {
+	if q := t.queue(topic, partition); q != nil {
+		return q.bytes, q.records
+	}
+	return 0, 0
+}
+
+// Queued is the number of records of all inputs that are not processed.
+func (t *Task) Queued() (records int) {
+	for _, q := range t.queues {
+		records += q.records
+	}
+	return records
+}
+
+// Step processes up to budget records, each time from the input whose head has the smallest timestamp (of equal ones
+// the input that comes first), and calls the punctuations of stream time that they bring due. It returns early when
+// nothing is left or an input has to be waited for.
+func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err error) {
+	if err := t.ready("step"); err != nil {
+		return 0, err
+	}
+	t.env.WallTime = wallMillis
+	defer func() {
+		if v := recover(); v != nil {
+			err = t.env.Recovered(v)
+		}
+		if err != nil {
+			t.failed(err)
+		}
+	}()
+	for processed < budgetRecords {
+		q, limit, err := t.choose()
+		if q == nil || err != nil {
+			return processed, err
+		}
+		n, err := t.drain(q, limit, budgetRecords-processed)
+		processed += n
+		if err != nil {
+			return processed, err
+		}
+	}
+	return processed, nil
+}
+
+// drain processes the records of one input up to the timestamp from which another has its turn.
+func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
+	for n < budget {
+		if err := q.process(); err != nil {
+			return n, err
+		}
+		n++
+		if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
+			if _, err := t.punct.run(topology.StreamTime, t.env.StreamTime, t.env.Guarded); err != nil {
+				return n, err
+			}
+		}
+		if ok, err := q.load(); !ok || err != nil || q.time > limit {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// choose finds the input whose turn it is, and the highest timestamp up to which it stays so. It returns nil when
+// nothing is there or an input has to be waited for.
+func (t *Task) choose() (best *queue, limit int64, err error) {
+	at, waiting, empty := 0, false, false
+	for i, q := range t.queues {
+		ok, err := q.load()
+		if err != nil {
+			return nil, 0, err
+		}
+		if !ok {
+			empty = true
+			waiting = waiting || q.waiting()
+		} else if best == nil || q.time < best.time {
+			best, at = q, i
+		}
+	}
+	if best == nil || t.idle(empty, waiting) {
+		return nil, 0, nil
+	}
+	limit = never
+	for i, q := range t.queues {
+		switch {
+		case q == best || !q.has:
+		case i < at:
+			limit = min(limit, q.time-1)
+		default:
+			limit = min(limit, q.time)
+		}
+	}
+	return best, limit, nil
+}
+
+// idle tells whether to wait for inputs that are empty. Enforced processing, once begun, lasts until no input is
+// empty.
+func (t *Task) idle(empty, waiting bool) bool {
+	if !empty {
+		t.idleUntil = 0
+		return false
+	}
+	if t.config.MaxIdle < 0 {
+		return false
+	}
+	if waiting {
+		return true
+	}
+	if t.config.MaxIdle == 0 {
+		return false
+	}
+	if t.idleUntil == 0 {
+		t.idleUntil = t.env.WallTime + t.config.MaxIdle.Milliseconds()
+	}
+	return t.env.WallTime < t.idleUntil
+}
+
+// Punctuate calls the punctuations of the wall clock that are due, and tells whether there were any.
+func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
+	if err := t.ready("punctuate"); err != nil {
+		return false, err
+	}
+	t.env.WallTime = wallMillis
+	if t.punct.due[topology.WallClock] > wallMillis {
+		return false, nil
+	}
+	err = t.guarded(func() error {
+		fired, err = t.punct.run(topology.WallClock, wallMillis, t.env.Guarded)
+		return err
+	})
+	return fired, err
+}
+
+// NextWallPunctuation is when Punctuate has something to do next; ok is false when never.
+func (t *Task) NextWallPunctuation() (wallMillis int64, ok bool) {
+	due := t.punct.due[topology.WallClock]
+	return due, due != never
+}
+
+// guarded runs f outside of a record: a panic becomes an error, and an error stops the task.
+func (t *Task) guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = t.env.Recovered(v)
+		}
+		if err != nil {
+			t.failed(err)
+		}
+	}()
+	return f()
+}
+
+// ready refuses work when the task does not run, or has failed and was not rewound.
+func (t *Task) ready(call string) error {
+	if err := t.in(call, Running); err != nil {
+		return err
+	}
+	if t.broken != nil {
+		return fmt.Errorf("task %s: %s: discard first, after: %w", t.id, call, errors.Unwrap(t.broken))
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"thalweg/internal/batch"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// ID names a task: <sub-topology>_<partition>.
+type ID struct {
+	Subtopology int
+	Partition   int32
+}
+
+func (id ID) String() string { return fmt.Sprintf("%d_%d", id.Subtopology, id.Partition) }
+
+// Config is what a task is made of. ApplicationID, Subs, Tx and Outbox are needed.
+type Config struct {
+	ApplicationID string
+	ID            ID
+	// Subs is the sub-topology that the task runs. Several are the test driver's way to run a whole topology.
+	Subs   []*topology.Subtopology
+	Tx     *state.Tx // the task's own, which it closes
+	Outbox *Outbox   // the worker's
+
+	// OnError decides what becomes of failures; nil: fail. Guarded must be set where it may answer Skip for user
+	// code that failed: each call of a node is then caught by itself, which costs time.
+	OnError func(*topology.ProcessingError) topology.Action
+	Guarded bool
+	// DeadLetters names the topic for records that failed; empty: none.
+	DeadLetters string
+
+	// Exists tells whether an input topic has the partition; nil: all have.
+	Exists func(topic string, partition int32) bool
+	// Start holds the committed offsets of the inputs, as far as there are any.
+	Start []Offset
+
+	// MaxIdle is how long the task waits for input partitions that are empty, so that records are taken in the
+	// order of their timestamps. 0 waits for what is known to exist (see [Task.Reached]); below 0 never waits.
+	MaxIdle time.Duration
+	// WallMillis is the wall clock's time when the task is made.
+	WallMillis int64
+}
+
+// Offset is a position to commit: the next record to process.
+type Offset struct {
+	Topic     string
+	Partition int32
+	Next      int64
+	Metadata  string
+}
+
+// Input is a partition that the task reads.
+type Input struct {
+	Topic     string
+	Partition int32
+	Next      int64 // the offset to fetch from, or topology.Unknown: as Reset says, then [Task.Seek]
+	Reset     topology.Reset
+}
+
+// Task runs a sub-topology on a partition; see the package's documentation. It belongs to one goroutine.
+type Task struct {
+	id     ID
+	config Config
+	state  State
+	broken error       // the error after which only Discard and Close are legal
+	last   *DeadLetter // of that error
+
+	env    topology.Env
+	tx     *state.Tx
+	graph  *topology.Graph
+	stores []storeLog
+	punct  *punctuator
+
+	queues    []*queue // in the order of the sub-topology's inputs
+	decoder   batch.Decoder
+	idleUntil int64 // wall clock; 0: not idling
+
+	committedTime   int64      // stream time of the last commit
+	committedCounts []counters // per node
+}
+
+// New makes a task and opens its stores.
+func New(c Config) (*Task, error) {
+	t := &Task{id: c.ID, config: c, tx: c.Tx, committedTime: topology.Unknown}
+	t.env = topology.Env{
+		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
+		Tx: c.Tx, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: c.Guarded,
+		StreamTime: topology.Unknown, WallTime: c.WallMillis,
+	}
+	t.punct = newPunctuator(&t.env)
+	t.env.Punctuator = t.punct
+	for _, s := range c.Subs {
+		for _, topic := range s.Inputs {
+			name := topic.In(c.ApplicationID)
+			if t.queue(name, c.ID.Partition) == nil && (c.Exists == nil || c.Exists(name, c.ID.Partition)) {
+				t.queues = append(t.queues, t.newQueue(name))
+			}
+		}
+	}
+	for _, o := range c.Start {
+		if err := t.Seek(o); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.openStores(); err != nil {
+		return nil, fmt.Errorf("task %s: %w", t.id, err)
+	}
+	return t, nil
+}
+
+func (t *Task) newQueue(topic string) *queue {
+	q := &queue{task: t, next: topology.Unknown, fetched: topology.Unknown, end: topology.Unknown}
+	q.partitionTime = topology.Unknown
+	q.committed = mark{topology.Unknown, topology.Unknown}
+	q.head.Topic, q.head.Partition = topic, t.id.Partition
+	return q
+}
+
+// ID names the task.
+func (t *Task) ID() ID { return t.id }
+
+// State is where the task is in its life.
+func (t *Task) State() State { return t.state }
+
+// Tx holds the task's stores.
+func (t *Task) Tx() *state.Tx { return t.tx }
+
+// Inputs are the partitions that the task reads, and where fetching has to start: the last commit, before the first
+// record and after Discard.
+func (t *Task) Inputs() []Input {
+	inputs := make([]Input, 0, len(t.queues))
+	for _, q := range t.queues {
+		inputs = append(inputs, Input{
+			Topic: q.head.Topic, Partition: q.head.Partition, Next: q.fetched, Reset: t.reset(q.head.Topic),
+		})
+	}
+	return inputs
+}
+
+func (t *Task) reset(topic string) topology.Reset {
+	for _, s := range t.config.Subs {
+		for _, n := range s.Nodes {
+			for _, in := range n.Topics {
+				if in.In(t.config.ApplicationID) == topic {
+					return n.Reset
+				}
+			}
+		}
+	}
+	return topology.Reset{}
+}
+
+// Seek sets where an input starts: what was committed, or what its reset policy gave. The input must be empty.
+func (t *Task) Seek(o Offset) error {
+	q := t.queue(o.Topic, o.Partition)
+	if q == nil {
+		return t.noInput("seek", o.Topic, o.Partition)
+	}
+	if q.records > 0 || q.moved() {
+		return fmt.Errorf("task %s: seek: %s is in use", t.id, q)
+	}
+	partitionTime, err := decodeMetadata(o.Metadata)
+	if err != nil {
+		return fmt.Errorf("task %s: %s: %w", t.id, q, err)
+	}
+	q.next, q.fetched = o.Next, o.Next
+	if o.Metadata != "" {
+		q.partitionTime = partitionTime
+	}
+	q.commit()
+	q.metadata = o.Metadata
+	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
+	t.committedTime = t.env.StreamTime
+	return nil
+}
+
+func (t *Task) noInput(call, topic string, partition int32) error {
+	return fmt.Errorf("task %s: %s: topic %s partition %d is no input of it", t.id, call, topic, partition)
+}
+
+func (t *Task) queue(topic string, partition int32) *queue {
+	for _, q := range t.queues {
+		if q.head.Partition == partition && q.head.Topic == topic {
+			return q
+		}
+	}
+	return nil
+}
+
+// build makes the graph, or makes it anew from what was committed. Counters go on.
+func (t *Task) build() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = t.env.Recovered(v)
+		}
+	}()
+	t.tx.Unlisten()
+	t.punct.rebuild()
+	t.env.Source = nil
+	if t.graph, err = topology.Build(&t.env, t.config.Subs...); err != nil {
+		return fmt.Errorf("task %s: %w", t.id, err)
+	}
+	t.punct.built()
+	for i := range t.committedCounts {
+		t.committedCounts[i].restore(t.graph.Instances[i])
+	}
+	for _, q := range t.queues {
+		q.sources = t.graph.Sources[q.head.Topic]
+		q.times = make([]int64, len(q.sources))
+		q.ownTime = !slices.ContainsFunc(q.sources, func(s topology.Source) bool { return !s.OwnTime() })
+	}
+	return nil
+}
+
+// Suspend ends work after a commit: what is queued is dropped, stores and graph stay for Resume.
+func (t *Task) Suspend() error {
+	if t.tx.Dirty() || slices.ContainsFunc(t.queues, (*queue).moved) {
+		return fmt.Errorf("task %s: suspend: commit or discard first", t.id)
+	}
+	if err := t.move(Suspended); err != nil {
+		return err
+	}
+	for _, q := range t.queues {
+		q.clear()
+		q.end = topology.Unknown
+	}
+	t.idleUntil = 0
+	return nil
+}
+
+// Resume goes on where Suspend left off. Nobody else may have run the task in between: compare [Task.Inputs] with
+// the group's offsets, and make the task anew where they differ.
+func (t *Task) Resume(wallMillis int64) error {
+	if err := t.in("resume", Suspended); err != nil {
+		return err
+	}
+	t.env.WallTime = wallMillis
+	return t.move(Running)
+}
+
+// Close ends the task: processors are closed, then the stores. What is not committed is lost.
+func (t *Task) Close() error {
+	if t.state == Closed {
+		return nil
+	}
+	errs := []error{t.closeNodes(), t.move(Closed)}
+	for _, q := range t.queues {
+		q.clear()
+	}
+	if err := t.tx.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("task %s: stores: %w", t.id, err))
+	}
+	return errors.Join(errs...)
+}
+
+// closeNodes calls each node's Close once, parents first.
+func (t *Task) closeNodes() error {
+	if t.graph == nil {
+		return nil
+	}
+	var errs []error
+	for _, in := range t.graph.Instances {
+		if in.Close == nil {
+			continue
+		}
+		if err := t.closeNode(in); err != nil {
+			errs = append(errs, fmt.Errorf("task %s: node %s: close: %w", t.id, in.Node.Name, err))
+		}
+	}
+	t.graph = nil
+	return errors.Join(errs...)
+}
+
+func (t *Task) closeNode(in *topology.Instance) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			in.Resume()
+			err = t.env.Recovered(v)
+		}
+	}()
+	f := in.Close
+	in.Close = nil
+	return f()
+}
