@@ -96,12 +96,12 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 			a.out.Value.Old = agg
 		}
 	}
-	agg = a.fold(r.Key, r.Value, agg, ok)
-	gone := a.null != nil && a.null(&agg)
-	if gone {
-		err = a.store.Remove(row, ts)
+	c := &a.out.Value
+	c.New = a.fold(r.Key, r.Value, agg, ok)
+	if c.HasNew = a.null == nil || !a.null(&c.New); c.HasNew {
+		err = a.store.Set(row, c.New, ts)
 	} else {
-		err = a.store.Set(row, agg, ts)
+		err = a.store.Remove(row, ts)
 	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
@@ -110,7 +110,6 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		return nil
 	}
 	a.out.Key, a.out.Timestamp, a.out.Headers = r.Key, ts, r.Headers
-	a.out.Value.New, a.out.Value.HasNew = agg, !gone
 	return a.next(&a.out)
 }
 

@@ -1,0 +1,85 @@
+package stream_test
+
+import (
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/internal/batch"
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+// sunk is an outlet that keeps nothing.
+type sunk struct{}
+
+func (sunk) Partitions() int32 { return 4 }
+
+func (sunk) Append(int32, int64, []byte, []byte, []topology.Header) error { return nil }
+
+// task builds a topology whose outputs go nowhere.
+func task(t testing.TB, b *stream.Builder) (*topology.Graph, *state.Tx) {
+	t.Helper()
+	topo, err := b.Build()
+	require.NoError(t, err)
+	tx := state.NewTx(state.Config{})
+	g, err := topology.Build(&topology.Env{
+		ApplicationID: "app", Tx: tx, Outlet: func(string) (topology.Outlet, error) { return sunk{}, nil },
+	}, topo.Subtopologies()...)
+	require.NoError(t, err)
+	return g, tx
+}
+
+func TestStatelessChainAllocatesNothing(t *testing.T) {
+	halves := func(yield func(string) bool) { _ = yield("left") && yield("right") }
+	b := stream.NewBuilder()
+	b.Stream(in).
+		FlatMapValues(func(string) iter.Seq[string] { return halves }).
+		SelectKey(func(_, v string) string { return v }).
+		Filter(func(_, v string) bool { return v != "" }).
+		To(out)
+	g, _ := task(t, b)
+	r := &topology.SourceRecord{Topic: "in", Record: batch.Record{Key: []byte("k"), Value: []byte("some words")}}
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if err := g.Sources["in"][0].Receive(r); err != nil {
+			t.Fatal(err)
+		}
+	}))
+}
+
+func TestCountAllocatesNothing(t *testing.T) {
+	b := stream.NewBuilder()
+	b.Stream(in).GroupByKey().Count(byWord).ToStream().To(counts)
+	g, _ := task(t, b)
+	r := &topology.SourceRecord{Topic: "in", Record: batch.Record{Key: []byte("some word"), Value: []byte("")}}
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if err := g.Sources["in"][0].Receive(r); err != nil {
+			t.Fatal(err)
+		}
+	}))
+}
+
+func BenchmarkWordCount(b *testing.B) {
+	bl := stream.NewBuilder()
+	bl.Stream(in).FlatMapValues(func(l string) iter.Seq[string] { return strings.FieldsSeq(l) }).
+		Map(func(_, w string) (string, string) { return w, "" }).To(out)
+	bl.Stream(numbers).GroupByKey().Count(byWord).ToStream().To(counts)
+	g, _ := task(b, bl)
+	line := &topology.SourceRecord{Topic: "in", Record: batch.Record{Value: []byte("to be or not to be that is")}}
+	word := &topology.SourceRecord{Topic: "numbers", Record: batch.Record{Key: []byte("word"), Value: make([]byte, 8)}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := g.Sources["in"][0].Receive(line); err != nil {
+			b.Fatal(err)
+		}
+		for range 8 {
+			if err := g.Sources["numbers"][0].Receive(word); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/8, "ns/word")
+}
