@@ -1,5 +1,5 @@
-// Package assign decides which member of a group runs which task. It is a pure function: members, tasks and what each
-// member holds go in, an assignment comes out; the same input gives the same output on whichever member leads.
+// Package assign decides which member of a group runs which task. It is a pure function: members, tasks and what
+// each member holds go in, an assignment comes out; the same input gives the same output on whichever member leads.
 //
 // In order of weight:
 //
@@ -10,9 +10,9 @@
 //     is the most room. What moves is only what balance forces to move.
 //
 // The algorithm deals out shares, then fills them. For processes, then for the members of each, apportion turns
-// capacities into numbers of tasks, with the left-over ones going to whoever holds more than its share already. Then
-// holders get their tasks, nearest first, up to their share, and the rest fills up the gaps. Stateful tasks go first;
-// stateless ones then fill the members up to their share of all tasks.
+// capacities into numbers of tasks, with the left-over ones going to whoever holds more than its share already.
+// Then holders get their tasks, nearest first, up to their share, and the rest fills up the gaps. Stateful tasks go
+// first; stateless ones then fill the members up to their share of all tasks.
 package assign
 
 import (
@@ -63,9 +63,9 @@ type Assignment struct {
 	Standby []TaskID
 }
 
-// Assign gives every task to a member. The result is sorted by member. Without members it is empty.
-// Owned and held tasks that are not among tasks are ignored; of several members that claim to own a task the first by ID
-// is believed.
+// Assign gives every task to a member. The result is sorted by member. Without members it is empty. Owned and held
+// tasks that are not among tasks are ignored; of several members that claim to own a task the first by ID is
+// believed.
 func Assign(tasks []Task, members []Member) []Assignment {
 	if len(members) == 0 {
 		return nil
@@ -161,8 +161,8 @@ func (p *plan) split() (stateful, stateless []int) {
 	return stateful, stateless
 }
 
-// deal assigns tasks so that each process, and each member in it, ends with its share of total: those and what it has
-// already.
+// deal assigns tasks so that each process, and each member in it, ends with its share of total: those and what it
+// has already.
 func (p *plan) deal(tasks []int, total int) {
 	shares := p.processShares(tasks, total)
 	given := p.fillProcesses(tasks, shares)
@@ -256,8 +256,8 @@ func (p *plan) candidates(tasks []int) []candidate {
 	return all
 }
 
-// roomiest returns the process that is furthest below its share, in relation to its weight. The shares add up to all
-// tasks, so there is room.
+// roomiest returns the process that is furthest below its share, in relation to its weight. The shares add up to
+// all tasks, so there is room.
 func (p *plan) roomiest(shares []int) int {
 	best := 0
 	for at := range p.processes {

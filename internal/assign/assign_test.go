@@ -155,8 +155,8 @@ func TestJoiningMovesStateOnlyToTheNewMember(t *testing.T) {
 			total += s
 		}
 		require.LessOrEqual(t, stateful[newcomer], (total+n-1)/n, "seed %d", seed)
-		// The newcomer's share, rounded up; and since the two kinds are balanced apart, an old member that keeps one
-		// stateful task more than another may have to give that one a stateless task.
+		// The newcomer's share, rounded up; and since the two kinds are balanced apart, an old member that keeps
+		// one stateful task more than another may have to give that one a stateless task.
 		require.LessOrEqual(t, moved, (len(w.tasks)+n-1)/n+n-1, "seed %d", seed)
 	}
 }

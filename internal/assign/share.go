@@ -12,9 +12,9 @@ type claim struct {
 	wants  int // would like to keep; >= has
 }
 
-// apportion divides total among the claims by weight: each gets its exact share rounded down, and the remainder goes out
-// one by one, first to who has more than that already, then to who wants more, then by the largest fraction cut off. The
-// shares add up to total, unless what the parties have exceeds it.
+// apportion divides total among the claims by weight: each gets its exact share rounded down, and the remainder
+// goes out one by one, first to who has more than that already, then to who wants more, then by the largest
+// fraction cut off. The shares add up to total, unless what the parties have exceeds it.
 func apportion(total int, claims []claim) []int {
 	weights := 0
 	for _, c := range claims {

@@ -25,8 +25,8 @@ type BalancerConfig struct {
 }
 
 // balancer assigns tasks as internal/assign does, and moves whole tasks only: partition p of every input of a
-// sub-topology goes to one member. It is cooperative: what a member keeps it goes on with, and what moves is given back
-// first, then assigned in a second round.
+// sub-topology goes to one member. It is cooperative: what a member keeps it goes on with, and what moves is given
+// back first, then assigned in a second round.
 //
 // Members speak the consumer protocol (topics, owned partitions, generation), with an assign.Report as user data.
 type balancer struct{ cfg BalancerConfig }
@@ -109,7 +109,8 @@ func (b *balancer) tasks(topics map[string]int32) []assign.Task {
 			n = max(n, topics[topic])
 		}
 		for p := range n {
-			tasks = append(tasks, assign.Task{ID: assign.TaskID{Subtopology: sub.ID, Partition: p}, Stateful: sub.Stateful})
+			id := assign.TaskID{Subtopology: sub.ID, Partition: p}
+			tasks = append(tasks, assign.Task{ID: id, Stateful: sub.Stateful})
 		}
 	}
 	return tasks

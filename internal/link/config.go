@@ -34,8 +34,8 @@ type Config struct {
 	Group string
 	// Topics are the group's subscription.
 	Topics []string
-	// Balancer assigns partitions when this worker leads the group; see NewBalancer. Nil means franz-go's cooperative
-	// sticky one.
+	// Balancer assigns partitions when this worker leads the group; see NewBalancer. Nil means franz-go's
+	// cooperative sticky one.
 	Balancer kgo.GroupBalancer
 	// InstanceID makes the membership static when it is set.
 	InstanceID string
@@ -63,6 +63,8 @@ type Config struct {
 	ProduceBytesMax int
 	// ProduceRequestBytesMax limits one produce request, but for a single larger batch. Default 16 MiB.
 	ProduceRequestBytesMax int
+	// OpenTimeout is how long Open waits for a broker's first answer. Default 15 s.
+	OpenTimeout time.Duration
 	// RetryTimeout is how long one request is retried before its error comes out. Default 2 min.
 	RetryTimeout time.Duration
 
@@ -81,6 +83,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.FetchWaitMax, 100*time.Millisecond)
 	setDefault(&c.ProduceBytesMax, 64<<20)
 	setDefault(&c.ProduceRequestBytesMax, 16<<20)
+	setDefault(&c.OpenTimeout, 15*time.Second)
 	setDefault(&c.RetryTimeout, 2*time.Minute)
 	setDefault(&c.ClientID, "thalweg")
 	if c.Logger == nil {

@@ -1,10 +1,11 @@
-// Package link is what a worker sees of a broker: whole record batches in and out, transactions, a place in a group.
+// Package link is what a worker sees of a broker: whole record batches in and out, transactions, a place in a
+// group.
 //
 // # Two planes
 //
 // Control is always franz-go: connections, TLS and SASL, metadata, the consumer group with this project's balancer,
-// coordinators, admin. The group's topics are paused from the first moment, so that the client joins, heartbeats and
-// rebalances but never fetches. Against the bundled broker the same client runs on in-memory connections.
+// coordinators, admin. The group's topics are paused from the first moment, so that the client joins, heartbeats
+// and rebalances but never fetches. Against the bundled broker the same client runs on in-memory connections.
 //
 // Data is batches, and has two implementations behind one small seam (type transport):
 //
@@ -13,10 +14,10 @@
 //
 // # Threads
 //
-// A Link belongs to one worker. Its methods may be called from any goroutine, but the calls that make up a transaction
-// are one worker's. Behind it run one goroutine that sends produce requests, one per broker that fetches, and
-// franz-go's own. Everything they hand over waits in a bounded place: a fetch that nobody takes stops the fetching, and
-// Produce blocks at ProduceBytesMax.
+// A Link belongs to one worker. Its methods may be called from any goroutine, but the calls that make up a
+// transaction are one worker's. Behind it run one goroutine that sends produce requests, one per broker that
+// fetches, and franz-go's own. Everything they hand over waits in a bounded place: a fetch that nobody takes stops
+// the fetching, and Produce blocks at ProduceBytesMax.
 //
 // # Errors
 //

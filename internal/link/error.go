@@ -16,11 +16,11 @@ type Class uint8
 const (
 	// Canceled: the caller's own context ended, or the link was closed.
 	Canceled Class = iota
-	// Abort: abort the transaction, go back to the last commit and go on. Without transactions: call InitProducer, go
-	// back to the last committed offsets and go on.
+	// Abort: abort the transaction, go back to the last commit and go on. Without transactions: call InitProducer,
+	// go back to the last committed offsets and go on.
 	Abort
-	// Fenced: another producer or member has this one's place, or the outcome of a commit is unknown. Drop the tasks,
-	// call InitProducer, wait for the group's next assignment and read the committed offsets again.
+	// Fenced: another producer or member has this one's place, or the outcome of a commit is unknown. Drop the
+	// tasks, call InitProducer, wait for the group's next assignment and read the committed offsets again.
 	Fenced
 	// Fatal: nothing that the program can do by itself helps.
 	Fatal
@@ -104,8 +104,8 @@ func isRetriable(err error) bool {
 		!isConfigurationError(err)
 }
 
-// unknownTopicMax is how long a topic that the broker doesn't know is retried: brokers of a cluster learn of a new topic
-// one after the other, but a name that is wrong stays so.
+// unknownTopicMax is how long a topic that the broker doesn't know is retried: brokers of a cluster learn of a new
+// topic one after the other, but a name that is wrong stays so.
 const unknownTopicMax = 10 * time.Second
 
 func isUnknownTopic(err error) bool {

@@ -8,8 +8,8 @@ import (
 	"thalweg/internal/batch"
 )
 
-// abortFilter leaves out the batches of aborted transactions. A transaction is in the list by its first offset in the
-// partition, and ends with its producer's next abort marker.
+// abortFilter leaves out the batches of aborted transactions. A transaction is in the list by its first offset in
+// the partition, and ends with its producer's next abort marker.
 type abortFilter struct {
 	starts []abortedTxn   // still to begin, by first offset
 	open   map[int64]bool // producers whose batches are void

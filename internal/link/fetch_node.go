@@ -10,8 +10,8 @@ import (
 	"thalweg/internal/batch"
 )
 
-// pausedWait is how long an idle fetch waits while some partition is paused and may be resumed, on a transport whose
-// fetches can't be cut short.
+// pausedWait is how long an idle fetch waits while some partition is paused and may be resumed, on a transport
+// whose fetches can't be cut short.
 const pausedWait = 10 * time.Millisecond
 
 // ask is one partition of a request under way.
@@ -22,12 +22,11 @@ type ask struct {
 }
 
 // run fetches from one broker until the fetcher is closed.
-func (f *Fetcher) run(n *fetchNode) {
-	ctx := f.ctx()
+func (f *Fetcher) run(ctx context.Context, n *fetchNode) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		fetchCtx, asks, req, retryIn := f.plan(n)
+		fetchCtx, asks, req, retryIn := f.plan(ctx, n)
 		if len(asks) == 0 {
 			timer.Reset(retryIn)
 			select {
@@ -42,16 +41,17 @@ func (f *Fetcher) run(n *fetchNode) {
 		f.endRequest(n)
 		if err != nil {
 			if !interrupted {
-				f.failAll(asks, err)
+				f.failAll(ctx, asks, err)
 			}
 			continue
 		}
-		f.hand(f.apply(ctx, asks, answers))
+		f.hand(ctx, f.apply(ctx, asks, answers))
 	}
 }
 
 // plan makes the next request. Without anything to ask for, retryIn says when to look again at the latest.
-func (f *Fetcher) plan(n *fetchNode) (ctx context.Context, asks []ask, req *fetchRequest, retryIn time.Duration) {
+func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
+	ctx context.Context, asks []ask, req *fetchRequest, retryIn time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
@@ -87,7 +87,7 @@ func (f *Fetcher) plan(n *fetchNode) (ctx context.Context, asks []ask, req *fetc
 	}
 	f.rotate()
 	req.waitMillis = int32(wait.Milliseconds())
-	ctx, n.interrupt = context.WithCancel(f.ctx())
+	ctx, n.interrupt = context.WithCancel(parent)
 	n.asked = make(map[*fetchPartition]bool, len(asks))
 	for _, a := range asks {
 		n.asked[a.fetchPartition] = true
@@ -112,7 +112,7 @@ func (f *Fetcher) endRequest(n *fetchNode) {
 }
 
 // failAll notes that no answer came, and lets the leaders be looked up again.
-func (f *Fetcher) failAll(asks []ask, err error) {
+func (f *Fetcher) failAll(ctx context.Context, asks []ask, err error) {
 	var given []Fetched
 	f.mu.Lock()
 	now := time.Now()
@@ -129,7 +129,7 @@ func (f *Fetcher) failAll(asks []ask, err error) {
 		f.settle(a.fetchPartition)
 	}
 	f.mu.Unlock()
-	f.hand(given)
+	f.hand(ctx, given)
 }
 
 // apply turns answers into what the worker sees and moves the positions.

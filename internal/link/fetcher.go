@@ -27,10 +27,10 @@ type FetcherConfig struct {
 
 // Fetcher fetches partitions from where it is told to, one answer ahead of whoever takes them.
 //
-// Each broker that leads one of the partitions has a goroutine, which asks for all partitions there that are neither
-// paused nor stopped, hands the answer over, and asks on. So no more than three answers exist per broker, and nothing
-// is fetched while nobody takes. The partitions take turns at being first in a request, so that none starves when the
-// answer's limit is reached.
+// Each broker that leads one of the partitions has a goroutine, which asks for all partitions there that are
+// neither paused nor stopped, hands the answer over, and asks on. So no more than three answers exist per broker,
+// and nothing is fetched while nobody takes. The partitions take turns at being first in a request, so that none
+// starves when the answer's limit is reached.
 type Fetcher struct {
 	cfg       FetcherConfig
 	waitMax   time.Duration
@@ -38,7 +38,7 @@ type Fetcher struct {
 	metadata  *metadata
 	log       *slog.Logger
 	fetched   chan []Fetched
-	ctx       func() context.Context // what runs ends with it
+	spawn     func(run func(ctx context.Context)) // until cancel
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
 	onClose   func()
@@ -48,6 +48,7 @@ type Fetcher struct {
 	partitions map[TopicPartition]*fetchPartition
 	order      []*fetchPartition // those of partitions; rotates
 	nodes      map[int32]*fetchNode
+	closed     bool          // no goroutine starts any more
 	homeless   chan struct{} // has a token when a partition's leader is unknown
 }
 
@@ -86,13 +87,13 @@ func newFetcher(fc FetcherConfig, cfg Config, t transport, m *metadata) *Fetcher
 		metadata:   m,
 		log:        cfg.Logger,
 		fetched:    make(chan []Fetched, 1),
-		ctx:        func() context.Context { return ctx },
 		cancel:     cancel,
 		partitions: make(map[TopicPartition]*fetchPartition),
 		nodes:      make(map[int32]*fetchNode),
 		homeless:   make(chan struct{}, 1),
 	}
-	f.running.Go(f.findLeaders)
+	f.spawn = func(run func(context.Context)) { f.running.Go(func() { run(ctx) }) }
+	f.spawn(f.findLeaders)
 	return f
 }
 
@@ -160,9 +161,10 @@ func (f *Fetcher) Position(tp TopicPartition) (offset int64, ok bool) {
 // Close stops everything that the fetcher runs.
 func (f *Fetcher) Close() {
 	f.closeOnce.Do(func() {
-		f.mu.Lock() // no goroutine starts from now on
-		f.cancel()
+		f.mu.Lock()
+		f.closed = true
 		f.mu.Unlock()
+		f.cancel()
 		f.running.Wait()
 		if f.onClose != nil {
 			f.onClose()
@@ -185,12 +187,12 @@ func (f *Fetcher) settle(p *fetchPartition) {
 	}
 	n := f.nodes[p.leader.node]
 	if n == nil {
-		if f.ctx().Err() != nil {
+		if f.closed {
 			return
 		}
 		n = &fetchNode{id: p.leader.node, wake: make(chan struct{}, 1)}
 		f.nodes[n.id] = n
-		f.running.Go(func() { f.run(n) })
+		f.spawn(func(ctx context.Context) { f.run(ctx, n) })
 	}
 	select {
 	case n.wake <- struct{}{}:
@@ -202,8 +204,7 @@ func (f *Fetcher) settle(p *fetchPartition) {
 }
 
 // findLeaders asks where the partitions live whose leader is unknown.
-func (f *Fetcher) findLeaders() {
-	ctx := f.ctx()
+func (f *Fetcher) findLeaders(ctx context.Context) {
 	for {
 		select {
 		case <-f.homeless:
@@ -219,7 +220,7 @@ func (f *Fetcher) findLeaders() {
 			if err != nil && ctx.Err() == nil {
 				f.log.Warn("fetch: can't get metadata, trying again", "err", err)
 			}
-			f.house(topics, failed)
+			f.house(ctx, topics, failed)
 			if pause.wait(ctx) != nil {
 				return
 			}
@@ -240,7 +241,7 @@ func (f *Fetcher) homelessTopics() []string {
 }
 
 // house settles partitions after fresh metadata came, and gives up those of topics that can't be had.
-func (f *Fetcher) house(topics []string, failed map[string]error) {
+func (f *Fetcher) house(ctx context.Context, topics []string, failed map[string]error) {
 	var given []Fetched
 	f.mu.Lock()
 	now := time.Now()
@@ -258,17 +259,17 @@ func (f *Fetcher) house(topics []string, failed map[string]error) {
 		}
 	}
 	f.mu.Unlock()
-	f.hand(given)
+	f.hand(ctx, given)
 }
 
 // hand gives an answer to whoever takes it.
-func (f *Fetcher) hand(fetched []Fetched) {
+func (f *Fetcher) hand(ctx context.Context, fetched []Fetched) {
 	if len(fetched) == 0 {
 		return
 	}
 	select {
 	case f.fetched <- fetched:
-	case <-f.ctx().Done():
+	case <-ctx.Done():
 	}
 }
 
@@ -292,7 +293,8 @@ func (f *Fetcher) failed(p *fetchPartition, err error, now time.Time) *Fetched {
 	if isRetriable(err) && now.Sub(p.failingFor) < limit {
 		if now.Sub(p.warned) >= warnEvery {
 			p.warned = now
-			f.log.Warn("fetch: trying again", "topic", p.Topic, "partition", p.Partition, "offset", p.offset, "err", err)
+			f.log.Warn("fetch: trying again",
+				"topic", p.Topic, "partition", p.Partition, "offset", p.offset, "err", err)
 		}
 		p.retryAt = now.Add(p.pause.take())
 		return nil

@@ -2,6 +2,7 @@ package link
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -100,8 +101,8 @@ func TestEnsureTopics(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	_, err := Open(t.Context(), Config{
-		Seeds:  []string{"127.0.0.1:1"},
-		Client: []kgo.Opt{kgo.RequestRetries(0)},
+		Seeds:       []string{"127.0.0.1:1"},
+		OpenTimeout: 50 * time.Millisecond,
 	})
 	require.ErrorContains(t, err, "127.0.0.1:1")
 	require.ErrorContains(t, err, "is the broker running")

@@ -112,8 +112,8 @@ func (l *Link) OpenFetcher(fc FetcherConfig) (*Fetcher, error) {
 // Admin returns franz-go's admin client on the link's connections.
 func (l *Link) Admin() *kadm.Client { return l.admin }
 
-// Close leaves the group and drops what was not yet sent. An open transaction is left to its timeout: end it before.
-// Revoked and Lost events that wait for Done are released.
+// Close leaves the group and drops what was not yet sent. An open transaction is left to its timeout: end it
+// before. Revoked and Lost events that wait for Done are released.
 func (l *Link) Close() {
 	l.closeOnce.Do(func() {
 		close(l.closed)
@@ -162,17 +162,23 @@ func probe(ctx context.Context, cfg Config) (implicit bool, err error) {
 		return false, fmt.Errorf("link: open: %w", err)
 	}
 	defer client.Close()
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "thalweg", "1"
-	resp, err := req.RequestWith(ctx, client)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.OpenTimeout, errRetryTimeout)
+	defer cancel()
+	for pause := newBackoff(); ; {
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.ClientSoftwareName, req.ClientSoftwareVersion = "thalweg", "1"
+		resp, err := req.RequestWith(ctx, client)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if err == nil {
+			return supportsImplicitTransactions(resp), nil
+		}
+		if !isRetriable(err) || pause.wait(ctx) != nil {
+			return false, fmt.Errorf("link: open: no answer from %v: %w; "+
+				"is the broker running, and is this its address?", client.OptValue(kgo.SeedBrokers), err)
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("link: open: no answer from %v: %w; is the broker running, and is this its address?",
-			client.OptValue(kgo.SeedBrokers), err)
-	}
-	return supportsImplicitTransactions(resp), nil
 }
 
 func supportsImplicitTransactions(resp *kmsg.ApiVersionsResponse) bool {
@@ -193,8 +199,8 @@ func supportsImplicitTransactions(resp *kmsg.ApiVersionsResponse) bool {
 	return false
 }
 
-// beforeImplicitTransactions caps the versions that would mean implicit transactions to a broker that knows them but
-// has the feature switched off.
+// beforeImplicitTransactions caps the versions that would mean implicit transactions to a broker that knows them
+// but has the feature switched off.
 func beforeImplicitTransactions() *kversion.Versions {
 	v := kversion.Stable()
 	v.SetMaxKeyVersion(int16(kmsg.Produce), 11)

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// metadata knows where partitions live. It is filled when asked about a topic that it doesn't know, and corrected when
-// an answer shows that it is wrong.
+// metadata knows where partitions live. It is filled when asked about a topic that it doesn't know, and corrected
+// when an answer shows that it is wrong.
 type metadata struct {
 	client *kgo.Client
 	mu     sync.Mutex

@@ -10,7 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Where ListOffsets looks: one of these, or a timestamp in milliseconds, which means the first record at or after it.
+// Where ListOffsets looks: one of these, or a timestamp in milliseconds, which means the first record at or after
+// it.
 const (
 	Earliest int64 = -2 // the first offset that the partition holds
 	Latest   int64 = -1 // the offset after the last one
@@ -105,8 +106,8 @@ func listOffset(ctx context.Context, client *kgo.Client, tp TopicPartition, at i
 	return offset, nil
 }
 
-// CommittedOffsets returns the group's offsets in the partitions. It waits while a transaction that has written to them
-// is not decided. A partition without a committed offset has Next -1.
+// CommittedOffsets returns the group's offsets in the partitions. It waits while a transaction that has written to
+// them is not decided. A partition without a committed offset has Next -1.
 func (l *Link) CommittedOffsets(ctx context.Context, tps []TopicPartition) (map[TopicPartition]Offset, error) {
 	var offsets map[TopicPartition]Offset
 	_, err := request(ctx, l.cfg.RetryTimeout, "committed offsets of group "+l.cfg.Group,

@@ -24,9 +24,9 @@ func (l *Link) CommitOffsets(ctx context.Context, offsets []Offset) error {
 	return nil
 }
 
-// commit sends a request that carries offsets in the name of the member that this link is. While the group rebalances
-// the member's generation changes under our feet: as long as it is the same member, what it owns is its own until it
-// gives it back, so the request is made again with the new generation.
+// commit sends a request that carries offsets in the name of the member that this link is. While the group
+// rebalances the member's generation changes under our feet: as long as it is the same member, what it owns is its
+// own until it gives it back, so the request is made again with the new generation.
 func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 	build func(member string, generation int32) kmsg.Request) error {
 	tps := offsetPartitions(offsets)

@@ -13,16 +13,17 @@ import (
 	"thalweg/internal/batch"
 )
 
-// ErrDiscarded is the error of items that were dropped because the transaction was aborted or the producer started over.
+// ErrDiscarded is the error of items that were dropped because the transaction was aborted or the producer started
+// over.
 var ErrDiscarded = errors.New("link: discarded with its transaction")
 
 // errNoProducer is the state before the first InitProducer.
 var errNoProducer = &Error{Abort, errors.New("link: produce: call InitProducer first")}
 
-// producer sends batches in rounds: each round takes the first batch of every partition that has one, as one request
-// per broker, and ends when all of them are answered. So one request per broker is in flight at most, a partition has
-// one batch in flight at most, and sequences can't get out of order. A batch is stamped with its sequence and sealed
-// once; a retry sends the same bytes, which a broker that has them already recognises.
+// producer sends batches in rounds: each round takes the first batch of every partition that has one, as one
+// request per broker, and ends when all of them are answered. So one request per broker is in flight at most, a
+// partition has one batch in flight at most, and sequences can't get out of order. A batch is stamped with its
+// sequence and sealed once; a retry sends the same bytes, which a broker that has them already recognises.
 type producer struct {
 	transactionalID string
 	bytesMax        int
@@ -105,9 +106,9 @@ func (p *producer) stopRound() {
 	}
 }
 
-// Produce queues batches, in the order given for each partition. It waits while more than ProduceBytesMax is queued.
-// The error is the producer's, from this call or from what was sent before: then none of items was taken. What is queued
-// while EndTxn is under way belongs to the next transaction.
+// Produce queues batches, in the order given for each partition. It waits while more than ProduceBytesMax is
+// queued. The error is the producer's, from this call or from what was sent before: then none of items was taken.
+// What is queued while EndTxn is under way belongs to the next transaction.
 func (l *Link) Produce(ctx context.Context, items []Item) error {
 	return l.producer.enqueue(ctx, items)
 }

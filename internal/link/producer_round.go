@@ -59,8 +59,8 @@ func firstFailed(round []*produceTry) *produceTry {
 	return nil
 }
 
-// tryRound sends what is not yet acknowledged once, to all leaders at the same time. It returns an error only for what
-// no retry mends.
+// tryRound sends what is not yet acknowledged once, to all leaders at the same time. It returns an error only for
+// what no retry mends.
 func (p *producer) tryRound(ctx context.Context, round []*produceTry) error {
 	byNode, err := p.locate(ctx, round)
 	if err != nil {
@@ -86,8 +86,8 @@ func (p *producer) tryRound(ctx context.Context, round []*produceTry) error {
 	return nil
 }
 
-// locate groups the batches that are to be sent by their partition's leader. Those whose leader is unknown wait for the
-// next try.
+// locate groups the batches that are to be sent by their partition's leader. Those whose leader is unknown wait for
+// the next try.
 func (p *producer) locate(ctx context.Context, round []*produceTry) (map[int32][]*produceTry, error) {
 	var unknown []string
 	for _, t := range round {

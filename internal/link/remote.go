@@ -30,8 +30,8 @@ func (r *remote) fetch(ctx context.Context, node int32, in *fetchRequest) ([]fet
 		p := &in.partitions[i]
 		index[partitionKey{topic: p.Topic, partition: p.Partition}] = i
 		index[partitionKey{id: p.topicID, partition: p.Partition}] = i
-		// The order of the request is the order in which partitions get their share of MaxBytes, so a topic may come
-		// up more than once.
+		// The order of the request is the order in which partitions get their share of MaxBytes, so a topic may
+		// come up more than once.
 		if n := len(req.Topics); n == 0 || req.Topics[n-1].Topic != p.Topic {
 			t := kmsg.NewFetchRequestTopic()
 			t.Topic, t.TopicID = p.Topic, p.topicID

@@ -114,7 +114,7 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 			errs = append(errs, err)
 		case n != spec.Partitions:
 			errs = append(errs, fmt.Errorf("link: internal topic %q has %d partitions, the topology needs %d: "+
-				"delete the topic and the application's state and offsets (a reset), or give the application another id",
+				"delete the topic and the application's state and offsets (a reset), or choose another application id",
 				spec.Name, n, spec.Partitions))
 		default:
 			names = append(names, spec.Name)
@@ -137,7 +137,8 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 	return errors.Join(errs...)
 }
 
-// checkCleanup refuses a policy that deletes what is to be kept, or keeps only the last value where every record counts.
+// checkCleanup refuses a policy that deletes what is to be kept, or keeps only the last value where every record
+// counts.
 func checkCleanup(spec TopicSpec, config kadm.ResourceConfig) error {
 	want, ok := spec.Config[cleanupPolicy]
 	if !ok {
@@ -167,8 +168,8 @@ func policies(value string) []string {
 	return parts
 }
 
-// DeleteRecords drops what lies before the given offsets: what a repartition topic holds and every reader has committed.
-// The error names every partition that failed; the others are done.
+// DeleteRecords drops what lies before the given offsets: what a repartition topic holds and every reader has
+// committed. The error names every partition that failed; the others are done.
 func (l *Link) DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error {
 	if len(before) == 0 {
 		return nil
@@ -184,7 +185,8 @@ func (l *Link) DeleteRecords(ctx context.Context, before map[TopicPartition]int6
 	var errs []error
 	resp.Each(func(r kadm.DeleteRecordsResponse) {
 		if r.Err != nil {
-			errs = append(errs, fmt.Errorf("link: delete records of %s-%d: %w%s", r.Topic, r.Partition, r.Err, advice(r.Err)))
+			tp := TopicPartition{r.Topic, r.Partition}
+			errs = append(errs, fmt.Errorf("link: delete records of %s: %w%s", tp, r.Err, advice(r.Err)))
 		}
 	})
 	return errors.Join(errs...)

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// InitProducer gets a producer identity and drops everything that is queued, with ErrDiscarded. It is called first, and
-// after errors as their Class says. With a TransactionalID it fences whoever else uses it, and ends what the
+// InitProducer gets a producer identity and drops everything that is queued, with ErrDiscarded. It is called first,
+// and after errors as their Class says. With a TransactionalID it fences whoever else uses it, and ends what the
 // predecessor left open: it has been aborted, or committed if its end had been decided, when InitProducer returns.
 func (l *Link) InitProducer(ctx context.Context) error { return l.producer.init(ctx) }
 
@@ -109,10 +109,10 @@ func (p *producer) addPartitions(ctx context.Context, round []*produceTry) error
 	return nil
 }
 
-// EndTxn ends the transaction. A commit first waits for everything queued; when it returns nil, all that was produced
-// and the offsets of SendOffsets are committed. An abort drops what is queued, with ErrDiscarded, and heals an error of
-// class Abort. Without anything produced and offsets sent, both do nothing. Produce may go on meanwhile, see there;
-// SendOffsets may not.
+// EndTxn ends the transaction. A commit first waits for everything queued; when it returns nil, all that was
+// produced and the offsets of SendOffsets are committed. An abort drops what is queued, with ErrDiscarded, and
+// heals an error of class Abort. Without anything produced and offsets sent, both do nothing. Produce may go on
+// meanwhile, see there; SendOffsets may not.
 //
 // When a commit's answer is lost for good its error is Fenced: InitProducer finds the transaction an end, and
 // CommittedOffsets tells which one it was.

@@ -168,8 +168,8 @@ func TestCommitOfAnOldGenerationIsFenced(t *testing.T) {
 	})
 }
 
-// TestConsumeProcessProduce is a worker's life in small: read, write and commit in one transaction, with aborts that go
-// back, over two members of which the second joins in the middle.
+// TestConsumeProcessProduce is a worker's life in small: read, write and commit in one transaction, with aborts
+// that go back, over two members of which the second joins in the middle.
 func TestConsumeProcessProduce(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		feeder := b.producer("")

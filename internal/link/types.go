@@ -9,9 +9,9 @@ import (
 // Fetched is what one fetch brought of one partition.
 type Fetched struct {
 	TopicPartition
-	// Batches are verified, in order, read-only, and stay valid for as long as somebody holds them. Batches of aborted
-	// transactions are left out unless ReadUncommitted; control batches are in. The first may begin before From: skip
-	// those records.
+	// Batches are verified, in order, read-only, and stay valid for as long as somebody holds them. Batches of
+	// aborted transactions are left out unless ReadUncommitted; control batches are in. The first may begin before
+	// From: skip those records.
 	Batches []batch.Batch
 	Bytes   int // of Batches
 	// From is the offset that was asked for. Next is the offset that the next fetch asks for: all below it has been
@@ -19,8 +19,8 @@ type Fetched struct {
 	From, Next int64
 	// HighWatermark, LastStable and LogStart are the partition's at the time of the fetch.
 	HighWatermark, LastStable, LogStart int64
-	// Err means that the partition's fetching stopped until the next Set: *OutOfRangeError, or an error that a retry
-	// does not mend. The other fields are then of no use.
+	// Err means that the partition's fetching stopped until the next Set: *OutOfRangeError, or an error that a
+	// retry does not mend. The other fields are then of no use.
 	Err error
 
 	partition  *fetchPartition
@@ -35,8 +35,8 @@ func (f *Fetched) Stale() bool { return f.partition.generation.Load() != f.gener
 type Item struct {
 	TopicPartition
 	Builder *batch.Builder
-	// Next is set when the item comes back: the offset after its last record; -1 when Err is set, and when the broker
-	// had the batch from a try so long ago that it doesn't know the offset any more.
+	// Next is set when the item comes back: the offset after its last record; -1 when Err is set, and when the
+	// broker had the batch from a try so long ago that it doesn't know the offset any more.
 	Next int64
 	// Err is set when the batch was given up: the producer's error, or ErrDiscarded.
 	Err error
@@ -50,13 +50,13 @@ type Offset struct {
 	Metadata    string
 }
 
-// transport is the data plane: it moves batches between this process and one broker. Errors of the call mean that no
-// answer came; errors of a partition are in the answers, which are in the order of the request.
+// transport is the data plane: it moves batches between this process and one broker. Errors of the call mean that
+// no answer came; errors of a partition are in the answers, which are in the order of the request.
 type transport interface {
 	fetch(ctx context.Context, node int32, req *fetchRequest) ([]fetchAnswer, error)
 	produce(ctx context.Context, node int32, req *produceRequest) ([]produceAnswer, error)
-	// interruptible tells that a fetch whose context ends costs nothing, so that it may be cut short to ask for more
-	// partitions.
+	// interruptible tells that a fetch whose context ends costs nothing, so that it may be cut short to ask for
+	// more partitions.
 	interruptible() bool
 }
 
