@@ -2,40 +2,188 @@ package broker
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
-	"net"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"thalweg/broker/internal/coord"
+	"thalweg/broker/internal/group"
+	"thalweg/broker/internal/log"
+	"thalweg/broker/internal/meta"
+	"thalweg/broker/internal/txn"
 )
+
+// nodeID is the id of the only node that there is.
+const nodeID = 1
 
 // Broker is an open broker. All methods may be called from any goroutine.
 type Broker struct {
-	cfg Config
-}
+	cfg       Config
+	clusterID string
+	handlers  map[int16]*handler
+	server    *server
 
-var errNotYet = errors.New("broker: under construction")
+	lock    io.Closer
+	syncer  *log.Syncer
+	memory  *log.Memory
+	metaLog *log.Log
+
+	// The coordinators. A machine is touched within its shard's steps only.
+	meta         *coord.Shard
+	metaMachine  *meta.Machine
+	groups       *coord.Shard
+	groupMachine *group.Machine
+	txns         *coord.Shard
+	txnMachine   *txn.Machine
+
+	topics            topics
+	offsets, txnState *partition
+	gates             gates
+	pids              producerIDs
+	// admin is held while topics are made, changed or deleted.
+	admin sync.Mutex
+
+	maintain maintenance
+	// background counts goroutines that end by themselves. stop tells them to hurry.
+	background sync.WaitGroup
+	stop       chan struct{}
+	closeOnce  sync.Once
+	closeErr   error
+}
 
 // Open recovers what the data directory holds and starts serving.
-func Open(cfg Config) (*Broker, error) { return nil, errNotYet }
-
-// Addr returns the seed address for clients: the listener's, or a name that only Dial understands.
-func (b *Broker) Addr() string { return "" }
-
-// Dial returns a new connection within the process. Network and address are ignored; the signature is that of
-// kgo.Dialer.
-func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return nil, errNotYet
-}
-
-// Produce appends batches, with the checks and the durability of a Produce request. The error is nil unless the
-// request as a whole fails; see ProduceResult.Err.
-func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
-	return nil, errNotYet
-}
-
-// Fetch reads batches, with the checks of a Fetch request. The error is nil unless the request as a whole fails; see
-// FetchResult.Err.
-func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
-	return nil, errNotYet
+func Open(cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	b := &Broker{cfg: cfg, metaMachine: meta.New(), stop: make(chan struct{})}
+	b.handlers = b.handlerTable()
+	b.server = newServer(b)
+	if err := cfg.validate(); err != nil {
+		return nil, errors.Join(err, b.server.close())
+	}
+	err := b.server.address()
+	if err == nil {
+		err = b.recover()
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	b.startMaintenance()
+	b.server.start()
+	return b, nil
 }
 
 // Close stops serving, forces what is written to the disk and releases the data directory.
-func (b *Broker) Close() error { return errNotYet }
+func (b *Broker) Close() error {
+	b.closeOnce.Do(func() { b.closeErr = b.close() })
+	return b.closeErr
+}
+
+func (b *Broker) close() error {
+	close(b.stop)
+	errs := []error{b.server.close()}
+	b.stopMaintenance()
+	for _, shard := range []*coord.Shard{b.groups, b.txns} {
+		if shard != nil {
+			shard.Close()
+		}
+	}
+	b.background.Wait()
+	if set := b.topics.load(); set != nil {
+		for _, t := range set.byName {
+			for _, p := range t.partitions {
+				errs = append(errs, p.log.Close())
+			}
+		}
+	}
+	if b.meta != nil {
+		b.meta.Close()
+	}
+	if b.metaLog != nil {
+		errs = append(errs, b.metaLog.Close())
+	}
+	if b.syncer != nil {
+		b.syncer.Close()
+	}
+	if b.lock != nil {
+		errs = append(errs, b.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("broker: close: %w", err)
+	}
+	return nil
+}
+
+// ClusterID returns the name that the broker gave itself when its data directory was made.
+func (b *Broker) ClusterID() string { return b.clusterID }
+
+// waitDurable waits for a coordinator's log where no client waits.
+func (b *Broker) waitDurable(s *coord.Shard, ticket int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
+	defer cancel()
+	return s.Wait(ctx, ticket)
+}
+
+// storageTimeout bounds waiting for the disk: whatever takes longer has failed.
+const storageTimeout = time.Minute
+
+func newID() [16]byte { return uuid.New() }
+
+// encodeID writes an id as Kafka's tools do.
+func encodeID(id [16]byte) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// maintenance is the clock of retention and compaction.
+type maintenance struct {
+	mu      sync.Mutex
+	stop    func() bool
+	stopped bool
+}
+
+func (b *Broker) startMaintenance() {
+	m := &b.maintain
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.stopped {
+		m.stop = b.cfg.Clock.AfterFunc(maintainEvery, b.runMaintenance)
+	}
+}
+
+func (b *Broker) stopMaintenance() {
+	m := &b.maintain
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped = true
+	if m.stop != nil {
+		m.stop()
+	}
+}
+
+// runMaintenance gives every log its turn, one after the other.
+func (b *Broker) runMaintenance() {
+	m := &b.maintain
+	m.mu.Lock()
+	if m.stopped {
+		m.mu.Unlock()
+		return
+	}
+	b.background.Add(1)
+	m.mu.Unlock()
+	defer b.background.Done()
+	for _, t := range b.topics.load().byName {
+		for _, p := range t.partitions {
+			select {
+			case <-b.stop:
+				return
+			default:
+			}
+			if err := p.log.Maintain(); err != nil {
+				b.cfg.Logger.Error("broker: maintenance", "topic", p.topic, "partition", p.index, "err", err)
+			}
+		}
+	}
+	b.startMaintenance()
+}

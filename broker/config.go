@@ -94,6 +94,11 @@ type Config struct {
 	MaxBatchBytes int
 	// MaxPipelinedRequests limits the unanswered requests of one connection; the next is not read before. Default 64.
 	MaxPipelinedRequests int
+	// MaxGroupMembers limits the members of one group. Default 10000.
+	MaxGroupMembers int
+	// MaxTailBytes limits what all partitions together keep of recent appends in memory to serve consumers from.
+	// Default 64 MiB.
+	MaxTailBytes int64
 	// MaxTopicPartitions limits the partitions of all topics together. Default 20000.
 	MaxTopicPartitions int
 }
@@ -125,6 +130,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxFetchBytes, 64<<20)
 	setDefault(&c.MaxBatchBytes, 1<<20+12)
 	setDefault(&c.MaxPipelinedRequests, 64)
+	setDefault(&c.MaxGroupMembers, 10_000)
+	setDefault(&c.MaxTailBytes, 64<<20)
 	setDefault(&c.MaxTopicPartitions, 20_000)
 	return c
 }

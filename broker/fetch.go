@@ -1,6 +1,15 @@
 package broker
 
-import "time"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/broker/internal/log"
+)
 
 // Isolation chooses what a fetch sees of transactions.
 type Isolation int8
@@ -52,4 +61,150 @@ type FetchResult struct {
 type AbortedTxn struct {
 	ProducerID  int64
 	FirstOffset int64
+}
+
+// Fetch reads batches, with the checks of a Fetch request. The error is nil unless the request as a whole fails; see
+// FetchResult.Err.
+func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
+	f := fetch{
+		b: b, iso: log.Isolation(req.Isolation), minBytes: req.MinBytes, maxBytes: req.MaxBytes, maxWait: req.MaxWait,
+		parts: make([]fetchPart, len(req.Partitions)), results: make([]FetchResult, len(req.Partitions)),
+	}
+	set := b.topics.load()
+	for i, p := range req.Partitions {
+		target, err := set.partition(p.Topic, p.Partition)
+		f.parts[i] = fetchPart{target: target, err: err, offset: p.Offset, maxBytes: p.MaxBytes}
+		f.results[i].Topic, f.results[i].Partition = p.Topic, p.Partition
+	}
+	f.run(ctx)
+	return f.results, ctx.Err()
+}
+
+// fetch is one request on its way.
+type fetch struct {
+	b                  *Broker
+	iso                log.Isolation
+	minBytes, maxBytes int
+	maxWait            time.Duration
+	parts              []fetchPart
+	results            []FetchResult
+}
+
+type fetchPart struct {
+	target   *partition
+	err      *kerr.Error // instead of a target
+	offset   int64
+	maxBytes int
+}
+
+// run reads, and reads again when there is more, until there is enough or time is up.
+func (f *fetch) run(ctx context.Context) {
+	if f.maxBytes <= 0 || f.maxBytes > f.b.cfg.MaxFetchBytes {
+		f.maxBytes = f.b.cfg.MaxFetchBytes
+	}
+	bytes, failed := f.read()
+	if bytes >= f.minBytes || failed || f.maxWait <= 0 {
+		return
+	}
+	timeUp := make(chan struct{})
+	stop := f.b.cfg.Clock.AfterFunc(f.maxWait, func() { close(timeUp) })
+	defer stop()
+	watch := log.NewWatch()
+	defer f.unwatch(watch)
+	for {
+		if !f.watch(watch) {
+			select {
+			case <-watch.C():
+			case <-timeUp:
+				f.read()
+				return
+			case <-ctx.Done():
+				return
+			case <-f.b.stop:
+				return
+			}
+		}
+		if bytes, failed = f.read(); bytes >= f.minBytes || failed {
+			return
+		}
+	}
+}
+
+// watch asks to be woken when any partition has more than was read; it is true when one has already.
+func (f *fetch) watch(w *log.Watch) (ready bool) {
+	for i := range f.parts {
+		beyond := f.results[i].HighWatermark
+		if f.iso == log.ReadCommitted {
+			beyond = f.results[i].LastStableOffset
+		}
+		ready = f.parts[i].target.log.Watch(w, max(beyond, f.parts[i].offset), f.iso) || ready
+	}
+	return ready
+}
+
+func (f *fetch) unwatch(w *log.Watch) {
+	for i := range f.parts {
+		f.parts[i].target.log.Unwatch(w)
+	}
+}
+
+// read reads every partition once.
+func (f *fetch) read() (bytes int, failed bool) {
+	left := f.maxBytes
+	for i := range f.parts {
+		r := &f.results[i]
+		n := f.readPart(&f.parts[i], r, left, bytes == 0)
+		bytes += n
+		left -= n
+		failed = failed || r.Err != nil
+	}
+	return bytes, failed
+}
+
+func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) int {
+	r.Batches, r.Aborted, r.Err = nil, nil, nil
+	if part.target == nil {
+		r.HighWatermark, r.LastStableOffset, r.LogStartOffset = -1, -1, -1
+		r.Err = part.err
+		return 0
+	}
+	limit := min(part.maxBytes, left)
+	if part.maxBytes <= 0 {
+		limit = left
+	}
+	if left <= 0 && !first { // what is there is for the next request
+		l := part.target.log
+		r.HighWatermark, r.LastStableOffset, r.LogStartOffset = l.HighWatermark(), l.LastStable(), l.Start()
+		return 0
+	}
+	res, err := part.target.log.Read(part.offset, limit, f.iso)
+	r.HighWatermark, r.LastStableOffset, r.LogStartOffset = res.HighWatermark, res.LastStable, res.LogStart
+	if err != nil {
+		r.Err = f.b.readError(part.target, err)
+		return 0
+	}
+	r.Batches = res.Batches
+	if f.iso == log.ReadCommitted {
+		r.Aborted = make([]AbortedTxn, len(res.Aborted))
+		for i, a := range res.Aborted {
+			r.Aborted[i] = AbortedTxn{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset}
+		}
+	}
+	return res.Bytes
+}
+
+// readError keeps an error of the protocol and makes one of any other.
+func (b *Broker) readError(p *partition, err error) error {
+	if now, gone := b.topics.load().partition(p.topic, p.index); gone != nil || now != p {
+		return kerr.UnknownTopicOrPartition // deleted while it was read
+	}
+	var known *kerr.Error
+	if errors.As(err, &known) && known != kerr.KafkaStorageError {
+		return err
+	}
+	b.cfg.Logger.Error("broker: read", "topic", p.topic, "partition", p.index, "err", err)
+	if known != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 }

@@ -1,5 +1,16 @@
 package broker
 
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/broker/internal/txn"
+	"thalweg/internal/batch"
+)
+
 // Acks says how much has to be certain before a produce is answered.
 type Acks int8
 
@@ -39,4 +50,170 @@ type ProduceResult struct {
 	LogStartOffset int64
 	// Err is nil or an error that wraps the protocol's *kerr.Error (errors.As).
 	Err error
+}
+
+// Produce appends batches, with the checks and the durability of a Produce request. The error is nil unless the
+// request as a whole fails; see ProduceResult.Err.
+func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
+	p := b.newProduce(req.TransactionalID, true, len(req.Partitions))
+	for i, part := range req.Partitions {
+		target, err := b.topics.load().partition(part.Topic, part.Partition)
+		p.add(target, err, part.Batches)
+		p.results[i].Topic, p.results[i].Partition = part.Topic, part.Partition
+	}
+	p.append()
+	if req.Acks == AcksAll {
+		p.wait(ctx)
+	}
+	return p.results, ctx.Err()
+}
+
+// produce is one request on its way. Appending and waiting are apart, so that a connection's next request is appended
+// while this one waits for the disk.
+type produce struct {
+	b        *Broker
+	id       string
+	version2 bool // partitions join the transaction by being written to
+	parts    []producePart
+	results  []ProduceResult
+	joined   int64 // ticket of b.txns, -1 without a transaction
+}
+
+type producePart struct {
+	target  *partition
+	batches []byte
+	last    int64 // offset to wait for, -1 if none
+}
+
+func (b *Broker) newProduce(id string, version2 bool, parts int) *produce {
+	return &produce{
+		b: b, id: id, version2: version2, joined: -1,
+		parts: make([]producePart, 0, parts), results: make([]ProduceResult, 0, parts),
+	}
+}
+
+// add is the next partition; target is nil when there is an error.
+func (p *produce) add(target *partition, err *kerr.Error, batches []byte) {
+	p.parts = append(p.parts, producePart{target, batches, -1})
+	r := ProduceResult{BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
+	if target != nil {
+		r.Topic, r.Partition = target.topic, target.index
+		if isInternal(target.topic) {
+			err = kerr.InvalidTopicException
+		}
+	}
+	if err != nil {
+		r.Err = err
+	}
+	p.results = append(p.results, r)
+}
+
+func (p *produce) fail(err *kerr.Error) {
+	for i := range p.results {
+		if p.results[i].Err == nil {
+			p.results[i].Err = err
+		}
+	}
+}
+
+func (p *produce) append() {
+	if p.id != "" {
+		gate := p.b.gates.of(p.id)
+		gate.RLock()
+		defer gate.RUnlock()
+		p.join()
+	}
+	for i := range p.parts {
+		part, r := &p.parts[i], &p.results[i]
+		if r.Err != nil {
+			continue
+		}
+		if p.id == "" && isTransactional(part.batches) {
+			r.Err = kerr.InvalidTxnState
+			continue
+		}
+		done, err := part.target.log.Append(part.batches)
+		r.LogStartOffset = part.target.log.Start()
+		if err != nil {
+			r.Err = p.b.appendError(part.target, err)
+			continue
+		}
+		part.last = done.LastOffset
+		r.BaseOffset, r.LogAppendTime, r.LogStartOffset = done.BaseOffset, done.LogAppendTime, done.LogStart
+	}
+}
+
+func isTransactional(batches []byte) bool {
+	first, _, err := batch.Parse(batches)
+	return err == nil && first.IsTransactional()
+}
+
+// join asks the coordinator to let the transactional batches in.
+func (p *produce) join() {
+	add := txn.AddRequest{ID: p.id, VerifyOnly: !p.version2, Version2: p.version2}
+	for i := range p.parts {
+		first, _, err := batch.Parse(p.parts[i].batches)
+		if p.results[i].Err != nil || err != nil || !first.IsTransactional() {
+			continue
+		}
+		if len(add.Partitions) > 0 && (add.ProducerID != first.ProducerID() || add.Epoch != first.ProducerEpoch()) {
+			p.results[i].Err = kerr.InvalidTxnState
+			continue
+		}
+		add.ProducerID, add.Epoch = first.ProducerID(), first.ProducerEpoch()
+		target := p.parts[i].target
+		add.Partitions = append(add.Partitions, txn.TopicPartition{Topic: target.topic, Partition: target.index})
+	}
+	if len(add.Partitions) == 0 {
+		return
+	}
+	ticket, err := p.b.joinTransaction(&add)
+	switch {
+	case err == nil:
+		p.joined = ticket
+		return
+	case err == kerr.ProducerFenced:
+		err = kerr.InvalidProducerEpoch
+	case err == kerr.TransactionAbortable && !p.version2:
+		err = kerr.InvalidTxnState
+	}
+	p.fail(err)
+}
+
+// wait returns once everything that was appended is durable, or marks it as failed.
+func (p *produce) wait(ctx context.Context) {
+	if err := p.b.txns.Wait(ctx, p.joined); err != nil {
+		p.fail(p.b.waitError(ctx, err))
+		return
+	}
+	for i := range p.parts {
+		part, r := &p.parts[i], &p.results[i]
+		if r.Err != nil || part.last < 0 {
+			continue
+		}
+		if err := part.target.log.WaitDurable(ctx, part.last); err != nil {
+			r.Err, r.BaseOffset = p.b.waitError(ctx, err), -1
+		}
+	}
+}
+
+// waitError is what a request is told whose records did not become durable in its time.
+func (b *Broker) waitError(ctx context.Context, err error) *kerr.Error {
+	if ctx.Err() != nil {
+		return kerr.RequestTimedOut
+	}
+	return b.storageError(err)
+}
+
+// appendError keeps an error of the protocol and makes one of any other.
+func (b *Broker) appendError(p *partition, err error) error {
+	var known *kerr.Error
+	if errors.As(err, &known) {
+		if known == kerr.KafkaStorageError {
+			b.cfg.Logger.Error("broker: append", "topic", p.topic, "partition", p.index, "err", err)
+		}
+		return err
+	}
+	b.cfg.Logger.Error("broker: append", "topic", p.topic, "partition", p.index, "err", err)
+	return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 }

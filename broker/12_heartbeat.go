@@ -1,0 +1,20 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Heartbeat: v0-4
+//
+// Version notes:
+//   - v3: static members
+//   - v4: flexible
+func (b *Broker) handleHeartbeat(_ context.Context, r *request) completion {
+	req := r.body.(*kmsg.HeartbeatRequest)
+	resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+	b.groups.View(func(now time.Time) { resp.ErrorCode = kcode(b.groupMachine.Heartbeat(req, now)) })
+	return ready(resp)
+}

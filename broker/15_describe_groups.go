@@ -1,0 +1,35 @@
+package broker
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DescribeGroups: v0-6
+//
+// Version notes:
+//   - v3: authorized operations
+//   - v4: static members
+//   - v5: flexible
+//   - v6: GROUP_ID_NOT_FOUND, where older versions are told of a dead group; messages
+func (b *Broker) handleDescribeGroups(_ context.Context, r *request) completion {
+	req := r.body.(*kmsg.DescribeGroupsRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
+	resp.Groups = []kmsg.DescribeGroupsResponseGroup{}
+	b.groups.View(func(time.Time) {
+		for _, id := range req.Groups {
+			g, ok := b.groupMachine.Describe(id)
+			g.AuthorizedOperations = math.MinInt32
+			if !ok && req.Version >= 6 {
+				g.ErrorCode = kerr.GroupIDNotFound.Code
+				g.ErrorMessage = kmsg.StringPtr("group " + id + " not found")
+			}
+			resp.Groups = append(resp.Groups, g)
+		}
+	})
+	return ready(resp)
+}

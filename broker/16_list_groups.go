@@ -1,0 +1,29 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ListGroups: v0-5
+//
+// Version notes:
+//   - v3: flexible
+//   - v4: states, and a filter by them
+//   - v5: types, and a filter by them
+func (b *Broker) handleListGroups(_ context.Context, r *request) completion {
+	req := r.body.(*kmsg.ListGroupsRequest)
+	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
+	b.groups.View(func(time.Time) { resp.Groups = b.groupMachine.List() })
+	passes := func(filter []string, value string) bool {
+		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+	}
+	resp.Groups = slices.DeleteFunc(resp.Groups, func(g kmsg.ListGroupsResponseGroup) bool {
+		return !passes(req.StatesFilter, g.GroupState) || !passes(req.TypesFilter, g.GroupType)
+	})
+	return ready(resp)
+}

@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ApiVersions: v0-4
+//
+// Version notes:
+//   - v3: flexible, but for the header of the answer; features
+//   - v4: features whose lowest version is 0
+//
+// A version that we do not know is answered in the form of v0, with UNSUPPORTED_VERSION, so that the client tries again.
+// The epoch of the finalized features has to be 0 or more: the Java producer takes no notice of them otherwise.
+func (b *Broker) handleApiVersions(_ context.Context, r *request) completion {
+	resp := kmsg.NewPtrApiVersionsResponse()
+	if r.unsupported {
+		resp.ErrorCode = kerr.UnsupportedVersion.Code
+	} else {
+		resp.Version = r.version
+	}
+	for key, h := range b.handlers {
+		k := kmsg.NewApiVersionsResponseApiKey()
+		k.ApiKey, k.MinVersion, k.MaxVersion = key, h.min, h.max
+		resp.ApiKeys = append(resp.ApiKeys, k)
+	}
+	slices.SortFunc(resp.ApiKeys, func(a, b kmsg.ApiVersionsResponseApiKey) int { return int(a.ApiKey) - int(b.ApiKey) })
+	feature := func(name string, min, max int16) {
+		s := kmsg.NewApiVersionsResponseSupportedFeature()
+		s.Name, s.MinVersion, s.MaxVersion = name, min, max
+		resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+		f := kmsg.NewApiVersionsResponseFinalizedFeature()
+		f.Name, f.MinVersionLevel, f.MaxVersionLevel = name, max, max
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, f)
+	}
+	feature("metadata.version", 1, metadataVersion)
+	feature("transaction.version", 1, 2)
+	resp.FinalizedFeaturesEpoch = 0
+	return ready(resp)
+}
+
+// metadataVersion is the level of Apache Kafka 4.0 (4.0-IV3).
+const metadataVersion = 25

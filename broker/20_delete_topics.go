@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker/internal/coord"
+)
+
+// DeleteTopics: v0-6
+//
+// Version notes:
+//   - v4: flexible
+//   - v5: messages
+//   - v6: topic ids
+func (b *Broker) handleDeleteTopics(_ context.Context, r *request) completion {
+	req := r.body.(*kmsg.DeleteTopicsRequest)
+	return func(context.Context) (answer, error) {
+		resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
+		resp.Topics = []kmsg.DeleteTopicsResponseTopic{}
+		topics := req.Topics
+		for _, name := range req.TopicNames {
+			t := kmsg.NewDeleteTopicsRequestTopic()
+			t.Topic = kmsg.StringPtr(name)
+			topics = append(topics, t)
+		}
+		for i := range topics {
+			out := kmsg.NewDeleteTopicsResponseTopic()
+			out.Topic, out.TopicID = topics[i].Topic, topics[i].TopicID
+			name := ""
+			if out.Topic != nil {
+				name = *out.Topic
+			}
+			gone, err := b.deleteTopic(name, topics[i].TopicID, topics[i].Topic == nil)
+			if gone != nil {
+				out.Topic, out.TopicID = kmsg.StringPtr(gone.Name), gone.ID
+			}
+			out.ErrorCode, out.ErrorMessage = code(err), message(err)
+			resp.Topics = append(resp.Topics, out)
+		}
+		return answer{body: resp}, nil
+	}
+}
+
+// deleteTopic removes a topic, then its offsets in groups, then its files. What a crash leaves of the files is removed at
+// the next start.
+func (b *Broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
+	b.admin.Lock()
+	defer b.admin.Unlock()
+	t, kerror := b.topics.load().find(name, id, byID)
+	switch {
+	case kerror != nil:
+		return nil, kerror
+	case isInternal(t.Name):
+		return t, &textError{kerr.InvalidTopicException, "topic " + t.Name + " is the broker's own"}
+	}
+	err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.DeleteTopic(t.Name), nil })
+	if err != nil {
+		return t, b.storageError(err)
+	}
+	b.topics.remove(t)
+	if _, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(t.Name) }); err != nil {
+		b.cfg.Logger.Error("broker: delete the offsets of a deleted topic", "topic", t.Name, "err", err)
+	}
+	var errs []error
+	for _, p := range t.partitions {
+		errs = append(errs, p.log.Delete())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return t, b.storageError(err)
+	}
+	return t, nil
+}

@@ -1,0 +1,28 @@
+package broker
+
+import (
+	"context"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DescribeCluster: v0-2
+//
+// Version notes:
+//   - v1: endpoint type
+//   - v2: fenced brokers
+func (b *Broker) handleDescribeCluster(_ context.Context, r *request) completion {
+	req := r.body.(*kmsg.DescribeClusterRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
+	resp.EndpointType = req.EndpointType
+	if req.Version < 1 {
+		resp.EndpointType = 1
+	}
+	resp.ClusterID, resp.ControllerID = b.clusterID, nodeID
+	resp.ClusterAuthorizedOperations = math.MinInt32
+	node := kmsg.NewDescribeClusterResponseBroker()
+	node.NodeID, node.Host, node.Port = nodeID, b.server.host, b.server.port
+	resp.Brokers = append(resp.Brokers, node)
+	return ready(resp)
+}

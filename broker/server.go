@@ -1,0 +1,142 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+
+	"thalweg/broker/internal/memnet"
+)
+
+// memoryAddr is the seed address of a broker without a port. Only Dial understands it.
+const memoryAddr = "thalweg.memory:9092"
+
+// server owns the connections.
+type server struct {
+	b        *Broker
+	listener net.Listener // nil without a port
+	host     string       // as advertised
+	port     int32
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func newServer(b *Broker) *server {
+	return &server{b: b, listener: b.cfg.Listener, conns: make(map[*conn]struct{})}
+}
+
+// address sets what clients are told to connect to.
+func (s *server) address() error {
+	addr := s.b.Addr()
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("broker: config: Advertise %q: %w", addr, err)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return fmt.Errorf("broker: config: Advertise %q: port: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); s.b.cfg.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		host = "localhost" // nobody can connect to 0.0.0.0
+	}
+	s.host, s.port = host, int32(port)
+	return nil
+}
+
+func (s *server) start() {
+	if s.listener == nil {
+		return
+	}
+	s.wg.Add(1)
+	go s.accept()
+}
+
+func (s *server) accept() {
+	defer s.wg.Done()
+	for {
+		nc, err := s.listener.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				s.b.cfg.Logger.Error("broker: accept: no further connections are taken", "err", err)
+			}
+			return
+		}
+		if err := s.serve(nc); err != nil {
+			s.b.cfg.Logger.Warn("broker: connection refused", "remote", nc.RemoteAddr(), "err", err)
+		}
+	}
+}
+
+// serve takes a connection, which it closes if it can't.
+func (s *server) serve(nc net.Conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	switch {
+	case s.closed:
+		err = errors.New("broker: closed")
+	case len(s.conns) >= s.b.cfg.MaxConnections:
+		err = fmt.Errorf("broker: %d connections are open, the limit MaxConnections", len(s.conns))
+	}
+	if err != nil {
+		return errors.Join(err, nc.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := newConn(s.b, nc, cancel)
+	s.conns[c] = struct{}{}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		c.serve(ctx)
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+	return nil
+}
+
+func (s *server) close() error {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		c.abort()
+	}
+	s.mu.Unlock()
+	var err error
+	if s.listener != nil {
+		err = s.listener.Close()
+	}
+	s.wg.Wait()
+	return err
+}
+
+// Addr returns the seed address for clients: the listener's, or a name that only Dial understands.
+func (b *Broker) Addr() string {
+	switch {
+	case b.cfg.Advertise != "":
+		return b.cfg.Advertise
+	case b.cfg.Listener != nil:
+		return b.cfg.Listener.Addr().String()
+	default:
+		return memoryAddr
+	}
+}
+
+// Dial returns a new connection within the process. Network and address are ignored; the signature is that of
+// kgo.Dialer.
+func (b *Broker) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	client, served := memnet.Pair("client", memoryAddr)
+	if err := b.server.serve(served); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return client, nil
+}

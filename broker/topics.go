@@ -1,0 +1,128 @@
+package broker
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/broker/internal/log"
+	"thalweg/broker/internal/meta"
+)
+
+// Names of the logs that the broker itself writes.
+const (
+	metadataName = "__thalweg_metadata" // a log, not a topic
+	offsetsTopic = "__consumer_offsets"
+	txnTopic     = "__transaction_state"
+)
+
+func isInternal(topic string) bool { return topic == offsetsTopic || topic == txnTopic }
+
+// topic is a topic with its open logs. It is never changed: topicSet.with puts another in its place.
+type topic struct {
+	*meta.Topic
+	partitions []*partition
+}
+
+// partition is one open partition. It lives until its topic is deleted or the broker closes.
+type partition struct {
+	topic string
+	index int32
+	log   *log.Log
+}
+
+// topicSet is all topics at one moment.
+type topicSet struct {
+	byName map[string]*topic
+	byID   map[[16]byte]*topic
+	count  int // of partitions
+}
+
+// topics is what requests look partitions up in, without a lock. Broker.admin is held to change it.
+type topics struct{ set atomic.Pointer[topicSet] }
+
+func (t *topics) load() *topicSet { return t.set.Load() }
+
+func (t *topics) put(changed *topic) {
+	t.change(func(s *topicSet) {
+		s.byName[changed.Name] = changed
+		s.byID[changed.ID] = changed
+	})
+}
+
+func (t *topics) remove(gone *topic) {
+	t.change(func(s *topicSet) {
+		delete(s.byName, gone.Name)
+		delete(s.byID, gone.ID)
+	})
+}
+
+func (t *topics) change(f func(*topicSet)) {
+	next := &topicSet{byName: map[string]*topic{}, byID: map[[16]byte]*topic{}}
+	if old := t.set.Load(); old != nil {
+		maps.Copy(next.byName, old.byName)
+		maps.Copy(next.byID, old.byID)
+	}
+	f(next)
+	for _, topic := range next.byName {
+		next.count += len(topic.partitions)
+	}
+	t.set.Store(next)
+}
+
+// partition finds a partition by its topic's name.
+func (s *topicSet) partition(name string, index int32) (*partition, *kerr.Error) {
+	t := s.byName[name]
+	if t == nil || index < 0 || int(index) >= len(t.partitions) {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	return t.partitions[index], nil
+}
+
+// find finds a topic by name, or by id when byID is set.
+func (s *topicSet) find(name string, id [16]byte, byID bool) (*topic, *kerr.Error) {
+	if byID {
+		if t := s.byID[id]; t != nil {
+			return t, nil
+		}
+		return nil, kerr.UnknownTopicID
+	}
+	if t := s.byName[name]; t != nil {
+		return t, nil
+	}
+	return nil, kerr.UnknownTopicOrPartition
+}
+
+// at returns a partition of a topic that may be nil.
+func (t *topic) at(index int32) (*partition, *kerr.Error) {
+	if t == nil || index < 0 || int(index) >= len(t.partitions) {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	return t.partitions[index], nil
+}
+
+// checkTopicName applies Kafka's rules. They also make names safe as names of directories.
+func checkTopicName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("topic name is empty")
+	case name == "." || name == "..":
+		return fmt.Errorf("topic name %q is not allowed", name)
+	case len(name) > 249:
+		return fmt.Errorf("topic name has %d characters, at most 249 are allowed", len(name))
+	case name == metadataName:
+		return fmt.Errorf("topic name %q is the broker's own", name)
+	}
+	for _, c := range []byte(name) {
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+		if !ok {
+			return fmt.Errorf("topic name %q has a character other than ASCII letters, digits, '.', '_' and '-'", name)
+		}
+	}
+	return nil
+}
+
+func partitionDir(topic string, index int32) string { return topic + "-" + strconv.Itoa(int(index)) }
