@@ -1,0 +1,343 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"thalweg/internal/link"
+	"thalweg/topology"
+)
+
+// App is an application in this process. Its methods may be called from any goroutine.
+type App struct {
+	topo     *topology.Topology
+	cfg      Config
+	machine  *machine
+	hooks    *hookQueue
+	claims   *claims
+	stop     chan struct{} // closed: commit and leave
+	stopOnce sync.Once
+	done     chan struct{} // closed: nothing runs any more
+	paused   atomic.Bool
+
+	mu      sync.Mutex
+	home    *home // while it runs
+	layout  *layout
+	workers []*worker
+	held    map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
+	purge   map[link.TopicPartition]int64 // committed offsets of repartition topics, since the last purge
+	err     error
+}
+
+// New checks what can be checked without a broker. Nothing is opened before Run.
+func New(topo *topology.Topology, cfg Config) (*App, error) {
+	if topo == nil {
+		return nil, errors.New("runtime: no topology: build it first")
+	}
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	for _, s := range topo.Subtopologies() {
+		if len(s.Inputs) == 0 {
+			return nil, fmt.Errorf("runtime: sub-topology %d has no source: nothing would ever reach its nodes", s.ID)
+		}
+	}
+	a := &App{
+		topo:   topo,
+		cfg:    cfg,
+		hooks:  newHookQueue(),
+		claims: newClaims(),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
+		held:   map[TaskID]int64{},
+		purge:  map[link.TopicPartition]int64{},
+	}
+	a.machine = newMachine(a.stateChanged)
+	return a, nil
+}
+
+func (a *App) stateChanged(from, to State) {
+	a.cfg.Logger.Info("application "+to.String(), "application", a.cfg.ApplicationID, "from", from.String())
+	if f := a.cfg.Hooks.StateChanged; f != nil {
+		a.hooks.add(func() { f(from, to) })
+	}
+}
+
+// Run works until ctx ends or Close is called, then commits, leaves the group and returns nil. It returns an error
+// when something failed that a retry can't mend. It can be called once.
+//
+// When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.machine.begin(); err != nil {
+		return err
+	}
+	go a.hooks.run()
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		a.supervise(ctx, cancel)
+	}()
+	err := a.run(work)
+	final := Closed
+	if err != nil {
+		final = Failed
+		a.cfg.Logger.Error("application failed", "application", a.cfg.ApplicationID, "err", err)
+	}
+	a.mu.Lock()
+	a.err = err
+	a.mu.Unlock()
+	a.shut()
+	if moveErr := a.machine.end(final); moveErr != nil {
+		err = errors.Join(err, moveErr)
+	}
+	close(a.done) // Close returns from here on; a hook may be waiting in it
+	<-watching
+	a.hooks.close()
+	<-a.hooks.done
+	return err
+}
+
+var errCloseTimeout = errors.New("runtime: not everything was committed within Config.CloseTimeout: the rest is " +
+	"processed again at the next start")
+
+// supervise turns the end of ctx into a graceful stop with a deadline.
+func (a *App) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case <-ctx.Done():
+		a.shut()
+	case <-a.stop:
+	case <-a.done:
+		return
+	}
+	timer := time.NewTimer(a.cfg.CloseTimeout)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		cancel(errCloseTimeout)
+	case <-a.done:
+	}
+}
+
+// shut asks everything to commit and stop.
+func (a *App) shut() {
+	a.stopOnce.Do(func() {
+		close(a.stop)
+		a.machine.closing()
+	})
+}
+
+// Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It may be
+// called from a hook.
+func (a *App) Close(ctx context.Context) error {
+	a.shut()
+	if a.machine.closeUnstarted() {
+		close(a.done)
+		return nil
+	}
+	select {
+	case <-a.done:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.err
+	case <-ctx.Done():
+		return fmt.Errorf("runtime: close: still stopping: %w", context.Cause(ctx))
+	}
+}
+
+// Done is closed when nothing of the application runs any more.
+func (a *App) Done() <-chan struct{} { return a.done }
+
+// State is where the application is at the moment.
+func (a *App) State() State { return a.machine.get() }
+
+// WaitRunning returns nil once every task that this process was given is processed, and an error when the application
+// ends or ctx does.
+func (a *App) WaitRunning(ctx context.Context) error { return a.machine.wait(ctx, Running) }
+
+// Pause stops processing, punctuation and restore. The process stays in the group and keeps its tasks.
+func (a *App) Pause() { a.setPaused(true) }
+
+// Resume undoes Pause.
+func (a *App) Resume() { a.setPaused(false) }
+
+// Paused tells whether the application is paused.
+func (a *App) Paused() bool { return a.paused.Load() }
+
+func (a *App) setPaused(paused bool) {
+	a.paused.Store(paused)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.workers {
+		w.poke()
+	}
+}
+
+// run opens what the application needs and runs its workers.
+func (a *App) run(ctx context.Context) (err error) {
+	h, err := openHome(a.topo, a.cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	control, err := a.connect(ctx)
+	if err != nil {
+		return a.interrupted(err)
+	}
+	defer control.Close()
+	starting, cancel := a.untilStop(ctx)
+	lay, err := setup(starting, control, a.topo, a.cfg)
+	cancel()
+	if err != nil {
+		return a.interrupted(err)
+	}
+	a.mu.Lock()
+	a.home, a.layout = h, lay
+	for i := range a.cfg.Workers {
+		a.workers = append(a.workers, newWorker(a, i))
+	}
+	workers := a.workers
+	a.mu.Unlock()
+	defer func() { // before the engine is closed
+
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.home = nil
+	}()
+	if err := a.findHeld(); err != nil {
+		return err
+	}
+	return a.work(ctx, control, workers)
+}
+
+// work runs the workers and what looks after them. The first error stops all, each after its last commit.
+func (a *App) work(ctx context.Context, control *link.Link, workers []*worker) error {
+	var running sync.WaitGroup
+	finished := make(chan struct{})
+	running.Go(func() { a.purgeEvery(ctx, control, finished) })
+	running.Go(func() { a.watch(workers, finished) })
+	var group errgroup.Group
+	for _, w := range workers {
+		group.Go(func() error {
+			err := w.run(ctx, a.stop)
+			if err != nil {
+				a.shut()
+				return fmt.Errorf("worker %d: %w", w.index, err)
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	close(finished)
+	running.Wait()
+	return err
+}
+
+// connect opens the link for topics and purges. It waits for a broker that is not there yet.
+func (a *App) connect(ctx context.Context) (*link.Link, error) {
+	ctx, cancel := a.untilStop(ctx)
+	defer cancel()
+	ctx, cancelTimeout := context.WithTimeout(ctx, a.cfg.StartTimeout)
+	defer cancelTimeout()
+	l, err := link.Open(ctx, a.linkConfig("control"))
+	if err != nil {
+		return nil, fmt.Errorf("runtime: connect (waited %v): %w", a.cfg.StartTimeout, err)
+	}
+	return l, nil
+}
+
+func (a *App) linkConfig(name string) link.Config {
+	return link.Config{
+		Seeds:              a.cfg.Seeds,
+		Broker:             a.cfg.Broker,
+		NoLocal:            a.cfg.NoLocal,
+		Client:             a.cfg.ClientOptions,
+		ClientID:           a.cfg.ApplicationID + "-" + name,
+		SessionTimeout:     a.cfg.SessionTimeout,
+		TransactionTimeout: a.cfg.TransactionTimeout,
+		RetryTimeout:       a.cfg.RetryTimeout,
+		ReadUncommitted:    false,
+		Logger:             a.cfg.Logger.With("application", a.cfg.ApplicationID, "link", name),
+	}
+}
+
+// untilStop ends with ctx or when the application is asked to stop, for what is pointless then.
+func (a *App) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	finished := make(chan struct{})
+	go func() {
+		select {
+		case <-a.stop:
+			cancel(context.Canceled)
+		case <-finished:
+		}
+	}()
+	return ctx, sync.OnceFunc(func() {
+		close(finished)
+		cancel(nil)
+	})
+}
+
+// interrupted is nil for errors that come from being asked to stop.
+func (a *App) interrupted(err error) error {
+	select {
+	case <-a.stop:
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+	default:
+	}
+	return err
+}
+
+// purgeEvery deletes processed records from repartition topics.
+func (a *App) purgeEvery(ctx context.Context, control *link.Link, finished <-chan struct{}) {
+	ticker := time.NewTicker(a.cfg.PurgeEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-finished:
+			return
+		}
+		a.mu.Lock()
+		due := a.purge
+		a.purge = map[link.TopicPartition]int64{}
+		a.mu.Unlock()
+		if err := control.DeleteRecords(ctx, due); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Warn("can't purge repartition topics: trying again later", "err", err)
+			a.purgeLater(due)
+		}
+	}
+}
+
+// purgeLater notes committed offsets for the next purge.
+func (a *App) purgeLater(committed map[link.TopicPartition]int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for tp, offset := range committed {
+		a.purge[tp] = max(a.purge[tp], offset)
+	}
+}
+
+// refresh works out the application's state from those of its workers.
+func (a *App) refresh() {
+	a.mu.Lock()
+	workers := a.workers
+	a.mu.Unlock()
+	state := Running
+	for _, w := range workers {
+		if !w.settled.Load() {
+			state = Rebalancing
+		}
+	}
+	a.machine.rest(state)
+}

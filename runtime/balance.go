@@ -1,0 +1,81 @@
+package runtime
+
+import (
+	"fmt"
+
+	"thalweg/internal/assign"
+	"thalweg/internal/link"
+	"thalweg/state"
+)
+
+// stateConfig says where the stores of a task lie.
+func (a *App) stateConfig(id TaskID) state.Config {
+	return state.Config{
+		Engine: a.home.engine, Namespace: state.Namespace(id.Partition), Budget: a.home.budget,
+	}
+}
+
+// balancing is what the group's leader needs to know to spread the tasks.
+func (a *App) balancing() link.BalancerConfig {
+	var c link.BalancerConfig
+	for _, s := range a.topo.Subtopologies() {
+		sub := link.Subtopology{ID: int32(s.ID), Stateful: len(s.Stores) > 0}
+		for _, t := range s.Inputs {
+			sub.Topics = append(sub.Topics, t.In(a.cfg.ApplicationID))
+		}
+		c.Subtopologies = append(c.Subtopologies, sub)
+	}
+	c.Report = a.report
+	return c
+}
+
+// report tells the leader what state this process has on disk.
+func (a *App) report() assign.Report {
+	r := assign.Report{Process: a.home.process, Weight: 1}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, position := range a.held {
+		r.Held = append(r.Held, assign.Held{
+			ID:       assign.TaskID{Subtopology: int32(id.Subtopology), Partition: id.Partition},
+			Position: position,
+		})
+	}
+	return r
+}
+
+// findHeld looks at what an earlier run left on disk.
+func (a *App) findHeld() error {
+	for _, s := range a.topo.Subtopologies() {
+		for p := range a.layout.partitions[s.ID] {
+			if err := a.noteHeld(TaskID{s.ID, p}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// noteHeld remembers how far the state of a task on disk is.
+func (a *App) noteHeld(id TaskID) error {
+	if a.home.engine == nil {
+		return nil
+	}
+	sum, found := int64(0), false
+	for _, st := range a.topo.Subtopologies()[id.Subtopology].Stores {
+		position, ok, err := state.SavedPosition(a.home.engine, state.Namespace(id.Partition), st.Name())
+		if err != nil {
+			return fmt.Errorf("task %s: position of store %s on disk: %w", id, st.Name(), err)
+		}
+		if ok {
+			sum, found = sum+position, true
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if found {
+		a.held[id] = sum
+	} else {
+		delete(a.held, id)
+	}
+	return nil
+}

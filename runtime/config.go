@@ -1,0 +1,232 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/internal/batch"
+	"thalweg/internal/link"
+	"thalweg/topology"
+)
+
+// Guarantee says how often a record counts.
+type Guarantee uint8
+
+// The guarantees.
+const (
+	// ExactlyOnce makes input offsets, outputs and state one transaction. Readers of the outputs must read committed.
+	ExactlyOnce Guarantee = iota
+	// AtLeastOnce may process records again after a failure: a little less latency, no transactions.
+	AtLeastOnce
+)
+
+func (g Guarantee) String() string { return [...]string{"exactly-once", "at-least-once"}[g] }
+
+// Config sets an application up. ApplicationID and one of Broker and Seeds are required.
+type Config struct {
+	// ApplicationID names the consumer group and begins the names of changelog and repartition topics, so it must
+	// never change in an application's life. Processes with the same id share the work.
+	ApplicationID string
+
+	// Broker is the bundled broker in this process: *broker.Broker.
+	Broker *link.Broker
+	// Seeds are the host:port addresses of a cluster (Apache Kafka, or the bundled broker in another process).
+	Seeds []string
+	// ClientOptions are further options for franz-go: TLS, SASL, a dialer of your own.
+	ClientOptions []kgo.Opt
+	// NoLocal makes data go through requests also to Broker; it is for tests and comparisons.
+	NoLocal bool
+
+	// StateDir is where the local copies of stores lie, in a directory per application id; it belongs to one process
+	// at a time. Empty means <temporary directory>/thalweg: name a directory that outlives a restart of the machine,
+	// since what is lost there is restored from the changelogs, which takes time.
+	StateDir string
+	// StateFS is the file system that StateDir lies on; nil means the operating system's. A vfs.NewMem keeps state in
+	// memory.
+	StateFS vfs.FS
+
+	// Guarantee is ExactlyOnce unless you choose otherwise.
+	Guarantee Guarantee
+	// Workers is how many tasks this process works on at the same time; 0 means one per CPU, at most 8. More than
+	// there are partitions are idle.
+	Workers int
+	// CommitEvery fixes the time between commits, which bounds the latency of exactly-once outputs and of tables that
+	// emit on commit. 0 lets it follow the load: 10 ms when there is little to do, for latency, up to 100 ms when
+	// there is no end to it, since fewer commits combine more changes of a key.
+	CommitEvery time.Duration
+	// CheckpointEvery is at most how long committed state stays in memory before the engine (and thus a query) has
+	// it. Longer combines more changes; a crash restores a little more. Default 1 s.
+	CheckpointEvery time.Duration
+	// MaxIdle is how long a task with several inputs waits for records on those that are empty, so that it can take
+	// the smallest timestamp of all. 0 waits only for what is known to be in the topic already; more also waits for
+	// producers; negative never waits.
+	MaxIdle time.Duration
+	// PurgeEvery is the time between deletions of processed records from repartition topics. Default 30 s.
+	PurgeEvery time.Duration
+
+	// BufferedBytesMax limits what is fetched and not processed, of all workers of this process; an input that has
+	// its share is not fetched further. Default 64 MiB.
+	BufferedBytesMax int64
+	// CacheBytesMax is the memory for the decoded state of all stores of this process. State that fits is read and
+	// written at memory speed; beyond that a read costs some microseconds. Default 512 MiB.
+	CacheBytesMax int64
+	// BlockCacheBytesMax is the memory of the state engine for blocks read from disk. Default 64 MiB.
+	BlockCacheBytesMax int64
+	// BatchBytes is the size from which a record batch is sent before the commit, before compression. Default 256 KiB.
+	BatchBytes int
+	// RecordBytesMax is the largest record that is written; it must be below the max.message.bytes of the topics that
+	// are written to. Larger ones follow Errors.Encode. Default 1 MB.
+	RecordBytesMax int
+	// Compression of what is produced. None is the fastest where the broker is near; LZ4 where the network is the
+	// limit.
+	Compression batch.Compression
+
+	// Errors says what becomes of records that fail. The zero value stops at the first.
+	Errors Errors
+
+	// ReplicationFactor of the topics that are created; 0 means the broker's default.
+	ReplicationFactor int16
+	// TopicConfigs are configurations for the topics that are created, over the built-in ones and under those of a
+	// store's own.
+	TopicConfigs map[string]string
+
+	// StartTimeout is how long New's and Run's first steps wait for the broker to answer and for input topics to
+	// appear. Default 30 s.
+	StartTimeout time.Duration
+	// RetryTimeout is how long one request to the broker is retried before the worker rewinds and starts over.
+	// Default 2 min.
+	RetryTimeout time.Duration
+	// CloseTimeout is how long Run goes on to commit and leave the group after its context ended. Default 30 s.
+	CloseTimeout time.Duration
+	// SessionTimeout is after how long without a sign of life the group gives a worker's tasks to others. Default 45 s.
+	SessionTimeout time.Duration
+	// TransactionTimeout is after how long the broker aborts the transaction of a worker that died; its successors
+	// wait for that. It must be longer than a commit takes. Default 10 s.
+	TransactionTimeout time.Duration
+	// StallAfter is how long a worker may be without progress before the log and Hooks.Stalled say so. Default 1 min.
+	StallAfter time.Duration
+
+	// Logger is nil for slog's default.
+	Logger *slog.Logger
+	// Hooks are told what happens.
+	Hooks Hooks
+	// Clock is the wall clock, for punctuation, commits and log lines; nil means the machine's.
+	Clock func() time.Time
+}
+
+// Errors is the policy for records that fail, per phase.
+type Errors struct {
+	Decode  topology.Action // a key or value that its serde refuses
+	Process topology.Action // user code that returned an error or panicked
+	Encode  topology.Action // a result that its serde refuses, or that is too large for its topic
+	// Handle, where set, decides instead. It is called on the worker that had the error.
+	Handle func(*topology.ProcessingError) topology.Action
+	// DeadLetters, where set, is a topic that gets the source record of each failure that is skipped, with headers
+	// that say what happened, in the same transaction. It must exist.
+	DeadLetters string
+}
+
+func (e Errors) policy() func(*topology.ProcessingError) topology.Action {
+	if e.Handle != nil {
+		return e.Handle
+	}
+	return func(pe *topology.ProcessingError) topology.Action {
+		switch pe.Phase {
+		case topology.PhaseDecode:
+			return e.Decode
+		case topology.PhaseProcess:
+			return e.Process
+		default:
+			return e.Encode
+		}
+	}
+}
+
+// guarded tells that user code's failures may be survived, which makes each node catch its panics.
+func (e Errors) guarded() bool {
+	return e.Handle != nil || e.Decode == topology.Skip || e.Process == topology.Skip || e.Encode == topology.Skip
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.StateDir, filepath.Join(os.TempDir(), "thalweg"))
+	setDefault(&c.Workers, min(8, goruntime.GOMAXPROCS(0)))
+	setDefault(&c.CheckpointEvery, time.Second)
+	setDefault(&c.PurgeEvery, 30*time.Second)
+	setDefault(&c.BufferedBytesMax, 64<<20)
+	setDefault(&c.CacheBytesMax, 512<<20)
+	setDefault(&c.BlockCacheBytesMax, 64<<20)
+	setDefault(&c.BatchBytes, 256<<10)
+	setDefault(&c.RecordBytesMax, 1_000_000)
+	setDefault(&c.StartTimeout, 30*time.Second)
+	setDefault(&c.RetryTimeout, 2*time.Minute)
+	setDefault(&c.CloseTimeout, 30*time.Second)
+	setDefault(&c.SessionTimeout, 45*time.Second)
+	setDefault(&c.TransactionTimeout, 10*time.Second)
+	setDefault(&c.StallAfter, time.Minute)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.StateFS == nil {
+		c.StateFS = vfs.Default
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("runtime: config: "+format, args...))
+		}
+	}
+	check(c.ApplicationID != "", "ApplicationID is empty: it names the group and the internal topics")
+	check(topicName(c.ApplicationID), "ApplicationID %q: letters, digits, '.', '_' and '-' only, at most %d",
+		c.ApplicationID, applicationIDBytesMax)
+	check(c.Broker != nil || len(c.Seeds) > 0, "neither Broker nor Seeds says where the broker is")
+	check(c.Broker == nil || len(c.Seeds) == 0, "both Broker and Seeds are set: choose one")
+	check(c.Guarantee <= AtLeastOnce, "unknown Guarantee %d", c.Guarantee)
+	check(c.Workers > 0, "Workers is %d, must be positive", c.Workers)
+	check(c.CommitEvery >= 0, "CommitEvery is negative")
+	check(c.Guarantee == AtLeastOnce || c.CommitEvery < c.TransactionTimeout,
+		"CommitEvery %v must be below TransactionTimeout %v", c.CommitEvery, c.TransactionTimeout)
+	check(c.BufferedBytesMax >= 1<<16, "BufferedBytesMax is %d, must be at least 64 KiB", c.BufferedBytesMax)
+	check(c.CacheBytesMax >= 1<<16, "CacheBytesMax is %d, must be at least 64 KiB", c.CacheBytesMax)
+	check(c.BatchBytes >= 1<<10, "BatchBytes is %d, must be at least 1 KiB", c.BatchBytes)
+	check(c.RecordBytesMax >= 1<<10, "RecordBytesMax is %d, must be at least 1 KiB", c.RecordBytesMax)
+	return errors.Join(errs...)
+}
+
+// applicationIDBytesMax leaves room in a topic's 249 bytes for a name and its suffix.
+const applicationIDBytesMax = 120
+
+func topicName(s string) bool {
+	if len(s) > applicationIDBytesMax {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}

@@ -1,0 +1,35 @@
+// Package runtime runs a topology as an application: tasks on workers, against any broker that speaks Kafka's
+// protocol.
+//
+//	app, err := runtime.New(topo, runtime.Config{ApplicationID: "wordcount", Broker: b})
+//	…
+//	err = app.Run(ctx) // until ctx ends, or until something fails that a retry can't mend
+//
+// # Workers and tasks
+//
+// A sub-topology and a partition make a task. A worker is one goroutine with one client, one transactional producer
+// and one membership in the application's consumer group; the group spreads the tasks over all workers of all
+// processes that use the same application id. A task is touched by its worker alone.
+//
+// # One commit
+//
+// What a task read, what it wrote and what its stores became are made durable together, for all tasks of a worker:
+//
+//	emit and drain the stores → produce what is left → send the offsets → end the transaction → tell the tasks
+//
+// Under exactly-once these are one transaction. If any step fails the transaction is aborted, the tasks go back to
+// their last commit and read again from there. Under at-least-once the offsets are committed after everything was
+// produced. The local copy of a store gets only what was committed, together with its changelog's position, so that it
+// is never ahead of the changelog and survives any crash.
+//
+// # Rebalance
+//
+// What is to be given away is committed first, and its state stays on disk. What arrives is restored from the
+// changelog, from the position that the state on disk has, before its first record is processed.
+//
+// # Errors
+//
+// Bad input follows [Config.Errors]. Lost connections are retried, with a line in the log. A worker that lost its
+// place in the group drops what it has not committed and joins again. Everything else ends [App.Run] with an error
+// that says what to do.
+package runtime

@@ -1,0 +1,131 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+
+	"thalweg/state"
+	"thalweg/state/engine"
+	"thalweg/state/pebble"
+	"thalweg/topology"
+)
+
+// home is what a process keeps on disk for an application:
+//
+//	<StateDir>/<application>/lock     held while the application runs
+//	                         pid      of the holder, for messages
+//	                         process  the process' name in the group; it outlives restarts
+//	                         state/   the engine with the local copies of all stores
+//
+// An application without stores has no directory: many processes of it can run side by side with the same StateDir.
+type home struct {
+	engine  engine.Engine // nil when nothing is kept on disk
+	budget  *state.Budget
+	process string
+	lock    io.Closer
+}
+
+// openHome opens the directory, or says who has it.
+func openHome(topo *topology.Topology, cfg Config) (*home, error) {
+	h := &home{budget: state.NewBudget(cfg.CacheBytesMax)}
+	if !keepsState(topo) {
+		h.process = uuid.NewString()
+		return h, nil
+	}
+	fs := cfg.StateFS
+	dir := fs.PathJoin(cfg.StateDir, cfg.ApplicationID)
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("state directory %s: %w: set Config.StateDir to a place that can be written", dir, err)
+	}
+	lock, err := fs.Lock(fs.PathJoin(dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("state directory %s: in use by %s: %w: each process needs a StateDir of its own", dir,
+			holder(fs, fs.PathJoin(dir, "pid")), err)
+	}
+	h.lock = lock
+	err = writeFile(fs, fs.PathJoin(dir, "pid"), fmt.Sprintf("%d\n", os.Getpid()))
+	if err == nil {
+		h.process, err = processName(fs, fs.PathJoin(dir, "process"))
+	}
+	if err == nil {
+		h.engine, err = pebble.Open(fs.PathJoin(dir, "state"), pebble.Options{
+			FS: fs, CacheBytesMax: cfg.BlockCacheBytesMax, Logger: cfg.Logger,
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state directory %s: %w", dir, err), h.close())
+	}
+	return h, nil
+}
+
+func keepsState(topo *topology.Topology) bool {
+	for _, s := range topo.Subtopologies() {
+		for _, st := range s.Stores {
+			if !st.Spec().InMemory {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holder names the process that has the lock.
+func holder(fs vfs.FS, path string) string {
+	pid, err := readFile(fs, path)
+	if err != nil || pid == "" {
+		return "another process"
+	}
+	return "process " + pid
+}
+
+// processName reads the process' name, or makes one. A transactional id is made of it, so that a process which comes
+// back after a crash ends what it left open at once.
+func processName(fs vfs.FS, path string) (string, error) {
+	name, err := readFile(fs, path)
+	if err == nil {
+		if _, err := uuid.Parse(name); err == nil {
+			return name, nil
+		}
+	}
+	name = uuid.NewString()
+	return name, writeFile(fs, path, name+"\n")
+}
+
+func readFile(fs vfs.FS, path string) (string, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<10))
+	return strings.TrimSpace(string(b)), err
+}
+
+func writeFile(fs vfs.FS, path, content string) error {
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte(content))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// close releases the directory. The engine flushes what it has.
+func (h *home) close() error {
+	var errs []error
+	if h.engine != nil {
+		if err := h.engine.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("state: close: %w", err))
+		}
+	}
+	if h.lock != nil {
+		errs = append(errs, h.lock.Close())
+	}
+	return errors.Join(errs...)
+}

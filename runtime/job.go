@@ -1,0 +1,142 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+
+	"thalweg/internal/link"
+	"thalweg/internal/task"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// job is a task at a worker.
+type job struct {
+	id         TaskID
+	task       *task.Task
+	tx         *state.Tx
+	inputs     []*input
+	changelogs []task.Changelog
+	logOf      map[string]link.TopicPartition // changelog by store; without those that are an input
+	positions  map[string]int64               // of the stores, while they are restored
+	restores   map[string]*restore            // under way, by store
+	stateful   bool
+	doing      string // what the worker does, for its activity
+	restoring  string
+	scratch    task.Stats
+}
+
+// input is a partition that a task reads.
+type input struct {
+	link.TopicPartition
+	job           *job
+	next          int64 // offset up to which all has been added
+	highWatermark int64
+	paused        bool // not fetched until its task has worked some off
+}
+
+// add gives the task what was fetched.
+func (in *input) add(f *link.Fetched) error {
+	for _, b := range f.Batches {
+		if err := in.job.task.Add(f.Topic, f.Partition, b); err != nil {
+			return err
+		}
+	}
+	in.next, in.highWatermark = f.Next, f.HighWatermark
+	return in.job.task.Reached(f.Topic, f.Partition, f.Next, f.LastStable)
+}
+
+func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }
+
+// openJob makes a task that this worker has claimed.
+func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, wallMillis int64) (*job, error) {
+	a := w.app
+	sub := a.topo.Subtopologies()[id.Subtopology]
+	j := &job{
+		id:        id,
+		logOf:     map[string]link.TopicPartition{},
+		positions: map[string]int64{},
+		restores:  map[string]*restore{},
+		doing:     "processing task " + id.String(),
+		restoring: "restoring task " + id.String(),
+	}
+	j.tx = state.NewTx(a.stateConfig(id))
+	cfg := task.Config{
+		ApplicationID: a.cfg.ApplicationID,
+		ID:            task.ID{Subtopology: id.Subtopology, Partition: id.Partition},
+		Subs:          []*topology.Subtopology{sub},
+		Tx:            j.tx,
+		Outbox:        w.outbox,
+		OnError:       a.cfg.Errors.policy(),
+		Guarded:       a.cfg.Errors.guarded(),
+		DeadLetters:   a.cfg.Errors.DeadLetters,
+		Exists:        a.layout.exists,
+		MaxIdle:       a.cfg.MaxIdle,
+		WallMillis:    wallMillis,
+	}
+	for _, tp := range a.layout.inputs(sub, id.Partition) {
+		o := starts[tp]
+		cfg.Start = append(cfg.Start, task.Offset{
+			Topic: tp.Topic, Partition: tp.Partition, Next: o.Next, Metadata: o.Metadata,
+		})
+		j.inputs = append(j.inputs, &input{TopicPartition: tp, job: j, next: o.Next})
+	}
+	t, err := task.New(cfg)
+	if err != nil {
+		return nil, errors.Join(err, j.tx.Close())
+	}
+	j.task = t
+	if j.changelogs, err = t.Changelogs(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	for _, c := range j.changelogs {
+		if !c.Source {
+			j.logOf[c.Store] = link.TopicPartition{Topic: c.Topic, Partition: c.Partition}
+		}
+	}
+	j.stateful = len(sub.Stores) > 0
+	w.jobs[id] = j
+	for _, in := range j.inputs {
+		w.inputs[in.TopicPartition] = in
+	}
+	return j, nil
+}
+
+// position tells how far each changelog has come with a commit: the offset after what was acknowledged, or -1.
+func (j *job) position(acked map[link.TopicPartition]int64) func(store string) int64 {
+	return func(store string) int64 {
+		if tp, ok := j.logOf[store]; ok {
+			if next, ok := acked[tp]; ok {
+				return next
+			}
+		}
+		return -1
+	}
+}
+
+// restoredTo tells how far each store is.
+func (j *job) restoredTo(store string) int64 {
+	if position, ok := j.positions[store]; ok {
+		return position
+	}
+	return -1
+}
+
+// next is the offset of the input's next record to process: the committed one, right after a commit or discard.
+func (j *job) next(tp link.TopicPartition) int64 {
+	for _, in := range j.task.Inputs() {
+		if in.Topic == tp.Topic && in.Partition == tp.Partition {
+			return in.Next
+		}
+	}
+	return topology.Unknown
+}
+
+// close drops what is not committed and writes the rest to the engine.
+func (j *job) close() error {
+	err := j.task.Discard()
+	if err != nil {
+		err = fmt.Errorf("discard: %w", err)
+	}
+	return errors.Join(err, j.task.Close())
+}

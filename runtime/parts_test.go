@@ -1,0 +1,274 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/internal/link"
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// pipe describes a sub-topology for layout tests: it reads some topics and writes others.
+type pipe struct {
+	in, out []topology.Topic
+	byKey   bool
+	store   string
+}
+
+func external(name string) topology.Topic { return topology.Topic{Name: name} }
+func internal(name string) topology.Topic { return topology.Topic{Name: name, Repartition: true} }
+
+func build(t *testing.T, pipes ...pipe) *topology.Topology {
+	t.Helper()
+	text := serde.For[string]()
+	var nodes []*topology.Node
+	for i, p := range pipes {
+		var stores []state.Store
+		if p.store != "" {
+			stores = append(stores, state.NewKV[string, int64](p.store))
+		}
+		n := topology.NewProcessor(fmt.Sprintf("p%d", i), "here:1", stores,
+			func() topology.Processor[string, string, string, string] { return nil })
+		n.ByKey = p.byKey
+		nodes = append(nodes, n)
+		for _, topic := range p.in {
+			s := topology.NewSource("in-"+topic.Name, "here:1", topology.SourceConfig[string, string]{
+				Topics: []topology.Topic{topic}, Keys: text, Values: text,
+			})
+			s.Connect(n)
+			nodes = append(nodes, s)
+		}
+		for _, topic := range p.out {
+			s := topology.NewSink(fmt.Sprintf("out-%d-%s", i, topic.Name), "here:1",
+				topology.SinkConfig[string, string]{Topic: topic, Keys: text, Values: text})
+			n.Connect(s)
+			nodes = append(nodes, s)
+		}
+	}
+	topo, err := topology.New(nodes)
+	require.NoError(t, err)
+	return topo
+}
+
+func counts(l *layout) map[string]int32 { return l.counts }
+
+func TestLayoutCountsRepartitionTopics(t *testing.T) {
+	cfg := Config{ApplicationID: "app"}
+	t.Run("the largest upstream", func(t *testing.T) {
+		topo := build(t,
+			pipe{in: []topology.Topic{external("a"), external("b")}, out: []topology.Topic{internal("x")}},
+			pipe{in: []topology.Topic{internal("x")}, out: []topology.Topic{internal("y")}},
+			pipe{in: []topology.Topic{internal("y")}, store: "rows"})
+		l, err := newLayout(topo, cfg, map[string]int32{"a": 3, "b": 5})
+		require.NoError(t, err)
+		require.EqualValues(t, 5, counts(l)["app-x-repartition"])
+		require.EqualValues(t, 5, counts(l)["app-y-repartition"])
+		require.Equal(t, []int32{5, 5, 5}, l.partitions)
+		var names []string
+		for _, spec := range l.internal {
+			names = append(names, fmt.Sprintf("%s %d %s", spec.Name, spec.Partitions, spec.Config["cleanup.policy"]))
+		}
+		require.Equal(t, []string{
+			"app-x-repartition 5 delete", "app-y-repartition 5 delete", "app-rows-changelog 5 compact",
+		}, names)
+	})
+	t.Run("as the topic beside it", func(t *testing.T) {
+		topo := build(t,
+			pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{internal("x")}},
+			pipe{in: []topology.Topic{internal("x"), external("b")}, byKey: true})
+		l, err := newLayout(topo, cfg, map[string]int32{"a": 7, "b": 2})
+		require.NoError(t, err)
+		require.EqualValues(t, 2, counts(l)["app-x-repartition"])
+	})
+	t.Run("repartition topics beside each other", func(t *testing.T) {
+		topo := build(t,
+			pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{internal("x")}},
+			pipe{in: []topology.Topic{external("b")}, out: []topology.Topic{internal("y")}},
+			pipe{in: []topology.Topic{internal("x"), internal("y")}, byKey: true})
+		l, err := newLayout(topo, cfg, map[string]int32{"a": 2, "b": 6})
+		require.NoError(t, err)
+		require.EqualValues(t, 6, counts(l)["app-x-repartition"])
+		require.EqualValues(t, 6, counts(l)["app-y-repartition"])
+	})
+	t.Run("as the user says", func(t *testing.T) {
+		nine := topology.Topic{Name: "x", Repartition: true, Partitions: 9}
+		topo := build(t,
+			pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{nine}},
+			pipe{in: []topology.Topic{nine}, out: []topology.Topic{internal("y")}},
+			pipe{in: []topology.Topic{internal("y")}})
+		l, err := newLayout(topo, cfg, map[string]int32{"a": 2})
+		require.NoError(t, err)
+		require.Equal(t, []int32{2, 9, 9}, l.partitions)
+	})
+	t.Run("unequal counts are refused", func(t *testing.T) {
+		topo := build(t, pipe{in: []topology.Topic{external("a"), external("b")}, byKey: true})
+		_, err := newLayout(topo, cfg, map[string]int32{"a": 2, "b": 6})
+		require.ErrorContains(t, err, "a (2), b (6)")
+	})
+	t.Run("unequal counts without keys are fine", func(t *testing.T) {
+		topo := build(t, pipe{in: []topology.Topic{external("a"), external("b")}})
+		l, err := newLayout(topo, cfg, map[string]int32{"a": 2, "b": 6})
+		require.NoError(t, err)
+		require.Equal(t, []int32{6}, l.partitions)
+		require.Len(t, l.inputs(topo.Subtopologies()[0], 1), 2)
+		require.Equal(t, []link.TopicPartition{{Topic: "b", Partition: 4}}, l.inputs(topo.Subtopologies()[0], 4))
+	})
+	t.Run("a loop without an outside has no count", func(t *testing.T) {
+		topo := build(t, pipe{in: []topology.Topic{internal("x")}, out: []topology.Topic{internal("x")}})
+		_, err := newLayout(topo, cfg, nil)
+		require.ErrorContains(t, err, "app-x-repartition")
+	})
+}
+
+func TestLayoutLaysConfigurationsOverEachOther(t *testing.T) {
+	topo := build(t,
+		pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{internal("x")}},
+		pipe{in: []topology.Topic{internal("x")}, store: "rows"})
+	l, err := newLayout(topo, Config{ApplicationID: "app", ReplicationFactor: 3, TopicConfigs: map[string]string{
+		"min.insync.replicas": "2", "cleanup.policy": "compact",
+	}}, map[string]int32{"a": 1})
+	require.NoError(t, err)
+	repartition := l.internal[0]
+	require.Equal(t, "2", repartition.Config["min.insync.replicas"])
+	require.Equal(t, "delete", repartition.Config["cleanup.policy"])
+	require.Equal(t, "-1", repartition.Config["retention.ms"])
+	require.EqualValues(t, 3, repartition.Replicas)
+}
+
+func TestStatesMoveLegally(t *testing.T) {
+	for from, all := range moves {
+		for to := Created; to <= Failed; to++ {
+			m := newMachine(func(_, _ State) {})
+			m.state = from
+			legal := to == from
+			for _, l := range all {
+				legal = legal || l == to
+			}
+			m.mu.Lock()
+			err := m.move(to)
+			m.mu.Unlock()
+			require.Equal(t, legal, err == nil, "%s to %s: %v", from, to, err)
+		}
+	}
+	for s := Created; s <= Failed; s++ {
+		require.Equal(t, len(moves[s]) == 0, s.Terminal(), s)
+	}
+}
+
+func TestMachineTellsWhoWaits(t *testing.T) {
+	var told []string
+	m := newMachine(func(from, to State) { told = append(told, from.String()+" "+to.String()) })
+	waited := make(chan error, 1)
+	go func() { waited <- m.wait(t.Context(), Running) }()
+	require.NoError(t, m.begin())
+	require.ErrorContains(t, m.begin(), "once")
+	m.rest(Running)
+	require.NoError(t, <-waited)
+	m.closing()
+	m.rest(Running) // too late: it is on its way out
+	require.Equal(t, Closing, m.get())
+	require.NoError(t, m.end(Closed))
+	require.ErrorContains(t, m.wait(t.Context(), Running), "closed")
+	require.Equal(t, []string{"created rebalancing", "rebalancing running", "running closing", "closing closed"}, told)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, newMachine(func(_, _ State) {}).wait(ctx, Running), context.Canceled)
+}
+
+func TestPaceFollowsTheLoad(t *testing.T) {
+	p := newPace(0)
+	require.Equal(t, commitLeast, p.interval())
+	for range 10 {
+		p.committed(true)
+	}
+	require.Equal(t, commitMost, p.interval())
+	p.committed(false)
+	require.Equal(t, commitMost/2, p.interval())
+	for range 10 {
+		p.committed(false)
+	}
+	require.Equal(t, commitLeast, p.interval())
+	fixed := newPace(3 * time.Second)
+	fixed.committed(true)
+	require.Equal(t, 3*time.Second, fixed.interval())
+}
+
+func TestClaimsAreExclusive(t *testing.T) {
+	c := newClaims()
+	id := TaskID{1, 2}
+	wake := make(chan struct{}, 1)
+	require.True(t, c.take(id, 0, nil))
+	require.True(t, c.take(id, 0, nil), "it is its own already")
+	require.False(t, c.take(id, 1, wake))
+	c.release(id)
+	<-wake
+	require.True(t, c.take(id, 1, wake))
+}
+
+func TestHooksRunInOrderAndNeverBlock(t *testing.T) {
+	q := newHookQueue()
+	var got []int
+	for i := range hookQueueMax + 3 { // nobody runs them yet: the oldest give way
+		q.add(func() { got = append(got, i) })
+	}
+	var running sync.WaitGroup
+	running.Go(q.run)
+	q.close()
+	running.Wait()
+	require.Len(t, got, hookQueueMax)
+	require.Equal(t, 3, got[0])
+	require.Equal(t, hookQueueMax+2, got[len(got)-1])
+}
+
+func TestConfigSaysWhatIsWrong(t *testing.T) {
+	topo := build(t, pipe{in: []topology.Topic{external("a")}})
+	for _, c := range []struct {
+		cfg  Config
+		says string
+	}{
+		{Config{Seeds: []string{"x:1"}}, "ApplicationID is empty"},
+		{Config{ApplicationID: "a b", Seeds: []string{"x:1"}}, "letters"},
+		{Config{ApplicationID: "a"}, "neither Broker nor Seeds"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: -1}, "Workers is -1"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CommitEvery: time.Minute}, "TransactionTimeout"},
+	} {
+		_, err := New(topo, c.cfg)
+		require.ErrorContains(t, err, c.says)
+	}
+	_, err := New(nil, Config{})
+	require.ErrorContains(t, err, "no topology")
+}
+
+func TestCloseBeforeRun(t *testing.T) {
+	topo := build(t, pipe{in: []topology.Topic{external("a")}})
+	a, err := New(topo, Config{ApplicationID: "a", Seeds: []string{"x:1"}})
+	require.NoError(t, err)
+	require.NoError(t, a.Close(t.Context()))
+	require.Equal(t, Closed, a.State())
+	require.ErrorContains(t, a.Run(t.Context()), "closed")
+	<-a.Done()
+}
+
+func TestResetPolicies(t *testing.T) {
+	tp := link.TopicPartition{Topic: "a", Partition: 3}
+	now := time.UnixMilli(10_000)
+	at := func(r topology.Reset) (int64, error) { return resetting{r, "node", "site:1"}.at(tp, now) }
+	earliest, err := at(topology.Reset{})
+	require.NoError(t, err)
+	require.Equal(t, link.Earliest, earliest)
+	latest, err := at(topology.Reset{Policy: topology.ResetLatest})
+	require.NoError(t, err)
+	require.Equal(t, link.Latest, latest)
+	back, err := at(topology.Reset{Policy: topology.ResetBack, BackMillis: 4_000})
+	require.NoError(t, err)
+	require.EqualValues(t, 6_000, back)
+	_, err = at(topology.Reset{Policy: topology.ResetNone})
+	require.ErrorContains(t, err, "a-3")
+}

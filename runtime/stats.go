@@ -1,0 +1,182 @@
+package runtime
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"thalweg/state/engine"
+	"thalweg/topology"
+)
+
+// Stats are an application's figures in this process. Workers publish theirs with their commits, at most every
+// 100 ms, and when they fall idle.
+type Stats struct {
+	State   State
+	Workers []WorkerStats
+	// Nodes are the counters of the topology's nodes, over all tasks that run or ran here, by the node's name.
+	Nodes []NodeStats
+	// Engine is what the local copies of stores use.
+	Engine engine.Metrics
+	// StoreCacheBytes is the memory that decoded state uses.
+	StoreCacheBytes int64
+}
+
+// WorkerStats are a worker's figures.
+type WorkerStats struct {
+	Worker     int
+	Commits    int64
+	Rewinds    int64 // times that it went back to its last commit
+	LastCommit time.Time
+	// CommitInterval is the time between commits at present.
+	CommitInterval time.Duration
+	// CommitTime is the sum of the time that commits took.
+	CommitTime time.Duration
+	Tasks      []TaskStats
+	nodes      []NodeStats
+}
+
+// TaskStats are a task's figures.
+type TaskStats struct {
+	Task     TaskID
+	State    string
+	Inputs   []InputStats
+	Restores []Restore // under way
+}
+
+// InputStats are how far a task is in one of its inputs.
+type InputStats struct {
+	Topic           string
+	Partition       int32
+	Fetched         int64 // offset up to which the partition was fetched
+	HighWatermark   int64 // of the partition, when it was last fetched
+	Lag             int64 // about how many records are not processed
+	BufferedRecords int
+	BufferedBytes   int
+}
+
+// NodeStats are the counters of one node.
+type NodeStats struct {
+	Node      string
+	Processed int64
+	Dropped   map[string]int64 // by reason; nil when there was none
+}
+
+// statsBox holds what a worker has published.
+type statsBox struct{ p atomic.Pointer[WorkerStats] }
+
+// publishEvery bounds the cost of publishing.
+const publishEvery = 100 * time.Millisecond
+
+// publish makes a copy of the worker's figures available.
+func (w *worker) publish(now time.Time, force bool) {
+	if !force && now.Sub(w.published) < publishEvery {
+		return
+	}
+	w.published = now
+	s := w.counts
+	s.CommitInterval = w.pace.interval()
+	nodes := maps.Clone(w.totalNodes)
+	for _, j := range w.sortedJobs() {
+		s.Tasks = append(s.Tasks, j.stats(now))
+		for _, n := range j.nodes() {
+			addNode(nodes, n)
+		}
+	}
+	s.nodes = sortNodes(nodes)
+	w.stats.p.Store(&s)
+}
+
+// retire keeps the counters of a task that is closed.
+func (w *worker) retire(j *job) {
+	for _, n := range j.nodes() {
+		addNode(w.totalNodes, n)
+	}
+}
+
+func (j *job) stats(now time.Time) TaskStats {
+	t := TaskStats{Task: j.id, State: j.task.State().String()}
+	for _, in := range j.inputs {
+		i := InputStats{
+			Topic: in.Topic, Partition: in.Partition, Fetched: in.next, HighWatermark: in.highWatermark,
+		}
+		i.BufferedBytes, i.BufferedRecords = in.buffered()
+		i.Lag = max(i.HighWatermark-in.next, 0) + int64(i.BufferedRecords)
+		t.Inputs = append(t.Inputs, i)
+	}
+	for _, store := range slices.Sorted(maps.Keys(j.restores)) {
+		t.Restores = append(t.Restores, j.restores[store].report(now))
+	}
+	return t
+}
+
+// addNode adds to a node's counters in sums, whose values are shared: they are replaced, not changed.
+func addNode(sums map[string]NodeStats, n NodeStats) {
+	sum := sums[n.Node]
+	sum.Node = n.Node
+	sum.Processed += n.Processed
+	if len(n.Dropped) > 0 {
+		sum.Dropped = maps.Clone(sum.Dropped)
+		if sum.Dropped == nil {
+			sum.Dropped = map[string]int64{}
+		}
+		for reason, count := range n.Dropped {
+			sum.Dropped[reason] += count
+		}
+	}
+	sums[n.Node] = sum
+}
+
+// nodes are the counters of the task's nodes, without what was discarded.
+func (j *job) nodes() []NodeStats {
+	j.task.Stats(&j.scratch)
+	nodes := make([]NodeStats, 0, len(j.scratch.Nodes))
+	for _, n := range j.scratch.Nodes {
+		out := NodeStats{Node: n.Node, Processed: n.Processed}
+		for r, count := range n.Dropped {
+			if count > 0 {
+				if out.Dropped == nil {
+					out.Dropped = map[string]int64{}
+				}
+				out.Dropped[topology.Reason(r).String()] = count
+			}
+		}
+		nodes = append(nodes, out)
+	}
+	return nodes
+}
+
+func sortNodes(nodes map[string]NodeStats) []NodeStats {
+	return slices.SortedFunc(maps.Values(nodes), func(a, b NodeStats) int { return cmp.Compare(a.Node, b.Node) })
+}
+
+// Stats returns the latest figures.
+func (a *App) Stats() Stats {
+	a.mu.Lock()
+	workers, h := a.workers, a.home
+	s := Stats{}
+	if h != nil { // under the mutex, so that the engine is not closed meanwhile
+		if h.engine != nil {
+			s.Engine = h.engine.Metrics()
+		}
+		s.StoreCacheBytes = h.budget.UsedBytes()
+	}
+	a.mu.Unlock()
+	s.State = a.State()
+	nodes := map[string]NodeStats{}
+	for _, w := range workers {
+		p := w.stats.p.Load()
+		if p == nil {
+			s.Workers = append(s.Workers, WorkerStats{Worker: w.index})
+			continue
+		}
+		s.Workers = append(s.Workers, *p)
+		for _, n := range p.nodes {
+			addNode(nodes, n)
+		}
+	}
+	s.Nodes = sortNodes(nodes)
+	return s
+}

@@ -1,0 +1,270 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"thalweg/internal/link"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// TaskID names a task: a sub-topology on one partition.
+type TaskID struct {
+	Subtopology int
+	Partition   int32
+}
+
+func (id TaskID) String() string { return fmt.Sprintf("%d_%d", id.Subtopology, id.Partition) }
+
+// layout is what follows from a topology and the partition counts of its inputs. It is pure data.
+type layout struct {
+	applicationID string
+	partitions    []int32              // of tasks, per sub-topology
+	counts        map[string]int32     // of every input, by durable name
+	internal      []link.TopicSpec     // to be there before the first task
+	repartitions  map[string]bool      // durable names
+	resets        map[string]resetting // of inputs, by durable name
+}
+
+// resetting is where an input starts that has no committed offset, and the node that says so.
+type resetting struct {
+	topology.Reset
+	node, site string
+}
+
+// externals are the topics that others make: inputs, and outputs that have a fixed name.
+func externals(topo *topology.Topology) (inputs, outputs []string) {
+	for _, s := range topo.Subtopologies() {
+		for _, t := range s.Inputs {
+			if !t.Repartition && !slices.Contains(inputs, t.Name) {
+				inputs = append(inputs, t.Name)
+			}
+		}
+		for _, t := range s.Outputs {
+			if !t.Repartition && !slices.Contains(outputs, t.Name) {
+				outputs = append(outputs, t.Name)
+			}
+		}
+	}
+	return inputs, outputs
+}
+
+// newLayout works out the tasks and internal topics. counts holds the external inputs.
+func newLayout(topo *topology.Topology, cfg Config, counts map[string]int32) (*layout, error) {
+	l := &layout{
+		applicationID: cfg.ApplicationID,
+		counts:        maps.Clone(counts),
+		repartitions:  map[string]bool{},
+		resets:        map[string]resetting{},
+	}
+	if err := l.count(topo); err != nil {
+		return nil, err
+	}
+	for _, s := range topo.Subtopologies() {
+		n := int32(0)
+		for _, t := range s.Inputs {
+			n = max(n, l.counts[t.In(l.applicationID)])
+		}
+		l.partitions = append(l.partitions, n)
+	}
+	l.addRepartitions(topo, cfg)
+	l.addChangelogs(topo, cfg)
+	for _, n := range topo.Nodes() {
+		for _, t := range n.Topics {
+			l.resets[t.In(l.applicationID)] = resetting{n.Reset, n.Name, n.Site}
+		}
+	}
+	return l, nil
+}
+
+// count finds the partition counts of repartition topics. One that is read side by side with a topic of others has
+// that topic's count; all others have the largest count of what is upstream of them, or beside them.
+func (l *layout) count(topo *topology.Topology) error {
+	fixed, err := l.fix(topo)
+	if err != nil {
+		return err
+	}
+	subs := topo.Subtopologies()
+	for range len(topo.Nodes()) + 1 { // each round settles at least one more topic, or nothing changes
+		changed := false
+		raise := func(name string, n int32) {
+			if !fixed[name] && l.counts[name] < n {
+				l.counts[name], changed = n, true
+			}
+		}
+		for _, s := range subs {
+			n := int32(0)
+			for _, t := range s.Inputs {
+				n = max(n, l.counts[t.In(l.applicationID)])
+			}
+			for _, t := range s.Outputs {
+				if t.Repartition {
+					raise(t.In(l.applicationID), n)
+				}
+			}
+			for _, set := range s.Copartitioned {
+				n := int32(0)
+				for _, t := range set {
+					n = max(n, l.counts[t.In(l.applicationID)])
+				}
+				for _, t := range set {
+					raise(t.In(l.applicationID), n)
+				}
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	var errs []error
+	for _, s := range subs {
+		for _, t := range s.Inputs {
+			if l.counts[t.In(l.applicationID)] == 0 {
+				errs = append(errs, fmt.Errorf("topics: nothing upstream of %q says how many partitions it has",
+					t.In(l.applicationID)))
+			}
+		}
+		errs = append(errs, l.copartitioned(s))
+	}
+	return errors.Join(errs...)
+}
+
+// fix sets the count of repartition topics that the user chose, or that must equal such a count or an external topic's.
+func (l *layout) fix(topo *topology.Topology) (map[string]bool, error) {
+	fixed := map[string]bool{}
+	for name := range l.counts {
+		fixed[name] = true
+	}
+	for _, s := range topo.Subtopologies() {
+		for _, t := range s.Inputs {
+			if t.Repartition && t.Partitions > 0 {
+				fixed[t.In(l.applicationID)], l.counts[t.In(l.applicationID)] = true, t.Partitions
+			}
+		}
+	}
+	for range len(topo.Nodes()) + 1 {
+		changed := false
+		for _, s := range topo.Subtopologies() {
+			for _, set := range s.Copartitioned {
+				n := int32(0)
+				for _, t := range set {
+					if name := t.In(l.applicationID); fixed[name] {
+						n = l.counts[name]
+					}
+				}
+				for _, t := range set {
+					if name := t.In(l.applicationID); n > 0 && !fixed[name] {
+						fixed[name], l.counts[name], changed = true, n, true
+					}
+				}
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	return fixed, nil
+}
+
+// copartitioned checks that topics which are read by key together have equal counts.
+func (l *layout) copartitioned(s *topology.Subtopology) error {
+	var errs []error
+	for _, set := range s.Copartitioned {
+		var list []string
+		differ := false
+		for _, t := range set {
+			name := t.In(l.applicationID)
+			differ = differ || l.counts[name] != l.counts[set[0].In(l.applicationID)]
+			list = append(list, fmt.Sprintf("%s (%d)", name, l.counts[name]))
+		}
+		if differ {
+			errs = append(errs, fmt.Errorf("topics: sub-topology %d reads %s together by key, so their partition "+
+				"counts must be equal: repartition one of the streams, or make the topics alike",
+				s.ID, strings.Join(list, ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// repartitionSegmentBytes keeps segments small, since processed records are deleted by whole segments.
+const repartitionSegmentBytes = 50 << 20
+
+func (l *layout) addRepartitions(topo *topology.Topology, cfg Config) {
+	for _, s := range topo.Subtopologies() {
+		for _, t := range s.Inputs {
+			name := t.In(l.applicationID)
+			if !t.Repartition || l.repartitions[name] {
+				continue
+			}
+			l.repartitions[name] = true
+			config := map[string]string{
+				"cleanup.policy":         "delete",
+				"retention.ms":           "-1",
+				"retention.bytes":        "-1",
+				"segment.bytes":          strconv.Itoa(repartitionSegmentBytes),
+				"message.timestamp.type": "CreateTime",
+			}
+			maps.Copy(config, cfg.TopicConfigs)
+			// What is not yet processed must never expire, and each record is one.
+			config["cleanup.policy"] = "delete"
+			l.internal = append(l.internal, link.TopicSpec{
+				Name: name, Partitions: l.counts[name], Replicas: cfg.ReplicationFactor, Config: config,
+			})
+		}
+	}
+}
+
+func (l *layout) addChangelogs(topo *topology.Topology, cfg Config) {
+	fromTopic := map[string]bool{}
+	for _, n := range topo.Nodes() {
+		if n.RowsFromTopic != "" {
+			fromTopic[n.RowsFromTopic] = true
+		}
+	}
+	for i, s := range topo.Subtopologies() {
+		for _, st := range s.Stores {
+			spec := st.Spec()
+			if spec.Volatile || fromTopic[st.Name()] {
+				continue
+			}
+			l.internal = append(l.internal, link.TopicSpec{
+				Name:       spec.ChangelogTopic(l.applicationID),
+				Partitions: l.partitions[i],
+				Replicas:   cfg.ReplicationFactor,
+				Config:     changelogConfig(spec, cfg),
+			})
+		}
+	}
+}
+
+// changelogConfig lays the application's settings over the kind's and the store's own over both.
+func changelogConfig(spec state.Spec, cfg Config) map[string]string {
+	own := spec.Topic
+	spec.Topic = nil
+	config := spec.TopicConfig()
+	maps.Copy(config, cfg.TopicConfigs)
+	maps.Copy(config, own)
+	return config
+}
+
+// inputs are the partitions that a task reads.
+func (l *layout) inputs(s *topology.Subtopology, partition int32) []link.TopicPartition {
+	var tps []link.TopicPartition
+	for _, t := range s.Inputs {
+		if name := t.In(l.applicationID); partition < l.counts[name] {
+			tps = append(tps, link.TopicPartition{Topic: name, Partition: partition})
+		}
+	}
+	return tps
+}
+
+// exists tells whether an input has a partition.
+func (l *layout) exists(topic string, partition int32) bool { return partition < l.counts[topic] }
+
+// topics are all inputs.
+func (l *layout) topics() []string { return slices.Sorted(maps.Keys(l.counts)) }

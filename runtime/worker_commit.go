@@ -1,0 +1,316 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"thalweg/internal/link"
+	"thalweg/topology"
+)
+
+// due tells that the next commit is.
+func (w *worker) due(now time.Time) bool {
+	switch {
+	case !w.open.IsZero() && now.Sub(w.open) >= w.pace.interval():
+		return true
+	case !w.skipped.IsZero() && now.Sub(w.skipped) >= skippedAfter:
+		return true
+	case w.open.IsZero():
+		return false
+	}
+	for _, j := range w.running {
+		if j.tx.CacheFull() {
+			return true
+		}
+	}
+	return false
+}
+
+// commit makes everything durable that was processed since the last one, together.
+func (w *worker) commit(ctx context.Context, now time.Time) error {
+	w.doing(&doingCommit)
+	for _, j := range w.running {
+		if err := j.task.Flush(); err != nil {
+			return err
+		}
+	}
+	if err := w.send(ctx, w.outbox.Take()); err != nil {
+		return err
+	}
+	w.offsets = w.offsets[:0]
+	for _, j := range w.running {
+		for _, o := range j.task.Offsets() {
+			w.offsets = append(w.offsets, link.Offset{
+				TopicPartition: link.TopicPartition{Topic: o.Topic, Partition: o.Partition},
+				Next:           o.Next, LeaderEpoch: -1, Metadata: o.Metadata,
+			})
+		}
+	}
+	if err := w.conclude(ctx); err != nil {
+		return err
+	}
+	w.recycle()
+	for _, j := range w.running {
+		if err := j.task.Committed(j.position(w.acked)); err != nil {
+			return fmt.Errorf("task %s: %w", j.id, err)
+		}
+	}
+	w.notePurge()
+	w.committed(now)
+	return nil
+}
+
+// conclude ends the transaction, or commits the offsets after everything is produced.
+func (w *worker) conclude(ctx context.Context) error {
+	if w.app.cfg.Guarantee == AtLeastOnce {
+		if err := w.link.Flush(ctx); err != nil {
+			return err
+		}
+		return w.link.CommitOffsets(ctx, w.offsets)
+	}
+	sent := make(chan error, 1) // the two round trips run side by side
+	go func() { sent <- w.link.SendOffsets(ctx, w.offsets) }()
+	err := worse(w.link.Flush(ctx), <-sent)
+	if err != nil {
+		return err
+	}
+	return w.link.EndTxn(ctx, true)
+}
+
+// worse is the error that asks for more.
+func worse(a, b error) error {
+	if a == nil || (b != nil && link.ClassOf(b) > link.ClassOf(a)) {
+		return b
+	}
+	return a
+}
+
+// notePurge lets the records of repartition topics go whose work is committed.
+func (w *worker) notePurge() {
+	var done map[link.TopicPartition]int64
+	for _, o := range w.offsets {
+		if w.app.layout.repartitions[o.Topic] {
+			if done == nil {
+				done = make(map[link.TopicPartition]int64, len(w.offsets))
+			}
+			done[o.TopicPartition] = o.Next
+		}
+	}
+	if done != nil {
+		w.app.purgeLater(done)
+	}
+}
+
+func (w *worker) committed(now time.Time) {
+	clear(w.acked)
+	w.pace.committed(!w.sated)
+	w.open, w.skipped, w.sated, w.failures = time.Time{}, time.Time{}, false, 0
+	if w.unchecked.IsZero() {
+		w.unchecked = now
+	}
+	w.counts.Commits++
+	w.counts.LastCommit = now
+	w.publish(now, false)
+}
+
+// checkpoint writes what is committed to the engine, so that it neither waits in memory for too long nor hides from
+// queries.
+func (w *worker) checkpoint(now time.Time) error {
+	if w.unchecked.IsZero() || now.Sub(w.unchecked) < w.app.cfg.CheckpointEvery {
+		return nil
+	}
+	w.unchecked = time.Time{}
+	for _, j := range w.running {
+		if err := j.tx.Checkpoint(); err != nil {
+			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
+		}
+	}
+	return nil
+}
+
+// The pause after a failure: the first comes at once, the following ones ever later.
+const (
+	healLeast = 20 * time.Millisecond
+	healMost  = 5 * time.Second
+)
+
+// heal decides what an error means: back to the last commit and on, or the end. An error that it returns is the end.
+func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) error {
+	class := link.Fatal
+	if _, user := errors.AsType[*topology.ProcessingError](cause); !user {
+		class = link.ClassOf(cause)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", context.Cause(ctx), cause)
+	}
+	for class == link.Abort || class == link.Fenced {
+		w.log.Warn("going back to the last commit", "class", class.String(), "err", cause)
+		w.counts.Rewinds++
+		w.failures++
+		if f := w.app.cfg.Hooks.Rewound; f != nil {
+			index, err := w.index, cause
+			w.app.hooks.add(func() { f(index, err) })
+		}
+		if err := w.backOff(ctx, stop); err != nil {
+			return err
+		}
+		w.doing(&doingRewind)
+		err := w.rewind(ctx, class)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+		cause, class = err, link.ClassOf(err)
+		if class == link.Abort { // an abort that failed leaves nothing but to start over
+			class = link.Fenced
+		}
+	}
+	w.abandon(ctx)
+	if err := w.bury(ctx); err != nil {
+		return errors.Join(cause, fmt.Errorf("dead letter: %w", err))
+	}
+	return cause
+}
+
+// bury writes the dead letter of the record that stops the application, in a transaction of its own: that of the
+// record is aborted.
+func (w *worker) bury(ctx context.Context) error {
+	for _, j := range w.running {
+		l, ok := j.task.DeadLetter()
+		if !ok {
+			continue
+		}
+		w.outbox.Discard()
+		ctx, cancel := context.WithTimeout(ctx, abandonMost)
+		defer cancel()
+		out, err := w.outbox.Outlet(w.app.cfg.Errors.DeadLetters)
+		if err != nil {
+			return err
+		}
+		p := j.id.Partition % out.Partitions()
+		if l.Key != nil {
+			p = topology.PartitionFor(l.Key, out.Partitions())
+		}
+		if err := out.Append(p, l.Timestamp, l.Key, l.Value, l.Headers); err != nil {
+			return err
+		}
+		if err := w.send(ctx, w.outbox.Take()); err != nil {
+			return err
+		}
+		if err := w.link.Flush(ctx); err != nil || w.app.cfg.Guarantee == AtLeastOnce {
+			return err
+		}
+		return w.link.EndTxn(ctx, true)
+	}
+	return nil
+}
+
+// backOff sleeps before another try when the last ones failed, too.
+func (w *worker) backOff(ctx context.Context, stop <-chan struct{}) error {
+	if w.failures <= 1 {
+		return nil
+	}
+	pause := min(healLeast<<min(w.failures-2, 10), healMost)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-stop:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// rewind drops what is not committed. Fenced, or when the outcome of a commit is unknown, it drops the tasks, too, and
+// opens them again with what the group has committed.
+func (w *worker) rewind(ctx context.Context, class link.Class) error {
+	var err error
+	switch {
+	case class == link.Fenced || w.app.cfg.Guarantee == AtLeastOnce:
+		err = w.link.InitProducer(ctx)
+	default:
+		err = w.link.EndTxn(ctx, false)
+	}
+	w.outbox.Discard()
+	w.recycle()
+	clear(w.acked)
+	w.open, w.skipped = time.Time{}, time.Time{}
+	if err != nil {
+		return err
+	}
+	if class == link.Fenced {
+		for _, j := range w.sortedJobs() {
+			if err := w.closeJob(j); err != nil {
+				return err
+			}
+		}
+		w.pending = true
+		w.unsettle()
+		return nil
+	}
+	for _, j := range w.running {
+		if err := j.task.Discard(); err != nil {
+			return fmt.Errorf("task %s: %w", j.id, err)
+		}
+		for _, in := range j.inputs {
+			w.fetchFrom(in)
+		}
+	}
+	return nil
+}
+
+// abandon aborts the transaction at the end of a worker that failed, so that its successor need not wait for the
+// transaction's timeout.
+func (w *worker) abandon(ctx context.Context) {
+	if w.app.cfg.Guarantee != ExactlyOnce {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, abandonMost)
+	defer cancel()
+	if err := w.link.EndTxn(ctx, false); err != nil {
+		w.log.Warn("can't abort the transaction: it ends by its timeout", "err", err)
+	}
+}
+
+// abandonMost bounds what a failing worker spends on its last request.
+const abandonMost = 5 * time.Second
+
+// finish is the graceful end: everything processed is committed.
+func (w *worker) finish(ctx context.Context) error {
+	if w.open.IsZero() && w.skipped.IsZero() {
+		return nil
+	}
+	err := w.commit(ctx, w.app.cfg.Clock())
+	if err == nil {
+		return nil
+	}
+	w.abandon(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if class := link.ClassOf(err); class == link.Abort || class == link.Fenced || class == link.Canceled {
+		w.log.Warn("the last commit failed: its records are processed again at the next start", "err", err)
+		return nil
+	}
+	return err
+}
+
+// close gives everything back. What is not committed is dropped.
+func (w *worker) close() error {
+	var errs []error
+	for _, j := range w.sortedJobs() {
+		errs = append(errs, w.closeJob(j))
+	}
+	if w.restorer != nil {
+		w.restorer.Close()
+	}
+	w.link.Close()
+	w.publish(w.app.cfg.Clock(), true)
+	return errors.Join(errs...)
+}
