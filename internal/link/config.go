@@ -39,8 +39,10 @@ type Config struct {
 	Balancer kgo.GroupBalancer
 	// InstanceID makes the membership static when it is set.
 	InstanceID string
-	// SessionTimeout is how long the group waits for a silent member. Default 45 s.
+	// SessionTimeout is how long the group waits for a silent member. Default 10 s; brokers refuse less than 6 s.
 	SessionTimeout time.Duration
+	// HeartbeatInterval is how often the member speaks up, and so how long a rebalance takes to begin. Default 1 s.
+	HeartbeatInterval time.Duration
 	// RebalanceTimeout is how long a member may take to give partitions back. Default 60 s.
 	RebalanceTimeout time.Duration
 
@@ -75,7 +77,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.SessionTimeout, 45*time.Second)
+	setDefault(&c.SessionTimeout, 10*time.Second)
+	setDefault(&c.HeartbeatInterval, time.Second)
 	setDefault(&c.RebalanceTimeout, time.Minute)
 	setDefault(&c.TransactionTimeout, 10*time.Second)
 	setDefault(&c.FetchBytesMax, 8<<20)

@@ -38,6 +38,7 @@ func (g *group) options(cfg Config) []kgo.Opt {
 		kgo.ConsumeTopics(cfg.Topics...),
 		kgo.Balancers(balancer),
 		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(isolation),

@@ -27,6 +27,7 @@ func TestRebalanceMovesWholeTasks(t *testing.T) {
 			return b.open(func(c *Config) {
 				c.Group, c.Topics = b.name("group"), append(append([]string{}, a...), s...)
 				c.Balancer = tasksOf(process, a, s)
+				c.HeartbeatInterval = 100 * time.Millisecond
 			})
 		}
 		first := join("one")

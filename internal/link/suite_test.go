@@ -192,7 +192,6 @@ func (b *bench) event(l *Link, want EventKind) Event {
 func (b *bench) member(group, transactionalID string, topics ...string) *Link {
 	return b.open(func(c *Config) {
 		c.Group, c.Topics, c.TransactionalID = group, topics, transactionalID
-		c.SessionTimeout = 10 * time.Second
 	})
 }
 
