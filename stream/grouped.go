@@ -19,6 +19,12 @@ const (
 	OnClose
 )
 
+func (e Emit) mustNotClose(b *Builder, site, method string) {
+	if e == OnClose {
+		b.fail(site, "%s: OnClose is for windows: put Windowed or Sessions before it, or use Suppress", method)
+	}
+}
+
 // Grouped is a stream whose records of one key belong together.
 type Grouped[K, V any] struct {
 	s    Stream[K, V]
@@ -59,9 +65,7 @@ func (g Grouped[K, V]) Aggregate[A any](st state.KV[K, A], initial func() A, add
 func aggregate[K, V, A any](g Grouped[K, V], method string, st state.KV[K, A], fold op.Fold[K, V, A]) Table[K, A] {
 	n := &node{}
 	site := caller()
-	if g.emit == OnClose {
-		g.s.n.b.fail(site, "%s: OnClose is for windows: put Windowed or Sessions before it, or use Suppress", method)
-	}
+	g.emit.mustNotClose(g.s.n.b, site, method)
 	rows := op.Rows{OnUpdate: g.emit == OnUpdate, Old: &n.old}
 	g.s.n.b.put(n, method, method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.Aggregate(st, fold, rows), Stores: []state.Store{st}, ByKey: true,

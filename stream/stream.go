@@ -118,18 +118,25 @@ func (s Stream[K, V]) repartition(method, name string, partitions []Partitions) 
 			s.n.b.fail(site, "%s: %d partitions: it takes one or more", method, n)
 		}
 	}
+	return Stream[K, V]{repartition(s.n, method, name, topic, keys, values), keys, values}
+}
+
+// repartition adds the sink and the source of an internal topic, and returns the source.
+func repartition[K, V any](
+	parent *node, method, name string, topic topology.Topic, keys serde.Serde[K], values serde.Serde[V],
+) *node {
+	b, site := parent.b, caller()
 	if err := topology.CheckName(name); err != nil {
-		s.n.b.fail(site, "%s: %w", method, err)
+		b.fail(site, "%s: %w", method, err)
 	}
-	checkSerdes(s.n.b, site, method+" "+name, keys, values)
-	write := topology.NewSink("", site, topology.SinkConfig[K, V]{Topic: topic, Keys: keys, Values: values})
-	s.n.b.add("repartition", s.n.b.free("repartition-"+name+"-sink"), write, s.n)
-	read := topology.NewSource("", site, topology.SourceConfig[K, V]{
-		Topics: []topology.Topic{topic}, Keys: keys, Values: values,
-	})
-	n := s.n.b.add("repartition", s.n.b.free("repartition-"+name+"-source"), read)
+	checkSerdes(b, site, method+" "+name, keys, values)
+	b.add("repartition", b.free("repartition-"+name+"-sink"), topology.NewSink("", site, topology.SinkConfig[K, V]{
+		Topic: topic, Keys: keys, Values: values,
+	}), parent)
+	n := b.add("repartition", b.free("repartition-"+name+"-source"), topology.NewSource("", site,
+		topology.SourceConfig[K, V]{Topics: []topology.Topic{topic}, Keys: keys, Values: values}))
 	n.op = method
-	return Stream[K, V]{n, keys, values}
+	return n
 }
 
 // serdes are those that the records came with, or those of their types.

@@ -148,7 +148,7 @@ func (s *Subtopology) copartition() {
 	reach := map[*Node][]Topic{}
 	for _, n := range s.Nodes {
 		set := slices.Clone(n.Topics)
-		for _, p := range n.parents {
+		for _, p := range slices.Concat(n.parents, n.Beside) {
 			for _, t := range reach[p] {
 				if !slices.Contains(set, t) {
 					set = append(set, t)

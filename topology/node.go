@@ -56,6 +56,9 @@ type Node struct {
 	ChangesValue bool // what comes out may have another value
 	ByKey        bool // equal keys must be in equal partitions of all its inputs
 
+	// Beside are nodes, made before, whose rows this one reads by key in their stores: their inputs count as its own.
+	Beside []*Node
+
 	// DropNullKeys makes a sink leave out records without a key, counted: nothing downstream of its topic takes them.
 	DropNullKeys bool
 

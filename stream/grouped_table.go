@@ -1,0 +1,66 @@
+package stream
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// GroupedTable is a table whose rows belong to groups. When a row changes or moves, its group is told what it was
+// before, so that aggregates stay right.
+type GroupedTable[K, V any] struct {
+	n      *node // changes of rows, under the key of their group
+	keys   serde.Serde[K]
+	values serde.Serde[V]
+	emit   Emit
+}
+
+// GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
+func (t Table[K, V]) GroupBy[K2, V2 any](f func(K, V) (K2, V2), name string) GroupedTable[K2, V2] {
+	return groupTable(t.n, f, name)
+}
+
+func groupTable[K, V, K2, V2 any](parent *node, f func(K, V) (K2, V2), name string) GroupedTable[K2, V2] {
+	site := caller()
+	keys, values := serde.For[K2](), serde.For[V2]()
+	checkSerdes(parent.b, site, "GroupBy "+name, keys, values)
+	parent.needOld()
+	n := parent.then("group-table", op.GroupTable(f, keys)).moves("GroupBy")
+	n = repartition(n, "GroupBy", name, topology.Topic{Name: name, Repartition: true}, keys,
+		serde.Serde[topology.Change[V2]](op.ChangeSerde[V2]{Values: values}))
+	return GroupedTable[K2, V2]{n: n, keys: keys, values: values}
+}
+
+// Emit says when results are told; otherwise [OnCommit].
+func (g GroupedTable[K, V]) Emit(e Emit) GroupedTable[K, V] { g.emit = e; return g }
+
+// Count counts the rows of each group. A group that has become empty stays, with 0.
+func (g GroupedTable[K, V]) Count(st state.KV[K, int64]) Table[K, int64] {
+	return aggregateTable(g, "count", st, op.CountFold[K, V](), func(_ K, _ V, n int64, _ bool) int64 { return n - 1 })
+}
+
+// Reduce combines the rows of each group: add takes a row in, sub takes one out.
+func (g GroupedTable[K, V]) Reduce(st state.KV[K, V], add, sub func(V, V) V) Table[K, V] {
+	return aggregateTable(g, "reduce", st, op.ReduceFold[K](add), op.ReduceFold[K](sub))
+}
+
+// Aggregate adds the rows of each group to what initial returned: add takes a row in, sub takes one out.
+func (g GroupedTable[K, V]) Aggregate[A any](
+	st state.KV[K, A], initial func() A, add, sub func(K, V, A) A,
+) Table[K, A] {
+	return aggregateTable(g, "aggregate", st, op.AggregateFold(initial, add), op.AggregateFold(initial, sub))
+}
+
+func aggregateTable[K, V, A any](
+	g GroupedTable[K, V], method string, st state.KV[K, A], add, sub op.Fold[K, V, A],
+) Table[K, A] {
+	n, site := &node{}, caller()
+	g.emit.mustNotClose(g.n.b, site, method)
+	g.n.b.put(n, method, method+"-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
+		Make: op.AggregateTable(st, add, sub, op.Rows{OnUpdate: g.emit == OnUpdate, Old: &n.old}),
+	}, g.n)
+	g.n.b.own(st, site)
+	return stored(n, st)
+}

@@ -1,0 +1,133 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// Side says what one side of a join of two tables needs to make a row.
+type Side struct {
+	MustOther bool  // without the other side's row nothing is told, not even a deletion
+	MustOwn   bool  // without this side's row there is no row
+	Old       *bool // what was before is needed downstream
+}
+
+// JoinTables takes the changes of one side of a join of two tables. f gets nil for a side without a row.
+func JoinTables[K, V, O, R any](other View[K, O], side Side, f func(*V, *O) R) topology.Make {
+	null := serde.NullOf[R]()
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[R]],
+	) (topology.Port[K, topology.Change[V]], error) {
+		get, err := other(in)
+		if err != nil {
+			return nil, err
+		}
+		j := &joinTables[K, V, O, R]{in: in, get: get, side: side, f: f, null: null, next: next, old: *side.Old}
+		return j.receive, nil
+	})
+}
+
+type joinTables[K, V, O, R any] struct {
+	in   *topology.Instance
+	get  Get[K, O]
+	side Side
+	f    func(*V, *O) R
+	null func(*R) bool
+	next topology.Port[K, topology.Change[R]]
+	old  bool
+
+	own   V // slots that f's pointers point to
+	other O
+	out   topology.Record[K, topology.Change[R]]
+}
+
+func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
+	j.in.Enter()
+	if r.Value.Stale {
+		j.in.Drop(topology.Stale)
+		return nil
+	}
+	ts, has := int64(0), false
+	if j.other, ts, has, err = j.get(r.Key); err != nil {
+		return j.in.Fail(r.Timestamp, err)
+	}
+	c := &r.Value
+	if !has && (j.side.MustOther || !c.HasNew && !c.HasOld) {
+		return nil
+	}
+	if !has || ts < r.Timestamp {
+		ts = r.Timestamp
+	}
+	o := &j.out.Value
+	if o.HasNew = c.HasNew || has && !j.side.MustOwn; o.HasNew {
+		o.New = j.join(&c.New, c.HasNew, has)
+		o.HasNew = j.null == nil || !j.null(&o.New)
+	}
+	if o.HasOld = j.old && (c.HasOld || has && !j.side.MustOwn); o.HasOld {
+		o.Old = j.join(&c.Old, c.HasOld, has)
+		o.HasOld = j.null == nil || !j.null(&o.Old)
+	}
+	j.out.Key, j.out.Timestamp, j.out.Headers = r.Key, ts, r.Headers
+	return j.next(&j.out)
+}
+
+func (j *joinTables[K, V, O, R]) join(own *V, hasOwn, hasOther bool) R {
+	var v *V
+	var o *O
+	if hasOwn {
+		j.own = *own
+		v = &j.own
+	}
+	if hasOther {
+		o = &j.other
+	}
+	return j.f(v, o)
+}
+
+// JoinedView reads through a join: f gets nil for a side without a row, where must does not name it.
+func JoinedView[K, V, O, R any](
+	left View[K, V], right View[K, O], mustLeft, mustRight bool, f func(*V, *O) R,
+) View[K, R] {
+	null := serde.NullOf[R]()
+	return func(h state.Host) (Get[K, R], error) {
+		getLeft, err := left(h)
+		if err != nil {
+			return nil, err
+		}
+		getRight, err := right(h)
+		if err != nil {
+			return nil, err
+		}
+		var ( // slots that f's pointers point to
+			l   V
+			r   O
+			row R
+		)
+		return func(key K) (R, int64, bool, error) {
+			var none R
+			var lp *V
+			var rp *O
+			l1, lts, lok, err := getLeft(key)
+			if err != nil || mustLeft && !lok {
+				return none, 0, false, err
+			}
+			r1, rts, rok, err := getRight(key)
+			if err != nil || mustRight && !rok || !lok && !rok {
+				return none, 0, false, err
+			}
+			if l = l1; lok {
+				lp = &l
+			} else {
+				lts = topology.Unknown
+			}
+			if r = r1; rok {
+				rp = &r
+			} else {
+				rts = topology.Unknown
+			}
+			row = f(lp, rp)
+			return row, max(lts, rts), null == nil || !null(&row), nil
+		}, nil
+	}
+}

@@ -1,0 +1,116 @@
+package stream
+
+import (
+	"slices"
+
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// JoinTable joins each record with the table's newest row of its key; records without one go nowhere. Changes of the
+// table join nothing by themselves.
+func (s Stream[K, V]) JoinTable[V2, R any](t Table[K, V2], f func(V, V2) R) Stream[K, R] {
+	return joinTable(s, "JoinTable", t, false, func(_ K, v V, o *V2) R { return f(v, *o) })
+}
+
+// LeftJoinTable joins each record with the table's newest row of its key, or with nil. The pointer is valid during the
+// call.
+func (s Stream[K, V]) LeftJoinTable[V2, R any](t Table[K, V2], f func(V, *V2) R) Stream[K, R] {
+	return joinTable(s, "LeftJoinTable", t, true, func(_ K, v V, o *V2) R { return f(v, o) })
+}
+
+func joinTable[K, V, V2, R any](
+	s Stream[K, V], method string, t Table[K, V2], left bool, f func(K, V, *V2) R,
+) Stream[K, R] {
+	site := caller()
+	s.n.mustBeByKey(method, site)
+	t.mustBeKept(method, site)
+	n := s.n.b.add("join-table", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Make: op.JoinTable(t.view, left, f), Stores: t.reads, ByKey: true,
+		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
+	}, s.n)
+	n.relaxed = left
+	n.sameBuilder(t.n, method)
+	return Stream[K, R]{n: n, keys: s.keys}
+}
+
+// sameBuilder refuses to mix the nodes of two builders.
+func (n *node) sameBuilder(o *node, method string) {
+	if n.b != o.b {
+		n.b.fail(n.Site, "%s: the other side was made by another builder", method)
+	}
+}
+
+// mustBeKept refuses to read a table whose rows are kept nowhere.
+func (t Table[K, V]) mustBeKept(method, site string) {
+	if t.view == nil {
+		t.n.b.fail(site, "%s reads the rows of a table, but they are kept nowhere: give %s (%s) a store, or Materialize it",
+			method, t.n.op, t.n.Site)
+	}
+}
+
+// Join is the table of the keys that both tables have.
+func (t Table[K, V]) Join[V2, R any](o Table[K, V2], f func(V, V2) R) Table[K, R] {
+	return joinTables(t, "Join", o, true, true, func(v *V, o *V2) R { return f(*v, *o) })
+}
+
+// LeftJoin is the table of the keys that this table has; the other's row may be nil. Pointers are valid during the
+// call.
+func (t Table[K, V]) LeftJoin[V2, R any](o Table[K, V2], f func(V, *V2) R) Table[K, R] {
+	return joinTables(t, "LeftJoin", o, true, false, func(v *V, o *V2) R { return f(*v, o) })
+}
+
+// OuterJoin is the table of the keys that either table has; one of the rows may be nil. Pointers are valid during the
+// call.
+func (t Table[K, V]) OuterJoin[V2, R any](o Table[K, V2], f func(*V, *V2) R) Table[K, R] {
+	return joinTables(t, "OuterJoin", o, false, false, f)
+}
+
+func joinTables[K, V, V2, R any](
+	t Table[K, V], method string, o Table[K, V2], mustLeft, mustRight bool, f func(*V, *V2) R,
+) Table[K, R] {
+	site, b := caller(), t.n.b
+	t.n.mustBeByKey(method, site)
+	o.n.mustBeByKey(method, site)
+	t.mustBeKept(method, site)
+	o.mustBeKept(method, site)
+	reads := union(t.reads, o.reads)
+	left, right := &node{}, &node{}
+	b.put(left, "join-tables-left", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: o.reads, ByKey: true, Beside: []*topology.Node{o.n.Node},
+		Make: op.JoinTables(o.view, op.Side{MustOther: mustRight, MustOwn: mustLeft, Old: &left.old}, f),
+	}, t.n)
+	b.put(right, "join-tables-right", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
+		Make: op.JoinTables(t.view, op.Side{MustOther: mustLeft, MustOwn: mustRight, Old: &right.old},
+			func(o *V2, v *V) R { return f(v, o) }),
+	}, o.n)
+	left.askOld, right.askOld = t.n.needOld, o.n.needOld
+	if !mustRight { // a deletion of what was not there must be told apart
+		t.n.needOld()
+	}
+	if !mustLeft {
+		o.n.needOld()
+	}
+	n := &node{}
+	b.put(n, "join-tables", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, topology.Change[R]](), ByKey: true, ChangesValue: true,
+	}, left, right)
+	n.askOld = func() { left.needOld(); right.needOld() }
+	to := Table[K, R]{n: n, reads: reads, keys: t.keys}
+	if t.view != nil && o.view != nil {
+		to.view = op.JoinedView(t.view, o.view, mustLeft, mustRight, f)
+	}
+	return to
+}
+
+func union(a, b []state.Store) []state.Store {
+	all := slices.Clone(a)
+	for _, s := range b {
+		if !slices.ContainsFunc(all, func(o state.Store) bool { return o.Name() == s.Name() }) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
