@@ -12,7 +12,7 @@ import (
 type String struct{}
 
 // Append appends the bytes of v.
-func (String) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
+func (String) Append(dst []byte, v string) ([]byte, error) { return append(notNil(dst), v...), nil }
 
 // Decode returns a view of src.
 func (String) Decode(src []byte) (string, error) { return viewString(src), nil }
@@ -26,7 +26,7 @@ func (Bytes) Append(dst []byte, v []byte) ([]byte, error) {
 	if v == nil {
 		return dst, errNull("bytes")
 	}
-	return append(dst, v...), nil
+	return append(notNil(dst), v...), nil
 }
 
 // Decode returns a view of src.
@@ -53,7 +53,7 @@ func (Int64) size() int { return 8 }
 // text is String for a type declared over string.
 type text[T any] struct{}
 
-func (text[T]) Append(dst []byte, v T) ([]byte, error) { return append(dst, cast[string](v)...), nil }
+func (text[T]) Append(dst []byte, v T) ([]byte, error) { return String{}.Append(dst, cast[string](v)) }
 func (text[T]) Decode(src []byte) (T, error)           { return cast[T](viewString(src)), nil }
 
 // blob is Bytes for a type declared over []byte.
@@ -205,6 +205,14 @@ func instantOf(seconds uint64, nanos uint32) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("time: want nanoseconds below 1000000000, got %d", nanos)
 	}
 	return time.Unix(int64(seconds), int64(nanos)).UTC(), nil
+}
+
+// notNil makes the result of appending nothing to a nil dst an empty slice: a nil one would be taken for a null.
+func notNil(dst []byte) []byte {
+	if dst == nil {
+		return []byte{}
+	}
+	return dst
 }
 
 // cast reinterprets v, whose representation is that of a To: For checked the kinds.

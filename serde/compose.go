@@ -5,7 +5,7 @@ import "fmt"
 // Compose2 makes a T the composition of two parts: it sorts by the first, then by the second. split and join take a T
 // apart and put it together. A struct of plain fields needs no Compose: Ordered does it.
 func Compose2[T, A, B any](a Part[A], b Part[B], split func(T) (A, B), join func(A, B) T) Part[T] {
-	return composed[T, A, B]{a, b, split, join}
+	return composed[T, A, B]{a, b, split, join, NullOf[T]()}
 }
 
 // Compose3 is Compose2 with three parts. More are made by composing compositions.
@@ -40,9 +40,13 @@ type composed[T, A, B any] struct {
 	b     Part[B]
 	split func(T) (A, B)
 	join  func(A, B) T
+	null  func(*T) bool
 }
 
 func (c composed[T, A, B]) Append(dst []byte, v T) ([]byte, error) {
+	if c.null != nil && c.null(&v) {
+		return dst, errNull("composition")
+	}
 	a, b := c.split(v)
 	out, err := c.a.Append(dst, a)
 	if err != nil {
@@ -54,7 +58,10 @@ func (c composed[T, A, B]) Append(dst []byte, v T) ([]byte, error) {
 	return out, nil
 }
 
-func (c composed[T, A, B]) Decode(src []byte) (T, error) {
+func (c composed[T, A, B]) Decode(src []byte) (v T, err error) {
+	if src == nil && c.null != nil {
+		return v, nil
+	}
 	v, rest, err := c.Next(src)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("composition: %d bytes after the last part", len(rest))
@@ -95,7 +102,10 @@ func (d descending[T]) Append(dst []byte, v T) ([]byte, error) {
 	return out, nil
 }
 
-func (d descending[T]) Decode(src []byte) (T, error) {
+func (d descending[T]) Decode(src []byte) (v T, err error) {
+	if src == nil && IsNilable[T]() {
+		return v, nil
+	}
 	v, rest, err := d.Next(src)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("descending: %d bytes after the value", len(rest))

@@ -141,7 +141,7 @@ type own[T any] struct {
 }
 
 func (o *own[T]) encode(dst []byte, holder any) ([]byte, error) {
-	out, err := o.append(holder, dst)
+	out, err := o.append(holder, notNil(dst))
 	if err != nil {
 		return dst, fmt.Errorf("%s: %s: %w", o.name, o.methods.name, err)
 	}

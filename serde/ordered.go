@@ -104,7 +104,7 @@ func orderedKind(t reflect.Type) builtin {
 }
 
 func (o ordered[T]) Append(dst []byte, v T) ([]byte, error) {
-	out := dst
+	out := notNil(dst)
 	for i := range o.fields {
 		f := &o.fields[i]
 		var ok bool
@@ -115,7 +115,10 @@ func (o ordered[T]) Append(dst []byte, v T) ([]byte, error) {
 	return out, nil
 }
 
-func (o ordered[T]) Decode(src []byte) (T, error) {
+func (o ordered[T]) Decode(src []byte) (v T, err error) {
+	if src == nil && IsNilable[T]() {
+		return v, nil
+	}
 	v, rest, err := o.Next(src)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%s: %d bytes after the value", o.name, len(rest))

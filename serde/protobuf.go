@@ -19,7 +19,7 @@ func (protobuf[T]) Append(dst []byte, v T) ([]byte, error) {
 	if firstWordNil(&v) {
 		return dst, errNull(fmt.Sprintf("%T", v))
 	}
-	out, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, m)
+	out, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(notNil(dst), m)
 	if err != nil {
 		return dst, fmt.Errorf("%T: protobuf: %w", v, err)
 	}

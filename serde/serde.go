@@ -48,8 +48,9 @@ package serde
 
 // A Serde encodes and decodes values of one type. It is safe for concurrent use, unless it comes from Local.
 type Serde[T any] interface {
-	// Append appends the encoding of v to dst and returns the longer slice. On an error the returned slice is dst.
-	// It retains neither dst nor v.
+	// Append appends the encoding of v to dst and returns the longer slice, which is not nil: the encoding of an empty
+	// string appended to nil is empty, and nil would mean null. On an error the returned slice is dst. It retains
+	// neither dst nor v.
 	Append(dst []byte, v T) ([]byte, error)
 
 	// Decode decodes the whole of src and does not modify it. The value may hold views of src.
