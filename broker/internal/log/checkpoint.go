@@ -15,11 +15,12 @@ import (
 // process the newest is there, after a power cut a recent one.
 //
 //	0 "TWCP" | 4 uint32 version = 1 | 8 uint64 number | 16 int64 synced | 24 int64 log start | 32 int64 cleaned
-//	40 int64 clean segment, -1 | 48 int64 clean size | 56 uint32 CRC32C
+//	40 int64 sparse | 48 int64 clean segment, -1 | 56 int64 clean size | 64 uint32 CRC32C
 type checkpoint struct {
 	synced       int64 // everything below is on the disk
 	logStart     int64
 	cleaned      int64 // compaction has been through everything below
+	sparse       int64 // compaction may have taken out whatever is below
 	cleanSegment int64 // base of the active segment at a clean close; -1 otherwise
 	cleanSize    int64 // and its size
 }
@@ -28,7 +29,8 @@ const (
 	checkpointName   = "checkpoint"
 	checkpointMagic  = "TWCP"
 	checkpointStride = 4096
-	checkpointBytes  = 60
+	checkpointBytes  = 68
+	checkpointSummed = checkpointBytes - 4
 )
 
 // checkpoints is the open file. Its owner calls one method at a time.
@@ -60,14 +62,14 @@ func openCheckpoints(fs vfs.FS, dir string) (*checkpoints, checkpoint, error) {
 }
 
 func decodeCheckpoint(slot []byte) (cp checkpoint, number uint64, ok bool) {
-	sum := crc32.Checksum(slot[:56], crc32.MakeTable(crc32.Castagnoli))
-	if string(slot[:4]) != checkpointMagic || binary.BigEndian.Uint32(slot[56:]) != sum ||
+	sum := crc32.Checksum(slot[:checkpointSummed], crc32.MakeTable(crc32.Castagnoli))
+	if string(slot[:4]) != checkpointMagic || binary.BigEndian.Uint32(slot[checkpointSummed:]) != sum ||
 		binary.BigEndian.Uint32(slot[4:]) != 1 {
 		return checkpoint{}, 0, false
 	}
 	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(slot[i:])) }
-	return checkpoint{synced: at(16), logStart: at(24), cleaned: at(32), cleanSegment: at(40), cleanSize: at(48)},
-		uint64(at(8)), true
+	return checkpoint{synced: at(16), logStart: at(24), cleaned: at(32), sparse: at(40), cleanSegment: at(48),
+		cleanSize: at(56)}, uint64(at(8)), true
 }
 
 // write overwrites the older slot.
@@ -77,10 +79,10 @@ func (c *checkpoints) write(cp checkpoint, force bool) error {
 	copy(slot[:], checkpointMagic)
 	binary.BigEndian.PutUint32(slot[4:], 1)
 	binary.BigEndian.PutUint64(slot[8:], c.number)
-	for i, v := range []int64{cp.synced, cp.logStart, cp.cleaned, cp.cleanSegment, cp.cleanSize} {
+	for i, v := range []int64{cp.synced, cp.logStart, cp.cleaned, cp.sparse, cp.cleanSegment, cp.cleanSize} {
 		binary.BigEndian.PutUint64(slot[16+8*i:], uint64(v))
 	}
-	binary.BigEndian.PutUint32(slot[56:], crc32.Checksum(slot[:56], crc32.MakeTable(crc32.Castagnoli)))
+	binary.BigEndian.PutUint32(slot[checkpointSummed:], crc32.Checksum(slot[:checkpointSummed], crc32.MakeTable(crc32.Castagnoli)))
 	if _, err := c.file.WriteAt(slot[:], int64(c.number%2)*checkpointStride); err != nil {
 		return fmt.Errorf("checkpoint: write: %w", err)
 	}

@@ -56,6 +56,9 @@ func (l *Log) open() error {
 	if err != nil {
 		return fmt.Errorf("directory %s: list: %w", dir, err)
 	}
+	if names, err = l.finishSwaps(names); err != nil {
+		return err
+	}
 	r := recovery{log: l}
 	if err := r.openSegments(names); err != nil {
 		return err
@@ -83,7 +86,9 @@ func (r *recovery) openSegments(names []string) error {
 	fs, dir := l.options.FS, l.options.Dir
 	var bases []int64
 	for _, name := range names {
-		if strings.HasSuffix(name, tempSuffix) || strings.HasSuffix(name, cleanedSuffix) {
+		if slices.ContainsFunc([]string{tempSuffix, cleanedSuffix, swapTxnSuffix}, func(suffix string) bool {
+			return strings.HasSuffix(name, suffix)
+		}) {
 			if err := fs.Remove(fs.PathJoin(dir, name)); err != nil {
 				return fmt.Errorf("file %s: remove: %w", name, err)
 			}
@@ -132,7 +137,27 @@ func (r *recovery) openSegments(names []string) error {
 	return nil
 }
 
+// finishSwaps completes the replacements of segments that a crash interrupted. It returns the names in the directory.
+func (l *Log) finishSwaps(names []string) ([]string, error) {
+	fs, dir := l.options.FS, l.options.Dir
+	for _, name := range names {
+		first, end, ok := parseSwapName(name, swapSuffix)
+		if !ok {
+			continue
+		}
+		if err := finishSwap(fs, dir, first, end, l.forces()); err != nil {
+			return nil, err
+		}
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("directory %s: list: %w", dir, err)
+	}
+	return names, nil
+}
+
 func (r *recovery) add(s *segment) {
+	s.sparse.Store(s.base < r.log.checkpoint.sparse)
 	r.segments = append(r.segments, s)
 	segments := r.segments[:len(r.segments):len(r.segments)]
 	r.log.segments.Store(&segments)
@@ -226,7 +251,8 @@ func (r *recovery) scan() error {
 		if err != nil {
 			return err
 		}
-		gap := i+1 < len(r.segments) && r.segments[i+1].base != r.end && r.end >= l.checkpoint.synced
+		gap := i+1 < len(r.segments) && r.segments[i+1].base != r.end && r.end >= l.checkpoint.synced &&
+			!r.segments[i].sparse.Load()
 		if !whole || gap {
 			return r.dropAfter(i)
 		}
@@ -269,7 +295,7 @@ func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
 		if err == nil && b.BaseOffset() < r.end {
 			err = fmt.Errorf("%w: offset %d after %d", batch.ErrCorrupt, b.BaseOffset(), r.end-1)
 		}
-		if err == nil && b.BaseOffset() != r.end && r.end >= l.checkpoint.synced {
+		if err == nil && b.BaseOffset() != r.end && r.end >= l.checkpoint.synced && !s.sparse.Load() {
 			err = fmt.Errorf("%w: offset %d, want %d", batch.ErrCorrupt, b.BaseOffset(), r.end)
 		}
 		switch {

@@ -32,18 +32,26 @@ func (l *Log) Read(offset int64, maxBytes int, isolation Isolation) (ReadResult,
 		}
 		return result, nil
 	}
-	runs, total, ok := l.tail.read(offset, bound, maxBytes)
-	if !ok {
-		var err error
-		if runs, total, err = l.readFile(offset, bound, maxBytes); err != nil {
-			return result, fmt.Errorf("log: %s: read from offset %d: %w", l.options.name(), offset, err)
+	for {
+		segments := l.segments.Load()
+		runs, total, ok := l.tail.read(offset, bound, maxBytes)
+		if !ok {
+			var err error
+			if runs, total, err = l.readFile(offset, bound, maxBytes); err != nil {
+				return result, fmt.Errorf("log: %s: read from offset %d: %w", l.options.name(), offset, err)
+			}
+		}
+		result.Batches, result.Bytes = runs, total
+		if isolation != ReadCommitted || len(runs) == 0 {
+			return result, nil
+		}
+		result.Aborted = abortedIn(*segments, offset, endOf(runs[len(runs)-1]))
+		// Compaction takes the batches of a transaction, its marker and its entry in the index away together. It makes
+		// the tail forget them before it changes the list of segments; so both are of the same age if that is unchanged.
+		if l.segments.Load() == segments {
+			return result, nil
 		}
 	}
-	result.Batches, result.Bytes = runs, total
-	if isolation == ReadCommitted && len(runs) > 0 {
-		result.Aborted = l.abortedIn(offset, endOf(runs[len(runs)-1]))
-	}
-	return result, nil
 }
 
 // endOf returns the offset after the last batch of a run.
@@ -60,9 +68,8 @@ func endOf(run []byte) int64 {
 }
 
 // abortedIn returns the aborted transactions that overlap [from, upper), by first offset.
-func (l *Log) abortedIn(from, upper int64) []Aborted {
+func abortedIn(segments []*segment, from, upper int64) []Aborted {
 	var aborted []Aborted
-	segments := *l.segments.Load()
 	done := false
 	for _, s := range segments[segmentOf(segments, from):] {
 		if aborted, done = s.abortedIn(aborted, from, upper); done {

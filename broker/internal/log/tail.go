@@ -1,6 +1,7 @@
 package log
 
 import (
+	"slices"
 	"sort"
 	"sync"
 
@@ -108,6 +109,27 @@ func (t *tail) drop(c *chunk) {
 			t.chunks = append([]*chunk(nil), t.chunks[i+1:]...)
 			return
 		}
+	}
+}
+
+// forget drops what lies below offset, and what shares a chunk with it. The appender's lock is held.
+func (t *tail) forget(offset int64) {
+	t.mu.Lock()
+	n := sort.Search(len(t.chunks), func(i int) bool { return t.chunks[i].base >= offset })
+	gone := t.chunks[:n:n]
+	t.chunks = slices.Clone(t.chunks[n:])
+	for _, c := range gone {
+		t.bytes -= len(c.buf)
+		if c == t.current {
+			t.current = nil
+		}
+	}
+	if t.current != nil && len(t.chunks) == 0 {
+		t.current = nil // dropped before, for want of memory; publish must not bring it back
+	}
+	t.mu.Unlock()
+	for _, c := range gone {
+		t.memory.release(c)
 	}
 }
 

@@ -115,10 +115,8 @@ func (l *Log) maintainLocked() error {
 	if err != nil {
 		return err
 	}
-	if l.forces() {
-		if err := l.force(); err != nil {
-			return err
-		}
+	if err := l.force(); err != nil {
+		return err
 	}
 	if config.Delete {
 		if err := l.retain(config, now); err != nil {
