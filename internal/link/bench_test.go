@@ -12,11 +12,11 @@ import (
 )
 
 // BenchmarkRoundTrip moves batches of 1000 records of 100 bytes through a link into the bundled broker and back, in
-// transactions of 8 batches. ns/op is per record, encoding and decoding included.
+// transactions of 8 batches, on files. ns/op is per record, encoding and decoding included.
 func BenchmarkRoundTrip(b *testing.B) {
 	for name, noLocal := range map[string]bool{"local": false, "remote": true} {
 		b.Run(name, func(b *testing.B) {
-			in := brokertest.New(b, func(c *broker.Config) { c.Sync = broker.SyncNever })
+			in := brokertest.New(b, func(c *broker.Config) { c.Dir, c.Sync = b.TempDir(), broker.SyncNever })
 			l, err := Open(b.Context(), Config{Broker: in, NoLocal: noLocal, TransactionalID: "bench"})
 			require.NoError(b, err)
 			defer l.Close()

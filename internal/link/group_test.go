@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/internal/assign"
 )
@@ -107,4 +108,62 @@ func TestNobodyAnswers(t *testing.T) {
 	})
 	require.ErrorContains(t, err, "127.0.0.1:1")
 	require.ErrorContains(t, err, "is the broker running")
+}
+
+func TestAMemberThatIsPutOutLosesItsPartitionsAndComesBack(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		admin := b.open(nil)
+		topic := b.topic(admin, "in", 2)
+		l := b.open(func(c *Config) {
+			c.Group, c.Topics, c.TransactionalID = b.name("group"), []string{topic}, b.name("txn")
+			c.HeartbeatInterval = 100 * time.Millisecond
+		})
+		require.NoError(t, l.InitProducer(b.ctx))
+		mine := b.event(l, Assigned).Partitions
+		require.Len(t, mine, 2)
+
+		member, _ := l.client.GroupMetadata()
+		put := kmsg.NewPtrLeaveGroupRequest()
+		put.Group = b.name("group")
+		one := kmsg.NewLeaveGroupRequestMember()
+		one.MemberID = member
+		put.Members = append(put.Members, one)
+		resp, err := put.RequestWith(b.ctx, admin.client)
+		require.NoError(t, err)
+		require.Zero(t, resp.Members[0].ErrorCode)
+
+		e := <-l.Events()
+		require.Equal(t, Lost, e.Kind)
+		require.Equal(t, mine, e.Partitions)
+		offsets := []Offset{{mine[0], 1, -1, ""}}
+		require.Equal(t, Fenced, ClassOf(l.SendOffsets(b.ctx, offsets)), "while it is out")
+		require.NoError(t, l.EndTxn(b.ctx, false))
+		e.Done()
+		require.Equal(t, mine, b.event(l, Assigned).Partitions)
+		require.NoError(t, l.SendOffsets(b.ctx, offsets))
+		require.NoError(t, l.EndTxn(b.ctx, true))
+	})
+}
+
+func TestTheSuccessorOfAStaticMemberTakesItsPlaceAtOnce(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		admin := b.open(nil)
+		topic := b.topic(admin, "in", 2)
+		join := func() *Link {
+			return b.open(func(c *Config) {
+				c.Group, c.Topics, c.InstanceID = b.name("group"), []string{topic}, "worker-1"
+				c.SessionTimeout = 30 * time.Second
+			})
+		}
+		first := join()
+		mine := b.event(first, Assigned).Partitions
+		require.NoError(t, first.CommitOffsets(b.ctx, []Offset{{mine[0], 1, -1, ""}}))
+		began := time.Now()
+		second := join() // as after a crash: the first has not left
+		require.Equal(t, mine, b.event(second, Assigned).Partitions)
+		require.Less(t, time.Since(began), 20*time.Second)
+		require.NoError(t, second.CommitOffsets(b.ctx, []Offset{{mine[0], 2, -1, ""}}))
+		err := first.CommitOffsets(b.ctx, []Offset{{mine[0], 3, -1, ""}})
+		require.Equal(t, Fenced, ClassOf(err), "%v", err)
+	})
 }

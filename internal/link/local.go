@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -63,10 +62,8 @@ func (l *local) produce(ctx context.Context, _ int32, in *produceRequest) ([]pro
 	}
 	for i := range in.partitions {
 		p := &in.partitions[i]
-		// The broker keeps what it gets, and a builder's memory is used again.
-		req.Partitions[i] = broker.ProducePartition{
-			Topic: p.Topic, Partition: p.Partition, Batches: bytes.Clone(p.raw),
-		}
+		// The broker copies what it appends, so that the builder's memory may be used again.
+		req.Partitions[i] = broker.ProducePartition{Topic: p.Topic, Partition: p.Partition, Batches: p.raw}
 	}
 	results, err := l.broker.Produce(ctx, req)
 	if err != nil {

@@ -95,7 +95,7 @@ type produceRequest struct {
 type produceTarget struct {
 	TopicPartition
 	topicID [16]byte
-	raw     []byte // the link's: an implementation that gives memory away copies it
+	raw     []byte // the builder's: not to be kept nor changed
 }
 
 type produceAnswer struct {
