@@ -33,13 +33,13 @@ type cells[V any] struct {
 	vault *raw[V]
 }
 
-func newCells[V any](r *room, prefix []byte, values serde.Serde[V], inline bool) cells[V] {
+func newCells[V any](r *room, prefix []byte, skip int, values serde.Serde[V], inline bool) cells[V] {
 	var c cells[V]
 	if inline {
-		c.flat = newShelf(r, prefix, func(*table.Table[V]) vault[V] { return flat[V]{values: values} })
+		c.flat = newShelf(r, prefix, skip, func(*table.Table[V]) vault[V] { return flat[V]{values: values} })
 		return c
 	}
-	c.raw = newShelf(r, prefix, func(t *table.Table[rawValue]) vault[rawValue] {
+	c.raw = newShelf(r, prefix, skip, func(t *table.Table[rawValue]) vault[rawValue] {
 		c.vault = newRaw(values, t)
 		return c.vault
 	})
@@ -241,5 +241,37 @@ func (c *cells[V]) startComplete(empty bool) {
 		c.flat.complete = empty
 	} else {
 		c.raw.complete = empty
+	}
+}
+
+func (c *cells[V]) complete() bool {
+	if c.flat != nil {
+		return c.flat.complete
+	}
+	return c.raw.complete
+}
+
+func (c *cells[V]) number() uint32 {
+	if c.flat != nil {
+		return c.flat.number
+	}
+	return c.raw.number
+}
+
+// logSuffix sets the bytes behind each key in the changelog.
+func (c *cells[V]) logSuffix(suffix []byte) {
+	if c.flat != nil {
+		c.flat.suffix = suffix
+	} else {
+		c.raw.suffix = suffix
+	}
+}
+
+// each walks the keys that are head and what the hash leaves out.
+func (c *cells[V]) each(head []byte, f func(index uint32, key []byte) bool) {
+	if c.flat != nil {
+		c.flat.Each(head, f)
+	} else {
+		c.raw.Each(head, f)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"thalweg/serde"
+	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 )
 
@@ -53,8 +54,8 @@ func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
 	prefix := append(append([]byte(nil), r.prefix...), layout.KindKey)
 	values := serde.Local(s.codec.values)
 	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: serde.NullOf[V]()}
-	st.cells = newCells(r, prefix, values, isFlat[V]())
-	return st, tx.enroll(st, prefix)
+	st.cells = newCells(r, prefix, 0, values, isFlat[V]())
+	return st, tx.enroll(st)
 }
 
 // Get returns the value of key with its timestamp.
@@ -230,4 +231,8 @@ func (st *KVStore[K, V]) restore(key, value []byte, timestamp int64) error {
 	return st.cells.tier().restore(key, value, timestamp)
 }
 
-func (st *KVStore[K, V]) startComplete(empty bool) { st.cells.startComplete(empty) }
+func (st *KVStore[K, V]) begin(e engine.Engine) error {
+	empty, err := emptyRange(e, append(st.room.prefix[:len(st.room.prefix):len(st.room.prefix)], layout.KindKey))
+	st.cells.startComplete(empty)
+	return err
+}

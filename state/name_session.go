@@ -53,3 +53,18 @@ func (s Session[K, V]) Topic(config map[string]string) Session[K, V] {
 
 // Retain keeps sessions readable for d behind the newest timestamp; operators ask for what they need at least.
 func (s Session[K, V]) Retain(d time.Duration) Session[K, V] { s.spec.Retention = d; return s }
+
+// Open returns the task's instance: the same one each time.
+func (s Session[K, V]) Open(h Host) (*SessionStore[K, V], error) {
+	tx, err := h.Tx(s.spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	return openSession(tx, s)
+}
+
+// Prepare opens the task's instance before a node asks for it.
+func (s Session[K, V]) Prepare(tx *Tx) error {
+	_, err := openSession(tx, s)
+	return err
+}

@@ -59,3 +59,18 @@ func (s Windowed[K, V]) Retain(d time.Duration) Windowed[K, V] { s.spec.Retentio
 
 // Size sets the size of the windows; the windowed operators set it from their window.
 func (s Windowed[K, V]) Size(d time.Duration) Windowed[K, V] { s.spec.WindowSize = d; return s }
+
+// Open returns the task's instance: the same one each time.
+func (s Windowed[K, V]) Open(h Host) (*WindowStore[K, V], error) {
+	tx, err := h.Tx(s.spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	return openWindow(tx, s)
+}
+
+// Prepare opens the task's instance before a node asks for it.
+func (s Windowed[K, V]) Prepare(tx *Tx) error {
+	_, err := openWindow(tx, s)
+	return err
+}

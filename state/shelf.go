@@ -45,8 +45,8 @@ type image[P any] struct {
 	commit    bool // the state at the last drain; otherwise at a flush after it
 }
 
-func newShelf[P any](r *room, prefix []byte, makeVault func(*table.Table[P]) vault[P]) *shelf[P] {
-	s := &shelf[P]{Table: table.New[P](r.seed), room: r, prefix: prefix}
+func newShelf[P any](r *room, prefix []byte, skip int, makeVault func(*table.Table[P]) vault[P]) *shelf[P] {
+	s := &shelf[P]{Table: table.New[P](r.seed, skip), room: r, prefix: prefix}
 	s.vault = makeVault(s.Table)
 	s.number = r.enroll(s)
 	s.complete = !r.persistent

@@ -66,14 +66,19 @@ type member interface {
 	roomOf() *room
 	tiers(yield func(tier) bool)
 	restore(key, value []byte, timestamp int64) error
+	// begin looks at what the engine has of the store.
+	begin(e engine.Engine) error
 }
 
 // prunable is a member whose parts expire: it has range deletes to write, and parts to free.
 type prunable interface {
-	prune(b engine.Batch) error // at a checkpoint
-	pruned()                    // the checkpoint is written
+	seal()                      // at a drain
 	settle()                    // at a commit
 	revive()                    // at a discard
+	doomed() bool               // the engine has parts that expired
+	prune(b engine.Batch) error // at a checkpoint
+	pruned()                    // the checkpoint is written
+	wiped()
 }
 
 // NewTx returns the transaction object of one task.
@@ -107,8 +112,8 @@ func (tx *Tx) newRoom(s Store) *room {
 	}
 }
 
-// enroll adds an opened store; rows is where the engine keeps its rows.
-func (tx *Tx) enroll(m member, rows []byte) error {
+// enroll adds an opened store.
+func (tx *Tx) enroll(m member) error {
 	r := m.roomOf()
 	if tx.closed {
 		return fmt.Errorf("store %q: open: the task's stores are closed", r.name)
@@ -120,12 +125,8 @@ func (tx *Tx) enroll(m member, rows []byte) error {
 			return err
 		}
 		*p = position{offset: offset, known: found, saved: found}
-		empty, err := emptyRange(tx.config.Engine, rows)
-		if err != nil {
+		if err := m.begin(tx.config.Engine); err != nil {
 			return fmt.Errorf("store %q: open: %w", r.name, err)
-		}
-		if e, ok := m.(interface{ startComplete(empty bool) }); ok {
-			e.startComplete(empty)
 		}
 	}
 	tx.positions[r.name] = p
@@ -188,6 +189,9 @@ func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) e
 			if err := t.drain(emit); err != nil {
 				return err
 			}
+		}
+		if p, ok := m.(prunable); ok {
+			p.seal()
 		}
 	}
 	return nil
@@ -270,7 +274,7 @@ func (tx *Tx) behind() bool {
 				return true
 			}
 		}
-		if _, ok := m.(prunable); ok {
+		if p, ok := m.(prunable); ok && r.persistent && p.doomed() {
 			return true
 		}
 	}
@@ -397,6 +401,9 @@ func (tx *Tx) Wipe(store string) error {
 	r.forget()
 	for t := range m.tiers {
 		t.empty()
+	}
+	if p, ok := m.(prunable); ok {
+		p.wiped()
 	}
 	*tx.positions[store] = position{}
 	if !r.persistent {

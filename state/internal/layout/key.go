@@ -5,9 +5,12 @@
 //	namespace │ length 1 │ store name │ kind 1 │ …
 //	          │          │            │ 0x00     position      value: next offset of the changelog, 8
 //	          │          │            │ 0x01     │ key         value: timestamp 8 │ value
-//	          │          │            │ 0x02     │ expiry 8 │ key …   windows, sessions: what expires together lies together
+//	          │          │            │ 0x02     │ segment 8 │ key │ start 8           windows
+//	          │          │            │ 0x02     │ segment 8 │ key │ end 8 │ start 8   sessions
+//	          │          │            │ 0x03     segments      value: their length in milliseconds, 8
 //
-// Integers are big-endian; timestamps are stored with the sign bit flipped where their order matters. The namespace is
+// What expires together lies together: a segment is dropped with one range delete. Integers are big-endian, and the
+// times of windows are never negative, so that bytes order as numbers do. The namespace is
 // a partition number of 4 bytes, so none is the prefix of another; the name is preceded by its length for the same
 // reason. The version of these formats is a byte in the state directory.
 package layout
@@ -25,10 +28,9 @@ const (
 	KindPosition byte = 0
 	KindKey      byte = 1
 	KindExpiring byte = 2
-	kindEnd      byte = 3
+	KindSegments byte = 3
+	kindEnd      byte = 4
 )
-
-const signBit = 1 << 63
 
 // Namespace is the beginning of all keys of a partition.
 func Namespace(partition int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(partition)) }
@@ -54,14 +56,6 @@ func After(prefix []byte) []byte {
 	}
 	return nil
 }
-
-// AppendTime appends a timestamp so that the bytes order as the numbers do.
-func AppendTime(dst []byte, timestamp int64) []byte {
-	return binary.BigEndian.AppendUint64(dst, uint64(timestamp)^signBit)
-}
-
-// Time reads what AppendTime wrote.
-func Time(src []byte) int64 { return int64(binary.BigEndian.Uint64(src) ^ signBit) }
 
 // AppendPosition appends the value of a position row.
 func AppendPosition(dst []byte, offset int64) []byte {

@@ -8,7 +8,7 @@
 //	                                        tag, so that growing and deleting never look at an entry
 //	entries  chunks of a fixed size         never moved (but for a small first chunk), so a reader pays one cache
 //	         payload | time | … | key       line for a slot and one or two for an entry
-//	keys     20 bytes inside the entry; longer ones lie in an arena of byte chunks: [position 8 | first 12 bytes]
+//	keys     28 bytes inside the entry; longer ones lie in an arena of byte chunks: [position 8 | first 20 bytes]
 //
 // A table belongs to one goroutine.
 package table
@@ -24,11 +24,11 @@ import (
 
 const (
 	// InlineBytes is the length of the longest key that lies inside its entry.
-	InlineBytes = 20
+	InlineBytes = 28
 	// KeyBytesMax is the length of the longest key.
 	KeyBytesMax = 1<<24 - 1
 
-	inlinePrefix    = 12 // bytes of a long key that its entry repeats
+	inlinePrefix    = InlineBytes - 8 // bytes of a long key that its entry repeats
 	chunkBytes      = 256 << 10
 	firstChunk      = 8 // entries
 	arenaChunkBytes = 64 << 10
@@ -95,11 +95,14 @@ type Table[P any] struct {
 	arenaBytes int
 	deadBytes  int
 	seed       maphash.Seed
+	skip       int
 }
 
-// New returns an empty table. Tables that are to be asked with the same hash share a seed.
-func New[P any](seed maphash.Seed) *Table[P] {
-	t := &Table[P]{seed: seed}
+// New returns an empty table. Tables that are to be asked with the same hash share a seed. The last skip bytes of each
+// key are left out of its hash, so that Each can walk the keys that differ in them alone; a few of those, or the walk
+// becomes long.
+func New[P any](seed maphash.Seed, skip int) *Table[P] {
+	t := &Table[P]{seed: seed, skip: skip}
 	size := int(unsafe.Sizeof(Entry[P]{}))
 	for t.chunkShift = 4; size<<(t.chunkShift+1) <= chunkBytes; t.chunkShift++ {
 	}
@@ -130,7 +133,7 @@ func (t *Table[P]) chunkEntries() int {
 }
 
 // Hash hashes a key.
-func (t *Table[P]) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) }
+func (t *Table[P]) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key[:len(key)-t.skip]) }
 
 // At returns the entry of an index. The pointer is valid until the next Insert.
 func (t *Table[P]) At(index uint32) *Entry[P] {
@@ -184,6 +187,25 @@ func (t *Table[P]) equal(e *Entry[P], key []byte) bool {
 		return string(unsafe.Slice(&e.key[0], n)) == string(key)
 	}
 	return string(e.key[8:]) == string(key[:inlinePrefix]) && string(t.longKey(e, n)) == string(key)
+}
+
+// Each calls f with the entries whose keys are head and skip more bytes, in no order, until f returns false. f must not
+// insert or delete.
+func (t *Table[P]) Each(head []byte, f func(index uint32, key []byte) bool) {
+	tag := uint32(maphash.Bytes(t.seed, head) >> 32)
+	at := tag >> t.shift
+	mask := uint32(len(t.slots) - 1)
+	for ; t.slots[at&mask] != 0; at++ {
+		slot := t.slots[at&mask]
+		if uint32(slot>>32) != tag {
+			continue
+		}
+		index := uint32(slot) - 1
+		key := t.Key(t.At(index))
+		if len(key) == len(head)+t.skip && string(key[:len(head)]) == string(head) && !f(index, key) {
+			return
+		}
+	}
 }
 
 // Touch reads the cache lines that Find will need, and returns a number that depends on them. Called for many keys

@@ -1,0 +1,233 @@
+package state
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/state/memory"
+)
+
+// span is a key of the naive model of windows and sessions.
+type span struct {
+	key        string
+	start, end int64 // end is 0 for windows
+}
+
+// spanRig runs a window and a session store beside maps.
+type spanRig struct {
+	t        *testing.T
+	r        *rand.Rand
+	engine   *memory.Engine
+	config   Config
+	tx       *Tx
+	windows  *WindowStore[string, int64]
+	sessions *SessionStore[string, string]
+	win, won map[span]int64 // now, and as of the last commit
+	ses, son map[span]string
+	floor    [2]int64 // now, and as of the last commit
+	now      int64
+	flushes  []string
+}
+
+func (g *spanRig) open() {
+	g.tx = NewTx(g.config)
+	var err error
+	g.windows, err = NewWindowed[string, int64]("windows").Retain(6 * time.Second).Open(g.tx)
+	require.NoError(g.t, err)
+	g.sessions, err = NewSession[string, string]("sessions").Retain(6 * time.Second).Open(g.tx)
+	require.NoError(g.t, err)
+	g.windows.OnFlush(1, true, func(f *Flushed[string, int64]) error {
+		g.flushes = append(g.flushes, fmt.Sprintf("w %s %d %v %v", f.Key, f.Start, f.HasNew, f.New))
+		return nil
+	})
+	g.sessions.OnFlush(2, false, func(f *Flushed[string, string]) error {
+		g.flushes = append(g.flushes, fmt.Sprintf("s %s %d %d %v %v", f.Key, f.Start, f.End, f.HasNew, f.New))
+		return nil
+	})
+}
+
+func (g *spanRig) pick() (string, int64, int64) {
+	start := max(0, g.now-6000+g.r.Int64N(7000)) / 50 * 50
+	return fmt.Sprintf("key%d", g.r.IntN(8)*g.r.IntN(20)), start, start + g.r.Int64N(40)*50
+}
+
+func (g *spanRig) write() {
+	key, start, end := g.pick()
+	g.now += g.r.Int64N(60)
+	value := g.r.Int64N(1000)
+	text := fmt.Sprint(value)
+	remove := g.r.IntN(5) == 0
+	if remove {
+		require.NoError(g.t, g.windows.Delete(key, start, g.now))
+		require.NoError(g.t, g.sessions.Remove(key, start, end))
+	} else {
+		require.NoError(g.t, g.windows.Put(key, start, value, g.now))
+		require.NoError(g.t, g.sessions.Put(key, start, end, text))
+	}
+	w, s := span{key: key, start: start}, span{key, start, end}
+	if start >= g.floor[0] {
+		delete(g.win, w)
+		if !remove {
+			g.win[w] = value
+		}
+	}
+	if end >= g.floor[0] {
+		delete(g.ses, s)
+		if !remove {
+			g.ses[s] = text
+		}
+	}
+}
+
+func spanOrder(a, b span) int {
+	return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.start, b.start), strings.Compare(a.key, b.key))
+}
+
+// want returns the model's spans that a filter takes.
+func want[V any](m map[span]V, take func(span) bool) []span {
+	spans := []span{}
+	for s := range m {
+		if take(s) {
+			spans = append(spans, s)
+		}
+	}
+	slices.SortFunc(spans, spanOrder)
+	return spans
+}
+
+func (g *spanRig) read() {
+	key, from, to := g.pick()
+	to += g.r.Int64N(5000)
+	got := []span{}
+	for e, err := range g.windows.Fetch(key, from, to) {
+		require.NoError(g.t, err)
+		require.Equal(g.t, g.win[span{key: e.Key, start: e.Start}], e.Value)
+		got = append(got, span{key: e.Key, start: e.Start})
+	}
+	take := func(s span) bool { return s.key == key && s.start >= from && s.start <= to && s.start >= g.floor[0] }
+	require.Equal(g.t, want(g.win, take), got)
+	back := []span{}
+	for e, err := range g.windows.FetchReverse(key, from, to) {
+		require.NoError(g.t, err)
+		back = append(back, span{key: e.Key, start: e.Start})
+	}
+	slices.Reverse(back)
+	require.Equal(g.t, got, back)
+
+	got = []span{}
+	for e, err := range g.windows.ByTime(from, to) {
+		require.NoError(g.t, err)
+		got = append(got, span{key: e.Key, start: e.Start})
+	}
+	require.Equal(g.t, want(g.win, func(s span) bool { return s.start >= max(from, g.floor[0]) && s.start <= to }), got)
+
+	found, err := g.sessions.Find(key, from, to)
+	require.NoError(g.t, err)
+	got = []span{}
+	for _, e := range found {
+		require.Equal(g.t, g.ses[span{e.Key, e.Start, e.End}], e.Value)
+		got = append(got, span{e.Key, e.Start, e.End})
+	}
+	take = func(s span) bool { return s.key == key && s.end >= max(from, g.floor[0]) && s.start <= to }
+	require.Equal(g.t, want(g.ses, take), got)
+
+	got = []span{}
+	for e, err := range g.sessions.ByEnd(from, to) {
+		require.NoError(g.t, err)
+		got = append(got, span{e.Key, e.Start, e.End})
+	}
+	require.Equal(g.t, want(g.ses, func(s span) bool { return s.end >= max(from, g.floor[0]) && s.end <= to }), got)
+}
+
+func (g *spanRig) expire() {
+	before := max(0, g.now-5000+g.r.Int64N(2500))
+	g.windows.Expire(before)
+	g.sessions.Expire(before)
+	g.floor[0] = max(g.floor[0], before)
+	maps.DeleteFunc(g.win, func(s span, _ int64) bool { return s.start < g.floor[0] })
+	maps.DeleteFunc(g.ses, func(s span, _ string) bool { return s.end < g.floor[0] })
+}
+
+func (g *spanRig) commit() {
+	g.flushes = g.flushes[:0]
+	require.NoError(g.t, g.tx.Flush())
+	seen := map[string]bool{}
+	for _, f := range g.flushes {
+		id := strings.Join(strings.Fields(f)[:3], " ")
+		if f[0] == 's' {
+			id = strings.Join(strings.Fields(f)[:4], " ")
+		}
+		require.False(g.t, seen[id], "told twice: %s", id)
+		seen[id] = true
+	}
+	require.NoError(g.t, g.tx.Drain(func(s Store, key, value []byte, timestamp int64) error {
+		if s.Name() == "windows" {
+			require.Equal(g.t, "\x00\x00\x00\x00", string(key[len(key)-4:]))
+		}
+		return nil
+	}))
+	require.NoError(g.t, g.tx.Commit(func(string) int64 { return 1 }))
+	g.won, g.son, g.floor[1] = maps.Clone(g.win), maps.Clone(g.ses), g.floor[0]
+}
+
+func (g *spanRig) discard() {
+	require.NoError(g.t, g.tx.Discard())
+	g.win, g.ses, g.floor[0] = maps.Clone(g.won), maps.Clone(g.son), g.floor[1]
+}
+
+func (g *spanRig) restart() {
+	require.NoError(g.t, g.tx.Close())
+	g.engine = g.engine.Restart()
+	g.config.Engine = g.engine
+	g.open()
+	g.win, g.ses, g.floor[0] = maps.Clone(g.won), maps.Clone(g.son), g.floor[1]
+	g.windows.Expire(g.floor[0])
+	g.sessions.Expire(g.floor[0]) // the floor is not kept: who expires says it again
+	g.commit()
+}
+
+func TestWindowsAndSessionsEqualModel(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for i, c := range []Config{{CheckpointCommits: 1}, {CheckpointCommits: 5}, {CheckpointCommits: 2, CacheBytesMax: 60_000}} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			g := &spanRig{
+				t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), engine: memory.New(), config: c,
+				win: map[span]int64{}, won: map[span]int64{}, ses: map[span]string{}, son: map[span]string{},
+			}
+			g.config.Engine, g.config.Namespace = g.engine, Namespace(1)
+			g.open()
+			for range 6000 {
+				switch n := g.r.IntN(1000); {
+				case n < 700:
+					g.write()
+				case n < 860:
+					g.read()
+				case n < 900:
+					g.expire()
+				case n < 970:
+					g.commit()
+				case n < 985:
+					g.discard()
+				default:
+					g.restart()
+				}
+			}
+			g.commit()
+			require.NoError(t, g.tx.Wipe("windows"))
+			require.NoError(t, g.tx.Wipe("sessions"))
+			require.NoError(t, g.tx.Close())
+			it, err := g.engine.Iterate(nil, nil)
+			require.NoError(t, err)
+			require.False(t, it.First(), "wiped stores leave nothing behind")
+		})
+	}
+}
