@@ -79,3 +79,29 @@ func drain(b *testing.B, l *Link, n int) (read int) {
 	}
 	return read
 }
+
+// BenchmarkCommit is the smallest round of a worker: one record, the group's offset, the end of the transaction.
+func BenchmarkCommit(b *testing.B) {
+	for name, noLocal := range map[string]bool{"local": false, "remote": true} {
+		for _, sync := range []broker.Sync{broker.SyncGroup, broker.SyncOS} {
+			b.Run(name+"/sync="+sync.String(), func(b *testing.B) {
+				in := brokertest.New(b, func(c *broker.Config) { c.Dir, c.Sync = b.TempDir(), sync })
+				l, err := Open(b.Context(), Config{
+					Broker: in, NoLocal: noLocal, TransactionalID: "bench", Group: "bench",
+				})
+				require.NoError(b, err)
+				defer l.Close()
+				ctx := context.Background()
+				require.NoError(b, l.InitProducer(ctx))
+				require.NoError(b, l.EnsureTopics(ctx, []TopicSpec{{Name: "t", Partitions: 1}}))
+				b.ResetTimer()
+				for i := range b.N {
+					require.NoError(b, l.Produce(ctx, []Item{item("t", 0, "x")}))
+					require.NoError(b, l.SendOffsets(ctx, []Offset{{TopicPartition{"t", 0}, int64(i), -1, ""}}))
+					require.NoError(b, l.EndTxn(ctx, true))
+					l.TakeProduced(nil)
+				}
+			})
+		}
+	}
+}
