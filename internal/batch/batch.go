@@ -21,8 +21,8 @@
 //	length | attributes int8 = 0 | timestamp delta varlong | offset delta varint |
 //	key length, key | value length, value | number of headers, each: key length, key, value length, value
 //
-// Nothing here copies a key or a value: an Iterator's records are views of the batch, or of its decompressed form, which
-// is never reused. They are read-only, and stay valid for as long as somebody holds them.
+// Nothing here copies a key or a value: an Iterator's records are views of the batch, or of its decompressed form,
+// which is never reused. They are read-only, and stay valid for as long as somebody holds them.
 package batch
 
 import (

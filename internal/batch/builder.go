@@ -83,8 +83,8 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 }
 
 // Finish fills in the header for this producer, compresses where that makes the batch smaller, and seals the checksum.
-// The slice belongs to the builder and is valid until Reset or the next Append or Finish. Finish may be called again, with
-// another producer epoch for instance.
+// The slice belongs to the builder and is valid until Reset or the next Append or Finish. Finish may be called again,
+// with another producer epoch for instance.
 func (b *Builder) Finish(p Producer) ([]byte, error) {
 	if b.count == 0 {
 		return nil, errors.New("batch: finish: the batch has no records")

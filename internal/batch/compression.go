@@ -55,8 +55,8 @@ func ParseCompression(name string) (Compression, error) {
 // MaxDecompressedBytes is the limit of a Decoder that sets none.
 const MaxDecompressedBytes = 128 << 20
 
-// Decoder decompresses records. It keeps the codecs' state between batches and is used by one goroutine at a time; what it
-// returns is never reused. Its zero value is ready.
+// Decoder decompresses records. It keeps the codecs' state between batches and is used by one goroutine at a time;
+// what it returns is never reused. Its zero value is ready.
 type Decoder struct {
 	MaxBytes int // of one batch's records, decompressed; 0 means MaxDecompressedBytes
 

@@ -15,8 +15,9 @@ type Rewriter struct {
 }
 
 // Rewrite returns b without the records that keep refuses. Offsets, sequences, timestamps and the range of offsets stay
-// as they are; so do the records' bytes. A horizon that is not negative is stamped as the batch's delete horizon. kept is
-// how many records are left, which may be none. The slice belongs to the Rewriter and is valid until its next use.
+// as they are; so do the records' bytes. A horizon that is not negative is stamped as the batch's delete horizon.
+// kept is how many records are left, which may be none. The slice belongs to the Rewriter and is valid until its next
+// use.
 func (w *Rewriter) Rewrite(b Batch, horizon int64, keep func(r *Record) bool) (raw []byte, kept int, err error) {
 	it, err := b.Records(&w.decoder)
 	if err != nil {

@@ -13,7 +13,8 @@ func TestRewriteKeepsWhatItIsTold(t *testing.T) {
 	for c := None; c <= Zstd; c++ {
 		for range 40 {
 			records := randomRecords(rng, 1+rng.IntN(60))
-			raw := slices.Clone(build(t, NewBuilder(c), Producer{ID: 3, Epoch: 1, Sequence: 9, Transactional: true}, records))
+			p := Producer{ID: 3, Epoch: 1, Sequence: 9, Transactional: true}
+			raw := slices.Clone(build(t, NewBuilder(c), p, records))
 			SetBaseOffset(raw, 1000, 4)
 			before, _, err := Parse(raw)
 			require.NoError(t, err)

@@ -9,10 +9,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// checkpoint is what the log knows about itself beyond its batches. The file holds two slots, 4096 bytes apart, which are
-// overwritten in turn, in place; the valid one with the larger number counts. A slot is only ever written after what it
-// says has become true, so that it needs no force of its own where an older truth is good enough: after a crash of the
-// process the newest is there, after a power cut a recent one.
+// checkpoint is what the log knows about itself beyond its batches. The file holds two slots, 4096 bytes apart, which
+// are overwritten in turn, in place; the valid one with the larger number counts. A slot is only ever written after
+// what it says has become true, so that it needs no force of its own where an older truth is good enough: after a
+// crash of the process the newest is there, after a power cut a recent one.
 //
 //	0 "TWCP" | 4 uint32 version = 1 | 8 uint64 number | 16 int64 synced | 24 int64 log start | 32 int64 cleaned
 //	40 int64 sparse | 48 int64 clean segment, -1 | 56 int64 clean size | 64 uint32 CRC32C
@@ -24,6 +24,9 @@ type checkpoint struct {
 	cleanSegment int64 // base of the active segment at a clean close; -1 otherwise
 	cleanSize    int64 // and its size
 }
+
+// castagnoli is built once and only read.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 const (
 	checkpointName   = "checkpoint"
@@ -62,7 +65,7 @@ func openCheckpoints(fs vfs.FS, dir string) (*checkpoints, checkpoint, error) {
 }
 
 func decodeCheckpoint(slot []byte) (cp checkpoint, number uint64, ok bool) {
-	sum := crc32.Checksum(slot[:checkpointSummed], crc32.MakeTable(crc32.Castagnoli))
+	sum := crc32.Checksum(slot[:checkpointSummed], castagnoli)
 	if string(slot[:4]) != checkpointMagic || binary.BigEndian.Uint32(slot[checkpointSummed:]) != sum ||
 		binary.BigEndian.Uint32(slot[4:]) != 1 {
 		return checkpoint{}, 0, false
@@ -82,7 +85,7 @@ func (c *checkpoints) write(cp checkpoint, force bool) error {
 	for i, v := range []int64{cp.synced, cp.logStart, cp.cleaned, cp.sparse, cp.cleanSegment, cp.cleanSize} {
 		binary.BigEndian.PutUint64(slot[16+8*i:], uint64(v))
 	}
-	binary.BigEndian.PutUint32(slot[checkpointSummed:], crc32.Checksum(slot[:checkpointSummed], crc32.MakeTable(crc32.Castagnoli)))
+	binary.BigEndian.PutUint32(slot[checkpointSummed:], crc32.Checksum(slot[:checkpointSummed], castagnoli))
 	if _, err := c.file.WriteAt(slot[:], int64(c.number%2)*checkpointStride); err != nil {
 		return fmt.Errorf("checkpoint: write: %w", err)
 	}

@@ -11,21 +11,21 @@ import (
 	"thalweg/internal/batch"
 )
 
-// maxCompactionKeys limits how many keys one round of compaction keeps in memory, at 24 bytes and some; what did not fit
-// is dirty for the next round.
+// maxCompactionKeys limits how many keys one round of compaction keeps in memory, at 24 bytes and some; what did not
+// fit is dirty for the next round.
 const maxCompactionKeys = 4 << 20
 
 // keyHash stands for a key: 128 bits, so that two keys of one log never meet in practice.
 type keyHash [2]uint64
 
-// compaction is one round over a log: the newest offset of each key that was written since the last round, then a copy of
-// all sealed segments without the records that a newer one replaces.
+// compaction is one round over a log: the newest offset of each key that was written since the last round, then a
+// copy of all sealed segments without the records that a newer one replaces.
 //
-// A tombstone, and the marker of a transaction, stay for the delete retention after they were first met, so that a reader
-// on its way through the log sees them; the batch is stamped with that moment. Records of aborted transactions go at
-// once. A marker stays as long as a batch of its transaction does, and its entry in the index of aborted transactions as
-// long as the marker. The batch with a producer's last sequence stays, emptied, so that the log alone can tell it.
-// Offsets never change.
+// A tombstone, and the marker of a transaction, stay for the delete retention after they were first met, so that a
+// reader on its way through the log sees them; the batch is stamped with that moment. Records of aborted transactions
+// go at once. A marker stays as long as a batch of its transaction does, and its entry in the index of aborted
+// transactions as long as the marker. The batch with a producer's last sequence stays, emptied, so that the log alone
+// can tell it. Offsets never change.
 type compaction struct {
 	log     *Log
 	now     int64 // milliseconds
@@ -82,7 +82,8 @@ func (l *Log) compact(config *Config, now int64) error {
 	return nil
 }
 
-// cleanable returns the sealed segments that lie below every undecided transaction, are on the disk, and are old enough.
+// cleanable returns the sealed segments that lie below every undecided transaction, are on the disk, and are old
+// enough.
 func (l *Log) cleanable(config *Config, now int64) []*segment {
 	segments := *l.segments.Load()
 	segments = segments[:len(segments)-1]

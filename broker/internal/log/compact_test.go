@@ -21,8 +21,8 @@ type entry struct {
 	dead   bool // a tombstone
 }
 
-// fold reads the log as a consumer under read_committed does, from the start, and returns the newest record of each key,
-// the number of records, and that of markers.
+// fold reads the log as a consumer under read_committed does, from the start, and returns the newest record of each
+// key, the number of records, and that of markers.
 func fold(t testing.TB, l *Log, maxBytes int) (newest map[string]entry, records, markers int) {
 	newest = make(map[string]entry)
 	void := map[int64]bool{}

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// index is the sparse index of one segment: where batches lie, by offset and by time. That of a sealed segment is loaded
-// when it is first asked for, and may be dropped again.
+// index is the sparse index of one segment: where batches lie, by offset and by time. That of a sealed segment is
+// loaded when it is first asked for, and may be dropped again.
 type index struct {
 	mu      sync.RWMutex
 	loaded  bool

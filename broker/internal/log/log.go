@@ -126,8 +126,8 @@ func (l *Log) Producers() []ProducerInfo {
 	return infos
 }
 
-// WaitDurable waits until the record at offset is as durable as the syncer's mode promises: on the disk in SyncGroup and
-// SyncAlways, written otherwise.
+// WaitDurable waits until the record at offset is as durable as the syncer's mode promises: on the disk in SyncGroup
+// and SyncAlways, written otherwise.
 func (l *Log) WaitDurable(ctx context.Context, offset int64) error {
 	for {
 		// Not durable, which moves a moment earlier: who has waited must be able to read.
@@ -146,7 +146,8 @@ func (l *Log) WaitDurable(ctx context.Context, offset int64) error {
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return fmt.Errorf("log: %s: wait until offset %d is durable: %w", l.options.name(), offset, context.Cause(ctx))
+			return fmt.Errorf("log: %s: wait until offset %d is durable: %w",
+				l.options.name(), offset, context.Cause(ctx))
 		}
 	}
 }
@@ -301,8 +302,8 @@ func (l *Log) Close() error {
 	return errors.Join(failure, err, l.shut())
 }
 
-// closeCleanly writes what recovery would have to work out. l.mu is held and everything is forced, unless an append came
-// in between; then the next open looks at it.
+// closeCleanly writes what recovery would have to work out. l.mu is held and everything is forced, unless an append
+// came in between; then the next open looks at it.
 func (l *Log) closeCleanly() error {
 	if err := l.seal(l.active()); err != nil {
 		return err

@@ -261,6 +261,7 @@ func TestValidation(t *testing.T) {
 	flipped[len(flipped)-1] ^= 1
 	old := append([]byte(nil), good...)
 	old[16] = 1
+	nobody := makeBatch(t, batch.Producer{ID: -1, Transactional: true}, recs(1)...)
 	control := batch.AppendControl(nil, batch.Control{Type: batch.Commit})
 	for _, c := range []struct {
 		name string
@@ -274,7 +275,7 @@ func TestValidation(t *testing.T) {
 		{"old format", old, kerr.UnsupportedForMessageFormat},
 		{"large", plain(t, recs(50)...), kerr.MessageTooLarge},
 		{"control", control, kerr.InvalidRecord},
-		{"transaction of nobody", makeBatch(t, batch.Producer{ID: -1, Transactional: true}, recs(1)...), kerr.InvalidRecord},
+		{"transaction of nobody", nobody, kerr.InvalidRecord},
 		{"no sequence", makeBatch(t, batch.Producer{ID: 4, Sequence: -1}, recs(1)...), kerr.InvalidRecord},
 	} {
 		_, err := l.Append(c.raw)

@@ -110,8 +110,8 @@ type Marker struct {
 	Commit           bool
 }
 
-// ReadResult is what a Read found. Batches are runs of whole batches in order; the first may begin before the offset asked
-// for. The memory is immutable and never reused.
+// ReadResult is what a Read found. Batches are runs of whole batches in order; the first may begin before the offset
+// asked for. The memory is immutable and never reused.
 type ReadResult struct {
 	Batches       [][]byte
 	Bytes         int

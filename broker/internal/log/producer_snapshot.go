@@ -48,7 +48,7 @@ func (ps producers) encode(offset int64) []byte {
 			}
 		}
 	}
-	return be.AppendUint32(out, crc32.Checksum(out, crc32.MakeTable(crc32.Castagnoli)))
+	return be.AppendUint32(out, crc32.Checksum(out, castagnoli))
 }
 
 func decodeProducers(src []byte, offset int64) (producers, error) {
@@ -57,7 +57,7 @@ func decodeProducers(src []byte, offset int64) (producers, error) {
 		return nil, fmt.Errorf("producer snapshot %d: not a snapshot of version %d", offset, snapshotVersion)
 	}
 	body, sum := src[:len(src)-4], be.Uint32(src[len(src)-4:])
-	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != sum || int64(be.Uint64(src[8:])) != offset {
+	if crc32.Checksum(body, castagnoli) != sum || int64(be.Uint64(src[8:])) != offset {
 		return nil, fmt.Errorf("producer snapshot %d: broken checksum", offset)
 	}
 	count := be.Uint32(src[16:])

@@ -330,8 +330,8 @@ func TestProducersAgainstANaiveModel(t *testing.T) {
 					continue
 				}
 				base, want := n.append(id, epoch, first, count, txn)
-				a, err := l.Append(makeBatch(t, batch.Producer{ID: id, Epoch: epoch, Sequence: first, Transactional: txn},
-					recs(count)...))
+				p := batch.Producer{ID: id, Epoch: epoch, Sequence: first, Transactional: txn}
+				a, err := l.Append(makeBatch(t, p, recs(count)...))
 				if want != nil {
 					require.Error(t, err)
 					isKafka(t, want, err)
@@ -361,8 +361,8 @@ func TestProducerSnapshotRoundTrip(t *testing.T) {
 	for i := range int64(20) {
 		p := newProducer(i)
 		for j := range i % 7 {
-			p.append(mustParse(t, makeBatch(t, batch.Producer{ID: i, Epoch: 3, Sequence: int32(j), Transactional: i%2 == 0},
-				recs(1)...)), j, j, 77)
+			stamp := batch.Producer{ID: i, Epoch: 3, Sequence: int32(j), Transactional: i%2 == 0}
+			p.append(mustParse(t, makeBatch(t, stamp, recs(1)...)), j, j, 77)
 		}
 		ps[i] = p
 	}

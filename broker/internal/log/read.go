@@ -10,9 +10,9 @@ import (
 	"thalweg/internal/batch"
 )
 
-// Read returns whole batches from the one that contains offset on: at least one when there is any below the bound of the
-// isolation, and otherwise no more than maxBytes. An offset outside of [start, end] is OFFSET_OUT_OF_RANGE; the result
-// holds the log's offsets even then. Recent batches come out of memory, older ones out of one file.
+// Read returns whole batches from the one that contains offset on: at least one when there is any below the bound of
+// the isolation, and otherwise no more than maxBytes. An offset outside of [start, end] is OFFSET_OUT_OF_RANGE; the
+// result holds the log's offsets even then. Recent batches come out of memory, older ones out of one file.
 func (l *Log) Read(offset int64, maxBytes int, isolation Isolation) (ReadResult, error) {
 	// The last stable offset first: it never overtakes the high watermark.
 	result := ReadResult{LastStable: l.lastSafe.Load()}
@@ -47,7 +47,8 @@ func (l *Log) Read(offset int64, maxBytes int, isolation Isolation) (ReadResult,
 		}
 		result.Aborted = abortedIn(*segments, offset, endOf(runs[len(runs)-1]))
 		// Compaction takes the batches of a transaction, its marker and its entry in the index away together. It makes
-		// the tail forget them before it changes the list of segments; so both are of the same age if that is unchanged.
+		// the tail forget them before it changes the list of segments; so both are of the same age if that is
+		// unchanged.
 		if l.segments.Load() == segments {
 			return result, nil
 		}
@@ -189,7 +190,8 @@ func (o *order) check(b batch.Batch) error {
 		bad = bad || first != o.next
 	}
 	if bad {
-		return fmt.Errorf("%w: offsets %d to %d, want %d and less than %d", batch.ErrCorrupt, first, last, o.next, o.limit)
+		return fmt.Errorf("%w: offsets %d to %d, want %d and less than %d",
+			batch.ErrCorrupt, first, last, o.next, o.limit)
 	}
 	o.next, o.last = last+1, -1
 	return nil
@@ -251,6 +253,6 @@ func (s *segment) verified(run []byte, o order, offset, position, bound int64, m
 
 // damage says where the bytes of a file are not what was written.
 func (s *segment) damage(offset, position int64, err error) error {
-	return fmt.Errorf("segment %s is damaged at byte %d, at or after offset %d; restore the file, or delete the topic's "+
-		"records up to a later offset: %w: %w", s.path(logSuffix), position, offset, kerr.KafkaStorageError, err)
+	return fmt.Errorf("segment %s is damaged at byte %d, at or after offset %d; restore the file, or delete the "+
+		"topic's records up to a later offset: %w: %w", s.path(logSuffix), position, offset, kerr.KafkaStorageError, err)
 }

@@ -40,7 +40,7 @@ func TestTornTailIsCut(t *testing.T) {
 		"half a batch":    whole[:len(whole)-7],
 		"half a header":   whole[:30],
 		"zeros":           make([]byte, 10_000),
-		"noise":           []byte("what is this? some noise that is longer than a header, certainly more than 61 bytes"),
+		"noise":           []byte("what is this? some noise that is longer than a header, so more than 61 B"),
 		"a wrong offset":  wrongOffset,
 		"a hole behind 1": append(append([]byte(nil), whole...), make([]byte, 5000)...),
 	} {
@@ -207,8 +207,8 @@ func TestFullDiskLeavesTheLogUsable(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// TestHalfWrittenAppendDoesNotSurvive leaves half a batch behind a failed write; the next one is shorter, and the segment
-// is sealed before anything else could write over the rest.
+// TestHalfWrittenAppendDoesNotSurvive leaves half a batch behind a failed write; the next one is shorter, and the
+// segment is sealed before anything else could write over the rest.
 func TestHalfWrittenAppendDoesNotSurvive(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	l := b.open()
@@ -232,8 +232,8 @@ func TestHalfWrittenAppendDoesNotSurvive(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// powerFS cuts the power at a random moment: it takes a copy of what a crash would leave, just before a random operation
-// that changes anything.
+// powerFS cuts the power at a random moment: it takes a copy of what a crash would leave, just before a random
+// operation that changes anything.
 type powerFS struct {
 	mu    sync.Mutex
 	mem   *vfs.MemFS
@@ -259,9 +259,9 @@ func (p *powerFS) MaybeError(op errorfs.Op) error {
 
 func (p *powerFS) String() string { return "power" }
 
-// TestPowerCuts appends from several producers, cuts the power between any two operations of the file system, opens what
-// is left, and demands: everything acknowledged is there and unchanged; nothing is served that was not appended; the
-// offsets go on where they ended; retries of acknowledged batches are recognised. Then it goes on from there.
+// TestPowerCuts appends from several producers, cuts the power between any two operations of the file system, opens
+// what is left, and demands: everything acknowledged is there and unchanged; nothing is served that was not appended;
+// the offsets go on where they ended; retries of acknowledged batches are recognised. Then it goes on from there.
 func TestPowerCuts(t *testing.T) {
 	for range 60 {
 		seed := rand.Uint64()

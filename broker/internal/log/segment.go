@@ -33,8 +33,8 @@ func segmentSuffixes() []string {
 	return []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix}
 }
 
-// segment is one file of batches. The active one, the last of its log, is appended to by whoever holds Log.mu; the others
-// are sealed.
+// segment is one file of batches. The active one, the last of its log, is appended to by whoever holds Log.mu; the
+// others are sealed.
 type segment struct {
 	fs   vfs.FS
 	dir  string
@@ -129,8 +129,8 @@ func (s *segment) write(p []byte) error {
 	return nil
 }
 
-// cut makes the file end where its batches do. There is no truncation in vfs.FS; and a copy leaves nothing behind that a
-// later recovery could take for batches. The caller forces the directory.
+// cut makes the file end where its batches do. There is no truncation in vfs.FS; and a copy leaves nothing behind
+// that a later recovery could take for batches. The caller forces the directory.
 func (s *segment) cut() error {
 	name := s.path(logSuffix)
 	fresh, err := copyPrefix(s.fs, s.file, name, s.size.Load())
@@ -237,8 +237,8 @@ func (s *segment) scan(from, limit int64) *scanner {
 	return &scanner{segment: s, position: from, limit: limit, at: from}
 }
 
-// next returns the next batch, which is a view valid until the following call, and its position. At the limit it returns
-// io.EOF. Its checksum is verified.
+// next returns the next batch, which is a view valid until the following call, and its position. At the limit it
+// returns io.EOF. Its checksum is verified.
 func (c *scanner) next() (batch.Batch, int64, error) {
 	position := c.position
 	if position >= c.limit {

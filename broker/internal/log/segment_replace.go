@@ -15,8 +15,8 @@ import (
 //
 //  1. Write <first>-<end>.cleaned, and the index of aborted transactions as .swaptxn; force both.
 //  2. Rename .cleaned to .swap, and force the directory. From here on the new segment is the truth.
-//  3. Delete the old segments but the first, and the indexes of that; rename .swaptxn to its .txnindex, and .swap to its
-//     .log; force the directory.
+//  3. Delete the old segments but the first, and the indexes of that; rename .swaptxn to its .txnindex, and .swap to
+//     its .log; force the directory.
 //
 // Open removes what step 1 left, and does step 3 again when it finds a .swap.
 type segmentCopy struct {

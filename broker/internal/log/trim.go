@@ -9,8 +9,8 @@ import (
 )
 
 // TrimTo moves the start of the log to offset, as DeleteRecords does; -1 means the high watermark. Segments that lie
-// wholly below it are deleted; when nothing is left above it, so is the active one. The new start survives a crash of the
-// process at once, and a power cut from the next deletion or Maintain on. It returns the start of the log.
+// wholly below it are deleted; when nothing is left above it, so is the active one. The new start survives a crash of
+// the process at once, and a power cut from the next deletion or Maintain on. It returns the start of the log.
 func (l *Log) TrimTo(offset int64) (int64, error) {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()
@@ -82,8 +82,8 @@ func (l *Log) dropSegments() error {
 	return errors.Join(errs...)
 }
 
-// Maintain does what time asks for: retention, rolling of old segments, forgetting of silent producers and idle indexes,
-// compaction. The owner calls it now and then, off the path of requests.
+// Maintain does what time asks for: retention, rolling of old segments, forgetting of silent producers and idle
+// indexes, compaction. The owner calls it now and then, off the path of requests.
 func (l *Log) Maintain() error {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()
@@ -104,7 +104,8 @@ func (l *Log) maintainLocked() error {
 	l.producers.expire(now - config.ProducerExpiry.Milliseconds())
 	active := l.active()
 	var err error
-	if active.size.Load() > 0 && (now-active.created >= config.SegmentAge.Milliseconds() || l.expired(active, config, now)) {
+	old := now-active.created >= config.SegmentAge.Milliseconds() || l.expired(active, config, now)
+	if old && active.size.Load() > 0 {
 		_, err = l.roll()
 	}
 	start := l.start.Load()

@@ -1,0 +1,170 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/internal/batch"
+)
+
+// scan looks at the batches of the segments from r.first on, and at the indexes of those before.
+func (r *recovery) scan() error {
+	l := r.log
+	if r.first == 0 && r.snapshot < 0 {
+		for _, s := range r.segments {
+			s.aborted = nil
+		}
+	}
+	l.spans = l.producers.spans()
+	every := l.config.Load().IndexBytes
+	for i, s := range r.segments {
+		if i >= r.first {
+			continue
+		}
+		if err := r.peek(s, every); err != nil {
+			return err
+		}
+	}
+	if !r.clean || r.first < len(r.segments) {
+		r.end = r.segments[min(r.first, len(r.segments)-1)].base
+	}
+	for i := r.first; i < len(r.segments); i++ {
+		whole, err := r.scanSegment(r.segments[i])
+		if err != nil {
+			return err
+		}
+		gap := i+1 < len(r.segments) && r.segments[i+1].base != r.end && r.end >= l.checkpoint.synced &&
+			!r.segments[i].sparse.Load()
+		if !whole || gap {
+			return r.dropAfter(i)
+		}
+		if i+1 < len(r.segments) {
+			r.end = max(r.end, r.segments[i+1].base)
+		}
+	}
+	if r.end < l.checkpoint.synced {
+		return fmt.Errorf("the log ends at offset %d, but was synced up to %d; segment %s is cut short: restore it: %w",
+			r.end, l.checkpoint.synced, r.segments[len(r.segments)-1].path(logSuffix), kerr.KafkaStorageError)
+	}
+	return nil
+}
+
+// peek learns a sealed segment's largest timestamp.
+func (r *recovery) peek(s *segment, every int) error {
+	if !s.acquire() {
+		return errSegmentGone
+	}
+	defer s.release()
+	err := s.loadIndex(every)
+	if s != r.segments[len(r.segments)-1] {
+		s.idle()
+		s.idle()
+	}
+	return err
+}
+
+// scanSegment checks the batches of a segment, indexes them and replays the producers' state. whole is false when its
+// end had to be cut.
+func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
+	l := r.log
+	now, every := l.options.Now().UnixMilli(), l.config.Load().IndexBytes
+	s.index.reset()
+	s.index.used = true
+	s.created = now
+	c := s.scan(0, s.size.Load())
+	for {
+		b, position, err := c.next()
+		if err == nil && b.BaseOffset() < r.end {
+			err = fmt.Errorf("%w: offset %d after %d", batch.ErrCorrupt, b.BaseOffset(), r.end-1)
+		}
+		if err == nil && b.BaseOffset() != r.end && r.end >= l.checkpoint.synced && !s.sparse.Load() {
+			err = fmt.Errorf("%w: offset %d, want %d", batch.ErrCorrupt, b.BaseOffset(), r.end)
+		}
+		switch {
+		case err == io.EOF:
+			s.next.Store(max(r.end, s.base))
+			return true, nil
+		case err != nil && !torn(err):
+			return false, err
+		case err != nil:
+			return false, r.cut(s, position, err)
+		}
+		s.index.add(s.base, b.LastOffset(), int(position), b.Size(), b.MaxTimestamp(), every)
+		r.end = b.LastOffset() + 1
+		if b.BaseOffset() >= r.snapshot {
+			if err := l.replay(s, b, now); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// torn tells whether an error means that the bytes are no batch, as against a disk that can't be read.
+func torn(err error) bool {
+	return errors.Is(err, batch.ErrShort) || errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrMagic)
+}
+
+// cut ends the segment at position, where its bytes are no batch. Below the last synced offset that is damage.
+func (r *recovery) cut(s *segment, position int64, cause error) error {
+	l := r.log
+	if r.end < l.checkpoint.synced {
+		return fmt.Errorf("segment %s is damaged at byte %d, at offset %d, and was synced up to offset %d; restore "+
+			"the file: %w: %w", s.path(logSuffix), position, r.end, l.checkpoint.synced, kerr.KafkaStorageError, cause)
+	}
+	l.options.Logger.Warn("log cut", "partition", l.options.name(), "file", s.path(logSuffix), "offset", r.end,
+		"bytes", s.size.Load()-position, "cause", cause)
+	s.size.Store(position)
+	s.next.Store(max(r.end, s.base))
+	l.dirUnsynced = true
+	return s.cut()
+}
+
+// dropAfter deletes the segments behind number i, which follow on something that is gone.
+func (r *recovery) dropAfter(i int) error {
+	doomed := r.segments[i+1:]
+	r.segments = r.segments[: i+1 : i+1]
+	segments := r.segments
+	r.log.segments.Store(&segments)
+	if r.end < r.log.checkpoint.synced {
+		return fmt.Errorf("the log ends at offset %d, but was synced up to %d; segment %s is cut short: restore it: %w",
+			r.end, r.log.checkpoint.synced, r.segments[i].path(logSuffix), kerr.KafkaStorageError)
+	}
+	for _, s := range doomed {
+		r.log.options.Logger.Warn("segment dropped", "partition", r.log.options.name(), "file", s.path(logSuffix))
+		if err := errors.Join(s.close(), s.remove()); err != nil {
+			return fmt.Errorf("segment %s: drop: %w", s.path(logSuffix), err)
+		}
+	}
+	return nil
+}
+
+// replay takes a batch of the log into the producers' state.
+func (l *Log) replay(s *segment, b batch.Batch, now int64) error {
+	if b.ProducerID() < 0 {
+		return nil
+	}
+	p := l.producers.get(b.ProducerID())
+	switch {
+	case !b.IsControl():
+		if p.append(b, b.BaseOffset(), b.LastOffset(), now) {
+			l.spans = l.spans.open(p.id, b.BaseOffset())
+		}
+	default:
+		kind, coordinatorEpoch, err := b.Control()
+		if err != nil {
+			return fmt.Errorf("segment %s: marker at offset %d: %w: %w", s.path(logSuffix), b.BaseOffset(),
+				kerr.KafkaStorageError, err)
+		}
+		if kind != batch.Abort && kind != batch.Commit {
+			return nil
+		}
+		if first := p.mark(b.ProducerEpoch(), coordinatorEpoch, b.MaxTimestamp(), now); first >= 0 {
+			l.closeTransaction(s, p.id, first, b.BaseOffset(), kind == batch.Abort)
+		}
+	}
+	l.producers[p.id] = p
+	return nil
+}

@@ -1,0 +1,115 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// rollFor returns the active segment, a new one if size bytes more are too much for it. l.mu is held.
+func (l *Log) rollFor(size int, config *Config, now int64) (*segment, error) {
+	active := l.active()
+	used := active.size.Load()
+	switch {
+	case used == 0:
+		return active, nil
+	case used+int64(size) > min(config.SegmentBytes, maxSegmentBytes):
+	case now-active.created >= config.SegmentAge.Milliseconds():
+	case l.end.Load()-active.base > math.MaxInt32/2:
+	default:
+		return active, nil
+	}
+	return l.roll()
+}
+
+// roll seals the active segment and begins another. On an error the active one stays. l.mu is held.
+func (l *Log) roll() (*segment, error) {
+	old, end := l.active(), l.end.Load()
+	if err := l.seal(old); err != nil {
+		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
+	}
+	fresh, err := createSegment(l.options.FS, l.options.Dir, end)
+	if err != nil {
+		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
+	}
+	segments := *l.segments.Load()
+	old.sealed.Store(true)
+	segments = append(segments[:len(segments):len(segments)], fresh)
+	l.segments.Store(&segments)
+	l.dirUnsynced = true
+	return fresh, nil
+}
+
+// seal writes the indexes of a segment and the producers' state as of the end of the log. l.mu is held.
+func (l *Log) seal(s *segment) error {
+	force := l.forces()
+	if s.torn {
+		if err := s.cut(); err != nil {
+			return err
+		}
+	}
+	if err := s.writeIndex(force); err != nil {
+		return err
+	}
+	s.txnMu.RLock()
+	aborted := encodeAborted(s.aborted)
+	s.txnMu.RUnlock()
+	if err := writeFile(l.options.FS, s.path(txnIndexSuffix), aborted, force); err != nil {
+		return err
+	}
+	if force {
+		// Before the snapshot exists: see producer_snapshot.go.
+		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
+			return err
+		}
+	}
+	end := l.end.Load()
+	name := l.options.FS.PathJoin(l.options.Dir, fileName(end, producersSuffix))
+	if err := writeFile(l.options.FS, name, l.producers.encode(end), force); err != nil {
+		return err
+	}
+	if force {
+		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
+			return err
+		}
+	}
+	return l.dropSnapshots(end)
+}
+
+// dropSnapshots removes all producer snapshots but the newest two; the older is for the case that the newest is ahead
+// of what a crash leaves. l.mu is held.
+func (l *Log) dropSnapshots(end int64) error {
+	names, err := l.options.FS.List(l.options.Dir)
+	if err != nil {
+		return fmt.Errorf("directory %s: list: %w", l.options.Dir, err)
+	}
+	synced := min(l.durable.Load(), l.checkpoint.synced)
+	older := int64(-1) // the newest that is safe whatever happens now
+	offsets := snapshotOffsets(names)
+	for _, offset := range offsets {
+		if offset <= synced && offset < end {
+			older = max(older, offset)
+		}
+	}
+	var errs []error
+	for _, offset := range offsets {
+		if offset < older {
+			name := l.options.FS.PathJoin(l.options.Dir, fileName(offset, producersSuffix))
+			errs = append(errs, l.options.FS.Remove(name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// snapshotOffsets picks the producer snapshots out of a directory's names.
+func snapshotOffsets(names []string) []int64 {
+	var offsets []int64
+	for _, name := range names {
+		if offset, ok := parseFileName(name, producersSuffix); ok {
+			offsets = append(offsets, offset)
+		}
+	}
+	return offsets
+}
