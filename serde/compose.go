@@ -5,7 +5,7 @@ import "fmt"
 // Compose2 makes a T the composition of two parts: it sorts by the first, then by the second. split and join take a T
 // apart and put it together. A struct of plain fields needs no Compose: Ordered does it.
 func Compose2[T, A, B any](a Part[A], b Part[B], split func(T) (A, B), join func(A, B) T) Part[T] {
-	return composed[T, A, B]{a, b, split, join, NullOf[T]()}
+	return composed[T, A, B]{a, b, split, join, IsNilable[T]()}
 }
 
 // Compose3 is Compose2 with three parts. More are made by composing compositions.
@@ -36,15 +36,15 @@ func PairOf[A, B any](a Part[A], b Part[B]) Part[Pair[A, B]] {
 }
 
 type composed[T, A, B any] struct {
-	a     Part[A]
-	b     Part[B]
-	split func(T) (A, B)
-	join  func(A, B) T
-	null  func(*T) bool
+	a       Part[A]
+	b       Part[B]
+	split   func(T) (A, B)
+	join    func(A, B) T
+	nilable bool
 }
 
 func (c composed[T, A, B]) Append(dst []byte, v T) ([]byte, error) {
-	if c.null != nil && c.null(&v) {
+	if c.nilable && firstWordNil(&v) {
 		return dst, errNull("composition")
 	}
 	a, b := c.split(v)
@@ -59,7 +59,7 @@ func (c composed[T, A, B]) Append(dst []byte, v T) ([]byte, error) {
 }
 
 func (c composed[T, A, B]) Decode(src []byte) (v T, err error) {
-	if src == nil && c.null != nil {
+	if src == nil && c.nilable {
 		return v, nil
 	}
 	v, rest, err := c.Next(src)

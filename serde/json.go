@@ -16,20 +16,20 @@ func JSON[T any]() Serde[T] {
 		return never[T]{err}
 	}
 	options := jsonv2.JoinOptions(json.DefaultOptionsV1(), jsonv2.Deterministic(true), jsontext.EscapeForHTML(false))
-	null, name := NullOf[T](), reflect.TypeFor[T]().String()
-	return share(func() Serde[T] { return &jsonLocal[T]{name: name, null: null, options: options, v: new(T)} })
+	nilable, name := IsNilable[T](), reflect.TypeFor[T]().String()
+	return share(func() Serde[T] { return &jsonLocal[T]{name: name, nilable: nilable, options: options, v: new(T)} })
 }
 
 type jsonLocal[T any] struct {
 	name    string
-	null    func(*T) bool
+	nilable bool
 	options jsonv2.Options
 	v       *T
 	out     bytes.Buffer
 }
 
 func (j *jsonLocal[T]) Append(dst []byte, v T) ([]byte, error) {
-	if j.null != nil && j.null(&v) {
+	if j.nilable && firstWordNil(&v) {
 		return dst, errNull(j.name)
 	}
 	var zero T
@@ -45,7 +45,7 @@ func (j *jsonLocal[T]) Append(dst []byte, v T) ([]byte, error) {
 }
 
 func (j *jsonLocal[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && j.null != nil {
+	if src == nil && j.nilable {
 		return v, nil
 	}
 	var zero T

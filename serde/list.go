@@ -15,7 +15,7 @@ import (
 //	other elements:
 //	  1 ‖ number of elements (4) ‖ for each: its length (4), -1 for null ‖ its bytes
 func List[T any](elem Serde[T]) Serde[[]T] {
-	return list[T]{elem: elem, null: NullOf[T](), size: sizeOf(elem)}
+	return list[T]{elem: elem, nilable: IsNilable[T](), size: sizeOf(elem)}
 }
 
 const (
@@ -24,9 +24,9 @@ const (
 )
 
 type list[T any] struct {
-	elem Serde[T]
-	null func(*T) bool
-	size int // bytes of an element, 0 = it varies
+	elem    Serde[T]
+	nilable bool
+	size    int // bytes of an element, 0 = it varies
 }
 
 func (l list[T]) Append(dst []byte, v []T) ([]byte, error) {
@@ -55,11 +55,11 @@ func (l list[T]) Append(dst []byte, v []T) ([]byte, error) {
 func (l list[T]) appendNullIndexes(dst []byte, v []T) []byte {
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
-	if l.null == nil {
+	if !l.nilable {
 		return dst
 	}
 	for i := range v {
-		if l.null(&v[i]) {
+		if firstWordNil(&v[i]) {
 			dst = binary.BigEndian.AppendUint32(dst, uint32(i))
 		}
 	}
@@ -68,7 +68,7 @@ func (l list[T]) appendNullIndexes(dst []byte, v []T) []byte {
 }
 
 func (l list[T]) appendElement(dst []byte, v *T) (_ []byte, err error) {
-	null := l.null != nil && l.null(v)
+	null := l.nilable && firstWordNil(v)
 	if l.size > 0 {
 		if null {
 			return dst, nil
@@ -138,7 +138,7 @@ func (l list[T]) decodeFixed(r *listReader) ([]T, error) {
 	}
 	for i := range v {
 		if isNull(i) {
-			if l.null == nil {
+			if !l.nilable {
 				return nil, fmt.Errorf("list: element %d: null in a list of a type without null", i)
 			}
 			next += 4
@@ -173,7 +173,7 @@ func (l list[T]) decodeVariable(r *listReader) ([]T, error) {
 		switch {
 		case !null:
 			e, err = l.elem.Decode(raw)
-		case l.null == nil:
+		case !l.nilable:
 			err = fmt.Errorf("null in a list of a type without null")
 		}
 		if err != nil {

@@ -123,7 +123,7 @@ func decodeMsg(v any, src []byte) error {
 
 func ownMethods[T any](m methods) Serde[T] {
 	t := reflect.TypeFor[T]()
-	o := own[T]{methods: m, name: t.String(), null: NullOf[T]()}
+	o := own[T]{methods: m, name: t.String(), nilable: IsNilable[T]()}
 	if t.Kind() == reflect.Pointer {
 		return ownPointer[T]{own: o, elem: t.Elem()}
 	}
@@ -136,8 +136,8 @@ func ownMethods[T any](m methods) Serde[T] {
 // own is what the serdes of types with methods of their own share.
 type own[T any] struct {
 	methods
-	name string
-	null func(*T) bool
+	name    string
+	nilable bool
 }
 
 func (o *own[T]) encode(dst []byte, holder any) ([]byte, error) {
@@ -162,7 +162,7 @@ type ownPointer[T any] struct {
 }
 
 func (o ownPointer[T]) Append(dst []byte, v T) ([]byte, error) {
-	if o.null(&v) {
+	if firstWordNil(&v) {
 		return dst, errNull(o.name)
 	}
 	return o.encode(dst, v)
@@ -188,7 +188,7 @@ type ownValue[T any] struct {
 }
 
 func (o *ownValue[T]) Append(dst []byte, v T) ([]byte, error) {
-	if o.null != nil && o.null(&v) {
+	if o.nilable && firstWordNil(&v) {
 		return dst, errNull(o.name)
 	}
 	*o.v = v
@@ -198,7 +198,7 @@ func (o *ownValue[T]) Append(dst []byte, v T) ([]byte, error) {
 }
 
 func (o *ownValue[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && o.null != nil {
+	if src == nil && o.nilable {
 		return v, nil
 	}
 	o.clear() // a method that panicked may have left something

@@ -25,9 +25,9 @@ func newMsgpack[T any](arrays bool) Serde[T] {
 	if err := msgpackError(t); err != nil {
 		return never[T]{err}
 	}
-	null, name := NullOf[T](), t.String()
+	nilable, name := IsNilable[T](), t.String()
 	return share(func() Serde[T] {
-		m := &msgpackLocal[T]{name: name, null: null, v: new(T)}
+		m := &msgpackLocal[T]{name: name, nilable: nilable, v: new(T)}
 		m.enc, m.dec = msgpack.NewEncoder(&m.out), msgpack.NewDecoder(&m.in)
 		m.enc.SetSortMapKeys(true)
 		m.enc.UseCompactInts(true)
@@ -38,17 +38,17 @@ func newMsgpack[T any](arrays bool) Serde[T] {
 
 // msgpackLocal owns an encoder and a decoder, and a cell that makes values addressable without allocating.
 type msgpackLocal[T any] struct {
-	name string
-	null func(*T) bool
-	v    *T
-	out  appender
-	in   bytes.Reader
-	enc  *msgpack.Encoder
-	dec  *msgpack.Decoder
+	name    string
+	nilable bool
+	v       *T
+	out     appender
+	in      bytes.Reader
+	enc     *msgpack.Encoder
+	dec     *msgpack.Decoder
 }
 
 func (m *msgpackLocal[T]) Append(dst []byte, v T) ([]byte, error) {
-	if m.null != nil && m.null(&v) {
+	if m.nilable && firstWordNil(&v) {
 		return dst, errNull(m.name)
 	}
 	var zero T
@@ -63,7 +63,7 @@ func (m *msgpackLocal[T]) Append(dst []byte, v T) ([]byte, error) {
 }
 
 func (m *msgpackLocal[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && m.null != nil {
+	if src == nil && m.nilable {
 		return v, nil
 	}
 	if err := checkMsgpack(src); err != nil {

@@ -16,7 +16,8 @@ func IsNilable[T any]() bool {
 }
 
 // NullOf returns the function that tells whether a T is null, or nil when T has no null. Ask once, when a node is
-// built; the function neither allocates nor reflects.
+// built; the function neither allocates nor reflects. What it is pointed at escapes, as with every function value:
+// point it at a slot that lives on the heap anyway, such as a field of the node.
 func NullOf[T any]() func(*T) bool {
 	if !IsNilable[T]() {
 		return nil

@@ -159,10 +159,12 @@ func TestForChoosesByRule(t *testing.T) {
 
 type viaBinary struct{ s string }
 
-func (v viaBinary) AppendBinary(dst []byte) ([]byte, error) { return append(append(dst, "B:"...), v.s...), nil }
-func (v *viaBinary) UnmarshalBinary(src []byte) error       { return cut(&v.s, "B:", src) }
-func (v viaBinary) MarshalText() ([]byte, error)            { return nil, errors.New("not by text") }
-func (v *viaBinary) UnmarshalText([]byte) error             { return errors.New("not by text") }
+func (v viaBinary) AppendBinary(dst []byte) ([]byte, error) {
+	return append(append(dst, "B:"...), v.s...), nil
+}
+func (v *viaBinary) UnmarshalBinary(src []byte) error { return cut(&v.s, "B:", src) }
+func (v viaBinary) MarshalText() ([]byte, error)      { return nil, errors.New("not by text") }
+func (v *viaBinary) UnmarshalText([]byte) error       { return errors.New("not by text") }
 
 type viaMsg struct{ s string }
 
