@@ -1,0 +1,78 @@
+package task_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/internal/task"
+)
+
+func TestOutbox(t *testing.T) {
+	o := task.NewOutbox(task.OutboxConfig{BatchBytes: 400, RecordMaxBytes: 600, Partitions: func(topic string) (int32, error) {
+		if topic == "none" {
+			return 0, fmt.Errorf("no such topic")
+		}
+		return 2, nil
+	}})
+	_, err := o.Outlet("none")
+	require.ErrorContains(t, err, "topic none: no such topic")
+	out, err := o.Outlet("a")
+	require.NoError(t, err)
+	again, err := o.Outlet("a")
+	require.NoError(t, err)
+	require.Same(t, out, again)
+	require.EqualValues(t, 2, out.Partitions())
+	require.Error(t, out.Append(2, 0, nil, nil, nil))
+
+	big := []byte(strings.Repeat("x", 200))
+	require.NoError(t, out.Append(1, 1, []byte("small"), nil, nil))
+	require.Empty(t, o.Full())
+	require.NoError(t, out.Append(0, 2, nil, big, nil))
+	require.NoError(t, out.Append(1, 3, nil, big, nil))
+	require.NoError(t, out.Append(1, 3, nil, big, nil)) // 1 is full now
+	require.NoError(t, out.Append(1, 4, nil, []byte("y"), nil))
+	require.Positive(t, o.Bytes())
+
+	describe := func(packets []*task.Packet) (lines []string) {
+		for _, p := range packets {
+			lines = append(lines, fmt.Sprintf("%s/%d: %d", p.Topic, p.Partition, p.Builder.Len()))
+		}
+		return lines
+	}
+	full := o.Full()
+	require.Equal(t, []string{"a/1: 3"}, describe(full))
+	rest := o.Take()
+	require.Equal(t, []string{"a/0: 1", "a/1: 1"}, describe(rest))
+	require.Zero(t, o.Bytes())
+	b := full[0].Builder
+	o.Recycle(full[0])
+	require.Nil(t, full[0].Builder)
+	o.Recycle(full[0])
+	require.NoError(t, out.Append(0, 2, nil, big, nil))
+	taken := o.Take()
+	require.Same(t, b, taken[0].Builder, "builders are used again")
+	require.Equal(t, 1, b.Len())
+
+	require.ErrorContains(t, out.Append(0, 0, nil, append(big, append(big, big...)...), nil), "over the limit of 600")
+	require.NoError(t, out.Append(0, 2, nil, big, nil))
+	o.Discard()
+	require.Zero(t, o.Bytes())
+	require.Empty(t, o.Take())
+}
+
+func TestOutboxKeepsBatchesUnderTheLimit(t *testing.T) {
+	o := task.NewOutbox(task.OutboxConfig{BatchBytes: 1000, RecordMaxBytes: 1000, Partitions: func(string) (int32, error) { return 1, nil }})
+	out, err := o.Outlet("a")
+	require.NoError(t, err)
+	for _, n := range []int{900, 10, 10, 900, 400, 500, 400} {
+		require.NoError(t, out.Append(0, 0, nil, make([]byte, n), nil))
+	}
+	packets := o.Take()
+	require.LessOrEqual(t, len(packets), 6)
+	for _, p := range packets {
+		require.LessOrEqual(t, p.Builder.Size(), 1000+100)
+	}
+}
