@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
 	"thalweg/broker/internal/coord"
@@ -28,7 +29,7 @@ const (
 // recover opens everything that the data directory holds.
 func (b *Broker) recover() error {
 	fs, dir := b.cfg.FS, b.cfg.Dir
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := makeDir(fs, dir); err != nil {
 		return fmt.Errorf("broker: make data directory %s: %w", dir, err)
 	}
 	var err error
@@ -44,6 +45,27 @@ func (b *Broker) recover() error {
 		return err
 	}
 	return b.recoverCoordinators()
+}
+
+// makeDir makes a directory and those above it, durably.
+func makeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil {
+		return nil
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(parent)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func (b *Broker) recoverMetadata() error {

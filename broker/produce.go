@@ -36,8 +36,8 @@ type ProduceRequest struct {
 type ProducePartition struct {
 	Topic     string
 	Partition int32
-	// Batches holds one or several whole record batches v2. The broker writes offsets into them and keeps the memory
-	// to serve fetches from: the caller gives the slice away.
+	// Batches holds one or several whole record batches v2. The broker copies them before Produce returns and leaves
+	// them as they are.
 	Batches []byte
 }
 

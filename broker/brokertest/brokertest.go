@@ -4,6 +4,7 @@ package brokertest
 import (
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -34,3 +35,11 @@ func Client(t testing.TB, b *broker.Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Cleanup(client.Close)
 	return client
 }
+
+// On puts the broker's data directory on fs, so that another broker can be opened on it later.
+func On(fs vfs.FS) Option {
+	return func(cfg *broker.Config) { cfg.FS = fs }
+}
+
+// Configure changes the configuration in any other way.
+func Configure(f func(*broker.Config)) Option { return f }

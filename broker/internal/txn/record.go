@@ -90,12 +90,8 @@ func (m *Machine) apply(id string, v *kmsg.TxnMetadataValue, now time.Time) {
 		delete(m.byPID, t.pid)
 		m.byPID[v.ProducerID] = id
 	}
-	t.retryEpoch = -1
-	if v.ClientTransactionVersion >= 2 && v.State != kmsg.TransactionStateOngoing {
-		t.retryEpoch = v.ProducerEpoch - 1
-		if v.PreviousProducerID >= 0 && v.ProducerEpoch == 0 {
-			t.retryEpoch = maxEpoch
-		}
+	if !t.preparing() { // else it was set when the transaction's end began
+		t.retryEpoch = retryEpoch(v)
 	}
 	t.pid, t.epoch = v.ProducerID, v.ProducerEpoch
 	t.prevPID, t.nextPID = v.PreviousProducerID, v.NextProducerID
@@ -125,6 +121,18 @@ func (m *Machine) apply(id string, v *kmsg.TxnMetadataValue, now time.Time) {
 	t.waiting = nil
 	for _, f := range waiting {
 		f()
+	}
+}
+
+// retryEpoch is the epoch of the EndTxn that made v, if one did.
+func retryEpoch(v *kmsg.TxnMetadataValue) int16 {
+	switch {
+	case v.ClientTransactionVersion < 2 || v.State == kmsg.TransactionStateOngoing:
+		return -1
+	case v.PreviousProducerID >= 0 && v.ProducerEpoch == 0:
+		return maxEpoch
+	default:
+		return v.ProducerEpoch - 1
 	}
 }
 

@@ -1,0 +1,353 @@
+package broker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
+	"thalweg/internal/batch"
+)
+
+// rawProducer is a transactional producer of which every request is under the test's control.
+type rawProducer struct {
+	t        *testing.T
+	b        *broker.Broker
+	client   *kgo.Client
+	id       string
+	pid      int64
+	epoch    int16
+	sequence map[int32]int32
+}
+
+func newRawProducer(t *testing.T, b *broker.Broker, id string) *rawProducer {
+	t.Helper()
+	p := &rawProducer{t: t, b: b, client: brokertest.Client(t, b), id: id}
+	require.NoError(t, p.init())
+	return p
+}
+
+func (p *rawProducer) init() error {
+	p.t.Helper()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = kmsg.StringPtr(p.id), 60_000
+	req.ProducerID, req.ProducerEpoch = -1, -1
+	resp, err := req.RequestWith(within(p.t), p.client)
+	require.NoError(p.t, err)
+	p.pid, p.epoch, p.sequence = resp.ProducerID, resp.ProducerEpoch, map[int32]int32{}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}
+
+// batch returns one record, as the producer's next one for the partition.
+func (p *rawProducer) batch(partition int32, value string) []byte {
+	p.t.Helper()
+	builder := batch.NewBuilder(batch.None)
+	builder.Append(1_700_000_000_000, nil, []byte(value), nil)
+	raw, err := builder.Finish(batch.Producer{
+		ID: p.pid, Epoch: p.epoch, Sequence: p.sequence[partition], Transactional: p.id != "",
+	})
+	require.NoError(p.t, err)
+	return raw
+}
+
+// produce sends one record; version 12 and above let the partition join the transaction.
+func (p *rawProducer) produce(partition int32, value string) error {
+	p.t.Helper()
+	r := p.send(partition, p.batch(partition, value))
+	if r.Err == nil {
+		p.sequence[partition]++
+	}
+	return r.Err
+}
+
+func (p *rawProducer) send(partition int32, raw []byte) broker.ProduceResult {
+	p.t.Helper()
+	results, err := p.b.Produce(within(p.t), broker.ProduceRequest{
+		TransactionalID: p.id,
+		Partitions:      []broker.ProducePartition{{Topic: "t", Partition: partition, Batches: raw}},
+	})
+	require.NoError(p.t, err)
+	return results[0]
+}
+
+// end ends the transaction; it takes the next epoch when the version is 5.
+func (p *rawProducer) end(commit bool, version int16) error {
+	p.t.Helper()
+	resp := p.sendEnd(commit, version)
+	if resp.ErrorCode == 0 && version >= 5 {
+		p.pid, p.epoch, p.sequence = resp.ProducerID, resp.ProducerEpoch, map[int32]int32{}
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}
+
+func (p *rawProducer) sendEnd(commit bool, version int16) *kmsg.EndTxnResponse {
+	p.t.Helper()
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = p.id, p.pid, p.epoch, commit
+	client := p.client
+	if version < 5 {
+		versions := kversion.Stable()
+		versions.SetMaxKeyVersion(int16(kmsg.EndTxn), version)
+		client = brokertest.Client(p.t, p.b, kgo.MaxVersions(versions))
+	}
+	resp, err := req.RequestWith(within(p.t), client)
+	require.NoError(p.t, err)
+	return resp
+}
+
+func fetchOne(t *testing.T, b *broker.Broker, partition int32, iso broker.Isolation) broker.FetchResult {
+	t.Helper()
+	results, err := b.Fetch(within(t), broker.FetchRequest{
+		Isolation:  iso,
+		Partitions: []broker.FetchPartition{{Topic: "t", Partition: partition}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, results[0].Err)
+	return results[0]
+}
+
+func committedIn(t *testing.T, b *broker.Broker, partition int32) []string {
+	t.Helper()
+	r := fetchOne(t, b, partition, broker.ReadCommitted)
+	var out []string
+	committedValues(t, &r, func(v string) { out = append(out, v) })
+	return out
+}
+
+func TestCommitShowsAndAbortHides(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 2, "t")
+	p := newRawProducer(t, b, "tx")
+	require.NoError(t, p.produce(0, "a"))
+	r := fetchOne(t, b, 0, broker.ReadUncommitted)
+	require.Equal(t, int64(1), r.HighWatermark)
+	require.Equal(t, int64(0), r.LastStableOffset)
+	require.Empty(t, committedIn(t, b, 0))
+	require.NoError(t, p.end(true, 5))
+	require.Equal(t, []string{"a"}, committedIn(t, b, 0))
+
+	require.NoError(t, p.produce(0, "b"))
+	require.NoError(t, p.produce(1, "b"))
+	require.NoError(t, p.end(false, 5))
+	require.Equal(t, []string{"a"}, committedIn(t, b, 0))
+	require.Empty(t, committedIn(t, b, 1))
+	r = fetchOne(t, b, 0, broker.ReadCommitted)
+	require.Equal(t, []broker.AbortedTxn{{ProducerID: p.pid, FirstOffset: 2}}, r.Aborted)
+	require.Equal(t, int64(4), r.LastStableOffset, "two markers lie in the log")
+	require.Nil(t, fetchOne(t, b, 0, broker.ReadUncommitted).Aborted)
+}
+
+// KIP-890: every transaction has an epoch of its own.
+func TestDelayedEndTxnCannotEndALaterTransaction(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	require.NoError(t, p.produce(0, "first"))
+	delayed := *p
+	require.NoError(t, p.end(true, 5))
+	require.Equal(t, delayed.epoch+1, p.epoch)
+
+	repeated := delayed.sendEnd(true, 5)
+	require.NoError(t, kerr.ErrorForCode(repeated.ErrorCode), "a repetition is answered as the first one was")
+	require.Equal(t, p.epoch, repeated.ProducerEpoch)
+	require.ErrorIs(t, delayed.end(false, 5), kerr.InvalidTxnState)
+
+	require.NoError(t, p.produce(0, "second"))
+	require.ErrorIs(t, delayed.end(true, 5), kerr.ProducerFenced)
+	require.ErrorIs(t, delayed.end(false, 5), kerr.ProducerFenced)
+	require.ErrorIs(t, delayed.produce(0, "late"), kerr.InvalidProducerEpoch)
+	require.Equal(t, []string{"first"}, committedIn(t, b, 0))
+	require.NoError(t, p.end(true, 5))
+	require.Equal(t, []string{"first", "second"}, committedIn(t, b, 0))
+}
+
+func TestOldProducersKeepTheirEpoch(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	epoch := p.epoch
+	for i := range 3 {
+		require.NoError(t, p.produce(0, fmt.Sprint(i)))
+		require.NoError(t, p.end(true, 4))
+		require.NoError(t, p.end(true, 4), "a repetition")
+		require.ErrorIs(t, p.end(false, 4), kerr.InvalidTxnState)
+	}
+	require.Equal(t, epoch, p.epoch)
+	require.Equal(t, []string{"0", "1", "2"}, committedIn(t, b, 0))
+}
+
+func TestInitProducerIDFencesAndAborts(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 1, "t")
+	old := newRawProducer(t, b, "tx")
+	require.NoError(t, old.produce(0, "never"))
+	next := newRawProducer(t, b, "tx")
+	require.Equal(t, old.pid, next.pid)
+	require.Greater(t, next.epoch, old.epoch)
+	require.ErrorIs(t, old.produce(0, "fenced"), kerr.InvalidProducerEpoch)
+	require.ErrorIs(t, old.end(true, 5), kerr.ProducerFenced)
+	require.ErrorIs(t, old.end(false, 5), kerr.ProducerFenced)
+	require.NoError(t, next.produce(0, "once"))
+	require.NoError(t, next.end(true, 5))
+	require.Equal(t, []string{"once"}, committedIn(t, b, 0))
+}
+
+func TestInitProducerIDWithAnEpochOfItsOwn(t *testing.T) {
+	b := brokertest.New(t)
+	p := newRawProducer(t, b, "tx")
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = kmsg.StringPtr("tx"), 60_000
+	req.ProducerID, req.ProducerEpoch = p.pid, p.epoch
+	for range 2 { // the second is a repetition
+		resp, err := req.RequestWith(within(t), p.client)
+		require.NoError(t, err)
+		require.NoError(t, kerr.ErrorForCode(resp.ErrorCode))
+		require.Equal(t, p.epoch+1, resp.ProducerEpoch)
+	}
+	req.ProducerEpoch += 7
+	resp, err := req.RequestWith(within(t), p.client)
+	require.NoError(t, err)
+	require.ErrorIs(t, kerr.ErrorForCode(resp.ErrorCode), kerr.ProducerFenced)
+
+	req.TransactionTimeoutMillis = int32(time.Hour.Milliseconds())
+	resp, err = req.RequestWith(within(t), p.client)
+	require.NoError(t, err)
+	require.ErrorIs(t, kerr.ErrorForCode(resp.ErrorCode), kerr.InvalidTransactionTimeout)
+}
+
+func TestTransactionTimesOut(t *testing.T) {
+	clock := brokertest.NewClock()
+	b := brokertest.New(t, brokertest.At(clock))
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	require.NoError(t, p.produce(0, "slow"))
+	clock.Advance(59 * time.Second)
+	require.Equal(t, int64(0), fetchOne(t, b, 0, broker.ReadCommitted).LastStableOffset)
+	clock.Advance(2 * time.Second)
+	results, err := b.Fetch(within(t), broker.FetchRequest{ // woken by the marker
+		Isolation: broker.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
+		Partitions: []broker.FetchPartition{{Topic: "t", Offset: 0}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, int64(2), results[0].LastStableOffset)
+	require.Empty(t, committedIn(t, b, 0))
+	require.ErrorIs(t, p.end(true, 5), kerr.ProducerFenced)
+	require.ErrorIs(t, p.produce(0, "late"), kerr.InvalidProducerEpoch)
+	require.NoError(t, p.init())
+	require.NoError(t, p.produce(0, "again"))
+	require.NoError(t, p.end(true, 5))
+	require.Equal(t, []string{"again"}, committedIn(t, b, 0))
+}
+
+func TestAbortOfWhatTheBrokerNeverHeardOf(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	require.ErrorIs(t, p.end(true, 5), kerr.InvalidTxnState)
+	delayed := *p
+	require.NoError(t, p.end(false, 5))
+	require.ErrorIs(t, delayed.produce(0, "late"), kerr.InvalidProducerEpoch)
+}
+
+// An open transaction goes on after a crash, with the partitions that joined it by their data, whatever of the
+// coordinator's records survived.
+func TestOpenTransactionSurvivesACrash(t *testing.T) {
+	rnd := randomSource(t)
+	for _, commit := range []bool{true, false} {
+		fs := vfs.NewCrashableMem()
+		b := brokertest.New(t, brokertest.On(fs))
+		createTopic(t, b, 2, "t")
+		p := newRawProducer(t, b, "tx")
+		require.NoError(t, p.produce(0, "a"))
+		require.NoError(t, p.produce(1, "b"))
+		repeat := p.batch(0, "c")
+		first := p.send(0, repeat)
+		require.NoError(t, first.Err)
+
+		b, _ = cutPower(t, fs, rnd)
+		p.b, p.client = b, brokertest.Client(t, b)
+		again := p.send(0, repeat)
+		require.NoError(t, again.Err, "an idempotent retry across the crash")
+		require.Equal(t, first.BaseOffset, again.BaseOffset)
+		p.sequence[0]++
+		require.NoError(t, p.produce(0, "d"))
+		require.NoError(t, p.end(commit, 5))
+		if commit {
+			require.Equal(t, []string{"a", "c", "d"}, committedIn(t, b, 0))
+			require.Equal(t, []string{"b"}, committedIn(t, b, 1))
+		} else {
+			require.Empty(t, append(committedIn(t, b, 0), committedIn(t, b, 1)...))
+		}
+	}
+}
+
+func TestOffsetsOfATransaction(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	adm := kadm.NewClient(p.client)
+	stable := func() (int64, error) {
+		req := kmsg.NewPtrOffsetFetchRequest()
+		req.Group, req.RequireStable = "g", true
+		topic := kmsg.NewOffsetFetchRequestTopic()
+		topic.Topic, topic.Partitions = "t", []int32{0}
+		req.Topics = append(req.Topics, topic)
+		rg := kmsg.NewOffsetFetchRequestGroup()
+		rg.Group = "g"
+		gt := kmsg.NewOffsetFetchRequestGroupTopic()
+		gt.Topic, gt.Partitions = "t", []int32{0}
+		metadata, err := adm.ListTopics(within(t))
+		require.NoError(t, err)
+		gt.TopicID = metadata["t"].ID
+		rg.Topics = append(rg.Topics, gt)
+		req.Groups = append(req.Groups, rg)
+		resp, err := req.RequestWith(within(t), p.client)
+		require.NoError(t, err)
+		part := resp.Groups[0].Topics[0].Partitions[0]
+		return part.Offset, kerr.ErrorForCode(part.ErrorCode)
+	}
+	offset, err := stable()
+	require.NoError(t, err, "an unknown group is no error")
+	require.Equal(t, int64(-1), offset)
+
+	require.NoError(t, p.commitOffset("g", 5))
+	_, err = stable()
+	require.ErrorIs(t, err, kerr.UnstableOffsetCommit)
+	require.NoError(t, p.end(false, 5))
+	offset, err = stable()
+	require.NoError(t, err)
+	require.Equal(t, int64(-1), offset)
+
+	require.NoError(t, p.commitOffset("g", 6))
+	require.NoError(t, p.end(true, 5))
+	offset, err = stable()
+	require.NoError(t, err)
+	require.Equal(t, int64(6), offset)
+}
+
+func (p *rawProducer) commitOffset(group string, offset int64) error {
+	p.t.Helper()
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = p.id, group, p.pid, p.epoch
+	req.Generation = -1
+	metadata, err := kadm.NewClient(p.client).ListTopics(within(p.t))
+	require.NoError(p.t, err)
+	topic := kmsg.NewTxnOffsetCommitRequestTopic()
+	topic.Topic, topic.TopicID = "t", metadata["t"].ID
+	part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	part.Offset = offset
+	topic.Partitions = append(topic.Partitions, part)
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(within(p.t), p.client)
+	require.NoError(p.t, err)
+	return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+}
