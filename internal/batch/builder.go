@@ -54,33 +54,44 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 	} else if timestamp > b.maxTimestamp {
 		b.maxTimestamp = timestamp
 	}
-	ts := zigzag(timestamp - b.baseTimestamp)
-	delta := zigzag(int64(b.count))
-	size := 1 + uvarintSize(ts) + uvarintSize(delta) + fieldSize(key) + fieldSize(value) + 1
+	// The length comes first and is known last: guess how many bytes it takes, and move the record if that was wrong.
+	start, guess := len(b.raw), 2
+	if len(key)+len(value) < 48 {
+		guess = 1
+	}
+	room := recordOverhead + len(key) + len(value)
 	if len(headers) > 0 {
-		size += headersSize(headers) - 1
+		room += headersSize(headers)
 	}
-	length := zigzag(int64(size))
-	start := len(b.raw)
-	end := start + uvarintSize(length) + size
-	if end > cap(b.raw) {
-		b.raw = slices.Grow(b.raw, end-start)
+	if cap(b.raw)-start < room {
+		b.raw = slices.Grow(b.raw, room)
 	}
-	dst := b.raw[:end]
-	b.raw = dst
-	i := putUvarint(dst, start, length)
+	dst := b.raw[:start+room]
+	i := start + guess
 	dst[i] = 0
-	i = putUvarint(dst, i+1, ts)
-	i = putUvarint(dst, i, delta)
+	i = putUvarint(dst, i+1, zigzag(timestamp-b.baseTimestamp))
+	i = putUvarint(dst, i, uint64(b.count)<<1)
 	i = putField(dst, i, key)
 	i = putField(dst, i, value)
 	if len(headers) == 0 {
 		dst[i] = 0
+		i++
 	} else {
-		putHeaders(dst, i, headers)
+		i = putHeaders(dst, i, headers)
 	}
+	length := uint64(i-start-guess) << 1
+	if n := uvarintSize(length); n != guess {
+		copy(dst[start+n:], dst[start+guess:i])
+		i += n - guess
+	}
+	putUvarint(dst, start, length)
+	b.raw = dst[:i]
 	b.count++
 }
+
+// recordOverhead is how much longer a record can be than its key, value and headers: the attributes, and varints of 32
+// bits but for the timestamp's.
+const recordOverhead = 1 + 10 + 5*5
 
 // Finish fills in the header for this producer, compresses where that makes the batch smaller, and seals the checksum.
 // The slice belongs to the builder and is valid until Reset or the next Append or Finish. Finish may be called again,
@@ -177,11 +188,12 @@ func headersSize(headers []Header) int {
 	return size
 }
 
-func putHeaders(dst []byte, i int, headers []Header) {
+func putHeaders(dst []byte, i int, headers []Header) int {
 	i = putUvarint(dst, i, zigzag(int64(len(headers))))
 	for _, h := range headers {
 		i = putUvarint(dst, i, zigzag(int64(len(h.Key))))
 		i += copy(dst[i:], h.Key)
 		i = putField(dst, i, h.Value)
 	}
+	return i
 }

@@ -1,6 +1,9 @@
 package batch
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Header is one header of a record. A nil Value is null, which is not the same as an empty one.
 type Header struct {
@@ -122,10 +125,5 @@ func putUvarint(dst []byte, i int, u uint64) int {
 
 // uvarintSize returns the number of bytes that putUvarint writes.
 func uvarintSize(u uint64) int {
-	n := 1
-	for u >= 0x80 {
-		u >>= 7
-		n++
-	}
-	return n
+	return (9*bits.Len64(u|1) + 64) / 64 // ceil(bits / 7), for 1 to 64 bits
 }
