@@ -55,12 +55,12 @@ func (e *OutOfRangeError) Error() string {
 		e.TopicPartition, e.Offset, e.LogStart, e.EndAfter-1)
 }
 
-// ClassOf tells what to do about an error of this package. Errors that it does not know are Fatal.
+// ClassOf tells what to do about an error of this package. Errors of others, such as a full disk's, are Fatal.
 func ClassOf(err error) Class {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Class
 	}
-	if errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, ErrClosed) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled) {
 		return Canceled
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -69,10 +69,23 @@ func ClassOf(err error) Class {
 	if e, ok := errors.AsType[*kerr.Error](err); ok {
 		return classOfCode(e)
 	}
-	if isRetriable(err) {
-		return Abort
-	}
 	return Fatal
+}
+
+// classified gives an error of a request its class. Here, and only here, an error that nobody knows comes from a
+// connection: after the retries, going back and trying again is what is left.
+func classified(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	class := ClassOf(err)
+	if class == Fatal && isRetriable(err) {
+		class = Abort
+	}
+	return &Error{class, err}
 }
 
 func classOfCode(err *kerr.Error) Class {

@@ -137,7 +137,7 @@ func (c Config) connection() []kgo.Opt {
 		kgo.ClientID(c.ClientID),
 		kgo.SoftwareNameAndVersion("thalweg", "1"),
 		kgo.MetadataMinAge(250 * time.Millisecond),
-		kgo.RetryTimeout(c.RetryTimeout),
+		kgo.RetryBackoffFn(func(try int) time.Duration { return min(10*time.Millisecond<<min(try, 6), pauseMax) }),
 		kgo.DisableClientMetrics(),
 		kgo.WithLogger(clientLog{c.Logger}),
 	}
@@ -227,10 +227,10 @@ func request[R kmsg.Response](ctx context.Context, timeout time.Duration, what s
 		}
 		retry := isAny(err, again) || isRetriable(err) && ctx.Err() == nil
 		if !retry || isUnknownTopic(err) && time.Since(began) > unknownTopicMax {
-			return resp, fmt.Errorf("link: %s: %w%s", what, err, advice(err))
+			return resp, classified(fmt.Errorf("link: %s: %w%s", what, err, advice(err)))
 		}
 		if waitErr := pause.wait(ctx); waitErr != nil {
-			return resp, fmt.Errorf("link: %s: %w, last: %w", what, waitErr, err)
+			return resp, classified(fmt.Errorf("link: %s: %w, last: %w", what, waitErr, err))
 		}
 	}
 }
@@ -247,14 +247,17 @@ func isAny(err error, targets []error) bool {
 	return false
 }
 
-// backoff is the pause between two tries: 5 ms, doubling to 500 ms.
+// pauseMax is the longest pause between two tries.
+const pauseMax = 500 * time.Millisecond
+
+// backoff is the pause between two tries: 5 ms, doubling to pauseMax.
 type backoff struct{ next time.Duration }
 
 func newBackoff() *backoff { return &backoff{next: 5 * time.Millisecond} }
 
 func (b *backoff) take() time.Duration {
 	d := b.next
-	b.next = min(2*b.next, 500*time.Millisecond)
+	b.next = min(2*b.next, pauseMax)
 	return d
 }
 

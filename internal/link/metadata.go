@@ -77,7 +77,7 @@ func (m *metadata) refresh(ctx context.Context, topics []string) (map[string]err
 	}
 	resp, err := m.client.RequestCachedMetadata(ctx, req, time.Millisecond)
 	if err != nil {
-		return nil, fmt.Errorf("link: metadata: %w", err)
+		return nil, classified(fmt.Errorf("link: metadata: %w", err))
 	}
 	failed := make(map[string]error)
 	m.mu.Lock()

@@ -315,9 +315,9 @@ func (p *producer) discard() {
 
 // produceFailure wraps what a partition's answer says.
 func produceFailure(tp TopicPartition, err error) error {
-	class := ClassOf(err)
+	err = fmt.Errorf("link: produce to %s: %w%s", tp, err, advice(err))
 	if isUnknownTopic(err) {
-		class = Fatal
+		return &Error{Fatal, err}
 	}
-	return &Error{class, fmt.Errorf("link: produce to %s: %w%s", tp, err, advice(err))}
+	return classified(err)
 }

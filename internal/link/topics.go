@@ -36,7 +36,7 @@ func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	}
 	existing, err := l.admin.ListTopics(ctx, names...)
 	if err != nil {
-		return fmt.Errorf("link: internal topics: %w", err)
+		return classified(fmt.Errorf("link: internal topics: %w", err))
 	}
 	var check []TopicSpec
 	var errs []error
@@ -80,8 +80,8 @@ func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err 
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("link: create internal topic %q with %d partitions: %w%s",
-			spec.Name, spec.Partitions, err, advice(err))
+		return false, classified(fmt.Errorf("link: create internal topic %q with %d partitions: %w%s",
+			spec.Name, spec.Partitions, err, advice(err)))
 	}
 	l.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
 	return true, l.awaitTopic(ctx, spec.Name)
@@ -180,7 +180,7 @@ func (l *Link) DeleteRecords(ctx context.Context, before map[TopicPartition]int6
 	}
 	resp, err := l.admin.DeleteRecords(ctx, offsets)
 	if err != nil {
-		return fmt.Errorf("link: delete records: %w", err)
+		return classified(fmt.Errorf("link: delete records: %w", err))
 	}
 	var errs []error
 	resp.Each(func(r kadm.DeleteRecordsResponse) {
