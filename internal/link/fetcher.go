@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -64,6 +63,7 @@ type fetchPartition struct {
 	removed    bool
 	retryAt    time.Time // not before
 	pause      *backoff  // of the failures since the last answer; nil without any
+	failures   int       // their number
 	failingFor time.Time // since when
 	warned     time.Time // when a line about it was logged
 }
@@ -273,24 +273,27 @@ func (f *Fetcher) hand(ctx context.Context, fetched []Fetched) {
 	}
 }
 
-// A batch that stays broken for so long is given up. warnEvery is how often a failure that lasts is logged.
+// warnEvery is how often a failure that lasts is logged. A batch that is still broken at the last of
+// corruptTriesMax tries was not broken on its way.
 const (
-	corruptMax = time.Second
-	warnEvery  = 10 * time.Second
+	warnEvery       = 10 * time.Second
+	corruptTriesMax = 4
 )
 
 // failed notes a failure. It returns what to hand over when the partition is given up. It needs the mutex.
 func (f *Fetcher) failed(p *fetchPartition, err error, now time.Time) *Fetched {
 	if p.pause == nil {
-		p.pause, p.failingFor, p.warned = newBackoff(), now, time.Time{}
+		p.pause, p.failures, p.failingFor, p.warned = newBackoff(), 0, now, time.Time{}
 	}
-	limit := time.Duration(math.MaxInt64)
-	if isUnknownTopic(err) {
-		limit = unknownTopicMax
-	} else if isAny(err, []error{batch.ErrCorrupt, batch.ErrMagic, kerr.CorruptMessage}) {
-		limit = corruptMax
+	p.failures++
+	givenUp := !isRetriable(err)
+	switch {
+	case isUnknownTopic(err):
+		givenUp = now.Sub(p.failingFor) >= unknownTopicMax
+	case isAny(err, []error{batch.ErrCorrupt, batch.ErrMagic, kerr.CorruptMessage}):
+		givenUp = p.failures >= corruptTriesMax
 	}
-	if isRetriable(err) && now.Sub(p.failingFor) < limit {
+	if !givenUp {
 		if now.Sub(p.warned) >= warnEvery {
 			p.warned = now
 			f.log.Warn("fetch: trying again",
