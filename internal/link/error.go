@@ -111,7 +111,8 @@ func isRetriable(err error) bool {
 		return false
 	}
 	if e, ok := errors.AsType[*kerr.Error](err); ok {
-		return e.Retriable
+		// The coordinator is still busy with the transaction before: a matter of milliseconds.
+		return e.Retriable || e == kerr.ConcurrentTransactions
 	}
 	return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) &&
 		!isConfigurationError(err)

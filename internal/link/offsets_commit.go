@@ -32,7 +32,7 @@ func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 	tps := offsetPartitions(offsets)
 	var member string
 	var generation int32
-	again := []error{kerr.ConcurrentTransactions, kerr.RebalanceInProgress, kerr.UnstableOffsetCommit}
+	again := []error{kerr.RebalanceInProgress, kerr.UnstableOffsetCommit}
 	for {
 		member, generation = l.client.GroupMetadata()
 		_, err := request(ctx, l.cfg.RetryTimeout, what, again,

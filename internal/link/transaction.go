@@ -29,7 +29,7 @@ func (p *producer) init(ctx context.Context) error {
 	if p.transactionalID != "" {
 		req.TransactionalID = kmsg.StringPtr(p.transactionalID)
 	}
-	resp, err := request(ctx, p.retryMax, "producer id", []error{kerr.ConcurrentTransactions},
+	resp, err := request(ctx, p.retryMax, "producer id", nil,
 		func(ctx context.Context) (*kmsg.InitProducerIDResponse, error) { return req.RequestWith(ctx, p.client) },
 		func(r *kmsg.InitProducerIDResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *producer) addPartitions(ctx context.Context, round []*produceTry) error
 		}
 		req.Topics = append(req.Topics, t)
 	})
-	_, err := request(ctx, p.retryMax, "add partitions to transaction", []error{kerr.ConcurrentTransactions},
+	_, err := request(ctx, p.retryMax, "add partitions to transaction", nil,
 		func(ctx context.Context) (*kmsg.AddPartitionsToTxnResponse, error) {
 			return req.RequestWith(ctx, p.client)
 		},
@@ -140,7 +140,7 @@ func (p *producer) sendEnd(ctx context.Context, commit bool) error {
 	if commit {
 		what = "commit transaction "
 	}
-	resp, err := request(ctx, p.retryMax, what+p.transactionalID, []error{kerr.ConcurrentTransactions},
+	resp, err := request(ctx, p.retryMax, what+p.transactionalID, nil,
 		func(ctx context.Context) (*kmsg.EndTxnResponse, error) { return req.RequestWith(ctx, p.client) },
 		func(r *kmsg.EndTxnResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	if err != nil {
@@ -253,7 +253,7 @@ func (p *producer) fail(err error) error {
 func (p *producer) addGroup(ctx context.Context, group string) error {
 	req := kmsg.NewPtrAddOffsetsToTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = p.transactionalID, p.id, p.epoch, group
-	_, err := request(ctx, p.retryMax, "add offsets to transaction", []error{kerr.ConcurrentTransactions},
+	_, err := request(ctx, p.retryMax, "add offsets to transaction", nil,
 		func(ctx context.Context) (*kmsg.AddOffsetsToTxnResponse, error) {
 			return req.RequestWith(ctx, p.client)
 		},
