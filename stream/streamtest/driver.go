@@ -53,6 +53,7 @@ type Driver struct {
 	offsets map[source]task.Offset // committed
 	pending int                    // records processed since the last commit
 	failed  error
+	aborted map[string][]Written // what the failed transaction had written
 }
 
 // source is a topic's partition.
@@ -360,7 +361,9 @@ func (d *Driver) write() error {
 // fail drops the transaction and stops the application. A dead letter is written after it.
 func (d *Driver) fail(err error) error {
 	d.failed = err
-	d.outbox.Discard()
+	if e := d.abort(); e != nil {
+		d.t.Logf("streamtest: abort: %v", e)
+	}
 	for _, r := range d.runs {
 		l, ok := r.DeadLetter()
 		if e := r.Discard(); e != nil {
@@ -384,6 +387,31 @@ func (d *Driver) fail(err error) error {
 	}
 	return err
 }
+
+// abort empties the outbox, and keeps what was in it for a test to look at.
+func (d *Driver) abort() error {
+	d.aborted = map[string][]Written{}
+	for _, p := range d.outbox.Take() {
+		raw, err := p.Builder.Finish(batch.NoProducer())
+		if err != nil {
+			return err
+		}
+		log := topicLog{name: p.Topic, partitions: make([]partitionLog, p.Partition+1)}
+		if err := log.append(p.Partition, slices.Clone(raw)); err != nil {
+			return err
+		}
+		d.aborted[p.Topic] = append(d.aborted[p.Topic], log.records...)
+		d.outbox.Recycle(p)
+	}
+	return nil
+}
+
+// Aborted are the records that the transaction which failed had written to a topic: nobody reads them. Offsets count
+// from 0.
+func (d *Driver) Aborted(topic string) []Written { return slices.Clone(d.aborted[topic]) }
+
+// AbortedTopics are the topics that the failed transaction had written to, sorted.
+func (d *Driver) AbortedTopics() []string { return slices.Sorted(maps.Keys(d.aborted)) }
 
 // Commit commits, and processes and commits what follows from it.
 func (d *Driver) Commit() {

@@ -1,0 +1,499 @@
+package oracle
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+type (
+	streamOf = stream.Stream[str, str]
+	tableOf  = stream.Table[str, str]
+	topicOf  = stream.Topic[str, str]
+)
+
+// unsupported is the panic of an op that the DSL does not have.
+type unsupported string
+
+// flow is a stream with what Kafka Streams knows of it: whether a key-based op has to repartition it first.
+type flow struct {
+	streamOf
+	moved bool
+}
+
+// group is a grouped stream before its repartition, which is made for each aggregation.
+type group struct {
+	flow
+	name  string
+	ready *stream.Grouped[str, str] // made by an aggregation before, under a name
+}
+
+// builder turns nodes into calls of the DSL.
+type builder struct {
+	s      *scenario
+	b      *stream.Builder
+	env    map[string]any
+	stores map[string]func(d *run) []row                        // how to read the named stores
+	looks  map[string]func(state.Host) (func(k str) str, error) // how processors read them
+	named  map[string]state.Store
+	kinds  map[string]bool // ids of tables
+	peek   func(node string, k, v str)
+	n      node
+	emit   stream.Emit
+}
+
+func topic(name string) topicOf { return stream.NewTopic[str, str](name) }
+
+func (b *builder) build() (topo *topology.Topology, err error) {
+	for _, b.n = range b.s.Nodes {
+		b.add()
+	}
+	return b.b.Build()
+}
+
+func (b *builder) in(i int) any { return b.env[b.n.In[i]] }
+
+func (b *builder) stream(i int) flow { return b.in(i).(flow) }
+
+func (b *builder) table(i int) tableOf {
+	t, ok := b.in(i).(tableOf)
+	if !ok {
+		b.missing(fmt.Sprintf("on %T", b.in(i)))
+	}
+	return t
+}
+
+func (b *builder) put(x any) { b.env[b.n.ID] = x }
+
+func (b *builder) missing(what string) {
+	op := b.n.Op
+	if w := b.n.Window; w != nil {
+		op += "." + w.Type
+	}
+	if b.n.Emit != "" {
+		op += "." + b.n.Emit
+	}
+	if what != "" {
+		op += " " + what
+	}
+	panic(unsupported(op))
+}
+
+// kv names the node's store; its rows are compared when the scenario names it.
+func (b *builder) kv() state.KV[str, str] {
+	if b.n.Store == nil {
+		return state.NewKV[str, str]("auto-" + b.n.ID)
+	}
+	if b.n.Store.VersionedMs > 0 {
+		b.missing("versioned")
+	}
+	st := state.NewKV[str, str](b.n.Store.Name)
+	b.keep(st)
+	return st
+}
+
+func (b *builder) keep(st state.KV[str, str]) {
+	b.named[st.Name()] = st
+	b.stores[st.Name()] = func(r *run) []row { return rowsOf(r, st, func(v str) str { return v }) }
+	b.looks[st.Name()] = func(h state.Host) (func(str) str, error) {
+		kv, err := st.Open(h)
+		return func(k str) str {
+			if k == nil {
+				return nil
+			}
+			v, _, _, err := kv.Get(k)
+			if err != nil {
+				panic(err)
+			}
+			return v
+		}, err
+	}
+}
+
+func (b *builder) counts() state.KV[str, int64] {
+	if b.n.Store == nil {
+		return state.NewKV[str, int64]("auto-" + b.n.ID)
+	}
+	st := state.NewKV[str, int64](b.n.Store.Name)
+	b.named[st.Name()] = st
+	b.stores[st.Name()] = func(r *run) []row { return rowsOf(r, st, func(n int64) str { return dec(n) }) }
+	b.looks[st.Name()] = func(h state.Host) (func(str) str, error) {
+		kv, err := st.Open(h)
+		return func(k str) str {
+			if k == nil {
+				return nil
+			}
+			n, _, ok, err := kv.Get(k)
+			if err != nil {
+				panic(err)
+			}
+			if !ok {
+				return nil
+			}
+			return dec(n)
+		}, err
+	}
+	return st
+}
+
+// keyed is the stream as a key-based op needs it.
+func (b *builder) keyed(f flow, side string) streamOf {
+	if !f.moved {
+		return f.streamOf
+	}
+	return f.Repartition("auto-" + b.n.ID + side)
+}
+
+func (b *builder) add() {
+	switch b.n.Op {
+	case "stream":
+		b.source()
+	case "table":
+		b.put(b.b.Table(topic(b.n.Topic), b.kv()))
+	case "filter", "filterNot":
+		b.filter()
+	case "map", "mapValues", "flatMap", "flatMapValues", "selectKey":
+		b.maps()
+	case "peek", "foreach", "merge", "split", "repartition", "to":
+		b.plumbing()
+	case "process", "processValues":
+		b.process()
+	case "toTable":
+		b.put(b.keyed(b.stream(0), "").ToTable(b.kv()))
+	case "toStream":
+		b.toStream()
+	case "transformValues":
+		f := valueFunc(b.n.Fn)
+		b.put(b.table(0).ToStream().MapValuesWithKey(f).ToTable(b.kv()))
+	case "groupByKey":
+		b.put(&group{flow: b.stream(0), name: b.n.Name})
+	case "groupBy":
+		key := keyFunc(b.n.Key)
+		f := b.stream(0)
+		b.put(&group{flow: flow{f.SelectKey(key), true}, name: b.n.Name})
+	case "groupTable":
+		f := pairFunc(b.n.Fn)
+		name := b.n.Name
+		if name == "" {
+			name = "auto-" + b.n.ID
+		}
+		b.put(b.table(0).GroupBy(func(k, v str) (str, str) {
+			k, v, ok := f(k, v)
+			if !ok {
+				return nil, nil
+			}
+			return k, v
+		}, name))
+	case "count", "reduce", "aggregate":
+		b.aggregate()
+	case "joinStreamTable":
+		b.joinStreamTable()
+	case "joinTables":
+		b.joinTables()
+	default:
+		b.missing("")
+	}
+}
+
+func (b *builder) source() {
+	var topics []topicOf
+	for _, name := range b.n.Topics {
+		t := topic(name)
+		switch b.n.Timestamps {
+		case "value":
+			t = t.Timestamps(func(r topology.Record[str, str]) int64 { return num(r.Value) })
+		case "valueOrPartitionTime":
+			highest := int64(0)
+			t = t.Timestamps(func(r topology.Record[str, str]) int64 {
+				ts := num(r.Value)
+				if ts < 0 {
+					ts = highest
+				}
+				highest = max(highest, ts)
+				return ts
+			})
+		}
+		topics = append(topics, t)
+	}
+	if b.n.Timestamps == "value" || b.n.Timestamps == "valueOrPartitionTime" {
+		s := b.b.Stream(topics[0])
+		for _, t := range topics[1:] {
+			s = s.Merge(b.b.Stream(t))
+		}
+		b.put(flow{s, false})
+		return
+	}
+	b.put(flow{b.b.Stream(topics...), false})
+}
+
+func (b *builder) filter() {
+	f := predicate(b.n.Pred)
+	not := b.n.Op == "filterNot"
+	switch x := b.in(0).(type) {
+	case flow:
+		if not {
+			b.put(flow{x.FilterNot(f), x.moved})
+		} else {
+			b.put(flow{x.Filter(f), x.moved})
+		}
+	default:
+		t := b.table(0)
+		if not {
+			t = t.FilterNot(f)
+		} else {
+			t = t.Filter(f)
+		}
+		b.put(b.materialized(t))
+	}
+}
+
+// materialized keeps a table under the node's name, where it has one.
+func (b *builder) materialized(t tableOf) tableOf {
+	if b.n.Store == nil {
+		return t
+	}
+	return t.Materialize(b.kv())
+}
+
+func (b *builder) maps() {
+	if b.n.Op == "mapValues" {
+		f := valueFunc(b.n.Fn)
+		if x, ok := b.in(0).(flow); ok {
+			b.put(flow{x.MapValuesWithKey(f), x.moved})
+			return
+		}
+		b.put(b.materialized(b.table(0).MapValuesWithKey(f)))
+		return
+	}
+	x := b.stream(0)
+	switch b.n.Op {
+	case "map":
+		f := pairFunc(b.n.Fn)
+		b.put(flow{x.Map(func(k, v str) (str, str) {
+			k, v, ok := f(k, v)
+			if !ok {
+				panic(failedOn("map: no pair"))
+			}
+			return k, v
+		}), true})
+	case "flatMap":
+		f := flatPairs(b.n.Fn)
+		b.put(flow{x.FlatMap(func(k, v str) iter.Seq2[str, str] {
+			return func(yield func(str, str) bool) {
+				for _, p := range f(k, v) {
+					if !yield(p.k, p.v) {
+						return
+					}
+				}
+			}
+		}), true})
+	case "flatMapValues":
+		f := flatValues(b.n.Fn)
+		b.put(flow{x.FlatMapValues(func(v str) iter.Seq[str] {
+			return func(yield func(str) bool) {
+				for _, o := range f(v) {
+					if !yield(o) {
+						return
+					}
+				}
+			}
+		}), x.moved})
+	case "selectKey":
+		b.put(flow{x.SelectKey(keyFunc(b.n.Key)), true})
+	}
+}
+
+func (b *builder) plumbing() {
+	x := b.stream(0)
+	id := b.n.ID
+	see := func(k, v str) { b.peek(id, k, v) }
+	switch b.n.Op {
+	case "peek":
+		b.put(flow{x.Peek(see), x.moved})
+	case "foreach":
+		x.ForEach(see)
+	case "merge":
+		var others []streamOf
+		moved := x.moved
+		for i := range b.n.In[1:] {
+			o := b.stream(i + 1)
+			others = append(others, o.streamOf)
+			moved = moved || o.moved
+		}
+		b.put(flow{x.Merge(others...), moved})
+	case "split":
+		var when []func(k, v str) bool
+		for _, br := range b.n.Branches {
+			when = append(when, predicate(br.Pred))
+		}
+		out := x.Split(when...)
+		for i, br := range b.n.Branches {
+			b.env[br.ID] = flow{out[i], x.moved}
+		}
+		if b.n.Default != "" {
+			b.env[b.n.Default] = flow{out[len(when)], x.moved}
+		}
+	case "repartition":
+		name := b.n.Name
+		if name == "" {
+			name = "auto-" + id
+		}
+		b.put(flow{x.Repartition(name), false})
+	case "to":
+		if b.n.TopicBy != "" {
+			f := keyFunc(b.n.TopicBy)
+			x.ToDynamic(func(k, v str) string { return show(f(k, v)) })
+			return
+		}
+		x.To(topic(b.n.Topic))
+	}
+}
+
+func (b *builder) toStream() {
+	t := b.table(0)
+	s := t.ToStream()
+	if b.n.Key != "" {
+		b.put(flow{s.SelectKey(keyFunc(b.n.Key)), true})
+		return
+	}
+	b.put(flow{s, false})
+}
+
+func (b *builder) process() {
+	x := b.stream(0)
+	parts := strings.Split(b.n.Proc, ":")
+	if parts[0] == "versioned" {
+		b.missing("versioned")
+	}
+	made := proc{name: parts[0], args: parts[1:]}
+	var stores []state.Store
+	if ownsStore(b.n.Proc) {
+		st := state.NewKV[str, str](b.n.Store.Name)
+		made.store = &st
+		stores = append(stores, st)
+		b.stores[st.Name()] = func(r *run) []row {
+			rows := rowsOf(r, st, func(v str) str { return v })
+			for i := range rows {
+				rows[i].TS = nil
+			}
+			return rows
+		}
+	}
+	if b.n.Reads != "" {
+		st, ok := b.named[b.n.Reads]
+		if !ok {
+			b.missing("reads " + b.n.Reads)
+		}
+		made.look = b.looks[b.n.Reads]
+		stores = append(stores, st)
+	}
+	if len(stores) > 0 && x.moved {
+		b.missing("with a store behind a changed key")
+	}
+	supply := func() topology.Processor[str, str, str, str] { p := made; return &p }
+	if b.n.Op == "process" {
+		b.put(flow{x.Process(supply, stores...), true})
+	} else {
+		b.put(flow{x.ProcessValues(supply, stores...), x.moved})
+	}
+}
+
+// grouped makes the repartition that Kafka Streams makes for each aggregation of a group, or once for a named one.
+func (b *builder) grouped(g *group) stream.Grouped[str, str] {
+	if g.ready != nil {
+		return *g.ready
+	}
+	s := g.streamOf
+	if g.moved {
+		name := g.name
+		if name == "" {
+			name = "auto-" + b.n.ID
+		}
+		s = s.Repartition(name)
+	}
+	out := s.GroupByKey()
+	if g.name != "" {
+		g.ready = &out
+	}
+	return out
+}
+
+func decimal(n int64) str { return dec(n) }
+
+func (b *builder) aggregate() {
+	if b.n.Window != nil {
+		b.windowed()
+		return
+	}
+	if gt, ok := b.in(0).(stream.GroupedTable[str, str]); ok {
+		gt = gt.Emit(b.emit)
+		switch b.n.Op {
+		case "count":
+			b.put(gt.Count(b.counts()).MapValues(decimal))
+		case "reduce":
+			b.put(gt.Reduce(b.kv(), reducer(b.n.Adder), reducer(b.n.Subtractor)))
+		default:
+			b.put(gt.Aggregate(b.kv(), initial(b.n.Init), aggregator(b.n.Adder), aggregator(b.n.Subtractor)))
+		}
+		return
+	}
+	g := b.grouped(b.in(0).(*group)).Emit(b.emit)
+	switch b.n.Op {
+	case "count":
+		b.put(g.Count(b.counts()).MapValues(decimal))
+	case "reduce":
+		b.put(g.Reduce(b.kv(), reducer(b.n.Adder)))
+	default:
+		b.put(g.Aggregate(b.kv(), initial(b.n.Init), aggregator(b.n.Adder)))
+	}
+}
+
+func (b *builder) windowed() { b.missing("") }
+
+func (b *builder) joinStreamTable() {
+	if b.n.Grace != nil {
+		b.missing("grace")
+	}
+	f := joiner(b.n.Joiner)
+	s := b.keyed(b.stream(0), "")
+	var key str
+	if b.n.Joiner == "keyed" { // the joiners of the DSL do not see the key
+		s = s.Peek(func(k, _ str) { key = k })
+	}
+	if b.n.Type == "left" {
+		b.put(flow{s.LeftJoinTable(b.table(1), func(l str, r *str) str {
+			if r == nil {
+				return f(key, l, nil)
+			}
+			return f(key, l, *r)
+		}), false})
+		return
+	}
+	b.put(flow{s.JoinTable(b.table(1), func(l, r str) str { return f(key, l, r) }), false})
+}
+
+func deref(p *str) str {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+func (b *builder) joinTables() {
+	f := joiner(b.n.Joiner)
+	l, r := b.table(0), b.table(1)
+	var t tableOf
+	switch b.n.Type {
+	case "inner":
+		t = l.Join(r, func(l, r str) str { return f(nil, l, r) })
+	case "left":
+		t = l.LeftJoin(r, func(l str, r *str) str { return f(nil, l, deref(r)) })
+	default:
+		t = l.OuterJoin(r, func(l, r *str) str { return f(nil, deref(l), deref(r)) })
+	}
+	b.put(b.materialized(t))
+}

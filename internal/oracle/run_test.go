@@ -1,0 +1,189 @@
+package oracle
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"thalweg/state"
+	"thalweg/state/engine"
+	"thalweg/stream"
+	"thalweg/stream/streamtest"
+	"thalweg/topology"
+)
+
+// mode is a way to run a scenario that must not change its results.
+type mode struct {
+	name         string
+	newEngine    func() (engine.Engine, error)
+	restartEvery int // input items; 0: never
+}
+
+// run is one scenario being run.
+type run struct {
+	s    *scenario
+	d    *streamtest.Driver
+	at   int
+	got  expect
+	seen map[string]int // records of each topic that are collected
+}
+
+// execute builds and runs a scenario. missing names an op that the DSL does not have.
+func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err error) {
+	r := &run{s: s, seen: map[string]int{}}
+	r.got.Outputs, r.got.Peeks = map[string][]record{}, map[string][]record{}
+	b := &builder{
+		s: s, b: stream.NewBuilder(), env: map[string]any{}, stores: map[string]func(*run) []row{},
+		looks: map[string]func(state.Host) (func(str) str, error){}, named: map[string]state.Store{}, peek: r.peek,
+		emit: stream.OnUpdate,
+	}
+	if s.Config.Cache == "on" {
+		b.emit = stream.OnCommit
+	}
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case unsupported:
+			missing = string(v)
+		default:
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	topo, err := b.build()
+	if err != nil {
+		r.got.Error = &failure{Phase: "build"}
+		return r.got, "", err
+	}
+	c := streamtest.Config{ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2}
+	if s.Config.OnError == "continue" {
+		c.OnError = func(*topology.ProcessingError) topology.Action { return topology.Skip }
+	}
+	r.d = streamtest.New(t, topo, c)
+	err = r.feed(m)
+	if err != nil {
+		r.got.Error = &failure{Phase: "run", At: r.at}
+		return r.got, "", err
+	}
+	r.got.Stores = map[string][]row{}
+	for name, read := range b.stores {
+		r.got.Stores[name] = read(r)
+	}
+	dropped := r.d.DroppedTotal()
+	for _, n := range topo.Nodes() {
+		if n.Kind == topology.KindSink && n.Sink.Repartition {
+			dropped -= r.d.Node(n.Name).Dropped[topology.NullKey] // Kafka filters them out and does not count
+		}
+	}
+	r.got.Dropped = &dropped
+	return r.got, "", nil
+}
+
+func (r *run) peek(node string, k, v str) {
+	r.got.Peeks[node] = append(r.got.Peeks[node], record{Key: k, Value: v, At: r.at})
+}
+
+func (r *run) feed(m mode) error {
+	for i, in := range r.s.Input {
+		r.at = i
+		if m.restartEvery > 0 && i > 0 && i%m.restartEvery == 0 {
+			r.d.Restart(streamtest.LoseState)
+		}
+		var err error
+		if in.Topic == "" {
+			err = r.d.TryAdvanceWallClock(time.Duration(in.AdvanceWallMs) * time.Millisecond)
+		} else {
+			rec := topology.Record[str, str]{Key: in.Key, Value: in.Value, Timestamp: in.TS}
+			for _, h := range in.Headers {
+				rec.Headers = append(rec.Headers, topology.Header{Key: h[0], Value: []byte(h[1])})
+			}
+			err = r.d.Input(topic(in.Topic)).TrySendRecord(rec)
+			r.fed(in.Topic)
+		}
+		r.collect()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fed takes the test's own record out of what counts as output.
+func (r *run) fed(name string) {
+	w := r.d.Written(name)
+	for i := r.seen[name]; i < len(w); i++ {
+		// The test's record is the first that is new: what the topology wrote came after it.
+		r.seen[name] = i + 1
+		break
+	}
+}
+
+func (r *run) collect() {
+	for _, name := range r.d.Topics() {
+		if strings.HasPrefix(name, "app-") {
+			continue
+		}
+		w := r.d.Written(name)
+		for _, o := range w[r.seen[name]:] {
+			r.got.Outputs[name] = append(r.got.Outputs[name], r.record(o))
+		}
+		r.seen[name] = len(w)
+		for _, o := range r.d.Aborted(name) {
+			r.got.Outputs[name] = append(r.got.Outputs[name], r.record(o))
+		}
+	}
+	for _, name := range r.d.AbortedTopics() {
+		if !strings.HasPrefix(name, "app-") && len(r.d.Written(name)) == 0 {
+			for _, o := range r.d.Aborted(name) {
+				r.got.Outputs[name] = append(r.got.Outputs[name], r.record(o))
+			}
+		}
+	}
+}
+
+func (r *run) record(w streamtest.Written) record {
+	o := record{Key: view(w.Key), Value: view(w.Value), TS: w.Timestamp, At: r.at}
+	if r.s.Config.Headers {
+		o.Headers = [][]*string{}
+		for _, h := range w.Headers {
+			switch h.Key {
+			case "__streams.errors.stacktrace":
+			case "__streams.errors.exception": // the type's name is Java's
+				o.Headers = append(o.Headers, []*string{ptr(h.Key), nil})
+			default:
+				o.Headers = append(o.Headers, []*string{ptr(h.Key), view(h.Value)})
+			}
+		}
+	}
+	return o
+}
+
+func view(b []byte) *string {
+	if b == nil {
+		return nil
+	}
+	return ptr(string(b))
+}
+
+// rowsOf reads a key-value store.
+func rowsOf[V any](r *run, st state.KV[str, V], text func(V) str) []row {
+	rows := []row{}
+	kv, err := st.Open(r.d.Tx(st, 0))
+	if err != nil {
+		panic(err)
+	}
+	for e, err := range kv.All() {
+		if err != nil {
+			panic(err)
+		}
+		ts := e.Timestamp
+		rows = append(rows, row{Key: *e.Key, Value: text(e.Value), TS: &ts})
+	}
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.Key, b.Key) })
+	return rows
+}
+
+var errDiffers = errors.New("differs")
