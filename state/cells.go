@@ -275,3 +275,27 @@ func (c *cells[V]) each(head []byte, f func(index uint32, key []byte) bool) {
 		c.raw.Each(head, f)
 	}
 }
+
+// nullness tells whether a value is null.
+type nullness[V any] struct {
+	test func(*V) bool // nil when there is no null
+	slot *V            // what test looks at: a pointer to a parameter would cost an allocation per call
+}
+
+func newNullness[V any]() nullness[V] {
+	n := nullness[V]{test: serde.NullOf[V]()}
+	if n.test != nil {
+		n.slot = new(V)
+	}
+	return n
+}
+
+func (n nullness[V]) is(value V) bool { return n.test != nil && n.look(value) }
+
+func (n nullness[V]) look(value V) bool {
+	*n.slot = value
+	null := n.test(n.slot)
+	var none V
+	*n.slot = none
+	return null
+}

@@ -35,7 +35,7 @@ type KVStore[K, V any] struct {
 	room  *room
 	cells cells[V]
 	keys  keyring[K]
-	null  func(*V) bool
+	null  nullness[V]
 	out   Flushed[K, V]
 }
 
@@ -53,7 +53,7 @@ func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
 	r := tx.newRoom(s)
 	prefix := append(append([]byte(nil), r.prefix...), layout.KindKey)
 	values := serde.Local(s.codec.values)
-	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: serde.NullOf[V]()}
+	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: newNullness[V]()}
 	st.cells = newCells(r, prefix, 0, values, isFlat[V]())
 	return st, tx.enroll(st)
 }
@@ -107,7 +107,7 @@ func (st *KVStore[K, V]) Value(r Ref) (value V, timestamp int64, ok bool, err er
 
 // Set sets the value at the place; a null value removes it.
 func (st *KVStore[K, V]) Set(r Ref, value V, timestamp int64) error {
-	if st.null != nil && st.null(&value) {
+	if st.null.is(value) {
 		return st.Remove(r, timestamp)
 	}
 	return st.cells.set(uint32(r), value, timestamp)

@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 
-	"thalweg/serde"
 	"thalweg/state/engine"
 )
 
@@ -24,7 +23,7 @@ type SessionEntry[K, V any] struct {
 type SessionStore[K, V any] struct {
 	*segments[V]
 	keys  keyring[K]
-	null  func(*V) bool
+	null  nullness[V]
 	key   []byte
 	found []SessionEntry[K, V]
 	out   Flushed[K, V]
@@ -46,7 +45,7 @@ func openSession[K, V any](tx *Tx, s Session[K, V]) (*SessionStore[K, V], error)
 	}
 	st := &SessionStore[K, V]{
 		segments: newSegments(tx.newRoom(s), s.codec.values, sessionTail, sessionTail, s.spec.Retention),
-		keys:     newKeyring(s.codec.keys), null: serde.NullOf[V](),
+		keys:     newKeyring(s.codec.keys), null: newNullness[V](),
 	}
 	return st, tx.enroll(st)
 }
@@ -97,7 +96,7 @@ func (st *SessionStore[K, V]) Get(key K, start, end int64) (value V, ok bool, er
 
 // Put sets the value of a session; a null value removes it. A session that was given up takes nothing.
 func (st *SessionStore[K, V]) Put(key K, start, end int64, value V) error {
-	if st.null != nil && st.null(&value) {
+	if st.null.is(value) {
 		return st.Remove(key, start, end)
 	}
 	seg, index, err := st.place(key, start, end)

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"slices"
 
-	"thalweg/serde"
 	"thalweg/state/engine"
 )
 
@@ -31,7 +30,7 @@ type WindowRef[V any] struct {
 type WindowStore[K, V any] struct {
 	*segments[V]
 	keys keyring[K]
-	null func(*V) bool
+	null nullness[V]
 	key  []byte
 	out  Flushed[K, V]
 }
@@ -54,7 +53,7 @@ func openWindow[K, V any](tx *Tx, s Windowed[K, V]) (*WindowStore[K, V], error) 
 	}
 	st := &WindowStore[K, V]{
 		segments: newSegments(tx.newRoom(s), s.codec.values, windowTail, 0, s.spec.Retention),
-		keys:     newKeyring(s.codec.keys), null: serde.NullOf[V](),
+		keys:     newKeyring(s.codec.keys), null: newNullness[V](),
 	}
 	return st, tx.enroll(st)
 }
@@ -99,7 +98,7 @@ func (st *WindowStore[K, V]) Value(r WindowRef[V]) (value V, timestamp int64, ok
 
 // Set sets the value at the place; a null value removes it.
 func (st *WindowStore[K, V]) Set(r WindowRef[V], value V, timestamp int64) error {
-	if st.null != nil && st.null(&value) {
+	if st.null.is(value) {
 		return st.Remove(r, timestamp)
 	}
 	return r.seg.cells.set(r.index, value, timestamp)
