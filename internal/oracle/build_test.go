@@ -149,6 +149,9 @@ func (b *builder) keyed(f flow, side string) streamOf {
 }
 
 func (b *builder) add() {
+	if b.onWindows() {
+		return
+	}
 	switch b.n.Op {
 	case "stream":
 		b.source()
@@ -451,8 +454,6 @@ func (b *builder) aggregate() {
 		b.put(g.Aggregate(b.kv(), initial(b.n.Init), aggregator(b.n.Adder)))
 	}
 }
-
-func (b *builder) windowed() { b.missing("") }
 
 func (b *builder) joinStreamTable() {
 	if b.n.Grace != nil {

@@ -29,9 +29,7 @@ func differences(want, got *expect) (diffs []string) {
 			diffs = append(diffs, "store "+name+": not read")
 			continue
 		}
-		if text(rows) != text(have) {
-			diffs = append(diffs, fmt.Sprintf("store %s: want %s, got %s", name, text(rows), text(have)))
-		}
+		diffs = append(diffs, firstOf("store "+name, texts(rows), texts(have))...)
 	}
 	if want.Dropped != nil && (got.Dropped == nil || *want.Dropped != *got.Dropped) {
 		diffs = append(diffs, fmt.Sprintf("dropped: want %d, got %s", *want.Dropped, text(got.Dropped)))
@@ -84,7 +82,18 @@ func keyOf(line string) string {
 }
 
 func compare(what, order string, want, got []record) []string {
-	w, g := lines(want, order), lines(got, order)
+	return firstOf(what, lines(want, order), lines(got, order))
+}
+
+func texts(rows []row) (out []string) {
+	for _, r := range rows {
+		out = append(out, text(r))
+	}
+	return out
+}
+
+// firstOf says where two lists differ first.
+func firstOf(what string, w, g []string) []string {
 	for i := range max(len(w), len(g)) {
 		switch {
 		case i >= len(w):

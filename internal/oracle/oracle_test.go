@@ -85,7 +85,20 @@ func sum(c tally) (n int) {
 func ops(s *scenario) []string {
 	seen := map[string]bool{}
 	for _, n := range s.Nodes {
-		seen[n.Op] = true
+		op := n.Op
+		if n.Window != nil {
+			op += "." + n.Window.Type
+		}
+		for _, more := range []string{n.Type, n.Emit, n.Until} {
+			if more != "" {
+				op += "." + more
+			}
+		}
+		if n.Proc != "" {
+			name, _, _ := strings.Cut(n.Proc, ":")
+			op += "." + name
+		}
+		seen[op] = true
 	}
 	return slices.Sorted(maps.Keys(seen))
 }
