@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -70,7 +71,7 @@ func TestFetchFromTheMiddleOfABatchAndCompression(t *testing.T) {
 		topic := b.topic(l, "in", 1)
 		builder := batch.NewBuilder(batch.LZ4)
 		for i := range 100 {
-			builder.Append(1, nil, fmt.Appendf(nil, "value %d", i), nil)
+			builder.Append(time.Now().UnixMilli(), nil, fmt.Appendf(nil, "value %d", i), nil)
 		}
 		tp := TopicPartition{topic, 0}
 		b.produce(l, Item{TopicPartition: tp, Builder: builder})
@@ -97,6 +98,35 @@ func TestSetMakesEarlierFetchesStale(t *testing.T) {
 		f.Unset(tp)
 		_, ok := f.Position(tp)
 		require.False(t, ok)
+	})
+}
+
+func TestSetAndResumeDoNotWaitForAnIdleFetch(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		l := b.open(func(c *Config) {
+			if c.Broker != nil && !c.NoLocal {
+				c.FetchWaitMax = 10 * time.Minute // far longer than the test
+			}
+		})
+		require.NoError(t, l.InitProducer(b.ctx))
+		topic := b.topic(l, "in", 2)
+		first, second := TopicPartition{topic, 0}, TopicPartition{topic, 1}
+		b.produce(l, item(topic, 0, "a"), item(topic, 1, "b"))
+		f := l.Fetcher()
+		r := b.reader(f)
+		f.Set(first, 1) // the end: the fetch waits
+		f.Set(second, 0)
+		require.Equal(t, []string{"b"}, r.until(second, 1))
+		f.Set(first, 0)
+		delete(r.next, first)
+		require.Equal(t, []string{"a"}, r.until(first, 1))
+		f.Pause(first)
+		b.produce(l, item(topic, 0, "c"))
+		f.Set(second, 0)
+		delete(r.next, second)
+		require.Equal(t, []string{"b", "b"}, r.until(second, 1))
+		f.Resume(first)
+		require.Equal(t, []string{"a", "c"}, r.until(first, 2))
 	})
 }
 
@@ -158,9 +188,10 @@ func TestListOffsetsByTime(t *testing.T) {
 		l := b.producer("")
 		topic := b.topic(l, "in", 1)
 		tp := TopicPartition{topic, 0}
-		b.produce(l, item(topic, 0, "at 1000", "at 1001", "at 1002"))
-		for at, want := range map[int64]int64{0: 0, 1001: 1, 1002: 2, 5000: 3} {
-			got, err := l.ListOffsets(b.ctx, []TopicPartition{tp}, at, false)
+		now := time.Now().UnixMilli()
+		b.produce(l, itemAt(now, topic, 0, "now", "a millisecond later", "two"))
+		for at, want := range map[int64]int64{-now: 0, 0: 0, 1: 1, 2: 2, 5000: 3} {
+			got, err := l.ListOffsets(b.ctx, []TopicPartition{tp}, now+at, false)
 			require.NoError(t, err)
 			require.Equal(t, want, got[tp], "at %d", at)
 		}

@@ -88,9 +88,9 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 	f.rotate()
 	req.waitMillis = int32(wait.Milliseconds())
 	ctx, n.interrupt = context.WithCancel(parent)
-	n.asked = make(map[*fetchPartition]bool, len(asks))
+	n.asked = make(map[*fetchPartition]uint64, len(asks))
 	for _, a := range asks {
-		n.asked[a.fetchPartition] = true
+		n.asked[a.fetchPartition] = a.generation
 	}
 	return ctx, asks, req, 0
 }

@@ -73,7 +73,7 @@ type fetchNode struct {
 	id        int32
 	wake      chan struct{} // has a token when the plan may have changed
 	interrupt context.CancelFunc
-	asked     map[*fetchPartition]bool // in the request under way
+	asked     map[*fetchPartition]uint64 // in the request under way, by generation
 }
 
 func newFetcher(fc FetcherConfig, cfg Config, t transport, m *metadata) *Fetcher {
@@ -198,8 +198,10 @@ func (f *Fetcher) settle(p *fetchPartition) {
 	case n.wake <- struct{}{}:
 	default:
 	}
-	if n.interrupt != nil && !n.asked[p] && f.transport.interruptible() {
-		n.interrupt()
+	if n.interrupt != nil && f.transport.interruptible() {
+		if asked, ok := n.asked[p]; !ok || asked != p.generation.Load() {
+			n.interrupt()
+		}
 	}
 }
 

@@ -70,11 +70,17 @@ func (b *bench) topic(l *Link, name string, partitions int32) string {
 	return name
 }
 
-// item makes a batch of one record per value.
+// item makes a batch of one record per value. Its time is now: a cluster's retention deletes what is old, at a
+// moment of its choice.
 func item(topic string, partition int32, values ...string) Item {
+	return itemAt(time.Now().UnixMilli(), topic, partition, values...)
+}
+
+// itemAt makes a batch whose records are a millisecond apart.
+func itemAt(ms int64, topic string, partition int32, values ...string) Item {
 	builder := batch.NewBuilder(batch.None)
 	for i, v := range values {
-		builder.Append(int64(1000+i), []byte("k"), []byte(v), nil)
+		builder.Append(ms+int64(i), []byte("k"), []byte(v), nil)
 	}
 	return Item{TopicPartition: TopicPartition{topic, partition}, Builder: builder}
 }
