@@ -23,7 +23,7 @@ func (t Table[K, V]) GroupBy[K2, V2 any](f func(K, V) (K2, V2), name string) Gro
 
 func groupTable[K, V, K2, V2 any](parent *node, f func(K, V) (K2, V2), name string) GroupedTable[K2, V2] {
 	site := caller()
-	keys, values := serde.For[K2](), serde.For[V2]()
+	keys, values := serdeOf[K2](), serdeOf[V2]()
 	checkSerdes(parent.b, site, "GroupBy "+name, keys, values)
 	parent.needOld()
 	n := parent.then("group-table", op.GroupTable(f, keys)).moves("GroupBy")

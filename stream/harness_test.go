@@ -59,16 +59,23 @@ func clone(b []byte) []byte {
 
 func drive(t *testing.T, b *stream.Builder) *driver {
 	t.Helper()
-	topo, err := b.Build()
-	require.NoError(t, err)
 	d := &driver{t: t, outputs: map[string][]raw{}, tx: state.NewTx(state.Config{})}
 	d.env = &topology.Env{
-		ApplicationID: "app", Tx: d.tx, StreamTime: topology.Unknown,
+		ApplicationID: "app", Tx: d.tx, StreamTime: topology.Unknown, Marks: map[string]int64{},
 		Outlet: func(topic string) (topology.Outlet, error) { return lane{d, topic}, nil },
 	}
-	d.graph, err = topology.Build(d.env, topo.Subtopologies()...)
-	require.NoError(t, err)
+	d.rebuild(b)
 	return d
+}
+
+// rebuild makes the graph anew over the same stores, as after a restart.
+func (d *driver) rebuild(b *stream.Builder) {
+	d.t.Helper()
+	topo, err := b.Build()
+	require.NoError(d.t, err)
+	d.tx.Unlisten()
+	d.graph, err = topology.Build(d.env, topo.Subtopologies()...)
+	require.NoError(d.t, err)
 }
 
 func (d *driver) pipe(topic string, r raw) {

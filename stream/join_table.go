@@ -25,7 +25,7 @@ func joinTable[K, V, V2, R any](
 ) Stream[K, R] {
 	site := caller()
 	s.n.mustBeByKey(method, site)
-	t.mustBeKept(method, site)
+	mustBeKept(t.n, t.view != nil, method, site)
 	n := s.n.b.add("join-table", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.JoinTable(t.view, left, f), Stores: t.reads, ByKey: true,
 		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
@@ -43,10 +43,10 @@ func (n *node) sameBuilder(o *node, method string) {
 }
 
 // mustBeKept refuses to read a table whose rows are kept nowhere.
-func (t Table[K, V]) mustBeKept(method, site string) {
-	if t.view == nil {
-		t.n.b.fail(site, "%s reads the rows of a table, but they are kept nowhere: give %s (%s) a store, or Materialize it",
-			method, t.n.op, t.n.Site)
+func mustBeKept(n *node, kept bool, method, site string) {
+	if !kept {
+		n.b.fail(site, "%s reads the rows of a table, but they are kept nowhere: give %s (%s) a store, or Materialize it",
+			method, n.op, n.Site)
 	}
 }
 
@@ -70,39 +70,54 @@ func (t Table[K, V]) OuterJoin[V2, R any](o Table[K, V2], f func(*V, *V2) R) Tab
 func joinTables[K, V, V2, R any](
 	t Table[K, V], method string, o Table[K, V2], mustLeft, mustRight bool, f func(*V, *V2) R,
 ) Table[K, R] {
-	site, b := caller(), t.n.b
-	t.n.mustBeByKey(method, site)
-	o.n.mustBeByKey(method, site)
-	t.mustBeKept(method, site)
-	o.mustBeKept(method, site)
-	reads := union(t.reads, o.reads)
-	left, right := &node{}, &node{}
+	j := join[K, V, V2, R]{method, t.n, o.n, t.view, o.view, t.reads, o.reads, mustLeft, mustRight, f}
+	n, view := j.add()
+	return Table[K, R]{n: n, view: view, reads: union(t.reads, o.reads), keys: t.keys}
+}
+
+// join is a join of two tables, of plain or windowed keys.
+type join[K, V, V2, R any] struct {
+	method              string
+	l, r                *node
+	lView               op.View[K, V]
+	rView               op.View[K, V2]
+	lReads, rReads      []state.Store
+	mustLeft, mustRight bool
+	f                   func(*V, *V2) R
+}
+
+func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
+	site, b := caller(), j.l.b
+	j.l.mustBeByKey(j.method, site)
+	j.r.mustBeByKey(j.method, site)
+	mustBeKept(j.l, j.lView != nil, j.method, site)
+	mustBeKept(j.r, j.rView != nil, j.method, site)
+	left, right, f := &node{}, &node{}, j.f
 	b.put(left, "join-tables-left", "", &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Stores: o.reads, ByKey: true, Beside: []*topology.Node{o.n.Node},
-		Make: op.JoinTables(o.view, op.Side{MustOther: mustRight, MustOwn: mustLeft, Old: &left.old}, f),
-	}, t.n)
+		Kind: topology.KindProcessor, Site: site, Stores: j.rReads, ByKey: true, Beside: []*topology.Node{j.r.Node},
+		Make: op.JoinTables(j.rView, op.Side{MustOther: j.mustRight, MustOwn: j.mustLeft, Old: &left.old}, f),
+	}, j.l)
 	b.put(right, "join-tables-right", "", &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
-		Make: op.JoinTables(t.view, op.Side{MustOther: mustLeft, MustOwn: mustRight, Old: &right.old},
+		Kind: topology.KindProcessor, Site: site, Stores: j.lReads, ByKey: true, Beside: []*topology.Node{j.l.Node},
+		Make: op.JoinTables(j.lView, op.Side{MustOther: j.mustLeft, MustOwn: j.mustRight, Old: &right.old},
 			func(o *V2, v *V) R { return f(v, o) }),
-	}, o.n)
-	left.askOld, right.askOld = t.n.needOld, o.n.needOld
-	if !mustRight { // a deletion of what was not there must be told apart
-		t.n.needOld()
+	}, j.r)
+	left.askOld, right.askOld = j.l.needOld, j.r.needOld
+	if !j.mustRight { // a deletion of what was not there must be told apart
+		j.l.needOld()
 	}
-	if !mustLeft {
-		o.n.needOld()
+	if !j.mustLeft {
+		j.r.needOld()
 	}
 	n := &node{}
 	b.put(n, "join-tables", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, topology.Change[R]](), ByKey: true, ChangesValue: true,
 	}, left, right)
 	n.askOld = func() { left.needOld(); right.needOld() }
-	to := Table[K, R]{n: n, reads: reads, keys: t.keys}
-	if t.view != nil && o.view != nil {
-		to.view = op.JoinedView(t.view, o.view, mustLeft, mustRight, f)
+	if j.lView == nil || j.rView == nil {
+		return n, nil
 	}
-	return to
+	return n, op.JoinedView(j.lView, j.rView, j.mustLeft, j.mustRight, f)
 }
 
 func union(a, b []state.Store) []state.Store {

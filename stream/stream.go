@@ -142,10 +142,10 @@ func repartition[K, V any](
 // serdes are those that the records came with, or those of their types.
 func (s Stream[K, V]) serdes() (serde.Serde[K], serde.Serde[V]) {
 	if s.keys == nil {
-		s.keys = serde.For[K]()
+		s.keys = serdeOf[K]()
 	}
 	if s.values == nil {
-		s.values = serde.For[V]()
+		s.values = serdeOf[V]()
 	}
 	return s.keys, s.values
 }

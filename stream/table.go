@@ -55,19 +55,23 @@ func (t Table[K, V]) FilterNot(drop func(K, V) bool) Table[K, V] {
 }
 
 func (t Table[K, V]) filter(method string, pass func(K, V) bool, want bool) Table[K, V] {
-	n := &node{}
-	t.n.b.put(n, "table-"+method, "", &topology.Node{
-		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, t.n.versioned, &n.old),
-	}, t.n)
-	n.through(t.n)
-	if t.n.hasOldForFree() {
-		n.needOld() // spares tombstones for rows that never passed
-	}
-	t.n = n
+	t.n = t.n.thenFilter(method, pass, want)
 	if t.view != nil {
 		t.view = op.FilterView(t.view, pass, want)
 	}
 	return t
+}
+
+func (n *node) thenFilter[K, V any](method string, pass func(K, V) bool, want bool) *node {
+	to := &node{}
+	n.b.put(to, "table-"+method, "", &topology.Node{
+		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, n.versioned, &to.old),
+	}, n)
+	to.through(n)
+	if n.hasOldForFree() {
+		to.needOld() // spares tombstones for rows that never passed
+	}
+	return to
 }
 
 // MapValues replaces the value of each row. A nil result is no row.
@@ -79,15 +83,19 @@ func (t Table[K, V]) MapValues[V2 any](f func(V) V2) Table[K, V2] {
 func (t Table[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Table[K, V2] { return mapTable(t, f) }
 
 func mapTable[K, V, V2 any](t Table[K, V], f func(K, V) V2) Table[K, V2] {
-	n := &node{}
-	t.n.b.put(n, "table-map-values", "", &topology.Node{
-		Kind: topology.KindProcessor, Site: caller(), Make: op.MapTable(f, &n.old), ChangesValue: true,
-	}, t.n)
-	n.through(t.n)
-	to := Table[K, V2]{n: n, reads: t.reads, keys: t.keys}
+	to := Table[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys}
 	if t.view != nil {
 		to.view = op.MapView(t.view, f)
 	}
+	return to
+}
+
+func (n *node) thenMap[K, V, V2 any](f func(K, V) V2) *node {
+	to := &node{}
+	n.b.put(to, "table-map-values", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: caller(), Make: op.MapTable(f, &to.old), ChangesValue: true,
+	}, n)
+	to.through(n)
 	return to
 }
 

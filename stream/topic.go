@@ -17,9 +17,17 @@ type Topic[K, V any] struct {
 	reset      Reset
 }
 
-// NewTopic names a topic. Its serdes are found by type ([serde.For]).
+// NewTopic names a topic. Its serdes are found by type ([serde.For]; [WindowedKey] has its own).
 func NewTopic[K, V any](name string) Topic[K, V] {
-	return Topic[K, V]{name: name, keys: serde.For[K](), values: serde.For[V]()}
+	return Topic[K, V]{name: name, keys: serdeOf[K](), values: serdeOf[V]()}
+}
+
+// serdeOf is the serde of a type.
+func serdeOf[T any]() serde.Serde[T] {
+	if own, ok := any(*new(T)).(interface{ topicSerde() any }); ok {
+		return own.topicSerde().(serde.Serde[T])
+	}
+	return serde.For[T]()
 }
 
 // Name is the topic's name.
@@ -92,6 +100,11 @@ func checkSerdes[K, V any](b *Builder, site, what string, keys serde.Serde[K], v
 // sink is how records are written to the topic.
 func (t Topic[K, V]) sink() topology.SinkConfig[K, V] {
 	c := topology.SinkConfig[K, V]{Topic: topology.Topic{Name: t.name}, Keys: t.keys, Values: t.values}
+	if h, ok := t.keys.(interface {
+		AppendHash(dst []byte, key K) ([]byte, error)
+	}); ok {
+		c.HashKey = h.AppendHash
+	}
 	if f := t.partition; f != nil {
 		c.PartitionOf = func(r *topology.Record[K, V], n int32) int32 { return int32(f(r.Key, r.Value, int(n))) }
 	}

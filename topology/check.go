@@ -113,13 +113,26 @@ func checkStores(nodes []*Node) (errs []error) {
 				}
 				continue
 			}
-			if reflect.TypeOf(s) != reflect.TypeOf(o.store) || !reflect.DeepEqual(s.Spec(), o.store.Spec()) {
+			if !sameStore(s, o.store) {
 				errs = append(errs, fmt.Errorf("%s: store %q is another store already (%s): give each a name of its own",
 					n.Site, s.Name(), o.site))
 			}
 		}
 	}
 	return errs
+}
+
+// sameStore tells whether two names stand for one store. What an operator needs of a store (how long it keeps windows,
+// and of which size) may stand on one of them alone.
+func sameStore(a, b state.Store) bool {
+	x, y := a.Spec(), b.Spec()
+	if x.Retention == 0 || y.Retention == 0 {
+		x.Retention, y.Retention = 0, 0
+	}
+	if x.WindowSize == 0 || y.WindowSize == 0 {
+		x.WindowSize, y.WindowSize = 0, 0
+	}
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.DeepEqual(x, y)
 }
 
 // checkRepartitions sees that an internal topic means one thing: one sink writes it, and it is read.

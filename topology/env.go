@@ -28,6 +28,10 @@ type Env struct {
 	StreamTime int64 // highest timestamp that the task has taken from its inputs, or Unknown
 	WallTime   int64 // milliseconds since the epoch, read once per step
 
+	// Marks are times that nodes have reached, by store: they are committed with the offsets of the inputs, and back at
+	// their last commit after a restart or an abort. May be nil where nothing is kept.
+	Marks map[string]int64
+
 	// Source is the record being processed; nil between records, in punctuation and in flushes.
 	Source *SourceRecord
 
@@ -75,6 +79,21 @@ func (in *Instance) Tx(store string) (*state.Tx, error) {
 	}
 	return nil, fmt.Errorf("store %q is not connected to node %s (%s): name it in the call that made the node", store,
 		in.Node.Name, in.Node.Site)
+}
+
+// Mark is the time that was marked for a store when the task was last committed, or Unknown.
+func (in *Instance) Mark(store string) int64 {
+	if m, ok := in.Env.Marks[store]; ok {
+		return m
+	}
+	return Unknown
+}
+
+// SetMark marks a time for a store, from the next commit on.
+func (in *Instance) SetMark(store string, time int64) {
+	if in.Env.Marks != nil {
+		in.Env.Marks[store] = time
+	}
 }
 
 // Rank is the node's place in the order of flushes: parents come before their children.

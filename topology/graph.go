@@ -137,8 +137,12 @@ func (s *Subtopology) add(n *Node) {
 		s.Outputs = append(s.Outputs, n.Sink)
 	}
 	for _, st := range n.Stores {
-		if !slices.ContainsFunc(s.Stores, func(o state.Store) bool { return o.Name() == st.Name() }) {
+		at := slices.IndexFunc(s.Stores, func(o state.Store) bool { return o.Name() == st.Name() })
+		switch {
+		case at < 0:
 			s.Stores = append(s.Stores, st)
+		case s.Stores[at].Spec().Retention < st.Spec().Retention: // the name as the operator that writes it has it
+			s.Stores[at] = st
 		}
 	}
 }

@@ -34,9 +34,16 @@ func AggregateFold[K, V, A any](initial func() A, add func(K, V, A) A) Fold[K, V
 	}
 }
 
+// NoInitial is the start of an aggregate that its first record makes.
+func NoInitial[A any]() (agg A, ok bool) { return agg, false }
+
+// Initial is the start of an aggregate that there is before its first record.
+func Initial[A any](f func() A) func() (A, bool) { return func() (A, bool) { return f(), true } }
+
 // Rows says how a node that keeps rows in a store hands changes on.
 type Rows struct {
 	OnUpdate bool  // at once, not with the commit
+	Silent   bool  // another node tells of what is committed
 	Old      *bool // what was before is needed downstream; read when a task is built
 }
 
@@ -50,9 +57,10 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 			return nil, err
 		}
 		a := &aggregate[K, V, A]{in: in, store: store, fold: fold, null: serde.NullOf[A](), old: *rows.Old}
-		if rows.OnUpdate {
+		switch {
+		case rows.OnUpdate:
 			a.next = next
-		} else {
+		case !rows.Silent:
 			flushTo(in, store, a.old, next)
 		}
 		return a.receive, nil
@@ -111,6 +119,56 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	}
 	a.out.Key, a.out.Timestamp, a.out.Headers = r.Key, ts, r.Headers
 	return a.next(&a.out)
+}
+
+// Tell passes on what several nodes that share a store tell of their rows, or tells of it with each commit.
+func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[A]],
+	) (topology.Port[K, topology.Change[A]], error) {
+		store, err := st.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		if !rows.OnUpdate {
+			flushTo(in, store, *rows.Old, next)
+		}
+		return next, nil
+	})
+}
+
+// TellWindows is Tell for windows.
+func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topology.Make {
+	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
+		store, err := st.Open(in)
+		if err == nil && !c.OnUpdate {
+			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
+				return t.flush(f.Key, Span{f.Start, w.end(f.Start)}, f)
+			})
+		}
+		return err
+	})
+}
+
+// TellSessions is Tell for sessions.
+func TellSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
+	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
+		store, err := st.Open(in)
+		if err == nil && !c.OnUpdate {
+			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
+				return t.flush(f.Key, Span{f.Start, f.End}, f)
+			})
+		}
+		return err
+	})
+}
+
+func tellSpans[K, A any](c Closing, listen func(*topology.Instance, *teller[K, A]) error) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[Windowed[K], topology.Change[A]],
+	) (topology.Port[Windowed[K], topology.Change[A]], error) {
+		return next, listen(in, newTeller(in, next, c))
+	})
 }
 
 // flushTo hands on what changed in the store with each commit, every key once.

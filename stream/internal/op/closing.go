@@ -1,0 +1,84 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// teller hands on the rows of a windowed table.
+type teller[K, A any] struct {
+	in       *topology.Instance
+	next     topology.Port[Windowed[K], topology.Change[A]]
+	null     func(*A) bool
+	onUpdate bool
+	old      bool
+	out      topology.Record[Windowed[K], topology.Change[A]]
+}
+
+func newTeller[K, A any](
+	in *topology.Instance, next topology.Port[Windowed[K], topology.Change[A]], c Closing,
+) *teller[K, A] {
+	return &teller[K, A]{
+		in: in, next: next, null: serde.NullOf[A](), onUpdate: c.OnUpdate && !c.OnClose, old: *c.Old && !c.OnClose,
+	}
+}
+
+func (t *teller[K, A]) isNull(a *A) bool { return t.null != nil && t.null(a) }
+
+// tell sends what was written into the slot's Value.
+func (t *teller[K, A]) tell(key K, span Span, ts int64, headers []topology.Header) error {
+	t.out.Key.Key, t.out.Key.Span = key, span
+	t.out.Timestamp, t.out.Headers = ts, headers
+	return t.next(&t.out)
+}
+
+// flush sends what a store says has become of a row since the last commit.
+func (t *teller[K, A]) flush(key K, span Span, f *state.Flushed[K, A]) error {
+	if !f.HasNew && !f.HasOld {
+		return nil // came and went between two commits
+	}
+	t.in.Resume()
+	c := &t.out.Value
+	c.New, c.HasNew = f.New, f.HasNew
+	c.Old, c.HasOld = f.Old, f.HasOld && t.old
+	return t.tell(key, span, f.Timestamp, nil)
+}
+
+// closing knows up to which time windows have been told of as closed. It is committed with the input's offsets, so
+// that nothing is told again after a restart.
+type closing struct {
+	in     *topology.Instance
+	name   string
+	closed int64 // Unknown: none yet
+	on     bool
+}
+
+// advance moves on to closeTime; ok is false where nothing new can be closed. from is the time told of before.
+func (c *closing) advance(closeTime int64) (from int64, ok bool) {
+	if !c.on || closeTime <= c.closed {
+		return 0, false
+	}
+	from = c.closed
+	c.closed = closeTime
+	c.in.SetMark(c.name, closeTime)
+	return from, true
+}
+
+// watchIdle lets stream time go on with the wall clock once no record has come for quiet milliseconds.
+func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]topology.Header) error) {
+	last, seen := in.Env.WallTime, topology.Unknown // when the time was seen to move last, and from where
+	in.Env.Punctuator.Schedule(in, topology.WallClock, 0, quiet, func(now int64) error {
+		switch {
+		case *time == topology.Unknown:
+		case *time != seen:
+			last, seen = now, *time
+		default:
+			in.Resume()
+			*time += now - last
+			last, seen = now, *time
+			return close(nil)
+		}
+		return nil
+	})
+}

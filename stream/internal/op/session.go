@@ -1,0 +1,155 @@
+package op
+
+import (
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// SessionConfig is an aggregation of sessions: records of a key no more than Gap apart. All times are milliseconds.
+type SessionConfig[K, V, A any] struct {
+	Gap, Grace int64
+	Store      state.Session[K, A]
+	Retention  int64
+	Initial    func() (agg A, ok bool) // ok is false where the first record makes the aggregate
+	Fold       Fold[K, V, A]
+	Merge      func(key K, a, b A) A
+	TakesNull  bool
+	Closing    Closing
+}
+
+// AggregateSessions folds the records of a key into a row per session. A session that grows or is bridged to another
+// is deleted before the new one is told of. Children that take the records themselves get those that came too late.
+func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
+	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
+		late, out, err := lateAndResults[K, V, A](next)
+		if err != nil {
+			return nil, err
+		}
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: topology.Unknown,
+			rows: newTeller(in, out, c.Closing)}
+		a.closing = closing{in: in, closed: in.Mark(c.Store.Name()), name: c.Store.Name(), on: c.Closing.OnClose}
+		if c.Closing.flushes() {
+			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
+				return a.rows.flush(f.Key, Span{f.Start, f.End}, f)
+			})
+		}
+		if c.Closing.Quiet > 0 {
+			watchIdle(in, c.Closing.Quiet, &a.time, a.close)
+		}
+		return a.receive, nil
+	})
+}
+
+type sessionAggregate[K, V, A any] struct {
+	in      *topology.Instance
+	config  SessionConfig[K, V, A]
+	store   *state.SessionStore[K, A]
+	late    topology.Port[K, V]
+	rows    *teller[K, A]
+	closing closing
+	time    int64
+}
+
+func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+	a.in.Enter()
+	if r.NullKey {
+		a.in.Drop(topology.NullKey)
+		return nil
+	}
+	if r.NullValue && !a.config.TakesNull {
+		a.in.Drop(topology.NullValue)
+		return nil
+	}
+	a.time = max(a.time, r.Timestamp)
+	span := Span{r.Timestamp, r.Timestamp}
+	met, err := a.store.Find(r.Key, max(r.Timestamp-a.config.Gap, 0), r.Timestamp+a.config.Gap)
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	for i := range met {
+		span.Start, span.End = min(span.Start, met[i].Start), max(span.End, met[i].End)
+	}
+	if span.End < a.time-a.config.Grace-a.config.Gap {
+		a.in.Drop(topology.Late)
+		if a.late != nil {
+			if err := a.late(r); err != nil {
+				return err
+			}
+			a.in.Resume()
+		}
+		return a.close(r.Headers)
+	}
+	if err := a.update(r, span, met); err != nil {
+		return err
+	}
+	return a.close(r.Headers)
+}
+
+func (a *sessionAggregate[K, V, A]) update(
+	r *topology.Record[K, V], span Span, met []state.SessionEntry[K, A],
+) error {
+	agg, ok := a.config.Initial()
+	for i := range met {
+		if ok {
+			agg = a.config.Merge(r.Key, agg, met[i].Value)
+		} else {
+			agg, ok = met[i].Value, true
+		}
+	}
+	c := &a.rows.out.Value
+	if span != (Span{r.Timestamp, r.Timestamp}) {
+		for i := range met {
+			if err := a.store.Remove(r.Key, met[i].Start, met[i].End); err != nil {
+				return a.in.Fail(r.Timestamp, err)
+			}
+			if !a.rows.onUpdate {
+				continue
+			}
+			c.HasNew, c.HasOld, c.Old = false, a.rows.old, met[i].Value
+			if err := a.rows.tell(r.Key, Span{met[i].Start, met[i].End}, met[i].End, r.Headers); err != nil {
+				return err
+			}
+		}
+		a.in.Resume()
+	}
+	c.New = a.config.Fold(r.Key, r.Value, agg, ok)
+	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
+	var err error
+	if c.HasNew {
+		err = a.store.Put(r.Key, span.Start, span.End, c.New)
+	} else {
+		err = a.store.Remove(r.Key, span.Start, span.End)
+	}
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	if !a.rows.onUpdate {
+		return nil
+	}
+	err = a.rows.tell(r.Key, span, span.End, r.Headers)
+	a.in.Resume()
+	return err
+}
+
+// close is as for windows, but a session that ends exactly at the time of closing is still open.
+func (a *sessionAggregate[K, V, A]) close(headers []topology.Header) error {
+	closeTime := a.time - a.config.Grace - a.config.Gap
+	if from, ok := a.closing.advance(closeTime); ok {
+		for e, err := range a.store.ByEnd(from, closeTime-1) {
+			if err != nil {
+				return a.in.Fail(a.time, err)
+			}
+			c := &a.rows.out.Value
+			c.New, c.HasNew, c.HasOld = e.Value, true, false
+			if err := a.rows.tell(e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
+				return err
+			}
+		}
+	}
+	a.store.Expire(a.time - a.config.Retention)
+	return nil
+}

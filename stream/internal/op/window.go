@@ -1,0 +1,268 @@
+package op
+
+import (
+	"errors"
+	"math"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// Span is a stretch of time, in milliseconds since the epoch. The End of a tumbling, hopping or unlimited window does
+// not belong to it; that of a sliding window or a session does.
+type Span struct{ Start, End int64 }
+
+// Windowed is the key of a windowed table.
+type Windowed[K any] struct {
+	Key  K
+	Span Span
+}
+
+// Windows are aligned windows of one size: one begins each Advance. All times are milliseconds.
+type Windows struct {
+	Size, Advance, Grace int64
+	Offset               int64 // where the first one begins, below Advance
+	Unlimited            bool  // one window that begins at Offset and never ends
+}
+
+// first is the start of the first window that holds ts; later ones follow each advance, up to ts.
+func (w Windows) first(ts int64) int64 {
+	if w.Unlimited {
+		return w.Offset
+	}
+	// The lowest start above ts-Size on the grid, and never below zero.
+	low := max(ts-w.Size+w.Advance-w.Offset, 0)
+	return low - low%w.Advance + w.Offset
+}
+
+func (w Windows) end(start int64) int64 {
+	if w.Unlimited {
+		return math.MaxInt64
+	}
+	return start + w.Size
+}
+
+// Closing says how an aggregation of windows tells of its results.
+type Closing struct {
+	Rows
+	OnClose bool  // each window once, when it is closed
+	Quiet   int64 // milliseconds of the wall clock without a record after which stream time goes on by it; 0: never
+}
+
+// flushes tells whether the node tells of its results with each commit.
+func (c Closing) flushes() bool { return !c.OnClose && !c.OnUpdate && !c.Silent }
+
+// WindowConfig is an aggregation of windows.
+type WindowConfig[K, V, A any] struct {
+	Windows   Windows
+	Store     state.Windowed[K, A]
+	Retention int64 // milliseconds
+	Fold      Fold[K, V, A]
+	Initial   func() (A, bool) // for sliding windows, which may be empty
+	TakesNull bool             // the fold takes null values
+	Closing   Closing
+}
+
+// AggregateWindows folds the records of a key into a row per window. Children that take the records themselves, not
+// changes of rows, get those that came too late for all their windows.
+func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
+	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
+		late, out, err := lateAndResults[K, V, A](next)
+		if err != nil {
+			return nil, err
+		}
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, store: store, fold: c.Fold, takesNull: c.TakesNull,
+			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: topology.Unknown}
+		a.closing = closing{in: in, closed: in.Mark(c.Store.Name()), name: c.Store.Name(), on: c.Closing.OnClose}
+		if c.Closing.flushes() {
+			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
+				return a.rows.flush(f.Key, Span{f.Start, c.Windows.end(f.Start)}, f)
+			})
+		}
+		if c.Closing.Quiet > 0 {
+			watchIdle(in, c.Closing.Quiet, &a.time, a.close)
+		}
+		return a.receive, nil
+	})
+}
+
+// lateAndResults sorts the ports of children: those for records that come too late, those for results.
+func lateAndResults[K, V, A any](next []any) (
+	late topology.Port[K, V], results topology.Port[Windowed[K], topology.Change[A]], err error,
+) {
+	var records, rows []any
+	for _, n := range next {
+		if _, ok := n.(topology.Port[K, V]); ok {
+			records = append(records, n)
+		} else {
+			rows = append(rows, n)
+		}
+	}
+	if len(records) > 0 {
+		if late, err = topology.Forward[K, V](records); err != nil {
+			return nil, nil, err
+		}
+	}
+	results, err = topology.Forward[Windowed[K], topology.Change[A]](rows)
+	return late, results, err
+}
+
+type windowAggregate[K, V, A any] struct {
+	in        *topology.Instance
+	windows   Windows
+	store     *state.WindowStore[K, A]
+	fold      Fold[K, V, A]
+	takesNull bool
+	late      topology.Port[K, V] // nil: nobody asks for late records
+	rows      *teller[K, A]
+	closing   closing
+	retention int64
+	time      int64 // highest timestamp seen
+}
+
+func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+	a.in.Enter()
+	if r.NullKey {
+		a.in.Drop(topology.NullKey)
+		return nil
+	}
+	if r.NullValue && !a.takesNull {
+		a.in.Drop(topology.NullValue)
+		return nil
+	}
+	a.time = max(a.time, r.Timestamp)
+	closeTime := a.time - a.windows.Grace
+	taken, missed := false, false
+	for start := a.windows.first(r.Timestamp); start <= r.Timestamp; start += a.windows.Advance {
+		if a.windows.end(start) <= closeTime {
+			a.in.Drop(topology.Late)
+			missed = true
+			continue
+		}
+		taken = true
+		if err := a.update(r, start); err != nil {
+			return err
+		}
+		if a.windows.Unlimited {
+			break
+		}
+	}
+	if missed && !taken && a.late != nil {
+		if err := a.late(r); err != nil {
+			return err
+		}
+		a.in.Resume()
+	}
+	return a.close(r.Headers)
+}
+
+func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64) error {
+	row, err := a.store.Find(r.Key, start)
+	if errors.Is(err, state.ErrExpired) { // another input of a shared store is ahead
+		a.in.Drop(topology.Expired)
+		return nil
+	}
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	agg, ts, ok, err := a.store.Value(row)
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	if !ok || ts < r.Timestamp {
+		ts = r.Timestamp
+	}
+	c := &a.rows.out.Value
+	if c.HasOld = ok && a.rows.old; c.HasOld {
+		c.Old = agg
+	}
+	c.New = a.fold(r.Key, r.Value, agg, ok)
+	if c.HasNew = !a.rows.isNull(&c.New); c.HasNew {
+		err = a.store.Set(row, c.New, ts)
+	} else {
+		err = a.store.Remove(row, ts)
+	}
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	if !a.rows.onUpdate {
+		return nil
+	}
+	err = a.rows.tell(r.Key, Span{start, a.windows.end(start)}, ts, r.Headers)
+	a.in.Resume()
+	return err
+}
+
+// close tells of the windows that are closed now, and then lets go what is older than the store keeps: what closes is
+// told before anything expires.
+func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
+	if a.windows.Unlimited {
+		return nil
+	}
+	closeTime := a.time - a.windows.Grace
+	if from, ok := a.closing.advance(closeTime); ok {
+		for e, err := range a.store.ByTime(from-a.windows.Size+1, closeTime-a.windows.Size) {
+			if err != nil {
+				return a.in.Fail(a.time, err)
+			}
+			c := &a.rows.out.Value
+			c.New, c.HasNew, c.HasOld = e.Value, true, false
+			if err := a.rows.tell(e.Key, Span{e.Start, a.windows.end(e.Start)}, e.Timestamp, headers); err != nil {
+				return err
+			}
+		}
+	}
+	a.store.Expire(a.time - a.retention + 1)
+	return nil
+}
+
+// WindowView reads a window store.
+func WindowView[K, A any](st state.Windowed[K, A]) View[Windowed[K], A] {
+	return func(h state.Host) (Get[Windowed[K], A], error) {
+		store, err := st.Open(h)
+		if err != nil {
+			return nil, err
+		}
+		return func(w Windowed[K]) (A, int64, bool, error) { return store.Get(w.Key, w.Span.Start) }, nil
+	}
+}
+
+// SessionView reads a session store.
+func SessionView[K, A any](st state.Session[K, A]) View[Windowed[K], A] {
+	return func(h state.Host) (Get[Windowed[K], A], error) {
+		store, err := st.Open(h)
+		if err != nil {
+			return nil, err
+		}
+		return func(w Windowed[K]) (A, int64, bool, error) {
+			agg, ok, err := store.Get(w.Key, w.Span.Start, w.Span.End)
+			return agg, w.Span.End, ok, err
+		}, nil
+	}
+}
+
+// WindowToStream makes each change of a row a record whose key f makes of key and window.
+func WindowToStream[K, V, KO any](f func(K, Span) KO) topology.Make {
+	nullKey := serde.NullOf[KO]()
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[KO, V],
+	) (topology.Port[Windowed[K], topology.Change[V]], error) {
+		var out topology.Record[KO, V]
+		return func(r *topology.Record[Windowed[K], topology.Change[V]]) error {
+			in.Enter()
+			out.Key = f(r.Key.Key, r.Key.Span)
+			out.NullKey = nullKey != nil && nullKey(&out.Key)
+			out.Timestamp, out.Headers = r.Timestamp, r.Headers
+			out.Value = *new(V)
+			if out.NullValue = !r.Value.HasNew; !out.NullValue {
+				out.Value = r.Value.New
+			}
+			return next(&out)
+		}, nil
+	})
+}

@@ -1,0 +1,91 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// SessionGroup is a grouped stream cut into sessions.
+type SessionGroup[K, V any] struct {
+	s     Stream[K, V]
+	spec  SessionSpec
+	emit  Emit
+	quiet time.Duration
+	late  *tap
+}
+
+// Sessions cuts the groups into sessions: records no more than a gap apart.
+func (g Grouped[K, V]) Sessions(s SessionSpec) SessionGroup[K, V] {
+	s.check(g.s.n.b, caller())
+	return SessionGroup[K, V]{s: g.s, spec: s, emit: g.emit, late: &tap{}}
+}
+
+// Emit says when results are told; otherwise [OnCommit].
+func (g SessionGroup[K, V]) Emit(e Emit) SessionGroup[K, V] { g.emit = e; return g }
+
+// CloseWhenIdle closes sessions although nothing comes in: see [WindowedGroup.CloseWhenIdle].
+func (g SessionGroup[K, V]) CloseWhenIdle(quiet time.Duration) SessionGroup[K, V] {
+	g.quiet = quiet
+	return g
+}
+
+// Late is the stream of the records that came too late for any session, and so were left out of the aggregation that
+// the group is used for.
+func (g SessionGroup[K, V]) Late() Stream[K, V] { return late(g.s, g.late) }
+
+// Count counts the records of each session, those with null values too.
+func (g SessionGroup[K, V]) Count(st state.Session[K, int64]) WindowTable[K, int64] {
+	add := func(_ K, a, b int64) int64 { return a + b }
+	return sessions(g, "count", st, op.NoInitial[int64], op.CountFold[K, V](), add, true)
+}
+
+// Reduce combines the values of each session. A nil result deletes the row.
+func (g SessionGroup[K, V]) Reduce(st state.Session[K, V], f func(V, V) V) WindowTable[K, V] {
+	merge := func(_ K, a, b V) V { return f(a, b) }
+	return sessions(g, "reduce", st, op.NoInitial[V], op.ReduceFold[K](f), merge, serde.IsNilable[V]())
+}
+
+// Aggregate adds the records of each session to what initial returned. When a record bridges sessions, merge makes
+// one of their aggregates, in order of time, beginning with a fresh one. A nil result deletes the row.
+func (g SessionGroup[K, V]) Aggregate[A any](
+	st state.Session[K, A], initial func() A, add func(K, V, A) A, merge func(K, A, A) A,
+) WindowTable[K, A] {
+	return sessions(g, "aggregate", st, op.Initial(initial), op.AggregateFold(initial, add), merge, serde.IsNilable[V]())
+}
+
+func sessions[K, V, A any](
+	g SessionGroup[K, V], method string, st state.Session[K, A], initial func() (A, bool), fold op.Fold[K, V, A],
+	merge func(K, A, A) A, takesNull bool,
+) WindowTable[K, A] {
+	n, site := &node{}, caller()
+	b := g.s.n.b
+	keep, st := g.spec.keep(b, site, st)
+	c := op.SessionConfig[K, V, A]{
+		Gap: g.spec.gap.Milliseconds(), Grace: g.spec.grace.Milliseconds(), Store: st, Retention: keep.Milliseconds(),
+		Initial: initial, Fold: fold, Merge: merge, TakesNull: takesNull,
+		Closing: windowOutput{b, site, g.emit, g.quiet}.closing(n),
+	}
+	b.put(n, "session-"+method, "session-"+method+"-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.AggregateSessions(c),
+	}, g.s.n)
+	b.own(st, site)
+	g.late.use(n)
+	return sessionTable(n, st, g.spec)
+}
+
+// keep names the store with what the sessions need of it.
+func (s SessionSpec) keep[K, A any](b *Builder, site string, st state.Session[K, A]) (time.Duration, state.Session[K, A]) {
+	keep := retention(b, site, st.Name(), st.Spec().Retention, s.gap+s.grace)
+	return keep, st.Retain(keep)
+}
+
+func sessionTable[K, A any](n *node, st state.Session[K, A], s SessionSpec) WindowTable[K, A] {
+	return WindowTable[K, A]{
+		n: n, view: op.SessionView(st), reads: []state.Store{st}, keys: st.KeySerde(), values: st.ValueSerde(),
+		grace: s.gap + s.grace,
+	}
+}

@@ -1,0 +1,98 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/stream/internal/op"
+)
+
+// Span is a window's stretch of time, in milliseconds since the epoch. The End of a tumbling, hopping or unlimited
+// window does not belong to it; that of a sliding window or a session does.
+type Span = op.Span
+
+// Window says how time is cut into windows. Make one with [Tumbling], [Hopping], [Sliding] or [Unlimited].
+type Window struct {
+	kind                 windowKind
+	size, advance, grace time.Duration
+	offset               time.Duration
+}
+
+type windowKind uint8
+
+const (
+	noWindow windowKind = iota
+	hopping
+	sliding
+	unlimited
+)
+
+// Tumbling windows follow each other without gaps. Records up to grace behind the newest are still taken in.
+func Tumbling(size, grace time.Duration) Window { return Hopping(size, size, grace) }
+
+// Hopping windows of one size begin each advance, so that a record may be in several.
+func Hopping(size, advance, grace time.Duration) Window {
+	return Window{kind: hopping, size: size, advance: advance, grace: grace}
+}
+
+// Sliding windows hold what lies within difference of each other: there is one that ends at each record, and one that
+// begins right behind each record as soon as something is in it. Both ends belong to them.
+func Sliding(difference, grace time.Duration) Window {
+	return Window{kind: sliding, size: difference, advance: difference, grace: grace}
+}
+
+// Unlimited is one window that begins at start and never ends; records before start are left out.
+func Unlimited(start time.Time) Window {
+	return Window{
+		kind: unlimited, size: time.Millisecond, advance: time.Millisecond,
+		offset: time.Duration(start.UnixMilli()) * time.Millisecond,
+	}
+}
+
+// Offset shifts the windows from the epoch, by less than their advance: for days of a time zone, say.
+func (w Window) Offset(d time.Duration) Window { w.offset = d; return w }
+
+// check reports what is wrong with the window.
+func (w Window) check(b *Builder, site string) {
+	switch {
+	case w.kind == noWindow:
+		b.fail(site, "Windowed: make the window with Tumbling, Hopping, Sliding or Unlimited")
+	case w.kind == sliding && w.size < 0:
+		b.fail(site, "Windowed: a difference of %v: it must not be negative", w.size)
+	case w.kind != sliding && w.size < time.Millisecond:
+		b.fail(site, "Windowed: windows of %v: they need a millisecond at least", w.size)
+	case w.kind == hopping && w.advance < time.Millisecond:
+		b.fail(site, "Windowed: windows begin each %v: a millisecond is the least", w.advance)
+	case w.advance > w.size:
+		b.fail(site, "Windowed: windows of %v begin each %v: what lies between would be lost", w.size, w.advance)
+	case w.grace < 0:
+		b.fail(site, "Windowed: a grace of %v: it must not be negative", w.grace)
+	case w.offset < 0 || w.kind == hopping && w.offset >= w.advance:
+		b.fail(site, "Windowed: an offset of %v: it must not be negative and stay below the advance, %v", w.offset,
+			w.advance)
+	case w.kind == sliding && w.offset != 0:
+		b.fail(site, "Windowed: sliding windows have no offset")
+	}
+}
+
+func (w Window) spec() op.Windows {
+	return op.Windows{
+		Size: w.size.Milliseconds(), Advance: w.advance.Milliseconds(), Grace: w.grace.Milliseconds(),
+		Offset: w.offset.Milliseconds(), Unlimited: w.kind == unlimited,
+	}
+}
+
+// SessionSpec says what a session is. Make one with [SessionGap].
+type SessionSpec struct{ gap, grace time.Duration }
+
+// SessionGap puts records no more than gap apart into one session. Sessions up to grace behind the newest record, and
+// the gap, still grow.
+func SessionGap(gap, grace time.Duration) SessionSpec { return SessionSpec{gap, grace} }
+
+func (s SessionSpec) check(b *Builder, site string) {
+	if s.gap < time.Millisecond {
+		b.fail(site, "Sessions: a gap of %v: it needs a millisecond at least", s.gap)
+	}
+	if s.grace < 0 {
+		b.fail(site, "Sessions: a grace of %v: it must not be negative", s.grace)
+	}
+}

@@ -1,0 +1,97 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+)
+
+// WindowTable is a table with a row for each key and window. It is a small value.
+type WindowTable[K, V any] struct {
+	n      *node
+	view   op.View[op.Windowed[K], V]
+	reads  []state.Store
+	keys   serde.Serde[K]
+	values serde.Serde[V]
+	grace  time.Duration // how long after its end a window is closed; negative: never
+}
+
+// ToStream is the table's changes as records, under keys that key makes of key and window: [WindowKey] keeps both. A
+// deletion has a null value.
+func (t WindowTable[K, V]) ToStream[KO any](key func(K, Span) KO) Stream[KO, V] {
+	n := t.n.then("window-to-stream", op.WindowToStream[K, V](key))
+	return Stream[KO, V]{n: n.moves("ToStream"), values: t.values}
+}
+
+// Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
+func (t WindowTable[K, V]) Filter(keep func(K, Span, V) bool) WindowTable[K, V] {
+	return t.filter("filter", keep, true)
+}
+
+// FilterNot drops the rows for which drop holds.
+func (t WindowTable[K, V]) FilterNot(drop func(K, Span, V) bool) WindowTable[K, V] {
+	return t.filter("filter-not", drop, false)
+}
+
+func (t WindowTable[K, V]) filter(method string, pass func(K, Span, V) bool, want bool) WindowTable[K, V] {
+	holds := func(w op.Windowed[K], v V) bool { return pass(w.Key, w.Span, v) }
+	t.n = t.n.thenFilter(method, holds, want)
+	if t.view != nil {
+		t.view = op.FilterView(t.view, holds, want)
+	}
+	return t
+}
+
+// MapValues replaces the value of each row. A nil result is no row.
+func (t WindowTable[K, V]) MapValues[V2 any](f func(V) V2) WindowTable[K, V2] {
+	return mapWindows(t, func(_ op.Windowed[K], v V) V2 { return f(v) })
+}
+
+// MapValuesWithKey replaces the value of each row, looking at key and window too.
+func (t WindowTable[K, V]) MapValuesWithKey[V2 any](f func(K, Span, V) V2) WindowTable[K, V2] {
+	return mapWindows(t, func(w op.Windowed[K], v V) V2 { return f(w.Key, w.Span, v) })
+}
+
+func mapWindows[K, V, V2 any](t WindowTable[K, V], f func(op.Windowed[K], V) V2) WindowTable[K, V2] {
+	to := WindowTable[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys, grace: t.grace}
+	if t.view != nil {
+		to.view = op.MapView(t.view, f)
+	}
+	return to
+}
+
+// Join is the table of the keys and windows that both tables have.
+func (t WindowTable[K, V]) Join[V2, R any](o WindowTable[K, V2], f func(V, V2) R) WindowTable[K, R] {
+	return joinWindows(t, "Join", o, true, true, func(v *V, o *V2) R { return f(*v, *o) })
+}
+
+// LeftJoin is the table of the keys and windows that this table has; the other's row may be nil. Pointers are valid
+// during the call.
+func (t WindowTable[K, V]) LeftJoin[V2, R any](o WindowTable[K, V2], f func(V, *V2) R) WindowTable[K, R] {
+	return joinWindows(t, "LeftJoin", o, true, false, func(v *V, o *V2) R { return f(*v, o) })
+}
+
+// OuterJoin is the table of the keys and windows that either table has; one of the rows may be nil. Pointers are valid
+// during the call.
+func (t WindowTable[K, V]) OuterJoin[V2, R any](o WindowTable[K, V2], f func(*V, *V2) R) WindowTable[K, R] {
+	return joinWindows(t, "OuterJoin", o, false, false, f)
+}
+
+func joinWindows[K, V, V2, R any](
+	t WindowTable[K, V], method string, o WindowTable[K, V2], mustLeft, mustRight bool, f func(*V, *V2) R,
+) WindowTable[K, R] {
+	j := join[op.Windowed[K], V, V2, R]{method, t.n, o.n, t.view, o.view, t.reads, o.reads, mustLeft, mustRight, f}
+	n, view := j.add()
+	grace := max(t.grace, o.grace)
+	if min(t.grace, o.grace) < 0 {
+		grace = -1
+	}
+	return WindowTable[K, R]{n: n, view: view, reads: union(t.reads, o.reads), keys: t.keys, grace: grace}
+}
+
+// GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
+func (t WindowTable[K, V]) GroupBy[K2, V2 any](f func(K, Span, V) (K2, V2), name string) GroupedTable[K2, V2] {
+	return groupTable(t.n, func(w op.Windowed[K], v V) (K2, V2) { return f(w.Key, w.Span, v) }, name)
+}

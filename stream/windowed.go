@@ -1,0 +1,160 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// WindowedGroup is a grouped stream cut into windows.
+type WindowedGroup[K, V any] struct {
+	s     Stream[K, V]
+	w     Window
+	emit  Emit
+	quiet time.Duration
+	late  *tap
+}
+
+// Windowed cuts the groups into windows.
+func (g Grouped[K, V]) Windowed(w Window) WindowedGroup[K, V] {
+	w.check(g.s.n.b, caller())
+	return WindowedGroup[K, V]{s: g.s, w: w, emit: g.emit, late: &tap{}}
+}
+
+// Emit says when results are told; otherwise [OnCommit].
+func (g WindowedGroup[K, V]) Emit(e Emit) WindowedGroup[K, V] { g.emit = e; return g }
+
+// CloseWhenIdle closes windows although nothing comes in: once no record has come for about quiet, time goes on with
+// the wall clock. It needs Emit(OnClose). The price: a source that was only slow finds its windows closed.
+func (g WindowedGroup[K, V]) CloseWhenIdle(quiet time.Duration) WindowedGroup[K, V] {
+	g.quiet = quiet
+	return g
+}
+
+// Late is the stream of the records that came too late for every window they belong to, and so were left out of the
+// aggregation that the group is used for.
+func (g WindowedGroup[K, V]) Late() Stream[K, V] { return late(g.s, g.late) }
+
+// tap is where the records that an aggregation leaves out as too late come out. It may be asked for before or after
+// the aggregation is made.
+type tap struct{ from, to *node }
+
+func late[K, V any](s Stream[K, V], t *tap) Stream[K, V] {
+	if t.to == nil {
+		t.to = s.n.b.add("late", "", &topology.Node{
+			Kind: topology.KindProcessor, Site: caller(), Make: op.Pass[K, V](), ByKey: true,
+		})
+		t.join()
+	}
+	return Stream[K, V]{t.to, s.keys, s.values}
+}
+
+func (t *tap) join() {
+	if t.from != nil && t.to != nil {
+		t.from.Connect(t.to.Node)
+	}
+}
+
+// use makes the node the one whose late records come out; of several aggregations of one group it is the first.
+func (t *tap) use(n *node) {
+	if t.from == nil {
+		t.from = n
+		t.join()
+	}
+}
+
+// Count counts the records of each key and window, those with null values too.
+func (g WindowedGroup[K, V]) Count(st state.Windowed[K, int64]) WindowTable[K, int64] {
+	return windowed(g, "count", st, op.CountFold[K, V](), op.NoInitial[int64], true)
+}
+
+// Reduce combines the values of each key and window. The first is taken as it is; a nil result deletes the row.
+func (g WindowedGroup[K, V]) Reduce(st state.Windowed[K, V], f func(V, V) V) WindowTable[K, V] {
+	return windowed(g, "reduce", st, op.ReduceFold[K](f), op.NoInitial[V], serde.IsNilable[V]())
+}
+
+// Aggregate adds the records of each key and window to what initial returned. A nil result deletes the row.
+func (g WindowedGroup[K, V]) Aggregate[A any](
+	st state.Windowed[K, A], initial func() A, add func(K, V, A) A,
+) WindowTable[K, A] {
+	return windowed(g, "aggregate", st, op.AggregateFold(initial, add), op.Initial(initial), serde.IsNilable[V]())
+}
+
+// windowOutput is where an aggregation of windows, sliding windows or sessions is told of: the policy, checked.
+type windowOutput struct {
+	b     *Builder
+	site  string
+	emit  Emit
+	quiet time.Duration
+}
+
+func (o windowOutput) closing(n *node) op.Closing {
+	if o.quiet != 0 && o.emit != OnClose {
+		o.b.fail(o.site, "CloseWhenIdle needs Emit(stream.OnClose): otherwise there is nothing to close")
+	}
+	if o.quiet < 0 || o.quiet > 0 && o.quiet < time.Millisecond {
+		o.b.fail(o.site, "CloseWhenIdle: %v: a millisecond is the least", o.quiet)
+	}
+	return op.Closing{
+		Rows: op.Rows{OnUpdate: o.emit == OnUpdate, Old: &n.old}, OnClose: o.emit == OnClose, Quiet: o.quiet.Milliseconds(),
+	}
+}
+
+// retention is how long a store must keep what is told of until it is closed.
+func retention(b *Builder, site, store string, asked, needed time.Duration) time.Duration {
+	if asked != 0 && asked < needed {
+		b.fail(site, "store %q keeps %v, but windows are open for %v (size and grace): keep as much at least, or leave "+
+			"Retain out", store, asked, needed)
+	}
+	return max(asked, needed)
+}
+
+func windowed[K, V, A any](
+	g WindowedGroup[K, V], method string, st state.Windowed[K, A], fold op.Fold[K, V, A],
+	initial func() (A, bool), takesNull bool,
+) WindowTable[K, A] {
+	n, site := &node{}, caller()
+	b := g.s.n.b
+	if g.emit == OnClose && g.w.kind == unlimited {
+		b.fail(site, "%s: an unlimited window never closes: emit OnCommit or OnUpdate", method)
+	}
+	keep, st := g.w.keep(b, site, st)
+	closing := windowOutput{b, site, g.emit, g.quiet}.closing(n)
+	c := op.WindowConfig[K, V, A]{
+		Windows: g.w.spec(), Store: st, Retention: keep.Milliseconds(), Fold: fold, Initial: initial, TakesNull: takesNull,
+		Closing: closing,
+	}
+	b.put(n, "window-"+method, "window-"+method+"-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.AggregateWindows(c),
+	}, g.s.n)
+	b.own(st, site)
+	g.late.use(n)
+	return windowTable(n, st, g.w)
+}
+
+// keep names the store with what the windows need of it.
+func (w Window) keep[K, A any](b *Builder, site string, st state.Windowed[K, A]) (time.Duration, state.Windowed[K, A]) {
+	if w.kind == unlimited {
+		return 0, st
+	}
+	needed := w.size + w.grace
+	if w.kind == sliding { // a window's left neighbour is read, too
+		needed += w.size
+	}
+	keep := retention(b, site, st.Name(), st.Spec().Retention, needed)
+	return keep, st.Retain(keep).Size(w.size)
+}
+
+func windowTable[K, A any](n *node, st state.Windowed[K, A], w Window) WindowTable[K, A] {
+	t := WindowTable[K, A]{
+		n: n, view: op.WindowView(st), reads: []state.Store{st}, keys: st.KeySerde(), values: st.ValueSerde(),
+		grace: w.grace,
+	}
+	if w.kind == unlimited {
+		t.grace = -1
+	}
+	return t
+}
