@@ -13,8 +13,8 @@ import (
 	"thalweg/internal/batch"
 )
 
-// logOf makes a partition's batches out of steps: "1:x" = producer 1 writes x in a transaction, "1!" aborts, "1." commits,
-// "x" is written without a transaction.
+// logOf makes a partition's batches out of steps: "1:x" = producer 1 writes x in a transaction, "1!" aborts,
+// "1." commits, "x" is written without a transaction.
 func logOf(t *testing.T, steps ...string) []byte {
 	t.Helper()
 	var out []byte
