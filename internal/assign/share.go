@@ -12,9 +12,9 @@ type claim struct {
 	wants  int // would like to keep; >= has
 }
 
-// apportion divides total among the claims by weight: each gets its exact share rounded down, and the remainder
-// goes out one by one, first to who has more than that already, then to who wants more, then by the largest
-// fraction cut off. The shares add up to total, unless what the parties have exceeds it.
+// apportion divides total among the claims by weight: each gets its exact share rounded down, and the remainder goes
+// out one by one to those that were rounded: first to who has more than that already, then to who wants more, then by
+// the largest fraction cut off. So each share is the exact one rounded down or up, and all of them add up to total.
 func apportion(total int, claims []claim) []int {
 	weights := 0
 	for _, c := range claims {
@@ -26,9 +26,11 @@ func apportion(total int, claims []claim) []int {
 		shares[i] = total * c.weight / weights
 		left -= shares[i]
 	}
-	order := make([]int, len(claims))
-	for i := range order {
-		order[i] = i
+	var order []int // those whose share was rounded: never fewer than what is left
+	for i, c := range claims {
+		if total*c.weight%weights > 0 {
+			order = append(order, i)
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(
