@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"thalweg/state"
 	"thalweg/topology"
@@ -45,26 +46,51 @@ func (t *Task) Pending() bool {
 	if t.tx.Dirty() {
 		return true
 	}
-	for _, q := range t.queues {
-		if q.moved() {
+	return slices.ContainsFunc(t.queues, (*queue).moved) || t.marksMoved()
+}
+
+// marksMoved tells whether a node's mark is another than at the last commit.
+func (t *Task) marksMoved() bool {
+	for name, at := range t.env.Marks {
+		if old, ok := t.committedMarks[name]; *at != old && (ok || *at != topology.Unknown) {
 			return true
 		}
 	}
 	return false
 }
 
-// Offsets are the positions of the inputs that moved since the last commit.
-func (t *Task) Offsets() []Offset {
-	var offsets []Offset
-	for _, q := range t.queues {
-		if q.moved() {
-			offsets = append(offsets, Offset{
-				Topic: q.head.Topic, Partition: q.head.Partition,
-				Next: q.next, Metadata: encodeMetadata(q.partitionTime),
-			})
+// marks are the nodes' marks that say something.
+func (t *Task) marks() map[string]int64 {
+	marks := make(map[string]int64, len(t.env.Marks))
+	for name, at := range t.env.Marks {
+		if *at != topology.Unknown {
+			marks[name] = *at
 		}
 	}
+	return marks
+}
+
+// Offsets are the positions of the inputs that moved since the last commit. Where only marks did, it is the first
+// input's.
+func (t *Task) Offsets() []Offset {
+	var offsets []Offset
+	marks := t.marks()
+	for _, q := range t.queues {
+		if q.moved() {
+			offsets = append(offsets, q.offset(marks))
+		}
+	}
+	if len(offsets) == 0 && len(t.queues) > 0 && t.marksMoved() {
+		offsets = append(offsets, t.queues[0].offset(marks))
+	}
 	return offsets
+}
+
+func (q *queue) offset(marks map[string]int64) Offset {
+	return Offset{
+		Topic: q.head.Topic, Partition: q.head.Partition,
+		Next: q.next, Metadata: encodeMetadata(q.partitionTime, marks),
+	}
 }
 
 // Committed tells that everything since the last commit is durable: outputs, changelogs and offsets. position is the
@@ -86,7 +112,7 @@ func (t *Task) Committed(position func(store string) int64) error {
 	for _, q := range t.queues {
 		q.commit()
 	}
-	t.committedTime = t.env.StreamTime
+	t.committedTime, t.committedMarks = t.env.StreamTime, t.marks()
 	t.punct.commit()
 	t.count()
 	return nil

@@ -21,14 +21,14 @@
 // After an error of Add, Step, Punctuate or Flush the only legal calls are Discard, Close and the readers. After
 // Discard the queues are empty, and the driver fetches again from [Task.Inputs].
 //
-// # The partition time in an offset's metadata
+// # An offset's metadata
 //
-// A committed offset carries the highest timestamp that was processed on its partition, in the form that Kafka
-// Streams writes as its version 1 and reads in later ones, base64:
+// A committed offset carries, in base64, the highest timestamp that was processed on its partition and the marks of
+// the task's nodes (topology.Env). Version 1 ends after the partition time; it is what Kafka Streams writes too.
 //
-//	0  uint8   version = 1
+//	0  uint8   version: 1, or 2 with marks
 //	1  int64   partition time, milliseconds, big-endian; -1 unknown
+//	9  uint32  number of marks, then for each: uint32 length and bytes of its name, int64 time
 //
-// Version 2, which Kafka Streams 3.5 and newer writes, has a map of processor metadata after it: it is read and
-// the map left out.
+// Every offset of a commit has all marks; a task starts from the highest of each that its inputs' offsets have.
 package task

@@ -3,37 +3,80 @@ package task
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"thalweg/topology"
 )
 
 const (
-	metadataVersion    = 1
-	metadataVersionMap = 2 // with a map of processor metadata behind
-	metadataBytes      = 9
+	metadataPlain = 1 // a partition time alone
+	metadataMarks = 2 // with marks behind it
+	metadataBytes = 9 // up to the marks
 )
 
 // encodeMetadata makes the metadata of a committed offset.
-func encodeMetadata(partitionTime int64) string {
-	var b [metadataBytes]byte
-	b[0] = metadataVersion
-	binary.BigEndian.PutUint64(b[1:], uint64(partitionTime))
-	return base64.StdEncoding.EncodeToString(b[:])
+func encodeMetadata(partitionTime int64, marks map[string]int64) string {
+	b := make([]byte, 1, metadataBytes)
+	b[0] = metadataPlain
+	b = binary.BigEndian.AppendUint64(b, uint64(partitionTime))
+	if len(marks) > 0 {
+		b[0] = metadataMarks
+		b = binary.BigEndian.AppendUint32(b, uint32(len(marks)))
+		for _, name := range slices.Sorted(maps.Keys(marks)) {
+			b = binary.BigEndian.AppendUint32(b, uint32(len(name)))
+			b = append(b, name...)
+			b = binary.BigEndian.AppendUint64(b, uint64(marks[name]))
+		}
+	}
+	return base64.StdEncoding.EncodeToString(b)
 }
 
-// decodeMetadata reads the partition time. Metadata that is empty has none.
-func decodeMetadata(metadata string) (partitionTime int64, err error) {
+// decodeMetadata reads the partition time and the marks. Metadata that is empty has none.
+func decodeMetadata(metadata string) (partitionTime int64, marks map[string]int64, err error) {
 	if metadata == "" {
-		return topology.Unknown, nil
+		return topology.Unknown, nil, nil
 	}
 	b, err := base64.StdEncoding.DecodeString(metadata)
 	if err != nil {
-		return 0, fmt.Errorf("offset metadata %q: %w", metadata, err)
+		return 0, nil, fmt.Errorf("offset metadata %q: %w", metadata, err)
 	}
-	if len(b) < metadataBytes || (b[0] != metadataVersion && b[0] != metadataVersionMap) {
-		return 0, fmt.Errorf("offset metadata %q: not of version %d or %d: the group is used by something else",
-			metadata, metadataVersion, metadataVersionMap)
+	if len(b) < metadataBytes || (b[0] != metadataPlain && b[0] != metadataMarks) {
+		return 0, nil, fmt.Errorf("offset metadata %q: not of version %d or %d: the group is used by something else",
+			metadata, metadataPlain, metadataMarks)
 	}
-	return int64(binary.BigEndian.Uint64(b[1:])), nil
+	partitionTime = int64(binary.BigEndian.Uint64(b[1:]))
+	if marks, err = decodeMarks(b[metadataBytes:]); err != nil {
+		return 0, nil, fmt.Errorf("offset metadata %q: %w", metadata, err)
+	}
+	return partitionTime, marks, nil
+}
+
+var errMarks = errors.New("the marks are cut off")
+
+func decodeMarks(b []byte) (map[string]int64, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	if len(b) < 4 {
+		return nil, errMarks
+	}
+	n := binary.BigEndian.Uint32(b)
+	b = b[4:]
+	marks := map[string]int64{}
+	for range n {
+		if len(b) < 4 {
+			return nil, errMarks
+		}
+		size := int64(binary.BigEndian.Uint32(b))
+		if int64(len(b)) < 4+size+8 {
+			return nil, errMarks
+		}
+		name := string(b[4 : 4+size])
+		marks[name] = int64(binary.BigEndian.Uint64(b[4+size:]))
+		b = b[4+size+8:]
+	}
+	return marks, nil
 }

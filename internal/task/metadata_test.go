@@ -10,21 +10,24 @@ import (
 )
 
 func TestMetadata(t *testing.T) {
-	require.Equal(t, "AQAAAAAAAAEs", encodeMetadata(300))
+	require.Equal(t, "AQAAAAAAAAEs", encodeMetadata(300, nil))
 	for _, ts := range []int64{topology.Unknown, 0, 1 << 40} {
-		got, err := decodeMetadata(encodeMetadata(ts))
-		require.NoError(t, err)
-		require.Equal(t, ts, got)
+		for _, marks := range []map[string]int64{nil, {"a": 5, "longer name": -1}} {
+			got, gotMarks, err := decodeMetadata(encodeMetadata(ts, marks))
+			require.NoError(t, err)
+			require.Equal(t, ts, got)
+			require.Equal(t, marks, gotMarks)
+		}
 	}
-	got, err := decodeMetadata("")
+	got, _, err := decodeMetadata("")
 	require.NoError(t, err)
 	require.Equal(t, topology.Unknown, got)
-	// Kafka Streams' version 2, with an empty map.
-	got, err = decodeMetadata(base64.StdEncoding.EncodeToString([]byte{2, 0, 0, 0, 0, 0, 0, 1, 44, 0, 0, 0, 0}))
+	// Kafka Streams' version 2, with an empty map
+	got, _, err = decodeMetadata(base64.StdEncoding.EncodeToString([]byte{2, 0, 0, 0, 0, 0, 0, 1, 44, 0, 0, 0, 0}))
 	require.NoError(t, err)
 	require.EqualValues(t, 300, got)
-	for _, bad := range []string{"!", "AQ==", "CQAAAAAAAAEs"} {
-		_, err = decodeMetadata(bad)
+	for _, bad := range []string{"!", "AQ==", "CQAAAAAAAAEs", "AgAAAAAAAAEsAA==", "AgAAAAAAAAEsAAAAAQAAAAk="} {
+		_, _, err = decodeMetadata(bad)
 		require.Error(t, err, bad)
 	}
 }

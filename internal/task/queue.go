@@ -32,7 +32,6 @@ type queue struct {
 	end           int64 // known end of the partition: Step waits for records below it; Unknown: not known
 	partitionTime int64 // highest timestamp processed
 	committed     mark
-	metadata      string // of committed, as it came or was made
 }
 
 // mark is what a commit fixes of a queue.
@@ -172,7 +171,6 @@ func (q *queue) waiting() bool { return q.fetched < q.end }
 
 func (q *queue) commit() {
 	q.committed = mark{q.next, q.partitionTime}
-	q.metadata = "" // made anew when it is asked for
 }
 
 func (q *queue) moved() bool { return q.next != q.committed.next }

@@ -81,13 +81,14 @@ type Task struct {
 	decoder   batch.Decoder
 	idleUntil int64 // wall clock; 0: not idling
 
-	committedTime   int64      // stream time of the last commit
+	committedTime   int64 // stream time of the last commit
+	committedMarks  map[string]int64
 	committedCounts []counters // per node
 }
 
 // New makes a task and opens its stores.
 func New(c Config) (*Task, error) {
-	t := &Task{id: c.ID, config: c, tx: c.Tx, committedTime: topology.Unknown}
+	t := &Task{id: c.ID, config: c, tx: c.Tx, committedTime: topology.Unknown, committedMarks: map[string]int64{}}
 	t.env = topology.Env{
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
 		Tx: c.Tx, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: c.Guarded,
@@ -165,7 +166,7 @@ func (t *Task) Seek(o Offset) error {
 	if q.records > 0 || q.moved() {
 		return fmt.Errorf("task %s: seek: %s is in use", t.id, q)
 	}
-	partitionTime, err := decodeMetadata(o.Metadata)
+	partitionTime, marks, err := decodeMetadata(o.Metadata)
 	if err != nil {
 		return fmt.Errorf("task %s: %s: %w", t.id, q, err)
 	}
@@ -174,7 +175,11 @@ func (t *Task) Seek(o Offset) error {
 		q.partitionTime = partitionTime
 	}
 	q.commit()
-	q.metadata = o.Metadata
+	for name, at := range marks {
+		if old, ok := t.committedMarks[name]; !ok || at > old {
+			t.committedMarks[name] = at
+		}
+	}
 	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
 	t.committedTime = t.env.StreamTime
 	return nil
@@ -203,6 +208,10 @@ func (t *Task) build() (err error) {
 	t.tx.Unlisten()
 	t.punct.rebuild()
 	t.env.Source = nil
+	t.env.Marks = make(map[string]*int64, len(t.committedMarks))
+	for name, at := range t.committedMarks {
+		t.env.Marks[name] = &at
+	}
 	if t.graph, err = topology.Build(&t.env, t.config.Subs...); err != nil {
 		return fmt.Errorf("task %s: %w", t.id, err)
 	}
@@ -220,7 +229,7 @@ func (t *Task) build() (err error) {
 
 // Suspend ends work after a commit: what is queued is dropped, stores and graph stay for Resume.
 func (t *Task) Suspend() error {
-	if t.tx.Dirty() || slices.ContainsFunc(t.queues, (*queue).moved) {
+	if t.Pending() {
 		return fmt.Errorf("task %s: suspend: commit or discard first", t.id)
 	}
 	if err := t.move(Suspended); err != nil {
