@@ -83,7 +83,7 @@ func (it *Iterator) Next(r *Record) bool {
 	if uint(i) < uint(len(src)) && src[i] < 0x80 {
 		delta = uint64(src[i])
 		i++
-	} else if uint(i+1) < uint(len(src)) && src[i+1] < 0x80 {
+	} else if i >= 0 && i+1 < len(src) && src[i+1] < 0x80 {
 		delta = uint64(src[i]&0x7f) | uint64(src[i+1])<<7
 		i += 2
 	} else {

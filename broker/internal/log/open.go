@@ -40,11 +40,6 @@ func (l *Log) open() error {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("directory %s: make: %w", dir, err)
 	}
-	if l.forces() {
-		if err := syncDir(fs, fs.PathDir(dir)); err != nil {
-			return err
-		}
-	}
 	var err error
 	if l.checkpoints, l.checkpoint, err = openCheckpoints(fs, dir); err != nil {
 		return err
@@ -251,14 +246,19 @@ func (r *recovery) finish() error {
 	if err := r.dropSnapshots(); err != nil {
 		return err
 	}
-	if l.forces() {
+	// After a clean close there is nothing to force, and nothing to note: the next append changes the size of the
+	// active segment, by which the mark of the clean close is void.
+	untouched := r.clean && r.first == len(r.segments)
+	if l.forces() && !untouched {
 		for i := min(r.first, len(r.segments)-1); i < len(r.segments); i++ {
 			if err := r.segments[i].sync(); err != nil {
 				return err
 			}
 		}
-		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
-			return err
+		for _, dir := range []string{l.options.Dir, l.options.FS.PathDir(l.options.Dir)} {
+			if err := syncDir(l.options.FS, dir); err != nil {
+				return err
+			}
 		}
 	}
 	l.dirUnsynced = false
@@ -267,7 +267,7 @@ func (r *recovery) finish() error {
 	l.spans = l.spans.settle(math.MaxInt64)
 	l.lastSafe.Store(l.spans.stable(r.end))
 	end := r.end
-	if !l.forces() {
+	if !l.forces() || untouched {
 		return nil
 	}
 	return l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, true)
