@@ -299,3 +299,11 @@ func (n nullness[V]) look(value V) bool {
 	*n.slot = none
 	return null
 }
+
+// sealAll drains without telling anybody.
+func (c *cells[V]) sealAll() error {
+	if c.flat != nil {
+		return c.flat.seal()
+	}
+	return c.raw.seal()
+}

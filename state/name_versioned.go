@@ -54,3 +54,18 @@ func (s Versioned[K, V]) Topic(config map[string]string) Versioned[K, V] {
 	s.spec = s.spec.withTopic(config)
 	return s
 }
+
+// Open returns the task's instance: the same one each time.
+func (s Versioned[K, V]) Open(h Host) (*VersionedStore[K, V], error) {
+	tx, err := h.Tx(s.spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	return openVersioned(tx, s)
+}
+
+// Prepare opens the task's instance before a node asks for it.
+func (s Versioned[K, V]) Prepare(tx *Tx) error {
+	_, err := openVersioned(tx, s)
+	return err
+}

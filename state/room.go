@@ -17,6 +17,7 @@ type room struct {
 	prefix     []byte // of the store in the engine, without the kind
 	persistent bool   // the engine holds what was checkpointed
 	logged     bool   // there is a changelog
+	silent     bool   // the store writes its changelog itself
 	seed       maphash.Seed
 
 	needed table.Flags // the marks that a changed entry must have

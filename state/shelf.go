@@ -196,7 +196,7 @@ func (s *shelf[P]) drain(emit func(Store, []byte, []byte, int64) error) error {
 		} else if img := &s.images[e.Image-1]; img.commit && !img.present {
 			continue // came and went
 		}
-		if !s.room.logged {
+		if !s.room.logged || s.room.silent {
 			continue
 		}
 		key := s.Key(e)
@@ -208,11 +208,31 @@ func (s *shelf[P]) drain(emit func(Store, []byte, []byte, int64) error) error {
 			return err
 		}
 	}
+	s.close()
+	return nil
+}
+
+// close ends a drain: what comes now belongs to the next commit.
+func (s *shelf[P]) close() {
 	s.drained = append(s.drained, s.changed...)
 	s.changed = s.changed[:0]
 	s.sealed = len(s.images)
 	s.waiting += s.dirty
 	s.dirty = 0
+}
+
+// seal drains what a restore has written, whose records are in the changelog already.
+func (s *shelf[P]) seal() error {
+	for _, index := range s.changed {
+		e := s.At(index)
+		e.Clear(table.DirtyCommit)
+		if e.Has(table.Present) {
+			if err := s.vault.settle(index, &e.Value); err != nil {
+				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
+			}
+		}
+	}
+	s.close()
 	return nil
 }
 

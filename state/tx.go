@@ -81,6 +81,12 @@ type prunable interface {
 	wiped()
 }
 
+// diarist is a member that writes its changelog itself.
+type diarist interface {
+	drainDiary(emit func(store Store, key, value []byte, timestamp int64) error) error
+	restored() error // what was restored is committed
+}
+
 // NewTx returns the transaction object of one task.
 func NewTx(config Config) *Tx {
 	if config.CheckpointCommits == 0 {
@@ -187,6 +193,11 @@ func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) e
 	for _, m := range tx.members {
 		for t := range m.tiers {
 			if err := t.drain(emit); err != nil {
+				return err
+			}
+		}
+		if d, ok := m.(diarist); ok && m.roomOf().logged {
+			if err := d.drainDiary(emit); err != nil {
 				return err
 			}
 		}
@@ -333,6 +344,13 @@ func (tx *Tx) Restore(store string, key, value []byte, timestamp int64) error {
 // RestoreDone ends a stretch of Restore calls: what was restored is committed up to the positions. Large stretches go
 // to the engine at once.
 func (tx *Tx) RestoreDone(position func(store string) int64) error {
+	for _, m := range tx.members {
+		if d, ok := m.(diarist); ok {
+			if err := d.restored(); err != nil {
+				return err
+			}
+		}
+	}
 	tx.move(position)
 	tx.measure()
 	if tx.waitingBytes() >= tx.config.CheckpointBytes || tx.over() {

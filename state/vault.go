@@ -14,6 +14,8 @@ type vault[P any] interface {
 	load(index uint32, p *P, encoded []byte) error
 	// appendTo appends a payload's bytes to dst.
 	appendTo(dst []byte, index uint32, p *P) ([]byte, error)
+	// settle makes sure that a payload can do without its object.
+	settle(index uint32, p *P) error
 	// take moves a payload out of its entry, to be kept as it is.
 	take(p *P) P
 	// release gives up what a payload holds.
@@ -36,11 +38,12 @@ func (f flat[V]) load(_ uint32, p *V, encoded []byte) (err error) {
 func (f flat[V]) appendTo(dst []byte, _ uint32, p *V) ([]byte, error) {
 	return f.values.Append(dst, *p)
 }
-func (f flat[V]) take(p *V) V  { return *p }
-func (f flat[V]) release(*V)   {}
-func (f flat[V]) tidy(bool)    {}
-func (f flat[V]) forget()      {}
-func (f flat[V]) bytes() int64 { return 0 }
+func (f flat[V]) settle(uint32, *V) error { return nil }
+func (f flat[V]) take(p *V) V             { return *p }
+func (f flat[V]) release(*V)              {}
+func (f flat[V]) tidy(bool)               {}
+func (f flat[V]) forget()                 {}
+func (f flat[V]) bytes() int64            { return 0 }
 
 // flatBytesMax is the size of the largest value that lies inside its entry.
 const flatBytesMax = 256
