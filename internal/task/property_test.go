@@ -56,11 +56,32 @@ func countingGraph() []*topology.Node {
 			return c.Forward(r)
 		},
 	}, seen)
-	out := sink("o", "out")
+	late, out := dropLate(), sink("o", "out")
 	a.Connect(p)
 	b.Connect(p)
-	p.Connect(out)
-	return []*topology.Node{a, b, p, out}
+	p.Connect(late)
+	late.Connect(out)
+	return []*topology.Node{a, b, p, late, out}
+}
+
+// dropLate leaves out what is older than the newest record by more than 4: its memory is a mark.
+func dropLate() *topology.Node {
+	n := &topology.Node{Name: "late", Kind: topology.KindProcessor, Site: "site"}
+	n.Make = topology.Between(func(in *topology.Instance, next topology.Port[string, string]) (topology.Port[string, string], error) {
+		newest := in.Mark("late")
+		var out text
+		return func(r *text) error {
+			in.Enter()
+			if r.Timestamp < *newest-4 {
+				in.Drop(topology.Late)
+				return nil
+			}
+			*newest = max(*newest, r.Timestamp)
+			out = *r
+			return next(&out)
+		}, nil
+	})
+	return n
 }
 
 // history is what the two topics hold.
