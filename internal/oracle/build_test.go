@@ -193,6 +193,8 @@ func (b *builder) add() {
 		}, name))
 	case "count", "reduce", "aggregate":
 		b.aggregate()
+	case "joinStreams":
+		b.joinStreams()
 	case "joinStreamTable":
 		b.joinStreamTable()
 	case "joinTables":
@@ -459,22 +461,16 @@ func (b *builder) joinStreamTable() {
 	if b.n.Grace != nil {
 		b.missing("grace")
 	}
-	f := joiner(b.n.Joiner)
+	f := b.joinFn()
 	s := b.keyed(b.stream(0), "")
-	var key str
-	if b.n.Joiner == "keyed" { // the joiners of the DSL do not see the key
-		s = s.Peek(func(k, _ str) { key = k })
+	if b.seesKey() {
+		s = withKey(s)
 	}
 	if b.n.Type == "left" {
-		b.put(flow{s.LeftJoinTable(b.table(1), func(l str, r *str) str {
-			if r == nil {
-				return f(key, l, nil)
-			}
-			return f(key, l, *r)
-		}), false})
+		b.put(flow{s.LeftJoinTable(b.table(1), func(l str, r *str) str { return f(l, deref(r)) }), false})
 		return
 	}
-	b.put(flow{s.JoinTable(b.table(1), func(l, r str) str { return f(key, l, r) }), false})
+	b.put(flow{s.JoinTable(b.table(1), f), false})
 }
 
 func deref(p *str) str {

@@ -3,17 +3,23 @@ package oracle
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"thalweg/state/engine"
+	"thalweg/state/pebble"
 )
 
 var (
 	corpusFile = flag.String("corpus", "testdata/public.jsonl.gz", "scenarios to run, one a line")
 	onlyID     = flag.String("id", "", "run the scenarios whose id begins with this")
+	modeName   = flag.String("mode", "plain", "plain, pebble or restart")
 	showAll    = flag.Bool("show", false, "print each difference")
 )
 
@@ -36,43 +42,67 @@ func (c tally) print(t *testing.T, title string) {
 	}
 }
 
+// modes are the ways to run a scenario. None may change its results.
+func modes() map[string]mode {
+	return map[string]mode{
+		"plain":   {},
+		"pebble":  {newEngine: newPebble},
+		"restart": {restartEvery: 3},
+	}
+}
+
+func newPebble() (engine.Engine, error) {
+	return pebble.Open("state", pebble.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
+}
+
+// score is how the scenarios of one mode fared.
+type score struct {
+	equal, differ, listed int
+	missing, byOp         tally
+}
+
 func TestCorpus(t *testing.T) {
 	scenarios, err := load(*corpusFile)
 	require.NoError(t, err)
-	missing, byOp := tally{}, tally{}
-	equal, differ, listed := 0, 0, 0
+	m, ok := modes()[*modeName]
+	require.True(t, ok, "no mode %q", *modeName)
+	c := score{missing: tally{}, byOp: tally{}}
 	for _, s := range scenarios {
-		if !strings.HasPrefix(s.ID, *onlyID) {
-			continue
-		}
-		got, lacks, err := execute(t, s, mode{})
-		if lacks != "" {
-			missing[lacks]++
-			continue
-		}
-		diffs := differences(&s.Expect, &got)
-		if len(diffs) == 0 {
-			equal++
-			continue
-		}
-		differ++
-		for _, op := range ops(s) {
-			byOp[op]++
-		}
-		if *showAll {
-			fmt.Printf("%s (%s) %v\n", s.ID, s.Title, s.Expect.Sensitive)
-			if err != nil {
-				fmt.Printf("    error: %v\n", err)
-			}
-			for _, d := range diffs {
-				fmt.Printf("    %s\n", d)
-			}
+		if strings.HasPrefix(s.ID, *onlyID) {
+			c.run(t, s, m)
 		}
 	}
-	missing.print(t, "unsupported ops: scenarios")
-	byOp.print(t, "ops in scenarios that differ")
-	fmt.Printf("%d unsupported\n", sum(missing))
-	fmt.Printf("%d equal, %d differ, %d listed\n", equal, differ, listed)
+	c.missing.print(t, "unsupported ops: scenarios")
+	c.byOp.print(t, "ops in scenarios that differ")
+	fmt.Printf("%d unsupported\n", sum(c.missing))
+	fmt.Printf("%d equal, %d differ, %d listed\n", c.equal, c.differ, c.listed)
+}
+
+func (c *score) run(t *testing.T, s *scenario, m mode) {
+	got, lacks, err := execute(t, s, m)
+	if lacks != "" {
+		c.missing[lacks]++
+		return
+	}
+	diffs := differences(&s.Expect, &got)
+	if len(diffs) == 0 {
+		c.equal++
+		return
+	}
+	c.differ++
+	for _, op := range ops(s) {
+		c.byOp[op]++
+	}
+	if !*showAll {
+		return
+	}
+	fmt.Printf("%s (%s) %v\n", s.ID, s.Title, s.Expect.Sensitive)
+	if err != nil {
+		fmt.Printf("    error: %v\n", err)
+	}
+	for _, d := range diffs {
+		fmt.Printf("    %s\n", d)
+	}
 }
 
 func sum(c tally) (n int) {

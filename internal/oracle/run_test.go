@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 		case unsupported:
 			missing = string(v)
 		default:
-			err = fmt.Errorf("panic: %v", v)
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
 	topo, err := b.build()
