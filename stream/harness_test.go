@@ -22,6 +22,7 @@ type driver struct {
 	outputs map[string][]raw
 	queue   []queued
 	manual  bool // no commit by itself
+	builder *stream.Builder
 }
 
 type raw struct {
@@ -59,9 +60,9 @@ func clone(b []byte) []byte {
 
 func drive(t *testing.T, b *stream.Builder) *driver {
 	t.Helper()
-	d := &driver{t: t, outputs: map[string][]raw{}, tx: state.NewTx(state.Config{})}
+	d := &driver{t: t, builder: b, outputs: map[string][]raw{}, tx: state.NewTx(state.Config{})}
 	d.env = &topology.Env{
-		ApplicationID: "app", Tx: d.tx, StreamTime: topology.Unknown, Marks: map[string]int64{},
+		ApplicationID: "app", Tx: d.tx, StreamTime: topology.Unknown, Marks: map[string]*int64{},
 		Outlet: func(topic string) (topology.Outlet, error) { return lane{d, topic}, nil },
 	}
 	d.rebuild(b)

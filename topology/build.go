@@ -16,6 +16,7 @@ type Graph struct {
 // the test driver's way of running a whole topology on one partition.
 func Build(env *Env, subs ...*Subtopology) (*Graph, error) {
 	g := &Graph{Sources: map[string][]Source{}}
+	env.shared = map[string]any{}
 	ports := map[*Node]any{}
 	var nodes []*Node
 	for _, s := range subs {

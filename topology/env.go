@@ -28,15 +28,17 @@ type Env struct {
 	StreamTime int64 // highest timestamp that the task has taken from its inputs, or Unknown
 	WallTime   int64 // milliseconds since the epoch, read once per step
 
-	// Marks are times that nodes have reached, by store: they are committed with the offsets of the inputs, and back at
-	// their last commit after a restart or an abort. May be nil where nothing is kept.
-	Marks map[string]int64
+	// Marks are times that nodes have reached, by a name of the node's stores: they are committed with the offsets of
+	// the inputs, and at their last commit again when the graph is built after a restart or an abort. May be nil where
+	// nothing is kept.
+	Marks map[string]*int64
 
 	// Source is the record being processed; nil between records, in punctuation and in flushes.
 	Source *SourceRecord
 
 	current    *Instance // the node whose user code runs or ran last
 	Punctuator Punctuator
+	shared     map[string]any // what nodes of the graph share, by name
 }
 
 // Current is the node whose user code runs, or ran last: the one to blame for a panic. It may be nil.
@@ -81,19 +83,18 @@ func (in *Instance) Tx(store string) (*state.Tx, error) {
 		in.Node.Name, in.Node.Site)
 }
 
-// Mark is the time that was marked for a store when the task was last committed, or Unknown.
-func (in *Instance) Mark(store string) int64 {
-	if m, ok := in.Env.Marks[store]; ok {
-		return m
+// Mark is a time, at first Unknown, that belongs to the node and is committed with the offsets of the inputs: the node
+// moves it when it likes.
+func (in *Instance) Mark(name string) *int64 {
+	m := in.Env.Marks[name]
+	if m == nil {
+		m = new(int64)
+		*m = Unknown
+		if in.Env.Marks != nil {
+			in.Env.Marks[name] = m
+		}
 	}
-	return Unknown
-}
-
-// SetMark marks a time for a store, from the next commit on.
-func (in *Instance) SetMark(store string, time int64) {
-	if in.Env.Marks != nil {
-		in.Env.Marks[store] = time
-	}
+	return m
 }
 
 // Rank is the node's place in the order of flushes: parents come before their children.
@@ -123,4 +124,14 @@ const Reasons = int(reasons)
 
 func (r Reason) String() string {
 	return [...]string{"null-key", "null-value", "bad-time", "late", "expired", "stale", "skipped", "no-partition"}[r]
+}
+
+// Shared is a value that several nodes of a task share: the first that asks builds it.
+func Shared[T any](e *Env, name string, build func() T) T {
+	if v, ok := e.shared[name].(T); ok {
+		return v
+	}
+	v := build()
+	e.shared[name] = v
+	return v
 }

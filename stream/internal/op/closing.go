@@ -45,25 +45,26 @@ func (t *teller[K, A]) flush(key K, span Span, f *state.Flushed[K, A]) error {
 	return t.tell(key, span, f.Timestamp, nil)
 }
 
-// closing knows up to which time windows have been told of as closed. It is committed with the input's offsets, so
-// that nothing is told again after a restart.
+// closing knows up to which time windows have been told of as closed: Unknown where none was. It is committed with the
+// input's offsets, so that nothing is told again after a restart.
 type closing struct {
-	in     *topology.Instance
-	name   string
-	closed int64 // Unknown: none yet
+	closed *int64
 	on     bool
 }
 
 // advance moves on to closeTime; ok is false where nothing new can be closed. from is the time told of before.
 func (c *closing) advance(closeTime int64) (from int64, ok bool) {
-	if !c.on || closeTime <= c.closed {
+	if !c.on || closeTime <= *c.closed {
 		return 0, false
 	}
-	from = c.closed
-	c.closed = closeTime
-	c.in.SetMark(c.name, closeTime)
+	from = *c.closed
+	*c.closed = closeTime
 	return from, true
 }
+
+// Marks of a store: the highest timestamp that its operator has seen, and the time up to which windows are closed.
+func timeMark(in *topology.Instance, store string) *int64   { return in.Mark(store + "/time") }
+func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/closed") }
 
 // watchIdle lets stream time go on with the wall clock once no record has come for quiet milliseconds.
 func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]topology.Header) error) {

@@ -29,16 +29,16 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: topology.Unknown,
+		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: timeMark(in, c.Store.Name()),
 			rows: newTeller(in, out, c.Closing)}
-		a.closing = closing{in: in, closed: in.Mark(c.Store.Name()), name: c.Store.Name(), on: c.Closing.OnClose}
+		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		if c.Closing.flushes() {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
 				return a.rows.flush(f.Key, Span{f.Start, f.End}, f)
 			})
 		}
 		if c.Closing.Quiet > 0 {
-			watchIdle(in, c.Closing.Quiet, &a.time, a.close)
+			watchIdle(in, c.Closing.Quiet, a.time, a.close)
 		}
 		return a.receive, nil
 	})
@@ -51,7 +51,7 @@ type sessionAggregate[K, V, A any] struct {
 	late    topology.Port[K, V]
 	rows    *teller[K, A]
 	closing closing
-	time    int64
+	time    *int64 // highest timestamp seen
 }
 
 func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -64,7 +64,7 @@ func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		a.in.Drop(topology.NullValue)
 		return nil
 	}
-	a.time = max(a.time, r.Timestamp)
+	*a.time = max(*a.time, r.Timestamp)
 	span := Span{r.Timestamp, r.Timestamp}
 	met, err := a.store.Find(r.Key, max(r.Timestamp-a.config.Gap, 0), r.Timestamp+a.config.Gap)
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	for i := range met {
 		span.Start, span.End = min(span.Start, met[i].Start), max(span.End, met[i].End)
 	}
-	if span.End < a.time-a.config.Grace-a.config.Gap {
+	if span.End < *a.time-a.config.Grace-a.config.Gap {
 		a.in.Drop(topology.Late)
 		if a.late != nil {
 			if err := a.late(r); err != nil {
@@ -137,11 +137,11 @@ func (a *sessionAggregate[K, V, A]) update(
 
 // close is as for windows, but a session that ends exactly at the time of closing is still open.
 func (a *sessionAggregate[K, V, A]) close(headers []topology.Header) error {
-	closeTime := a.time - a.config.Grace - a.config.Gap
+	closeTime := *a.time - a.config.Grace - a.config.Gap
 	if from, ok := a.closing.advance(closeTime); ok {
 		for e, err := range a.store.ByEnd(from, closeTime-1) {
 			if err != nil {
-				return a.in.Fail(a.time, err)
+				return a.in.Fail(*a.time, err)
 			}
 			c := &a.rows.out.Value
 			c.New, c.HasNew, c.HasOld = e.Value, true, false
@@ -150,6 +150,6 @@ func (a *sessionAggregate[K, V, A]) close(headers []topology.Header) error {
 			}
 		}
 	}
-	a.store.Expire(a.time - a.config.Retention)
+	a.store.Expire(*a.time - a.config.Retention)
 	return nil
 }

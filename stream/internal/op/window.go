@@ -77,15 +77,15 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			return nil, err
 		}
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, store: store, fold: c.Fold, takesNull: c.TakesNull,
-			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: topology.Unknown}
-		a.closing = closing{in: in, closed: in.Mark(c.Store.Name()), name: c.Store.Name(), on: c.Closing.OnClose}
+			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name())}
+		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		if c.Closing.flushes() {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
 				return a.rows.flush(f.Key, Span{f.Start, c.Windows.end(f.Start)}, f)
 			})
 		}
 		if c.Closing.Quiet > 0 {
-			watchIdle(in, c.Closing.Quiet, &a.time, a.close)
+			watchIdle(in, c.Closing.Quiet, a.time, a.close)
 		}
 		return a.receive, nil
 	})
@@ -122,7 +122,7 @@ type windowAggregate[K, V, A any] struct {
 	rows      *teller[K, A]
 	closing   closing
 	retention int64
-	time      int64 // highest timestamp seen
+	time      *int64 // highest timestamp seen
 }
 
 func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -135,8 +135,8 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		a.in.Drop(topology.NullValue)
 		return nil
 	}
-	a.time = max(a.time, r.Timestamp)
-	closeTime := a.time - a.windows.Grace
+	*a.time = max(*a.time, r.Timestamp)
+	closeTime := *a.time - a.windows.Grace
 	taken, missed := false, false
 	for start := a.windows.first(r.Timestamp); start <= r.Timestamp; start += a.windows.Advance {
 		if a.windows.end(start) <= closeTime {
@@ -204,11 +204,11 @@ func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
 	if a.windows.Unlimited {
 		return nil
 	}
-	closeTime := a.time - a.windows.Grace
+	closeTime := *a.time - a.windows.Grace
 	if from, ok := a.closing.advance(closeTime); ok {
 		for e, err := range a.store.ByTime(from-a.windows.Size+1, closeTime-a.windows.Size) {
 			if err != nil {
-				return a.in.Fail(a.time, err)
+				return a.in.Fail(*a.time, err)
 			}
 			c := &a.rows.out.Value
 			c.New, c.HasNew, c.HasOld = e.Value, true, false
@@ -217,7 +217,7 @@ func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
 			}
 		}
 	}
-	a.store.Expire(a.time - a.retention + 1)
+	a.store.Expire(*a.time - a.retention + 1)
 	return nil
 }
 

@@ -1,0 +1,285 @@
+package op
+
+import (
+	"math"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// StreamJoin is a join of two streams: a left record at t meets the right records in [t-Before, t+After]. All times are
+// milliseconds.
+//
+// Each side keeps its records in a buffer and looks into the other's. A record that has met nothing and shall be told
+// of alone is held until its window has closed; a match lets go what was held of the other side.
+type StreamJoin[K, V, O, R any] struct {
+	Before, After, Grace int64
+	Left                 state.Session[K, []V] // a record of time t is a session [t, t]; equal times share a list
+	Right                state.Session[K, []O]
+	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
+	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
+	F                    func(K, *V, *O) R                     // nil for a side without a record
+}
+
+// JoinLeft is the left side's node.
+func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
+	return joinSide(sideConfig[K, V, O, Held[V, O], R]{
+		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
+		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
+		add:     func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
+		release: j.release,
+	})
+}
+
+// JoinRight is the right side's node.
+func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
+	return joinSide(sideConfig[K, O, V, Held[V, O], R]{
+		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
+		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
+		f:       func(k K, o *O, v *V) R { return j.F(k, v, o) },
+		add:     func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
+		release: j.release,
+	})
+}
+
+// release tells of held records alone.
+func (j StreamJoin[K, V, O, R]) release(key K, h Held[V, O], tell func(R) error) error {
+	for i := range h.Left {
+		if err := tell(j.F(key, &h.Left[i], nil)); err != nil {
+			return err
+		}
+	}
+	for i := range h.Right {
+		if err := tell(j.F(key, nil, &h.Right[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sideConfig is one side of a join: V is its own value, O the other's, H what is held of both.
+type sideConfig[K, V, O, H, R any] struct {
+	own                  state.Session[K, []V]
+	other                state.Session[K, []O]
+	held                 state.Session[HeldKey[K], H]
+	holds                bool  // something is held, of whichever side
+	keep, left           bool  // this side's records are told of alone; it is the left one
+	before, after, grace int64 // a record at t meets the other's in [t-before, t+after]
+	lookLeft, lookRight  int64 // how far ahead a held record of a side may still meet one
+	f                    func(K, *V, *O) R
+	add                  func(H, V) H
+	release              func(K, H, func(R) error) error
+}
+
+// joinTimes is what both sides know together.
+type joinTimes struct {
+	stream *int64 // highest timestamp of both
+	least  int64  // about the oldest held record: nothing before it is worth looking at; MaxInt64: none
+	fresh  bool   // after a start nobody knows what is held
+}
+
+func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
+	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
+		s := &joinOf[K, V, O, H, R]{in: in, c: c, next: next, null: serde.NullOf[R]()}
+		left, right := c.own.Name(), c.other.Name()
+		if !c.left {
+			left, right = right, left
+		}
+		s.times = topology.Shared(in.Env, "join "+left+" "+right, func() *joinTimes {
+			return &joinTimes{stream: timeMark(in, left), least: math.MaxInt64, fresh: true}
+		})
+		s.time, s.retention = in.Mark(c.own.Name()+"/newest"), c.before+c.after+c.grace
+		var err error
+		if s.own, err = c.own.Open(in); err != nil {
+			return nil, err
+		}
+		if s.other, err = c.other.Open(in); err != nil {
+			return nil, err
+		}
+		if c.holds {
+			if s.held, err = c.held.Open(in); err != nil {
+				return nil, err
+			}
+		}
+		if *s.time != topology.Unknown {
+			s.own.Expire(*s.time - s.retention + 1)
+		}
+		s.tellHeld = func(result R) error { return s.tell(s.heldKey, result, s.heldTime) }
+		return s.receive, nil
+	})
+}
+
+type joinOf[K, V, O, H, R any] struct {
+	in        *topology.Instance
+	c         sideConfig[K, V, O, H, R]
+	own       *state.SessionStore[K, []V]
+	other     *state.SessionStore[K, []O]
+	held      *state.SessionStore[HeldKey[K], H] // nil: nothing is held
+	times     *joinTimes
+	time      *int64 // highest timestamp in the own buffer
+	retention int64
+	null      func(*R) bool
+	next      topology.Port[K, R]
+	out       topology.Record[K, R]
+
+	v        V // slots that f's pointers point to
+	o        O
+	heldKey  K
+	heldTime int64
+	tellHeld func(R) error
+}
+
+func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
+	s.in.Enter()
+	*s.times.stream = max(*s.times.stream, r.Timestamp)
+	s.out.Headers = r.Headers
+	switch {
+	case r.NullValue:
+		s.in.Drop(topology.NullValue)
+		return nil
+	case r.NullKey && s.c.keep:
+		s.v = r.Value
+		s.out.NullKey = true
+		err := s.tell(r.Key, s.c.f(r.Key, &s.v, nil), r.Timestamp)
+		s.out.NullKey = false
+		return err
+	case r.NullKey:
+		s.in.Drop(topology.NullKey)
+		return nil
+	}
+	if s.held != nil && r.Timestamp == *s.times.stream {
+		if err := s.releaseClosed(); err != nil {
+			return err
+		}
+	}
+	matched, err := s.meet(r)
+	if err != nil {
+		return err
+	}
+	if s.c.keep && !matched {
+		if err := s.alone(r); err != nil {
+			return err
+		}
+	}
+	return s.buffer(r)
+}
+
+// meet joins the record with those of the other side that are in its window.
+func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, err error) {
+	from, to := max(r.Timestamp-s.c.before, 0), r.Timestamp+s.c.after
+	if to < from {
+		return false, nil
+	}
+	found, err := s.other.Find(r.Key, from, to)
+	if err != nil {
+		return false, s.in.Fail(r.Timestamp, err)
+	}
+	s.v = r.Value
+	for i := range found {
+		for k := range found[i].Value {
+			s.in.Resume()
+			s.o = found[i].Value[k]
+			if s.held != nil {
+				if err := s.letGo(r.Key, found[i].End); err != nil {
+					return true, err
+				}
+			}
+			if err := s.tell(r.Key, s.c.f(r.Key, &s.v, &s.o), max(r.Timestamp, found[i].End)); err != nil {
+				return true, err
+			}
+			matched = true
+		}
+	}
+	return matched, nil
+}
+
+// letGo forgets what is held of the other side: it has met something.
+func (s *joinOf[K, V, O, H, R]) letGo(key K, ts int64) error {
+	k := HeldKey[K]{Left: !s.c.left, Key: key}
+	_, ok, err := s.held.Get(k, ts, ts)
+	if err == nil && ok {
+		err = s.held.Remove(k, ts, ts)
+	}
+	return s.in.Fail(ts, err)
+}
+
+// alone tells of a record that met nothing: at once where its window is over, otherwise when it closes.
+func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
+	if r.Timestamp+s.c.after < *s.times.stream {
+		return s.tell(r.Key, s.c.f(r.Key, &s.v, nil), r.Timestamp)
+	}
+	s.times.least = min(s.times.least, r.Timestamp)
+	k := HeldKey[K]{Left: s.c.left, Key: r.Key}
+	h, _, err := s.held.Get(k, r.Timestamp, r.Timestamp)
+	if err == nil {
+		err = s.held.Put(k, r.Timestamp, r.Timestamp, s.c.add(h, r.Value))
+	}
+	return s.in.Fail(r.Timestamp, err)
+}
+
+// buffer keeps the record for the other side, unless it is older than what is kept.
+func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
+	if *s.time != topology.Unknown && r.Timestamp <= *s.time-s.retention {
+		s.in.Drop(topology.Expired)
+		return nil
+	}
+	list, _, err := s.own.Get(r.Key, r.Timestamp, r.Timestamp)
+	if err == nil {
+		err = s.own.Put(r.Key, r.Timestamp, r.Timestamp, append(list, r.Value))
+	}
+	if err != nil {
+		return s.in.Fail(r.Timestamp, err)
+	}
+	if r.Timestamp > *s.time {
+		*s.time = r.Timestamp
+		s.own.Expire(r.Timestamp - s.retention + 1)
+	}
+	return nil
+}
+
+// releaseClosed tells of the held records whose windows are closed, by time, right before left, then by key. It looks
+// only when the oldest could be closed, and stops where both sides are open: what lies behind is newer.
+func (s *joinOf[K, V, O, H, R]) releaseClosed() error {
+	now := *s.times.stream
+	if !s.times.fresh && (s.times.least == math.MaxInt64 || s.times.least+s.c.after+s.c.grace >= now) {
+		return nil
+	}
+	s.times.fresh, s.times.least = false, math.MaxInt64
+	leftOpen, rightOpen := false, false
+	for e, err := range s.held.ByEnd(0, math.MaxInt64) {
+		if err != nil {
+			return s.in.Fail(now, err)
+		}
+		s.times.least = e.End
+		if leftOpen && rightOpen {
+			break
+		}
+		look, open := s.c.lookRight, &rightOpen
+		if e.Key.Left {
+			look, open = s.c.lookLeft, &leftOpen
+		}
+		if e.End+look+s.c.grace >= now {
+			*open = true
+			continue
+		}
+		s.in.Resume()
+		s.heldKey, s.heldTime = e.Key.Key, e.End
+		if err := s.c.release(e.Key.Key, e.Value, s.tellHeld); err != nil {
+			return err
+		}
+		if err := s.held.Remove(e.Key, e.Start, e.End); err != nil {
+			return s.in.Fail(now, err)
+		}
+	}
+	s.in.Resume()
+	// Nothing as old as this is held any more, nor will it be: what is so late is told of at once.
+	s.held.Expire(now - max(s.c.lookLeft, s.c.lookRight) - s.c.grace - 1)
+	return nil
+}
+
+func (s *joinOf[K, V, O, H, R]) tell(key K, result R, ts int64) error {
+	s.out.Key, s.out.Value, s.out.Timestamp = key, result, ts
+	s.out.NullValue = s.null != nil && s.null(&s.out.Value)
+	return s.next(&s.out)
+}

@@ -1,0 +1,111 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// Within says how far apart records of two streams may be to meet. Make one with [Around].
+type Within struct{ before, after, grace time.Duration }
+
+// Around lets records meet that are no more than d apart, whichever comes first. Grace is how much later than the end
+// of its window a record may still come; only then is told of what met nothing.
+func Around(d, grace time.Duration) Within { return Within{d, d, grace} }
+
+// Before sets how far before the left record the right one may be. It may be negative, as long as something remains.
+func (w Within) Before(d time.Duration) Within { w.before = d; return w }
+
+// After sets how far after the left record the right one may be. It may be negative, as long as something remains.
+func (w Within) After(d time.Duration) Within { w.after = d; return w }
+
+// Join joins records of equal keys that are not further apart than said. The name is that of the buffers, which are
+// durable. Records without key or value are dropped and counted.
+func (s Stream[K, V]) Join[V2, R any](o Stream[K, V2], w Within, name string, f func(V, V2) R) Stream[K, R] {
+	return joinStreams(s, "Join", o, w, name, inner, func(_ K, v *V, o *V2) R { return f(*v, *o) })
+}
+
+// LeftJoin is Join, and tells of records of this stream that met nothing, once nothing can come any more: f gets nil.
+// Pointers are valid during the call. A record without a key meets nothing at once.
+func (s Stream[K, V]) LeftJoin[V2, R any](o Stream[K, V2], w Within, name string, f func(V, *V2) R) Stream[K, R] {
+	return joinStreams(s, "LeftJoin", o, w, name, leftOuter, func(_ K, v *V, o *V2) R { return f(*v, o) })
+}
+
+// OuterJoin is Join, and tells of records of both streams that met nothing, once nothing can come any more: f gets nil
+// for the other. Pointers are valid during the call. A record without a key meets nothing at once.
+func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name string, f func(*V, *V2) R) Stream[K, R] {
+	return joinStreams(s, "OuterJoin", o, w, name, outer, func(_ K, v *V, o *V2) R { return f(v, o) })
+}
+
+// joinKind says of which sides records are told of that met nothing.
+type joinKind uint8
+
+const (
+	inner joinKind = iota
+	leftOuter
+	outer
+)
+
+func (w Within) check(b *Builder, site, method string) {
+	if w.before+w.after < 0 {
+		b.fail(site, "%s: from %v before to %v after: nothing is in between", method, w.before, w.after)
+	}
+	if w.grace < 0 {
+		b.fail(site, "%s: a grace of %v: it must not be negative", method, w.grace)
+	}
+}
+
+func joinStreams[K, V, V2, R any](
+	s Stream[K, V], method string, o Stream[K, V2], w Within, name string, kind joinKind, f func(K, *V, *V2) R,
+) Stream[K, R] {
+	site, b := caller(), s.n.b
+	s.n.mustBeByKey(method, site)
+	o.n.mustBeByKey(method, site)
+	w.check(b, site, method)
+	if err := topology.CheckName(name); err != nil {
+		b.fail(site, "%s: %w", method, err)
+	}
+	j := op.StreamJoin[K, V, V2, R]{
+		Before: w.before.Milliseconds(), After: w.after.Milliseconds(), Grace: w.grace.Milliseconds(),
+		KeepLeft: kind != inner, KeepRight: kind == outer, F: f,
+	}
+	stores := joinBuffers(&j, s, o, w, name, kind)
+	for _, st := range stores {
+		b.own(st, site)
+	}
+	left := b.add("join-streams-left", "join-"+name+"-left", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Make: j.JoinLeft(), Stores: stores, ByKey: true, ChangesValue: true,
+	}, s.n)
+	right := b.add("join-streams-right", "join-"+name+"-right", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Make: j.JoinRight(), Stores: stores, ByKey: true, ChangesValue: true,
+	}, o.n)
+	left.relaxed, right.relaxed = kind != inner, kind == outer
+	n := b.add("join-streams", "join-"+name, &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, R](), ByKey: true,
+	}, left, right)
+	return Stream[K, R]{n: n, keys: s.keys}
+}
+
+// joinBuffers names the stores of a join as Kafka Streams does.
+func joinBuffers[K, V, V2, R any](
+	j *op.StreamJoin[K, V, V2, R], s Stream[K, V], o Stream[K, V2], w Within, name string, kind joinKind,
+) []state.Store {
+	keys, values := s.serdes()
+	_, others := o.serdes()
+	keep := w.before + w.after + w.grace
+	j.Left = state.NewSession[K, []V](name + "-this-join-store").Keys(keys).Values(serde.List(values)).Retain(keep)
+	j.Right = state.NewSession[K, []V2](name + "-other-join-store").Keys(keys).Values(serde.List(others)).Retain(keep)
+	if kind == inner {
+		return []state.Store{j.Left, j.Right}
+	}
+	held := name + "-left-shared-join-store"
+	if kind == outer {
+		held = name + "-outer-shared-join-store"
+	}
+	j.Held = state.NewSession[op.HeldKey[K], op.Held[V, V2]](held).Keys(op.HeldKeys[K]{Keys: keys}).
+		Values(op.HeldValues[V, V2]{Left: serde.List(values), Right: serde.List(others)}).Retain(keep + max(w.before, w.after))
+	return []state.Store{j.Left, j.Right, j.Held}
+}
