@@ -316,3 +316,54 @@ func runModel(t *testing.T, seed uint64, c Config, listen, inMemory bool) {
 		g.run(4000)
 	})
 }
+
+// TestEmptyKeyIsNotNull: serdes get empty bytes, never nil, for what is empty.
+func TestEmptyKeyIsNotNull(t *testing.T) {
+	for _, checkpoint := range []bool{false, true} {
+		tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
+		st, err := NewKV[[]byte, []byte]("bytes").Open(tx)
+		require.NoError(t, err)
+		windows, err := NewWindowed[[]byte, []byte]("windows").Open(tx)
+		require.NoError(t, err)
+		told := 0
+		st.OnFlush(1, true, func(f *Flushed[[]byte, []byte]) error {
+			told++
+			require.NotNil(t, f.Key)
+			require.NotNil(t, f.New)
+			return nil
+		})
+		require.NoError(t, st.Put([]byte{}, []byte{}, 1))
+		require.NoError(t, windows.Put([]byte{}, 5, []byte{}, 1))
+		require.NoError(t, tx.Flush())
+		require.Equal(t, 1, told)
+		require.NoError(t, tx.Drain(func(_ Store, key, value []byte, _ int64) error {
+			require.NotNil(t, key)
+			require.NotNil(t, value)
+			return nil
+		}))
+		require.NoError(t, tx.Commit(nil))
+		if checkpoint {
+			require.NoError(t, tx.Checkpoint())
+			require.NoError(t, tx.Close())
+			tx = NewTx(tx.config)
+			st, err = NewKV[[]byte, []byte]("bytes").Open(tx)
+			require.NoError(t, err)
+			windows, err = NewWindowed[[]byte, []byte]("windows").Open(tx)
+			require.NoError(t, err)
+		}
+		rows := 0
+		for e, err := range st.All() {
+			require.NoError(t, err)
+			require.NotNil(t, e.Key)
+			require.NotNil(t, e.Value)
+			rows++
+		}
+		for e, err := range windows.All(0, 10) {
+			require.NoError(t, err)
+			require.NotNil(t, e.Key)
+			require.NotNil(t, e.Value)
+			rows++
+		}
+		require.Equal(t, 2, rows)
+	}
+}

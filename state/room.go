@@ -105,7 +105,7 @@ type stable struct{ chunk []byte }
 const stableChunkBytes = 32 << 10
 
 func (s *stable) copy(b []byte) []byte {
-	if len(b) > cap(s.chunk)-len(s.chunk) {
+	if s.chunk == nil || len(b) > cap(s.chunk)-len(s.chunk) { // never nil: empty is not null
 		if len(b) > stableChunkBytes/4 {
 			return append(make([]byte, 0, len(b)), b...)
 		}

@@ -7,8 +7,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-
-	"thalweg/state/engine"
 )
 
 // SessionEntry is the value of one key in one session. Both ends belong to the session; its timestamp is its end.
@@ -166,17 +164,6 @@ func (st *SessionStore[K, V]) Find(key K, earliestEnd, latestStart int64) ([]Ses
 	return st.found, nil
 }
 
-func sign(n int64) int {
-	switch {
-	case n < 0:
-		return -1
-	case n > 0:
-		return 1
-	default:
-		return 0
-	}
-}
-
 // findHere walks the key's sessions in the table: a key has few in a segment.
 func (st *SessionStore[K, V]) findHere(seg *segment[V], key K, head []byte, from, latestStart int64) (err error) {
 	seg.cells.each(head, func(index uint32, b []byte) bool {
@@ -308,5 +295,3 @@ func (st *SessionStore[K, V]) restore(key, value []byte, timestamp int64) error 
 	}
 	return seg.cells.tier().restore(key, value, end)
 }
-
-func (st *SessionStore[K, V]) begin(e engine.Engine) error { return st.segments.begin(e) }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-
-	"thalweg/state/engine"
 )
 
 // WindowEntry is the value of one key in one window.
@@ -366,5 +364,3 @@ func (st *WindowStore[K, V]) restore(key, value []byte, timestamp int64) error {
 	seg.note(start)
 	return seg.cells.tier().restore(key[:n+windowTail], value, timestamp)
 }
-
-func (st *WindowStore[K, V]) begin(e engine.Engine) error { return st.segments.begin(e) }

@@ -1,0 +1,260 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"thalweg/state/engine"
+	"thalweg/state/internal/layout"
+)
+
+// ErrExpired is returned for a time that the store has given up: see Expire.
+var ErrExpired = errors.New("state: expired")
+
+// stretch is one segment of a calendar: so many milliseconds, counted from the epoch.
+type stretch struct {
+	number int64
+	saved  bool // the engine has rows of it
+	saving bool
+}
+
+func (s *stretch) span() *stretch { return s }
+
+// calendar holds what belongs to times, in segments of equal length. Expiry drops whole segments: nothing is deleted
+// key by key. It is part of the transaction: what was dropped since the last commit comes back with a discard.
+type calendar[S interface {
+	comparable
+	span() *stretch
+}] struct {
+	room     *room
+	interval int64 // milliseconds of a segment
+	make     func(number int64) S
+	bury     func(S) // a segment is gone for good
+
+	live    []S // by number
+	last    S
+	expired []S     // dropped, until the commit
+	sealed  int     // so many were dropped before the drain
+	graves  []int64 // numbers of segments that the engine still has
+
+	floor          int64 // times below are given up
+	sealedFloor    int64
+	committedFloor int64
+	intervalSaved  bool
+}
+
+const (
+	segmentMin     = time.Second
+	segmentMax     = time.Hour
+	segmentDefault = time.Minute
+)
+
+// segmentInterval is the length of the segments of a store with that retention.
+func segmentInterval(retention time.Duration) int64 {
+	if retention <= 0 {
+		return segmentDefault.Milliseconds()
+	}
+	return min(max(retention/3, segmentMin), segmentMax).Milliseconds()
+}
+
+// at returns the segment of a time, which it makes when there is none.
+func (c *calendar[S]) at(when int64) (S, error) {
+	var none S
+	if when < c.floor {
+		return none, ErrExpired
+	}
+	number := when / c.interval
+	if c.last != none && c.last.span().number == number {
+		return c.last, nil
+	}
+	if when < 0 {
+		return none, fmt.Errorf("store %q: negative time %d", c.room.name, when)
+	}
+	at, found := c.position(number)
+	if !found {
+		c.live = slices.Insert(c.live, at, c.make(number))
+	}
+	c.last = c.live[at]
+	return c.last, nil
+}
+
+// existing returns the segment of a time, the zero S when there is none.
+func (c *calendar[S]) existing(when int64) S {
+	var none S
+	number := when / c.interval
+	if when < c.floor || when < 0 {
+		return none
+	}
+	if c.last != none && c.last.span().number == number {
+		return c.last
+	}
+	at, found := c.position(number)
+	if !found {
+		return none
+	}
+	c.last = c.live[at]
+	return c.last
+}
+
+func (c *calendar[S]) position(number int64) (int, bool) {
+	return slices.BinarySearchFunc(c.live, number, func(s S, n int64) int { return sign(s.span().number - n) })
+}
+
+func sign(n int64) int {
+	switch {
+	case n < 0:
+		return -1
+	case n > 0:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// rows is where the engine keeps a segment.
+func (c *calendar[S]) rows(number int64) []byte {
+	b := append(slices.Clone(c.room.prefix), layout.KindExpiring)
+	return binary.BigEndian.AppendUint64(b, uint64(number))
+}
+
+// window returns the segments that may have times in [from, to], in order: a view.
+func (c *calendar[S]) window(from, to int64) []S {
+	from = max(from, c.floor, 0)
+	if to < from {
+		return nil
+	}
+	low, _ := c.position(from / c.interval)
+	high, found := c.position(to / c.interval)
+	if found {
+		high++
+	}
+	return c.live[low:high]
+}
+
+// between yields the segments that may have times in [from, to], in order.
+func (c *calendar[S]) between(from, to int64, reverse bool, yield func(S) bool) {
+	some := slices.Clone(c.window(from, to)) // what is yielded to may write
+	if reverse {
+		slices.Reverse(some)
+	}
+	for _, s := range some {
+		if !yield(s) {
+			return
+		}
+	}
+}
+
+// expire gives up all times below before.
+func (c *calendar[S]) expire(before int64) {
+	if before <= c.floor {
+		return
+	}
+	c.floor = before
+	n := 0
+	for n < len(c.live) && (c.live[n].span().number+1)*c.interval <= before {
+		n++
+	}
+	if n > 0 {
+		var none S
+		c.expired = append(c.expired, c.live[:n]...)
+		c.live = slices.Delete(c.live, 0, n)
+		c.last = none
+	}
+}
+
+func (c *calendar[S]) seal() { c.sealed, c.sealedFloor = len(c.expired), c.floor }
+
+func (c *calendar[S]) settle() {
+	c.committedFloor = c.sealedFloor
+	for _, s := range c.expired[:c.sealed] {
+		if s.span().saved {
+			c.graves = append(c.graves, s.span().number)
+		}
+		c.bury(s)
+	}
+	c.expired = slices.Delete(c.expired, 0, c.sealed)
+	c.sealed = 0
+}
+
+func (c *calendar[S]) revive() {
+	var none S
+	c.live = append(slices.Clone(c.expired), c.live...)
+	c.expired, c.sealed = nil, 0
+	c.floor, c.sealedFloor, c.last = c.committedFloor, c.committedFloor, none
+}
+
+func (c *calendar[S]) doomed() bool { return len(c.graves) > 0 }
+
+// pruneRows writes the range deletes of what expired; waits tells whether a segment will write rows.
+func (c *calendar[S]) pruneRows(b engine.Batch, waits func(S) bool) error {
+	for _, number := range c.graves {
+		if err := b.DeleteRange(c.rows(number), c.rows(number+1)); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.live {
+		s.span().saving = waits(s)
+	}
+	for _, s := range c.expired {
+		s.span().saving = waits(s)
+	}
+	if c.intervalSaved {
+		return nil
+	}
+	return b.Set(append(slices.Clone(c.room.prefix), layout.KindSegments), layout.AppendPosition(nil, c.interval))
+}
+
+func (c *calendar[S]) pruned() {
+	c.graves = nil
+	c.intervalSaved = true
+	for _, some := range [][]S{c.live, c.expired} {
+		for _, s := range some {
+			s.span().saved = s.span().saved || s.span().saving
+			s.span().saving = false
+		}
+	}
+}
+
+func (c *calendar[S]) wiped() {
+	var none S
+	for _, some := range [][]S{c.live, c.expired} {
+		for _, s := range some {
+			c.bury(s)
+		}
+	}
+	c.live, c.expired, c.graves, c.last, c.sealed = nil, nil, nil, none, 0
+	c.floor, c.sealedFloor, c.committedFloor, c.intervalSaved = 0, 0, 0, false
+}
+
+// load finds the segments that the engine has, and returns them.
+func (c *calendar[S]) load(e engine.Engine) error {
+	value, found, err := e.Get(nil, append(slices.Clone(c.room.prefix), layout.KindSegments))
+	if err != nil {
+		return err
+	}
+	if found {
+		if c.interval, err = layout.Position(value); err != nil {
+			return err
+		}
+		c.intervalSaved = true
+	}
+	rows := append(slices.Clone(c.room.prefix), layout.KindExpiring)
+	it, err := e.Iterate(rows, layout.After(rows))
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; {
+		key := it.Key()[len(rows):]
+		if len(key) < 8 {
+			break
+		}
+		s := c.make(int64(binary.BigEndian.Uint64(key)))
+		s.span().saved = true
+		c.live = append(c.live, s)
+		ok = it.SeekGE(c.rows(s.span().number + 1))
+	}
+	return errors.Join(it.Error(), it.Close())
+}
