@@ -29,6 +29,7 @@ type App struct {
 	mu      sync.Mutex
 	home    *home // while it runs
 	layout  *layout
+	control *link.Link // while it runs
 	workers []*worker
 	held    map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
 	purge   map[link.TopicPartition]int64 // committed offsets of repartition topics, since the last purge
@@ -200,7 +201,7 @@ func (a *App) run(ctx context.Context) (err error) {
 		return a.interrupted(err)
 	}
 	a.mu.Lock()
-	a.home, a.layout = h, lay
+	a.home, a.layout, a.control = h, lay, control
 	for i := range a.cfg.Workers {
 		a.workers = append(a.workers, newWorker(a, i))
 	}
@@ -210,7 +211,7 @@ func (a *App) run(ctx context.Context) (err error) {
 
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.home = nil
+		a.home, a.control = nil, nil
 	}()
 	if err := a.findHeld(); err != nil {
 		return err
@@ -264,6 +265,7 @@ func (a *App) linkConfig(name string) link.Config {
 		SessionTimeout:     a.cfg.SessionTimeout,
 		TransactionTimeout: a.cfg.TransactionTimeout,
 		RetryTimeout:       a.cfg.RetryTimeout,
+		OpenTimeout:        a.cfg.StartTimeout,
 		ReadUncommitted:    false,
 		Logger:             a.cfg.Logger.With("application", a.cfg.ApplicationID, "link", name),
 	}

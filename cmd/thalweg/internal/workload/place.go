@@ -1,0 +1,221 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/broker"
+	"thalweg/internal/batch"
+	"thalweg/runtime"
+)
+
+// place is where a benchmark runs: the bundled broker on a temporary directory, or a cluster.
+type place struct {
+	broker *broker.Broker // nil for a cluster
+	seeds  []string
+	dir    string
+	client *kgo.Client
+	admin  *kadm.Client
+}
+
+func openPlace(brokers string, sync broker.Sync, logger *slog.Logger) (*place, error) {
+	dir, err := os.MkdirTemp("", "thalweg-bench-")
+	if err != nil {
+		return nil, err
+	}
+	p := &place{dir: dir}
+	if brokers == "embedded" {
+		p.broker, err = broker.Open(broker.Config{Dir: filepath.Join(dir, "broker"), Sync: sync, Logger: logger})
+	} else {
+		p.seeds = strings.Split(brokers, ",")
+	}
+	if err == nil {
+		p.client, err = p.connect()
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	p.admin = kadm.NewClient(p.client)
+	return p, nil
+}
+
+func (p *place) close() error {
+	var err error
+	if p.client != nil {
+		p.client.Close()
+	}
+	if p.broker != nil {
+		err = p.broker.Close()
+	}
+	return errors.Join(err, os.RemoveAll(p.dir))
+}
+
+func (p *place) connect(opts ...kgo.Opt) (*kgo.Client, error) {
+	opts = append([]kgo.Opt{
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.DisableClientMetrics(),
+	}, opts...)
+	if p.broker != nil {
+		opts = append(opts, kgo.SeedBrokers(p.broker.Addr()), kgo.Dialer(p.broker.Dial))
+	} else {
+		opts = append(opts, kgo.SeedBrokers(p.seeds...))
+	}
+	return kgo.NewClient(opts...)
+}
+
+// config says where an application finds the place's broker and keeps its state.
+func (p *place) config(id string, o Options) runtime.Config {
+	return runtime.Config{
+		ApplicationID: id, Broker: p.broker, Seeds: p.seeds, NoLocal: o.NoLocal,
+		StateDir: filepath.Join(p.dir, "state"), Guarantee: o.Guarantee, Workers: o.Workers, CommitEvery: o.Commit,
+		Logger: o.Logger,
+	}
+}
+
+// create makes a topic that keeps its records for ever; one that is there already is fine.
+func (p *place) create(ctx context.Context, topic string, partitions int32) error {
+	forever := "-1"
+	made, err := p.admin.CreateTopic(ctx, partitions, -1, map[string]*string{"retention.ms": &forever}, topic)
+	if err == nil {
+		err = made.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("bench: create topic %s: %w", topic, err)
+	}
+	return nil
+}
+
+// records is how many offsets a topic's partitions have in all, and how many partitions there are; none at all for
+// a topic that does not exist.
+func (p *place) records(ctx context.Context, topic string) (n int64, partitions int32, err error) {
+	ends, err := p.admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return 0, 0, fmt.Errorf("bench: list offsets of topic %s: %w", topic, err)
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil {
+			if !errors.Is(o.Err, kerr.UnknownTopicOrPartition) {
+				err = fmt.Errorf("bench: list offsets of topic %s: %w", topic, o.Err)
+			}
+			return
+		}
+		n += o.Offset
+		partitions++
+	})
+	return n, partitions, err
+}
+
+// encoded is a data set as record batches.
+type encoded struct {
+	set     Set
+	records int
+	batches []encodedBatch
+}
+
+type encodedBatch struct {
+	partition int32
+	raw       []byte
+}
+
+// inputBatchBytes is the size of the batches of a data set.
+const inputBatchBytes = 256 << 10
+
+// encode generates a data set, or its beginning.
+func (s Set) encode(records int) (*encoded, error) {
+	e := &encoded{set: s, records: records}
+	builders := make([]*batch.Builder, s.Partitions)
+	for i := range builders {
+		builders[i] = batch.NewBuilder(batch.None)
+	}
+	finish := func(partition int) error {
+		raw, err := builders[partition].Finish(batch.NoProducer())
+		if err != nil {
+			return err
+		}
+		e.batches = append(e.batches, encodedBatch{int32(partition), append([]byte(nil), raw...)})
+		builders[partition].Reset()
+		return nil
+	}
+	err := s.Generate(records, func(r *Record) error {
+		b := builders[r.Partition]
+		b.Append(r.Timestamp, r.Key, r.Value, nil)
+		if b.Size() >= inputBatchBytes {
+			return finish(int(r.Partition))
+		}
+		return nil
+	})
+	for i, b := range builders {
+		if err == nil && b.Len() > 0 {
+			err = finish(i)
+		}
+	}
+	return e, err
+}
+
+// raw are the batches of all partitions.
+func (e *encoded) raw() [][]byte {
+	all := make([][]byte, len(e.batches))
+	for i, b := range e.batches {
+		all[i] = b.raw
+	}
+	return all
+}
+
+// feed writes the data set to the bundled broker as it is, or record by record to a cluster.
+func (p *place) feed(ctx context.Context, e *encoded, topic string) error {
+	if p.broker == nil {
+		return p.feedRecords(ctx, e, topic)
+	}
+	for _, b := range e.batches {
+		results, err := p.broker.Produce(ctx, broker.ProduceRequest{Partitions: []broker.ProducePartition{
+			{Topic: topic, Partition: b.partition, Batches: b.raw},
+		}, Acks: broker.AcksLeader})
+		if err == nil {
+			err = results[0].Err
+		}
+		if err != nil {
+			return fmt.Errorf("bench: feed topic %s partition %d: %w", topic, b.partition, err)
+		}
+	}
+	return nil
+}
+
+func (p *place) feedRecords(ctx context.Context, e *encoded, topic string) error {
+	var d batch.Decoder
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, encoded := range e.batches {
+		b, _, err := batch.Parse(encoded.raw)
+		if err != nil {
+			return err
+		}
+		it, err := b.Records(&d)
+		if err != nil {
+			return err
+		}
+		for r := (batch.Record{}); it.Next(&r); {
+			record := &kgo.Record{Topic: topic, Partition: encoded.partition, Key: r.Key, Value: r.Value}
+			record.Timestamp = milliseconds(r.Timestamp)
+			p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
+				if err != nil {
+					cancel(fmt.Errorf("bench: feed topic %s: %w", topic, err))
+				}
+			})
+		}
+	}
+	if err := p.client.Flush(ctx); err != nil {
+		return context.Cause(ctx)
+	}
+	return context.Cause(ctx)
+}

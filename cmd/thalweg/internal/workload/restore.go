@@ -1,0 +1,53 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"thalweg/runtime"
+)
+
+// restore fills a table, deletes the local state and measures the start until the table is there again.
+func (p *place) restore(ctx context.Context, o Options, r *Result) error {
+	in, err := p.input(ctx, "uniq-1", o, r)
+	if err != nil {
+		return err
+	}
+	topo, err := restored(in.topic)
+	if err != nil {
+		return err
+	}
+	cfg := p.config(in.topic+"-restore", o)
+	if _, err := p.start(ctx, topo, cfg, in.feed); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(p.dir, "state")); err != nil {
+		return err
+	}
+	var records atomic.Int64
+	cfg.Hooks.RestoreEnded = func(end runtime.Restore) { records.Add(end.Records) }
+	app, err := runtime.New(topo, cfg)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	from, cpu := time.Now(), cpuSeconds()
+	go func() { done <- app.Run(ctx) }()
+	err = app.WaitRunning(ctx)
+	r.WallSeconds, r.CPUSeconds = time.Since(from).Seconds(), cpuSeconds()-cpu
+	err = errors.Join(err, app.Close(ctx), <-done) // hooks have been called when Run returns
+	if err != nil {
+		return err
+	}
+	if records.Load() < r.Records {
+		return fmt.Errorf("bench: %d records were restored, not %d", records.Load(), r.Records)
+	}
+	r.PerSecond, r.PerCPUSecond = float64(r.Records)/r.WallSeconds, float64(r.Records)/r.CPUSeconds
+	r.Checked = fmt.Sprintf("%d records restored", records.Load())
+	return nil
+}

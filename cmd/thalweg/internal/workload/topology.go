@@ -1,0 +1,136 @@
+package workload
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"iter"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+// Workload is one benchmark: what it reads and what it does with it.
+type Workload struct {
+	Name  string
+	About string
+	Input string // its data set
+	Units string // what is counted: records or words
+	build func(b *stream.Builder, in, out string)
+}
+
+// Workloads are the benchmarks that run a topology over a data set until it is all processed.
+func Workloads() []Workload {
+	return []Workload{
+		{"stateless", "upper-case, then filter", "events-1", "records", stateless},
+		{"wordcount", "split, repartition by word, count", "lines-1", "words", wordcount},
+		{"count", "count per key, no repartition", "words-1", "records", countPerKey},
+	}
+}
+
+// WorkloadOf is the benchmark of that name.
+func WorkloadOf(name string) (Workload, error) {
+	for _, w := range Workloads() {
+		if w.Name == name {
+			return w, nil
+		}
+	}
+	return Workload{}, fmt.Errorf("bench: no workload %q", name)
+}
+
+// topology builds the workload between two topics.
+func (w Workload) topology(in, out string) (*topology.Topology, error) {
+	b := stream.NewBuilder()
+	w.build(b, in, out)
+	return b.Build()
+}
+
+func stateless(b *stream.Builder, in, out string) {
+	b.Stream(stream.NewTopic[[]byte, []byte](in)).
+		MapValues(bytes.ToUpper).
+		Filter(func(_, v []byte) bool { return v[0] != '0' }).
+		To(stream.NewTopic[[]byte, []byte](out))
+}
+
+func wordcount(b *stream.Builder, in, out string) {
+	b.Stream(stream.NewTopic[[]byte, string](in)).
+		FlatMapValues(splitAtSpaces).
+		GroupBy(func(_ []byte, word string) string { return word }, "words").
+		Count(counted).
+		ToStream().
+		To(stream.NewTopic[string, int64](out))
+}
+
+func splitAtSpaces(line string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		from := 0
+		for i := range len(line) {
+			if line[i] != ' ' {
+				continue
+			}
+			if i > from && !yield(line[from:i]) {
+				return
+			}
+			from = i + 1
+		}
+		if from < len(line) {
+			yield(line[from:])
+		}
+	}
+}
+
+func countPerKey(b *stream.Builder, in, out string) {
+	b.Stream(stream.NewTopic[string, []byte](in)).
+		GroupByKey().
+		Count(counted).
+		ToStream().
+		To(stream.NewTopic[string, int64](out))
+}
+
+// counted is the store of every workload that counts.
+var counted = state.NewKV[string, int64]("counts")
+
+// rows is the store of the restore workload.
+var rows = state.NewKV[string, []byte]("rows")
+
+// restored is a table over a topic, materialised with a changelog of its own.
+func restored(in string) (*topology.Topology, error) {
+	b := stream.NewBuilder()
+	b.Stream(stream.NewTopic[string, []byte](in)).ToTable(rows)
+	return b.Build()
+}
+
+// sent is what the latency workload keeps per key: how many, and when the last one was to be sent.
+type sent struct{ count, at int64 }
+
+type sentSerde struct{}
+
+func (sentSerde) Append(dst []byte, v sent) ([]byte, error) {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(v.count))
+	return binary.BigEndian.AppendUint64(dst, uint64(v.at)), nil
+}
+
+func (sentSerde) Decode(src []byte) (sent, error) {
+	if len(src) != 16 {
+		return sent{}, fmt.Errorf("sent: want 16 bytes, got %d", len(src))
+	}
+	return sent{int64(binary.BigEndian.Uint64(src)), int64(binary.BigEndian.Uint64(src[8:]))}, nil
+}
+
+// latency counts per key and tells each update at once. A record's value begins with its send time.
+func latency(in, out string) (*topology.Topology, error) {
+	b := stream.NewBuilder()
+	b.Stream(stream.NewTopic[string, []byte](in)).
+		GroupByKey().
+		Emit(stream.OnUpdate).
+		Aggregate(state.NewKV[string, sent]("sent").Values(serde.Serde[sent](sentSerde{})),
+			func() sent { return sent{} },
+			func(_ string, v []byte, s sent) sent {
+				return sent{s.count + 1, int64(binary.BigEndian.Uint64(v))}
+			}).
+		ToStream().
+		To(stream.NewTopic[string, sent](out).Values(sentSerde{}))
+	return b.Build()
+}

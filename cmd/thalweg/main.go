@@ -1,0 +1,54 @@
+// Thalweg is the command line: the bundled broker as a server, topics, produce and consume, the graphs of the
+// examples, and benchmarks.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := command()
+	root.SetArgs(longFlags(os.Args[1:]))
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "thalweg:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "thalweg",
+		Short:         "Stream processing in Go, with a Kafka-protocol broker built in",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), topologyCommand(),
+		benchCommand())
+	return root
+}
+
+// longFlags lets flags of several letters be written with one dash, as Go's own tools do. What follows a "--" is
+// left alone.
+func longFlags(args []string) []string {
+	out := make([]string, 0, len(args))
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i:]...)
+		}
+		name, _, _ := strings.Cut(a, "=")
+		if len(name) > 2 && name[0] == '-' && name[1] >= 'a' && name[1] <= 'z' {
+			a = "-" + a
+		}
+		out = append(out, a)
+	}
+	return out
+}
