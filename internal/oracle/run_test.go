@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -22,6 +21,8 @@ type mode struct {
 	name         string
 	newEngine    func() (engine.Engine, error)
 	restartEvery int // input items; 0: never
+	partitions   int32
+	allows       func(*scenario) bool // nil: all
 }
 
 // run is one scenario being run.
@@ -31,11 +32,16 @@ type run struct {
 	at   int
 	got  expect
 	seen map[string]int // records of each topic that are collected
+
+	partitions int32
+
+	nodes   []*topology.Node
+	dropped int64 // up to the last restart
 }
 
 // execute builds and runs a scenario. missing names an op that the DSL does not have.
 func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err error) {
-	r := &run{s: s, seen: map[string]int{}}
+	r := &run{s: s, seen: map[string]int{}, partitions: m.partitions}
 	r.got.Outputs, r.got.Peeks = map[string][]record{}, map[string][]record{}
 	b := &builder{
 		s: s, b: stream.NewBuilder(), env: map[string]any{}, stores: map[string]func(*run) []row{},
@@ -59,7 +65,8 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 		r.got.Error = &failure{Phase: "build"}
 		return r.got, "", err
 	}
-	c := streamtest.Config{ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2}
+	r.nodes = topo.Nodes()
+	c := streamtest.Config{ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2, Partitions: m.partitions}
 	if s.Config.OnError == "continue" {
 		c.OnError = func(*topology.ProcessingError) topology.Action { return topology.Skip }
 	}
@@ -73,13 +80,8 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 	for name, read := range b.stores {
 		r.got.Stores[name] = read(r)
 	}
-	dropped := r.d.DroppedTotal()
-	for _, n := range topo.Nodes() {
-		if n.Kind == topology.KindSink && n.Sink.Repartition {
-			dropped -= r.d.Node(n.Name).Dropped[topology.NullKey] // Kafka filters them out and does not count
-		}
-	}
-	r.got.Dropped = &dropped
+	r.count()
+	r.got.Dropped = &r.dropped
 	return r.got, "", nil
 }
 
@@ -91,6 +93,7 @@ func (r *run) feed(m mode) error {
 	for i, in := range r.s.Input {
 		r.at = i
 		if m.restartEvery > 0 && i > 0 && i%m.restartEvery == 0 {
+			r.count()
 			r.d.Restart(streamtest.LoseState)
 		}
 		var err error
@@ -110,6 +113,16 @@ func (r *run) feed(m mode) error {
 		}
 	}
 	return nil
+}
+
+// count adds what the application has dropped since it was started. Kafka does not count what a repartition leaves out.
+func (r *run) count() {
+	r.dropped += r.d.DroppedTotal()
+	for _, n := range r.nodes {
+		if n.Kind == topology.KindSink && n.Sink.Repartition {
+			r.dropped -= r.d.Node(n.Name).Dropped[topology.NullKey]
+		}
+	}
 }
 
 // fed takes the test's own record out of what counts as output.
@@ -172,19 +185,19 @@ func view(b []byte) *string {
 // rowsOf reads a key-value store.
 func rowsOf[V any](r *run, st state.KV[str, V], text func(V) str) []row {
 	rows := []row{}
-	kv, err := st.Open(r.d.Tx(st, 0))
-	if err != nil {
-		panic(err)
-	}
-	for e, err := range kv.All() {
+	for p := range max(r.partitions, 1) {
+		kv, err := st.Open(r.d.Tx(st, p))
 		if err != nil {
 			panic(err)
 		}
-		ts := e.Timestamp
-		rows = append(rows, row{Key: *e.Key, Value: text(e.Value), TS: &ts})
+		for e, err := range kv.All() {
+			if err != nil {
+				panic(err)
+			}
+			ts := e.Timestamp
+			rows = append(rows, row{Key: *e.Key, Value: text(e.Value), TS: &ts})
+		}
 	}
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.Key, b.Key) })
 	return rows
 }
-
-var errDiffers = errors.New("differs")
