@@ -54,7 +54,7 @@ func (b Batch) Control() (t ControlType, coordinatorEpoch int32, err error) {
 	if !b.IsControl() {
 		return 0, 0, fmt.Errorf("%w: the batch at offset %d is no control batch", ErrCorrupt, b.BaseOffset())
 	}
-	it, err := b.Records(nil)
+	it, err := b.Records(&Decoder{MaxBytes: 64 << 10})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -42,11 +42,14 @@ type compaction struct {
 
 // compact does a round when enough of the log is dirty. l.maintain is held.
 func (l *Log) compact(config *Config, now int64) error {
+	l.mu.Lock()
+	cleaned := l.checkpoint.cleaned
+	l.mu.Unlock()
 	segments := l.cleanable(config, now)
 	dirty, total := int64(0), int64(0)
 	for _, s := range segments {
 		total += s.size.Load()
-		if s.next.Load() > l.checkpoint.cleaned {
+		if s.next.Load() > cleaned {
 			dirty += s.size.Load()
 		}
 	}
@@ -63,7 +66,7 @@ func (l *Log) compact(config *Config, now int64) error {
 		begun:   make(map[int64]bool),
 	}
 	c.learn(segments)
-	if err := c.collect(segments, l.checkpoint.cleaned); err != nil {
+	if err := c.collect(segments, cleaned); err != nil {
 		return fmt.Errorf("compact: %w", err)
 	}
 	// Before any file changes: from here on gaps are no damage.

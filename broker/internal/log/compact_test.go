@@ -215,7 +215,7 @@ func TestPowerCutsInCompaction(t *testing.T) {
 	t.Logf("seed %d", seed)
 	for left := 1; ; left++ {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		power := &powerFS{mem: vfs.NewCrashableMem(), rng: rng, atCut: func() {}}
+		power := &powerFS{mem: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 6)), atCut: func() {}}
 		b := newBench(t, errorfs.Wrap(power.mem, power), SyncGroup)
 		b.config = Config{SegmentBytes: 1500, IndexBytes: 300, Compact: true}
 		l := b.open()
@@ -225,9 +225,11 @@ func TestPowerCutsInCompaction(t *testing.T) {
 		require.NoError(t, l.force())
 		b.syncer.Close()
 		want, _, _ := fold(t, l, 5000)
+		power.mu.Lock()
 		power.left = left
+		power.mu.Unlock()
 		require.NoError(t, l.Maintain())
-		cut := power.cut
+		cut := power.taken()
 		require.NoError(t, l.Close())
 		if cut == nil {
 			require.Greater(t, left, 20)

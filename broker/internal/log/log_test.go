@@ -478,7 +478,7 @@ func TestMemoryBudgetIsShared(t *testing.T) {
 
 func TestConcurrentAppendersReadersAndMaintenance(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
-	b.config = Config{SegmentBytes: 20_000, IndexBytes: 500, TailBytes: 10_000}
+	b.config = Config{SegmentBytes: 20_000, IndexBytes: 500, TailBytes: 10_000, Compact: true, MinCleanable: 0.01}
 	l := b.open()
 	const writers, each = 4, 200
 	var wg sync.WaitGroup

@@ -257,6 +257,12 @@ func (p *powerFS) MaybeError(op errorfs.Op) error {
 	return nil
 }
 
+func (p *powerFS) taken() *vfs.MemFS {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cut
+}
+
 func (p *powerFS) String() string { return "power" }
 
 // TestPowerCuts appends from several producers, cuts the power between any two operations of the file system, opens
@@ -284,7 +290,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 		var mu sync.Mutex
 		offered := map[string]bool{}
 		atCut, startAtCut := map[int64]string{}, int64(0)
-		power := &powerFS{mem: mem, rng: rng}
+		power := &powerFS{mem: mem, rng: rand.New(rand.NewPCG(rng.Uint64(), 4))}
 		power.atCut = func() {
 			mu.Lock()
 			defer mu.Unlock()
@@ -310,11 +316,13 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 		}
 		require.NoError(t, l.Maintain())
 		require.NoError(t, l.Close())
-		if power.cut == nil { // the cut would have come later: cut now
+		if power.taken() == nil { // the cut would have come later: cut now
+			power.mu.Lock()
 			power.left = 1
+			power.mu.Unlock()
 			require.NoError(t, power.MaybeError(errorfs.Op{Kind: errorfs.OpFileWrite}))
 		}
-		mem = power.cut
+		mem = power.taken()
 		check := newBench(t, mem, mode)
 		check.config = b.config
 		l = check.open()
