@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"thalweg/state"
 	"thalweg/topology"
@@ -92,7 +93,10 @@ func (b *Builder) put(nd *node, op, name string, n *topology.Node, parents ...*n
 	}
 	n.Name = name
 	nd.Node, nd.b, nd.op = n, b, op
-	for _, p := range parents {
+	for i, p := range parents {
+		if slices.Contains(parents[:i], p) {
+			continue // a stream merged with itself is one stream
+		}
 		if p.b != b {
 			b.fail(n.Site, "%s: the other side was made by another builder", op)
 			continue
@@ -132,7 +136,7 @@ func (n *node) needOld() {
 // hasOldForFree tells whether old rows cost nothing more than is spent already.
 func (n *node) hasOldForFree() bool {
 	switch {
-	case n.old || n.askOld == nil:
+	case n.old:
 		return true
 	case n.oldFree != nil:
 		return n.oldFree()

@@ -62,5 +62,6 @@ func aggregateTable[K, V, A any](
 		Make: op.AggregateTable(st, add, sub, op.Rows{OnUpdate: g.emit == OnUpdate, Old: &n.old}),
 	}, g.n)
 	g.n.b.own(st, site)
+	n.oldFree = always
 	return stored(n, st)
 }

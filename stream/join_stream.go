@@ -40,6 +40,27 @@ func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name strin
 	return joinStreams(s, "OuterJoin", o, w, name, outer, func(_ K, v *V, o *V2) R { return f(v, o) })
 }
 
+// JoinWithKey is Join with a function that looks at the key too.
+func (s Stream[K, V]) JoinWithKey[V2, R any](
+	o Stream[K, V2], w Within, name string, f func(K, V, V2) R,
+) Stream[K, R] {
+	return joinStreams(s, "JoinWithKey", o, w, name, inner, func(k K, v *V, o *V2) R { return f(k, *v, *o) })
+}
+
+// LeftJoinWithKey is LeftJoin with a function that looks at the key too.
+func (s Stream[K, V]) LeftJoinWithKey[V2, R any](
+	o Stream[K, V2], w Within, name string, f func(K, V, *V2) R,
+) Stream[K, R] {
+	return joinStreams(s, "LeftJoinWithKey", o, w, name, leftOuter, func(k K, v *V, o *V2) R { return f(k, *v, o) })
+}
+
+// OuterJoinWithKey is OuterJoin with a function that looks at the key too.
+func (s Stream[K, V]) OuterJoinWithKey[V2, R any](
+	o Stream[K, V2], w Within, name string, f func(K, *V, *V2) R,
+) Stream[K, R] {
+	return joinStreams(s, "OuterJoinWithKey", o, w, name, outer, f)
+}
+
 // joinKind says of which sides records are told of that met nothing.
 type joinKind uint8
 

@@ -20,6 +20,16 @@ func (s Stream[K, V]) LeftJoinTable[V2, R any](t Table[K, V2], f func(V, *V2) R)
 	return joinTable(s, "LeftJoinTable", t, true, func(_ K, v V, o *V2) R { return f(v, o) })
 }
 
+// JoinTableWithKey is JoinTable with a function that looks at the key too.
+func (s Stream[K, V]) JoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, V2) R) Stream[K, R] {
+	return joinTable(s, "JoinTableWithKey", t, false, func(k K, v V, o *V2) R { return f(k, v, *o) })
+}
+
+// LeftJoinTableWithKey is LeftJoinTable with a function that looks at the key too.
+func (s Stream[K, V]) LeftJoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, *V2) R) Stream[K, R] {
+	return joinTable(s, "LeftJoinTableWithKey", t, true, f)
+}
+
 func joinTable[K, V, V2, R any](
 	s Stream[K, V], method string, t Table[K, V2], left bool, f func(K, V, *V2) R,
 ) Stream[K, R] {

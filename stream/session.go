@@ -74,6 +74,7 @@ func sessions[K, V, A any](
 	}, g.s.n)
 	b.own(st, site)
 	g.late.use(n)
+	n.oldFree = always
 	return sessionTable(n, st, g.spec)
 }
 

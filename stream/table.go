@@ -26,7 +26,9 @@ func stored[K, V any](n *node, st state.KV[K, V]) Table[K, V] {
 func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
 	site := caller()
 	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
-	return table(n, site, "table", st)
+	to := table(n, site, "table", st)
+	to.n.oldFree = always
+	return to
 }
 
 // ToTable takes the stream as changes of a table, kept in a store.
@@ -98,6 +100,8 @@ func (n *node) thenMap[K, V, V2 any](f func(K, V) V2) *node {
 	to.through(n)
 	return to
 }
+
+func always() bool { return true }
 
 // through says that the node's old rows come from its parent.
 func (n *node) through(parent *node) {

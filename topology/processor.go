@@ -110,15 +110,15 @@ func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {
 	if r.Timestamp < 0 {
 		return fmt.Errorf("forward: negative timestamp %d", r.Timestamp)
 	}
+	c.slot = r
 	if c.fixed {
-		r.Key, r.NullKey = c.key, c.nullKey
+		c.slot.Key, c.slot.NullKey = c.key, c.nullKey
 	} else if c.nullOfKey != nil {
-		r.NullKey = c.nullOfKey(&r.Key)
+		c.slot.NullKey = c.nullOfKey(&c.slot.Key)
 	}
 	if c.nullOfValue != nil {
-		r.NullValue = c.nullOfValue(&r.Value)
+		c.slot.NullValue = c.nullOfValue(&c.slot.Value)
 	}
-	c.slot = r
 	err := to(&c.slot)
 	c.in.Resume()
 	return err

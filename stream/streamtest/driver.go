@@ -300,9 +300,18 @@ func (d *Driver) process() error {
 				}
 			}
 		}
+		// Records that were passed over leave nothing but a position to commit.
+		if !worked && d.config.CommitEvery == 1 && slices.ContainsFunc(d.runs, (*run).moved) {
+			if err := d.commit(); err != nil {
+				return d.fail(err)
+			}
+			worked = true
+		}
 	}
 	return nil
 }
+
+func (r *run) moved() bool { return r.Pending() }
 
 // feed gives a task what its inputs hold.
 func (d *Driver) feed(r *run) error {
@@ -431,7 +440,7 @@ func (d *Driver) TryCommit() error {
 		if err := d.process(); err != nil {
 			return err
 		}
-		again = slices.ContainsFunc(d.runs, func(r *run) bool { return r.Pending() })
+		again = slices.ContainsFunc(d.runs, (*run).moved)
 	}
 	return nil
 }

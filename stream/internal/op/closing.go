@@ -62,8 +62,10 @@ func (c *closing) advance(closeTime int64) (from int64, ok bool) {
 	return from, true
 }
 
-// Marks of a store: the highest timestamp that its operator has seen, and the time up to which windows are closed.
+// Marks of a store: the highest timestamp that its operator has seen, the latest window put into it, and the time up to
+// which windows are closed.
 func timeMark(in *topology.Instance, store string) *int64   { return in.Mark(store + "/time") }
+func newestMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/newest") }
 func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/closed") }
 
 // watchIdle lets stream time go on with the wall clock once no record has come for quiet milliseconds.

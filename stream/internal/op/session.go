@@ -30,8 +30,10 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 			return nil, err
 		}
 		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: timeMark(in, c.Store.Name()),
-			rows: newTeller(in, out, c.Closing)}
+			newest: newestMark(in, c.Store.Name()),
+			rows:   newTeller(in, out, c.Closing)}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
+		a.expire()
 		if c.Closing.flushes() {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
 				return a.rows.flush(f.Key, Span{f.Start, f.End}, f)
@@ -52,6 +54,7 @@ type sessionAggregate[K, V, A any] struct {
 	rows    *teller[K, A]
 	closing closing
 	time    *int64 // highest timestamp seen
+	newest  *int64 // latest end put into the store
 }
 
 func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -116,6 +119,7 @@ func (a *sessionAggregate[K, V, A]) update(
 		}
 		a.in.Resume()
 	}
+	*a.newest = max(*a.newest, span.End)
 	c.New = a.config.Fold(r.Key, r.Value, agg, ok)
 	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
 	var err error
@@ -150,6 +154,19 @@ func (a *sessionAggregate[K, V, A]) close(headers []topology.Header) error {
 			}
 		}
 	}
-	a.store.Expire(*a.time - a.config.Retention)
+	a.expire()
 	return nil
+}
+
+// expire lets go what is older than the store keeps, counted from the newest session that it has; but nothing that has
+// yet to be told of.
+func (a *sessionAggregate[K, V, A]) expire() {
+	if *a.newest == topology.Unknown {
+		return
+	}
+	before := *a.newest - a.config.Retention + 1
+	if a.closing.on {
+		before = min(before, *a.closing.closed)
+	}
+	a.store.Expire(before)
 }

@@ -77,8 +77,10 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			return nil, err
 		}
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, store: store, fold: c.Fold, takesNull: c.TakesNull,
-			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name())}
+			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name()),
+			newest: newestMark(in, c.Store.Name())}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
+		a.expire()
 		if c.Closing.flushes() {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
 				return a.rows.flush(f.Key, Span{f.Start, c.Windows.end(f.Start)}, f)
@@ -123,6 +125,7 @@ type windowAggregate[K, V, A any] struct {
 	closing   closing
 	retention int64
 	time      *int64 // highest timestamp seen
+	newest    *int64 // latest start put into the store
 }
 
 func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -177,6 +180,7 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64)
 	if !ok || ts < r.Timestamp {
 		ts = r.Timestamp
 	}
+	*a.newest = max(*a.newest, start)
 	c := &a.rows.out.Value
 	if c.HasOld = ok && a.rows.old; c.HasOld {
 		c.Old = agg
@@ -217,8 +221,15 @@ func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
 			}
 		}
 	}
-	a.store.Expire(*a.time - a.retention + 1)
+	a.expire()
 	return nil
+}
+
+// expire lets go what is older than the store keeps, counted from the newest window that it has.
+func (a *windowAggregate[K, V, A]) expire() {
+	if *a.newest != topology.Unknown && !a.windows.Unlimited {
+		a.store.Expire(*a.newest - a.retention + 1)
+	}
 }
 
 // WindowView reads a window store.
