@@ -90,3 +90,9 @@ func (tx *Tx) waitingBytes() int64 {
 
 // CacheFull asks for an early commit: changes that are not yet committed fill the memory.
 func (tx *Tx) CacheFull() bool { return tx.full }
+
+// grow notes memory that a store takes without asking; beyond the budget it asks for an early commit.
+func (tx *Tx) grow(bytes int64) {
+	tx.used += bytes
+	tx.full = tx.full || tx.over()
+}

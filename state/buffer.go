@@ -1,0 +1,128 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+
+	"thalweg/serde"
+	"thalweg/state/engine"
+)
+
+// BufferEntry is one buffered record.
+type BufferEntry[V any] struct {
+	Value     V
+	Timestamp int64
+}
+
+// BufferStore is a task's instance of a join buffer: records by key and time, where equal ones are kept apart, read
+// again for a while and then given up in whole segments. It belongs to the goroutine that runs the task.
+//
+// Records are only added, so all of it is logs: a segment's rows in the order of arrival, chained by key from the
+// newest to the oldest. Discard takes the newest rows off again. Everything that is not given up lives in memory; the
+// engine has a copy for the next start.
+type BufferStore[K, V any] struct {
+	*buffers
+	keys    keyring[K]
+	values  serde.Serde[V]
+	null    nullness[V]
+	encoded []byte
+	found   []BufferEntry[V]
+	chain   []chained
+}
+
+func openBuffer[K, V any](tx *Tx, s Buffer[K, V]) (*BufferStore[K, V], error) {
+	if m, ok := tx.byName[s.spec.Name]; ok {
+		st, ok := m.(*BufferStore[K, V])
+		if !ok {
+			return nil, fmt.Errorf("store %q: opened with other types before", s.spec.Name)
+		}
+		return st, nil
+	}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	st := &BufferStore[K, V]{
+		buffers: newBuffers(tx.newRoom(s), s.spec.Retention), keys: newKeyring(s.codec.keys),
+		values: serde.Local(s.codec.values), null: newNullness[V](),
+	}
+	return st, tx.enroll(st)
+}
+
+// Expired tells whether records of that time were given up.
+func (st *BufferStore[K, V]) Expired(timestamp int64) bool { return timestamp < st.floor }
+
+// Expire gives up all records older than before. They are gone for readers at once, and leave memory and disk in whole
+// segments. It is part of the transaction: Discard takes it back.
+func (st *BufferStore[K, V]) Expire(before int64) { st.expire(before) }
+
+// Add buffers a record. A null value and a time that was given up are ignored.
+func (st *BufferStore[K, V]) Add(key K, value V, timestamp int64) error {
+	if st.null.is(value) {
+		return nil
+	}
+	encoded, err := st.values.Append(st.encoded[:0], value)
+	if err != nil {
+		return fmt.Errorf("store %q: encode value: %w", st.room.name, err)
+	}
+	st.encoded = encoded
+	b, err := st.keys.bytes(key)
+	if err != nil {
+		return fmt.Errorf("store %q: encode key: %w", st.room.name, err)
+	}
+	return ignoreExpired(st.add(b, encoded, timestamp))
+}
+
+// Fetch returns the records of key with timestamps in [from, to], by timestamp, those of one time in the order of
+// arrival. The slice is the store's, and valid until the next Fetch.
+func (st *BufferStore[K, V]) Fetch(key K, from, to int64) ([]BufferEntry[V], error) {
+	clear(st.found)
+	st.found = st.found[:0]
+	b, err := st.keys.bytes(key)
+	if err != nil {
+		return nil, fmt.Errorf("store %q: encode key: %w", st.room.name, err)
+	}
+	from = max(from, st.floor)
+	for _, seg := range st.window(from, to) {
+		st.chain = seg.chain(st.chain[:0], b, from, to)
+		for _, c := range st.chain {
+			value, err := st.values.Decode(seg.bytes.view(c.place))
+			if err != nil {
+				return nil, decodeError(st.room.name, "value", err)
+			}
+			st.found = append(st.found, BufferEntry[V]{Value: value, Timestamp: c.timestamp})
+		}
+	}
+	return st.found, nil
+}
+
+// chained is a row found for a key.
+type chained struct {
+	place
+	timestamp int64
+}
+
+// chain appends the key's rows in [from, to], by time, then arrival.
+func (g *bufferSegment) chain(dst []chained, key []byte, from, to int64) []chained {
+	index, found := g.heads.Find(g.heads.Hash(key), key)
+	if !found {
+		return dst
+	}
+	sorted := true
+	for at := g.heads.At(index).Value; at != 0; {
+		r := g.row(at - 1)
+		if r.timestamp >= from && r.timestamp <= to {
+			if n := len(dst); n > 0 && dst[n-1].timestamp < r.timestamp {
+				sorted = false
+			}
+			dst = append(dst, chained{r.place, r.timestamp})
+		}
+		at = r.previous
+	}
+	slices.Reverse(dst)
+	if !sorted {
+		slices.SortStableFunc(dst, func(a, b chained) int { return sign(a.timestamp - b.timestamp) })
+	}
+	return dst
+}
+
+func (st *BufferStore[K, V]) begin(e engine.Engine) error { return st.buffers.begin(e) }

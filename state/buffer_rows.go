@@ -1,0 +1,296 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"thalweg/state/engine"
+	"thalweg/state/internal/layout"
+	"thalweg/state/internal/table"
+)
+
+// buffers is the untyped part of a join buffer: its segments, and the log of what was added.
+type buffers struct {
+	calendar[*bufferSegment]
+	sequence uint32 // of the next row: tells equal keys and times apart, as in Kafka Streams
+
+	added   []addition // since the last commit
+	drained int        // so many of them are drained
+	pending []addition // committed, and not in the engine
+	dirty   int64
+	waiting int64
+}
+
+// addition is a row of a segment.
+type addition struct {
+	seg *bufferSegment
+	row uint32
+}
+
+// bufferSegment is the rows of one stretch of time.
+type bufferSegment struct {
+	stretch
+	heads *table.Table[uint32] // key → 1 + its newest row
+	rows  [][]bufferRow
+	count uint32
+	bytes arena
+	gone  bool
+}
+
+// bufferRow is one record.
+type bufferRow struct {
+	place
+	timestamp int64
+	sequence  uint32
+	entry     uint32 // of the key among the heads
+	previous  uint32 // 1 + the key's row before
+}
+
+const (
+	bufferRowsShift = 10
+	// bufferTail is what follows a key in the changelog: time and sequence.
+	bufferTail = 12
+)
+
+func newBuffers(r *room, retention time.Duration) *buffers {
+	b := &buffers{}
+	b.calendar = calendar[*bufferSegment]{
+		room: r, interval: segmentInterval(retention),
+		make: func(number int64) *bufferSegment {
+			return &bufferSegment{stretch: stretch{number: number}, heads: table.New[uint32](r.seed, 0)}
+		},
+		bury: func(g *bufferSegment) { *g = bufferSegment{stretch: g.stretch, gone: true} },
+	}
+	return b
+}
+
+func (g *bufferSegment) row(at uint32) *bufferRow {
+	return &g.rows[at>>bufferRowsShift][at&(1<<bufferRowsShift-1)]
+}
+
+// append adds a row and returns its number.
+func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint32) uint32 {
+	hash := g.heads.Hash(key)
+	index, found := g.heads.Find(hash, key)
+	if !found {
+		index = g.heads.Insert(hash, key)
+	}
+	at := g.count
+	if int(at>>bufferRowsShift) == len(g.rows) {
+		g.rows = append(g.rows, make([]bufferRow, 1<<bufferRowsShift))
+	}
+	head := &g.heads.At(index).Value
+	*g.row(at) = bufferRow{
+		place: g.bytes.put(at, value), timestamp: timestamp, sequence: sequence, entry: index, previous: *head,
+	}
+	*head = at + 1
+	g.count++
+	return at
+}
+
+// pop takes the newest row off.
+func (g *bufferSegment) pop(at uint32) {
+	r := g.row(at)
+	g.bytes.release(r.place)
+	g.heads.At(r.entry).Value = r.previous
+	g.count--
+}
+
+func (b *buffers) add(key, value []byte, timestamp int64) error {
+	if len(key) > table.KeyBytesMax {
+		return fmt.Errorf("store %q: the key has %d bytes, at most %d are allowed", b.room.name, len(key),
+			table.KeyBytesMax)
+	}
+	seg, err := b.at(timestamp)
+	if err != nil {
+		return err
+	}
+	at := seg.append(key, value, timestamp, b.sequence)
+	b.sequence = (b.sequence + 1) & (1<<31 - 1)
+	b.added = append(b.added, addition{seg, at})
+	size := int64(len(key) + len(value) + 64)
+	b.dirty += size
+	b.room.tx.grow(size)
+	return nil
+}
+
+// appendKey appends a row's key, time and sequence: what follows the segment in the engine, and all of it in the
+// changelog.
+func (g *bufferSegment) appendKey(dst []byte, r *bufferRow) []byte {
+	dst = append(dst, g.heads.Key(g.heads.At(r.entry))...)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.timestamp))
+	return binary.BigEndian.AppendUint32(dst, r.sequence)
+}
+
+func splitBufferKey(key []byte) (head []byte, timestamp int64, sequence uint32, err error) {
+	n := len(key) - bufferTail
+	if n < 0 {
+		return nil, 0, 0, fmt.Errorf("key of %d bytes: want a key, 8 bytes of time, 4 of sequence", len(key))
+	}
+	return key[:n], int64(binary.BigEndian.Uint64(key[n:])), binary.BigEndian.Uint32(key[n+8:]), nil
+}
+
+func (b *buffers) roomOf() *room               { return b.room }
+func (b *buffers) tiers(yield func(tier) bool) { yield(b) }
+
+func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
+	if b.room.logged {
+		for _, a := range b.added[b.drained:] {
+			r := a.seg.row(a.row)
+			b.room.key = a.seg.appendKey(b.room.key[:0], r)
+			if err := emit(b.room.store, b.room.key, a.seg.bytes.view(r.place), r.timestamp); err != nil {
+				return err
+			}
+		}
+	}
+	b.drained = len(b.added)
+	b.waiting += b.dirty
+	b.dirty = 0
+	return nil
+}
+
+func (b *buffers) commit() {
+	if b.room.persistent {
+		b.pending = append(b.pending, b.added[:b.drained]...)
+	}
+	rest := copy(b.added, b.added[b.drained:])
+	clear(b.added[rest:])
+	b.added, b.drained = b.added[:rest], 0
+}
+
+func (b *buffers) discard() {
+	for i := len(b.added) - 1; i >= 0; i-- {
+		b.added[i].seg.pop(b.added[i].row)
+	}
+	clear(b.added)
+	b.added, b.drained, b.dirty = b.added[:0], 0, 0
+}
+
+func (b *buffers) waits() bool { return len(b.pending) > 0 }
+
+func (b *buffers) checkpoint(w engine.Batch) error {
+	for _, a := range b.pending {
+		if a.seg.gone {
+			continue
+		}
+		r := a.seg.row(a.row)
+		b.room.key = append(b.room.key[:0], b.room.prefix...)
+		b.room.key = append(b.room.key, layout.KindExpiring)
+		b.room.key = binary.BigEndian.AppendUint64(b.room.key, uint64(a.seg.number))
+		b.room.key = a.seg.appendKey(b.room.key, r)
+		if err := w.Set(b.room.key, a.seg.bytes.view(r.place)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *buffers) checkpointed() {
+	clear(b.pending)
+	b.pending, b.waiting = b.pending[:0], 0
+}
+
+func (b *buffers) prune(w engine.Batch) error {
+	writes := map[*bufferSegment]bool{}
+	for _, a := range b.pending {
+		writes[a.seg] = true
+	}
+	return b.pruneRows(w, func(g *bufferSegment) bool { return writes[g] })
+}
+
+// restore adds a row that the changelog has.
+func (b *buffers) restore(key, value []byte, _ int64) error {
+	head, timestamp, sequence, err := splitBufferKey(key)
+	if err != nil {
+		return fmt.Errorf("store %q: changelog %w", b.room.name, err)
+	}
+	if value == nil {
+		return nil // nothing is ever deleted
+	}
+	seg, err := b.at(timestamp)
+	if err != nil {
+		return ignoreExpired(err)
+	}
+	if seg.has(head, timestamp, sequence) {
+		return nil // the engine had it
+	}
+	at := seg.append(head, value, timestamp, sequence)
+	b.sequence = (sequence + 1) & (1<<31 - 1)
+	if b.room.persistent {
+		b.pending = append(b.pending, addition{seg, at})
+		b.waiting += int64(len(key) + len(value) + 64)
+	}
+	return nil
+}
+
+// has tells whether a row is there; a restore may repeat a stretch of the changelog.
+func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
+	index, found := g.heads.Find(g.heads.Hash(key), key)
+	if !found {
+		return false
+	}
+	for at := g.heads.At(index).Value; at != 0; {
+		r := g.row(at - 1)
+		if r.sequence == sequence && r.timestamp == timestamp {
+			return true
+		}
+		at = r.previous
+	}
+	return false
+}
+
+// begin reads everything that the engine has.
+func (b *buffers) begin(e engine.Engine) error {
+	if err := b.load(e); err != nil {
+		return err
+	}
+	for _, seg := range b.live {
+		if err := b.fill(e, seg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
+	rows := b.rows(seg.number)
+	it, err := e.Iterate(rows, layout.After(rows))
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		key, timestamp, sequence, err := splitBufferKey(it.Key()[len(rows):])
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		value, err := it.Value()
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		seg.append(key, value, timestamp, sequence)
+		if sequence >= b.sequence {
+			b.sequence = (sequence + 1) & (1<<31 - 1)
+		}
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+func (b *buffers) empty() {
+	b.added, b.pending, b.drained, b.dirty, b.waiting, b.sequence = nil, nil, 0, 0, 0, 0
+}
+
+func (b *buffers) memoryBytes() int64 {
+	var sum int64
+	for _, g := range b.live {
+		sum += g.heads.Bytes() + int64(len(g.rows))<<bufferRowsShift*40 + g.bytes.total
+	}
+	return sum
+}
+
+func (b *buffers) evict(int) int       { return 0 }
+func (b *buffers) grant(int)           {}
+func (b *buffers) entries() int        { return 0 }
+func (b *buffers) dirtyBytes() int64   { return b.dirty }
+func (b *buffers) waitingBytes() int64 { return b.waiting }
