@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/invariant"
 )
 
 // Log is one partition's log. Its methods may be called by any number of goroutines.
@@ -22,7 +23,8 @@ type Log struct {
 
 	producers   producers
 	checkpoints *checkpoints
-	checkpoint  checkpoint // as last written; also read under sync
+	checkpoint  checkpoint // as last written
+	startForced int64      // the log start that is on the disk
 	unsynced    []*segment // written to since the last force
 	dirUnsynced bool       // files were made since the last force
 	closed      bool
@@ -176,6 +178,10 @@ func (l *Log) advance(durable int64) {
 	}
 	l.spans = l.spans.settle(high)
 	stable := max(stableBefore, l.spans.stable(high))
+	if invariant.Enabled {
+		invariant.Check(stable <= high && high <= l.end.Load(), "%s: last stable offset %d, high watermark %d, end %d",
+			l.options.name(), stable, high, l.end.Load())
+	}
 	l.high.Store(high)
 	l.lastSafe.Store(stable)
 	l.stable.Unlock()
@@ -264,8 +270,14 @@ func (l *Log) noteLocked(change func(cp *checkpoint), force bool) error {
 	if cp == l.checkpoint && !force {
 		return nil
 	}
+	if err := l.checkpoints.write(cp, force && l.forces()); err != nil {
+		return err
+	}
 	l.checkpoint = cp
-	return l.checkpoints.write(cp, force && l.forces())
+	if force {
+		l.startForced = cp.logStart
+	}
+	return nil
 }
 
 // forces tells whether anything is ever forced.

@@ -367,6 +367,29 @@ func TestOffsetForTimeAgainstAScan(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+func TestMaxTimestampIsThatOfReadableRecords(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncGroup)
+	b.syncer.Close() // nothing is forced but by hand
+	l := b.open()
+	_, err := l.Append(plain(t, rec{ts: 50}, rec{ts: 70}, rec{ts: 60}))
+	require.NoError(t, err)
+	_, ok, err := l.MaxTimestamp()
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NoError(t, l.force())
+	_, err = l.Append(plain(t, rec{ts: 90}))
+	require.NoError(t, err)
+	found, ok, err := l.MaxTimestamp()
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, TimeOffset{Offset: 1, Timestamp: 70}, found)
+	require.NoError(t, l.force())
+	found, _, err = l.MaxTimestamp()
+	require.NoError(t, err)
+	require.Equal(t, TimeOffset{Offset: 3, Timestamp: 90}, found)
+	require.NoError(t, l.Close())
+}
+
 func TestTrimAndRetention(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	b.config = Config{SegmentBytes: 1000, Delete: true, RetentionAge: time.Hour, RetentionBytes: 3000}

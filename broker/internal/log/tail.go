@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/invariant"
 )
 
 // The tail keeps recent appends in memory, for consumers that are up to date. It is a list of chunks of fixed size:
@@ -76,6 +77,9 @@ func (t *tail) publish(n int, base, next int64) {
 	}
 	c.used += n
 	c.next = next
+	if n := len(t.chunks); invariant.Enabled && n > 0 && t.chunks[n-1] != c {
+		invariant.Check(t.chunks[n-1].next == base, "tail: a gap from offset %d to %d", t.chunks[n-1].next, base)
+	}
 	isNew := len(t.chunks) == 0 || t.chunks[len(t.chunks)-1] != c
 	if isNew {
 		t.chunks = append(t.chunks, c)

@@ -28,18 +28,51 @@ func (l *Log) OffsetForTime(ms int64) (found TimeOffset, ok bool, err error) {
 	return TimeOffset{}, false, nil
 }
 
-// MaxTimestamp returns the first record that has the largest timestamp. ok is false when the log is empty.
+// MaxTimestamp returns the first readable record that has the largest timestamp. ok is false when the log is empty.
 func (l *Log) MaxTimestamp() (found TimeOffset, ok bool, err error) {
 	largest := int64(-1)
 	for _, s := range *l.segments.Load() {
-		if newest, offset := s.index.newest(); offset >= l.start.Load() {
-			largest = max(largest, newest)
+		newest, err := l.newest(s)
+		if err != nil {
+			return TimeOffset{}, false, fmt.Errorf("log: %s: largest timestamp: %w", l.options.name(), err)
 		}
+		largest = max(largest, newest)
 	}
 	if largest < 0 {
 		return TimeOffset{}, false, nil
 	}
 	return l.OffsetForTime(largest)
+}
+
+// newest returns the largest timestamp of the readable batches of s, -1 when there are none.
+func (l *Log) newest(s *segment) (int64, error) {
+	start, high := l.start.Load(), l.high.Load()
+	newest, offset := s.index.newest()
+	if offset >= start && offset < high || s.base >= high || s.next.Load() <= start {
+		if offset < start || offset >= high {
+			newest = -1
+		}
+		return newest, nil
+	}
+	// The batch that has it is trimmed, or may not be read yet.
+	if !s.acquire() {
+		return -1, nil
+	}
+	defer s.release()
+	newest = -1
+	c := s.scan(0, s.size.Load())
+	for {
+		b, position, err := c.next()
+		if err == io.EOF || err == nil && b.LastOffset() >= high {
+			return newest, nil
+		}
+		if err != nil {
+			return 0, s.damage(s.base, position, err)
+		}
+		if b.LastOffset() >= start {
+			newest = max(newest, b.MaxTimestamp())
+		}
+	}
 }
 
 // search looks for the first readable record of s at or after ms.

@@ -109,7 +109,7 @@ func (l *Log) maintainLocked() error {
 		_, err = l.roll()
 	}
 	start := l.start.Load()
-	if err == nil && start > 0 {
+	if err == nil && start > l.startForced {
 		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, true)
 	}
 	l.mu.Unlock()
