@@ -116,8 +116,7 @@ func (b *buffers) add(key, value []byte, timestamp int64) error {
 	return nil
 }
 
-// appendKey appends a row's key, time and sequence: what follows the segment in the engine, and all of it in the
-// changelog.
+// appendKey appends the changelog's key of a row: key, time and sequence.
 func (g *bufferSegment) appendKey(dst []byte, r *bufferRow) []byte {
 	dst = append(dst, g.heads.Key(g.heads.At(r.entry))...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.timestamp))
@@ -179,7 +178,9 @@ func (b *buffers) checkpoint(w engine.Batch) error {
 		b.room.key = append(b.room.key[:0], b.room.prefix...)
 		b.room.key = append(b.room.key, layout.KindExpiring)
 		b.room.key = binary.BigEndian.AppendUint64(b.room.key, uint64(a.seg.number))
-		b.room.key = a.seg.appendKey(b.room.key, r)
+		b.room.key = binary.BigEndian.AppendUint32(b.room.key, r.sequence)
+		b.room.key = binary.BigEndian.AppendUint64(b.room.key, uint64(r.timestamp))
+		b.room.key = append(b.room.key, a.seg.heads.Key(a.seg.heads.At(r.entry))...)
 		if err := w.Set(b.room.key, a.seg.bytes.view(r.place)); err != nil {
 			return err
 		}
@@ -241,7 +242,8 @@ func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 	return false
 }
 
-// begin reads everything that the engine has.
+// begin reads everything that the engine has. Its rows lie in the order of arrival (sequence, time, key), so that
+// writing them is appending: nobody looks for a key there.
 func (b *buffers) begin(e engine.Engine) error {
 	if err := b.load(e); err != nil {
 		return err
@@ -261,15 +263,16 @@ func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
 		return err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		key, timestamp, sequence, err := splitBufferKey(it.Key()[len(rows):])
-		if err != nil {
-			return errors.Join(err, it.Close())
+		key := it.Key()[len(rows):]
+		if len(key) < bufferTail {
+			return errors.Join(fmt.Errorf("row key of %d bytes, want at least %d", len(key), bufferTail), it.Close())
 		}
+		sequence, timestamp := binary.BigEndian.Uint32(key), int64(binary.BigEndian.Uint64(key[4:]))
 		value, err := it.Value()
 		if err != nil {
 			return errors.Join(err, it.Close())
 		}
-		seg.append(key, value, timestamp, sequence)
+		seg.append(key[bufferTail:], value, timestamp, sequence)
 		if sequence >= b.sequence {
 			b.sequence = (sequence + 1) & (1<<31 - 1)
 		}

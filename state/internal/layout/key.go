@@ -7,6 +7,7 @@
 //	          │          │            │ 0x01     │ key         value: timestamp 8 │ value
 //	          │          │            │ 0x02     │ segment 8 │ key │ start 8           windows
 //	          │          │            │ 0x02     │ segment 8 │ key │ end 8 │ start 8   sessions
+//	          │          │            │ 0x02     │ segment 8 │ sequence 4 │ time 8 │ key   join buffers
 //	          │          │            │ 0x03     segments      value: their length in milliseconds, 8
 //
 // What expires together lies together: a segment is dropped with one range delete. Integers are big-endian, and the
