@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	goruntime "runtime"
-	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,10 +50,7 @@ func benchCommand() *cobra.Command {
 					return err
 				}
 				defer f.Close()
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return err
-				}
-				defer pprof.StopCPUProfile()
+				o.Profile = f
 			}
 			r, err := workload.Run(cmd.Context(), args[0], o)
 			if err != nil {

@@ -61,13 +61,7 @@ func (h *handwritten) upper(r *batch.Record) {
 	if r.Value[0] == '0' {
 		return
 	}
-	h.scratch = h.scratch[:0]
-	for _, c := range r.Value {
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		h.scratch = append(h.scratch, c)
-	}
+	h.scratch = appendUpper(h.scratch[:0], r.Value)
 	h.out.Append(r.Timestamp, r.Key, h.scratch, nil)
 	h.finish(h.out, batchBytes)
 }

@@ -23,7 +23,7 @@ func (p *place) restore(ctx context.Context, o Options, r *Result) error {
 		return err
 	}
 	cfg := p.config(in.topic+"-restore", o)
-	if _, err := p.start(ctx, topo, cfg, in.feed); err != nil {
+	if _, err := p.start(ctx, topo, cfg, in.feed, nil); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(p.dir, "state")); err != nil {

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +34,7 @@ type Options struct {
 	Rate      int  // of the latency workload, records per second
 	Warmup    time.Duration
 	Measure   time.Duration
+	Profile   io.Writer // of the measured time's CPU; may be nil
 	Logger    *slog.Logger
 }
 
@@ -107,7 +110,7 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 		return err
 	}
 	debug.FreeOSMemory()
-	app, err := p.start(ctx, topo, p.config(out, o), in.feed)
+	app, err := p.start(ctx, topo, p.config(out, o), in.feed, o.Profile)
 	if err != nil {
 		return err
 	}
@@ -197,7 +200,7 @@ type ran struct {
 
 // start runs the application until it has caught up. The clock runs from the moment that it works.
 func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.Config,
-	feed func(context.Context) error,
+	feed func(context.Context) error, profile io.Writer,
 ) (r ran, err error) {
 	app, err := runtime.New(topo, cfg)
 	if err != nil {
@@ -213,6 +216,9 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 		done <- err
 	}()
 	err = app.WaitRunning(ctx)
+	if profile != nil {
+		err = errors.Join(err, pprof.StartCPUProfile(profile))
+	}
 	if feed != nil {
 		from, cpu = time.Now(), cpuSeconds()
 		if err == nil {
@@ -223,6 +229,7 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 		err = app.WaitCaughtUp(ctx)
 	}
 	r.wall, r.cpu = time.Since(from).Seconds(), cpuSeconds()-cpu
+	pprof.StopCPUProfile()
 	r.stats = app.Stats()
 	err = errors.Join(err, app.Close(context.WithoutCancel(ctx)))
 	if runErr := <-done; runErr != nil {

@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -49,7 +48,7 @@ func (w Workload) topology(in, out string) (*topology.Topology, error) {
 
 func stateless(b *stream.Builder, in, out string) {
 	b.Stream(stream.NewTopic[[]byte, []byte](in)).
-		MapValues(bytes.ToUpper).
+		MapValues(func(v []byte) []byte { return appendUpper(make([]byte, 0, len(v)), v) }).
 		Filter(func(_, v []byte) bool { return v[0] != '0' }).
 		To(stream.NewTopic[[]byte, []byte](out))
 }
