@@ -216,3 +216,83 @@ func TestWindowsThatCantBeAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func slide(t *testing.T, difference, grace time.Duration, emit stream.Emit, values ...int64) map[string][]string {
+	t.Helper()
+	b := stream.NewBuilder()
+	b.Stream(in).GroupByKey().Windowed(stream.Sliding(difference, grace)).Emit(emit).
+		Aggregate(state.NewWindowed[string, string]("w"), func() string { return "0" }, plus).ToStream(shown).To(out)
+	d := drive(t, b)
+	for i, ts := range values {
+		put(d, in, "A", fmt.Sprint(i+1), ts)
+	}
+	byStart := map[string][]string{}
+	for _, r := range got(d, out) {
+		window, value, _ := strings.Cut(r, "=")
+		start, _, _ := strings.Cut(strings.TrimPrefix(window, "A["), "/")
+		byStart[start] = append(byStart[start], value)
+	}
+	return byStart
+}
+
+func TestT15SlidingWindows(t *testing.T) {
+	updates := map[string][]string{
+		"0": {"0+1@10", "0+1+2@10"}, "4": {"0+1+2+3@14"}, "5": {"0+1+2+3+4@15"}, "10": {"0+1+2+3+4+5@20"},
+		"11": {"0+3@14", "0+3+4@15", "0+3+4+5@20"}, "12": {"0+3+4+5+6@22"}, "15": {"0+4@15", "0+4+5@20", "0+4+5+6@22"},
+		"16": {"0+5@20", "0+5+6@22"}, "20": {"0+5+6+7@30"}, "21": {"0+6@22", "0+6+7@30"}, "23": {"0+7@30"},
+	}
+	require.Equal(t, updates, slide(t, 10*ms, 5*ms, stream.OnUpdate, 10, 10, 14, 15, 20, 22, 30))
+	finals := map[string][]string{}
+	for _, start := range []string{"0", "4", "5", "10", "11", "12"} {
+		finals[start] = updates[start][len(updates[start])-1:]
+	}
+	require.Equal(t, finals, slide(t, 10*ms, 5*ms, stream.OnClose, 10, 10, 14, 15, 20, 22, 30))
+}
+
+func TestT16EarlySlidingWindows(t *testing.T) {
+	require.Equal(t, map[string][]string{
+		"0": {"0+1+2+3+4+5+6@13"}, "1": {"0+2+3+4+5+6@13"}, "4": {"0+2+3+5+6@13"}, "6": {"0+3+5+6@13"}, "7": {"0+5+6@13"},
+		"11": {"0+5@13"},
+	}, slide(t, 50*ms, 0, stream.OnClose, 0, 5, 6, 3, 13, 10, 70))
+}
+
+func TestSlidingWindowsDoNotShareAnAggregate(t *testing.T) {
+	b := stream.NewBuilder()
+	texts := stream.NewTopic[string, map[string]int]("out")
+	b.Stream(in).GroupByKey().Windowed(stream.Sliding(10*ms, time.Second)).
+		Aggregate(state.NewWindowed[string, map[string]int]("w"), func() map[string]int { return map[string]int{} },
+			func(_, v string, m map[string]int) map[string]int { m[v]++; return m }).ToStream(shown).To(texts)
+	d := drive(t, b)
+	put(d, in, "A", "a", 20)
+	put(d, in, "A", "b", 25)
+	require.Equal(t, []string{"A[10/20]=map[a:1]@20", "A[21/31]=map[b:1]@25", "A[15/25]=map[a:1 b:1]@25"}, got(d, texts))
+}
+
+func TestT31Cogroup(t *testing.T) {
+	b := stream.NewBuilder()
+	minus := func(_, v, a string) string { return a + "-" + v }
+	b.Stream(left).GroupByKey().Cogroup(minus).With(b.Stream(right).GroupByKey(), plus).
+		Aggregate(state.NewKV[string, string]("co"), func() string { return "0" }).ToStream().To(out)
+	d := drive(t, b)
+	steps(t, d, `L k1:1@0 → k1=0-1@0; L k2:1@1 → k2=0-1@1; L k1:1@10 → k1=0-1-1@10; L k2:1@100 → k2=0-1-1@100;
+		R k1:2@500 → k1=0-1-1+2@500; R k2:2@500 → k2=0-1-1+2@500; R k1:2@500 → k1=0-1-1+2+2@500;
+		R k2:2@100 → k2=0-1-1+2+2@500; L k1:∅@501 →`)
+}
+
+func TestWindowedAndSessionCogroups(t *testing.T) {
+	b := stream.NewBuilder()
+	l, r := b.Stream(left).GroupByKey(), b.Stream(right).GroupByKey()
+	zero := func() string { return "0" }
+	l.Cogroup(plus).With(r, plus).Windowed(stream.Tumbling(10*ms, time.Second)).
+		Aggregate(state.NewWindowed[string, string]("w"), zero).ToStream(shown).To(out)
+	sessions := stream.NewTopic[string, string]("sessions")
+	l.Cogroup(plus).With(r, plus).Emit(stream.OnUpdate).Sessions(stream.SessionGap(5*ms, time.Second)).
+		Aggregate(state.NewSession[string, string]("s"), zero, func(_, a, b string) string { return a + b }).
+		ToStream(shown).To(sessions)
+	d := drive(t, b)
+	put(d, left, "k", "l", 1)
+	put(d, right, "k", "r", 4)
+	put(d, right, "k", "s", 12)
+	require.Equal(t, []string{"k[0/10]=0+l@1", "k[0/10]=0+l+r@4", "k[10/20]=0+s@12"}, got(d, out))
+	require.Equal(t, []string{"k[1/1]=0+l@1", "k[1/1]=∅@1", "k[1/4]=00+l+r@4", "k[12/12]=0+s@12"}, got(d, sessions))
+}

@@ -68,19 +68,19 @@ func (t *tap) use(n *node) {
 
 // Count counts the records of each key and window, those with null values too.
 func (g WindowedGroup[K, V]) Count(st state.Windowed[K, int64]) WindowTable[K, int64] {
-	return windowed(g, "count", st, op.CountFold[K, V](), op.NoInitial[int64], true)
+	return windowed(g, "count", st, op.CountFold[K, V](), true)
 }
 
 // Reduce combines the values of each key and window. The first is taken as it is; a nil result deletes the row.
 func (g WindowedGroup[K, V]) Reduce(st state.Windowed[K, V], f func(V, V) V) WindowTable[K, V] {
-	return windowed(g, "reduce", st, op.ReduceFold[K](f), op.NoInitial[V], serde.IsNilable[V]())
+	return windowed(g, "reduce", st, op.ReduceFold[K](f), serde.IsNilable[V]())
 }
 
 // Aggregate adds the records of each key and window to what initial returned. A nil result deletes the row.
 func (g WindowedGroup[K, V]) Aggregate[A any](
 	st state.Windowed[K, A], initial func() A, add func(K, V, A) A,
 ) WindowTable[K, A] {
-	return windowed(g, "aggregate", st, op.AggregateFold(initial, add), op.Initial(initial), serde.IsNilable[V]())
+	return windowed(g, "aggregate", st, op.AggregateFold(initial, add), serde.IsNilable[V]())
 }
 
 // windowOutput is where an aggregation of windows, sliding windows or sessions is told of: the policy, checked.
@@ -113,8 +113,7 @@ func retention(b *Builder, site, store string, asked, needed time.Duration) time
 }
 
 func windowed[K, V, A any](
-	g WindowedGroup[K, V], method string, st state.Windowed[K, A], fold op.Fold[K, V, A],
-	initial func() (A, bool), takesNull bool,
+	g WindowedGroup[K, V], method string, st state.Windowed[K, A], fold op.Fold[K, V, A], takesNull bool,
 ) WindowTable[K, A] {
 	n, site := &node{}, caller()
 	b := g.s.n.b
@@ -124,16 +123,24 @@ func windowed[K, V, A any](
 	keep, st := g.w.keep(b, site, st)
 	closing := windowOutput{b, site, g.emit, g.quiet}.closing(n)
 	c := op.WindowConfig[K, V, A]{
-		Windows: g.w.spec(), Store: st, Retention: keep.Milliseconds(), Fold: fold, Initial: initial, TakesNull: takesNull,
+		Windows: g.w.spec(), Store: st, Retention: keep.Milliseconds(), Fold: fold, TakesNull: takesNull,
 		Closing: closing,
 	}
 	b.put(n, "window-"+method, "window-"+method+"-"+st.Name(), &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.AggregateWindows(c),
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: windowMake(g.w, c),
 	}, g.s.n)
 	b.own(st, site)
 	g.late.use(n)
 	n.oldFree = always
 	return windowTable(n, st, g.w)
+}
+
+// windowMake is the operator of the kind of window.
+func windowMake[K, V, A any](w Window, c op.WindowConfig[K, V, A]) topology.Make {
+	if w.kind == sliding {
+		return op.AggregateSliding(c)
+	}
+	return op.AggregateWindows(c)
 }
 
 // keep names the store with what the windows need of it.

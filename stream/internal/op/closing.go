@@ -1,6 +1,8 @@
 package op
 
 import (
+	"fmt"
+
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
@@ -62,10 +64,15 @@ func (c *closing) advance(closeTime int64) (from int64, ok bool) {
 	return from, true
 }
 
-// Marks of a store: the highest timestamp that its operator has seen, the latest window put into it, and the time up to
-// which windows are closed.
-func timeMark(in *topology.Instance, store string) *int64   { return in.Mark(store + "/time") }
+// timeMark is the highest timestamp that an operator has seen on one of its inputs.
+func timeMark(in *topology.Instance, store string, input int) *int64 {
+	return in.Mark(fmt.Sprintf("%s/time%d", store, input))
+}
+
+// newestMark is the latest window put into a store.
 func newestMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/newest") }
+
+// closedMark is the time up to which windows are closed.
 func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/closed") }
 
 // watchIdle lets stream time go on with the wall clock once no record has come for quiet milliseconds.

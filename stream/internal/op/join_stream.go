@@ -87,7 +87,7 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			left, right = right, left
 		}
 		s.times = topology.Shared(in.Env, "join "+left+" "+right, func() *joinTimes {
-			return &joinTimes{stream: timeMark(in, left), least: math.MaxInt64, fresh: true}
+			return &joinTimes{stream: timeMark(in, left, 0), least: math.MaxInt64, fresh: true}
 		})
 		s.time, s.retention = in.Mark(c.own.Name()+"/newest"), c.before+c.after+c.grace
 		var err error

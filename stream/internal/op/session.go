@@ -15,6 +15,7 @@ type SessionConfig[K, V, A any] struct {
 	Merge      func(key K, a, b A) A
 	TakesNull  bool
 	Closing    Closing
+	Input      int // which of several inputs of the store this is
 }
 
 // AggregateSessions folds the records of a key into a row per session. A session that grows or is bridged to another
@@ -29,7 +30,7 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: timeMark(in, c.Store.Name()),
+		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name()),
 			rows:   newTeller(in, out, c.Closing)}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}

@@ -59,9 +59,9 @@ type WindowConfig[K, V, A any] struct {
 	Store     state.Windowed[K, A]
 	Retention int64 // milliseconds
 	Fold      Fold[K, V, A]
-	Initial   func() (A, bool) // for sliding windows, which may be empty
-	TakesNull bool             // the fold takes null values
+	TakesNull bool // the fold takes null values
 	Closing   Closing
+	Input     int // which of several inputs of the store this is
 }
 
 // AggregateWindows folds the records of a key into a row per window. Children that take the records themselves, not
@@ -77,7 +77,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			return nil, err
 		}
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, store: store, fold: c.Fold, takesNull: c.TakesNull,
-			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name()),
+			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name())}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()

@@ -1,0 +1,166 @@
+package stream
+
+import (
+	"fmt"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// Cogrouped is several grouped streams that are added to one aggregate.
+type Cogrouped[K, A any] struct {
+	b      *Builder
+	inputs []cogroupInput[K, A]
+	emit   Emit
+}
+
+// cogroupInput adds one stream's node, which writes the shared store without telling of it unless at once.
+type cogroupInput[K, A any] struct {
+	n        *node
+	plain    func(st state.KV[K, A], initial func() A, rows op.Rows) topology.Make
+	windows  func(c cogroupWindows[K, A]) topology.Make
+	sessions func(c cogroupSessions[K, A]) topology.Make
+}
+
+type cogroupWindows[K, A any] struct {
+	w         Window
+	st        state.Windowed[K, A]
+	retention int64
+	initial   func() A
+	closing   op.Closing
+	input     int
+}
+
+type cogroupSessions[K, A any] struct {
+	spec      SessionSpec
+	st        state.Session[K, A]
+	retention int64
+	initial   func() A
+	merge     func(K, A, A) A
+	closing   op.Closing
+	input     int
+}
+
+// Cogroup begins an aggregate of several streams with this one.
+func (g Grouped[K, V]) Cogroup[A any](add func(K, V, A) A) Cogrouped[K, A] {
+	return Cogrouped[K, A]{b: g.s.n.b, emit: g.emit}.With(g, add)
+}
+
+// With adds a stream to the aggregate.
+func (c Cogrouped[K, A]) With[V any](g Grouped[K, V], add func(K, V, A) A) Cogrouped[K, A] {
+	sees := serde.IsNilable[V]()
+	in := cogroupInput[K, A]{n: g.s.n}
+	in.plain = func(st state.KV[K, A], initial func() A, rows op.Rows) topology.Make {
+		return op.Aggregate(st, op.AggregateFold(initial, add), rows)
+	}
+	in.windows = func(c cogroupWindows[K, A]) topology.Make {
+		return windowMake(c.w, op.WindowConfig[K, V, A]{
+			Windows: c.w.spec(), Store: c.st, Retention: c.retention, Fold: op.AggregateFold(c.initial, add),
+			TakesNull: sees, Closing: c.closing, Input: c.input,
+		})
+	}
+	in.sessions = func(c cogroupSessions[K, A]) topology.Make {
+		return op.AggregateSessions(op.SessionConfig[K, V, A]{
+			Gap: c.spec.gap.Milliseconds(), Grace: c.spec.grace.Milliseconds(), Store: c.st, Retention: c.retention,
+			Initial: op.Initial(c.initial), Fold: op.AggregateFold(c.initial, add), Merge: c.merge, TakesNull: sees,
+			Closing: c.closing, Input: c.input,
+		})
+	}
+	c.inputs = append(c.inputs[:len(c.inputs):len(c.inputs)], in)
+	return c
+}
+
+// Emit says when results are told; otherwise [OnCommit].
+func (c Cogrouped[K, A]) Emit(e Emit) Cogrouped[K, A] { c.emit = e; return c }
+
+// Aggregate adds the records of all the streams to what initial returned. A nil result deletes the row.
+func (c Cogrouped[K, A]) Aggregate(st state.KV[K, A], initial func() A) Table[K, A] {
+	n, site := &node{}, caller()
+	c.emit.mustNotClose(c.b, site, "Aggregate")
+	rows := op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}
+	c.add(n, site, st, func(in cogroupInput[K, A], _ int) topology.Make { return in.plain(st, initial, rows) },
+		op.Tell(st, rows))
+	return stored(n, st)
+}
+
+// add adds a node for each stream, and one that tells of the rows.
+func (c Cogrouped[K, A]) add(
+	n *node, site string, st state.Store, input func(cogroupInput[K, A], int) topology.Make, tell topology.Make,
+) {
+	var parents []*node
+	for i, in := range c.inputs {
+		name := fmt.Sprintf("cogroup-%s-%d", st.Name(), i+1)
+		parents = append(parents, c.b.add("cogroup", name, &topology.Node{
+			Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: input(in, i),
+		}, in.n))
+	}
+	c.b.put(n, "cogroup", "cogroup-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: tell,
+	}, parents...)
+	c.b.own(st, site)
+	n.oldFree = always
+}
+
+// WindowedCogroup is a cogroup cut into windows.
+type WindowedCogroup[K, A any] struct {
+	c Cogrouped[K, A]
+	w Window
+}
+
+// Windowed cuts the cogroup into windows.
+func (c Cogrouped[K, A]) Windowed(w Window) WindowedCogroup[K, A] {
+	w.check(c.b, caller())
+	return WindowedCogroup[K, A]{c, w}
+}
+
+// Emit says when results are told; otherwise [OnCommit]. A cogroup does not tell of windows on close: use Suppress.
+func (c WindowedCogroup[K, A]) Emit(e Emit) WindowedCogroup[K, A] { c.c.emit = e; return c }
+
+// Aggregate adds the records of all the streams, per key and window, to what initial returned.
+func (c WindowedCogroup[K, A]) Aggregate(st state.Windowed[K, A], initial func() A) WindowTable[K, A] {
+	n, site, b := &node{}, caller(), c.c.b
+	keep, st := c.w.keep(b, site, st)
+	closing := c.c.closing(n, site)
+	c.c.add(n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
+		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i})
+	}, op.TellWindows(st, c.w.spec(), closing))
+	return windowTable(n, st, c.w)
+}
+
+func (c Cogrouped[K, A]) closing(n *node, site string) op.Closing {
+	if c.emit == OnClose {
+		c.b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(stream.UntilWindowCloses())")
+	}
+	return op.Closing{Rows: op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}}
+}
+
+// SessionCogroup is a cogroup cut into sessions.
+type SessionCogroup[K, A any] struct {
+	c    Cogrouped[K, A]
+	spec SessionSpec
+}
+
+// Sessions cuts the cogroup into sessions.
+func (c Cogrouped[K, A]) Sessions(s SessionSpec) SessionCogroup[K, A] {
+	s.check(c.b, caller())
+	return SessionCogroup[K, A]{c, s}
+}
+
+// Emit says when results are told; otherwise [OnCommit]. A cogroup does not tell of sessions on close: use Suppress.
+func (c SessionCogroup[K, A]) Emit(e Emit) SessionCogroup[K, A] { c.c.emit = e; return c }
+
+// Aggregate adds the records of all the streams, per session, to what initial returned; merge makes one aggregate of
+// the sessions that a record bridges.
+func (c SessionCogroup[K, A]) Aggregate(
+	st state.Session[K, A], initial func() A, merge func(K, A, A) A,
+) WindowTable[K, A] {
+	n, site, b := &node{}, caller(), c.c.b
+	keep, st := c.spec.keep(b, site, st)
+	closing := c.c.closing(n, site)
+	c.c.add(n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
+		return in.sessions(cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i})
+	}, op.TellSessions(st, closing))
+	return sessionTable(n, st, c.spec)
+}

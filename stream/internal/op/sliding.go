@@ -1,0 +1,325 @@
+package op
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// AggregateSliding folds the records of a key into a row per sliding window. A window [s, s+Size] exists where a record
+// is at its end (the record's left window), or right before its start with others inside (the record's right window):
+// so a new record updates the windows that hold it, makes its left window of what lies before it, its right window of
+// what lies behind it, and the right window of the record before it.
+//
+// Records below Size share one left window, [0, Size].
+func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
+	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
+		late, out, err := lateAndResults[K, V, A](next)
+		if err != nil {
+			return nil, err
+		}
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, late: late,
+			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
+			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name()),
+			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
+		a.expire()
+		if c.Closing.flushes() {
+			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
+				return a.rows.flush(f.Key, Span{f.Start, f.Start + a.size}, f)
+			})
+		}
+		if c.Closing.Quiet > 0 {
+			watchIdle(in, c.Closing.Quiet, a.time, a.close)
+		}
+		return a.receive, nil
+	})
+}
+
+// copyOf makes values that share nothing with the one they were made from: several windows must not share an aggregate
+// that is changed in place.
+func copyOf[A any](s serde.Serde[A]) func(A) (A, error) {
+	switch reflect.TypeFor[A]().Kind() {
+	case reflect.Bool, reflect.String, reflect.Float32, reflect.Float64, reflect.Int, reflect.Int8, reflect.Int16,
+		reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return func(a A) (A, error) { return a, nil }
+	}
+	return func(a A) (A, error) {
+		b, err := s.Append(nil, a) // not scratch: the copy may hold views of it
+		if err != nil {
+			return a, err
+		}
+		return s.Decode(b)
+	}
+}
+
+type slidingAggregate[K, V, A any] struct {
+	in      *topology.Instance
+	c       WindowConfig[K, V, A]
+	size    int64
+	store   *state.WindowStore[K, A]
+	late    topology.Port[K, V]
+	rows    *teller[K, A]
+	copy    func(A) (A, error)
+	closing closing
+	time    *int64 // highest timestamp seen
+	newest  *int64 // latest start put into the store
+
+	found []state.WindowEntry[K, A] // scratch
+}
+
+func (a *slidingAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+	a.in.Enter()
+	if r.NullKey {
+		a.in.Drop(topology.NullKey)
+		return nil
+	}
+	if r.NullValue {
+		a.in.Drop(topology.NullValue)
+		return nil
+	}
+	*a.time = max(*a.time, r.Timestamp)
+	if r.Timestamp+a.size < *a.time-a.c.Windows.Grace {
+		a.in.Drop(topology.Late)
+		if a.late == nil {
+			return nil
+		}
+		return a.late(r)
+	}
+	if r.Timestamp < a.size {
+		return a.early(r)
+	}
+	if err := a.usual(r); err != nil {
+		return err
+	}
+	return a.close(r.Headers)
+}
+
+// fetch gathers the key's windows that start in [from, to], latest first.
+func (a *slidingAggregate[K, V, A]) fetch(key K, from, to int64) error {
+	a.found = a.found[:0]
+	for e, err := range a.store.FetchReverse(key, from, to) {
+		if err != nil {
+			return a.in.Fail(*a.time, err)
+		}
+		a.found = append(a.found, e)
+	}
+	return nil
+}
+
+// starts tells whether a window that was fetched starts there.
+func (a *slidingAggregate[K, V, A]) starts(at int64) bool {
+	return slices.ContainsFunc(a.found, func(e state.WindowEntry[K, A]) bool { return e.Start == at })
+}
+
+// base is the aggregate that a window has, or begins with: the zero base is of an empty one.
+type base[A any] struct {
+	agg A
+	ts  int64
+	ok  bool
+}
+
+func baseOf[K, A any](e *state.WindowEntry[K, A]) base[A] { return base[A]{e.Value, e.Timestamp, true} }
+
+func (a *slidingAggregate[K, V, A]) usual(r *topology.Record[K, V]) error {
+	t := r.Timestamp
+	if err := a.fetch(r.Key, max(0, t-2*a.size), t+1); err != nil {
+		return err
+	}
+	var (
+		left, right       base[A] // what lies before the record, within reach; what lies behind it
+		hasLeft, hasRight bool    // the record's own windows are there
+		previous          = topology.Unknown
+		err               error
+	)
+scan:
+	for i := range a.found {
+		e := &a.found[i]
+		end := e.Start + a.size
+		switch {
+		case e.Start == t+1:
+			hasRight = true
+		case end > t:
+			if !right.ok {
+				if right, err = a.keep(e); err != nil {
+					return err
+				}
+			}
+			if err := a.update(r, e.Start, baseOf(e)); err != nil {
+				return err
+			}
+		case end == t:
+			hasLeft = true
+			if e.Timestamp < t {
+				previous = e.Timestamp
+			}
+			if err := a.update(r, e.Start, baseOf(e)); err != nil {
+				return err
+			}
+		default:
+			left, previous = baseOf(e), e.Timestamp
+			break scan
+		}
+	}
+	if previous != topology.Unknown && previous+1+a.size >= t && !a.starts(previous+1) {
+		if err := a.update(r, previous+1, base[A]{}); err != nil {
+			return err
+		}
+	}
+	if !hasLeft {
+		if previous == topology.Unknown || previous < t-a.size {
+			left = base[A]{}
+		} else if left.agg, err = a.copy(left.agg); err != nil {
+			return a.in.Error(topology.PhaseProcess, t, err)
+		}
+		if err := a.update(r, t-a.size, left); err != nil {
+			return err
+		}
+	}
+	if !hasRight && right.ok && right.ts > t {
+		return a.put(r, t+1, right)
+	}
+	return nil
+}
+
+// keep copies what a window holds before the record is added to it.
+func (a *slidingAggregate[K, V, A]) keep(e *state.WindowEntry[K, A]) (base[A], error) {
+	b := baseOf(e)
+	var err error
+	if b.agg, err = a.copy(b.agg); err != nil {
+		return b, a.in.Error(topology.PhaseProcess, e.Timestamp, err)
+	}
+	return b, nil
+}
+
+// early takes a record below Size. It tells of nothing that closes: as in Kafka Streams the next usual record does.
+func (a *slidingAggregate[K, V, A]) early(r *topology.Record[K, V]) error {
+	t := r.Timestamp
+	if err := a.fetch(r.Key, 0, t+1); err != nil {
+		return err
+	}
+	slices.Reverse(a.found)
+	var (
+		shared, right base[A]
+		hasRight      bool
+		previous      = topology.Unknown
+		err           error
+	)
+	for i := range a.found {
+		e := &a.found[i]
+		switch {
+		case e.Start == 0:
+			shared = baseOf(e)
+			if e.Timestamp < t {
+				previous = e.Timestamp
+			}
+		case e.Start <= t:
+			if right, err = a.keep(e); err != nil {
+				return err
+			}
+			if err := a.update(r, e.Start, baseOf(e)); err != nil {
+				return err
+			}
+		default:
+			hasRight = true
+		}
+	}
+	if !right.ok && shared.ok && shared.ts > t {
+		right = shared
+		if right.agg, err = a.copy(shared.agg); err != nil {
+			return a.in.Error(topology.PhaseProcess, t, err)
+		}
+	}
+	if !hasRight && right.ok && right.ts > t {
+		if err := a.put(r, t+1, right); err != nil {
+			return err
+		}
+	}
+	if previous != topology.Unknown && !a.starts(previous+1) {
+		if err := a.update(r, previous+1, base[A]{}); err != nil {
+			return err
+		}
+	}
+	if !shared.ok {
+		return a.update(r, 0, base[A]{})
+	}
+	return a.update(r, 0, shared)
+}
+
+// update adds the record to a window.
+func (a *slidingAggregate[K, V, A]) update(r *topology.Record[K, V], start int64, b base[A]) error {
+	if start+a.size < *a.time-a.c.Windows.Grace {
+		a.in.Drop(topology.Late)
+		return nil
+	}
+	c := &a.rows.out.Value
+	c.Old, c.HasOld = b.agg, b.ok && a.rows.old
+	c.New = a.c.Fold(r.Key, r.Value, b.agg, b.ok)
+	return a.write(r, start, max(b.ts, r.Timestamp))
+}
+
+// put makes a window of others' records.
+func (a *slidingAggregate[K, V, A]) put(r *topology.Record[K, V], start int64, b base[A]) error {
+	c := &a.rows.out.Value
+	c.New, c.HasOld = b.agg, false
+	return a.write(r, start, b.ts)
+}
+
+func (a *slidingAggregate[K, V, A]) write(r *topology.Record[K, V], start, ts int64) error {
+	row, err := a.store.Find(r.Key, start)
+	if errors.Is(err, state.ErrExpired) {
+		a.in.Drop(topology.Expired)
+		return nil
+	}
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	c := &a.rows.out.Value
+	if c.HasNew = !a.rows.isNull(&c.New); c.HasNew {
+		err = a.store.Set(row, c.New, ts)
+	} else {
+		err = a.store.Remove(row, ts)
+	}
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	*a.newest = max(*a.newest, start)
+	if !a.rows.onUpdate {
+		return nil
+	}
+	err = a.rows.tell(r.Key, Span{start, start + a.size}, ts, r.Headers)
+	a.in.Resume()
+	return err
+}
+
+// close is as for aligned windows, but a window that ends exactly at the time of closing is still open.
+func (a *slidingAggregate[K, V, A]) close(headers []topology.Header) error {
+	closeTime := *a.time - a.c.Windows.Grace
+	if from, ok := a.closing.advance(closeTime); ok {
+		for e, err := range a.store.ByTime(from-a.size, closeTime-a.size-1) {
+			if err != nil {
+				return a.in.Fail(*a.time, err)
+			}
+			c := &a.rows.out.Value
+			c.New, c.HasNew, c.HasOld = e.Value, true, false
+			if err := a.rows.tell(e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
+				return err
+			}
+		}
+	}
+	a.expire()
+	return nil
+}
+
+func (a *slidingAggregate[K, V, A]) expire() {
+	if *a.newest != topology.Unknown {
+		a.store.Expire(*a.newest - a.c.Retention + 1)
+	}
+}
