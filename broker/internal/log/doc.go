@@ -7,6 +7,8 @@
 //	      00000000000000000000.txnindex   aborted transactions, see txn.go
 //	      00000000000000000042.producers  state of the producers as of that offset, see producer_snapshot.go
 //	      checkpoint                      last synced offset, log start, clean close; see checkpoint.go
+//	      *.cleaned *.swap *.swaptxn      a compaction on its way, see segment_replace.go
+//	<dir>.deleted                         a deleted partition on its way, see Remove
 //
 // The index files of a segment are written when it is sealed, by a roll or by Close; those of a segment that was still
 // being written to at a crash are made anew. Sealed files never change: compaction writes new ones and renames them.
