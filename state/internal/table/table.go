@@ -178,16 +178,27 @@ func (t *Table[P]) Find(hash uint64, key []byte) (index uint32, found bool) {
 	}
 }
 
+// equal compares by words that overlap: a call of the general comparison costs more than the whole probe.
 func (t *Table[P]) equal(e *Entry[P], key []byte) bool {
-	n := e.meta >> 8
-	if int(n) != len(key) {
+	n := len(key)
+	if int(e.meta>>8) != n {
 		return false
 	}
-	if n <= InlineBytes {
-		return string(unsafe.Slice(&e.key[0], n)) == string(key)
+	switch {
+	case n > InlineBytes:
+		return string(e.key[8:]) == string(key[:inlinePrefix]) && string(t.longKey(e, uint32(n))) == string(key)
+	case n > 16:
+		middle := min(16, n-8)
+		return word(e.key[0:]) == word(key[0:]) && word(e.key[8:]) == word(key[8:]) &&
+			word(e.key[middle:]) == word(key[middle:]) && word(e.key[n-8:]) == word(key[n-8:])
+	case n >= 8:
+		return word(e.key[0:]) == word(key[0:]) && word(e.key[n-8:]) == word(key[n-8:])
+	default:
+		return string(e.key[:n]) == string(key)
 	}
-	return string(e.key[8:]) == string(key[:inlinePrefix]) && string(t.longKey(e, n)) == string(key)
 }
+
+func word(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
 
 // Each calls f with the entries whose keys are head and skip more bytes, in no order, until f returns false. f must not
 // insert or delete.
