@@ -45,7 +45,7 @@ func brokerCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address to accept connections on")
-	f.StringVar(&advertise, "advertise", "", "HOST:PORT that clients are told to connect to (default: the address listened on)")
+	f.StringVar(&advertise, "advertise", "", "HOST:PORT that clients are told to connect to (default: -listen's)")
 	f.StringVar(&dir, "dir", "thalweg-data", "data directory")
 	f.StringVar(&sync, "sync", "group", "when records are forced to disk: group, os, always or never")
 	f.BoolVar(&autoCreate, "auto-create", false, "make topics that clients ask for")

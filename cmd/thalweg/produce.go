@@ -32,7 +32,7 @@ func produceCommand() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVarP(&separator, "key", "k", "", "what separates key and value in a line; without it there are no keys")
+	cmd.Flags().StringVarP(&separator, "key", "k", "", "what separates key and value in a line (default: no keys)")
 	return cmd
 }
 

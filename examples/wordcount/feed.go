@@ -35,7 +35,9 @@ func createTopics(ctx context.Context, client *kgo.Client, n program.Program) er
 
 // feed writes every line to the topic, line i to partition i modulo their number. What a partition holds is always
 // the first of its lines, in order, each once; so after a crash its end offset says where to go on.
-func feed(ctx context.Context, client *kgo.Client, n program.Program, in *input, show *progress) (lines int64, err error) {
+func feed(
+	ctx context.Context, client *kgo.Client, n program.Program, in *input, show *progress,
+) (lines int64, err error) {
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, n.Lines.Name())
 	if err == nil {
 		err = ends.Error()

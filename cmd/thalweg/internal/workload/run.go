@@ -254,7 +254,8 @@ func (p *place) check(ctx context.Context, name, out string, r *Result, stats ru
 		return nil
 	}
 	last := map[string]int64{}
-	if err := p.read(ctx, out, func(r *kgo.Record) { last[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value)) }); err != nil {
+	err := p.read(ctx, out, func(r *kgo.Record) { last[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value)) })
+	if err != nil {
 		return err
 	}
 	sum := int64(0)
