@@ -131,7 +131,7 @@ func (c WindowedCogroup[K, A]) Aggregate(st state.Windowed[K, A], initial func()
 
 func (c Cogrouped[K, A]) closing(n *node, site string) op.Closing {
 	if c.emit == OnClose {
-		c.b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(stream.UntilWindowCloses())")
+		c.b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(UntilWindowCloses(name))")
 	}
 	return op.Closing{Rows: op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}}
 }

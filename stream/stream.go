@@ -141,13 +141,7 @@ func repartition[K, V any](
 
 // serdes are those that the records came with, or those of their types.
 func (s Stream[K, V]) serdes() (serde.Serde[K], serde.Serde[V]) {
-	if s.keys == nil {
-		s.keys = serdeOf[K]()
-	}
-	if s.values == nil {
-		s.values = serdeOf[V]()
-	}
-	return s.keys, s.values
+	return serdesOr(s.keys, s.values)
 }
 
 // To writes the records to a topic, which must be there.

@@ -1,0 +1,249 @@
+package op
+
+import (
+	"bytes"
+	"fmt"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// SuppressConfig is a suppression: changes are held back, of each row the newest, until their time has come.
+type SuppressConfig[K, V any] struct {
+	Store      state.KV[K, Buffered[V]]
+	TimeOf     func(key K, timestamp int64) int64 // what the time of a row counts from
+	Delay      int64                              // milliseconds of stream time from then on
+	RecordsMax int                                // rows held back at the same time; 0: no limit
+	BytesMax   int64                              // of keys and rows held back; 0: no limit
+	EmitEarly  bool                               // a full buffer lets go its oldest rows; otherwise it stops the task
+	Deletions  bool                               // deletions are told of; windows that close have none
+	Old        *bool
+}
+
+// Suppress holds changes back. The time of a row counts from its first change that is held; what goes on is its
+// newest, with the timestamp and headers of that, and with the old row that went on before.
+func Suppress[K, V any](c SuppressConfig[K, V]) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V]],
+	) (topology.Port[K, topology.Change[V]], error) {
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		s := &suppress[K, V]{in: in, c: c, store: store, next: next, time: timeMark(in, c.Store.Name(), 0), old: *c.Old,
+			keys: serde.Local(c.Store.KeySerde()), values: serde.Local(c.Store.ValueSerde())}
+		for e, err := range store.All() {
+			if err != nil {
+				return nil, err
+			}
+			key, err := s.keys.Append(nil, e.Key)
+			if err != nil {
+				return nil, err
+			}
+			size, err := s.size(key, e.Value)
+			if err != nil {
+				return nil, err
+			}
+			s.bytes += size
+			s.waiting.push(waits[K]{e.Value.Time, key, e.Key})
+		}
+		return s.receive, nil
+	})
+}
+
+type suppress[K, V any] struct {
+	in     *topology.Instance
+	c      SuppressConfig[K, V]
+	store  *state.KVStore[K, Buffered[V]]
+	keys   serde.Serde[K]
+	values serde.Serde[Buffered[V]]
+	next   topology.Port[K, topology.Change[V]]
+	time   *int64 // highest timestamp seen
+	old    bool
+
+	waiting queue[K] // the order in which rows go on; the store has the rows
+	bytes   int64    // held back, where there is a limit
+	out     topology.Record[K, topology.Change[V]]
+	scratch []byte
+}
+
+func (s *suppress[K, V]) receive(r *topology.Record[K, topology.Change[V]]) error {
+	s.in.Enter()
+	*s.time = max(*s.time, r.Timestamp)
+	if err := s.hold(r); err != nil {
+		return s.in.Fail(r.Timestamp, err)
+	}
+	for len(s.waiting) > 0 && s.waiting[0].time <= *s.time-s.c.Delay {
+		if err := s.letGo(); err != nil {
+			return err
+		}
+	}
+	for s.full() {
+		if !s.c.EmitEarly {
+			return s.in.Fail(r.Timestamp, fmt.Errorf("suppress: the buffer is full: %d rows, %d bytes are held back: "+
+				"give it more room, or less grace", len(s.waiting), s.bytes))
+		}
+		if err := s.letGo(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *suppress[K, V]) full() bool {
+	return s.c.RecordsMax > 0 && len(s.waiting) > s.c.RecordsMax || s.c.BytesMax > 0 && s.bytes > s.c.BytesMax
+}
+
+func (s *suppress[K, V]) hold(r *topology.Record[K, topology.Change[V]]) error {
+	row, err := s.store.Find(r.Key)
+	if err != nil {
+		return err
+	}
+	b, _, held, err := s.store.Value(row)
+	if err != nil {
+		return err
+	}
+	if !held {
+		b = Buffered[V]{Time: s.c.TimeOf(r.Key, r.Timestamp), Prior: r.Value.Old, HasPrior: r.Value.HasOld}
+		key, err := s.keys.Append(nil, r.Key)
+		if err != nil {
+			return err
+		}
+		s.waiting.push(waits[K]{b.Time, key, r.Key})
+	}
+	if s.c.BytesMax > 0 {
+		if err := s.weigh(r.Key, b, held, -1); err != nil {
+			return err
+		}
+	}
+	b.New, b.HasNew, b.Timestamp, b.Headers = r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers
+	if s.c.BytesMax > 0 {
+		if err := s.weigh(r.Key, b, true, 1); err != nil {
+			return err
+		}
+	}
+	return s.store.Set(row, b, r.Timestamp)
+}
+
+// weigh adds the size of a row to what is held, sign times.
+func (s *suppress[K, V]) weigh(key K, b Buffered[V], held bool, sign int64) (err error) {
+	if !held {
+		return nil
+	}
+	if s.scratch, err = s.keys.Append(s.scratch[:0], key); err != nil {
+		return err
+	}
+	size, err := s.size(s.scratch, b)
+	s.bytes += sign * size
+	return err
+}
+
+func (s *suppress[K, V]) size(key []byte, b Buffered[V]) (int64, error) {
+	if s.c.BytesMax == 0 {
+		return 0, nil
+	}
+	value, err := s.values.Append(nil, b)
+	return int64(len(key) + len(value)), err
+}
+
+// letGo sends the first row on.
+func (s *suppress[K, V]) letGo() error {
+	first := s.waiting.pop()
+	row, err := s.store.Find(first.key)
+	if err != nil {
+		return s.in.Fail(*s.time, err)
+	}
+	b, _, _, err := s.store.Value(row)
+	if err == nil && s.c.BytesMax > 0 {
+		err = s.weigh(first.key, b, true, -1)
+	}
+	if err == nil {
+		err = s.store.Remove(row, b.Timestamp)
+	}
+	if err != nil {
+		return s.in.Fail(*s.time, err)
+	}
+	if !b.HasNew && !s.c.Deletions {
+		return nil
+	}
+	s.out.Key, s.out.Timestamp, s.out.Headers = first.key, b.Timestamp, b.Headers
+	c := &s.out.Value
+	c.New, c.HasNew = b.New, b.HasNew
+	c.Old, c.HasOld = b.Prior, b.HasPrior && s.old
+	err = s.next(&s.out)
+	s.in.Resume()
+	return err
+}
+
+// SuppressedView reads a table as it went on: of what is held back the row that went on before.
+func SuppressedView[K, V any](parent View[K, V], st state.KV[K, Buffered[V]]) View[K, V] {
+	return func(h state.Host) (Get[K, V], error) {
+		get, err := parent(h)
+		if err != nil {
+			return nil, err
+		}
+		store, err := st.Open(h)
+		if err != nil {
+			return nil, err
+		}
+		return func(key K) (V, int64, bool, error) {
+			b, _, held, err := store.Get(key)
+			if err != nil || held {
+				return b.Prior, topology.Unknown, b.HasPrior, err
+			}
+			return get(key)
+		}, nil
+	}
+}
+
+// waits is a row that is held back.
+type waits[K any] struct {
+	time  int64
+	bytes []byte // the key encoded, for the order of rows of a time
+	key   K
+}
+
+func (w waits[K]) before(o waits[K]) bool {
+	if w.time != o.time {
+		return w.time < o.time
+	}
+	return bytes.Compare(w.bytes, o.bytes) < 0
+}
+
+// queue is a binary heap: the first to go is at 0.
+type queue[K any] []waits[K]
+
+func (q *queue[K]) push(w waits[K]) {
+	*q = append(*q, w)
+	h := *q
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h[i].before(h[up]) {
+			return
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (q *queue[K]) pop() waits[K] {
+	h := *q
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], waits[K]{}
+	h = h[:last]
+	*q = h
+	for i := 0; ; {
+		least := i
+		for _, c := range [2]int{2*i + 1, 2*i + 2} {
+			if c < len(h) && h[c].before(h[least]) {
+				least = c
+			}
+		}
+		if least == i {
+			return first
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}
