@@ -70,15 +70,6 @@ func (h *history) put(timestamp int64, value []byte) (latest bool) {
 	return at == 0
 }
 
-// asOf returns the version that was valid at a time; ok is false for none and for a tombstone.
-func (h *history) asOf(timestamp int64) (v version, ok bool) {
-	at, _ := h.position(timestamp)
-	if at == len(h.versions) {
-		return version{}, false
-	}
-	return h.versions[at], h.versions[at].value != nil
-}
-
 // trim drops the versions that no reader may ask for: those replaced at or before the horizon, and a lone tombstone
 // that old. It tells whether anything is left.
 func (h *history) trim(horizon int64) bool {

@@ -197,7 +197,8 @@ func (g *spanRig) restart() {
 func TestWindowsAndSessionsEqualModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for i, c := range []Config{{CheckpointCommits: 1}, {CheckpointCommits: 5}, {CheckpointCommits: 2, CacheBytesMax: 60_000}} {
+	configs := []Config{{CheckpointCommits: 1}, {CheckpointCommits: 5}, {CheckpointCommits: 2, CacheBytesMax: 60_000}}
+	for i, c := range configs {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			g := &spanRig{
 				t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), engine: memory.New(), config: c,

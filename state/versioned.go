@@ -77,27 +77,47 @@ func (st *VersionedStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, e
 // GetAsOf returns the value that key had at a time. A time before the history has no value, but where the newest
 // value is that old.
 func (st *VersionedStore[K, V]) GetAsOf(key K, asOf int64) (value V, timestamp int64, ok bool, err error) {
+	v, _, err := st.Version(key, asOf)
+	return v.Value, v.From, v.Exists, err
+}
+
+// Version is a value, or the absence of one, with the time for which it held.
+type Version[V any] struct {
+	Value  V
+	Exists bool // false for a tombstone
+	From   int64
+	To     int64 // when the next version began, or Latest
+}
+
+// Version returns the version of key that held at a time, also where it is a tombstone.
+func (st *VersionedStore[K, V]) Version(key K, asOf int64) (version Version[V], found bool, err error) {
 	b, err := st.keys.bytes(key)
 	if err != nil {
-		return value, 0, false, st.fail("encode key", err)
+		return version, false, st.fail("encode key", err)
 	}
 	index, found, err := st.cells.lookup(b)
 	if !found {
-		return value, 0, false, err
+		return version, false, err
 	}
 	h, _, found, err := st.cells.value(index)
 	if !found {
-		return value, 0, false, err
+		return version, false, err
 	}
-	v, ok := h.asOf(asOf)
-	if !ok || asOf < st.horizon() && v.timestamp != h.versions[0].timestamp {
-		return value, 0, false, nil
+	at, _ := h.position(asOf)
+	if at == len(h.versions) || at > 0 && asOf < st.horizon() {
+		return version, false, nil
 	}
-	value, err = st.values.Decode(v.value)
-	if err != nil {
-		return value, 0, false, decodeError(st.room.name, "value", err)
+	v := h.versions[at]
+	version = Version[V]{From: v.timestamp, To: Latest, Exists: v.value != nil}
+	if at > 0 {
+		version.To = h.versions[at-1].timestamp
 	}
-	return value, v.timestamp, true, nil
+	if version.Exists {
+		if version.Value, err = st.values.Decode(v.value); err != nil {
+			return Version[V]{}, false, decodeError(st.room.name, "value", err)
+		}
+	}
+	return version, true, nil
 }
 
 func (st *VersionedStore[K, V]) horizon() int64 {

@@ -98,6 +98,14 @@ func TestT36(t *testing.T) {
 		require.True(t, latest)
 		require.Equal(t, "-", asOf(st, "k", Latest))
 		require.Equal(t, "vp20@100020", asOf(st, "k", 100_024))
+		v, found, err := st.Version("k", 100_024)
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, Version[string]{Value: "vp20", Exists: true, From: 100_020, To: 100_025}, v)
+		v, found, err = st.Version("k", Latest)
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, Version[string]{From: 100_025, To: Latest}, v)
 	})
 }
 
