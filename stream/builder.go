@@ -71,6 +71,7 @@ type node struct {
 	old     bool   // changes carry the old row
 	askOld  func() // makes the nodes upstream send old rows; nil: the node has them in a store of its own
 	oldFree func() bool
+	keep    func() // makes the node keep its rows, where it does so only when they are needed
 
 	// versioned tables tell rows that are not the newest, and can be read as of a time.
 	versioned bool

@@ -54,6 +54,9 @@ func (n *node) sameBuilder(o *node, method string) {
 
 // mustBeKept refuses to read a table whose rows are kept nowhere.
 func mustBeKept(n *node, kept bool, method, site string) {
+	if n.keep != nil {
+		n.keep()
+	}
 	if !kept {
 		n.b.fail(site, "%s reads the rows of a table, but they are kept nowhere: give %s (%s) a store, or Materialize it",
 			method, n.op, n.Site)

@@ -106,6 +106,7 @@ func always() bool { return true }
 // through says that the node's old rows come from its parent.
 func (n *node) through(parent *node) {
 	n.versioned = parent.versioned
+	n.keep = parent.keep
 	n.askOld, n.oldFree = parent.needOld, parent.hasOldForFree
 }
 

@@ -54,7 +54,8 @@ func finish(b *testing.B, builder *batch.Builder, base int64) batch.Batch {
 // BenchmarkWordCount runs the word count's two sub-topologies from memory to memory, with a commit per 20k lines.
 func BenchmarkWordCount(b *testing.B) {
 	sb := stream.NewBuilder()
-	sb.Stream(lines).FlatMapValues(words).GroupBy(func(_, w string) string { return w }, "words").Count(byWord).ToStream().To(counts)
+	sb.Stream(lines).FlatMapValues(words).GroupBy(func(_, w string) string { return w }, "words").Count(byWord).
+		ToStream().To(counts)
 	topo, err := sb.Build()
 	require.NoError(b, err)
 	outbox := task.NewOutbox(task.OutboxConfig{Partitions: func(string) (int32, error) { return benchPartitions, nil }})

@@ -1,0 +1,150 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// ForeignConfig is the right side of a join by a foreign key.
+type ForeignConfig[K, FK, FV any] struct {
+	Store       state.KV[[]byte, Subscription] // under subscriptionKey
+	Keys        serde.Serde[K]
+	ForeignKeys serde.Serde[FK]
+	Table       View[FK, FV]
+}
+
+// Subscribed keeps the subscriptions and answers each with the right row that there is.
+func Subscribed[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, Response[FV]],
+	) (topology.Port[FK, Subscription], error) {
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		get, err := c.Table(in)
+		if err != nil {
+			return nil, err
+		}
+		s := &subscribed[K, FK, FV]{in: in, c: c, keys: serde.Local(c.Keys), foreignKeys: serde.Local(c.ForeignKeys),
+			store: store, get: get, next: next}
+		return s.receive, nil
+	})
+}
+
+type subscribed[K, FK, FV any] struct {
+	in          *topology.Instance
+	c           ForeignConfig[K, FK, FV]
+	keys        serde.Serde[K]
+	foreignKeys serde.Serde[FK]
+	store       *state.KVStore[[]byte, Subscription]
+	get         Get[FK, FV]
+	next        topology.Port[K, Response[FV]]
+	out         topology.Record[K, Response[FV]]
+	foreign     []byte
+	key         []byte
+}
+
+func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (err error) {
+	s.in.Enter()
+	sub := &r.Value
+	if r.NullValue || r.NullKey && sub.Instruction != TellAlways {
+		s.in.Drop(topology.NullKey)
+		return nil
+	}
+	ts := r.Timestamp
+	o := &s.out.Value
+	o.Row, o.HasRow = *new(FV), false
+	if !r.NullKey {
+		if err := s.keep(r); err != nil {
+			return s.in.Fail(ts, err)
+		}
+		row, rowTime, ok, err := s.get(r.Key)
+		if err != nil {
+			return s.in.Fail(ts, err)
+		}
+		if ok {
+			o.Row, o.HasRow, ts = row, true, max(ts, rowTime)
+		}
+	}
+	switch sub.Instruction {
+	case Unsubscribe:
+		return nil
+	case UnsubscribeAndTell:
+		o.Row, o.HasRow = *new(FV), false
+	case TellIfThere:
+		if !o.HasRow {
+			return nil
+		}
+	}
+	if s.out.Key, err = s.keys.Decode(sub.Key); err != nil {
+		return s.in.Error(topology.PhaseDecode, ts, err)
+	}
+	o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
+	s.out.Timestamp, s.out.Headers = ts, r.Headers
+	return s.next(&s.out)
+}
+
+func (s *subscribed[K, FK, FV]) keep(r *topology.Record[FK, Subscription]) (err error) {
+	if s.foreign, err = s.foreignKeys.Append(s.foreign[:0], r.Key); err != nil {
+		return err
+	}
+	s.key = subscriptionKey(s.key[:0], s.foreign, r.Value.Key)
+	if i := r.Value.Instruction; i == Unsubscribe || i == UnsubscribeAndTell {
+		return s.store.Delete(s.key, r.Timestamp)
+	}
+	return s.store.Put(s.key, r.Value, r.Timestamp)
+}
+
+// TellSubscribers answers every subscription to a right row that has changed.
+func TellSubscribers[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, Response[FV]],
+	) (topology.Port[FK, topology.Change[FV]], error) {
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		var (
+			out             topology.Record[K, Response[FV]]
+			foreign, prefix []byte
+			found           []state.Entry[[]byte, Subscription]
+			keys            = serde.Local(c.Keys)
+			foreignKeys     = serde.Local(c.ForeignKeys)
+		)
+		return func(r *topology.Record[FK, topology.Change[FV]]) (err error) {
+			in.Enter()
+			if r.Value.Stale {
+				in.Drop(topology.Stale)
+				return nil
+			}
+			if foreign, err = foreignKeys.Append(foreign[:0], r.Key); err != nil {
+				return in.Error(topology.PhaseEncode, r.Timestamp, err)
+			}
+			prefix = subscriptionKey(prefix[:0], foreign, nil)
+			found = found[:0]
+			for e, err := range store.Prefix(prefix) {
+				if err != nil {
+					return in.Fail(r.Timestamp, err)
+				}
+				found = append(found, e)
+			}
+			o := &out.Value
+			o.Row, o.HasRow = r.Value.New, r.Value.HasNew
+			out.Headers = r.Headers
+			for i := range found {
+				sub := &found[i].Value
+				if out.Key, err = keys.Decode(sub.Key); err != nil {
+					return in.Error(topology.PhaseDecode, r.Timestamp, err)
+				}
+				out.Timestamp = max(r.Timestamp, found[i].Timestamp)
+				o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
+				if err := next(&out); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil
+	})
+}

@@ -1,0 +1,92 @@
+package stream
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// JoinForeign joins each row with the row of the other table that it names: fk answers false where it names none. The
+// name is that of two internal topics and of the store of who is interested in whom, which are durable.
+func (t Table[K, V]) JoinForeign[FK comparable, FV, R any](
+	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, FV) R,
+) Table[K, R] {
+	return joinForeign(t, "JoinForeign", o, fk, name, false, func(v V, fv *FV) R { return f(v, *fv) })
+}
+
+// LeftJoinForeign joins each row with the row of the other table that it names, or with nil where there is none or it
+// names none. The pointer is valid during the call.
+func (t Table[K, V]) LeftJoinForeign[FK comparable, FV, R any](
+	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, *FV) R,
+) Table[K, R] {
+	return joinForeign(t, "LeftJoinForeign", o, fk, name, true, f)
+}
+
+func joinForeign[K, V, FK, FV, R any](
+	t Table[K, V], method string, o Table[FK, FV], fk func(K, V) (FK, bool), name string, left bool, f func(V, *FV) R,
+) Table[K, R] {
+	site, b := caller(), t.n.b
+	mustBeKept(t.n, t.view != nil, method, site)
+	mustBeKept(o.n, o.view != nil, method, site)
+	keys, values := serdesOr(t.keys, t.values)
+	foreignKeys, foreignValues := serdesOr(o.keys, o.values)
+	t.n.needOld()
+	o.n.needOld()
+
+	subscribe := t.n.then("foreign-subscribe", op.Subscribe(fk, left, keys, values, foreignKeys)).moves(method)
+	registration := topology.Topic{Name: name + "-subscription-registration", Repartition: true}
+	subscribe = repartition(subscribe, method, registration.Name, registration, foreignKeys,
+		serde.Serde[op.Subscription](op.Subscriptions{}))
+
+	st := state.NewKV[[]byte, op.Subscription](name + "-subscription-store").Keys(serde.Bytes{}).Values(op.Subscriptions{})
+	b.own(st, site)
+	c := op.ForeignConfig[K, FK, FV]{Store: st, Keys: keys, ForeignKeys: foreignKeys, Table: o.view}
+	reads := union([]state.Store{st}, o.reads)
+	subscribed := b.add("foreign-subscribed", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: reads, ByKey: true, Beside: []*topology.Node{o.n.Node},
+		Make: op.Subscribed(c),
+	}, subscribe)
+	subscribed.relaxed = left
+	changed := b.add("foreign-changed", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: reads, ByKey: true, Beside: []*topology.Node{subscribe.Node},
+		Make: op.TellSubscribers(c),
+	}, o.n)
+
+	answer := topology.Topic{Name: name + "-subscription-response", Repartition: true}
+	responses := serde.Serde[op.Response[FV]](op.Responses[FV]{Rows: foreignValues})
+	b.add("repartition", b.free("repartition-"+answer.Name+"-sink"), topology.NewSink("", site,
+		topology.SinkConfig[K, op.Response[FV]]{
+			Topic: answer, Keys: keys, Values: responses,
+			PartitionOf: func(r *topology.Record[K, op.Response[FV]], _ int32) int32 { return r.Value.Partition },
+		}), subscribed, changed)
+	back := b.add("repartition", b.free("repartition-"+answer.Name+"-source"), topology.NewSource("", site,
+		topology.SourceConfig[K, op.Response[FV]]{Topics: []topology.Topic{answer}, Keys: keys, Values: responses}))
+	joined := b.add("foreign-join", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
+		Make: op.JoinResponse(t.view, left, values, f),
+	}, back)
+	return lazyTable(joined, method, site, state.NewKV[K, R](name+"-result").Keys(keys))
+}
+
+// lazyTable is a table whose rows are kept only if somebody downstream needs them.
+func lazyTable[K, V any](parent *node, method, site string, st state.KV[K, V]) Table[K, V] {
+	n, kept := &node{}, false
+	n.keep = func() {
+		if !kept {
+			kept = true
+			n.Stores = []state.Store{st}
+			n.b.own(st, site)
+		}
+	}
+	parent.b.put(n, "foreign-table", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: site, ByKey: true, Make: func(in *topology.Instance, next []any) (any, error) {
+			if kept {
+				return op.Table(st, op.Rows{OnUpdate: true, Old: &n.old})(in, next)
+			}
+			return op.Rowless[K, V]()(in, next)
+		},
+	}, parent)
+	n.op, n.askOld = method, n.keep
+	return stored(n, st)
+}
