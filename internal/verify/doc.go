@@ -1,0 +1,10 @@
+// Package verify checks the whole of Thalweg from outside, with processes that are killed.
+//
+//	wordcount           a script: the example's counts against an independent count, on several brokers
+//	kill_test.go        kill -9 of the example and of the broker (build tag kill)
+//	rebalance_test.go   processes that join and leave a running count (build tag kill)
+//
+// A process that is killed loses nothing that it has given to the operating system, so these tests show that the
+// recovery of broker, state and group is right; what a power cut does is shown by the tests of the broker's log on a
+// file system that forgets.
+package verify
