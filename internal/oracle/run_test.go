@@ -66,7 +66,10 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 		return r.got, "", err
 	}
 	r.nodes = topo.Nodes()
-	c := streamtest.Config{ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2, Partitions: m.partitions}
+	c := streamtest.Config{
+		ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2,
+		Partitions: m.partitions,
+	}
 	if s.Config.OnError == "continue" {
 		c.OnError = func(*topology.ProcessingError) topology.Action { return topology.Skip }
 	}

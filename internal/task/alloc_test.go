@@ -23,7 +23,7 @@ func send(t testing.TB, o *task.Outbox, packets []*task.Packet) {
 func TestStepAllocatesNothing(t *testing.T) {
 	const records = 1000
 	pass := &topology.Node{Name: "p", Kind: topology.KindProcessor, Site: "site"}
-	pass.Make = topology.Between(func(in *topology.Instance, next topology.Port[string, string]) (topology.Port[string, string], error) {
+	pass.Make = topology.Between(func(in *topology.Instance, next port) (port, error) {
 		var out text
 		return func(r *text) error {
 			in.Enter()

@@ -18,6 +18,8 @@ import (
 // text is a record of the test graphs.
 type text = topology.Record[string, string]
 
+type port = topology.Port[string, string]
+
 // source is a source node over topics of strings.
 func source(name string, topics ...string) *topology.Node {
 	c := topology.SourceConfig[string, string]{Keys: serde.For[string](), Values: serde.For[string]()}

@@ -11,12 +11,13 @@ import (
 )
 
 func TestOutbox(t *testing.T) {
-	o := task.NewOutbox(task.OutboxConfig{BatchBytes: 400, RecordMaxBytes: 600, Partitions: func(topic string) (int32, error) {
+	partitions := func(topic string) (int32, error) {
 		if topic == "none" {
 			return 0, fmt.Errorf("no such topic")
 		}
 		return 2, nil
-	}})
+	}
+	o := task.NewOutbox(task.OutboxConfig{BatchBytes: 400, RecordMaxBytes: 600, Partitions: partitions})
 	_, err := o.Outlet("none")
 	require.ErrorContains(t, err, "topic none: no such topic")
 	out, err := o.Outlet("a")
@@ -64,7 +65,9 @@ func TestOutbox(t *testing.T) {
 }
 
 func TestOutboxKeepsBatchesUnderTheLimit(t *testing.T) {
-	o := task.NewOutbox(task.OutboxConfig{BatchBytes: 1000, RecordMaxBytes: 1000, Partitions: func(string) (int32, error) { return 1, nil }})
+	o := task.NewOutbox(task.OutboxConfig{
+		BatchBytes: 1000, RecordMaxBytes: 1000, Partitions: func(string) (int32, error) { return 1, nil },
+	})
 	out, err := o.Outlet("a")
 	require.NoError(t, err)
 	for _, n := range []int{900, 10, 10, 900, 400, 500, 400} {

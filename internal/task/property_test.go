@@ -67,7 +67,7 @@ func countingGraph() []*topology.Node {
 // dropLate leaves out what is older than the newest record by more than 4: its memory is a mark.
 func dropLate() *topology.Node {
 	n := &topology.Node{Name: "late", Kind: topology.KindProcessor, Site: "site"}
-	n.Make = topology.Between(func(in *topology.Instance, next topology.Port[string, string]) (topology.Port[string, string], error) {
+	n.Make = topology.Between(func(in *topology.Instance, next port) (port, error) {
 		newest := in.Mark("late")
 		var out text
 		return func(r *text) error {

@@ -144,7 +144,8 @@ func TestTimestampsOfTheSource(t *testing.T) {
 		},
 	})
 	var own []int64
-	r := newRig(t, task.Config{}, chain(src, process("p", noting(&seen))), chain(source("s2", "in"), process("q", noting(&own))))
+	r := newRig(t, task.Config{}, chain(src, process("p", noting(&seen))),
+		chain(source("s2", "in"), process("q", noting(&own))))
 	r.add("in", 0, at(3), at(2), at(7))
 	r.step(3)
 	require.Equal(t, []int64{30, 20, 70}, seen)
@@ -154,7 +155,8 @@ func TestTimestampsOfTheSource(t *testing.T) {
 
 func TestControlBatchesAndRecordsBelowThePosition(t *testing.T) {
 	var seen []int64
-	r := newRig(t, task.Config{Start: []task.Offset{{Topic: "in", Next: 2}}}, chain(source("s", "in"), process("p", noting(&seen))))
+	r := newRig(t, task.Config{Start: []task.Offset{{Topic: "in", Next: 2}}},
+		chain(source("s", "in"), process("p", noting(&seen))))
 	r.add("in", 0, at(1), at(2), at(3), at(4))
 	raw := batch.AppendControl(nil, batch.Control{Type: batch.Commit})
 	batch.SetBaseOffset(raw, 4, 0)

@@ -88,7 +88,9 @@ func TestFailureIsSkipped(t *testing.T) {
 		DeadLetters: "dead", OnError: func(*topology.ProcessingError) topology.Action { return topology.Skip },
 	})
 	in := d.Input(texts)
-	in.SendRecord(topology.Record[string, string]{Key: "k", Value: "bad", Timestamp: 2, Headers: []topology.Header{{Key: "h", Value: []byte("1")}}})
+	in.SendRecord(topology.Record[string, string]{
+		Key: "k", Value: "bad", Timestamp: 2, Headers: []topology.Header{{Key: "h", Value: []byte("1")}},
+	})
 	in.Send("k", "good", 3)
 	require.Equal(t, []string{"k=good!@3"}, d.Output(out).ReadStrings())
 	letter := d.Output(dead).Read()
@@ -128,7 +130,10 @@ func TestWallClock(t *testing.T) {
 
 func TestTopicsThatTheTopologyReadsAreFedBack(t *testing.T) {
 	b := stream.NewBuilder()
-	b.Stream(texts).Filter(func(_, v string) bool { return len(v) < 4 }).MapValues(func(v string) string { return v + "x" }).To(texts)
+	b.Stream(texts).
+		Filter(func(_, v string) bool { return len(v) < 4 }).
+		MapValues(func(v string) string { return v + "x" }).
+		To(texts)
 	topo, err := b.Build()
 	require.NoError(t, err)
 	d := streamtest.New(t, topo, streamtest.Config{})
@@ -174,7 +179,9 @@ func TestCommitsAndRestartsChangeNothing(t *testing.T) {
 		sent = append(sent, line)
 	}
 	for _, partitions := range []int32{1, 3} {
-		d := streamtest.New(t, wordCount(t), streamtest.Config{Partitions: partitions, CommitEvery: -1, CheckpointCommits: 3})
+		d := streamtest.New(t, wordCount(t), streamtest.Config{
+			Partitions: partitions, CommitEvery: -1, CheckpointCommits: 3,
+		})
 		in := d.Input(lines)
 		for i, line := range sent {
 			in.Send(fmt.Sprint(i), line, int64(i))

@@ -72,7 +72,8 @@ func TestCommitsGatherUpdates(t *testing.T) {
 	in.Send("", "to be", 2)
 	require.Zero(t, out.Len(), "nothing is seen before the commit")
 	d.Commit()
-	require.Equal(t, []string{"to=3@2", "be=3@2", "or=1@1", "not=1@1"}, sortedAs(out.ReadStrings(), "to", "be", "or", "not"))
+	require.Equal(t, []string{"to=3@2", "be=3@2", "or=1@1", "not=1@1"},
+		sortedAs(out.ReadStrings(), "to", "be", "or", "not"))
 
 	in.Send("", "to", 3)
 	d.Discard()
