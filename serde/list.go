@@ -11,7 +11,7 @@ import (
 // null, the empty one is not; an element of a nilable type may be null.
 //
 //	elements of one size (ints of 2 bytes and more, floats, UUID, time, and pointers to them):
-//	  0 ‖ number of nulls (4) ‖ their indexes (4 each) ‖ number of elements, nulls included (4) ‖ the elements without the nulls
+//	  0 ‖ number of nulls (4) ‖ their indexes (4 each) ‖ number of elements, with the nulls (4) ‖ the elements, without
 //	other elements:
 //	  1 ‖ number of elements (4) ‖ for each: its length (4), -1 for null ‖ its bytes
 func List[T any](elem Serde[T]) Serde[[]T] {

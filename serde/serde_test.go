@@ -246,6 +246,7 @@ func TestDecodeErrorsSayWhatIsWrong(t *testing.T) {
 
 func TestCheckRefusesWhatHasNoEncoding(t *testing.T) {
 	type hidden struct{ a, b int }
+	_ = hidden{a: 1, b: 2}
 	type inner struct{ C chan int }
 	type outer struct{ In []map[string]*inner }
 	type tree struct {
@@ -316,7 +317,9 @@ func compareRegionDay(a, b regionDay) int {
 }
 
 func TestOrdered(t *testing.T) {
-	texts := []string{"", "\x00", "\x00\x00", "\x00\x01", "\x00\xff", "\x01", "a", "a\x00", "a\x00b", "ab", "b", "\xff", "\xff\xff"}
+	texts := []string{
+		"", "\x00", "\x00\x00", "\x00\x01", "\x00\xff", "\x01", "a", "a\x00", "a\x00b", "ab", "b", "\xff", "\xff\xff",
+	}
 	raws := make([][]byte, len(texts))
 	for i, s := range texts {
 		raws[i] = []byte(s)
@@ -460,14 +463,14 @@ type order struct {
 	At       time.Time
 	Tags     map[string]string
 	Ref      *int64
-	note     string
 }
 
 func orders() []order {
 	return []order{
 		{},
 		{ID: "o-1", Customer: "ada", Amount: 12.5, Items: []string{"a", "b"}, Paid: true},
-		{ID: strings.Repeat("x", 300), Items: []string{}, Tags: map[string]string{"b": "1", "a": "2", "c": ""}, Ref: new(int64(-5))},
+		{ID: strings.Repeat("x", 300), Items: []string{}, Ref: new(int64(-5)),
+			Tags: map[string]string{"b": "1", "a": "2", "c": ""}},
 	}
 }
 
