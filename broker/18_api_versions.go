@@ -14,7 +14,7 @@ import (
 //   - v3: flexible, but for the header of the answer; features
 //   - v4: features whose lowest version is 0
 //
-// A version that we do not know is answered in the form of v0, with UNSUPPORTED_VERSION, so that the client tries again.
+// A version that we do not know is answered in the form of v0, with UNSUPPORTED_VERSION: the client tries again.
 // The epoch of the finalized features has to be 0 or more: the Java producer takes no notice of them otherwise.
 func (b *Broker) handleApiVersions(_ context.Context, r *request) completion {
 	resp := kmsg.NewPtrApiVersionsResponse()

@@ -115,8 +115,9 @@ func (b *Broker) checkNewTopic(t *newTopic) error {
 	case t.partitions < 1:
 		return &textError{kerr.InvalidPartitions, fmt.Sprintf("partition count %d: must be positive", t.partitions)}
 	case set.count+int(t.partitions) > b.cfg.MaxTopicPartitions:
-		return &textError{kerr.PolicyViolation, fmt.Sprintf("%d partitions beside the %d that there are exceed the limit of %d",
-			t.partitions, set.count, b.cfg.MaxTopicPartitions)}
+		return &textError{kerr.PolicyViolation,
+			fmt.Sprintf("%d partitions beside the %d that there are exceed the limit of %d",
+				t.partitions, set.count, b.cfg.MaxTopicPartitions)}
 	case t.replicas != -1 && t.replicas != 1:
 		return &textError{kerr.InvalidReplicationFactor,
 			fmt.Sprintf("replication factor %d: this broker is the only one, ask for 1 or -1", t.replicas)}

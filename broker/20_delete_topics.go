@@ -46,8 +46,8 @@ func (b *Broker) handleDeleteTopics(_ context.Context, r *request) completion {
 	}
 }
 
-// deleteTopic removes a topic, then its offsets in groups, then its files. What a crash leaves of the files is removed at
-// the next start.
+// deleteTopic removes a topic, then its offsets in groups, then its files. What a crash leaves of the files is removed
+// at the next start.
 func (b *Broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
 	b.admin.Lock()
 	defer b.admin.Unlock()

@@ -18,8 +18,8 @@ import (
 //   - v3: the id and epoch that the producer believes to have (KIP-360)
 //   - v4: PRODUCER_FENCED, where older versions are told INVALID_PRODUCER_EPOCH
 //
-// An ongoing transaction of the transactional id is aborted first. We wait for that rather than send the client away with
-// CONCURRENT_TRANSACTIONS; it gets that when it takes long.
+// An ongoing transaction of the transactional id is aborted first. We wait for that rather than send the client away
+// with CONCURRENT_TRANSACTIONS; it gets that when it takes long.
 func (b *Broker) handleInitProducerID(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.InitProducerIDRequest)
 	return func(ctx context.Context) (answer, error) {

@@ -58,7 +58,8 @@ func (b *Broker) describeConfigs(rr *kmsg.DescribeConfigsRequestResource, req *k
 		}
 		return b.describeBroker(req), nil
 	default:
-		return nil, &textError{kerr.InvalidRequest, "resources of type " + rr.ResourceType.String() + " have no configuration"}
+		return nil, &textError{kerr.InvalidRequest,
+			"resources of type " + rr.ResourceType.String() + " have no configuration"}
 	}
 }
 
@@ -89,7 +90,8 @@ func (c *topicConfig) describe(t *topic, req *kmsg.DescribeConfigsRequest) kmsg.
 	return out
 }
 
-// describeBroker gives the defaults of topics under the names that they have with a broker, and what else clients ask for.
+// describeBroker gives the defaults of topics under the names that they have with a broker, and what else clients ask
+// for.
 func (b *Broker) describeBroker(req *kmsg.DescribeConfigsRequest) []kmsg.DescribeConfigsResponseResourceConfig {
 	var configs []kmsg.DescribeConfigsResponseResourceConfig
 	add := func(name, value string, kind kmsg.ConfigType, doc string) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"time"
 
@@ -92,6 +93,9 @@ type Config struct {
 	MaxFetchBytes int
 	// MaxBatchBytes is the default of the topic configuration max.message.bytes. Default 1 MiB + 12, Apache Kafka's.
 	MaxBatchBytes int
+	// SegmentBytes is the default of the topic configuration segment.bytes. Default 1 GiB; 16 MiB when Dir and FS are
+	// empty, because a file in memory is copied whenever it outgrows its buffer.
+	SegmentBytes int
 	// MaxPipelinedRequests limits the unanswered requests of one connection; the next is not read before. Default 64.
 	MaxPipelinedRequests int
 	// MaxGroupMembers limits the members of one group. Default 10000.
@@ -107,6 +111,7 @@ func (c Config) withDefaults() Config {
 	if c.FS == nil {
 		if c.Dir == "" {
 			c.FS = vfs.NewMem()
+			setDefault(&c.SegmentBytes, 16<<20)
 		} else {
 			c.FS = vfs.Default
 		}
@@ -129,6 +134,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxRequestBytes, 100<<20)
 	setDefault(&c.MaxFetchBytes, 64<<20)
 	setDefault(&c.MaxBatchBytes, 1<<20+12)
+	setDefault(&c.SegmentBytes, 1<<30)
 	setDefault(&c.MaxPipelinedRequests, 64)
 	setDefault(&c.MaxGroupMembers, 10_000)
 	setDefault(&c.MaxTailBytes, 64<<20)
@@ -149,6 +155,8 @@ func (c Config) validate() error {
 		c.MinSessionTimeout, c.MaxSessionTimeout)
 	check(c.MaxRequestBytes >= 1<<10, "MaxRequestBytes is %d, must be at least 1 KiB", c.MaxRequestBytes)
 	check(c.MaxFetchBytes >= 1<<10, "MaxFetchBytes is %d, must be at least 1 KiB", c.MaxFetchBytes)
+	check(c.SegmentBytes >= 1<<20 && c.SegmentBytes <= math.MaxInt32, "SegmentBytes is %d, must be 1 MiB to 2 GiB - 1",
+		c.SegmentBytes)
 	check(c.MaxPipelinedRequests > 0, "MaxPipelinedRequests is %d, must be positive", c.MaxPipelinedRequests)
 	check(c.MaxConnections > 0, "MaxConnections is %d, must be positive", c.MaxConnections)
 	check(c.InitialRebalanceDelay >= 0, "InitialRebalanceDelay is negative")

@@ -80,7 +80,7 @@ func (b *Broker) topicConfigs() []topicConfig {
 			"Old segments of a partition are deleted beyond this size in bytes; -1 keeps all."},
 		{"retention.ms", kindLong, "604800000", -1, i64, nil, "log.retention.ms",
 			"Older segments are deleted, in milliseconds; -1 keeps all."},
-		{"segment.bytes", kindInt, "1073741824", 1 << 20, i32, nil, "log.segment.bytes",
+		{"segment.bytes", kindInt, strconv.Itoa(b.cfg.SegmentBytes), 1 << 20, i32, nil, "log.segment.bytes",
 			"The size of a segment's file in bytes."},
 		{"segment.index.bytes", kindInt, "10485760", 4, i32, nil, "log.index.size.max.bytes", noEffect},
 		{"segment.jitter.ms", kindLong, "0", 0, i64, nil, "log.roll.jitter.ms", noEffect},

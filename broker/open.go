@@ -114,7 +114,8 @@ func (b *Broker) recoverTopics() error {
 		if b.metaMachine.Topics()[name] != nil {
 			continue
 		}
-		t := &meta.Topic{Name: name, ID: newID(), Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}}
+		configs := map[string]string{"cleanup.policy": "compact"}
+		t := &meta.Topic{Name: name, ID: newID(), Partitions: 1, Configs: configs}
 		if err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.PutTopic(t) }); err != nil {
 			return err
 		}

@@ -52,7 +52,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 	adm := kadm.NewClient(brokertest.Client(t, b))
 	_, err := adm.DeleteTopics(within(t), "deleted")
 	require.NoError(t, err)
-	_, err = adm.AlterTopicConfigs(within(t), []kadm.AlterConfig{{Name: "retention.ms", Value: kmsg.StringPtr("-1")}}, "kept")
+	forever := []kadm.AlterConfig{{Name: "retention.ms", Value: kmsg.StringPtr("-1")}}
+	_, err = adm.AlterTopicConfigs(within(t), forever, "kept")
 	require.NoError(t, err)
 	_, err = adm.CreatePartitions(within(t), 2, "kept")
 	require.NoError(t, err)
@@ -107,8 +108,8 @@ func TestMembersSurviveARestart(t *testing.T) {
 	require.Len(t, groups["g"].Members, 1)
 }
 
-// TestPowerCuts produces and ends transactions, cuts the power between any two writes, and looks for everything that was
-// acknowledged before the cut.
+// TestPowerCuts produces and ends transactions, cuts the power between any two writes, and looks for everything that
+// was acknowledged before the cut.
 func TestPowerCuts(t *testing.T) {
 	rnd := randomSource(t)
 	fs := vfs.NewCrashableMem()

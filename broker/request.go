@@ -11,7 +11,8 @@ import (
 
 // request is a decoded request.
 //
-//	int16 key | int16 version | int32 correlation id | client id: int16 length, bytes; -1 = null | tags if flexible | body
+//	int16 key | int16 version | int32 correlation id | client id: int16 length, -1 = null, and bytes
+//	tags if the version is flexible | body
 type request struct {
 	key, version int16
 	correlation  int32

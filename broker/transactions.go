@@ -83,8 +83,8 @@ func (b *Broker) finishLater(e txn.Ending, decided int64) {
 	}()
 }
 
-// finish carries out a decision. COMPLETE is recorded only after all markers are durable, so that a crash before repeats
-// them; a marker more than one is harmless.
+// finish carries out a decision. COMPLETE is recorded only after all markers are durable, so that a crash before
+// repeats them; a marker more than one is harmless.
 func (b *Broker) finish(e txn.Ending, decided int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()

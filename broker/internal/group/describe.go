@@ -19,8 +19,8 @@ type Fetched struct {
 	Err         *kerr.Error
 }
 
-// Offset returns what a group committed for a partition. If stable is set, an offset that an open transaction may change
-// is an error.
+// Offset returns what a group committed for a partition. If stable is set, an offset that an open transaction may
+// change is an error.
 func (m *Machine) Offset(groupID, topic string, partition int32, stable bool) Fetched {
 	none := Fetched{Offset: -1, LeaderEpoch: -1}
 	g := m.groups[groupID]
