@@ -216,6 +216,9 @@ func (a *App) run(ctx context.Context) (err error) {
 	if err := a.findHeld(); err != nil {
 		return err
 	}
+	starting, cancel = a.untilStop(ctx)
+	a.removePredecessor(starting, control)
+	cancel()
 	return a.work(ctx, control, workers)
 }
 
@@ -261,7 +264,7 @@ func (a *App) linkConfig(name string) link.Config {
 		Broker:             a.cfg.Broker,
 		NoLocal:            a.cfg.NoLocal,
 		Client:             a.cfg.ClientOptions,
-		ClientID:           a.cfg.ApplicationID + "-" + name,
+		ClientID:           a.clientID(name),
 		SessionTimeout:     a.cfg.SessionTimeout,
 		TransactionTimeout: a.cfg.TransactionTimeout,
 		RetryTimeout:       a.cfg.RetryTimeout,

@@ -25,8 +25,11 @@ import (
 	"thalweg/topology"
 )
 
-// patience bounds what a test waits for.
-const patience = 60 * time.Second
+// patience bounds what a test waits for; poll is the time between two looks.
+const (
+	patience = 60 * time.Second
+	poll     = 20 * time.Millisecond
+)
 
 var byWord = state.NewKV[string, int64]("by-word")
 

@@ -377,7 +377,7 @@ func (w *worker) recycle() {
 	w.produced = w.link.TakeProduced(w.produced[:0])
 	for i := range w.produced {
 		it := &w.produced[i]
-		if it.Err == nil {
+		if it.Err == nil && it.Next >= 0 { // without an offset the store keeps its older position: more to restore
 			w.acked[it.TopicPartition] = it.Next
 		}
 		w.outbox.Recycle(&task.Packet{Builder: it.Builder})

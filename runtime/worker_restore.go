@@ -151,7 +151,9 @@ func (w *worker) restore(fetched []link.Fetched, now time.Time) error {
 				return fmt.Errorf("task %s: restore of store %s from topic %s partition %d: %w", r.job.id, r.store,
 					r.Topic, r.Partition, err)
 			}
-			r.records += int64(b.Count())
+			if !b.IsControl() {
+				r.records += int64(b.Count())
+			}
 		}
 		r.position = max(r.position, min(f.Next, r.end)) // beyond the end are control records at most
 		r.job.positions[r.store] = r.position

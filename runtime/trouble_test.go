@@ -1,0 +1,258 @@
+package runtime_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/runtime"
+	"thalweg/topology"
+)
+
+func line(text string) *kgo.Record {
+	return &kgo.Record{Topic: "lines", Partition: 0, Value: []byte(text)}
+}
+
+func TestPanicFailsTheApplication(t *testing.T) {
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			h := newHarness(t)
+			h.create(1, "dead")
+			cfg := h.config()
+			cfg.Guarantee = guarantee
+			cfg.Errors.DeadLetters = "dead"
+			app := h.start(words(t, byWord), cfg).settled()
+			h.feed(100)
+			h.await()
+			h.produce(line("panic!"))
+			err := app.fails()
+			require.ErrorContains(t, err, "node split (site:2)")
+			require.ErrorContains(t, err, "a bad line")
+			require.Equal(t, runtime.Failed, app.State())
+			var pe *topology.ProcessingError
+			require.ErrorAs(t, err, &pe)
+			require.Equal(t, "lines", pe.Metadata.Topic)
+			h.exact() // what was committed before stays, and nothing came after
+			requireDeadLetter(t, h)
+		})
+	}
+}
+
+func TestPanicIsSkipped(t *testing.T) {
+	h := newHarness(t)
+	h.create(1, "dead")
+	cfg := h.config()
+	cfg.Errors = runtime.Errors{Process: topology.Skip, DeadLetters: "dead"}
+	app := h.start(words(t, byWord), cfg).settled()
+	h.feed(100)
+	h.produce(line("panic!"))
+	h.feed(100)
+	h.await()
+	app.stop()
+	h.exact()
+	requireDeadLetter(t, h)
+	for _, n := range app.Stats().Nodes {
+		switch n.Node {
+		case "lines":
+			require.EqualValues(t, 201, n.Processed)
+		case "split":
+			require.Equal(t, map[string]int64{"skipped": 1}, n.Dropped)
+		case "count":
+			require.Equal(t, h.total, n.Processed)
+		}
+	}
+}
+
+func requireDeadLetter(t *testing.T, h *harness) {
+	t.Helper()
+	dead := h.read("dead")
+	require.Len(t, dead, 1)
+	require.Equal(t, "panic!", string(dead[0].Value))
+	headers := map[string]string{}
+	for _, hd := range dead[0].Headers {
+		headers[hd.Key] = string(hd.Value)
+	}
+	require.Equal(t, "a bad line", headers["__streams.errors.message"])
+	require.Equal(t, "lines", headers["__streams.errors.topic"])
+}
+
+func TestMissingTopics(t *testing.T) {
+	h := newHarness(t)
+	_, err := h.admin.DeleteTopics(h.ctx, "lines")
+	require.NoError(t, err)
+	cfg := h.config()
+	cfg.StartTimeout = 300 * time.Millisecond
+	err = h.start(words(t, byWord), cfg).fails()
+	require.ErrorContains(t, err, `no topic "lines"`)
+	require.ErrorContains(t, err, "create it")
+
+	cfg.StartTimeout = patience
+	app := h.start(words(t, byWord), cfg)
+	h.create(2, "lines") // it comes late
+	app.settled()
+	h.feed(50)
+	h.await()
+	app.stop()
+	h.exact()
+}
+
+func TestInternalTopicsAreChecked(t *testing.T) {
+	t.Run("partition count", func(t *testing.T) {
+		h := newHarness(t)
+		h.create(3, "wordcount-by-word-changelog")
+		err := h.start(words(t, byWord), h.config()).fails()
+		require.ErrorContains(t, err, `"wordcount-by-word-changelog" has 3 partitions`)
+		require.ErrorContains(t, err, "needs 4")
+	})
+	t.Run("cleanup policy", func(t *testing.T) {
+		h := newHarness(t)
+		_, err := h.admin.CreateTopic(h.ctx, 4, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("delete")},
+			"wordcount-by-word-changelog")
+		require.NoError(t, err)
+		err = h.start(words(t, byWord), h.config()).fails()
+		require.ErrorContains(t, err, "cleanup.policy")
+	})
+}
+
+func TestStateDirectoryInUse(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	cfg.StateFS, cfg.StateDir = nil, t.TempDir()
+	first := h.start(words(t, byWord), cfg).settled()
+	err := h.start(words(t, byWord), cfg).fails()
+	require.ErrorContains(t, err, "in use by process")
+	require.ErrorContains(t, err, cfg.StateDir)
+	h.feed(50)
+	h.await()
+	first.stop()
+	second := h.start(words(t, byWord), cfg).settled()
+	h.feed(50)
+	h.await()
+	second.stop()
+	h.exact()
+}
+
+func TestUnreachableBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	h := newHarness(t)
+	cfg := h.config()
+	cfg.Broker, cfg.Seeds, cfg.StartTimeout = nil, []string{addr}, 300*time.Millisecond
+	err = h.start(words(t, byWord), cfg).fails()
+	require.ErrorContains(t, err, addr)
+	require.ErrorContains(t, err, "is the broker running")
+}
+
+// TestFencedWorker lets somebody else take the worker's transactional id in the middle of a run.
+func TestFencedWorker(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	rewound := make(chan error, 100)
+	cfg.Hooks.Rewound = func(_ int, cause error) { rewound <- cause }
+	app := h.start(words(t, byWord), cfg).settled()
+	h.feed(200)
+	h.await()
+	f, err := cfg.StateFS.Open("state/wordcount/process")
+	require.NoError(t, err)
+	process, err := io.ReadAll(f)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	id := "wordcount-" + strings.TrimSpace(string(process)) + "-0"
+	for range 3 {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID, req.TransactionTimeoutMillis = &id, 10_000
+		resp, err := req.RequestWith(h.ctx, h.client)
+		require.NoError(t, err)
+		require.Zero(t, resp.ErrorCode)
+		h.feed(200)
+		select {
+		case <-rewound:
+		case <-time.After(patience):
+			require.Fail(t, "the worker was not fenced")
+		}
+	}
+	h.await()
+	app.stop()
+	h.exact()
+}
+
+// cuts is a network that breaks connections at random moments while it is on.
+type cuts struct {
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	mu     sync.Mutex
+	random *rand.Rand
+	on     atomic.Bool
+	made   atomic.Int64
+}
+
+func (c *cuts) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := c.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &cutConn{Conn: conn, cuts: c}, nil
+}
+
+type cutConn struct {
+	net.Conn
+	cuts *cuts
+}
+
+// Write breaks the connection before or after what is written, once in a while.
+func (c *cutConn) Write(p []byte) (int, error) {
+	if !c.cuts.on.Load() {
+		return c.Conn.Write(p)
+	}
+	c.cuts.mu.Lock()
+	dice := c.cuts.random.IntN(60)
+	c.cuts.mu.Unlock()
+	if dice == 0 {
+		c.cuts.made.Add(1)
+		return 0, errors.Join(errors.New("cut before the request"), c.Close())
+	}
+	n, err := c.Conn.Write(p)
+	if dice == 1 { // the broker acts on it, and the answer is lost
+		c.cuts.made.Add(1)
+		return n, errors.Join(err, c.Close())
+	}
+	return n, err
+}
+
+func TestBrokenConnections(t *testing.T) {
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			h := newHarness(t)
+			network := &cuts{dial: h.broker.Dial, random: h.random}
+			cfg := h.config()
+			cfg.Guarantee, cfg.NoLocal, cfg.Workers = guarantee, true, 2
+			cfg.ClientOptions = []kgo.Opt{kgo.Dialer(network.Dial)}
+			app := h.start(words(t, byWord), cfg).settled()
+			for range 10 {
+				h.feed(200)
+				network.on.Store(true)
+				h.await()
+				network.on.Store(false)
+			}
+			app.stop()
+			t.Logf("%d connections cut", network.made.Load())
+			if guarantee == runtime.ExactlyOnce {
+				h.exact()
+			}
+			h.atLeast()
+		})
+	}
+}
