@@ -320,7 +320,7 @@ func TestExactlyOnceThroughRebalances(t *testing.T) {
 			kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial), kgo.TransactionalID(id), kgo.ConsumerGroup("copy"),
 			kgo.ConsumeTopics("in"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
-			kgo.HeartbeatInterval(20*time.Millisecond))
+			kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond))
 		if err != nil {
 			t.Errorf("session: %v", err)
 			return

@@ -107,8 +107,8 @@ func (b *Broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, e
 	return l, nil
 }
 
-// recoverTopics opens the logs of all topics and removes what deletions left behind. A directory belongs to the topic of
-// its name: a topic is made anew only once its predecessor's directories are gone.
+// recoverTopics opens the logs of all topics and removes what deletions left behind. A directory belongs to the topic
+// of its name: a topic is made anew only once its predecessor's directories are gone.
 func (b *Broker) recoverTopics() error {
 	for _, name := range []string{offsetsTopic, txnTopic} {
 		if b.metaMachine.Topics()[name] != nil {

@@ -3,6 +3,7 @@ package brokertest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,12 @@ func New(t testing.TB, opts ...Option) *broker.Broker {
 // Client connects a franz-go client to b in memory. It is closed when the test ends, before the broker.
 func Client(t testing.TB, b *broker.Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial)}, opts...)...)
+	standard := []kgo.Opt{
+		kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial),
+		// A client that begins to fetch a part of its partitions asks for the others only when that fetch returns.
+		kgo.FetchMaxWait(100 * time.Millisecond),
+	}
+	client, err := kgo.NewClient(append(standard, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return client
