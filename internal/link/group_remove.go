@@ -1,0 +1,42 @@
+package link
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// RemoveMembers takes those members out of a group whose client id dead names, so that it need not wait for the end
+// of their sessions. A group that does not exist has none.
+func (l *Link) RemoveMembers(ctx context.Context, group string, dead func(clientID string) bool) (removed int, err error) {
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{group}
+	described, err := describe.RequestWith(ctx, l.client)
+	if err != nil {
+		return 0, classified(fmt.Errorf("link: describe group %s: %w", group, err))
+	}
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = group
+	for _, g := range described.Groups {
+		for _, m := range g.Members {
+			if m.InstanceID == nil && dead(m.ClientID) {
+				gone := kmsg.NewLeaveGroupRequestMember()
+				gone.MemberID = m.MemberID
+				leave.Members = append(leave.Members, gone)
+			}
+		}
+	}
+	if len(leave.Members) == 0 {
+		return 0, nil
+	}
+	left, err := leave.RequestWith(ctx, l.client)
+	if err == nil {
+		err = kerr.ErrorForCode(left.ErrorCode)
+	}
+	if err != nil {
+		return 0, classified(fmt.Errorf("link: remove dead members from group %s: %w", group, err))
+	}
+	return len(leave.Members), nil
+}
