@@ -18,7 +18,8 @@ const (
 // takeSnapshot appends the whole state and trims what it replaces once it is durable. s.mu is held.
 func (s *Shard) takeSnapshot() {
 	now := s.cfg.Now()
-	start := s.cfg.Log.End()
+	// Transactions that are open now are not in the snapshot, whatever becomes of them while it is written.
+	keep := min(s.cfg.Log.End(), s.cfg.Log.LastStable())
 	var pending []Record
 	var failed error
 	pendingBytes, total := 0, int64(0)
@@ -49,17 +50,17 @@ func (s *Shard) takeSnapshot() {
 		return
 	}
 	s.background.Add(1)
-	go s.trim(start, s.last.Load())
+	go s.trim(keep, s.last.Load())
 }
 
-// trim drops what lies before the snapshot from start to last, open transactions aside.
-func (s *Shard) trim(start, last int64) {
+// trim drops what lies before keep, once the snapshot that ends at last is durable.
+func (s *Shard) trim(keep, last int64) {
 	defer s.background.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), snapshotWaitTimeout)
 	defer cancel()
 	err := s.Wait(ctx, last)
 	if err == nil {
-		_, err = s.cfg.Log.TrimTo(min(start, s.cfg.Log.LastStable()))
+		_, err = s.cfg.Log.TrimTo(keep)
 	}
 	if err != nil {
 		s.cfg.Logger.Error("coordinator: trim to snapshot", "log", s.cfg.Log.Dir(), "err", err)
