@@ -33,14 +33,16 @@ func TestDataSetsAreAsDefined(t *testing.T) {
 		require.Len(t, distinct, 97_921)
 	})
 	t.Run("events", func(t *testing.T) {
-		kept := 0
+		kept, odd := 0, 0
 		get("events-1", func(r *Record) {
 			if r.Value[0] != '0' {
 				kept++
 			}
-			require.Len(t, r.Value, 100)
-			require.Len(t, r.Key, 10)
+			if len(r.Value) != 100 || len(r.Key) != 10 {
+				odd++
+			}
 		})
+		require.Zero(t, odd)
 		require.Equal(t, 2_700_277, kept)
 	})
 	t.Run("uniq", func(t *testing.T) {
