@@ -156,7 +156,7 @@ func (b *builder) add() {
 	case "stream":
 		b.source()
 	case "table":
-		b.put(b.b.Table(topic(b.n.Topic), b.kv()))
+		b.tableSource()
 	case "filter", "filterNot":
 		b.filter()
 	case "map", "mapValues", "flatMap", "flatMapValues", "selectKey":
@@ -166,7 +166,12 @@ func (b *builder) add() {
 	case "process", "processValues":
 		b.process()
 	case "toTable":
-		b.put(b.keyed(b.stream(0), "").ToTable(b.kv()))
+		s := b.keyed(b.stream(0), "")
+		if b.isVersioned() {
+			b.put(s.ToVersionedTable(b.versioned()))
+		} else {
+			b.put(s.ToTable(b.kv()))
+		}
 	case "toStream":
 		b.toStream()
 	case "transformValues":
@@ -199,6 +204,12 @@ func (b *builder) add() {
 		b.joinStreamTable()
 	case "joinTables":
 		b.joinTables()
+	case "fkJoin":
+		b.joinForeign()
+	case "cogroup":
+		b.cogroup()
+	case "suppress":
+		b.put(b.table(0).Suppress(b.suppression()))
 	default:
 		b.missing("")
 	}
@@ -396,9 +407,6 @@ func (b *builder) process() {
 		made.look = b.looks[b.n.Reads]
 		stores = append(stores, st)
 	}
-	if len(stores) > 0 && x.moved {
-		b.missing("with a store behind a changed key")
-	}
 	supply := func() topology.Processor[str, str, str, str] { p := made; return &p }
 	if b.n.Op == "process" {
 		b.put(flow{x.Process(supply, stores...), true})
@@ -455,22 +463,6 @@ func (b *builder) aggregate() {
 	default:
 		b.put(g.Aggregate(b.kv(), initial(b.n.Init), aggregator(b.n.Adder)))
 	}
-}
-
-func (b *builder) joinStreamTable() {
-	if b.n.Grace != nil {
-		b.missing("grace")
-	}
-	f := b.joinFn()
-	s := b.keyed(b.stream(0), "")
-	if b.seesKey() {
-		s = withKey(s)
-	}
-	if b.n.Type == "left" {
-		b.put(flow{s.LeftJoinTable(b.table(1), func(l str, r *str) str { return f(l, deref(r)) }), false})
-		return
-	}
-	b.put(flow{s.JoinTable(b.table(1), f), false})
 }
 
 func deref(p *str) str {

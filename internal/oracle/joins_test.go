@@ -6,10 +6,48 @@ import (
 	"thalweg/stream"
 )
 
-// A joiner of the DSL does not see the key. Where a scenario's does, the key rides in the values of both sides.
-const rides = "\x00"
+func (b *builder) joinStreams() {
+	l := b.keyed(b.stream(0), "-left")
+	r := l
+	if b.n.In[0] != b.n.In[1] || b.stream(0).moved {
+		r = b.keyed(b.stream(1), "-right")
+	}
+	grace := int64(0)
+	if b.n.Grace != nil {
+		grace = *b.n.Grace
+	}
+	within := stream.Around(0, ms(grace)).Before(ms(b.n.Before)).After(ms(b.n.After))
+	f := joiner(b.n.Joiner)
+	name := "auto-" + b.n.ID
+	var out streamOf
+	switch b.n.Type {
+	case "inner":
+		out = l.JoinWithKey(r, within, name, f)
+	case "left":
+		out = l.LeftJoinWithKey(r, within, name, func(k, l str, r *str) str { return f(k, l, deref(r)) })
+	default:
+		out = l.OuterJoinWithKey(r, within, name, func(k str, l, r *str) str { return f(k, deref(l), deref(r)) })
+	}
+	b.put(flow{out, false})
+}
 
-func (b *builder) seesKey() bool { return b.n.Joiner == "keyed" }
+func (b *builder) joinStreamTable() {
+	f := joiner(b.n.Joiner)
+	s := b.keyed(b.stream(0), "")
+	t := b.table(1)
+	left := func(k, l str, r *str) str { return f(k, l, deref(r)) }
+	switch {
+	case b.n.Grace != nil:
+		b.joinAsOf(s, t)
+	case b.n.Type == "left":
+		b.put(flow{s.LeftJoinTableWithKey(t, left), false})
+	default:
+		b.put(flow{s.JoinTableWithKey(t, f), false})
+	}
+}
+
+// A joiner of JoinAsOf does not see the key. Where a scenario's does, the key rides in the value.
+const rides = "\x00"
 
 func withKey(s streamOf) streamOf {
 	return s.MapValuesWithKey(func(k, v str) str {
@@ -25,9 +63,6 @@ func withKey(s streamOf) streamOf {
 
 // unkeyed takes the key out of a value.
 func unkeyed(v str) (k, plain str) {
-	if v == nil {
-		return nil, nil
-	}
 	key, rest, ok := strings.Cut(*v, rides)
 	if !ok {
 		return nil, v
@@ -38,50 +73,76 @@ func unkeyed(v str) (k, plain str) {
 	return k, &rest
 }
 
-// joinFn is the node's joiner for values that may carry their key.
-func (b *builder) joinFn() func(l, r str) str {
+func (b *builder) joinAsOf(s streamOf, t tableOf) {
 	f := joiner(b.n.Joiner)
-	if !b.seesKey() {
-		return func(l, r str) str { return f(nil, l, r) }
-	}
-	return func(l, r str) str {
-		k, l := unkeyed(l)
-		k2, r := unkeyed(r)
-		if k == nil {
-			k = k2
+	join := func(l, r str) str { return f(nil, l, r) }
+	if b.n.Joiner == "keyed" {
+		s = withKey(s)
+		join = func(l, r str) str {
+			k, l := unkeyed(l)
+			return f(k, l, r)
 		}
-		return f(k, l, r)
 	}
+	grace, name := ms(*b.n.Grace), "auto-"+b.n.ID
+	if b.n.Type == "left" {
+		b.put(flow{s.LeftJoinAsOf(t, grace, name, func(l str, r *str) str { return join(l, deref(r)) }), false})
+		return
+	}
+	b.put(flow{s.JoinAsOf(t, grace, name, join), false})
 }
 
-func (b *builder) joinStreams() {
-	grace := int64(0)
-	if b.n.Grace != nil {
-		grace = *b.n.Grace
+func (b *builder) joinForeign() {
+	f, fk := joiner(b.n.Joiner), keyFunc(b.n.FK)
+	foreign := func(k, v str) (str, bool) {
+		key := fk(k, v)
+		return key, key != nil
 	}
-	side := func(i int, name string) streamOf {
-		s := b.keyed(b.stream(i), name)
-		if b.seesKey() {
-			s = withKey(s)
-		}
-		return s
+	l, r, name := b.table(0), b.table(1), "auto-"+b.n.ID
+	var t tableOf
+	if b.n.Type == "left" {
+		t = l.LeftJoinForeign(r, foreign, name, func(l str, r *str) str { return f(nil, l, deref(r)) })
+	} else {
+		t = l.JoinForeign(r, foreign, name, func(l, r str) str { return f(nil, l, r) })
 	}
-	l := side(0, "-left")
-	r := l
-	if b.n.In[0] != b.n.In[1] || b.stream(0).moved {
-		r = side(1, "-right")
-	}
-	within := stream.Around(0, ms(grace)).Before(ms(b.n.Before)).After(ms(b.n.After))
-	f := b.joinFn()
+	b.put(b.materialized(t))
+}
+
+func (b *builder) suppression() stream.Suppression {
 	name := "auto-" + b.n.ID
-	var out streamOf
-	switch b.n.Type {
-	case "inner":
-		out = l.Join(r, within, name, f)
-	case "left":
-		out = l.LeftJoin(r, within, name, func(l str, r *str) str { return f(l, deref(r)) })
-	default:
-		out = l.OuterJoin(r, within, name, func(l, r *str) str { return f(deref(l), deref(r)) })
+	if b.n.Until == "windowClose" {
+		return stream.UntilWindowCloses(name)
 	}
-	b.put(flow{out, false})
+	p := stream.UntilTimeLimit(ms(b.n.Ms), name)
+	if b.n.MaxRecords > 0 {
+		p = p.RecordsMax(b.n.MaxRecords)
+	}
+	return p
+}
+
+func (b *builder) cogroup() {
+	var c stream.Cogrouped[str, str]
+	for i := range b.n.In {
+		add := aggregator(b.n.Adders[i])
+		in := b.in(i).(*group)
+		side := b.n
+		b.n.ID = side.ID + string(rune('a'+i)) // each input has a repartition of its own
+		g := b.grouped(in).Emit(b.emit)
+		b.n = side
+		if i == 0 {
+			c = g.Cogroup(add)
+		} else {
+			c = c.With(g, add)
+		}
+	}
+	w := b.n.Window
+	switch {
+	case w == nil:
+		b.put(c.Aggregate(b.kv(), initial(b.n.Init)))
+	case w.Type == "session":
+		m := reducer(b.n.Merger)
+		b.put(c.Sessions(stream.SessionGap(ms(w.Gap), ms(w.Grace))).Aggregate(sessionStore(b, same), initial(b.n.Init),
+			func(_ str, a, o str) str { return m(a, o) }))
+	default:
+		b.put(c.Windowed(w.dsl()).Aggregate(windowStore(b, same), initial(b.n.Init)))
+	}
 }

@@ -146,6 +146,10 @@ func (c *score) run(t *testing.T, s *scenario, m mode) {
 		c.equal++
 		return
 	}
+	if slices.Contains(s.Expect.Sensitive, "initialOld") {
+		c.listed++ // Kafka Streams takes the initial value of an aggregate for an old one; it never was
+		return
+	}
 	c.differ++
 	for _, op := range ops(s) {
 		c.byOp[op]++

@@ -193,6 +193,8 @@ func (b *builder) onWindows() bool {
 			}
 			return k, v
 		}, name))
+	case "suppress":
+		b.put(t.Suppress(b.suppression()))
 	case "joinTables":
 		f := joiner(b.n.Joiner)
 		r := b.windowTable(1)

@@ -1,0 +1,78 @@
+package oracle
+
+import (
+	"maps"
+	"slices"
+
+	"thalweg/state"
+)
+
+func (b *builder) isVersioned() bool { return b.n.Store != nil && b.n.Store.VersionedMs > 0 }
+
+// tableSource reads a topic as a table. Kafka Streams keeps the rows of a table without a store only where somebody
+// reads them, and gives no old rows for free: that is what ToTable does.
+func (b *builder) tableSource() {
+	t := topic(b.n.Topic)
+	switch {
+	case b.isVersioned():
+		b.put(b.b.VersionedTable(t, b.versioned()))
+	case b.n.Store == nil:
+		b.put(b.b.Stream(t).ToTable(b.kv()))
+	default:
+		b.put(b.b.Table(t, b.kv()))
+	}
+}
+
+func (b *builder) versioned() state.Versioned[str, str] {
+	st := state.NewVersioned[str, str](b.n.Store.Name, ms(b.n.Store.VersionedMs))
+	b.named[st.Name()] = st
+	b.stores[st.Name()] = func(r *run) []row {
+		rows := []row{}
+		vs, err := st.Open(r.d.Tx(st, 0))
+		if err != nil {
+			panic(err)
+		}
+		for _, key := range r.keys() {
+			v, ts, ok, err := vs.Get(&key)
+			if err != nil {
+				panic(err)
+			}
+			if ok {
+				rows = append(rows, row{Key: key, Value: v, TS: &ts})
+			}
+		}
+		return rows
+	}
+	b.looks[st.Name()] = func(h state.Host) (func(str) str, error) {
+		vs, err := st.Open(h)
+		return func(k str) str {
+			if k == nil {
+				return nil
+			}
+			v, _, _, err := vs.Get(k)
+			if err != nil {
+				panic(err)
+			}
+			return v
+		}, err
+	}
+	return st
+}
+
+// keys are those that occurred in input or output, sorted.
+func (r *run) keys() []string {
+	seen := map[string]bool{}
+	for _, in := range r.s.Input {
+		if in.Key != nil {
+			seen[*in.Key] = true
+		}
+	}
+	for _, records := range r.got.Outputs {
+		for _, o := range records {
+			if o.Key != nil {
+				seen[*o.Key] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
