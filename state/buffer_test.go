@@ -101,7 +101,7 @@ func TestBufferEqualsModel(t *testing.T) {
 	g := &bufferRig{t: t, e: memory.New()}
 	g.open()
 	clock := int64(0)
-	for range 15_000 {
+	for range 6_000 {
 		key := fmt.Sprintf("k%d", r.IntN(20))
 		at := max(0, clock-5000+r.Int64N(5200))
 		switch n := r.IntN(1000); {

@@ -2,8 +2,8 @@
 //
 // # Names
 //
-// KV, Windowed, Session, Versioned and Buffer are small values that name a store and know its types and serdes. The same
-// value builds a topology, opens the store in a task, and reads it in a query.
+// KV, Windowed, Session, Versioned and Buffer are small values that name a store and know its types and serdes. The
+// same value builds a topology, opens the store in a task, and reads it in a query.
 //
 // # The transaction
 //

@@ -299,21 +299,21 @@ func runModel(t *testing.T, seed uint64, c Config, listen, inMemory bool) {
 		g.name = NewKV[string, int64]("flat")
 		g.to = func(s string) (n int64) { fmt.Sscanf(s, "v%d", &n); return n }
 		g.from = func(n int64) string { return fmt.Sprintf("v%d", n) }
-		g.run(4000)
+		g.run(1500)
 	})
 	t.Run("string", func(t *testing.T) {
 		g := &rig[string]{t: t, r: rand.New(rand.NewPCG(seed, 2)), config: c, disk: !inMemory, listen: listen}
 		g.name = NewKV[string, string]("views")
 		g.to = func(s string) string { return s }
 		g.from = g.to
-		g.run(4000)
+		g.run(1500)
 	})
 	t.Run("pointer", func(t *testing.T) {
 		g := &rig[*box]{t: t, r: rand.New(rand.NewPCG(seed, 3)), config: c, disk: !inMemory, listen: listen}
 		g.name = NewKV[string, *box]("objects")
 		g.to = func(s string) *box { return &box{[]byte(s)} }
 		g.from = func(b *box) string { return string(b.Text) }
-		g.run(4000)
+		g.run(1500)
 	})
 }
 

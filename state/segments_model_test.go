@@ -206,7 +206,7 @@ func TestWindowsAndSessionsEqualModel(t *testing.T) {
 			}
 			g.config.Engine, g.config.Namespace = g.engine, Namespace(1)
 			g.open()
-			for range 6000 {
+			for range 3000 {
 				switch n := g.r.IntN(1000); {
 				case n < 700:
 					g.write()

@@ -53,9 +53,11 @@ func (tx *Tx) makeRoom(t tier) {
 		t.grant(want)
 		return
 	}
-	if evicted := t.evict(want); evicted > 0 {
-		t.grant(evicted)
-		return
+	if !tx.full { // when it is, everything was dirty: looking again would cost more than it gives
+		if evicted := t.evict(want); evicted > 0 {
+			t.grant(evicted)
+			return
+		}
 	}
 	tx.full = true
 	tx.use(int64(want) * size)

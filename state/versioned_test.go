@@ -129,7 +129,7 @@ func TestVersionedEqualsModel(t *testing.T) {
 		timestamp  int64
 	}
 	var log []record
-	for range 20_000 {
+	for range 8_000 {
 		key := fmt.Sprintf("k%d", r.IntN(12))
 		at := max(0, streamTime-1100+r.Int64N(1200))
 		switch n := r.IntN(100); {

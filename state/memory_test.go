@@ -1,0 +1,218 @@
+package state
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/state/memory"
+)
+
+func commitAll(t *testing.T, tx *Tx) {
+	t.Helper()
+	require.NoError(t, tx.Flush())
+	require.NoError(t, tx.Drain(drainNothing))
+	require.NoError(t, tx.Commit(nil))
+}
+
+// TestArenaGivesMemoryBack overwrites values for long: what is dead is given up, and views that somebody kept stay as
+// they were.
+func TestArenaGivesMemoryBack(t *testing.T) {
+	const keys, size = 2000, 500
+	tx := NewTx(Config{})
+	st, err := NewKV[string, string]("rows").Open(tx)
+	require.NoError(t, err)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 41))
+	want, kept := map[string]string{}, map[string]string{}
+	for round := range 60 {
+		for range keys / 2 {
+			n := r.IntN(keys)
+			if r.IntN(10) > 0 {
+				n = r.IntN(keys / 10) // most keys are overwritten rarely: their chunks must be evacuated
+			}
+			key := fmt.Sprintf("key-%d", n)
+			value := strings.Repeat(string(rune('a'+round%26)), size)
+			require.NoError(t, st.Put(key, value, 1))
+			want[key] = value
+			if r.IntN(20) == 0 {
+				if kept[key], _, _, err = st.Get(key); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if r.IntN(10) == 0 {
+			continue
+		}
+		commitAll(t, tx)
+	}
+	commitAll(t, tx)
+	for key, value := range want {
+		got, _, ok, err := st.Get(key)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, value, got)
+	}
+	for key, value := range kept {
+		require.Equal(t, strings.Repeat(value[:1], size), value, key)
+	}
+	require.Less(t, st.cells.vault.total, int64(3*keys*size), "dead values are given up")
+}
+
+// TestBudgetBoundsMemory lets two tasks share a budget that holds a part of their rows.
+func TestBudgetBoundsMemory(t *testing.T) {
+	const rows = 60_000
+	budget := NewBudget(4 << 20)
+	e := memory.New()
+	var txs []*Tx
+	var stores []*KVStore[string, int64]
+	for partition := range int32(2) {
+		tx := NewTx(Config{Engine: e, Namespace: Namespace(partition), Budget: budget, CheckpointCommits: -1})
+		st, err := NewKV[string, int64]("rows").Open(tx)
+		require.NoError(t, err)
+		txs, stores = append(txs, tx), append(stores, st)
+	}
+	early := 0
+	for i := range rows {
+		for p, st := range stores {
+			require.NoError(t, st.Put(fmt.Sprintf("key-%012d", i), int64(i), 1))
+			if txs[p].CacheFull() {
+				early++
+				commitAll(t, txs[p])
+				require.False(t, txs[p].CacheFull())
+			}
+		}
+	}
+	require.Positive(t, early, "a full cache asks for a commit")
+	for _, tx := range txs {
+		commitAll(t, tx)
+	}
+	require.Less(t, budget.UsedBytes(), budget.BytesMax()*3/2)
+	for _, st := range stores {
+		for i := 0; i < rows; i += 97 {
+			value, _, ok, err := st.Get(fmt.Sprintf("key-%012d", i))
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, int64(i), value)
+		}
+	}
+	require.Less(t, budget.UsedBytes(), budget.BytesMax()*3/2, "reading evicts, too")
+	for _, tx := range txs {
+		require.NoError(t, tx.Close())
+	}
+	require.Zero(t, budget.UsedBytes())
+}
+
+// TestObjectsAreNotTrustedAfterDiscard changes a value in place, as an aggregator may, and discards.
+func TestObjectsAreNotTrustedAfterDiscard(t *testing.T) {
+	tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0), CheckpointCommits: -1})
+	st, err := NewKV[string, map[string]int]("maps").Open(tx)
+	require.NoError(t, err)
+	var olds []map[string]int
+	st.OnFlush(1, true, func(f *Flushed[string, map[string]int]) error {
+		olds = append(olds, f.Old)
+		return nil
+	})
+	add := func(word string) {
+		m, _, ok, err := st.Get("k")
+		require.NoError(t, err)
+		if !ok {
+			m = map[string]int{}
+		}
+		m[word]++
+		require.NoError(t, st.Put("k", m, 1))
+	}
+	get := func() map[string]int {
+		m, _, _, err := st.Get("k")
+		require.NoError(t, err)
+		return m
+	}
+	add("a")
+	commitAll(t, tx)
+	add("a")
+	require.NoError(t, tx.Flush())
+	add("b") // in place, after a flush
+	require.NoError(t, tx.Flush())
+	require.Equal(t, []map[string]int{nil, {"a": 1}, {"a": 2}}, olds, "old values are values of their own")
+	require.NoError(t, tx.Discard())
+	require.Equal(t, map[string]int{"a": 1}, get())
+	get()["x"] = 1 // never put back
+	require.NoError(t, tx.Discard())
+	require.Equal(t, map[string]int{"a": 1}, get())
+	add("c")
+	require.NoError(t, tx.Flush())
+	require.NoError(t, tx.Drain(drainNothing))
+	add("lost") // belongs to the next commit
+	require.NoError(t, tx.Commit(nil))
+	require.NoError(t, tx.Checkpoint())
+	require.NoError(t, tx.Discard())
+	require.Equal(t, map[string]int{"a": 1, "c": 1}, get())
+	require.NoError(t, tx.Close())
+	tx = NewTx(tx.config)
+	st, err = NewKV[string, map[string]int]("maps").Open(tx)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"a": 1, "c": 1}, get())
+}
+
+func TestTxFlushesUpstreamFirstUntilNothingChanges(t *testing.T) {
+	tx := NewTx(Config{})
+	down, err := NewKV[string, int64]("down").Open(tx)
+	require.NoError(t, err)
+	up, err := NewKV[string, int64]("up").Open(tx)
+	require.NoError(t, err)
+	var order []string
+	down.OnFlush(2, false, func(f *Flushed[string, int64]) error {
+		order = append(order, fmt.Sprint("down ", f.Key, f.New))
+		return nil
+	})
+	up.OnFlush(1, false, func(f *Flushed[string, int64]) error {
+		order = append(order, fmt.Sprint("up ", f.Key, f.New))
+		return down.Put(f.Key, f.New*10, f.Timestamp)
+	})
+	require.NoError(t, down.Put("x", 1, 1))
+	require.NoError(t, up.Put("a", 1, 1))
+	require.NoError(t, up.Put("b", 2, 1))
+	require.NoError(t, up.Put("a", 3, 1))
+	require.ErrorContains(t, tx.Drain(drainNothing), "before it was flushed")
+	require.NoError(t, tx.Flush())
+	require.Equal(t, []string{"up b2", "up a3", "down x1", "down b20", "down a30"}, order)
+	require.NoError(t, tx.Discard())
+	tx.Unlisten()
+	require.NoError(t, up.Put("a", 1, 1))
+	commitAll(t, tx)
+	require.Len(t, order, 5)
+	require.Len(t, tx.Stores(), 2)
+}
+
+func TestNamesSayWhatIsWrong(t *testing.T) {
+	tx := NewTx(Config{})
+	_, err := NewKV[string, int64]("").Open(tx)
+	require.ErrorContains(t, err, "name is empty")
+	_, err = NewKV[string, int64]("a/b").Open(tx)
+	require.ErrorContains(t, err, "letters, digits")
+	_, err = NewKV[string, chan int]("channels").Open(tx)
+	require.ErrorContains(t, err, "channels")
+	_, err = NewKV[string, int64]("one").Open(tx)
+	require.NoError(t, err)
+	_, err = NewKV[string, string]("one").Open(tx)
+	require.ErrorContains(t, err, "other types")
+	require.ErrorContains(t, tx.Restore("two", nil, nil, 0), "not open")
+	require.ErrorContains(t, tx.Restore("one", []byte("k"), []byte("short"), 0), "was its serde changed?")
+}
+
+func TestTopicConfig(t *testing.T) {
+	name := NewWindowed[string, int64]("w").Retain(time.Hour).Topic(map[string]string{"segment.ms": "5"})
+	require.Equal(t, map[string]string{
+		"cleanup.policy": "compact,delete", "message.timestamp.type": "CreateTime", "retention.ms": "90000000",
+		"segment.ms": "5",
+	}, name.Spec().TopicConfig())
+	require.Equal(t, "app-w-changelog", name.Spec().ChangelogTopic("app"))
+	plain := NewKV[string, int64]("k").Topic(map[string]string{"cleanup.policy": "compact,delete"})
+	require.Equal(t, "compact,delete", plain.Spec().TopicConfig()["cleanup.policy"])
+	require.Equal(t, "compact", NewKV[string, int64]("k").Spec().TopicConfig()["cleanup.policy"])
+}
