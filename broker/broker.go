@@ -121,6 +121,18 @@ func (b *Broker) close() error {
 // ClusterID returns the name that the broker gave itself when its data directory was made.
 func (b *Broker) ClusterID() string { return b.clusterID }
 
+// closedOr returns the error of a call that came to an end: that the broker was closed, or the context's.
+func (b *Broker) closedOr(ctx context.Context) error {
+	select {
+	case <-b.stop:
+		return errClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+var errClosed = errors.New("broker: closed")
+
 // waitDurable waits for a coordinator's log where no client waits.
 func (b *Broker) waitDurable(s *coord.Shard, ticket int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)

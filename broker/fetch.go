@@ -77,7 +77,7 @@ func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, er
 		f.results[i].Topic, f.results[i].Partition = p.Topic, p.Partition
 	}
 	f.run(ctx)
-	return f.results, ctx.Err()
+	return f.results, b.closedOr(ctx)
 }
 
 // fetch is one request on its way.

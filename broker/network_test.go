@@ -283,9 +283,12 @@ func TestCloseWakesEverybody(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = b.Fetch(context.Background(), broker.FetchRequest{
+		_, err := b.Fetch(context.Background(), broker.FetchRequest{
 			MinBytes: 1, MaxWait: time.Hour, Partitions: []broker.FetchPartition{{Topic: "t"}},
 		})
+		if err == nil {
+			t.Error("a fetch that the broker's end cut short says so")
+		}
 	}()
 	require.NoError(t, b.Close())
 	<-done

@@ -65,7 +65,7 @@ func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResu
 	if req.Acks == AcksAll {
 		p.wait(ctx)
 	}
-	return p.results, ctx.Err()
+	return p.results, b.closedOr(ctx)
 }
 
 // produce is one request on its way. Appending and waiting are apart, so that a connection's next request is appended

@@ -71,17 +71,32 @@ func (b *Broker) storageError(err error) *kerr.Error {
 	return kerr.KafkaStorageError
 }
 
-// finishLater writes a transaction's markers in the background, once the decision is durable.
+// finishLater writes a transaction's markers in the background, once the decision is durable. The decision stands: what
+// fails is tried again, and after the next start if need be.
 func (b *Broker) finishLater(e txn.Ending, decided int64) {
 	b.background.Add(1)
 	go func() {
 		defer b.background.Done()
-		if err := b.finish(e, decided); err != nil {
-			// The decision is in the log: the markers are written after the next start.
+		for {
+			err := b.finish(e, decided)
+			if err == nil {
+				return
+			}
 			b.cfg.Logger.Error("broker: finish transaction", "transactional id", e.ID, "err", err)
+			again := make(chan struct{})
+			stop := b.cfg.Clock.AfterFunc(finishRetry, func() { close(again) })
+			select {
+			case <-again:
+			case <-b.stop:
+				stop()
+				return
+			}
 		}
 	}()
 }
+
+// finishRetry is the time between two attempts to write markers.
+const finishRetry = 5 * time.Second
 
 // finish carries out a decision. COMPLETE is recorded only after all markers are durable, so that a crash before
 // repeats them; a marker more than one is harmless.
