@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"thalweg/state"
 	"thalweg/topology"
@@ -75,6 +76,7 @@ type node struct {
 
 	// versioned tables tell rows that are not the newest, and can be read as of a time.
 	versioned bool
+	history   time.Duration
 	// relaxed joins take null keys (KIP-962).
 	relaxed bool
 }

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/stream/internal/op"
@@ -46,6 +48,35 @@ func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table
 	}, parent)
 	parent.b.own(st, site)
 	return stored(n, st)
+}
+
+// VersionedTable reads a topic as a table that remembers the past: joins of streams see the row that a key had at the
+// time of the record. A row older than the store's history is left out, counted.
+func (b *Builder) VersionedTable[K, V any](t Topic[K, V], st state.Versioned[K, V]) Table[K, V] {
+	site := caller()
+	n, _, _ := source(b, site, "VersionedTable", []Topic[K, V]{t})
+	to := versionedTable(n, site, "versioned-table", st)
+	to.n.oldFree = always
+	return to
+}
+
+// ToVersionedTable takes the stream as changes of a table that remembers the past: see [Builder.VersionedTable].
+func (s Stream[K, V]) ToVersionedTable(st state.Versioned[K, V]) Table[K, V] {
+	site := caller()
+	s.n.mustBeByKey("ToVersionedTable", site)
+	return versionedTable(s.n, site, "to-versioned-table", st)
+}
+
+func versionedTable[K, V any](parent *node, site, method string, st state.Versioned[K, V]) Table[K, V] {
+	n := &node{versioned: true, history: st.Spec().Retention}
+	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.VersionedTable(st, &n.old),
+	}, parent)
+	if n.history < time.Millisecond {
+		parent.b.fail(site, "store %q remembers %v: it needs a millisecond at least", st.Name(), n.history)
+	}
+	parent.b.own(st, site)
+	return Table[K, V]{n, op.VersionedView(st), []state.Store{st}, st.KeySerde(), st.ValueSerde()}
 }
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
@@ -105,7 +136,7 @@ func always() bool { return true }
 
 // through says that the node's old rows come from its parent.
 func (n *node) through(parent *node) {
-	n.versioned = parent.versioned
+	n.versioned, n.history = parent.versioned, parent.history
 	n.keep = parent.keep
 	n.askOld, n.oldFree = parent.needOld, parent.hasOldForFree
 }

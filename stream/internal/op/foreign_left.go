@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 
 	"thalweg/serde"
+	"thalweg/state"
 	"thalweg/topology"
 )
 
@@ -171,7 +172,7 @@ func JoinResponse[K, V, FV, R any](
 		values := serde.Local(values)
 		return func(r *topology.Record[K, Response[FV]]) error {
 			in.Enter()
-			row, _, has, err := get(r.Key)
+			row, _, has, err := get(r.Key, state.Latest)
 			if err != nil {
 				return in.Fail(r.Timestamp, err)
 			}

@@ -60,7 +60,7 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 		if err := s.keep(r); err != nil {
 			return s.in.Fail(ts, err)
 		}
-		row, rowTime, ok, err := s.get(r.Key)
+		row, rowTime, ok, err := s.get(r.Key, state.Latest)
 		if err != nil {
 			return s.in.Fail(ts, err)
 		}

@@ -1,50 +1,173 @@
 package op
 
 import (
+	"encoding/binary"
+
 	"thalweg/serde"
+	"thalweg/state"
 	"thalweg/topology"
 )
 
-// JoinTable joins each record of a stream with the newest row of its key. left joins null where there is none, also
-// for records without a key; otherwise such records go nowhere.
+// JoinTable joins each record of a stream with the row of its key: of a versioned table that of the record's time,
+// otherwise the newest. left joins null where there is none, also for records without a key; otherwise such records go
+// nowhere.
 func JoinTable[K, V, O, R any](table View[K, O], left bool, f func(K, V, *O) R) topology.Make {
-	null := serde.NullOf[R]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
-		get, err := table(in)
+		j, err := newTableJoin(in, table, left, f, next)
 		if err != nil {
 			return nil, err
 		}
-		var (
-			out topology.Record[K, R]
-			row O
-		)
-		return func(r *topology.Record[K, V]) (err error) {
+		return func(r *topology.Record[K, V]) error {
 			in.Enter()
-			switch {
-			case r.NullValue:
-				in.Drop(topology.NullValue)
-				return nil
-			case r.NullKey && !left:
-				in.Drop(topology.NullKey)
+			if j.drops(r) {
 				return nil
 			}
-			var found *O
-			if !r.NullKey {
-				var ok bool
-				if row, _, ok, err = get(r.Key); err != nil {
-					return in.Fail(r.Timestamp, err)
-				}
-				if ok {
-					found = &row
-				} else if !left {
-					return nil
-				}
-			}
-			out.Value = f(r.Key, r.Value, found)
-			out.NullValue = null != nil && null(&out.Value)
-			out.Key, out.NullKey = r.Key, r.NullKey
-			out.Timestamp, out.Headers = r.Timestamp, r.Headers
-			return next(&out)
+			return j.join(r.Key, r.NullKey, r.Value, r.Timestamp, r.Headers)
 		}, nil
 	})
+}
+
+type tableJoin[K, V, O, R any] struct {
+	in   *topology.Instance
+	get  Get[K, O]
+	left bool
+	f    func(K, V, *O) R
+	null func(*R) bool
+	next topology.Port[K, R]
+	out  topology.Record[K, R]
+	row  O // slot that f's pointer points to
+}
+
+func newTableJoin[K, V, O, R any](
+	in *topology.Instance, table View[K, O], left bool, f func(K, V, *O) R, next topology.Port[K, R],
+) (*tableJoin[K, V, O, R], error) {
+	get, err := table(in)
+	return &tableJoin[K, V, O, R]{in: in, get: get, left: left, f: f, null: serde.NullOf[R](), next: next}, err
+}
+
+// drops counts the records that can't be joined.
+func (j *tableJoin[K, V, O, R]) drops(r *topology.Record[K, V]) bool {
+	switch {
+	case r.NullValue:
+		j.in.Drop(topology.NullValue)
+	case r.NullKey && !j.left:
+		j.in.Drop(topology.NullKey)
+	default:
+		return false
+	}
+	return true
+}
+
+func (j *tableJoin[K, V, O, R]) join(key K, nullKey bool, v V, ts int64, headers []topology.Header) (err error) {
+	var found *O
+	if !nullKey {
+		var ok bool
+		if j.row, _, ok, err = j.get(key, ts); err != nil {
+			return j.in.Fail(ts, err)
+		}
+		if ok {
+			found = &j.row
+		} else if !j.left {
+			return nil
+		}
+	}
+	j.out.Value = j.f(key, v, found)
+	j.out.NullValue = j.null != nil && j.null(&j.out.Value)
+	j.out.Key, j.out.NullKey, j.out.Timestamp, j.out.Headers = key, nullKey, ts, headers
+	return j.next(&j.out)
+}
+
+// JoinTableLate is JoinTable with a table that may be behind: records wait in a buffer until the stream is Grace
+// milliseconds further, and are joined in order of time.
+func JoinTableLate[K, V, O, R any](
+	table View[K, O], st state.KV[[]byte, Buffered[V]], grace int64, keys serde.Serde[K], left bool, f func(K, V, *O) R,
+) topology.Make {
+	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
+		store, err := st.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		j, err := newTableJoin(in, table, left, f, next)
+		if err != nil {
+			return nil, err
+		}
+		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), grace: grace,
+			time: timeMark(in, st.Name(), 0)}
+		for e, err := range store.All() {
+			if err != nil {
+				return nil, err
+			}
+			if err := l.enqueue(e.Key); err != nil {
+				return nil, err
+			}
+		}
+		return l.receive, nil
+	})
+}
+
+type tableJoinLate[K, V, O, R any] struct {
+	*tableJoin[K, V, O, R]
+	store   *state.KVStore[[]byte, Buffered[V]] // under time(8) key sequence(8)
+	keys    serde.Serde[K]
+	grace   int64
+	time    *int64 // highest timestamp of the stream
+	waiting queue[K]
+	seq     uint64 // of the next record
+}
+
+func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
+	l.in.Enter()
+	if l.drops(r) {
+		return nil
+	}
+	if r.NullKey {
+		return l.join(r.Key, true, r.Value, r.Timestamp, r.Headers)
+	}
+	*l.time = max(*l.time, r.Timestamp)
+	if r.Timestamp < *l.time-l.grace {
+		return l.join(r.Key, false, r.Value, r.Timestamp, r.Headers)
+	}
+	if err := l.hold(r); err != nil {
+		return l.in.Fail(r.Timestamp, err)
+	}
+	for len(l.waiting) > 0 && l.waiting[0].time <= *l.time-l.grace {
+		first := l.waiting.pop()
+		b, ts, _, err := l.store.Get(first.bytes)
+		if err == nil {
+			err = l.store.Delete(first.bytes, ts)
+		}
+		if err != nil {
+			return l.in.Fail(first.time, err)
+		}
+		l.in.Resume()
+		if err := l.join(first.key, false, b.New, first.time, b.Headers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *tableJoinLate[K, V, O, R]) hold(r *topology.Record[K, V]) error {
+	key, err := l.keys.Append(binary.BigEndian.AppendUint64(nil, uint64(r.Timestamp)), r.Key)
+	if err != nil {
+		return err
+	}
+	key = binary.BigEndian.AppendUint64(key, l.seq)
+	l.seq++
+	l.waiting.push(waits[K]{r.Timestamp, key, r.Key})
+	return l.store.Put(key, Buffered[V]{
+		Time: r.Timestamp, Timestamp: r.Timestamp, New: r.Value, HasNew: true, Headers: r.Headers,
+	}, r.Timestamp)
+}
+
+// enqueue puts a record that the store has into the queue.
+func (l *tableJoinLate[K, V, O, R]) enqueue(bytes []byte) error {
+	at := len(bytes) - 8
+	key, err := l.keys.Decode(bytes[8:at:at])
+	if err != nil {
+		return err
+	}
+	l.seq = max(l.seq, binary.BigEndian.Uint64(bytes[at:])+1)
+	l.waiting.push(waits[K]{int64(binary.BigEndian.Uint64(bytes)), bytes, key})
+	return nil
 }

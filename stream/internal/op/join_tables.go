@@ -49,7 +49,7 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 		return nil
 	}
 	ts, has := int64(0), false
-	if j.other, ts, has, err = j.get(r.Key); err != nil {
+	if j.other, ts, has, err = j.get(r.Key, state.Latest); err != nil {
 		return j.in.Fail(r.Timestamp, err)
 	}
 	c := &r.Value
@@ -104,15 +104,15 @@ func JoinedView[K, V, O, R any](
 			r   O
 			row R
 		)
-		return func(key K) (R, int64, bool, error) {
+		return func(key K, _ int64) (R, int64, bool, error) {
 			var none R
 			var lp *V
 			var rp *O
-			l1, lts, lok, err := getLeft(key)
+			l1, lts, lok, err := getLeft(key, state.Latest)
 			if err != nil || mustLeft && !lok {
 				return none, 0, false, err
 			}
-			r1, rts, rok, err := getRight(key)
+			r1, rts, rok, err := getRight(key, state.Latest)
 			if err != nil || mustRight && !rok || !lok && !rok {
 				return none, 0, false, err
 			}

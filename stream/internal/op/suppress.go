@@ -187,12 +187,12 @@ func SuppressedView[K, V any](parent View[K, V], st state.KV[K, Buffered[V]]) Vi
 		if err != nil {
 			return nil, err
 		}
-		return func(key K) (V, int64, bool, error) {
+		return func(key K, asOf int64) (V, int64, bool, error) {
 			b, _, held, err := store.Get(key)
 			if err != nil || held {
 				return b.Prior, topology.Unknown, b.HasPrior, err
 			}
-			return get(key)
+			return get(key, asOf)
 		}, nil
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"thalweg/topology"
 )
 
-// Get reads a table's newest row of a key.
-type Get[K, V any] func(key K) (row V, timestamp int64, ok bool, err error)
+// Get reads a table's row of a key. Versioned tables answer as of a time, others with their newest row; state.Latest
+// asks for the newest of any.
+type Get[K, V any] func(key K, asOf int64) (row V, timestamp int64, ok bool, err error)
 
 // A View is how a table is read by other nodes: from its store, or through the functions between the store and it.
 type View[K, V any] func(h state.Host) (Get[K, V], error)
@@ -19,7 +20,7 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 		if err != nil {
 			return nil, err
 		}
-		return store.Get, nil
+		return func(key K, _ int64) (V, int64, bool, error) { return store.Get(key) }, nil
 	}
 }
 
@@ -140,8 +141,8 @@ func FilterView[K, V any](v View[K, V], pass func(K, V) bool, want bool) View[K,
 		if err != nil {
 			return nil, err
 		}
-		return func(key K) (V, int64, bool, error) {
-			row, ts, ok, err := get(key)
+		return func(key K, asOf int64) (V, int64, bool, error) {
+			row, ts, ok, err := get(key, asOf)
 			return row, ts, ok && pass(key, row) == want, err
 		}, nil
 	}
@@ -181,8 +182,8 @@ func MapView[K, V, V2 any](v View[K, V], f func(K, V) V2) View[K, V2] {
 		if err != nil {
 			return nil, err
 		}
-		return func(key K) (out V2, ts int64, ok bool, err error) {
-			row, ts, ok, err := get(key)
+		return func(key K, asOf int64) (out V2, ts int64, ok bool, err error) {
+			row, ts, ok, err := get(key, asOf)
 			if err != nil || !ok {
 				return out, ts, false, err
 			}

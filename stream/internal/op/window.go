@@ -239,7 +239,7 @@ func WindowView[K, A any](st state.Windowed[K, A]) View[Windowed[K], A] {
 		if err != nil {
 			return nil, err
 		}
-		return func(w Windowed[K]) (A, int64, bool, error) { return store.Get(w.Key, w.Span.Start) }, nil
+		return func(w Windowed[K], _ int64) (A, int64, bool, error) { return store.Get(w.Key, w.Span.Start) }, nil
 	}
 }
 
@@ -250,7 +250,7 @@ func SessionView[K, A any](st state.Session[K, A]) View[Windowed[K], A] {
 		if err != nil {
 			return nil, err
 		}
-		return func(w Windowed[K]) (A, int64, bool, error) {
+		return func(w Windowed[K], _ int64) (A, int64, bool, error) {
 			agg, ok, err := store.Get(w.Key, w.Span.Start, w.Span.End)
 			return agg, w.Span.End, ok, err
 		}, nil

@@ -1,0 +1,52 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// JoinAsOf is JoinTable with a versioned table that may be behind the stream: records wait until the stream is grace
+// further, and meet the row of their time. Records that come later than that are joined at once. The name is that of
+// the buffer, which is durable.
+func (s Stream[K, V]) JoinAsOf[V2, R any](
+	t Table[K, V2], grace time.Duration, name string, f func(V, V2) R,
+) Stream[K, R] {
+	return joinAsOf(s, "JoinAsOf", t, grace, name, false, func(_ K, v V, o *V2) R { return f(v, *o) })
+}
+
+// LeftJoinAsOf is JoinAsOf for all records: f gets nil where there was no row. The pointer is valid during the call.
+func (s Stream[K, V]) LeftJoinAsOf[V2, R any](
+	t Table[K, V2], grace time.Duration, name string, f func(V, *V2) R,
+) Stream[K, R] {
+	return joinAsOf(s, "LeftJoinAsOf", t, grace, name, true, func(_ K, v V, o *V2) R { return f(v, o) })
+}
+
+func joinAsOf[K, V, V2, R any](
+	s Stream[K, V], method string, t Table[K, V2], grace time.Duration, name string, left bool, f func(K, V, *V2) R,
+) Stream[K, R] {
+	site, b := caller(), s.n.b
+	s.n.mustBeByKey(method, site)
+	switch {
+	case !t.n.versioned:
+		b.fail(site, "%s needs a table that remembers the past, but %s (%s) does not: make it with VersionedTable", method,
+			t.n.op, t.n.Site)
+	case grace < 0:
+		b.fail(site, "%s: a grace of %v: it must not be negative", method, grace)
+	case grace > t.n.history:
+		b.fail(site, "%s: a grace of %v, but the table remembers only %v", method, grace, t.n.history)
+	}
+	keys, values := s.serdes()
+	st := state.NewKV[[]byte, op.Buffered[V]](name).Values(op.BufferedValues[V]{Values: values})
+	n := b.add("join-as-of", "join-as-of-"+name, &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: union([]state.Store{st}, t.reads), ByKey: true,
+		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
+		Make: op.JoinTableLate(t.view, st, grace.Milliseconds(), keys, left, f),
+	}, s.n)
+	b.own(st, site)
+	n.relaxed = left
+	n.sameBuilder(t.n, method)
+	return Stream[K, R]{n: n, keys: s.keys}
+}
