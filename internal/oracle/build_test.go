@@ -170,7 +170,11 @@ func (b *builder) add() {
 		if b.isVersioned() {
 			b.put(s.ToVersionedTable(b.versioned()))
 		} else {
-			b.put(s.ToTable(b.kv()))
+			t := s.ToTable(b.kv())
+			if b.n.Store == nil {
+				t = t.Materialize(b.again())
+			}
+			b.put(t)
 		}
 	case "toStream":
 		b.toStream()

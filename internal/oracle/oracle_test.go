@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,10 +17,13 @@ import (
 	"thalweg/state/pebble"
 )
 
+const publicCorpus = "testdata/public.jsonl.gz"
+
 var (
-	corpusFile = flag.String("corpus", "testdata/public.jsonl.gz", "scenarios to run, one a line")
+	corpusFile = flag.String("corpus", publicCorpus, "scenarios to run, one a line")
 	onlyID     = flag.String("id", "", "run the scenarios whose id begins with this")
-	modeName   = flag.String("mode", "plain", "plain, pebble, restart or partitions")
+	modeName   = flag.String("mode", "", "plain, pebble, restart or partitions; none: plain, and a share of the others")
+	update     = flag.Bool("update", false, "write the list of what differs anew")
 	showAll    = flag.Bool("show", false, "print each difference")
 )
 
@@ -108,20 +112,71 @@ func newPebble() (engine.Engine, error) {
 	return pebble.Open("state", pebble.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
 }
 
+// openFile lists, for each mode, the scenarios that differ and are still to be settled, and the reason for none: a
+// scenario that differs without standing there fails the test.
+const openFile = "testdata/open.txt"
+
+// readOpen gives the ids that are open in a mode.
+func readOpen(t *testing.T, mode string) map[string]bool {
+	raw, err := os.ReadFile(openFile)
+	require.NoError(t, err)
+	ids := map[string]bool{}
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		if len(fields) == 2 && fields[0] == mode {
+			ids[fields[1]] = true
+		}
+	}
+	return ids
+}
+
+// writeOpen replaces the ids of a mode.
+func writeOpen(t *testing.T, mode string, ids []string) {
+	raw, err := os.ReadFile(openFile)
+	require.NoError(t, err)
+	var kept []string
+	for line := range strings.Lines(string(raw)) {
+		if !strings.HasPrefix(line, mode+" ") {
+			kept = append(kept, strings.TrimSpace(line))
+		}
+	}
+	for _, id := range ids {
+		kept = append(kept, mode+" "+id)
+	}
+	slices.Sort(kept)
+	require.NoError(t, os.WriteFile(openFile, []byte(strings.Join(kept, "\n")+"\n"), 0o644))
+}
+
 // score is how the scenarios of one mode fared.
 type score struct {
-	equal, differ, listed int
-	missing, byOp         tally
+	equal, listed int
+	differ        []string
+	missing, byOp tally
 }
 
 func TestCorpus(t *testing.T) {
+	if *modeName != "" {
+		runCorpus(t, *modeName, 1)
+		return
+	}
+	runCorpus(t, "plain", 1)
+	for _, m := range []string{"pebble", "restart", "partitions"} {
+		runCorpus(t, m, shareOfModes)
+	}
+}
+
+// shareOfModes is which share of the scenarios the modes but plain run where none is named: one in so many.
+const shareOfModes = 5
+
+func runCorpus(t *testing.T, name string, every int) {
+	t.Helper()
 	scenarios, err := load(*corpusFile)
 	require.NoError(t, err)
-	m, ok := modes()[*modeName]
-	require.True(t, ok, "no mode %q", *modeName)
-	c := score{missing: tally{}, byOp: tally{}}
-	for _, s := range scenarios {
-		if !strings.HasPrefix(s.ID, *onlyID) || m.allows != nil && !m.allows(s) {
+	m, ok := modes()[name]
+	require.True(t, ok, "no mode %q", name)
+	c := &score{missing: tally{}, byOp: tally{}}
+	for i, s := range scenarios {
+		if i%every != 0 || !strings.HasPrefix(s.ID, *onlyID) || m.allows != nil && !m.allows(s) {
 			continue
 		}
 		if m.partitions > 1 {
@@ -129,10 +184,25 @@ func TestCorpus(t *testing.T) {
 		}
 		c.run(t, s, m)
 	}
+	fmt.Printf("mode %s\n", name)
+	if *showAll {
+		c.byOp.print(t, "ops in scenarios that differ")
+	}
 	c.missing.print(t, "unsupported ops: scenarios")
-	c.byOp.print(t, "ops in scenarios that differ")
 	fmt.Printf("%d unsupported\n", sum(c.missing))
-	fmt.Printf("%d equal, %d differ, %d listed\n", c.equal, c.differ, c.listed)
+	fmt.Printf("%d equal, %d differ, %d listed\n", c.equal, len(c.differ), c.listed)
+	if *update {
+		writeOpen(t, name, c.differ)
+	}
+	if *corpusFile != publicCorpus {
+		return
+	}
+	open := readOpen(t, name)
+	for _, id := range c.differ {
+		if !open[id] {
+			t.Errorf("mode %s: scenario %s differs: -mode %s -id %s -show says where", name, id, name, id)
+		}
+	}
 }
 
 func (c *score) run(t *testing.T, s *scenario, m mode) {
@@ -150,7 +220,7 @@ func (c *score) run(t *testing.T, s *scenario, m mode) {
 		c.listed++ // Kafka Streams takes the initial value of an aggregate for an old one; it never was
 		return
 	}
-	c.differ++
+	c.differ = append(c.differ, s.ID)
 	for _, op := range ops(s) {
 		c.byOp[op]++
 	}

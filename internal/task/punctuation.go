@@ -91,7 +91,8 @@ func (s *schedule) skip(now int64) {
 	}
 }
 
-// run calls what is due at now: the earliest first, and of equal ones the one that was made first.
+// run calls what is due at now: the earliest first, of equal ones a parent's before its child's, then the one that was
+// made first.
 func (p *punctuator) run(kind topology.TimeKind, now int64, guarded bool) (fired bool, err error) {
 	for p.due[kind] <= now {
 		s := p.earliest(kind)
@@ -122,11 +123,17 @@ func (p *punctuator) call(s *schedule, now int64, guarded bool) (err error) {
 func (p *punctuator) earliest(kind topology.TimeKind) *schedule {
 	var first *schedule
 	for _, s := range p.schedules {
-		if s.kind == kind && !s.canceled && (first == nil || s.due < first.due) {
+		if s.kind == kind && !s.canceled && (first == nil || s.before(first)) {
 			first = s
 		}
 	}
 	return first
+}
+
+// before orders schedules: by the time that they are due, then parents before their children, since these are built
+// first.
+func (s *schedule) before(o *schedule) bool {
+	return s.due < o.due || s.due == o.due && s.in.Rank() < o.in.Rank()
 }
 
 // refresh drops the cancelled schedules and finds when the next ones are due.
