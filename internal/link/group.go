@@ -93,7 +93,7 @@ func (g *group) watch(client *kgo.Client) {
 			if errors.Is(fe.Err, kgo.ErrClientClosed) {
 				return
 			}
-			e := Event{Kind: Trouble, Err: fe.Err}
+			e := Event{Kind: Trouble, Err: classified(fe.Err)}
 			if fe.Topic != "" {
 				e.Partitions = []TopicPartition{{fe.Topic, fe.Partition}}
 			}
