@@ -61,7 +61,8 @@ func TestForeignKeyJoinKeepsItsRowsOnlyWhereTheyAreNeeded(t *testing.T) {
 	j.GroupBy(func(k, v string) (string, string) { return v, k }, "by-value").Count(byWord).ToStream().To(counts)
 	d := drive(t, b)
 	steps(t, d, `R r:x@1; L a:v|r@2 b:v|r@3; R r:y@4`)
-	require.Equal(t, []string{"v|r-x=1@2", "v|r-x=2@3", "v|r-x=1@4", "v|r-y=1@4", "v|r-x=0@4", "v|r-y=2@4"}, got(d, counts))
+	require.Equal(t, []string{"v|r-x=1@2", "v|r-x=2@3", "v|r-x=1@4", "v|r-y=1@4", "v|r-x=0@4",
+		"v|r-y=2@4"}, got(d, counts))
 
 	topo, err := b.Build()
 	require.NoError(t, err)

@@ -103,7 +103,7 @@ func joinStreams[K, V, V2, R any](
 	right := b.add("join-streams-right", "join-"+name+"-right", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: j.JoinRight(), Stores: stores, ByKey: true, ChangesValue: true,
 	}, o.n)
-	left.relaxed, right.relaxed = kind != inner, kind == outer
+	left.relaxed, right.relaxed = kind != inner, kind != inner
 	n := b.add("join-streams", "join-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, R](), ByKey: true,
 	}, left, right)
@@ -127,6 +127,7 @@ func joinBuffers[K, V, V2, R any](
 		held = name + "-outer-shared-join-store"
 	}
 	j.Held = state.NewSession[op.HeldKey[K], op.Held[V, V2]](held).Keys(op.HeldKeys[K]{Keys: keys}).
-		Values(op.HeldValues[V, V2]{Left: serde.List(values), Right: serde.List(others)}).Retain(keep + max(w.before, w.after))
+		Values(op.HeldValues[V, V2]{Left: serde.List(values), Right: serde.List(others)}).
+		Retain(keep + max(w.before, w.after))
 	return []state.Store{j.Left, j.Right, j.Held}
 }

@@ -79,7 +79,9 @@ func sessions[K, V, A any](
 }
 
 // keep names the store with what the sessions need of it.
-func (s SessionSpec) keep[K, A any](b *Builder, site string, st state.Session[K, A]) (time.Duration, state.Session[K, A]) {
+func (s SessionSpec) keep[K, A any](
+	b *Builder, site string, st state.Session[K, A],
+) (time.Duration, state.Session[K, A]) {
 	keep := retention(b, site, st.Name(), st.Spec().Retention, s.gap+s.grace)
 	return keep, st.Retain(keep)
 }

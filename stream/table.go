@@ -37,7 +37,9 @@ func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] 
 func (s Stream[K, V]) ToTable(st state.KV[K, V]) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToTable", site)
-	return table(s.n, site, "to-table", st)
+	to := table(s.n, site, "to-table", st)
+	to.n.oldFree = always
+	return to
 }
 
 func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table[K, V] {
@@ -133,6 +135,21 @@ func (n *node) thenMap[K, V, V2 any](f func(K, V) V2) *node {
 }
 
 func always() bool { return true }
+
+// TransformValues replaces the value of each row, and is asked about rows that there are not, too: it gets nil for
+// these. A nil result of a nilable type is no row. The pointer is valid during the call.
+func (t Table[K, V]) TransformValues[V2 any](f func(K, *V) V2) Table[K, V2] {
+	n := &node{}
+	t.n.b.put(n, "table-transform-values", "", &topology.Node{
+		Kind: topology.KindProcessor, Site: caller(), Make: op.TransformTable(f, &n.old), ChangesValue: true,
+	}, t.n)
+	n.through(t.n)
+	to := Table[K, V2]{n: n, reads: t.reads, keys: t.keys}
+	if t.view != nil {
+		to.view = op.TransformView(t.view, f)
+	}
+	return to
+}
 
 // through says that the node's old rows come from its parent.
 func (n *node) through(parent *node) {

@@ -93,7 +93,7 @@ func TestT22ForeignKeyJoinsIgnoreStaleRowsOfVersionedTables(t *testing.T) {
 	d := drive(t, b)
 	steps(t, d, `R r1:x@4 →; L l1:a|r1@3 l2:b|r1@5 → l1=a|r1-x@4 l2=b|r1-x@5; L l2:∅@6 → l2=∅@6;
 		L l1:ooo|r1@2 l2:ooo|r1@2 →; L l1:∅@2 →; L l1:n|r1@8 l2:n|r1@8 → l1=n|r1-x@8 l2=n|r1-x@8; R r1:ooo@1 →;
-		R r1:∅@1 →; R r1:y@6 → l1=n|r1-y@8 l2=n|r1-y@8`)
+		R r1:∅@1 →; R r1:y@6 → l1=n|r1-y@6 l2=n|r1-y@6`)
 	require.Equal(t, int64(5), d.dropped(topology.Stale))
 }
 

@@ -107,11 +107,13 @@ func (s *subscribe[K, V, FK]) left(was, is *FK, hadRow, _ bool) error {
 }
 
 // inner tells of rows that name a key. A row that changes its key is told even that there is nothing: the joined row
-// must go.
-func (s *subscribe[K, V, FK]) inner(was, is *FK, _, _ bool) error {
+// must go. A row that names none is counted.
+func (s *subscribe[K, V, FK]) inner(was, is *FK, _, hasRow bool) error {
+	if is == nil && (hasRow || was == nil) {
+		s.in.Drop(topology.NullKey)
+	}
 	switch {
 	case was == nil && is == nil:
-		s.in.Drop(topology.NullKey)
 		return nil
 	case was == nil:
 		return s.send(is, TellIfThere)

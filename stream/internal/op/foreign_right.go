@@ -138,7 +138,7 @@ func TellSubscribers[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 				if out.Key, err = keys.Decode(sub.Key); err != nil {
 					return in.Error(topology.PhaseDecode, r.Timestamp, err)
 				}
-				out.Timestamp = max(r.Timestamp, found[i].Timestamp)
+				out.Timestamp = r.Timestamp
 				o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
 				if err := next(&out); err != nil {
 					return err

@@ -167,7 +167,7 @@ func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
 
 // meet joins the record with those of the other side that are in its window.
 func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, err error) {
-	from, to := max(r.Timestamp-s.c.before, 0), r.Timestamp+s.c.after
+	from, to := max(r.Timestamp-s.c.before, 0), max(r.Timestamp+s.c.after, 0)
 	if to < from {
 		return false, nil
 	}

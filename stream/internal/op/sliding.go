@@ -274,17 +274,16 @@ func (a *slidingAggregate[K, V, A]) put(r *topology.Record[K, V], start int64, b
 
 func (a *slidingAggregate[K, V, A]) write(r *topology.Record[K, V], start, ts int64) error {
 	row, err := a.store.Find(r.Key, start)
-	if errors.Is(err, state.ErrExpired) {
-		a.in.Drop(topology.Expired)
-		return nil
-	}
-	if err != nil {
-		return a.in.Fail(r.Timestamp, err)
-	}
 	c := &a.rows.out.Value
-	if c.HasNew = !a.rows.isNull(&c.New); c.HasNew {
+	c.HasNew = !a.rows.isNull(&c.New)
+	switch {
+	case errors.Is(err, state.ErrExpired): // told of, not kept: as for aligned windows
+		a.in.Drop(topology.Expired)
+		err = nil
+	case err != nil:
+	case c.HasNew:
 		err = a.store.Set(row, c.New, ts)
-	} else {
+	default:
 		err = a.store.Remove(row, ts)
 	}
 	if err != nil {

@@ -167,8 +167,7 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64) error {
 	row, err := a.store.Find(r.Key, start)
 	if errors.Is(err, state.ErrExpired) { // another input of a shared store is ahead
-		a.in.Drop(topology.Expired)
-		return nil
+		return a.unkept(r, start)
 	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
@@ -198,6 +197,21 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64)
 		return nil
 	}
 	err = a.rows.tell(r.Key, Span{start, a.windows.end(start)}, ts, r.Headers)
+	a.in.Resume()
+	return err
+}
+
+// unkept tells of a window that the store has given up, although it is not closed for this input: as Kafka Streams does
+// it begins anew, and is forgotten.
+func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], start int64) error {
+	a.in.Drop(topology.Expired)
+	if !a.rows.onUpdate {
+		return nil
+	}
+	c := &a.rows.out.Value
+	c.New = a.fold(r.Key, r.Value, *new(A), false)
+	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
+	err := a.rows.tell(r.Key, Span{start, a.windows.end(start)}, r.Timestamp, r.Headers)
 	a.in.Resume()
 	return err
 }
