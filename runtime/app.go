@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,14 +27,17 @@ type App struct {
 	done     chan struct{} // closed: nothing runs any more
 	paused   atomic.Bool
 
-	mu      sync.Mutex
-	home    *home // while it runs
-	layout  *layout
-	control *link.Link // while it runs
-	workers []*worker
-	held    map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
-	purge   map[link.TopicPartition]int64 // committed offsets of repartition topics, since the last purge
-	err     error
+	mu         sync.Mutex
+	home       *home // while it runs
+	layout     *layout
+	control    *link.Link // while it runs
+	workers    []*worker
+	views      map[*View]bool // open
+	viewsEnded bool
+	uneven     time.Time                     // since when the tasks are spread unevenly over the workers; zero: they are not
+	held       map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
+	purge      map[link.TopicPartition]int64 // committed offsets of repartition topics, since the last purge
+	err        error
 }
 
 // New checks what can be checked without a broker. Nothing is opened before Run.
@@ -57,6 +61,7 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 		claims: newClaims(),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
+		views:  map[*View]bool{},
 		held:   map[TaskID]int64{},
 		purge:  map[link.TopicPartition]int64{},
 	}
@@ -208,12 +213,12 @@ func (a *App) run(ctx context.Context) (err error) {
 	workers := a.workers
 	a.mu.Unlock()
 	defer func() { // before the engine is closed
-
+		err = errors.Join(err, a.closeViews())
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.home, a.control = nil, nil
 	}()
-	if err := a.findHeld(); err != nil {
+	if err = a.findHeld(); err != nil {
 		return err
 	}
 	starting, cancel = a.untilStop(ctx)
@@ -333,16 +338,36 @@ func (a *App) purgeLater(committed map[link.TopicPartition]int64) {
 	}
 }
 
-// refresh works out the application's state from those of its workers.
+// unevenMost is how long an uneven spread of tasks over the workers counts as a rebalance that is not over.
+const unevenMost = 3 * time.Second
+
+// refresh works out the application's state from those of its workers. The assignment is even, so a process whose
+// workers have one task more or less than each other, or worse, is in the middle of one: the first worker to join a
+// group gets everything, until the others have joined. Running is better said once than taken back.
 func (a *App) refresh() {
 	a.mu.Lock()
-	workers := a.workers
-	a.mu.Unlock()
-	state := Running
-	for _, w := range workers {
-		if !w.settled.Load() {
-			state = Rebalancing
-		}
+	defer a.mu.Unlock()
+	settled, least, most := true, int32(math.MaxInt32), int32(0)
+	for _, w := range a.workers {
+		settled = settled && w.settled.Load()
+		n := w.tasks.Load()
+		least, most = min(least, n), max(most, n)
 	}
-	a.machine.rest(state)
+	switch {
+	case !settled:
+		a.uneven = time.Time{}
+	case most-least <= 1:
+		a.uneven = time.Time{}
+	case a.uneven.IsZero():
+		a.uneven = time.Now()
+		time.AfterFunc(unevenMost, a.refresh)
+		settled = false
+	case time.Since(a.uneven) < unevenMost:
+		settled = false
+	}
+	if settled {
+		a.machine.rest(Running)
+	} else {
+		a.machine.rest(Rebalancing)
+	}
 }

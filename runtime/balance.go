@@ -12,6 +12,7 @@ import (
 func (a *App) stateConfig(id TaskID) state.Config {
 	return state.Config{
 		Engine: a.home.engine, Namespace: state.Namespace(id.Partition), Budget: a.home.budget,
+		CheckpointCommits: -1, // by Config.CheckpointEvery
 	}
 }
 

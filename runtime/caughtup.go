@@ -61,7 +61,7 @@ func (a *App) progress(ctx context.Context) (ends map[link.TopicPartition]int64,
 			inputs = append(inputs, link.TopicPartition{Topic: topic, Partition: p})
 		}
 	}
-	if ends, err = control.ListOffsets(ctx, inputs, link.Latest, true); err != nil {
+	if ends, err = control.ListOffsets(ctx, inputs, link.Latest, false); err != nil {
 		return nil, false, err
 	}
 	starts, err := control.ListOffsets(ctx, inputs, link.Earliest, true)

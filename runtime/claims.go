@@ -1,17 +1,21 @@
 package runtime
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // claims keeps two workers of a process from having the same task: they share its state on disk. A worker that lost
 // its place in the group may still hold a task that the group has given to its neighbour already.
 type claims struct {
 	mu      sync.Mutex
 	holders map[TaskID]int
+	running map[TaskID]bool         // restored, too
 	waiting map[int]chan<- struct{} // a worker's waker, if it waits for any
 }
 
 func newClaims() *claims {
-	return &claims{holders: map[TaskID]int{}, waiting: map[int]chan<- struct{}{}}
+	return &claims{holders: map[TaskID]int{}, running: map[TaskID]bool{}, waiting: map[int]chan<- struct{}{}}
 }
 
 // take claims a task for a worker. Otherwise the worker is woken when some task is released.
@@ -30,6 +34,7 @@ func (c *claims) release(id TaskID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.holders, id)
+	delete(c.running, id)
 	for worker, wake := range c.waiting {
 		select {
 		case wake <- struct{}{}:
@@ -37,4 +42,25 @@ func (c *claims) release(id TaskID) {
 		}
 		delete(c.waiting, worker)
 	}
+}
+
+// run notes that a task is restored and works.
+func (c *claims) run(id TaskID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[id] = true
+}
+
+// runningOf are the partitions of a sub-topology's tasks that work in this process.
+func (c *claims) runningOf(subtopology int) []int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var partitions []int32
+	for id := range c.running {
+		if id.Subtopology == subtopology {
+			partitions = append(partitions, id.Partition)
+		}
+	}
+	slices.Sort(partitions)
+	return partitions
 }

@@ -21,6 +21,7 @@ import (
 //	<StateDir>/<application>/lock     held while the application runs
 //	                         pid      of the holder, for messages
 //	                         process  the process' name in the group; it outlives restarts
+//	                         used     when the state of each task was last kept up (see ages)
 //	                         state/   the engine with the local copies of all stores
 //
 // An application without stores has no directory: many processes of it can run side by side with the same StateDir.
@@ -28,6 +29,7 @@ type home struct {
 	engine  engine.Engine // nil when nothing is kept on disk
 	budget  *state.Budget
 	process string
+	ages    *ages // nil when nothing is kept on disk; guarded by the application's mutex
 	lock    io.Closer
 }
 
@@ -49,6 +51,7 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 			holder(fs, fs.PathJoin(dir, "pid")), err)
 	}
 	h.lock = lock
+	h.ages = openAges(fs, fs.PathJoin(dir, "used"))
 	err = writeFile(fs, fs.PathJoin(dir, "pid"), fmt.Sprintf("%d\n", os.Getpid()))
 	if err == nil {
 		h.process, err = processName(fs, fs.PathJoin(dir, "process"))

@@ -184,8 +184,8 @@ func TestFencedWorker(t *testing.T) {
 		case <-time.After(patience):
 			require.Fail(t, "the worker was not fenced")
 		}
+		h.await() // it has an identity of its own again
 	}
-	h.await()
 	app.stop()
 	h.exact()
 }

@@ -30,8 +30,10 @@ type worker struct {
 	app   *App
 	index int
 	log   *slog.Logger
-	wake  chan struct{} // has a token when something outside of the link changed
+	asks  chan chan error // for checkpoints; answered by the worker
+	wake  chan struct{}   // has a token when something outside of the link changed
 
+	tasks   atomic.Int32           // how many it has, when it is settled; any goroutine
 	settled atomic.Bool            // given its tasks, and all of them run; any goroutine
 	beaten  atomic.Int64           // milliseconds: the last turn of the loop; any goroutine
 	now     atomic.Pointer[string] // what it does; any goroutine
@@ -62,6 +64,7 @@ type worker struct {
 	totalNodes map[string]NodeStats          // of tasks that are closed
 	counts     WorkerStats
 	published  time.Time
+	usedAt     time.Time // of the last note of which tasks are kept up
 }
 
 func newWorker(a *App, index int) *worker {
@@ -69,6 +72,7 @@ func newWorker(a *App, index int) *worker {
 		app:        a,
 		index:      index,
 		log:        a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
+		asks:       make(chan chan error),
 		wake:       make(chan struct{}, 1),
 		assigned:   map[link.TopicPartition]bool{},
 		jobs:       map[TaskID]*job{},
@@ -220,6 +224,8 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 			err = w.restore(fetched, now)
 		case <-w.link.Produced():
 			w.recycle()
+		case done := <-w.asks:
+			err = w.answer(done, now)
 		default:
 			return took, nil
 		}
@@ -252,7 +258,16 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	case <-w.link.Produced():
 		w.recycle()
 		return nil
+	case done := <-w.asks:
+		return w.answer(done, now)
 	}
+}
+
+// answer writes what is committed to the engine for somebody who waits for it.
+func (w *worker) answer(done chan<- error, now time.Time) error {
+	err := w.checkpointAll(now)
+	done <- err
+	return err
 }
 
 // sleep is the time to whatever is due next.

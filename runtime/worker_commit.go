@@ -121,13 +121,25 @@ func (w *worker) checkpoint(now time.Time) error {
 	if w.unchecked.IsZero() || now.Sub(w.unchecked) < w.app.cfg.CheckpointEvery {
 		return nil
 	}
+	return w.checkpointAll(now)
+}
+
+func (w *worker) checkpointAll(now time.Time) error {
 	w.unchecked = time.Time{}
+	var kept []TaskID
 	for _, j := range w.running {
 		if err := j.tx.Checkpoint(); err != nil {
 			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 		}
+		if j.stateful {
+			kept = append(kept, j.id)
+		}
 	}
-	return nil
+	if now.Sub(w.usedAt) < usedEvery {
+		return nil
+	}
+	w.usedAt = now
+	return w.app.noteUsed(kept, now)
 }
 
 // The pause after a failure: the first comes at once, the following ones ever later.

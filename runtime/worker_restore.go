@@ -89,8 +89,9 @@ func (w *worker) beginStore(j *job, c task.Changelog, first, end int64, now time
 	if !c.Known {
 		position = first
 	}
-	if c.Known && (position < first || position > end) {
-		w.log.Warn("the local state does not fit its changelog: restoring all of it", "task", j.id.String(),
+	old := c.Known && w.app.expired(j.id, c.Topic, now)
+	if c.Known && (position < first || position > end || old) {
+		w.log.Warn("the local state does not fit its changelog: restoring all of it", "too old", old, "task", j.id.String(),
 			"store", c.Store, "position", position, "from", first, "to", end)
 		if err := j.task.Wipe(c.Store); err != nil {
 			return err

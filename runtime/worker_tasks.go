@@ -87,7 +87,11 @@ func (w *worker) unsettle() {
 
 // settle says that the worker works on all that it was given.
 func (w *worker) settle() {
-	if w.joined && !w.pending && len(w.running) == len(w.jobs) && !w.settled.Swap(true) {
+	if !w.joined || w.pending || len(w.running) != len(w.jobs) {
+		return
+	}
+	w.tasks.Store(int32(len(w.jobs)))
+	if !w.settled.Swap(true) {
 		w.app.refresh()
 	}
 }
@@ -253,6 +257,7 @@ func (w *worker) start(j *job) error {
 		return fmt.Errorf("task %s: %w", j.id, err)
 	}
 	w.running = append(w.running, j)
+	w.app.claims.run(j.id)
 	slices.SortFunc(w.running, func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
@@ -269,10 +274,14 @@ func (w *worker) closeJob(j *job) error {
 		delete(w.inputs, in.TopicPartition)
 	}
 	w.cancelRestore(j)
-	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	delete(w.jobs, j.id)
 	w.retire(j)
+	kept := slices.Contains(w.running, j) && j.stateful
+	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	err := errors.Join(j.close(), w.app.noteHeld(j.id))
+	if kept {
+		err = errors.Join(err, w.app.noteUsed([]TaskID{j.id}, w.app.cfg.Clock()))
+	}
 	w.app.claims.release(j.id)
 	w.tell(j, "closed")
 	return err

@@ -1,0 +1,262 @@
+package runtime_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"thalweg/runtime"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// caughtUp waits until all input is counted and committed.
+func (r *running) caughtUp() *running {
+	r.h.t.Helper()
+	ctx, cancel := context.WithTimeout(r.h.ctx, patience)
+	defer cancel()
+	require.NoError(r.h.t, r.WaitCaughtUp(ctx))
+	return r
+}
+
+func TestWaitCaughtUp(t *testing.T) {
+	h := newHarness(t)
+	h.feed(300)
+	app := h.start(words(t, byWord), h.config())
+	for range 5 {
+		app.caughtUp()
+		h.exact() // there is nothing more to wait for
+		h.feed(100)
+	}
+	app.caughtUp().stop()
+	h.exact()
+	ctx, cancel := context.WithTimeout(h.ctx, patience)
+	defer cancel()
+	require.Error(t, app.WaitCaughtUp(ctx))
+}
+
+func TestView(t *testing.T) {
+	h := newHarness(t)
+	app := h.start(words(t, byWord), h.config())
+	h.feed(300)
+	app.caughtUp()
+	require.NoError(t, app.Checkpoint(h.ctx))
+	view, err := app.View(byWord)
+	require.NoError(t, err)
+	require.Equal(t, []int32{0, 1, 2, 3}, view.Partitions)
+	before := map[string]int64{}
+	for e, err := range byWord.Read(view.Reader).All() {
+		require.NoError(t, err)
+		before[e.Key] = e.Value
+	}
+	require.Equal(t, h.want, before)
+	n, _, ok, err := byWord.Read(view.Reader).Get("w0")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, h.want["w0"], n)
+
+	was := n // a view does not move
+	h.feed(100)
+	app.caughtUp()
+	require.NoError(t, app.Checkpoint(h.ctx))
+	n, _, _, err = byWord.Read(view.Reader).Get("w0")
+	require.NoError(t, err)
+	require.Equal(t, was, n)
+	require.NoError(t, view.Close())
+	require.NoError(t, view.Close())
+
+	_, err = app.View(state.NewKV[string, int64]("other"))
+	require.ErrorContains(t, err, `no store "other"`)
+	left, err := app.View(byWord) // closed by the application
+	require.NoError(t, err)
+	app.stop()
+	require.NoError(t, left.Close())
+	_, err = app.View(byWord)
+	require.ErrorContains(t, err, "closed")
+	require.Error(t, app.Checkpoint(h.ctx))
+}
+
+func TestPause(t *testing.T) {
+	h := newHarness(t)
+	app := h.start(words(t, byWord), h.config()).settled()
+	h.feed(100)
+	app.caughtUp()
+	app.Pause()
+	require.True(t, app.Paused())
+	require.NoError(t, app.Checkpoint(h.ctx)) // each worker has been in its loop since
+	h.feed(100)
+	require.NoError(t, app.Checkpoint(h.ctx))
+	before := len(h.read("counts"))
+	ctx, cancel := context.WithTimeout(h.ctx, 300*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, app.WaitCaughtUp(ctx), context.DeadlineExceeded)
+	require.Len(t, h.read("counts"), before)
+	app.Resume()
+	app.caughtUp().stop()
+	h.exact()
+}
+
+func TestHooksSeeTheLifeOfAnApplication(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	var mu sync.Mutex
+	var states, tasks []string
+	cfg.Hooks.StateChanged = func(_, to runtime.State) {
+		mu.Lock()
+		defer mu.Unlock()
+		states = append(states, to.String())
+	}
+	cfg.Hooks.TaskChanged = func(e runtime.TaskEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		tasks = append(tasks, e.Task.String()+" "+e.State)
+	}
+	app := h.start(words(t, byWord), cfg).settled()
+	app.stop()
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []string{"rebalancing", "running", "closing", "closed"}, states)
+	require.Contains(t, tasks, "1_3 running")
+	require.Contains(t, tasks, "1_3 closed")
+}
+
+func TestCloseFromAHook(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	closed := make(chan error, 1)
+	var app *running
+	ready := make(chan struct{})
+	cfg.Hooks.StateChanged = func(_, to runtime.State) {
+		if to == runtime.Running {
+			<-ready
+			closed <- app.Close(h.ctx)
+		}
+	}
+	app = h.start(words(t, byWord), cfg)
+	close(ready)
+	require.NoError(t, <-closed)
+	require.NoError(t, <-app.end)
+}
+
+func TestRepartitionTopicsArePurged(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	cfg.PurgeEvery = 20 * time.Millisecond
+	app := h.start(words(t, byWord), cfg)
+	h.feed(300)
+	app.caughtUp()
+	require.Eventually(t, func() bool {
+		starts, err := h.admin.ListStartOffsets(h.ctx, "wordcount-words-repartition")
+		require.NoError(t, err)
+		n := int64(0)
+		starts.Each(func(o kadm.ListedOffset) { n += o.Offset })
+		return n >= h.total
+	}, patience, poll)
+	h.feed(100)
+	app.caughtUp().stop()
+	h.exact()
+}
+
+// blocker waits in Process until it is let go.
+type blocker struct{ let <-chan struct{} }
+
+func (b blocker) Init(*topology.Context[string, string]) error { return nil }
+
+func (b blocker) Process(topology.Record[string, string]) error {
+	<-b.let
+	return nil
+}
+
+func TestStalledWorkerIsReported(t *testing.T) {
+	h := newHarness(t)
+	let := make(chan struct{})
+	source := words(t, byWord).Nodes()[0] // the source of lines
+	hang := topology.NewProcessor("hang", "site:9", nil,
+		func() topology.Processor[string, string, string, string] { return blocker{let} })
+	source.Connect(hang)
+	topo, err := topology.New([]*topology.Node{source, source.Children()[0], source.Children()[0].Children()[0], hang})
+	if err != nil { // the repartition topic has no reader here: any topology with a source will do
+		t.Skip(err)
+	}
+	cfg := h.config()
+	cfg.StallAfter = 50 * time.Millisecond
+	stalled := make(chan runtime.Stall, 10)
+	cfg.Hooks.Stalled = func(s runtime.Stall) { stalled <- s }
+	app := h.start(topo, cfg).settled()
+	h.feed(1)
+	s := <-stalled
+	close(let)
+	require.Contains(t, s.Doing, "processing task 0_")
+	app.stop()
+}
+
+// TestCutChangelog: state whose position the changelog no longer has is wiped and restored from what there is.
+func TestCutChangelog(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	app := h.start(words(t, byWord), cfg)
+	h.feed(100)
+	app.caughtUp().stop()
+	old := cfg.StateFS
+	cfg.StateFS = vfs.NewMem()
+	app = h.start(words(t, byWord), cfg)
+	h.feed(100)
+	app.caughtUp().stop()
+	ends, err := h.admin.ListEndOffsets(h.ctx, "wordcount-by-word-changelog")
+	require.NoError(t, err)
+	_, err = h.admin.DeleteRecords(h.ctx, ends.Offsets())
+	require.NoError(t, err)
+
+	var log bytes.Buffer
+	cfg.StateFS = old
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	app = h.start(words(t, byWord), cfg).caughtUp()
+	view, err := app.View(byWord)
+	require.NoError(t, err)
+	for e, err := range byWord.Read(view.Reader).All() {
+		require.Fail(t, "a row from before the cut", "%v %v", e, err)
+	}
+	app.stop()
+	require.Contains(t, log.String(), "does not fit its changelog")
+}
+
+// TestOldStateIsWiped: a copy that was not kept up for longer than tombstones live may hold deleted keys.
+func TestOldStateIsWiped(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	app := h.start(words(t, byWord), cfg)
+	h.feed(100)
+	app.caughtUp().stop()
+	for _, c := range []struct {
+		later time.Duration
+		wiped bool
+	}{{time.Hour, false}, {25 * time.Hour, true}} {
+		var restored, records int64
+		cfg.Clock = func() time.Time { return time.Now().Add(c.later) }
+		cfg.Hooks.RestoreEnded = func(r runtime.Restore) { restored++; records += r.Records }
+		h.start(words(t, byWord), cfg).caughtUp().stop()
+		require.Equal(t, c.wiped, records > 0, "%d restores, %d records", restored, records)
+	}
+	h.exact()
+}
+
+func TestResetNoneNeedsAnOffset(t *testing.T) {
+	h := newHarness(t)
+	nodes := words(t, byWord).Nodes()
+	nodes[0].Reset = topology.Reset{Policy: topology.ResetNone}
+	topo, err := topology.New(nodes)
+	require.NoError(t, err)
+	err = h.start(topo, h.config()).fails()
+	require.ErrorContains(t, err, "reset policy is none")
+	require.ErrorContains(t, err, "lines")
+	require.True(t, strings.Contains(err.Error(), "site:1"), fmt.Sprint(err))
+}

@@ -1,0 +1,120 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"thalweg/state"
+	"thalweg/state/engine"
+)
+
+// View is a consistent look at one store in this process: what its tasks had checkpointed when it was taken.
+// Give Reader to the store's typed name, and Close the view after use:
+//
+//	view, err := app.View(ByWord)
+//	defer view.Close()
+//	n, _, ok, err := ByWord.Read(view.Reader).Get("water")
+type View struct {
+	*state.Reader
+	// Partitions are the ones whose tasks run here; other processes have the others.
+	Partitions []int32
+
+	app      *App
+	snapshot engine.Snapshot
+	once     sync.Once
+}
+
+// View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
+// behind the last commit by Config.CheckpointEvery at most; Checkpoint closes the gap. Rows of an aborted transaction
+// are never seen. A store that is in memory alone can't be viewed.
+func (a *App) View(store state.Store) (*View, error) {
+	sub := -1
+	for _, s := range a.topo.Subtopologies() {
+		if slices.ContainsFunc(s.Stores, func(o state.Store) bool { return o.Name() == store.Name() }) {
+			sub = s.ID
+		}
+	}
+	switch {
+	case sub < 0:
+		return nil, fmt.Errorf("view: the topology has no store %q", store.Name())
+	case store.Spec().InMemory:
+		return nil, fmt.Errorf("view: store %q is in memory alone: only its task can read it", store.Name())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.home == nil || a.home.engine == nil || a.viewsEnded {
+		return nil, fmt.Errorf("view: store %q: the application is %s", store.Name(), a.State())
+	}
+	v := &View{app: a, Partitions: a.claims.runningOf(sub)}
+	var namespaces [][]byte
+	for _, p := range v.Partitions {
+		namespaces = append(namespaces, state.Namespace(p))
+	}
+	snapshot, err := a.home.engine.Snapshot()
+	if err != nil {
+		return nil, fmt.Errorf("view: store %q: %w", store.Name(), err)
+	}
+	v.snapshot, v.Reader = snapshot, state.NewReader(snapshot, namespaces...)
+	a.views[v] = true
+	return v, nil
+}
+
+// Close lets the view go. It keeps old versions of rows alive until then. A view that is open when the application
+// ends is closed by it.
+func (v *View) Close() error {
+	v.app.mu.Lock()
+	defer v.app.mu.Unlock()
+	return v.close()
+}
+
+// close needs the application's mutex.
+func (v *View) close() (err error) {
+	v.once.Do(func() {
+		delete(v.app.views, v)
+		err = v.snapshot.Close()
+	})
+	return err
+}
+
+// closeViews ends what is still open, and lets nothing more be opened.
+func (a *App) closeViews() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.viewsEnded = true
+	var errs []error
+	for v := range a.views {
+		errs = append(errs, v.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Checkpoint makes all workers of this process write what they have committed to the engine, where views see it.
+func (a *App) Checkpoint(ctx context.Context) error {
+	a.mu.Lock()
+	workers := a.workers
+	a.mu.Unlock()
+	for _, w := range workers {
+		done := make(chan error, 1)
+		select {
+		case w.asks <- done:
+		case <-a.done:
+			return errors.New("checkpoint: the application has ended")
+		case <-ctx.Done():
+			return fmt.Errorf("checkpoint: %w", context.Cause(ctx))
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+		case <-a.done:
+			return errors.New("checkpoint: the application has ended")
+		case <-ctx.Done():
+			return fmt.Errorf("checkpoint: %w", context.Cause(ctx))
+		}
+	}
+	return nil
+}
