@@ -30,7 +30,8 @@ func foreign(t *testing.T, left_ bool) *driver {
 func TestT20ForeignKeysWithoutAMatch(t *testing.T) {
 	steps(t, foreign(t, false), `L l1:v|r1@1 →; L l1:v|r2@2 → l1=∅@2; L l1:v|r3@3 → l1=∅@3; R r1:rv@4 →;
 		L l1:v|r1@5 → l1=v|r1-rv@5; L l1:v|r2@6 → l1=∅@6`)
-	steps(t, foreign(t, true), `L l1:v|r1@1 → l1=v|r1-null@1; L l1:v|r2@2 → l1=v|r2-null@2; L l1:v|r3@3 → l1=v|r3-null@3;
+	steps(t, foreign(t, true), `L l1:v|r1@1 → l1=v|r1-null@1; L l1:v|r2@2 → l1=v|r2-null@2;
+		L l1:v|r3@3 → l1=v|r3-null@3;
 		R r1:rv@4 →; L l1:v|r1@5 → l1=v|r1-rv@5; L l1:v|r2@6 → l1=v|r2-null@6`)
 }
 
@@ -43,7 +44,8 @@ func TestT21ForeignKeyJoins(t *testing.T) {
 			}
 			return "∅"
 		}
-		steps(t, d, `R r1:x@1 r2:y@2 r3:z@3 →; L l1:a|r1@4 l2:b|r2@5 → l1=a|r1-x@4 l2=b|r2-y@5; L l3:c|r1@6 → l3=c|r1-x@6;
+		steps(t, d, `R r1:x@1 r2:y@2 r3:z@3 →; L l1:a|r1@4 l2:b|r2@5 → l1=a|r1-x@4 l2=b|r2-y@5;
+			L l3:c|r1@6 → l3=c|r1-x@6;
 			L l1:∅@7 → l1=∅@7; R r3:zz@8 →; R r1:xx@9 → l3=c|r1-xx@9; R r1:∅@10 → l3=`+gone("c|r1")+`@10;
 			L nobody:∅@11 →`)
 	}

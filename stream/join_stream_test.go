@@ -113,7 +113,8 @@ func TestT11OuterJoinDuplicates(t *testing.T) {
 }
 
 func TestT11bStreamStreamJoins(t *testing.T) {
-	feed := `L k:∅@1; R k:∅@2; L k:A@3; R k:a@4 → k=A-a@4; L k:B@5 → k=B-a@5; R k:b@6 → k=A-b@6 k=B-b@6; L k:∅@7; R k:∅@8;
+	feed := `L k:∅@1; R k:∅@2; L k:A@3; R k:a@4 → k=A-a@4; L k:B@5 → k=B-a@5; R k:b@6 → k=A-b@6 k=B-b@6;
+		L k:∅@7; R k:∅@8;
 		L k:C@9 → k=C-a@9 k=C-b@9; R k:c@10 → k=A-c@10 k=B-c@10 k=C-c@10; R k:∅@11; L k:∅@12; R k:∅@13 →;
 		R k:d@14 → k=A-d@14 k=B-d@14 k=C-d@14; L k:D@15 → k=D-a@15 k=D-b@15 k=D-c@15 k=D-d@15; L ∅:E@16 →`
 	w := stream.Around(10*time.Second, 24*time.Hour)
@@ -149,7 +150,8 @@ func TestT28RelaxedJoinsKeepNullKeysThroughRepartitions(t *testing.T) {
 	steps(t, d, `L ∅:x@1 → ∅=x-null@1; R ∅:y@2 →`)
 
 	b = stream.NewBuilder()
-	b.Stream(left).Repartition("l").OuterJoin(b.Stream(right).Repartition("r"), stream.Around(time.Second, 0), "j", opt).To(out)
+	b.Stream(left).Repartition("l").OuterJoin(b.Stream(right).Repartition("r"), stream.Around(time.Second, 0), "j", opt).
+		To(out)
 	steps(t, drive(t, b), `L ∅:x@1 → ∅=x-null@1; R ∅:y@2 → ∅=null-y@2`)
 }
 

@@ -226,7 +226,8 @@ func TestT18RemoveOldBeforeAddNewAndCount(t *testing.T) {
 func TestReduceTable(t *testing.T) {
 	b := stream.NewBuilder()
 	b.Table(numbers, byWord).GroupBy(func(k string, n int64) (string, int64) { return k[:1], n }, "first").
-		Reduce(state.NewKV[string, int64]("r"), func(a, n int64) int64 { return a + n }, func(a, n int64) int64 { return a - n }).
+		Reduce(state.NewKV[string, int64]("r"), func(a, n int64) int64 { return a + n },
+			func(a, n int64) int64 { return a - n }).
 		ToStream().To(sums)
 	d := drive(t, b)
 	put(d, numbers, "a1", 5, 1)

@@ -86,7 +86,8 @@ func TestT30SplitIsFirstMatch(t *testing.T) {
 	for n := range int64(8) {
 		put(d, numbers, string(rune('0'+n)), n, n)
 	}
-	require.Equal(t, []string{"0=x2@0", "1=rest@1", "2=x2@2", "3=x3@3", "4=x2@4", "5=x5@5", "6=x2@6", "7=rest@7"}, got(d, out))
+	require.Equal(t, []string{"0=x2@0", "1=rest@1", "2=x2@2", "3=x3@3", "4=x2@4", "5=x5@5", "6=x2@6", "7=rest@7"},
+		got(d, out))
 }
 
 func TestMergeAndDynamicTopics(t *testing.T) {

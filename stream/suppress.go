@@ -65,7 +65,8 @@ func (t WindowTable[K, V]) Suppress(p Suppression) WindowTable[K, V] {
 	st := state.NewKV[op.Windowed[K], op.Buffered[V]](p.name).Keys(op.SpanKeys[K]{Keys: keys}).
 		Values(op.BufferedValues[V]{Values: values})
 	c := op.SuppressConfig[op.Windowed[K], V]{
-		Store: st, TimeOf: func(_ op.Windowed[K], ts int64) int64 { return ts }, Delay: p.delay.Milliseconds(), Deletions: true,
+		Store: st, TimeOf: func(_ op.Windowed[K], ts int64) int64 { return ts }, Delay: p.delay.Milliseconds(),
+		Deletions: true,
 	}
 	if p.closes {
 		if t.grace < 0 {

@@ -103,7 +103,8 @@ func TestT14JoinsSeeWhatWentOnBefore(t *testing.T) {
 	b := stream.NewBuilder()
 	r := b.Table(right, rights).Suppress(stream.UntilTimeLimit(10*ms, "held"))
 	b.Table(left, lefts).OuterJoin(r, opt).ToStream().To(out)
-	steps(t, drive(t, b), `R B:1@0 A:1@0 →; R tick:tick@10 → A=null-1@0 B=null-1@0; R A:2@11 →; L A:a@12 → A=a-1@12;
+	steps(t, drive(t, b), `R B:1@0 A:1@0 →; R tick:tick@10 → A=null-1@0 B=null-1@0; R A:2@11 →;
+		L A:a@12 → A=a-1@12;
 		L B:b@12 → B=b-1@12; L A:b@13 → A=b-1@13; R tick1:tick1@21 → tick=null-tick@10 A=b-2@13`)
 }
 
@@ -116,7 +117,8 @@ func TestSuppressionsThatCantBeAreRefused(t *testing.T) {
 	b.Stream(in).GroupByKey().Windowed(stream.Unlimited(time.UnixMilli(0))).Count(state.NewWindowed[string, int64]("w")).
 		Suppress(stream.UntilWindowCloses("c"))
 	_, err := b.Build()
-	for _, want := range []string{"only windows close", "a limit of -1ns", "the name is empty", "an unlimited window never"} {
+	for _, want := range []string{"only windows close", "a limit of -1ns", "the name is empty",
+		"an unlimited window never"} {
 		require.ErrorContains(t, err, want)
 	}
 }

@@ -110,7 +110,8 @@ func TestWindowedCountsCountNullValues(t *testing.T) {
 	del(d, in, "a", 12)
 	d.pipe("in", raw{nil, []byte("x"), 13})
 	require.Equal(t, []string{"{a {0 10}}=1@1", "{a {10 20}}=1@12"},
-		got(d, stream.NewTopic[stream.WindowedKey[string], int64]("counts").Keys(stream.TimeWindowKeys(serde.String{}, 10*ms))))
+		got(d, stream.NewTopic[stream.WindowedKey[string], int64]("counts").
+			Keys(stream.TimeWindowKeys(serde.String{}, 10*ms))))
 	require.Equal(t, []string{"a[0/10]=x@1"}, got(d, out))
 	require.Equal(t, int64(1), d.dropped(topology.NullValue), "a reducer of strings can't see a null")
 	require.Equal(t, int64(2), d.dropped(topology.NullKey))

@@ -22,7 +22,7 @@ type SubtopologyDescription struct {
 type NodeDescription struct {
 	Kind   string             `json:"kind"`
 	Name   string             `json:"name"`
-	Topics []string           `json:"topics,omitempty"` // what a source reads, or a sink writes; none: each record names its own
+	Topics []string           `json:"topics,omitempty"` // none on a sink: each record names its own
 	Stores []StoreDescription `json:"stores,omitempty"`
 	From   []string           `json:"from,omitempty"`
 	To     []string           `json:"to,omitempty"`

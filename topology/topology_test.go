@@ -245,7 +245,8 @@ func TestFailIsNoPolicysToPassOver(t *testing.T) {
 
 func TestTheSinkOfAChainAllocatesNothing(t *testing.T) {
 	out := &outlet{partitions: 4}
-	g := build(t, &topology.Env{}, out, chain(source("s", "in"), middle("a", pass), middle("b", pass), sink("o", "out"))...)
+	nodes := chain(source("s", "in"), middle("a", pass), middle("b", pass), sink("o", "out"))
+	g := build(t, &topology.Env{}, out, nodes...)
 	r := record("in", "some key", "some value")
 	src := g.Sources["in"][0]
 	require.Zero(t, testing.AllocsPerRun(1000, func() {

@@ -30,7 +30,8 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late, time: timeMark(in, c.Store.Name(), c.Input),
+		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late,
+			time:   timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name()),
 			rows:   newTeller(in, out, c.Closing)}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
