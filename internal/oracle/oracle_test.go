@@ -112,8 +112,8 @@ func newPebble() (engine.Engine, error) {
 	return pebble.Open("state", pebble.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
 }
 
-// openFile lists, for each mode, the scenarios that differ and are still to be settled, and the reason for none: a
-// scenario that differs without standing there fails the test.
+// openFile lists, for each mode, the scenarios that differ and are still to be settled. A scenario that differs without
+// standing there fails the test.
 const openFile = "testdata/open.txt"
 
 // readOpen gives the ids that are open in a mode.
