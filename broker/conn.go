@@ -79,7 +79,7 @@ func (c *conn) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if r.key == int16(kmsg.Produce) {
+		if r.key == int16(kmsg.Produce) && cap(frame) <= maxKeptFrameBytes {
 			c.frame = frame
 		}
 		select {
@@ -89,6 +89,9 @@ func (c *conn) read(ctx context.Context) error {
 		}
 	}
 }
+
+// maxKeptFrameBytes limits the memory that a connection keeps for its next Produce request.
+const maxKeptFrameBytes = 4 << 20
 
 // firstReadBytes is how much memory a frame gets on its length's word alone. More comes as its bytes do.
 const firstReadBytes = 1 << 20

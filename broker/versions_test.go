@@ -19,6 +19,7 @@ func TestOldClients(t *testing.T) {
 		"4.0": kversion.V4_0_0(), "latest": kversion.Stable(),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // the client waits for seconds between rounds when it thinks that the broker is old
 			b := brokertest.New(t)
 			createTopic(t, b, 2, "in")
 			createTopic(t, b, 2, "out")

@@ -1,0 +1,219 @@
+package group_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker/internal/coord"
+	"thalweg/broker/internal/group"
+)
+
+// entry is what lies in the log: a record, or a marker.
+type entry struct {
+	record   coord.Record
+	producer *coord.Producer
+	marker   bool
+	commit   bool
+}
+
+type driver struct {
+	t   *testing.T
+	m   *group.Machine
+	log []entry
+	now time.Time
+}
+
+func newMachine() *group.Machine {
+	return group.New(group.Config{
+		MinSessionTimeout: time.Second, MaxSessionTimeout: time.Hour, OffsetRetention: 24 * time.Hour,
+		MaxMetadataBytes: 10, MaxMembers: 5,
+	})
+}
+
+func newDriver(t *testing.T) *driver {
+	return &driver{t: t, m: newMachine(), now: time.UnixMilli(1_700_000_000_000)}
+}
+
+func (d *driver) take(step coord.Step) {
+	d.t.Helper()
+	for _, r := range step.Records {
+		require.NoError(d.t, d.m.Replay(r, step.Producer, d.now))
+		d.log = append(d.log, entry{record: r, producer: step.Producer})
+	}
+	for _, after := range step.After {
+		after(nil)
+	}
+}
+
+func (d *driver) end(p coord.Producer, commit bool) {
+	d.m.ReplayMarker(p, commit)
+	d.log = append(d.log, entry{producer: &p, marker: true, commit: commit})
+}
+
+func (d *driver) replayed() *group.Machine {
+	d.t.Helper()
+	m := newMachine()
+	for _, e := range d.log {
+		if e.marker {
+			m.ReplayMarker(*e.producer, e.commit)
+			continue
+		}
+		require.NoError(d.t, m.Replay(e.record, e.producer, d.now))
+	}
+	return m
+}
+
+// same compares what two machines tell of offsets, and of groups that are not in the middle of a rebalance.
+func same(t *testing.T, want, got *group.Machine) {
+	t.Helper()
+	for g := range 3 {
+		id := fmt.Sprint("g", g)
+		for p := range int32(4) {
+			for _, stable := range []bool{false, true} {
+				require.Equal(t, want.Offset(id, "t", p, stable), got.Offset(id, "t", p, stable))
+			}
+		}
+		a, okA := want.Describe(id)
+		b, okB := got.Describe(id)
+		if a.State == "Stable" {
+			require.True(t, okA && okB)
+			require.Equal(t, a, b)
+		}
+	}
+}
+
+// Random requests and the passing of time: replaying the log gives the same state at any moment.
+func TestReplayGivesTheSameState(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	d := newDriver(t)
+	members := map[string][]*kmsg.JoinGroupResponse{} // who is in a group, as far as the clients know
+	stable := 0
+	for i := range 4000 {
+		id := fmt.Sprint("g", rnd.IntN(3))
+		switch rnd.IntN(8) {
+		case 0, 1:
+			d.join(id, fmt.Sprint("new", i), members)
+		case 2:
+			if n := len(members[id]); n > 0 {
+				_, step := d.m.Leave(id, []group.Leaving{{MemberID: members[id][rnd.IntN(n)].MemberID}}, d.now)
+				d.take(step)
+			}
+		case 3:
+			d.now = d.now.Add(time.Duration(rnd.IntN(5000)) * time.Millisecond)
+			d.take(d.m.Tick(d.now))
+		case 4:
+			p := coord.Producer{ID: int64(rnd.IntN(2))}
+			d.end(p, rnd.IntN(2) == 0)
+		default:
+			d.commit(rnd, id, members[id])
+		}
+		for _, m := range members[id] {
+			d.sync(id, m)
+		}
+		if description, _ := d.m.Describe(id); description.State == "Stable" {
+			stable++
+		}
+		if i%50 == 0 {
+			same(t, d.m, d.replayed())
+		}
+	}
+	require.Positive(t, stable)
+	snapshot := newDriver(t)
+	snapshot.now = d.now
+	for id := range int64(2) { // open transactions are not part of a snapshot
+		d.end(coord.Producer{ID: id}, true)
+	}
+	d.m.Snapshot(func(r coord.Record) { snapshot.log = append(snapshot.log, entry{record: r}) })
+	same(t, d.m, snapshot.replayed())
+}
+
+func (d *driver) join(id, newID string, members map[string][]*kmsg.JoinGroupResponse) {
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Version, req.Group, req.ProtocolType = 3, id, "consumer"
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 10_000, 10_000
+	protocol := kmsg.NewJoinGroupRequestProtocol()
+	protocol.Name, protocol.Metadata = "p", []byte("m")
+	req.Protocols = append(req.Protocols, protocol)
+	ask := func(memberID string) {
+		again := *req
+		again.MemberID = memberID
+		d.take(d.m.Join(group.JoinRequest{JoinGroupRequest: &again, NewMemberID: newID, Reply: func(
+			r *kmsg.JoinGroupResponse,
+		) {
+			if r.ErrorCode == 0 {
+				members[id] = append(members[id], r)
+			}
+		}}, d.now))
+	}
+	old := members[id]
+	members[id] = nil
+	ask("")
+	for _, m := range old {
+		ask(m.MemberID)
+	}
+}
+
+func (d *driver) sync(id string, m *kmsg.JoinGroupResponse) {
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Group, req.MemberID, req.Generation = id, m.MemberID, m.Generation
+	for _, other := range m.Members {
+		part := kmsg.NewSyncGroupRequestGroupAssignment()
+		part.MemberID, part.MemberAssignment = other.MemberID, []byte("for "+other.MemberID)
+		req.GroupAssignment = append(req.GroupAssignment, part)
+	}
+	d.take(d.m.Sync(req, func(*kmsg.SyncGroupResponse) {}, d.now))
+}
+
+func (d *driver) commit(rnd *rand.Rand, id string, members []*kmsg.JoinGroupResponse) {
+	r := &group.CommitRequest{
+		Group: id, Generation: -1,
+		Commits: []group.Commit{{Topic: "t", Partition: rnd.Int32N(4), Offset: rnd.Int64N(1000)}},
+	}
+	if len(members) > 0 {
+		r.MemberID, r.Generation = members[0].MemberID, members[0].Generation
+	}
+	if rnd.IntN(3) == 0 {
+		r.Producer = &coord.Producer{ID: int64(rnd.IntN(2))}
+	}
+	d.take(d.m.Commit(r, d.now))
+}
+
+func TestMetadataOfACommitIsLimited(t *testing.T) {
+	d := newDriver(t)
+	r := &group.CommitRequest{Group: "g", Generation: -1, Commits: []group.Commit{
+		{Topic: "t", Offset: 1, Metadata: kmsg.StringPtr("longer than ten bytes")},
+		{Topic: "t", Partition: 1, Offset: 1, Metadata: kmsg.StringPtr("short")},
+	}}
+	d.take(d.m.Commit(r, d.now))
+	require.Equal(t, kerr.OffsetMetadataTooLarge, r.Commits[0].Err)
+	require.Nil(t, r.Commits[1].Err)
+	require.Equal(t, int64(-1), d.m.Offset("g", "t", 0, false).Offset)
+	require.Equal(t, "short", d.m.Offset("g", "t", 1, false).Metadata)
+}
+
+func TestMembersAreLimited(t *testing.T) {
+	d := newDriver(t)
+	members := map[string][]*kmsg.JoinGroupResponse{}
+	for i := range 5 {
+		d.join("g", fmt.Sprint("m", i), members)
+	}
+	require.Len(t, members["g"], 5)
+	full := false
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Group, req.ProtocolType, req.SessionTimeoutMillis = "g", "consumer", 10_000
+	protocol := kmsg.NewJoinGroupRequestProtocol()
+	protocol.Name = "p"
+	req.Protocols = append(req.Protocols, protocol)
+	d.take(d.m.Join(group.JoinRequest{JoinGroupRequest: req, NewMemberID: "m6", Reply: func(r *kmsg.JoinGroupResponse) {
+		full = r.ErrorCode == kerr.GroupMaxSizeReached.Code
+	}}, d.now))
+	require.True(t, full)
+}
