@@ -4,7 +4,7 @@
 //	go run ./examples/wordcount [flags] [FILE|DIR …]
 //
 // Without arguments it counts the Go toolchain's own source. With -dir it can be killed at any moment and started
-// again: it goes on where its last commit was.
+// again: it goes on where its last commit was. With -join further processes share the work.
 package main
 
 import (
@@ -31,6 +31,7 @@ type options struct {
 	brokers     string
 	name        string
 	atLeastOnce bool
+	join        bool
 	workers     int
 	verbose     bool
 }
@@ -59,6 +60,8 @@ func parse(args []string) (o options, err error) {
 		"instead of the bundled broker")
 	f.StringVar(&o.name, "name", "wordcount", "begins the application id and the names of the topics")
 	f.BoolVar(&o.atLeastOnce, "alo", false, "at-least-once instead of exactly-once")
+	f.BoolVar(&o.join, "join", false, "help another wordcount of the same files and name, until interrupted: feed and "+
+		"print nothing (needs -brokers)")
 	f.IntVar(&o.workers, "workers", goruntime.GOMAXPROCS(0), "tasks that run at the same time")
 	f.BoolVar(&o.verbose, "v", false, "log what the application and the broker do")
 	f.Usage = func() {
@@ -70,6 +73,9 @@ func parse(args []string) (o options, err error) {
 	}
 	if o.workers < 1 {
 		return o, fmt.Errorf("-workers %d: at least one is needed", o.workers)
+	}
+	if o.join && o.brokers == "" {
+		return o, errors.New("-join needs -brokers: the bundled broker is this process' own")
 	}
 	o.paths = f.Args()
 	return o, nil
@@ -107,6 +113,9 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	counting, err := start(app, place, o, logger)
 	if err != nil {
 		return err
+	}
+	if o.join {
+		return counting.Run(ctx)
 	}
 	ran := make(chan error, 1)
 	go func() {
