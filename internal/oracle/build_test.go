@@ -180,7 +180,7 @@ func (b *builder) add() {
 		b.toStream()
 	case "transformValues":
 		f := valueFunc(b.n.Fn)
-		b.put(b.table(0).ToStream().MapValuesWithKey(f).ToTable(b.kv()))
+		b.put(b.materialized(b.table(0).TransformValues(func(k str, v *str) str { return f(k, deref(v)) })))
 	case "groupByKey":
 		b.put(&group{flow: b.stream(0), name: b.n.Name})
 	case "groupBy":
