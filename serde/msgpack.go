@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"unsafe"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -11,6 +12,8 @@ import (
 // Msgpack returns the MessagePack serde of T. A struct becomes a map from field names to values, so that fields may
 // be added, removed and reordered: an unknown field is ignored, a missing one is zero. The tags are those of
 // github.com/vmihailenco/msgpack: `msgpack:"name,omitempty"`, "-", ",inline".
+//
+// Strings may be views of the decoded bytes; a time is kept without its location.
 //
 // Map keys are sorted where they are strings and the values strings, bools or any; other maps come in no fixed order
 // and are no good inside a key.
@@ -26,6 +29,9 @@ func newMsgpack[T any](arrays bool) Serde[T] {
 		return never[T]{err}
 	}
 	nilable, name := IsNilable[T](), t.String()
+	if p, ok := planOf(t); ok {
+		return planned[T]{plan: p, name: name, nilable: nilable, arrays: arrays}
+	}
 	return share(func() Serde[T] {
 		m := &msgpackLocal[T]{name: name, nilable: nilable, v: new(T)}
 		m.enc, m.dec = msgpack.NewEncoder(&m.out), msgpack.NewDecoder(&m.in)
@@ -34,6 +40,40 @@ func newMsgpack[T any](arrays bool) Serde[T] {
 		m.enc.UseArrayEncodedStructs(arrays)
 		return m
 	})
+}
+
+// planned is MessagePack by a plan. It has no scratch space.
+type planned[T any] struct {
+	plan    *plan
+	name    string
+	nilable bool
+	arrays  bool
+}
+
+func (m planned[T]) Append(dst []byte, v T) ([]byte, error) {
+	if m.nilable && firstWordNil(&v) {
+		return dst, errNull(m.name)
+	}
+	out, err := m.plan.append(dst, unsafe.Pointer(&v), m.arrays, 0)
+	if err != nil {
+		return dst, fmt.Errorf("%s: %w", m.name, err)
+	}
+	return out, nil
+}
+
+func (m planned[T]) Decode(src []byte) (v T, err error) {
+	if src == nil && m.nilable {
+		return v, nil
+	}
+	rest, err := m.plan.decode(src, unsafe.Pointer(&v), 0)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%d bytes after the value", len(rest))
+	}
+	if err != nil {
+		var zero T
+		return zero, fmt.Errorf("%s: %d bytes: msgpack: %w", m.name, len(src), err)
+	}
+	return v, nil
 }
 
 // msgpackLocal owns an encoder and a decoder, and a cell that makes values addressable without allocating.
