@@ -49,6 +49,9 @@ func (b *Broker) handlerTable() map[int16]*handler {
 		kmsg.IncrementalAlterConfigs: {0, 1, b.handleIncrementalAlterConfigs},
 		kmsg.OffsetDelete:            {0, 0, b.handleOffsetDelete},
 		kmsg.DescribeCluster:         {0, 2, b.handleDescribeCluster},
+		kmsg.DescribeProducers:       {0, 0, b.handleDescribeProducers},
+		kmsg.DescribeTransactions:    {0, 0, b.handleDescribeTransactions},
+		kmsg.ListTransactions:        {0, 2, b.handleListTransactions},
 	}
 	byNumber := make(map[int16]*handler, len(table))
 	for key, h := range table {

@@ -351,3 +351,28 @@ func (p *rawProducer) commitOffset(group string, offset int64) error {
 	require.NoError(p.t, err)
 	return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
 }
+
+func TestTransactionsAreDescribed(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 2, "t")
+	p := newRawProducer(t, b, "tx")
+	newRawProducer(t, b, "idle")
+	require.NoError(t, p.produce(1, "v"))
+	adm := kadm.NewClient(p.client)
+	listed, err := adm.ListTransactions(within(t), nil, []string{"Ongoing"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"tx"}, listed.TransactionalIDs())
+	all, err := adm.ListTransactions(within(t), nil, nil)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	described, err := adm.DescribeTransactions(within(t), "tx", "unknown")
+	require.NoError(t, err)
+	require.Equal(t, p.pid, described["tx"].ProducerID)
+	require.Contains(t, described["tx"].Topics["t"], int32(1))
+	require.ErrorIs(t, described["unknown"].Err, kerr.TransactionalIDNotFound)
+	var set kadm.TopicsSet
+	set.Add("t", 1)
+	producers, err := adm.DescribeProducers(within(t), set)
+	require.NoError(t, err)
+	require.Equal(t, p.pid, producers["t"].Partitions[1].ActiveProducers[0].ProducerID)
+}
