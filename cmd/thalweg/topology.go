@@ -10,14 +10,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"thalweg/examples/wordcount/program"
+	aggregate "thalweg/examples/aggregate/program"
+	wordcount "thalweg/examples/wordcount/program"
 	"thalweg/topology"
 )
 
 // examples are the programs whose graph can be printed.
 func examples() map[string]func() (*topology.Topology, error) {
 	return map[string]func() (*topology.Topology, error){
-		"wordcount": func() (*topology.Topology, error) { return program.New("wordcount").Build() },
+		"aggregate": aggregate.Build,
+		"wordcount": func() (*topology.Topology, error) { return wordcount.New("wordcount").Build() },
 	}
 }
 
