@@ -8,9 +8,8 @@ const (
 	commitMost  = 100 * time.Millisecond
 )
 
-// pace chooses the time between commits. A worker that had nothing left to do at its commit can afford the next one
-// soon, which is good for latency. One that never got through its input gains by waiting: each changed key is
-// written once per commit.
+// pace chooses the time between commits. A worker that has little to do can afford the next one soon, which is good
+// for latency. One that hardly gets through its input gains by waiting: each changed key is written once per commit.
 type pace struct {
 	fixed time.Duration // 0: adaptive
 	now   time.Duration
@@ -27,7 +26,7 @@ func newPace(fixed time.Duration) *pace {
 // interval is the time from the first uncommitted work to its commit.
 func (p *pace) interval() time.Duration { return p.now }
 
-// committed adapts to how it was: saturated tells that input was left all the time since the last commit.
+// committed adapts to how it was: saturated tells that the worker was busy for most of the time since the last commit.
 func (p *pace) committed(saturated bool) {
 	switch {
 	case p.fixed > 0:

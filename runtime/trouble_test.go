@@ -218,7 +218,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	c.cuts.mu.Lock()
-	dice := c.cuts.random.IntN(60)
+	dice := c.cuts.random.IntN(25)
 	c.cuts.mu.Unlock()
 	if dice == 0 {
 		c.cuts.made.Add(1)
@@ -236,17 +236,17 @@ func TestBrokenConnections(t *testing.T) {
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
 		t.Run(guarantee.String(), func(t *testing.T) {
 			h := newHarness(t)
-			network := &cuts{dial: h.broker.Dial, random: h.random}
+			network := &cuts{dial: h.broker.Dial, random: rand.New(rand.NewPCG(h.random.Uint64(), 2))}
 			cfg := h.config()
 			cfg.Guarantee, cfg.NoLocal, cfg.Workers = guarantee, true, 2
 			cfg.ClientOptions = []kgo.Opt{kgo.Dialer(network.Dial)}
 			app := h.start(words(t, byWord), cfg).settled()
-			for range 10 {
-				h.feed(200)
-				network.on.Store(true)
+			network.on.Store(true)
+			for range 30 {
+				h.feed(50)
 				h.await()
-				network.on.Store(false)
 			}
+			network.on.Store(false)
 			app.stop()
 			t.Logf("%d connections cut", network.made.Load())
 			if guarantee == runtime.ExactlyOnce {

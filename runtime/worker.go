@@ -54,7 +54,8 @@ type worker struct {
 	pace       *pace
 	open       time.Time                     // of the first uncommitted work; zero: there is none
 	skipped    time.Time                     // of the first uncommitted move over control records alone
-	sated      bool                          // the input ran dry since the last commit
+	rested     time.Time                     // end of the last commit
+	waited     time.Duration                 // since then, for something to do
 	unchecked  time.Time                     // of the first commit that is not yet checkpointed; zero: there is none
 	failures   int                           // in a row, without a commit between
 	acked      map[link.TopicPartition]int64 // next offsets of what was produced since the last commit
@@ -194,9 +195,6 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.send(ctx, w.outbox.Full()); err != nil {
 		return err
 	}
-	if !processed {
-		w.sated = true
-	}
 	if w.due(now) {
 		return w.commit(ctx, now)
 	}
@@ -240,6 +238,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	w.doing(&doingWait)
 	w.publish(now, false)
 	w.timer.Reset(w.sleep(now))
+	defer func() { w.waited += w.app.cfg.Clock().Sub(now) }()
 	select {
 	case <-w.timer.C:
 		return nil

@@ -105,8 +105,10 @@ func (w *worker) notePurge() {
 
 func (w *worker) committed(now time.Time) {
 	clear(w.acked)
-	w.pace.committed(!w.sated)
-	w.open, w.skipped, w.sated, w.failures = time.Time{}, time.Time{}, false, 0
+	w.pace.committed(2*w.waited < now.Sub(w.rested)) // it was busy for most of the time since the last commit
+	w.rested, w.waited = w.app.cfg.Clock(), 0
+	w.counts.CommitTime += w.rested.Sub(now)
+	w.open, w.skipped, w.failures = time.Time{}, time.Time{}, 0
 	if w.unchecked.IsZero() {
 		w.unchecked = now
 	}
