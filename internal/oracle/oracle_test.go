@@ -205,6 +205,27 @@ func runCorpus(t *testing.T, name string, every int) {
 	}
 }
 
+// isListed tells whether a scenario may differ, by a rule.
+func isListed(s *scenario) bool {
+	// Kafka Streams takes the initial value of an aggregate for an old row. It never was one.
+	return slices.Contains(s.Expect.Sensitive, "initialOld") || emptyForeign(s)
+}
+
+// emptyForeign finds a foreign-key join that meets an empty row on its right-hand side: Kafka Streams takes it for
+// none, since its wire format says null by having no bytes. Here null and empty differ.
+func emptyForeign(s *scenario) bool {
+	topics, byID := map[string]bool{}, map[string]node{}
+	for _, n := range s.Nodes {
+		byID[n.ID] = n
+		if n.Op == "fkJoin" {
+			topics[byID[n.In[1]].Topic] = true
+		}
+	}
+	return slices.ContainsFunc(s.Input, func(in input) bool {
+		return in.Topic != "" && topics[in.Topic] && is(in.Value, "")
+	})
+}
+
 func (c *score) run(t *testing.T, s *scenario, m mode) {
 	got, lacks, err := execute(t, s, m)
 	if lacks != "" {
@@ -216,8 +237,8 @@ func (c *score) run(t *testing.T, s *scenario, m mode) {
 		c.equal++
 		return
 	}
-	if slices.Contains(s.Expect.Sensitive, "initialOld") {
-		c.listed++ // Kafka Streams takes the initial value of an aggregate for an old one; it never was
+	if isListed(s) {
+		c.listed++
 		return
 	}
 	c.differ = append(c.differ, s.ID)
