@@ -34,7 +34,7 @@ type App struct {
 	workers    []*worker
 	views      map[*View]bool // open
 	viewsEnded bool
-	uneven     time.Time                     // since when the tasks are spread unevenly over the workers; zero: they are not
+	uneven     time.Time                     // since when the tasks are spread unevenly; zero: they are not
 	held       map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
 	purge      map[link.TopicPartition]int64 // committed offsets of repartition topics, since the last purge
 	err        error
