@@ -10,7 +10,9 @@ import (
 
 // RemoveMembers takes those members out of a group whose client id dead names, so that it need not wait for the end
 // of their sessions. A group that does not exist has none.
-func (l *Link) RemoveMembers(ctx context.Context, group string, dead func(clientID string) bool) (removed int, err error) {
+func (l *Link) RemoveMembers(ctx context.Context, group string, dead func(clientID string) bool) (
+	removed int, err error,
+) {
 	describe := kmsg.NewPtrDescribeGroupsRequest()
 	describe.Groups = []string{group}
 	described, err := describe.RequestWith(ctx, l.client)
