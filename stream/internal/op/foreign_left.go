@@ -107,9 +107,9 @@ func (s *subscribe[K, V, FK]) left(was, is *FK, hadRow, _ bool) error {
 }
 
 // inner tells of rows that name a key. A row that changes its key is told even that there is nothing: the joined row
-// must go. A row that names none is counted.
-func (s *subscribe[K, V, FK]) inner(was, is *FK, _, hasRow bool) error {
-	if is == nil && (hasRow || was == nil) {
+// must go. A row that named none before, or is new and names none, is counted.
+func (s *subscribe[K, V, FK]) inner(was, is *FK, hadRow, _ bool) error {
+	if was == nil && (is == nil || hadRow) {
 		s.in.Drop(topology.NullKey)
 	}
 	switch {

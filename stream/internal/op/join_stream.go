@@ -75,8 +75,8 @@ type sideConfig[K, V, O, H, R any] struct {
 // joinTimes is what both sides know together.
 type joinTimes struct {
 	stream *int64 // highest timestamp of both
-	least  int64  // about the oldest held record: nothing before it is worth looking at; MaxInt64: none
-	fresh  bool   // after a start nobody knows what is held
+	least  *int64 // about the oldest held record: nothing before it is worth looking at; MaxInt64: none
+	fresh  bool   // nobody knows what is held
 }
 
 func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
@@ -87,7 +87,11 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			left, right = right, left
 		}
 		s.times = topology.Shared(in.Env, "join "+left+" "+right, func() *joinTimes {
-			return &joinTimes{stream: timeMark(in, left, 0), least: math.MaxInt64, fresh: true}
+			t := &joinTimes{stream: timeMark(in, left, 0), least: in.Mark(left + "/held")}
+			if *t.least == topology.Unknown {
+				*t.least, t.fresh = math.MaxInt64, true
+			}
+			return t
 		})
 		s.time, s.retention = in.Mark(c.own.Name()+"/newest"), c.before+c.after+c.grace
 		var err error
@@ -209,7 +213,7 @@ func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
 	if r.Timestamp+s.c.after < *s.times.stream {
 		return s.tell(r.Key, s.c.f(r.Key, &s.v, nil), r.Timestamp)
 	}
-	s.times.least = min(s.times.least, r.Timestamp)
+	*s.times.least = min(*s.times.least, r.Timestamp)
 	k := HeldKey[K]{Left: s.c.left, Key: r.Key}
 	h, _, err := s.held.Get(k, r.Timestamp, r.Timestamp)
 	if err == nil {
@@ -242,16 +246,16 @@ func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
 // only when the oldest could be closed, and stops where both sides are open: what lies behind is newer.
 func (s *joinOf[K, V, O, H, R]) releaseClosed() error {
 	now := *s.times.stream
-	if !s.times.fresh && (s.times.least == math.MaxInt64 || s.times.least+s.c.after+s.c.grace >= now) {
+	if !s.times.fresh && (*s.times.least == math.MaxInt64 || *s.times.least+s.c.after+s.c.grace >= now) {
 		return nil
 	}
-	s.times.fresh, s.times.least = false, math.MaxInt64
+	s.times.fresh, *s.times.least = false, math.MaxInt64
 	leftOpen, rightOpen := false, false
 	for e, err := range s.held.ByEnd(0, math.MaxInt64) {
 		if err != nil {
 			return s.in.Fail(now, err)
 		}
-		s.times.least = e.End
+		*s.times.least = e.End
 		if leftOpen && rightOpen {
 			break
 		}
