@@ -21,7 +21,8 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files of the exporte
 // reviews a change sees what it does to them.
 func publicPackages() []string {
 	return []string{
-		"serde", "serde/serdetest", "state/engine",
+		"serde", "serde/serdetest", "state", "state/engine", "state/memory", "state/pebble", "state/statetest",
+		"topology", "stream", "stream/streamtest", "runtime", "broker", "broker/brokertest",
 	}
 }
 
