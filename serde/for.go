@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+	"unsafe"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -114,73 +115,103 @@ func derived[T any](t reflect.Type) (Serde[T], bool) {
 	if _, own := methodsOf(t); t.Kind() == reflect.Slice && (own || hasMsgpackMethods(t)) {
 		return nil, false
 	}
-	switch builtinOf(t.Elem()) {
+	core, exact := derivedFrom(builtinOf(t.Elem()), t.Kind() == reflect.Pointer)
+	if s, ok := exact.(Serde[T]); ok {
+		return s, true
+	}
+	return recast[T]{core}, core != nil
+}
+
+// derivedFrom returns the serde of a pointer to the type that b stands for, or of a slice of it: as itself, and
+// without its type for types of the same representation. It knows no type parameter, so that For costs the compiler
+// no more than one copy of recast per type.
+func derivedFrom(b builtin, pointer bool) (core untyped, exact any) {
+	switch b {
 	case builtin(reflect.String):
-		return derive[T, string](t), true
+		return derive[string](pointer)
 	case builtinBytes:
-		return derive[T, []byte](t), true
+		return derive[[]byte](pointer)
 	case builtin(reflect.Bool):
-		return derive[T, bool](t), true
+		return derive[bool](pointer)
 	case builtin(reflect.Int):
-		return derive[T, int](t), true
+		return derive[int](pointer)
 	case builtin(reflect.Int8):
-		return derive[T, int8](t), true
+		return derive[int8](pointer)
 	case builtin(reflect.Int16):
-		return derive[T, int16](t), true
+		return derive[int16](pointer)
 	case builtin(reflect.Int32):
-		return derive[T, int32](t), true
+		return derive[int32](pointer)
 	case builtin(reflect.Int64):
-		return derive[T, int64](t), true
+		return derive[int64](pointer)
 	case builtin(reflect.Uint):
-		return derive[T, uint](t), true
+		return derive[uint](pointer)
 	case builtin(reflect.Uint8):
-		return derive[T, uint8](t), true
+		return derive[uint8](pointer)
 	case builtin(reflect.Uint16):
-		return derive[T, uint16](t), true
+		return derive[uint16](pointer)
 	case builtin(reflect.Uint32):
-		return derive[T, uint32](t), true
+		return derive[uint32](pointer)
 	case builtin(reflect.Uint64):
-		return derive[T, uint64](t), true
+		return derive[uint64](pointer)
 	case builtin(reflect.Float32):
-		return derive[T, float32](t), true
+		return derive[float32](pointer)
 	case builtin(reflect.Float64):
-		return derive[T, float64](t), true
+		return derive[float64](pointer)
 	case builtinTime:
-		return derive[T, time.Time](t), true
+		return derive[time.Time](pointer)
 	case builtinUUID:
-		return derive[T, uuid.UUID](t), true
+		return derive[uuid.UUID](pointer)
 	default:
-		return nil, false
+		return nil, nil
 	}
 }
 
-// derive serves T, a pointer to or a slice of a type with the representation of E, through *E or []E.
-func derive[T, E any](t reflect.Type) Serde[T] {
-	if t.Kind() == reflect.Pointer {
-		return as[T, *E](Pointer(For[E]()))
+func derive[E any](pointer bool) (untyped, any) {
+	element := builtinSerde[E](builtinOf(reflect.TypeFor[E]()), reflect.TypeFor[E]())
+	if pointer {
+		s := Pointer(element)
+		return through[*E]{s}, s
 	}
-	return as[T, []E](List(For[E]()))
+	s := List(element)
+	return through[[]E]{s}, s
 }
 
-func as[T, B any](s Serde[B]) Serde[T] {
-	if s, ok := s.(Serde[T]); ok {
-		return s
-	}
-	return recast[T, B]{s}
+// untyped is a serde that reaches its values through pointers.
+type untyped interface {
+	append(dst []byte, v unsafe.Pointer) ([]byte, error)
+	decode(src []byte, v unsafe.Pointer) error
+	local() untyped
+	size() int
 }
 
-// recast lends the serde of B to T, a type of the same representation.
-type recast[T, B any] struct{ as Serde[B] }
+type through[B any] struct{ s Serde[B] }
 
-func (r recast[T, B]) Append(dst []byte, v T) ([]byte, error) { return r.as.Append(dst, cast[B](v)) }
-
-func (r recast[T, B]) Decode(src []byte) (T, error) {
-	v, err := r.as.Decode(src)
-	return cast[T](v), err
+func (t through[B]) append(dst []byte, v unsafe.Pointer) ([]byte, error) {
+	return t.s.Append(dst, *(*B)(v))
 }
 
-func (r recast[T, B]) Local() Serde[T] { return recast[T, B]{Local(r.as)} }
-func (r recast[T, B]) size() int       { return sizeOf(r.as) }
+func (t through[B]) decode(src []byte, v unsafe.Pointer) (err error) {
+	*(*B)(v), err = t.s.Decode(src)
+	return err
+}
+
+func (t through[B]) local() untyped { return through[B]{Local(t.s)} }
+func (t through[B]) size() int      { return sizeOf(t.s) }
+
+// recast lends a serde to T, a type of the same representation as its own.
+type recast[T any] struct{ as untyped }
+
+func (r recast[T]) Append(dst []byte, v T) ([]byte, error) {
+	return r.as.append(dst, unsafe.Pointer(&v))
+}
+
+func (r recast[T]) Decode(src []byte) (v T, err error) {
+	err = r.as.decode(src, unsafe.Pointer(&v))
+	return v, err
+}
+
+func (r recast[T]) Local() Serde[T] { return recast[T]{r.as.local()} }
+func (r recast[T]) size() int       { return r.as.size() }
 
 // never is the serde of a type that has none.
 type never[T any] struct{ why error }

@@ -125,7 +125,7 @@ func (l list[T]) decodeFixed(r *listReader) ([]T, error) {
 	indexes := r.take(4 * nulls)
 	n, err := r.length()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list: %w", err)
 	}
 	if n < nulls || (n-nulls)*l.size != len(r.src) {
 		return nil, fmt.Errorf("list: want %d elements and %d nulls in %d bytes, got %d bytes",
@@ -205,11 +205,11 @@ func (r *listReader) take(n int) []byte {
 
 func (r *listReader) length() (int, error) {
 	if len(r.src) < 4 {
-		return 0, fmt.Errorf("list: want 4 bytes of a length, got %d", len(r.src))
+		return 0, fmt.Errorf("want 4 bytes of a length, got %d", len(r.src))
 	}
 	n := int32(binary.BigEndian.Uint32(r.take(4)))
 	if n < 0 {
-		return 0, fmt.Errorf("list: want a length of 0 or more, got %d", n)
+		return 0, fmt.Errorf("want a length of 0 or more, got %d", n)
 	}
 	return int(n), nil
 }

@@ -231,7 +231,7 @@ func TestDecodeErrorsSayWhatIsWrong(t *testing.T) {
 	_, err = serde.For[time.Time]().Decode(bytes.Repeat([]byte{0xff}, 12))
 	require.EqualError(t, err, "time: want nanoseconds below 1000000000, got 4294967295")
 	_, err = serde.For[[]string]().Decode([]byte{1, 0xff, 0, 0, 0})
-	require.EqualError(t, err, "list: list: want a length of 0 or more, got -16777216")
+	require.EqualError(t, err, "list: want a length of 0 or more, got -16777216")
 	_, err = serde.For[[]string]().Decode([]byte{1, 0x0f, 0, 0, 0})
 	require.EqualError(t, err, "list: 251658240 elements in 0 bytes")
 	_, err = serde.For[[]string]().Decode([]byte{0, 0, 0, 0, 0})
