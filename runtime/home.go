@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
@@ -26,16 +27,18 @@ import (
 //
 // An application without stores has no directory: many processes of it can run side by side with the same StateDir.
 type home struct {
-	engine  engine.Engine // nil when nothing is kept on disk
-	budget  *state.Budget
-	process string
-	ages    *ages // nil when nothing is kept on disk; guarded by the application's mutex
-	lock    io.Closer
+	engine   engine.Engine // nil when nothing is kept on disk
+	budget   *state.Budget
+	process  string
+	ages     *ages // nil when nothing is kept on disk; guarded by the application's mutex
+	lock     io.Closer
+	dir      string
+	patience time.Duration // with the disk, at the end
 }
 
 // openHome opens the directory, or says who has it.
 func openHome(topo *topology.Topology, cfg Config) (*home, error) {
-	h := &home{budget: state.NewBudget(cfg.CacheBytesMax)}
+	h := &home{budget: state.NewBudget(cfg.CacheBytesMax), patience: cfg.CloseTimeout}
 	if !keepsState(topo) {
 		h.process = uuid.NewString()
 		return h, nil
@@ -50,7 +53,7 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 		return nil, fmt.Errorf("state directory %s: in use by %s: %w: each process needs a StateDir of its own", dir,
 			holder(fs, fs.PathJoin(dir, "pid")), err)
 	}
-	h.lock = lock
+	h.lock, h.dir = lock, dir
 	h.ages = openAges(fs, fs.PathJoin(dir, "used"))
 	err = writeFile(fs, fs.PathJoin(dir, "pid"), fmt.Sprintf("%d\n", os.Getpid()))
 	if err == nil {
@@ -119,12 +122,23 @@ func writeFile(fs vfs.FS, path, content string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// close releases the directory. The engine flushes what it has.
+// close releases the directory. The engine flushes what it has, which a disk that is full can put off for ever: then
+// the directory stays locked until the process ends, and the changelogs have what is missing.
 func (h *home) close() error {
 	var errs []error
 	if h.engine != nil {
-		if err := h.engine.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("state: close: %w", err))
+		flushed := make(chan error, 1)
+		go func() { flushed <- h.engine.Close() }()
+		timer := time.NewTimer(h.patience)
+		defer timer.Stop()
+		select {
+		case err := <-flushed:
+			if err != nil {
+				errs = append(errs, fmt.Errorf("state directory %s: close: %w", h.dir, err))
+			}
+		case <-timer.C:
+			return fmt.Errorf("state directory %s: close: the disk did not take what was in memory within %v: is it "+
+				"full? Nothing is lost: the changelogs have it, and the next start restores from there", h.dir, h.patience)
 		}
 	}
 	if h.lock != nil {
