@@ -75,6 +75,9 @@ func (t *Task) marks() map[string]int64 {
 func (t *Task) Offsets() []Offset {
 	var offsets []Offset
 	marks := t.marks()
+	if len(marks) > 0 {
+		marks[commitNumber] = t.commits + 1
+	}
 	for _, q := range t.queues {
 		if q.moved() {
 			offsets = append(offsets, q.offset(marks))
@@ -113,6 +116,7 @@ func (t *Task) Committed(position func(store string) int64) error {
 		q.commit()
 	}
 	t.committedTime, t.committedMarks = t.env.StreamTime, t.marks()
+	t.commits++
 	t.punct.commit()
 	t.count()
 	return nil

@@ -30,5 +30,6 @@
 //	1  int64   partition time, milliseconds, big-endian; -1 unknown
 //	9  uint32  number of marks, then for each: uint32 length and bytes of its name, int64 time
 //
-// Every offset of a commit has all marks; a task starts from the highest of each that its inputs' offsets have.
+// Every offset of a commit has all marks, and under the empty name the number of the commit: a task starts from the
+// marks of the newest commit that its inputs' offsets tell of.
 package task

@@ -17,6 +17,9 @@ const (
 	metadataBytes = 9 // up to the marks
 )
 
+// commitNumber is the name of the mark that counts commits, so that the newest marks can be told.
+const commitNumber = ""
+
 // encodeMetadata makes the metadata of a committed offset.
 func encodeMetadata(partitionTime int64, marks map[string]int64) string {
 	b := make([]byte, 1, metadataBytes)

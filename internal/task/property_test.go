@@ -76,7 +76,7 @@ func dropLate() *topology.Node {
 				in.Drop(topology.Late)
 				return nil
 			}
-			*newest = max(*newest, r.Timestamp)
+			*newest = r.Timestamp // it may go down
 			out = *r
 			return next(&out)
 		}, nil

@@ -83,6 +83,7 @@ type Task struct {
 
 	committedTime   int64 // stream time of the last commit
 	committedMarks  map[string]int64
+	commits         int64      // number of the last commit
 	committedCounts []counters // per node
 }
 
@@ -175,10 +176,9 @@ func (t *Task) Seek(o Offset) error {
 		q.partitionTime = partitionTime
 	}
 	q.commit()
-	for name, at := range marks {
-		if old, ok := t.committedMarks[name]; !ok || at > old {
-			t.committedMarks[name] = at
-		}
+	if n, ok := marks[commitNumber]; ok && n > t.commits { // an input's offset may be of an older commit than another's
+		t.commits, t.committedMarks = n, marks
+		delete(marks, commitNumber)
 	}
 	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
 	t.committedTime = t.env.StreamTime
