@@ -28,7 +28,8 @@ func benchCommand() *cobra.Command {
 		Use:   "bench WORKLOAD",
 		Short: "Measure a workload on the embedded broker or a cluster",
 		Long: "Measure a workload on the embedded broker or a cluster, and beside it a hand-written loop on the\n" +
-			"same bytes.\n" + about + "\n  latency    count per key at a fixed rate, time from the intended send to the consumer" +
+			"same bytes.\n" + about +
+			"\n  latency    count per key at a fixed rate, time from the intended send to the consumer" +
 			"\n  restore    a table from its changelog (uniq-1)",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

@@ -18,7 +18,7 @@ import (
 const (
 	fileLinesMax     = 600 // aim at 400; files of tests are not bound
 	functionLinesMax = 70  // not in tests
-	lineColumnsMax   = 122 // a tab counts as one
+	lineColumnsMax   = 120 // a tab counts as one
 )
 
 // pure packages get the time as data, so that a test or a replay decides what it is.
