@@ -319,7 +319,7 @@ func TestExactlyOnceThroughRebalances(t *testing.T) {
 		s, err := kgo.NewGroupTransactSession(
 			kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial), kgo.TransactionalID(id), kgo.ConsumerGroup("copy"),
 			kgo.ConsumeTopics("in"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 			kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond))
 		if err != nil {
 			t.Errorf("session: %v", err)

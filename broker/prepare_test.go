@@ -36,8 +36,8 @@ func (n notice) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Once the decision is durable the transaction ends that way: the power is cut between the decision and its markers, and
-// the next start writes them.
+// Once the decision is durable the transaction ends that way: the power is cut between the decision and its markers,
+// and the next start writes them.
 func TestEndTxnIsCrashAtomic(t *testing.T) {
 	rnd := randomSource(t)
 	for _, commit := range []bool{true, false} {

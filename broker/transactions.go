@@ -107,8 +107,9 @@ func (b *Broker) finish(e txn.Ending, decided int64) error {
 		return err
 	}
 	gate := b.gates.of(e.ID)
-	gate.Lock()   // whoever asked before the decision has appended now
-	gate.Unlock() //nolint:staticcheck // an empty critical section is the point
+	//lint:ignore SA2001 whoever asked before the decision has appended when the lock is had
+	gate.Lock()
+	gate.Unlock()
 	marker := log.Marker{ProducerID: e.ProducerID, ProducerEpoch: e.Epoch, Commit: e.Commit}
 	last := make([]int64, len(e.Partitions))
 	parts := make([]*partition, len(e.Partitions))

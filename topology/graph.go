@@ -80,8 +80,7 @@ func (t *Topology) split() {
 	for i := range part {
 		part[i] = i
 	}
-	var root func(int) int
-	root = func(i int) int {
+	root := func(i int) int {
 		for part[i] != i {
 			part[i] = part[part[i]]
 			i = part[i]

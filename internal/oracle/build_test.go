@@ -40,7 +40,6 @@ type builder struct {
 	stores map[string]func(d *run) []row                        // how to read the named stores
 	looks  map[string]func(state.Host) (func(k str) str, error) // how processors read them
 	named  map[string]state.Store
-	kinds  map[string]bool // ids of tables
 	peek   func(node string, k, v str)
 	n      node
 	emit   stream.Emit

@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -455,6 +454,3 @@ func reducer(f string) reduceFn {
 	}
 	panic(unknown("reducer", f))
 }
-
-// forever ends unlimited windows.
-const forever = math.MaxInt64

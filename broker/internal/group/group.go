@@ -182,10 +182,3 @@ func (g *group) sortedMembers() []*member {
 	})
 	return members
 }
-
-func errorCode(err *kerr.Error) int16 {
-	if err == nil {
-		return 0
-	}
-	return err.Code
-}

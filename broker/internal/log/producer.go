@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -161,6 +160,3 @@ func (ps producers) spans() spans {
 	slices.SortFunc(open, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	return open
 }
-
-// none is an offset above all others.
-const none = math.MaxInt64
