@@ -107,8 +107,8 @@ func (b *Broker) finish(e txn.Ending, decided int64) error {
 		return err
 	}
 	gate := b.gates.of(e.ID)
-	//lint:ignore SA2001 whoever asked before the decision has appended when the lock is had
 	gate.Lock()
+	//lint:ignore SA2001 whoever asked before the decision has appended when the lock is had
 	gate.Unlock()
 	marker := log.Marker{ProducerID: e.ProducerID, ProducerEpoch: e.Epoch, Commit: e.Commit}
 	last := make([]int64, len(e.Partitions))
