@@ -70,7 +70,9 @@ func (a *App) progress(ctx context.Context) (ends map[link.TopicPartition]int64,
 	}
 	committed, err := control.Admin().FetchOffsets(ctx, a.cfg.ApplicationID)
 	if err != nil {
-		return nil, false, fmt.Errorf("runtime: committed offsets of group %s: %w", a.cfg.ApplicationID, err)
+		// A broker that is away: the workers wait for it too, and end the application when it is away for too long.
+		a.cfg.Logger.Debug("committed offsets: asking again", "application", a.cfg.ApplicationID, "err", err)
+		return ends, false, ctx.Err()
 	}
 	for tp, end := range ends {
 		c, ok := committed.Lookup(tp.Topic, tp.Partition)
