@@ -172,7 +172,7 @@ func testOwnership(t *testing.T, e engine.Engine) {
 	key, value := []byte("key"), []byte("value")
 	b := e.NewBatch(0)
 	require.NoError(t, b.Set(key, value))
-	copy(key, "XXX")
+	copy(key, "???")
 	copy(value, "YYYYY")
 	require.NoError(t, b.Commit())
 	got, ok, err := e.Get(nil, []byte("key"))
