@@ -10,11 +10,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ages remembers when the state of each task on disk was last in step with its changelog. Compaction drops the
-// tombstones of a changelog after its delete.retention.ms: a copy that was not kept up since before then would keep
-// keys that were deleted, so it is wiped. The times lie in a file beside the engine:
+// ages remembers when the state of each task, and of each global store, on disk was last in step with its changelog.
+// Compaction drops the tombstones of a changelog after its delete.retention.ms: a copy that was not kept up since
+// before then would keep keys that were deleted, so it is wiped. The times lie in a file beside the engine:
 //
-//	<StateDir>/<application>/used     JSON: task → milliseconds since the epoch
+//	<StateDir>/<application>/used     JSON: task, or global store → milliseconds since the epoch
 type ages struct {
 	fs   vfs.FS
 	path string
@@ -38,16 +38,16 @@ func openAges(fs vfs.FS, path string) *ages {
 	return g
 }
 
-// expired tells that tombstones may have been dropped since the state of a task was last kept up.
-func (g *ages) expired(id TaskID, now time.Time, retention time.Duration) bool {
-	return now.Sub(time.UnixMilli(g.used[id.String()])) > retention-2*usedEvery
+// expired tells that tombstones may have been dropped since the state was last kept up.
+func (g *ages) expired(name string, now time.Time, retention time.Duration) bool {
+	return now.Sub(time.UnixMilli(g.used[name])) > retention-2*usedEvery
 }
 
-// note writes down that the tasks are in step now.
-func (g *ages) note(ids []TaskID, now time.Time) error {
+// note writes down that what is named is in step now.
+func (g *ages) note(names []string, now time.Time) error {
 	next := maps.Clone(g.used)
-	for _, id := range ids {
-		next[id.String()] = now.UnixMilli()
+	for _, name := range names {
+		next[name] = now.UnixMilli()
 	}
 	text, err := json.Marshal(next)
 	if err == nil {
@@ -63,18 +63,18 @@ func (g *ages) note(ids []TaskID, now time.Time) error {
 	return nil
 }
 
-// noteUsed writes down which tasks are kept up here.
-func (a *App) noteUsed(ids []TaskID, now time.Time) error {
+// noteUsed writes down which tasks and global stores are kept up here.
+func (a *App) noteUsed(now time.Time, names ...string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.home == nil || a.home.ages == nil || len(ids) == 0 {
+	if a.home == nil || a.home.ages == nil || len(names) == 0 {
 		return nil
 	}
-	return a.home.ages.note(ids, now)
+	return a.home.ages.note(names, now)
 }
 
-// expired tells that a task's copy of a changelog on disk is too old to go on from.
-func (a *App) expired(id TaskID, changelog string, now time.Time) bool {
+// expired tells that the copy of a topic on disk, of a task or a global store, is too old to go on from.
+func (a *App) expired(name, changelog string, now time.Time) bool {
 	retention := defaultDeleteRetention
 	for _, spec := range a.layout.internal {
 		if ms, err := strconv.ParseInt(spec.Config["delete.retention.ms"], 10, 64); spec.Name == changelog && err == nil {
@@ -83,5 +83,5 @@ func (a *App) expired(id TaskID, changelog string, now time.Time) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.home.ages != nil && a.home.ages.expired(id, now, max(retention, 3*usedEvery))
+	return a.home.ages != nil && a.home.ages.expired(name, now, max(retention, 3*usedEvery))
 }

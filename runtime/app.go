@@ -32,6 +32,7 @@ type App struct {
 	layout     *layout
 	control    *link.Link // while it runs
 	workers    []*worker
+	fills      []*fill
 	views      map[*View]bool // open
 	viewsEnded bool
 	uneven     time.Time                     // since when the tasks are spread unevenly; zero: they are not
@@ -222,20 +223,44 @@ func (a *App) run(ctx context.Context) (err error) {
 		return err
 	}
 	starting, cancel = a.untilStop(ctx)
+	defer cancel()
 	a.removePredecessor(starting, control)
+	fills, err := a.openFills(starting, control)
+	if err != nil {
+		return a.interrupted(err)
+	}
+	defer func() { // after the workers, before the engine is closed
+		for _, f := range fills {
+			err = errors.Join(err, f.close())
+		}
+	}()
 	cancel()
-	return a.work(ctx, control, workers)
+	return a.work(ctx, control, workers, fills)
 }
 
-// work runs the workers and what looks after them. The first error stops all, each after its last commit.
-func (a *App) work(ctx context.Context, control *link.Link, workers []*worker) error {
+// work runs the workers, which begin when the global stores are filled, and what looks after them. The first error
+// stops all, each after its last commit.
+func (a *App) work(ctx context.Context, control *link.Link, workers []*worker, fills []*fill) error {
 	var running sync.WaitGroup
 	finished := make(chan struct{})
 	running.Go(func() { a.purgeEvery(ctx, control, finished) })
 	running.Go(func() { a.watch(workers, finished) })
 	var group errgroup.Group
+	for _, f := range fills {
+		group.Go(func() error {
+			err := f.run(ctx, a.stop)
+			if err != nil {
+				a.shut()
+				return fmt.Errorf("global store %s: %w", f.name, err)
+			}
+			return nil
+		})
+	}
 	for _, w := range workers {
 		group.Go(func() error {
+			if !a.filled(ctx, fills) {
+				return nil
+			}
 			err := w.run(ctx, a.stop)
 			if err != nil {
 				a.shut()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 }
 
 func keepsState(topo *topology.Topology) bool {
-	for _, s := range topo.Subtopologies() {
+	for _, s := range slices.Concat(topo.Subtopologies(), topo.Globals()) {
 		for _, st := range s.Stores {
 			if !st.Spec().InMemory {
 				return true

@@ -28,7 +28,7 @@ type TaskEvent struct {
 
 // Restore is how far the restore of a store's local copy is.
 type Restore struct {
-	Task      TaskID
+	Task      TaskID // of a global store: sub-topology -1 and the partition of its topic
 	Store     string
 	Topic     string
 	Start     int64 // offset at which it began

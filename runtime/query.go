@@ -9,6 +9,7 @@ import (
 
 	"thalweg/state"
 	"thalweg/state/engine"
+	"thalweg/topology"
 )
 
 // View is a consistent look at one store in this process: what its tasks had checkpointed when it was taken.
@@ -19,7 +20,7 @@ import (
 //	n, _, ok, err := ByWord.Read(view.Reader).Get("water")
 type View struct {
 	*state.Reader
-	// Partitions are the ones whose tasks run here; other processes have the others.
+	// Partitions are the ones whose tasks run here; other processes have the others. A global store is here whole.
 	Partitions []int32
 
 	app      *App
@@ -32,13 +33,14 @@ type View struct {
 // are never seen. A store that is in memory alone can't be viewed.
 func (a *App) View(store state.Store) (*View, error) {
 	sub := -1
+	global := slices.ContainsFunc(a.topo.Globals(), func(s *topology.Subtopology) bool { return keeps(s, store) })
 	for _, s := range a.topo.Subtopologies() {
-		if slices.ContainsFunc(s.Stores, func(o state.Store) bool { return o.Name() == store.Name() }) {
+		if keeps(s, store) {
 			sub = s.ID
 		}
 	}
 	switch {
-	case sub < 0:
+	case sub < 0 && !global:
 		return nil, fmt.Errorf("view: the topology has no store %q", store.Name())
 	case store.Spec().InMemory:
 		return nil, fmt.Errorf("view: store %q is in memory alone: only its task can read it", store.Name())
@@ -48,8 +50,13 @@ func (a *App) View(store state.Store) (*View, error) {
 	if a.home == nil || a.home.engine == nil || a.viewsEnded {
 		return nil, fmt.Errorf("view: store %q: the application is %s", store.Name(), a.State())
 	}
-	v := &View{app: a, Partitions: a.claims.runningOf(sub)}
+	v := &View{app: a}
 	var namespaces [][]byte
+	if global {
+		namespaces = append(namespaces, state.GlobalNamespace())
+	} else {
+		v.Partitions = a.claims.runningOf(sub)
+	}
 	for _, p := range v.Partitions {
 		namespaces = append(namespaces, state.Namespace(p))
 	}
@@ -60,6 +67,10 @@ func (a *App) View(store state.Store) (*View, error) {
 	v.snapshot, v.Reader = snapshot, state.NewReader(snapshot, namespaces...)
 	a.views[v] = true
 	return v, nil
+}
+
+func keeps(s *topology.Subtopology, store state.Store) bool {
+	return slices.ContainsFunc(s.Stores, func(o state.Store) bool { return o.Name() == store.Name() })
 }
 
 // Close lets the view go. It keeps old versions of rows alive until then. A view that is open when the application

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"thalweg/internal/task"
 	"thalweg/state/engine"
 	"thalweg/topology"
 )
@@ -130,10 +131,12 @@ func addNode(sums map[string]NodeStats, n NodeStats) {
 }
 
 // nodes are the counters of the task's nodes, without what was discarded.
-func (j *job) nodes() []NodeStats {
-	j.task.Stats(&j.scratch)
-	nodes := make([]NodeStats, 0, len(j.scratch.Nodes))
-	for _, n := range j.scratch.Nodes {
+func (j *job) nodes() []NodeStats { return nodeStats(j.task, &j.scratch) }
+
+func nodeStats(t *task.Task, scratch *task.Stats) []NodeStats {
+	t.Stats(scratch)
+	nodes := make([]NodeStats, 0, len(scratch.Nodes))
+	for _, n := range scratch.Nodes {
 		out := NodeStats{Node: n.Node, Processed: n.Processed}
 		for r, count := range n.Dropped {
 			if count > 0 {
@@ -155,7 +158,7 @@ func sortNodes(nodes map[string]NodeStats) []NodeStats {
 // Stats returns the latest figures.
 func (a *App) Stats() Stats {
 	a.mu.Lock()
-	workers, h := a.workers, a.home
+	workers, fills, h := a.workers, a.fills, a.home
 	s := Stats{}
 	if h != nil { // under the mutex, so that the engine is not closed meanwhile
 		if h.engine != nil {
@@ -175,6 +178,13 @@ func (a *App) Stats() Stats {
 		s.Workers = append(s.Workers, *p)
 		for _, n := range p.nodes {
 			addNode(nodes, n)
+		}
+	}
+	for _, f := range fills {
+		if p := f.nodes.Load(); p != nil {
+			for _, n := range *p {
+				addNode(nodes, n)
+			}
 		}
 	}
 	s.Nodes = sortNodes(nodes)

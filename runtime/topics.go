@@ -25,7 +25,8 @@ func (id TaskID) String() string { return fmt.Sprintf("%d_%d", id.Subtopology, i
 type layout struct {
 	applicationID string
 	partitions    []int32              // of tasks, per sub-topology
-	counts        map[string]int32     // of every input, by durable name
+	counts        map[string]int32     // of every input that tasks read, by durable name
+	globals       map[string]int32     // of every topic that fills a global store
 	internal      []link.TopicSpec     // to be there before the first task
 	repartitions  map[string]bool      // durable names
 	resets        map[string]resetting // of inputs, by durable name
@@ -39,7 +40,7 @@ type resetting struct {
 
 // externals are the topics that others make: inputs, and outputs that have a fixed name.
 func externals(topo *topology.Topology) (inputs, outputs []string) {
-	for _, s := range topo.Subtopologies() {
+	for _, s := range slices.Concat(topo.Subtopologies(), topo.Globals()) {
 		for _, t := range s.Inputs {
 			if !t.Repartition && !slices.Contains(inputs, t.Name) {
 				inputs = append(inputs, t.Name)
@@ -58,9 +59,22 @@ func externals(topo *topology.Topology) (inputs, outputs []string) {
 func newLayout(topo *topology.Topology, cfg Config, counts map[string]int32) (*layout, error) {
 	l := &layout{
 		applicationID: cfg.ApplicationID,
-		counts:        maps.Clone(counts),
+		counts:        map[string]int32{},
+		globals:       map[string]int32{},
 		repartitions:  map[string]bool{},
 		resets:        map[string]resetting{},
+	}
+	for _, s := range topo.Subtopologies() {
+		for _, t := range s.Inputs {
+			if n, ok := counts[t.Name]; ok && !t.Repartition {
+				l.counts[t.Name] = n
+			}
+		}
+	}
+	for _, s := range topo.Globals() {
+		for _, t := range s.Inputs {
+			l.globals[t.Name] = counts[t.Name]
+		}
 	}
 	if err := l.count(topo); err != nil {
 		return nil, err

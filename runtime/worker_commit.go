@@ -128,20 +128,20 @@ func (w *worker) checkpoint(now time.Time) error {
 
 func (w *worker) checkpointAll(now time.Time) error {
 	w.unchecked = time.Time{}
-	var kept []TaskID
+	var kept []string
 	for _, j := range w.running {
 		if err := j.tx.Checkpoint(); err != nil {
 			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 		}
 		if j.stateful {
-			kept = append(kept, j.id)
+			kept = append(kept, j.id.String())
 		}
 	}
 	if now.Sub(w.usedAt) < usedEvery {
 		return nil
 	}
 	w.usedAt = now
-	return w.app.noteUsed(kept, now)
+	return w.app.noteUsed(now, kept...)
 }
 
 // The pause after a failure: the first comes at once, the following ones ever later.

@@ -89,7 +89,7 @@ func (w *worker) beginStore(j *job, c task.Changelog, first, end int64, now time
 	if !c.Known {
 		position = first
 	}
-	old := c.Known && w.app.expired(j.id, c.Topic, now)
+	old := c.Known && w.app.expired(j.id.String(), c.Topic, now)
 	if c.Known && (position < first || position > end || old) {
 		w.log.Warn("the local state does not fit its changelog: restoring all of it", "too old", old, "task", j.id.String(),
 			"store", c.Store, "position", position, "from", first, "to", end)

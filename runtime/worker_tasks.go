@@ -280,7 +280,7 @@ func (w *worker) closeJob(j *job) error {
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	err := errors.Join(j.close(), w.app.noteHeld(j.id))
 	if kept {
-		err = errors.Join(err, w.app.noteUsed([]TaskID{j.id}, w.app.cfg.Clock()))
+		err = errors.Join(err, w.app.noteUsed(w.app.cfg.Clock(), j.id.String()))
 	}
 	w.app.claims.release(j.id)
 	w.tell(j, "closed")

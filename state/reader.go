@@ -39,12 +39,13 @@ func (s KV[K, V]) Read(r *Reader) *KVReader[K, V] {
 
 // Get returns the value of key with its timestamp. It looks into one namespace after the other.
 func (v *KVReader[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
-	encoded, err := v.name.codec.keys.Append(nil, key)
-	if err != nil {
-		return value, 0, false, fmt.Errorf("store %q: encode key: %w", v.name.Name(), err)
-	}
-	for _, prefix := range v.prefixes {
-		full := append(append([]byte(nil), prefix...), encoded...)
+	var full []byte
+	for i, prefix := range v.prefixes {
+		if i > 0 {
+			copy(full, prefix) // all have one length
+		} else if full, err = v.name.codec.keys.Append(append(full, prefix...), key); err != nil {
+			return value, 0, false, fmt.Errorf("store %q: encode key: %w", v.name.Name(), err)
+		}
 		row, found, err := v.reader.from.Get(nil, full)
 		if err != nil {
 			return value, 0, false, fmt.Errorf("store %q: read: %w", v.name.Name(), err)

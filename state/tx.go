@@ -36,6 +36,9 @@ const (
 // tasks of one partition may share it: a store is found again when the topology around it changed.
 func Namespace(partition int32) []byte { return layout.Namespace(partition) }
 
+// GlobalNamespace is the part of the engine that belongs to the global stores of a process.
+func GlobalNamespace() []byte { return layout.Namespace(-1) }
+
 // Tx is a task's stores, and everything that was written to them between two commits. It belongs to the goroutine
 // that runs the task.
 type Tx struct {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thalweg/serde"
+	"thalweg/state"
 	"thalweg/topology"
 )
 
@@ -19,7 +20,11 @@ func (b *Builder) Stream[K, V any](topics ...Topic[K, V]) Stream[K, V] {
 
 // source adds a source node, or finds the one that reads the same in the same way.
 func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node, serde.Serde[K], serde.Serde[V]) {
-	c := topology.SourceConfig[K, V]{}
+	var c topology.SourceConfig[K, V]
+	if len(topics) > 0 {
+		c = topics[0].source()
+		c.Topics = nil
+	}
 	names := make([]string, len(topics))
 	for i, t := range topics {
 		t.check(b, site, op)
@@ -36,10 +41,6 @@ func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node,
 		return b.add("source", "", topology.NewSource("", site, c), nil...), serde.For[K](), serde.For[V]()
 	}
 	t := topics[0]
-	c.Keys, c.Values, c.Reset = t.keys, t.values, t.reset
-	if f := t.timestamps; f != nil {
-		c.Timestamps = func(r topology.Record[K, V], _ int64) int64 { return f(r) }
-	}
 	id := strings.Join(names, ",")
 	for _, n := range b.sources[id] {
 		if o, ok := n.read.(Topic[K, V]); ok && o.readsAs(t) {
@@ -50,6 +51,26 @@ func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node,
 	n.op, n.read = op, t
 	b.sources[id] = append(b.sources[id], n)
 	return n, t.keys, t.values
+}
+
+// globalSource adds the source of a global store. Each has one of its own, since each is somewhere else in the topic.
+func globalSource[K, V any](b *Builder, site, op string, t Topic[K, V], st state.Store) *node {
+	t.check(b, site, op)
+	n := b.add("source", b.free("source-"+t.name+"-"+st.Name()), topology.NewSource("", site, t.source()))
+	n.op, n.Global = op, true
+	b.own(st, site)
+	return n
+}
+
+// source is how the topic is read.
+func (t Topic[K, V]) source() topology.SourceConfig[K, V] {
+	c := topology.SourceConfig[K, V]{
+		Topics: []topology.Topic{{Name: t.name}}, Keys: t.keys, Values: t.values, Reset: t.reset,
+	}
+	if f := t.timestamps; f != nil {
+		c.Timestamps = func(r topology.Record[K, V], _ int64) int64 { return f(r) }
+	}
+	return c
 }
 
 // readsAs tells whether both are certainly read in the same way.

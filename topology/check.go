@@ -54,6 +54,7 @@ func check(nodes []*Node) (errs []error) {
 		errs = append(errs, n.checkBorders()...)
 	}
 	errs = append(errs, checkStores(nodes)...)
+	errs = append(errs, checkGlobals(nodes)...)
 	return append(errs, checkRepartitions(nodes)...)
 }
 
@@ -116,6 +117,40 @@ func checkStores(nodes []*Node) (errs []error) {
 			if !sameStore(s, o.store) {
 				errs = append(errs, fmt.Errorf("%s: store %q is another store already (%s): give each a name of its own",
 					n.Site, s.Name(), o.site))
+			}
+		}
+	}
+	return errs
+}
+
+// checkGlobals sees that what fills global stores stands by itself, and that nobody else opens them.
+func checkGlobals(nodes []*Node) (errs []error) {
+	stores := map[string]*Node{}
+	for _, n := range nodes {
+		fail := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("%s: node %q: %w", n.Site, n.Name, fmt.Errorf(format, args...)))
+		}
+		if i := slices.IndexFunc(n.children, func(c *Node) bool { return c.Global != n.Global }); i >= 0 {
+			fail("it forwards to %q, but only one of them is global: a topic must lie between them", n.children[i].Name)
+		}
+		if !n.Global {
+			continue
+		}
+		if n.Kind == KindSink {
+			fail("a sink can't be global: each process would write the same records")
+		}
+		for _, s := range n.Stores {
+			stores[s.Name()] = n
+			if spec := s.Spec(); spec.Kind != state.KindKeyValue || spec.InMemory || spec.TTL > 0 {
+				fail("store %q is global: it must be a key-value store on disk, without a TTL", s.Name())
+			}
+		}
+	}
+	for _, n := range nodes {
+		for _, s := range n.Stores {
+			if g := stores[s.Name()]; g != nil && !n.Global {
+				errs = append(errs, fmt.Errorf("%s: node %q: store %q is global (%s): every node may read it, with "+
+					"Read(context.Globals()), and none is connected to it", n.Site, n.Name, s.Name(), g.Site))
 			}
 		}
 	}

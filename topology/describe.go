@@ -10,6 +10,8 @@ import (
 // know; it encodes to JSON as it is.
 type Description struct {
 	Subtopologies []SubtopologyDescription `json:"subtopologies"`
+	// Globals are the parts that fill global stores: they run in each process, without tasks.
+	Globals []SubtopologyDescription `json:"globals,omitempty"`
 }
 
 // SubtopologyDescription is what one task per partition runs.
@@ -47,15 +49,18 @@ func (t Topic) String() string {
 
 // Describe tells what the topology is made of.
 func (t *Topology) Describe() Description {
-	var d Description
-	for _, s := range t.subs {
-		sd := SubtopologyDescription{ID: s.ID}
+	return Description{Subtopologies: describeAll(t.subs), Globals: describeAll(t.globals)}
+}
+
+func describeAll(subs []*Subtopology) (all []SubtopologyDescription) {
+	for _, s := range subs {
+		d := SubtopologyDescription{ID: s.ID}
 		for _, n := range s.Nodes {
-			sd.Nodes = append(sd.Nodes, n.describe())
+			d.Nodes = append(d.Nodes, n.describe())
 		}
-		d.Subtopologies = append(d.Subtopologies, sd)
+		all = append(all, d)
 	}
-	return d
+	return all
 }
 
 func (n *Node) describe() NodeDescription {
@@ -85,12 +90,18 @@ func names(nodes []*Node) []string {
 func (d Description) String() string {
 	var b strings.Builder
 	b.WriteString("Topologies:\n ")
-	for _, s := range d.Subtopologies {
-		fmt.Fprintf(&b, "  Sub-topology: %d\n", s.ID)
+	part := func(title string, s SubtopologyDescription) {
+		b.WriteString(title)
 		for _, n := range s.Nodes {
 			n.text(&b)
 		}
 		b.WriteByte('\n')
+	}
+	for _, s := range d.Subtopologies {
+		part(fmt.Sprintf("  Sub-topology: %d\n", s.ID), s)
+	}
+	for _, s := range d.Globals {
+		part(fmt.Sprintf("  Sub-topology: %d for global-store (will not generate tasks)\n", len(d.Subtopologies)+s.ID), s)
 	}
 	return b.String()
 }

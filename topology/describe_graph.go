@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,7 +36,7 @@ func (d Description) drawing() drawing {
 		}
 		return ids[key], known != ""
 	}
-	for _, s := range d.Subtopologies {
+	for _, s := range slices.Concat(d.Subtopologies, d.Globals) {
 		var group []shape
 		for _, n := range s.Nodes {
 			self, _ := id("node", n.Name)
@@ -68,6 +69,14 @@ func (d Description) drawing() drawing {
 	return out
 }
 
+// title names a group of a drawing.
+func (d Description) title(i int) string {
+	if global := i - len(d.Subtopologies); global >= 0 {
+		return fmt.Sprintf("global %d", global)
+	}
+	return fmt.Sprintf("sub-topology %d", d.Subtopologies[i].ID)
+}
+
 // DOT is the topology in Graphviz' language.
 func (d Description) DOT() string {
 	var b strings.Builder
@@ -80,7 +89,7 @@ func (d Description) DOT() string {
 	}
 	g := d.drawing()
 	for i, group := range g.groups {
-		fmt.Fprintf(&b, "  subgraph cluster_%d {\n    label=\"sub-topology %d\"\n", i, d.Subtopologies[i].ID)
+		fmt.Fprintf(&b, "  subgraph cluster_%d {\n    label=\"%s\"\n", i, d.title(i))
 		for _, s := range group {
 			draw("    ", s)
 		}
@@ -110,7 +119,7 @@ func (d Description) Mermaid() string {
 	}
 	g := d.drawing()
 	for i, group := range g.groups {
-		fmt.Fprintf(&b, "  subgraph sub%d [\"sub-topology %d\"]\n", i, d.Subtopologies[i].ID)
+		fmt.Fprintf(&b, "  subgraph sub%d [\"%s\"]\n", i, d.title(i))
 		for _, s := range group {
 			draw("    ", s)
 		}

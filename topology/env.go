@@ -16,7 +16,8 @@ type Env struct {
 	Subtopology   int
 	Partition     int32 // the task's partition
 
-	Tx *state.Tx // the task's stores
+	Tx      *state.Tx     // the task's stores
+	Globals *state.Reader // the process' global stores; nil where there are none
 	// Outlet opens the way to a topic that the task writes; sinks call it when they are made, or per topic for
 	// topics that records name.
 	Outlet func(topic string) (Outlet, error)

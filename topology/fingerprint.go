@@ -34,6 +34,13 @@ func (t *Topology) Fingerprint() Fingerprint {
 			f.add("sub-topology %d keeps %s (%s, %s)", s.ID, st.Name(), spec.Kind, kept)
 		}
 	}
+	for _, s := range t.globals {
+		for _, st := range s.Stores {
+			for _, in := range s.Inputs {
+				f.add("global store %s (%s) is filled from %s", st.Name(), st.Spec().Kind, in)
+			}
+		}
+	}
 	slices.Sort(f.facts)
 	f.facts = slices.Compact(f.facts)
 	return f

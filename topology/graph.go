@@ -9,13 +9,15 @@ import (
 
 // Topology is a checked graph, ready to run. It is immutable.
 type Topology struct {
-	nodes []*Node // topological order
-	subs  []*Subtopology
+	nodes   []*Node // topological order
+	subs    []*Subtopology
+	globals []*Subtopology
 }
 
 // Subtopology is a connected part of the graph: what one task per partition runs. Topics are its borders.
 type Subtopology struct {
 	ID      int
+	Global  bool    // one task in each process runs it, over all partitions: see [Topology.Globals]
 	Nodes   []*Node // topological order
 	Inputs  []Topic // what its sources read, each once
 	Outputs []Topic // what its sinks write, where that is fixed
@@ -43,8 +45,11 @@ func New(nodes []*Node) (*Topology, error) {
 // Nodes are all nodes in topological order.
 func (t *Topology) Nodes() []*Node { return t.nodes }
 
-// Subtopologies are the parts of the graph, numbered as listed.
+// Subtopologies are the parts of the graph that tasks share out by partition, numbered as listed.
 func (t *Topology) Subtopologies() []*Subtopology { return t.subs }
+
+// Globals are the parts of the graph that fill global stores, numbered by themselves.
+func (t *Topology) Globals() []*Subtopology { return t.globals }
 
 // order sorts the nodes so that parents come first, and otherwise as they were made.
 func (t *Topology) order() error {
@@ -99,6 +104,9 @@ func (t *Topology) split() {
 		for _, s := range n.Stores {
 			joinFirst(byStore, s.Name(), n.id, join)
 		}
+		if n.Global {
+			continue // each global store follows its topic by itself
+		}
 		for _, topic := range n.Topics {
 			joinFirst(byTopic, topic, n.id, join)
 		}
@@ -107,8 +115,12 @@ func (t *Topology) split() {
 	for _, n := range t.nodes {
 		r := root(n.id)
 		if byRoot[r] == nil {
-			byRoot[r] = &Subtopology{ID: len(t.subs)}
-			t.subs = append(t.subs, byRoot[r])
+			list := &t.subs
+			if n.Global {
+				list = &t.globals
+			}
+			byRoot[r] = &Subtopology{ID: len(*list), Global: n.Global}
+			*list = append(*list, byRoot[r])
 		}
 		byRoot[r].add(n)
 	}

@@ -56,6 +56,10 @@ type Node struct {
 	ChangesValue bool // what comes out may have another value
 	ByKey        bool // equal keys must be in equal partitions of all its inputs
 
+	// Global nodes run once in each process, over all partitions of their source's topics, and fill stores that every
+	// task may read.
+	Global bool
+
 	// Beside are nodes, made before, whose rows this one reads by key in their stores: their inputs count as its own.
 	Beside []*Node
 

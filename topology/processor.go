@@ -129,6 +129,10 @@ func (c *Context[K, V]) Tx(store string) (*state.Tx, error) {
 	return c.in.Tx(store)
 }
 
+// Globals reads the application's global stores as they are at the moment: store.Read(c.Globals()). They need not be
+// connected to the node. It is nil where the application has none.
+func (c *Context[K, V]) Globals() *state.Reader { return c.in.Env.Globals }
+
 // Schedule calls f at each interval of stream time or wall-clock time, with the clock's time in milliseconds.
 // Stream time fires first with the first record; missed intervals collapse into one call. Cancel ends it.
 func (c *Context[K, V]) Schedule(

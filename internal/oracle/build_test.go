@@ -37,9 +37,9 @@ type builder struct {
 	s      *scenario
 	b      *stream.Builder
 	env    map[string]any
-	stores map[string]func(d *run) []row                        // how to read the named stores
-	looks  map[string]func(state.Host) (func(k str) str, error) // how processors read them
-	named  map[string]state.Store
+	stores map[string]func(d *run) []row                      // how to read the named stores
+	looks  map[string]func(*context) (func(k str) str, error) // how processors read them
+	named  map[string]state.Store                             // nil: a global one
 	peek   func(node string, k, v str)
 	n      node
 	emit   stream.Emit
@@ -98,7 +98,7 @@ func (b *builder) kv() state.KV[str, str] {
 func (b *builder) keep(st state.KV[str, str]) {
 	b.named[st.Name()] = st
 	b.stores[st.Name()] = func(r *run) []row { return rowsOf(r, st, func(v str) str { return v }) }
-	b.looks[st.Name()] = func(h state.Host) (func(str) str, error) {
+	b.looks[st.Name()] = func(h *context) (func(str) str, error) {
 		kv, err := st.Open(h)
 		return func(k str) str {
 			if k == nil {
@@ -120,7 +120,7 @@ func (b *builder) counts() state.KV[str, int64] {
 	st := state.NewKV[str, int64](b.n.Store.Name)
 	b.named[st.Name()] = st
 	b.stores[st.Name()] = func(r *run) []row { return rowsOf(r, st, func(n int64) str { return dec(n) }) }
-	b.looks[st.Name()] = func(h state.Host) (func(str) str, error) {
+	b.looks[st.Name()] = func(h *context) (func(str) str, error) {
 		kv, err := st.Open(h)
 		return func(k str) str {
 			if k == nil {
@@ -156,6 +156,8 @@ func (b *builder) add() {
 		b.source()
 	case "table":
 		b.tableSource()
+	case "globalTable":
+		b.put(b.b.GlobalTable(topic(b.n.Topic), b.global()))
 	case "filter", "filterNot":
 		b.filter()
 	case "map", "mapValues", "flatMap", "flatMapValues", "selectKey":
@@ -205,6 +207,8 @@ func (b *builder) add() {
 		b.joinStreams()
 	case "joinStreamTable":
 		b.joinStreamTable()
+	case "joinGlobal":
+		b.joinGlobal()
 	case "joinTables":
 		b.joinTables()
 	case "fkJoin":
@@ -408,7 +412,9 @@ func (b *builder) process() {
 			b.missing("reads " + b.n.Reads)
 		}
 		made.look = b.looks[b.n.Reads]
-		stores = append(stores, st)
+		if st != nil {
+			stores = append(stores, st)
+		}
 	}
 	supply := func() topology.Processor[str, str, str, str] { p := made; return &p }
 	if b.n.Op == "process" {

@@ -3,6 +3,7 @@ package oracle
 import (
 	"strings"
 
+	"thalweg/state"
 	"thalweg/stream"
 )
 
@@ -44,6 +45,42 @@ func (b *builder) joinStreamTable() {
 	default:
 		b.put(flow{s.JoinTableWithKey(t, f), false})
 	}
+}
+
+// global names a global table's store. Processors read it without being connected to it.
+func (b *builder) global() state.KV[str, str] {
+	st := b.kv()
+	if b.n.Store == nil {
+		return st
+	}
+	b.named[st.Name()] = nil
+	b.stores[st.Name()] = func(r *run) []row { return rowsIn(r, st, 1, same) }
+	b.looks[st.Name()] = func(c *context) (func(str) str, error) {
+		rows := st.Read(c.Globals())
+		return func(k str) str {
+			if k == nil {
+				return nil
+			}
+			v, _, _, err := rows.Get(k)
+			if err != nil {
+				panic(err)
+			}
+			return v
+		}, nil
+	}
+	return st
+}
+
+func (b *builder) joinGlobal() {
+	f, key := joiner(b.n.Joiner), keyFunc(b.n.Key)
+	s, t := b.stream(0), b.in(1).(stream.GlobalTable[str, str])
+	by := func(k, v str) (str, bool) { return key(k, v), true }
+	if b.n.Type == "left" {
+		join := func(l str, r *str) str { return f(nil, l, deref(r)) }
+		b.put(flow{s.LeftJoinGlobal(t, by, join), s.moved})
+		return
+	}
+	b.put(flow{s.JoinGlobal(t, by, func(l, r str) str { return f(nil, l, r) }), s.moved})
 }
 
 // A joiner of JoinAsOf does not see the key. Where a scenario's does, the key rides in the value.

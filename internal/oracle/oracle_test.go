@@ -83,7 +83,7 @@ func isPerKey(s *scenario) bool {
 			if groups++; groups > 1 {
 				return false
 			}
-		case "joinStreams", "suppress", "joinGlobal", "globalTable", "fkJoin":
+		case "joinStreams", "suppress", "fkJoin":
 			return false
 		}
 		if n.Window != nil || n.Grace != nil || n.Timestamps != "" || n.Store != nil && n.Store.VersionedMs > 0 {

@@ -19,7 +19,7 @@ type proc struct {
 	name  string
 	args  []string
 	store *state.KV[str, str] // its own
-	look  func(h state.Host) (func(k str) str, error)
+	look  func(h *context) (func(k str) str, error)
 
 	c     *context
 	kv    *state.KVStore[str, str]

@@ -44,7 +44,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 	r.got.Outputs, r.got.Peeks = map[string][]record{}, map[string][]record{}
 	b := &builder{
 		s: s, b: stream.NewBuilder(), env: map[string]any{}, stores: map[string]func(*run) []row{},
-		looks: map[string]func(state.Host) (func(str) str, error){}, named: map[string]state.Store{}, peek: r.peek,
+		looks: map[string]func(*context) (func(str) str, error){}, named: map[string]state.Store{}, peek: r.peek,
 		emit: stream.OnUpdate,
 	}
 	if s.Config.Cache == "on" {
@@ -82,7 +82,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 	for name, read := range b.stores {
 		r.got.Stores[name] = read(r)
 	}
-	r.count()
+	r.count(true)
 	r.got.Dropped = &r.dropped
 	return r.got, "", nil
 }
@@ -95,7 +95,7 @@ func (r *run) feed(m mode) error {
 	for i, in := range r.s.Input {
 		r.at = i
 		if m.restartEvery > 0 && i > 0 && i%m.restartEvery == 0 {
-			r.count()
+			r.count(false)
 			r.d.Restart(streamtest.LoseState)
 		}
 		var err error
@@ -118,11 +118,18 @@ func (r *run) feed(m mode) error {
 }
 
 // count adds what the application has dropped since it was started. Kafka does not count what a repartition leaves out.
-func (r *run) count() {
+// Global stores that are lost are filled from the start of their topics: only the last time counts.
+func (r *run) count(last bool) {
 	r.dropped += r.d.DroppedTotal()
 	for _, n := range r.nodes {
-		if n.Kind == topology.KindSink && n.Sink.Repartition {
-			r.dropped -= r.d.Node(n.Name).Dropped[topology.NullKey]
+		node := r.d.Node(n.Name)
+		switch {
+		case n.Kind == topology.KindSink && n.Sink.Repartition:
+			r.dropped -= node.Dropped[topology.NullKey]
+		case n.Global && !last:
+			for _, dropped := range node.Dropped {
+				r.dropped -= dropped
+			}
 		}
 	}
 }
@@ -182,10 +189,14 @@ func view(b []byte) *string {
 	return ptr(string(b))
 }
 
-// rowsOf reads a key-value store.
+// rowsOf reads a key-value store, of all partitions.
 func rowsOf[V any](r *run, st state.KV[str, V], text func(V) str) []row {
+	return rowsIn(r, st, max(r.partitions, 1), text)
+}
+
+func rowsIn[V any](r *run, st state.KV[str, V], partitions int32, text func(V) str) []row {
 	rows := []row{}
-	for p := range max(r.partitions, 1) {
+	for p := range partitions {
 		kv, err := st.Open(r.d.Tx(st, p))
 		if err != nil {
 			panic(err)

@@ -48,7 +48,7 @@ func (b *builder) versioned() state.Versioned[str, str] {
 		}
 		return rows
 	}
-	b.looks[st.Name()] = func(h state.Host) (func(str) str, error) {
+	b.looks[st.Name()] = func(h *context) (func(str) str, error) {
 		vs, err := st.Open(h)
 		return func(k str) str {
 			if k == nil {

@@ -19,6 +19,9 @@ func (t *Task) Flush() error {
 		if err := t.tx.Flush(); err != nil {
 			return fmt.Errorf("task %s: flush: %w", t.id, err)
 		}
+		if err := t.keepOffsets(); err != nil {
+			return fmt.Errorf("task %s: offsets: %w", t.id, err)
+		}
 		if err := t.tx.Drain(t.changelog()); err != nil {
 			return fmt.Errorf("task %s: changelog: %w", t.id, err)
 		}
@@ -97,7 +100,8 @@ func (q *queue) offset(marks map[string]int64) Offset {
 }
 
 // Committed tells that everything since the last commit is durable: outputs, changelogs and offsets. position is the
-// next offset of a store's changelog partition; below 0: nothing was written to it.
+// next offset of a store's changelog partition; below 0: nothing was written to it. It may be nil where no store has
+// a changelog.
 func (t *Task) Committed(position func(store string) int64) error {
 	if err := t.ready("committed"); err != nil {
 		return err
@@ -105,6 +109,9 @@ func (t *Task) Committed(position func(store string) int64) error {
 	err := t.tx.Commit(func(store string) int64 {
 		if log := t.storeLog(store); log != nil && log.input != nil {
 			return log.input.next
+		}
+		if position == nil {
+			return -1
 		}
 		return position(store)
 	})

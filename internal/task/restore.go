@@ -33,6 +33,12 @@ type Changelog struct {
 // openStores opens the stores with their types, so that they can be restored before a node asks for them.
 func (t *Task) openStores() error {
 	for _, sub := range t.config.Subs {
+		if sub.Global {
+			if err := t.openGlobal(sub); err != nil {
+				return err
+			}
+			continue
+		}
 		fromTopic := map[string]string{}
 		for _, n := range sub.Nodes {
 			if n.RowsFromTopic != "" && len(n.Topics) > 0 {

@@ -24,9 +24,10 @@ type Config struct {
 	ApplicationID string
 	ID            ID
 	// Subs is the sub-topology that the task runs. Several are the test driver's way to run a whole topology.
-	Subs   []*topology.Subtopology
-	Tx     *state.Tx // the task's own, which it closes
-	Outbox *Outbox   // the worker's
+	Subs    []*topology.Subtopology
+	Tx      *state.Tx     // the task's own, which it closes
+	Outbox  *Outbox       // the worker's; nil: a global sub-topology writes nothing
+	Globals *state.Reader // of the process' global stores; nil: there are none
 
 	// OnError decides what becomes of failures; nil: fail. Guarded must be set where it may answer Skip for user
 	// code that failed: each call of a node is then caught by itself, which costs time.
@@ -37,6 +38,8 @@ type Config struct {
 
 	// Exists tells whether an input topic has the partition; nil: all have.
 	Exists func(topic string, partition int32) bool
+	// Partitions tells how many partitions an input has: the task of a global sub-topology reads them all.
+	Partitions func(topic string) int32
 	// Start holds the committed offsets of the inputs, as far as there are any.
 	Start []Offset
 
@@ -75,6 +78,7 @@ type Task struct {
 	tx     *state.Tx
 	graph  *topology.Graph
 	stores []storeLog
+	kept   *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
 	punct  *punctuator
 
 	queues    []*queue // in the order of the sub-topology's inputs
@@ -92,7 +96,7 @@ func New(c Config) (*Task, error) {
 	t := &Task{id: c.ID, config: c, tx: c.Tx, committedTime: topology.Unknown, committedMarks: map[string]int64{}}
 	t.env = topology.Env{
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
-		Tx: c.Tx, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: c.Guarded,
+		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: c.Guarded,
 		StreamTime: topology.Unknown, WallTime: c.WallMillis,
 	}
 	t.punct = newPunctuator(&t.env)
@@ -100,8 +104,12 @@ func New(c Config) (*Task, error) {
 	for _, s := range c.Subs {
 		for _, topic := range s.Inputs {
 			name := topic.In(c.ApplicationID)
-			if t.queue(name, c.ID.Partition) == nil && (c.Exists == nil || c.Exists(name, c.ID.Partition)) {
-				t.queues = append(t.queues, t.newQueue(name))
+			if s.Global {
+				for p := range c.Partitions(name) {
+					t.queues = append(t.queues, t.newQueue(name, p))
+				}
+			} else if t.queue(name, c.ID.Partition) == nil && (c.Exists == nil || c.Exists(name, c.ID.Partition)) {
+				t.queues = append(t.queues, t.newQueue(name, c.ID.Partition))
 			}
 		}
 	}
@@ -116,11 +124,11 @@ func New(c Config) (*Task, error) {
 	return t, nil
 }
 
-func (t *Task) newQueue(topic string) *queue {
+func (t *Task) newQueue(topic string, partition int32) *queue {
 	q := &queue{task: t, next: topology.Unknown, fetched: topology.Unknown, end: topology.Unknown}
 	q.partitionTime = topology.Unknown
 	q.committed = mark{topology.Unknown, topology.Unknown}
-	q.head.Topic, q.head.Partition = topic, t.id.Partition
+	q.head.Topic, q.head.Partition = topic, partition
 	return q
 }
 

@@ -49,6 +49,7 @@ type Driver struct {
 	fixed   map[string]int32 // partition counts that the topology asks for
 	engine  engine.Engine
 	outbox  *task.Outbox
+	globals []*run // fill the global stores
 	runs    []*run
 	offsets map[source]task.Offset // committed
 	pending int                    // records processed since the last commit
@@ -127,6 +128,11 @@ func (d *Driver) start() (err error) {
 		Partitions: func(topic string) (int32, error) { return int32(len(d.topic(topic).partitions)), nil },
 	})
 	d.pending = 0
+	for _, s := range d.topo.Globals() {
+		if err := d.addGlobal(s); err != nil {
+			return err
+		}
+	}
 	subs := d.topo.Subtopologies()
 	if d.config.Partitions == 1 && len(d.config.TopicPartitions) == 0 {
 		return d.add(task.ID{}, subs...)
@@ -150,7 +156,7 @@ func (d *Driver) add(id task.ID, subs ...*topology.Subtopology) error {
 		ApplicationID: d.config.ApplicationID, ID: id, Subs: subs, Outbox: d.outbox, Tx: d.tx(id),
 		OnError: d.config.OnError, Guarded: d.config.OnError != nil, DeadLetters: d.config.DeadLetters,
 		Exists:  func(topic string, partition int32) bool { return partition < d.partitionsOf(topic) },
-		MaxIdle: d.config.MaxIdle, WallMillis: d.now,
+		Globals: d.globalRows(), MaxIdle: d.config.MaxIdle, WallMillis: d.now,
 	}
 	for _, s := range subs {
 		for _, in := range s.Inputs {
@@ -165,18 +171,26 @@ func (d *Driver) add(id task.ID, subs ...*topology.Subtopology) error {
 	}
 	r := &run{Task: t}
 	d.runs = append(d.runs, r)
-	for _, in := range t.Inputs() {
-		if in.Next != topology.Unknown {
-			continue
-		}
-		if err := t.Seek(task.Offset{Topic: in.Topic, Partition: in.Partition}); err != nil {
-			return err
-		}
+	if err := r.fromStart(); err != nil {
+		return err
 	}
 	if err := d.restore(t); err != nil {
 		return err
 	}
 	r.rewind()
+	return nil
+}
+
+// fromStart makes inputs without an offset begin at their topics' starts.
+func (r *run) fromStart() error {
+	for _, in := range r.Inputs() {
+		if in.Next != topology.Unknown {
+			continue
+		}
+		if err := r.Seek(task.Offset{Topic: in.Topic, Partition: in.Partition}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -227,12 +241,12 @@ func (r *run) rewind() {
 
 func (d *Driver) stop() error {
 	var errs []error
-	for _, r := range d.runs {
+	for _, r := range d.all() {
 		if err := r.Close(); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	d.runs = nil
+	d.runs, d.globals = nil, nil
 	return joined(errs)
 }
 
@@ -284,6 +298,9 @@ func (d *Driver) process() error {
 	}
 	for worked := true; worked; {
 		worked = false
+		if err := d.follow(); err != nil {
+			return d.fail(err)
+		}
 		for _, r := range d.runs {
 			if err := d.feed(r); err != nil {
 				return d.fail(err)
@@ -373,7 +390,7 @@ func (d *Driver) fail(err error) error {
 	if e := d.abort(); e != nil {
 		d.t.Logf("streamtest: abort: %v", e)
 	}
-	for _, r := range d.runs {
+	for _, r := range d.all() {
 		l, ok := r.DeadLetter()
 		if e := r.Discard(); e != nil {
 			d.t.Logf("streamtest: discard: %v", e)

@@ -17,6 +17,11 @@ func (d *Driver) tx(id task.ID) *state.Tx {
 // when no task has the store for the partition.
 func (d *Driver) Tx(store state.Store, partition int32) *state.Tx {
 	d.t.Helper()
+	for _, r := range d.globals {
+		if has(r, store) {
+			return r.Tx()
+		}
+	}
 	for _, r := range d.runs {
 		if r.ID().Partition == partition && has(r, store) {
 			return r.Tx()
@@ -76,7 +81,7 @@ func Rows[K comparable, V any](d *Driver, store state.KV[K, V]) map[K]Row[V] {
 
 func open[K, V any](d *Driver, store state.KV[K, V]) (stores []*state.KVStore[K, V]) {
 	d.t.Helper()
-	for _, r := range d.runs {
+	for _, r := range d.all() {
 		if has(r, store) {
 			st, err := store.Open(r.Tx())
 			d.must(err)
@@ -120,7 +125,7 @@ func (d *Driver) Node(name string) (sum task.NodeStats) {
 
 func (d *Driver) each(f func(task.NodeStats)) {
 	var s task.Stats
-	for _, r := range d.runs {
+	for _, r := range d.all() {
 		r.Stats(&s)
 		for _, n := range s.Nodes {
 			f(n)

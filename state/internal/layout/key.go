@@ -11,8 +11,8 @@
 //	          │          │            │ 0x03     segments      value: their length in milliseconds, 8
 //
 // What expires together lies together: a segment is dropped with one range delete. Integers are big-endian, and the
-// times of windows are never negative, so that bytes order as numbers do. The namespace is
-// a partition number of 4 bytes, so none is the prefix of another; the name is preceded by its length for the same
+// times of windows are never negative, so that bytes order as numbers do. The namespace is a partition number of 4
+// bytes (-1: the global stores), so none is the prefix of another; the name is preceded by its length for the same
 // reason. The version of these formats is a byte in the state directory.
 package layout
 

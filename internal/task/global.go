@@ -1,0 +1,111 @@
+package task
+
+import (
+	"fmt"
+	"slices"
+
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// A global sub-topology fills stores that every task of the process may read. Its task reads all partitions of its
+// inputs. No group knows it: how far it is lies beside its rows, in a store of its own that goes to the engine with
+// them. The store has
+//
+//	topic/partition   → next offset; the row's timestamp is the partition time
+//	a store's name    → 0, for each store that was filled up to there
+type globalOffsets = state.KV[string, int64]
+
+// offsetsOf names the store of the offsets.
+func offsetsOf(s *topology.Subtopology) globalOffsets {
+	return state.NewKV[string, int64]("global-offsets." + s.Stores[0].Name()).Volatile()
+}
+
+// openGlobal opens the stores and goes to where they are. Stores that were filled from something else, or one more
+// than before, are filled anew.
+func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
+	if len(sub.Stores) == 0 {
+		return fmt.Errorf("global sub-topology %d has no store: there is nothing to fill", sub.ID)
+	}
+	for _, s := range sub.Stores {
+		if err := s.Prepare(t.tx); err != nil {
+			return fmt.Errorf("store %s: %w", s.Name(), err)
+		}
+		t.stores = append(t.stores, storeLog{store: s})
+	}
+	if t.kept, err = offsetsOf(sub).Open(t.tx); err != nil {
+		return err
+	}
+	unseen, some := map[string]bool{}, false
+	for _, s := range sub.Stores {
+		unseen[s.Name()] = true
+	}
+	for e, err := range t.kept.All() {
+		if err != nil {
+			return err
+		}
+		some = true
+		if unseen[e.Key] {
+			delete(unseen, e.Key)
+		} else if q := t.queueNamed(e.Key); q != nil {
+			q.next, q.fetched, q.partitionTime = e.Value, e.Value, e.Timestamp
+			q.commit()
+		} else {
+			unseen[e.Key] = true // of another topic
+		}
+	}
+	if some && len(unseen) > 0 {
+		return t.StartOver()
+	}
+	return nil
+}
+
+// name is what the offset of an input is kept under.
+func (q *queue) name() string { return fmt.Sprintf("%s/%d", q.head.Topic, q.head.Partition) }
+
+func (t *Task) queueNamed(name string) *queue {
+	for _, q := range t.queues {
+		if q.name() == name {
+			return q
+		}
+	}
+	return nil
+}
+
+// StartOver empties the stores of a global sub-topology, which then has to be fed from the start of its inputs. It is
+// for offsets that the inputs do not have any more.
+func (t *Task) StartOver() error {
+	if err := t.in("start over", Created); err != nil {
+		return err
+	}
+	for _, s := range slices.Backward(t.tx.Stores()) { // the offsets first: they must never be ahead of the rows
+		if err := t.tx.Wipe(s.Name()); err != nil {
+			return fmt.Errorf("task %s: store %s: wipe: %w", t.id, s.Name(), err)
+		}
+	}
+	for _, q := range t.queues {
+		q.next, q.fetched, q.partitionTime = topology.Unknown, topology.Unknown, topology.Unknown
+		q.commit()
+	}
+	return nil
+}
+
+// keepOffsets writes down where a global sub-topology is.
+func (t *Task) keepOffsets() error {
+	if t.kept == nil || !slices.ContainsFunc(t.queues, (*queue).moved) {
+		return nil
+	}
+	for _, q := range t.queues {
+		if q.moved() {
+			if err := t.kept.Put(q.name(), q.next, q.partitionTime); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range t.stores {
+		if err := t.kept.Put(s.store.Name(), 0, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
