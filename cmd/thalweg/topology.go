@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	aggregate "thalweg/examples/aggregate/program"
+	joins "thalweg/examples/joins/program"
+	windows "thalweg/examples/windows/program"
 	wordcount "thalweg/examples/wordcount/program"
 	"thalweg/topology"
 )
@@ -19,6 +21,8 @@ import (
 func examples() map[string]func() (*topology.Topology, error) {
 	return map[string]func() (*topology.Topology, error){
 		"aggregate": aggregate.Build,
+		"joins":     joins.Build,
+		"windows":   windows.Build,
 		"wordcount": func() (*topology.Topology, error) { return wordcount.New("wordcount").Build() },
 	}
 }

@@ -1,7 +1,7 @@
 // Aggregate sums up orders per customer: values that are structs, an aggregate of each key in a Pebble store, and the
-// table read back by a query of that store, on the bundled broker in this process.
+// table read back by a query of that store, on the bundled broker in this process or on a cluster.
 //
-//	go run ./examples/aggregate [-orders N] [-customers N] [-seed N] [-dir D]
+//	go run ./examples/aggregate [-orders N] [-customers N] [-seed N] [-dir D] [-brokers HOST:PORT,…]
 package main
 
 import (
@@ -14,14 +14,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/broker"
 	"thalweg/examples/aggregate/program"
+	"thalweg/examples/internal/place"
 	"thalweg/runtime"
 )
 
@@ -29,7 +28,7 @@ import (
 type options struct {
 	orders, customers int
 	seed              uint64
-	dir               string
+	dir, brokers      string
 }
 
 func main() {
@@ -54,6 +53,7 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.customers, "customers", 10, "how many customers there are")
 	f.Uint64Var(&o.seed, "seed", 1, "of the generator of orders")
 	f.StringVar(&o.dir, "dir", "", "keep the broker's log and the state here: each run adds its orders to those before")
+	f.StringVar(&o.brokers, "brokers", "", "HOST:PORT addresses of a cluster, instead of the bundled broker")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}
@@ -68,20 +68,13 @@ func parse(args []string) (o options, err error) {
 
 // run makes orders, waits until all are summed up, and prints the table.
 func run(ctx context.Context, o options, out io.Writer) (err error) {
-	dir := o.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "aggregate-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b, err := broker.Open(broker.Config{Dir: filepath.Join(dir, "broker"), Logger: logger})
+	here, err := place.Open("aggregate", o.brokers, o.dir, logger)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	if err := feed(ctx, b, o); err != nil {
+	defer func() { err = errors.Join(err, here.Close()) }()
+	if err := feed(ctx, here, o); err != nil {
 		return err
 	}
 	topo, err := program.Build()
@@ -90,29 +83,25 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	app, err := runtime.New(topo, runtime.Config{
 		ApplicationID: "aggregate",
-		Broker:        b,
-		StateDir:      filepath.Join(dir, "state"),
+		Broker:        here.Broker,
+		Seeds:         here.Seeds,
+		StateDir:      here.StateDir,
 		Logger:        logger,
 	})
 	if err != nil {
 		return err
 	}
-	ran := make(chan error, 1)
-	go func() { ran <- app.Run(ctx) }()
-	err = app.WaitCaughtUp(ctx)
-	if err == nil {
-		err = printTable(ctx, app, out)
-	}
-	err = errors.Join(err, app.Close(context.WithoutCancel(ctx)))
-	if runErr := <-ran; runErr != nil {
-		return runErr // the cause of the others
-	}
-	return err
+	return place.Run(ctx, app, func(ctx context.Context) error {
+		if err := app.WaitCaughtUp(ctx); err != nil {
+			return err
+		}
+		return printTable(ctx, app, out)
+	})
 }
 
 // feed makes the topics and writes orders that only the seed decides.
-func feed(ctx context.Context, b *broker.Broker, o options) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial), kgo.DisableClientMetrics())
+func feed(ctx context.Context, here *place.Place, o options) error {
+	client, err := here.Client()
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"thalweg/examples/internal/place"
 	"thalweg/examples/wordcount/program"
 )
 
 // partitions of the input and output topics.
 const partitions = 4
+
+// feeder is the client that feeds: each record goes to the partition that it names.
+func feeder(here *place.Place) (*kgo.Client, error) {
+	return here.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(100_000))
+}
 
 // createTopics makes the input and the output topic, unless they are there.
 func createTopics(ctx context.Context, client *kgo.Client, n program.Program) error {

@@ -19,6 +19,7 @@ import (
 	goruntime "runtime"
 	"syscall"
 
+	"thalweg/examples/internal/place"
 	"thalweg/examples/wordcount/program"
 	"thalweg/runtime"
 )
@@ -94,15 +95,15 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	logger := slog.New(slog.NewTextHandler(status, &slog.HandlerOptions{Level: level}))
 	// Other files are another count: the input is part of every durable name.
 	app := program.New(o.name + "-" + in.fingerprint())
-	place, err := openPlace(o, logger)
+	here, err := place.Open("wordcount", o.brokers, o.dir, logger)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, place.close()) }()
+	defer func() { err = errors.Join(err, here.Close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	client, err := place.client()
+	client, err := feeder(here)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	if err := createTopics(ctx, client, app); err != nil {
 		return err
 	}
-	counting, err := start(app, place, o, logger)
+	counting, err := start(app, here, o, logger)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	if err = errors.Join(err, closeErr); err != nil {
 		return err
 	}
-	counts, err := readCounts(ctx, place, app)
+	counts, err := readCounts(ctx, here, app)
 	if err != nil {
 		return err
 	}
@@ -148,15 +149,19 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	return printTop(out, counts, fed, took)
 }
 
-func start(app program.Program, place *place, o options, logger *slog.Logger) (*runtime.App, error) {
+func start(app program.Program, here *place.Place, o options, logger *slog.Logger) (*runtime.App, error) {
 	topo, err := app.Build()
 	if err != nil {
 		return nil, err
 	}
-	cfg := place.config()
-	cfg.ApplicationID = app.ApplicationID
-	cfg.Workers = o.workers
-	cfg.Logger = logger
+	cfg := runtime.Config{
+		ApplicationID: app.ApplicationID,
+		Broker:        here.Broker,
+		Seeds:         here.Seeds,
+		StateDir:      here.StateDir,
+		Workers:       o.workers,
+		Logger:        logger,
+	}
 	if o.atLeastOnce {
 		cfg.Guarantee = runtime.AtLeastOnce
 	}

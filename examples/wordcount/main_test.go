@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"thalweg/examples/internal/place"
 )
 
 // text is some files below a directory, and what "-all" has to print of them.
@@ -64,13 +66,13 @@ func TestCounts(t *testing.T) {
 
 func TestTheSameDirectoryCountsEachTextOnce(t *testing.T) {
 	dir, want := text(t)
-	place := t.TempDir()
+	there := t.TempDir()
 	for range 2 {
-		require.Equal(t, want, count(t, "-all", "-dir", place, dir))
+		require.Equal(t, want, count(t, "-all", "-dir", there, dir))
 	}
 	other := filepath.Join(t.TempDir(), "other")
 	require.NoError(t, os.WriteFile(other, []byte("b a b"), 0o644))
-	require.Equal(t, "a\t1\nb\t2\n", count(t, "-all", "-dir", place, other), "another text is another count")
+	require.Equal(t, "a\t1\nb\t2\n", count(t, "-all", "-dir", there, other), "another text is another count")
 }
 
 func TestSummary(t *testing.T) {
@@ -132,22 +134,22 @@ func TestADirectoryInUse(t *testing.T) {
 	dir, _ := text(t)
 	o, err := parse([]string{"-dir", t.TempDir(), dir})
 	require.NoError(t, err)
-	place, err := openPlace(o, nil)
+	holder, err := place.Open("wordcount", "", o.dir, nil)
 	require.NoError(t, err)
 	err = run(t.Context(), o, &bytes.Buffer{}, &bytes.Buffer{})
 	require.ErrorContains(t, err, fmt.Sprint(os.Getpid()), "the holder")
-	require.NoError(t, place.close())
+	require.NoError(t, holder.Close())
 }
 
 func TestInterruption(t *testing.T) {
 	dir, want := text(t)
-	place := t.TempDir()
+	there := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	o, err := parse([]string{"-all", "-dir", place, dir})
+	o, err := parse([]string{"-all", "-dir", there, dir})
 	require.NoError(t, err)
 	var out bytes.Buffer
 	require.Error(t, run(ctx, o, &out, &bytes.Buffer{}))
 	require.Empty(t, out.String())
-	require.Equal(t, want, count(t, "-all", "-dir", place, dir))
+	require.Equal(t, want, count(t, "-all", "-dir", there, dir))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"thalweg/examples/internal/place"
 	"thalweg/examples/wordcount/program"
 	"thalweg/runtime"
 )
@@ -79,8 +80,8 @@ func isTerminal(w io.Writer) bool {
 }
 
 // readCounts reads the output topic as far as it is committed: the last count of each word.
-func readCounts(ctx context.Context, place *place, n program.Program) (map[string]int64, error) {
-	client, err := place.client(kgo.KeepControlRecords()) // so that the last offset shows, whatever it holds
+func readCounts(ctx context.Context, here *place.Place, n program.Program) (map[string]int64, error) {
+	client, err := here.Client(kgo.KeepControlRecords()) // so that the last offset shows, whatever it holds
 	if err != nil {
 		return nil, err
 	}
