@@ -110,6 +110,9 @@ func (g *bufferSegment) chain(dst []chained, key []byte, from, to int64) []chain
 	sorted := true
 	for at := g.heads.At(index).Value; at != 0; {
 		r := g.row(at - 1)
+		if r.highest() < from {
+			break
+		}
 		if r.timestamp >= from && r.timestamp <= to {
 			if n := len(dst); n > 0 && dst[n-1].timestamp < r.timestamp {
 				sorted = false

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"thalweg/state/engine"
@@ -15,6 +16,8 @@ import (
 type buffers struct {
 	calendar[*bufferSegment]
 	sequence uint32 // of the next row: tells equal keys and times apart, as in Kafka Streams
+	retain   int64  // milliseconds behind the newest row that a restart looks at; 0: all
+	restored int64  // newest time that a restart has found
 
 	added   []addition // since the last commit
 	drained int        // so many of them are drained
@@ -46,16 +49,22 @@ type bufferRow struct {
 	sequence  uint32
 	entry     uint32 // of the key among the heads
 	previous  uint32 // 1 + the key's row before
+	late      uint32 // by how many milliseconds a row of the key before it is newer, at most
 }
+
+// highest is the latest time of the row and all rows of its key before it.
+func (r *bufferRow) highest() int64 { return r.timestamp + int64(r.late) }
 
 const (
 	bufferRowsShift = 10
 	// bufferTail is what follows a key in the changelog: time and sequence.
 	bufferTail = 12
+	// sequences wrap around.
+	sequenceMask uint32 = 1<<31 - 1
 )
 
 func newBuffers(r *room, retention time.Duration) *buffers {
-	b := &buffers{}
+	b := &buffers{retain: retention.Milliseconds()}
 	b.calendar = calendar[*bufferSegment]{
 		room: r, interval: segmentInterval(retention),
 		make: func(number int64) *bufferSegment {
@@ -82,9 +91,13 @@ func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint
 		g.rows = append(g.rows, make([]bufferRow, 1<<bufferRowsShift))
 	}
 	head := &g.heads.At(index).Value
-	*g.row(at) = bufferRow{
+	r := bufferRow{
 		place: g.bytes.put(at, value), timestamp: timestamp, sequence: sequence, entry: index, previous: *head,
 	}
+	if *head != 0 {
+		r.late = uint32(max(g.row(*head-1).highest()-timestamp, 0)) // less than a segment: it fits
+	}
+	*g.row(at) = r
 	*head = at + 1
 	g.count++
 	return at
@@ -108,7 +121,7 @@ func (b *buffers) add(key, value []byte, timestamp int64) error {
 		return err
 	}
 	at := seg.append(key, value, timestamp, b.sequence)
-	b.sequence = (b.sequence + 1) & (1<<31 - 1)
+	b.sequence = (b.sequence + 1) & sequenceMask
 	b.added = append(b.added, addition{seg, at})
 	size := int64(len(key) + len(value) + 64)
 	b.dirty += size
@@ -210,6 +223,7 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 	if value == nil {
 		return nil // nothing is ever deleted
 	}
+	b.outlive(timestamp)
 	seg, err := b.at(timestamp)
 	if err != nil {
 		return ignoreExpired(err)
@@ -218,7 +232,7 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 		return nil // the engine had it
 	}
 	at := seg.append(head, value, timestamp, sequence)
-	b.sequence = (sequence + 1) & (1<<31 - 1)
+	b.sequence = (sequence + 1) & sequenceMask
 	if b.room.persistent {
 		b.pending = append(b.pending, addition{seg, at})
 		b.waiting += int64(len(key) + len(value) + 64)
@@ -226,7 +240,20 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 	return nil
 }
 
-// has tells whether a row is there; a restore may repeat a stretch of the changelog.
+// outlive gives up for good what a row found by a restart shows to be too old: a changelog goes back further than
+// anybody looks.
+func (b *buffers) outlive(timestamp int64) {
+	if b.retain == 0 || timestamp <= b.restored {
+		return
+	}
+	b.restored = timestamp
+	b.expire(timestamp - b.retain + 1)
+	b.seal()
+	b.settle()
+}
+
+// has tells whether a row is there; a restore may repeat a stretch of the changelog. Sequences only grow, so it looks
+// no further back than the row would be.
 func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 	index, found := g.heads.Find(g.heads.Hash(key), key)
 	if !found {
@@ -236,6 +263,9 @@ func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 		r := g.row(at - 1)
 		if r.sequence == sequence && r.timestamp == timestamp {
 			return true
+		}
+		if (sequence-r.sequence)&sequenceMask < sequenceMask/2 {
+			return false
 		}
 		at = r.previous
 	}
@@ -248,7 +278,10 @@ func (b *buffers) begin(e engine.Engine) error {
 	if err := b.load(e); err != nil {
 		return err
 	}
-	for _, seg := range b.live {
+	for _, seg := range slices.Backward(slices.Clone(b.live)) { // the newest first: it shows what is too old
+		if seg.gone {
+			continue
+		}
 		if err := b.fill(e, seg); err != nil {
 			return err
 		}
@@ -273,15 +306,16 @@ func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
 			return errors.Join(err, it.Close())
 		}
 		seg.append(key[bufferTail:], value, timestamp, sequence)
+		b.outlive(timestamp)
 		if sequence >= b.sequence {
-			b.sequence = (sequence + 1) & (1<<31 - 1)
+			b.sequence = (sequence + 1) & sequenceMask
 		}
 	}
 	return errors.Join(it.Error(), it.Close())
 }
 
 func (b *buffers) empty() {
-	b.added, b.pending, b.drained, b.dirty, b.waiting, b.sequence = nil, nil, 0, 0, 0, 0
+	b.added, b.pending, b.drained, b.dirty, b.waiting, b.sequence, b.restored = nil, nil, 0, 0, 0, 0, 0
 }
 
 func (b *buffers) memoryBytes() int64 {

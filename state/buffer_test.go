@@ -88,9 +88,11 @@ func (g *bufferRig) restart(fromLog bool) {
 	}
 	require.NoError(g.t, g.tx.RestoreDone(func(string) int64 { return int64(len(g.log)) }))
 	g.now = slices.Clone(g.committed)
-	floor := g.floor[1]
-	g.floor[0] = floor
-	g.st.Expire(floor)
+	g.floor[0] = g.floor[1]
+	g.st.Expire(g.floor[1])
+	if len(g.logTimes) > 0 { // a restart takes nothing in that is older than what is retained
+		g.expire(slices.Max(g.logTimes) - 6000 + 1)
+	}
 	g.commit()
 }
 
@@ -175,5 +177,24 @@ func BenchmarkBuffer(b *testing.B) {
 			require.NoError(b, tx.Drain(drainNothing))
 			require.NoError(b, tx.Commit(nil))
 		}
+	}
+}
+
+// BenchmarkBufferHotKey fetches what is near in time from a key that has many records.
+func BenchmarkBufferHotKey(b *testing.B) {
+	for _, rows := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			st, err := NewBuffer[string, int64]("side").Retain(24 * time.Hour).Open(NewTx(Config{}))
+			require.NoError(b, err)
+			for i := range rows {
+				require.NoError(b, st.Add("hot", int64(i), int64(i)))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if found, err := st.Fetch("hot", int64(rows)-2, int64(rows)); len(found) != 2 || err != nil {
+					b.Fatal(len(found), err)
+				}
+			}
+		})
 	}
 }

@@ -117,8 +117,8 @@ func joinBuffers[K, V, V2, R any](
 	keys, values := s.serdes()
 	_, others := o.serdes()
 	keep := w.before + w.after + w.grace
-	j.Left = state.NewSession[K, []V](name + "-this-join-store").Keys(keys).Values(serde.List(values)).Retain(keep)
-	j.Right = state.NewSession[K, []V2](name + "-other-join-store").Keys(keys).Values(serde.List(others)).Retain(keep)
+	j.Left = state.NewBuffer[K, V](name + "-this-join-store").Keys(keys).Values(values).Retain(keep)
+	j.Right = state.NewBuffer[K, V2](name + "-other-join-store").Keys(keys).Values(others).Retain(keep)
 	if kind == inner {
 		return []state.Store{j.Left, j.Right}
 	}

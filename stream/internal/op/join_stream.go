@@ -15,8 +15,8 @@ import (
 // of alone is held until its window has closed; a match lets go what was held of the other side.
 type StreamJoin[K, V, O, R any] struct {
 	Before, After, Grace int64
-	Left                 state.Session[K, []V] // a record of time t is a session [t, t]; equal times share a list
-	Right                state.Session[K, []O]
+	Left                 state.Buffer[K, V]
+	Right                state.Buffer[K, O]
 	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
 	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
 	F                    func(K, *V, *O) R                     // nil for a side without a record
@@ -60,8 +60,8 @@ func (j StreamJoin[K, V, O, R]) release(key K, h Held[V, O], tell func(R) error)
 
 // sideConfig is one side of a join: V is its own value, O the other's, H what is held of both.
 type sideConfig[K, V, O, H, R any] struct {
-	own                  state.Session[K, []V]
-	other                state.Session[K, []O]
+	own                  state.Buffer[K, V]
+	other                state.Buffer[K, O]
 	held                 state.Session[HeldKey[K], H]
 	holds                bool  // something is held, of whichever side
 	keep, left           bool  // this side's records are told of alone; it is the left one
@@ -117,8 +117,8 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 type joinOf[K, V, O, H, R any] struct {
 	in        *topology.Instance
 	c         sideConfig[K, V, O, H, R]
-	own       *state.SessionStore[K, []V]
-	other     *state.SessionStore[K, []O]
+	own       *state.BufferStore[K, V]
+	other     *state.BufferStore[K, O]
 	held      *state.SessionStore[HeldKey[K], H] // nil: nothing is held
 	times     *joinTimes
 	time      *int64 // highest timestamp in the own buffer
@@ -175,25 +175,23 @@ func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, er
 	if to < from {
 		return false, nil
 	}
-	found, err := s.other.Find(r.Key, from, to)
+	found, err := s.other.Fetch(r.Key, from, to)
 	if err != nil {
 		return false, s.in.Fail(r.Timestamp, err)
 	}
 	s.v = r.Value
 	for i := range found {
-		for k := range found[i].Value {
-			s.in.Resume()
-			s.o = found[i].Value[k]
-			if s.held != nil {
-				if err := s.letGo(r.Key, found[i].End); err != nil {
-					return true, err
-				}
-			}
-			if err := s.tell(r.Key, s.c.f(r.Key, &s.v, &s.o), max(r.Timestamp, found[i].End)); err != nil {
+		s.in.Resume()
+		s.o = found[i].Value
+		if s.held != nil && (i == 0 || found[i].Timestamp != found[i-1].Timestamp) {
+			if err := s.letGo(r.Key, found[i].Timestamp); err != nil {
 				return true, err
 			}
-			matched = true
 		}
+		if err := s.tell(r.Key, s.c.f(r.Key, &s.v, &s.o), max(r.Timestamp, found[i].Timestamp)); err != nil {
+			return true, err
+		}
+		matched = true
 	}
 	return matched, nil
 }
@@ -228,11 +226,7 @@ func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
 		s.in.Drop(topology.Expired)
 		return nil
 	}
-	list, _, err := s.own.Get(r.Key, r.Timestamp, r.Timestamp)
-	if err == nil {
-		err = s.own.Put(r.Key, r.Timestamp, r.Timestamp, append(list, r.Value))
-	}
-	if err != nil {
+	if err := s.own.Add(r.Key, r.Value, r.Timestamp); err != nil {
 		return s.in.Fail(r.Timestamp, err)
 	}
 	if r.Timestamp > *s.time {
