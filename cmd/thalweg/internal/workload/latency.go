@@ -51,11 +51,12 @@ func (p *place) latency(ctx context.Context, o Options, r *Result) error {
 	sending, stop := context.WithDeadline(ctx, until)
 	defer stop()
 	g.Go(func() error { return p.sendAtRate(sending, in, o.Rate, r) })
-	var cpu float64
-	clock := time.AfterFunc(o.Warmup, func() { cpu = cpuSeconds() })
-	defer clock.Stop()
+	var since clock
+	warm := time.AfterFunc(o.Warmup, func() { since = startClock() })
+	defer warm.Stop()
 	seen, err := p.receive(ctx, out, from, until)
-	r.CPUSeconds, r.WallSeconds = cpuSeconds()-cpu, o.Measure.Seconds()
+	r.spent(since.spent())
+	r.WallSeconds = o.Measure.Seconds()
 	cancel()
 	if waitErr := g.Wait(); waitErr != nil && !errors.Is(waitErr, context.Canceled) {
 		err = errors.Join(err, waitErr)

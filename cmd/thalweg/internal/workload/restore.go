@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
 	"thalweg/runtime"
 )
@@ -36,10 +35,10 @@ func (p *place) restore(ctx context.Context, o Options, r *Result) error {
 		return err
 	}
 	done := make(chan error, 1)
-	from, cpu := time.Now(), cpuSeconds()
+	since := startClock()
 	go func() { done <- app.Run(ctx) }()
 	err = app.WaitRunning(ctx)
-	r.WallSeconds, r.CPUSeconds = time.Since(from).Seconds(), cpuSeconds()-cpu
+	r.spent(since.spent())
 	err = errors.Join(err, app.Close(ctx), <-done) // hooks have been called when Run returns
 	if err != nil {
 		return err

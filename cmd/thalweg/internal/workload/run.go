@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
+	goruntime "runtime"
 	"runtime/pprof"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +50,7 @@ type Result struct {
 	Words         int64   `json:"words,omitempty"`
 	WallSeconds   float64 `json:"wall_s"`
 	CPUSeconds    float64 `json:"cpu_s"`
+	KernelSeconds float64 `json:"kernel_s"`  // the part of the CPU time that the kernel took: mostly log pages
 	PerSecond     float64 `json:"per_s"`     // words where these are counted, else records
 	PerCPUSecond  float64 `json:"per_cpu_s"` // the same per CPU-second of this process
 	ByHandNanos   float64 `json:"by_hand_ns,omitempty"`
@@ -109,17 +109,17 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err != nil {
 		return err
 	}
-	debug.FreeOSMemory()
+	goruntime.GC()
 	app, err := p.start(ctx, topo, p.config(out, o), in.feed, o.Profile)
 	if err != nil {
 		return err
 	}
-	r.WallSeconds, r.CPUSeconds = app.wall, app.cpu
+	r.spent(app.took)
 	if in.data != nil {
 		r.Words = r.Records * int64(in.data.set.Words)
 	}
 	units := max(r.Records, r.Words)
-	r.PerSecond, r.PerCPUSecond = float64(units)/app.wall, float64(units)/app.cpu
+	r.PerSecond, r.PerCPUSecond = float64(units)/r.WallSeconds, float64(units)/r.CPUSeconds
 	if err := p.check(ctx, name, out, r, app.stats); err != nil {
 		return err
 	}
@@ -130,11 +130,11 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	for _, worker := range app.stats.Workers {
 		commits += worker.Commits
 	}
-	before := cpuSeconds()
+	since := startClock()
 	if _, err := Handwritten(name, in.data.raw(), int(units/commits)+1); err != nil {
 		return err
 	}
-	byHand := cpuSeconds() - before
+	byHand := since.spent().cpu
 	r.ByHandNanos, r.TimesByHand = byHand*1e9/float64(units), r.CPUSeconds/byHand
 	return nil
 }
@@ -194,8 +194,8 @@ func (p *place) input(ctx context.Context, set string, o Options, r *Result) (so
 
 // ran is an application that has caught up and stopped.
 type ran struct {
-	wall, cpu float64
-	stats     runtime.Stats
+	took  spent
+	stats runtime.Stats
 }
 
 // start runs the application until it has caught up. The clock runs from the moment that it works.
@@ -209,7 +209,7 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
-	from, cpu := time.Now(), cpuSeconds()
+	since := startClock()
 	go func() {
 		err := app.Run(ctx)
 		cancel(err)
@@ -220,7 +220,7 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 		err = errors.Join(err, pprof.StartCPUProfile(profile))
 	}
 	if feed != nil {
-		from, cpu = time.Now(), cpuSeconds()
+		since = startClock()
 		if err == nil {
 			err = feed(ctx)
 		}
@@ -228,7 +228,7 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	if err == nil {
 		err = app.WaitCaughtUp(ctx)
 	}
-	r.wall, r.cpu = time.Since(from).Seconds(), cpuSeconds()-cpu
+	r.took = since.spent()
 	pprof.StopCPUProfile()
 	r.stats = app.Stats()
 	err = errors.Join(err, app.Close(context.WithoutCancel(ctx)))
@@ -312,19 +312,3 @@ func (p *place) read(ctx context.Context, topic string, each func(*kgo.Record)) 
 }
 
 func milliseconds(ms int64) time.Time { return time.UnixMilli(ms) }
-
-func usage() (u syscall.Rusage) {
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for a bad pointer only
-	return u
-}
-
-// cpuSeconds is the CPU time of this process so far.
-func cpuSeconds() float64 {
-	u := usage()
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
-
-func peakRSSMiB() float64 {
-	u := usage()
-	return float64(u.Maxrss) / 1024
-}
