@@ -13,5 +13,5 @@
 // With one partition (the default) the whole topology runs as one task, which takes its inputs by the timestamps of
 // their first records. With more there is a task per sub-topology and partition, as in production.
 //
-// What goes wrong fails the test, except through the methods named Try.
+// What goes wrong fails the test, except through the methods named Try. Outside of a test [Open] does without one.
 package streamtest

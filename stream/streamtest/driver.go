@@ -1,10 +1,10 @@
 package streamtest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"testing"
 	"time"
 
 	"thalweg/internal/batch"
@@ -40,7 +40,7 @@ type Config struct {
 
 // Driver runs one application. It belongs to the test's goroutine.
 type Driver struct {
-	t      testing.TB
+	t      TB
 	topo   *topology.Topology
 	config Config
 
@@ -70,7 +70,7 @@ type run struct {
 }
 
 // New starts the application. It is closed when the test ends.
-func New(t testing.TB, topo *topology.Topology, c Config) *Driver {
+func New(t TB, topo *topology.Topology, c Config) *Driver {
 	t.Helper()
 	d := &Driver{
 		t: t, topo: topo, config: c,
@@ -96,18 +96,21 @@ func New(t testing.TB, topo *topology.Topology, c Config) *Driver {
 			}
 		}
 	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Errorf("streamtest: close: %v", err)
-		}
-		if d.engine != nil {
-			if err := d.engine.Close(); err != nil {
-				t.Errorf("streamtest: close: %v", err)
-			}
-		}
-	})
+	t.Cleanup(d.Close)
 	d.must(d.start())
 	return d
+}
+
+// Close ends the application as a crash would, without a commit. A test does so by itself.
+func (d *Driver) Close() {
+	err := d.stop()
+	if d.engine != nil {
+		err = errors.Join(err, d.engine.Close())
+		d.engine = nil
+	}
+	if err != nil {
+		d.t.Errorf("streamtest: close: %v", err)
+	}
 }
 
 func (d *Driver) must(err error) {
