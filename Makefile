@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race fuzz bench lint verify kill kafka fmt
+.PHONY: help test race fuzz bench lint verify kill kafka clients fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
@@ -39,3 +39,6 @@ kill: ## kill -9 of the example and of the broker at random moments, counts chec
 
 kafka: ## the suites that run against Apache Kafka from its Maven artifacts (needs Java 17 and Maven)
 	internal/kafkatest/suite
+
+clients: ## Java's client, Kafka Streams and librdkafka against the bundled broker (needs Java 17, Maven, Python 3)
+	internal/kafkatest/clients
