@@ -51,7 +51,10 @@ func (s KV[K, V]) Topic(config map[string]string) KV[K, V] {
 	return s
 }
 
-// TTL deletes a key when it was not changed for d.
+// TTL deletes a key when it was not changed for d, by the time of the records that the store's table or aggregation
+// sees, and tells of the deletion as of any other. Records that are so old already are left out, counted as expired.
+// The keys are in memory, too, and all rows are read when a task starts. What a processor keeps lives as long as the
+// processor says.
 func (s KV[K, V]) TTL(d time.Duration) KV[K, V] { s.spec.TTL = d; return s }
 
 // Open returns the task's instance: the same one each time.

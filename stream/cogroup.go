@@ -82,6 +82,7 @@ func (c Cogrouped[K, A]) Aggregate(st state.KV[K, A], initial func() A) Table[K,
 	rows := op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}
 	c.add(n, site, st, func(in cogroupInput[K, A], _ int) topology.Make { return in.plain(st, initial, rows) },
 		op.Tell(st, rows))
+	mustLive(c.b, site, "Cogroup", st)
 	return stored(n, st)
 }
 

@@ -21,6 +21,7 @@ type GlobalTable[K, V any] struct {
 func (b *Builder) GlobalTable[K, V any](t Topic[K, V], st state.KV[K, V]) GlobalTable[K, V] {
 	site := caller()
 	source := globalSource(b, site, "GlobalTable", t, st)
+	mustLive(b, site, "GlobalTable", st)
 	n := b.add("global-table", "global-table-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, Global: true,
 		Make: op.Table(st, op.Rows{OnUpdate: true, Old: new(bool)}),

@@ -71,6 +71,7 @@ func aggregate[K, V, A any](g Grouped[K, V], method string, st state.KV[K, A], f
 		Kind: topology.KindProcessor, Site: site, Make: op.Aggregate(st, fold, rows), Stores: []state.Store{st}, ByKey: true,
 	}, g.s.n)
 	g.s.n.b.own(st, site)
+	checkTTL(g.s.n.b, site, st)
 	n.oldFree = always
 	return stored(n, st)
 }

@@ -62,6 +62,7 @@ func aggregateTable[K, V, A any](
 		Make: op.AggregateTable(st, add, sub, op.Rows{OnUpdate: g.emit == OnUpdate, Old: &n.old}),
 	}, g.n)
 	g.n.b.own(st, site)
+	mustLive(g.n.b, site, method, st)
 	n.oldFree = always
 	return stored(n, st)
 }

@@ -33,8 +33,8 @@ func (g SessionGroup[K, V]) CloseWhenIdle(quiet time.Duration) SessionGroup[K, V
 	return g
 }
 
-// Late is the stream of the records that came too late for any session, and so were left out of the aggregation that
-// the group is used for.
+// Late is the stream of the records that are left out of the aggregation that the group is used for: see
+// [WindowedGroup.Late].
 func (g SessionGroup[K, V]) Late() Stream[K, V] { return late(g.s, g.late) }
 
 // Count counts the records of each session, those with null values too.

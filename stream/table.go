@@ -49,7 +49,23 @@ func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table
 		Make: op.Table(st, op.Rows{OnUpdate: true, Old: &n.old}),
 	}, parent)
 	parent.b.own(st, site)
+	checkTTL(parent.b, site, st)
 	return stored(n, st)
+}
+
+// checkTTL refuses a time to live that is none.
+func checkTTL(b *Builder, site string, st state.Store) {
+	if ttl := st.Spec().TTL; ttl < 0 || ttl > 0 && ttl < time.Millisecond {
+		b.fail(site, "store %q: rows live for %v: they need a millisecond at least", st.Name(), ttl)
+	}
+}
+
+// mustLive refuses a time to live where a row that is gone would make others wrong.
+func mustLive(b *Builder, site, method string, st state.Store) {
+	if st.Spec().TTL != 0 {
+		b.fail(site, "%s: the rows of store %q can't have a time to live: leave TTL out, or set it on a table made of "+
+			"this one with Materialize", method, st.Name())
+	}
 }
 
 // VersionedTable reads a topic as a table that remembers the past: joins of streams see the row that a key had at the
@@ -167,6 +183,7 @@ func (t Table[K, V]) Materialize(st state.KV[K, V]) Table[K, V] {
 		Make: op.Materialize(st, op.Rows{OnUpdate: true, Old: &n.old}),
 	}, t.n)
 	t.n.b.own(st, site)
+	checkTTL(t.n.b, site, st)
 	return stored(n, st)
 }
 

@@ -9,6 +9,9 @@ import (
 	"thalweg/topology"
 )
 
+// ReasonHeader is the header of records that were left out: see [WindowedGroup.Late].
+const ReasonHeader = op.ReasonHeader
+
 // WindowedGroup is a grouped stream cut into windows.
 type WindowedGroup[K, V any] struct {
 	s     Stream[K, V]
@@ -34,8 +37,9 @@ func (g WindowedGroup[K, V]) CloseWhenIdle(quiet time.Duration) WindowedGroup[K,
 	return g
 }
 
-// Late is the stream of the records that came too late for every window they belong to, and so were left out of the
-// aggregation that the group is used for.
+// Late is the stream of the records that are left out of the aggregation that the group is used for: those that came
+// too late for every window they belong to, and those without a key or a value that it needs. The header
+// [ReasonHeader] says why: "late", "null-key" or "null-value".
 func (g WindowedGroup[K, V]) Late() Stream[K, V] { return late(g.s, g.late) }
 
 // tap is where the records that an aggregation leaves out as too late come out. It may be asked for before or after

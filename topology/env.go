@@ -59,7 +59,10 @@ type Instance struct {
 	Env       *Env
 	Processed int64
 	Dropped   [reasons]int64
-	// Close, where a node sets it, is called once when the task is closed.
+	// Settle, where a node sets it, brings out what the node still holds back of the records that it took in, and
+	// tells whether there was something. It is called before each commit, parents first.
+	Settle func() (some bool, err error)
+	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
 }
 
@@ -117,6 +120,7 @@ const (
 	Stale                     // an out-of-order row of a versioned table
 	Skipped                   // failed, and the error policy went on
 	NoPartition               // a partitioner chose none
+	Duplicate                 // another record of the same id went on before
 	reasons
 )
 
@@ -124,7 +128,8 @@ const (
 const Reasons = int(reasons)
 
 func (r Reason) String() string {
-	return [...]string{"null-key", "null-value", "bad-time", "late", "expired", "stale", "skipped", "no-partition"}[r]
+	return [...]string{"null-key", "null-value", "bad-time", "late", "expired", "stale", "skipped", "no-partition",
+		"duplicate"}[r]
 }
 
 // Shared is a value that several nodes of a task share: the first that asks builds it.

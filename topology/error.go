@@ -51,7 +51,10 @@ func (e *ProcessingError) Error() string {
 func (e *ProcessingError) Unwrap() error { return e.Err }
 
 // Panic is the error of user code that panicked.
-type Panic struct{ Value any }
+type Panic struct {
+	Value any
+	Stack []byte // where it panicked, if not in the task's goroutine
+}
 
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
@@ -94,6 +97,9 @@ func (in *Instance) processingError(phase Phase, timestamp int64, err error, sta
 	}
 	if s := in.Env.Source; s != nil {
 		pe.Metadata = s.Metadata()
+	}
+	if p := (*Panic)(nil); stack == nil && errors.As(err, &p) {
+		pe.Stack = p.Stack
 	}
 	return pe
 }

@@ -16,8 +16,18 @@ func (t *Task) Flush() error {
 		return err
 	}
 	return t.guarded(func() error {
-		if err := t.tx.Flush(); err != nil {
-			return fmt.Errorf("task %s: flush: %w", t.id, err)
+		if _, err := t.settle(); err != nil {
+			return err
+		}
+		for again := true; again; {
+			if err := t.tx.Flush(); err != nil {
+				return fmt.Errorf("task %s: flush: %w", t.id, err)
+			}
+			some, err := t.settle() // tables may have told nodes that hold records back
+			if err != nil {
+				return err
+			}
+			again = some
 		}
 		if err := t.keepOffsets(); err != nil {
 			return fmt.Errorf("task %s: offsets: %w", t.id, err)
@@ -27,6 +37,18 @@ func (t *Task) Flush() error {
 		}
 		return nil
 	})
+}
+
+// settle brings out what nodes hold back, and tells whether there was something.
+func (t *Task) settle() (some bool, err error) {
+	for _, in := range t.settling {
+		held, err := in.Settle()
+		if err != nil {
+			return some, err
+		}
+		some = some || held
+	}
+	return some, nil
 }
 
 // changelog writes what stores drain. They come store by store.

@@ -74,12 +74,14 @@ type Task struct {
 	broken error       // the error after which only Discard and Close are legal
 	last   *DeadLetter // of that error
 
-	env    topology.Env
-	tx     *state.Tx
-	graph  *topology.Graph
-	stores []storeLog
-	kept   *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
-	punct  *punctuator
+	env   topology.Env
+	tx    *state.Tx
+	graph *topology.Graph
+	// settling are the nodes that may hold records back, parents first.
+	settling []*topology.Instance
+	stores   []storeLog
+	kept     *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
+	punct    *punctuator
 
 	queues    []*queue // in the order of the sub-topology's inputs
 	decoder   batch.Decoder
@@ -224,6 +226,12 @@ func (t *Task) build() (err error) {
 		return fmt.Errorf("task %s: %w", t.id, err)
 	}
 	t.punct.built()
+	t.settling = t.settling[:0]
+	for _, in := range t.graph.Instances {
+		if in.Settle != nil {
+			t.settling = append(t.settling, in)
+		}
+	}
 	for i := range t.committedCounts {
 		t.committedCounts[i].restore(t.graph.Instances[i])
 	}
@@ -290,7 +298,7 @@ func (t *Task) closeNodes() error {
 			errs = append(errs, fmt.Errorf("task %s: node %s: close: %w", t.id, in.Node.Name, err))
 		}
 	}
-	t.graph = nil
+	t.graph, t.settling = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -63,7 +63,8 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		case !rows.Silent:
 			flushTo(in, store, a.old, next)
 		}
-		return a.receive, nil
+		a.life, err = newLifetime(in, st, store, a.forget)
+		return a.receive, err
 	})
 }
 
@@ -74,6 +75,7 @@ type aggregate[K, V, A any] struct {
 	null  func(*A) bool
 	next  topology.Port[K, topology.Change[A]] // nil: changes go on with the commit
 	old   bool
+	life  *lifetime[K, A] // nil: rows live for ever
 	out   topology.Record[K, topology.Change[A]]
 }
 
@@ -87,7 +89,19 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		a.in.Drop(topology.NullValue)
 		return nil
 	}
+	if a.life != nil {
+		if expired, err := a.life.pass(r.Timestamp); err != nil {
+			return a.in.Fail(r.Timestamp, err)
+		} else if expired {
+			a.in.Drop(topology.Expired)
+			return nil
+		}
+		a.in.Resume()
+	}
 	row, err := a.store.Find(r.Key)
+	if err == nil && a.life != nil {
+		err = a.life.changes(r.Key, row, r.Timestamp)
+	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
 	}
@@ -118,6 +132,26 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		return nil
 	}
 	a.out.Key, a.out.Timestamp, a.out.Headers = r.Key, ts, r.Headers
+	return a.next(&a.out)
+}
+
+// forget deletes a row that has come to its end.
+func (a *aggregate[K, V, A]) forget(key K, ts int64) error {
+	row, err := a.store.Find(key)
+	if err != nil {
+		return err
+	}
+	c := &a.out.Value
+	if c.HasOld = false; a.next != nil && a.old {
+		if c.Old, _, c.HasOld, err = a.store.Value(row); err != nil {
+			return err
+		}
+	}
+	if err := a.store.Remove(row, ts); err != nil || a.next == nil {
+		return err
+	}
+	c.HasNew = false
+	a.out.Key, a.out.Timestamp, a.out.Headers = key, ts, nil
 	return a.next(&a.out)
 }
 

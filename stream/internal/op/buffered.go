@@ -29,7 +29,7 @@ const (
 	bufferedPrior   byte = 2
 )
 
-var errBuffered = errors.New("suppressed row: cut short, or of another version")
+var errBuffered = errors.New("buffered row: cut short, or of another version")
 
 // Append appends the row.
 func (s BufferedValues[V]) Append(dst []byte, b Buffered[V]) ([]byte, error) {

@@ -22,7 +22,7 @@ type SessionConfig[K, V, A any] struct {
 // is deleted before the new one is told of. Children that take the records themselves get those that came too late.
 func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
-		late, out, err := lateAndResults[K, V, A](next)
+		left, out, err := leftOutAndResults[K, V, A](in, next)
 		if err != nil {
 			return nil, err
 		}
@@ -30,7 +30,7 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, late: late,
+		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, left: left,
 			time:   timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name()),
 			rows:   newTeller(in, out, c.Closing)}
@@ -52,7 +52,7 @@ type sessionAggregate[K, V, A any] struct {
 	in      *topology.Instance
 	config  SessionConfig[K, V, A]
 	store   *state.SessionStore[K, A]
-	late    topology.Port[K, V]
+	left    leftOut[K, V]
 	rows    *teller[K, A]
 	closing closing
 	time    *int64 // highest timestamp seen
@@ -61,13 +61,8 @@ type sessionAggregate[K, V, A any] struct {
 
 func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if r.NullKey {
-		a.in.Drop(topology.NullKey)
-		return nil
-	}
-	if r.NullValue && !a.config.TakesNull {
-		a.in.Drop(topology.NullValue)
-		return nil
+	if out, err := a.left.nulls(r, a.config.TakesNull); out {
+		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)
 	span := Span{r.Timestamp, r.Timestamp}
@@ -80,11 +75,8 @@ func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	}
 	if span.End < *a.time-a.config.Grace-a.config.Gap {
 		a.in.Drop(topology.Late)
-		if a.late != nil {
-			if err := a.late(r); err != nil {
-				return err
-			}
-			a.in.Resume()
+		if err := a.left.tell(r, topology.Late); err != nil {
+			return err
 		}
 		return a.close(r.Headers)
 	}

@@ -18,7 +18,7 @@ import (
 // Records below Size share one left window, [0, Size].
 func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
-		late, out, err := lateAndResults[K, V, A](next)
+		left, out, err := leftOutAndResults[K, V, A](in, next)
 		if err != nil {
 			return nil, err
 		}
@@ -26,7 +26,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, late: late,
+		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
 			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
 			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name()),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
@@ -65,7 +65,7 @@ type slidingAggregate[K, V, A any] struct {
 	c       WindowConfig[K, V, A]
 	size    int64
 	store   *state.WindowStore[K, A]
-	late    topology.Port[K, V]
+	left    leftOut[K, V]
 	rows    *teller[K, A]
 	copy    func(A) (A, error)
 	closing closing
@@ -77,21 +77,13 @@ type slidingAggregate[K, V, A any] struct {
 
 func (a *slidingAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if r.NullKey {
-		a.in.Drop(topology.NullKey)
-		return nil
-	}
-	if r.NullValue {
-		a.in.Drop(topology.NullValue)
-		return nil
+	if out, err := a.left.nulls(r, false); out {
+		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)
 	if r.Timestamp+a.size < *a.time-a.c.Windows.Grace {
 		a.in.Drop(topology.Late)
-		if a.late == nil {
-			return nil
-		}
-		return a.late(r)
+		return a.left.tell(r, topology.Late)
 	}
 	if r.Timestamp < a.size {
 		return a.early(r)

@@ -66,6 +66,7 @@ type rowWriter[K, V any] struct {
 	store *state.KVStore[K, V]
 	next  topology.Port[K, topology.Change[V]] // nil: changes go on with the commit
 	old   bool
+	life  *lifetime[K, V] // nil: rows live for ever
 	out   topology.Record[K, topology.Change[V]]
 }
 
@@ -82,11 +83,28 @@ func newRowWriter[K, V any](
 	} else {
 		flushTo(in, store, w.old, next)
 	}
-	return w, nil
+	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return w.put(key, *new(V), false, ts, nil) })
+	return w, err
 }
 
 func (w *rowWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topology.Header) error {
+	if w.life != nil {
+		if expired, err := w.life.pass(ts); err != nil {
+			return w.in.Fail(ts, err)
+		} else if expired {
+			w.in.Drop(topology.Expired)
+			return nil
+		}
+		w.in.Resume()
+	}
+	return w.put(key, row, has, ts, headers)
+}
+
+func (w *rowWriter[K, V]) put(key K, row V, has bool, ts int64, headers []topology.Header) error {
 	ref, err := w.store.Find(key)
+	if err == nil && w.life != nil && has {
+		err = w.life.changes(key, ref, ts)
+	}
 	if err != nil {
 		return w.in.Fail(ts, err)
 	}

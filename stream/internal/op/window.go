@@ -68,7 +68,7 @@ type WindowConfig[K, V, A any] struct {
 // changes of rows, get those that came too late for all their windows.
 func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
-		late, out, err := lateAndResults[K, V, A](next)
+		left, out, err := leftOutAndResults[K, V, A](in, next)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			return nil, err
 		}
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, store: store, fold: c.Fold, takesNull: c.TakesNull,
-			late: late, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name(), c.Input),
+			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name())}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()
@@ -93,34 +93,13 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 	})
 }
 
-// lateAndResults sorts the ports of children: those for records that come too late, those for results.
-func lateAndResults[K, V, A any](next []any) (
-	late topology.Port[K, V], results topology.Port[Windowed[K], topology.Change[A]], err error,
-) {
-	var records, rows []any
-	for _, n := range next {
-		if _, ok := n.(topology.Port[K, V]); ok {
-			records = append(records, n)
-		} else {
-			rows = append(rows, n)
-		}
-	}
-	if len(records) > 0 {
-		if late, err = topology.Forward[K, V](records); err != nil {
-			return nil, nil, err
-		}
-	}
-	results, err = topology.Forward[Windowed[K], topology.Change[A]](rows)
-	return late, results, err
-}
-
 type windowAggregate[K, V, A any] struct {
 	in        *topology.Instance
 	windows   Windows
 	store     *state.WindowStore[K, A]
 	fold      Fold[K, V, A]
 	takesNull bool
-	late      topology.Port[K, V] // nil: nobody asks for late records
+	left      leftOut[K, V]
 	rows      *teller[K, A]
 	closing   closing
 	retention int64
@@ -130,13 +109,8 @@ type windowAggregate[K, V, A any] struct {
 
 func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if r.NullKey {
-		a.in.Drop(topology.NullKey)
-		return nil
-	}
-	if r.NullValue && !a.takesNull {
-		a.in.Drop(topology.NullValue)
-		return nil
+	if out, err := a.left.nulls(r, a.takesNull); out {
+		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)
 	closeTime := *a.time - a.windows.Grace
@@ -155,11 +129,10 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 			break
 		}
 	}
-	if missed && !taken && a.late != nil {
-		if err := a.late(r); err != nil {
+	if missed && !taken {
+		if err := a.left.tell(r, topology.Late); err != nil {
 			return err
 		}
-		a.in.Resume()
 	}
 	return a.close(r.Headers)
 }

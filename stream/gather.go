@@ -1,0 +1,88 @@
+package stream
+
+import (
+	"time"
+
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream/internal/op"
+	"thalweg/topology"
+)
+
+// Deduplicate lets the first record of each key and id through, and leaves out the others whose times are no more than
+// within away from it, counted. The name is that of the buffer of ids, which is durable.
+//
+// The trade-off: all ids of twice that time are in memory. What comes more than within behind the newest record goes
+// through unseen: nothing is lost, but it may be a duplicate.
+func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration, name string) Stream[K, V] {
+	site, b := caller(), s.n.b
+	s.n.mustBeByKey("Deduplicate", site)
+	if within < 0 {
+		b.fail(site, "Deduplicate: within %v: it must not be negative", within)
+	}
+	keys, _ := s.serdes()
+	ids := serdeOf[ID]()
+	checkSerdes(b, site, "Deduplicate "+name, keys, ids)
+	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
+		Retain(2*within + time.Millisecond)
+	n := b.add("deduplicate", "deduplicate-"+name, &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
+		Make: op.Deduplicate(st, id, within.Milliseconds()),
+	}, s.n)
+	b.own(st, site)
+	return Stream[K, V]{n, s.keys, s.values}
+}
+
+// Batch gathers the records of each key and makes one of them when there are n, or when the first has waited for about
+// every by the wall clock; 0 is for ever. Its time is the latest of theirs. The slice is f's own. The name is that of
+// the store of what waits, which is durable. Records without key or value are dropped and counted.
+//
+// The trade-off: what waits is in memory, and which records are in a batch depends on the clock, unless every is 0.
+func (s Stream[K, V]) Batch[V2 any](n int, every time.Duration, name string, f func(K, []V) V2) Stream[K, V2] {
+	site, b := caller(), s.n.b
+	s.n.mustBeByKey("Batch", site)
+	switch {
+	case n < 1 || n > batchMax:
+		b.fail(site, "Batch: %d records: it takes 1 to %d", n, batchMax)
+	case every < 0 || every > 0 && every < time.Millisecond:
+		b.fail(site, "Batch: every %v: a millisecond is the least, 0 is never", every)
+	}
+	keys, values := s.serdes()
+	st := state.NewKV[op.Pair[K, int32], V](name).Values(values).
+		Keys(op.PairKeys[K, int32]{Keys: keys, Within: serde.For[int32]()})
+	node := b.add("batch", "batch-"+name, &topology.Node{
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, ChangesValue: true,
+		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: n, Every: every.Milliseconds(), F: f}),
+	}, s.n)
+	b.own(st, site)
+	return Stream[K, V2]{n: node, keys: s.keys}
+}
+
+// batchMax is the most records of a batch.
+const batchMax = 1_000_000
+
+// Top keeps the first n values of each key in the order of compare, as [slices.SortFunc] would have them; of equal ones
+// those that came first. The row is the list of them.
+//
+// The trade-off: a row is written as a whole, so n should be small. What fell out of the list is forgotten.
+func (g Grouped[K, V]) Top[A ~[]V](st state.KV[K, A], n int, compare func(a, b V) int) Table[K, A] {
+	mustKeepSome(g.s.n.b, n)
+	return aggregate(g, "top", st, op.TopFold[K, V, A](n, compare))
+}
+
+// Top keeps the first n values of each key and window in the order of compare: see [Grouped.Top].
+func (g WindowedGroup[K, V]) Top[A ~[]V](
+	st state.Windowed[K, A], n int, compare func(a, b V) int,
+) WindowTable[K, A] {
+	mustKeepSome(g.s.n.b, n)
+	return windowed(g, "top", st, op.TopFold[K, V, A](n, compare), serde.IsNilable[V]())
+}
+
+func mustKeepSome(b *Builder, n int) {
+	if n < 1 || n > topMax {
+		b.fail(caller(), "Top: the first %d: it takes 1 to %d", n, topMax)
+	}
+}
+
+// topMax is the most values that a row of Top lists.
+const topMax = 10_000

@@ -1,0 +1,167 @@
+package op
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"thalweg/serde"
+	"thalweg/topology"
+)
+
+// MapAsync replaces values by calls of f, n at the same time. Calls of one key come one after the other; results go on
+// in the order of the records, whichever is ready first. A null that f does not see stays null.
+//
+// Goroutines run f and nothing else: results are handed on by the task's goroutine, when the next record comes, and at
+// the latest before the commit, which waits for all of them. What is in flight when the task is rewound or closed is
+// waited for and forgotten.
+func MapAsync[K, V, V2 any](n int, keys serde.Serde[K], f func(context.Context, K, V) (V2, error)) topology.Make {
+	return topology.Between(func(in *topology.Instance, next topology.Port[K, V2]) (topology.Port[K, V], error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		a := &async[K, V, V2]{
+			in: in, next: next, n: n, keys: serde.Local(keys), seesNull: serde.IsNilable[V](), null: serde.NullOf[V2](),
+			last: map[string]*call[K, V, V2]{},
+			run: func(c *call[K, V, V2]) {
+				defer close(c.done)
+				if c.after != nil {
+					<-c.after
+				}
+				if ctx.Err() == nil {
+					c.result, c.err = called(ctx, f, c.record.Key, c.record.Value)
+				}
+			},
+		}
+		in.Settle = a.settle
+		in.Close = func() error {
+			cancel()
+			for _, c := range a.calls {
+				<-c.done
+			}
+			return nil
+		}
+		return a.receive, nil
+	})
+}
+
+// called calls f and makes an error of its panic.
+func called[K, V, V2 any](
+	ctx context.Context, f func(context.Context, K, V) (V2, error), key K, value V,
+) (result V2, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &topology.Panic{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return f(ctx, key, value)
+}
+
+// call is a record on its way through f.
+type call[K, V, V2 any] struct {
+	record topology.Record[K, V]
+	source *topology.SourceRecord // of the record; nil: it came out of no topic
+	key    string                 // encoded; empty: none
+	after  chan struct{}          // of the call before of the same key; nil: there is none
+	done   chan struct{}
+	result V2
+	err    error
+}
+
+type async[K, V, V2 any] struct {
+	in       *topology.Instance
+	next     topology.Port[K, V2]
+	n        int
+	keys     serde.Serde[K]
+	seesNull bool
+	null     func(*V2) bool
+	run      func(*call[K, V, V2])
+
+	calls   []*call[K, V, V2]          // in flight, in the order of their records
+	last    map[string]*call[K, V, V2] // of each key that is in flight
+	encoded []byte
+	out     topology.Record[K, V2]
+}
+
+func (a *async[K, V, V2]) receive(r *topology.Record[K, V]) error {
+	a.in.Enter()
+	c := &call[K, V, V2]{record: *r, done: make(chan struct{})}
+	if a.in.Env.Source != nil {
+		source := *a.in.Env.Source
+		c.source = &source
+	}
+	for len(a.calls) > 0 && (len(a.calls) >= a.n || a.calls[0].ready()) {
+		if err := a.handOn(); err != nil {
+			return err
+		}
+	}
+	a.in.Resume()
+	return a.start(c)
+}
+
+func (c *call[K, V, V2]) ready() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (a *async[K, V, V2]) start(c *call[K, V, V2]) error {
+	if c.record.NullValue && !a.seesNull {
+		close(c.done)
+	} else {
+		if !c.record.NullKey {
+			var err error
+			if a.encoded, err = a.keys.Append(a.encoded[:0], c.record.Key); err != nil {
+				return a.in.Handle(topology.PhaseProcess, c.record.Timestamp, fmt.Errorf("key: %w", err))
+			}
+			c.key = "k" + string(a.encoded)
+			if before := a.last[c.key]; before != nil {
+				c.after = before.done
+			}
+			a.last[c.key] = c
+		}
+		go a.run(c)
+	}
+	a.calls = append(a.calls, c)
+	return nil
+}
+
+// handOn waits for the first call and sends its result on, as if its record were being processed.
+func (a *async[K, V, V2]) handOn() error {
+	c := a.calls[0]
+	<-c.done
+	a.calls[0] = nil
+	a.calls = a.calls[1:]
+	if a.last[c.key] == c {
+		delete(a.last, c.key)
+	}
+	current, ts := a.in.Env.Source, c.record.Timestamp
+	a.in.Env.Source = c.source
+	a.in.Resume()
+	var err error
+	if c.err != nil {
+		err = a.in.Handle(topology.PhaseProcess, ts, c.err)
+	} else {
+		a.out.Key, a.out.NullKey = c.record.Key, c.record.NullKey
+		a.out.Timestamp, a.out.Headers = ts, c.record.Headers
+		a.out.Value = c.result
+		a.out.NullValue = c.record.NullValue && !a.seesNull || a.null != nil && a.null(&a.out.Value)
+		err = a.next(&a.out)
+	}
+	if err == nil { // otherwise the failure is this record's
+		a.in.Env.Source = current
+	}
+	return err
+}
+
+// settle hands on all that is in flight.
+func (a *async[K, V, V2]) settle() (some bool, err error) {
+	for len(a.calls) > 0 {
+		some = true
+		if err := a.handOn(); err != nil {
+			return some, err
+		}
+	}
+	return some, nil
+}

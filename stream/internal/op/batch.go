@@ -1,0 +1,142 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// BatchConfig gathers the records of a key into batches.
+type BatchConfig[K, V, V2 any] struct {
+	Store state.KV[Pair[K, int32], V] // the records of the open batches, numbered
+	Count int                         // most records of a batch
+	Every int64                       // milliseconds of the wall clock that a batch is open; 0: until it is full
+	F     func(K, []V) V2
+}
+
+// Batch makes one record of each batch. A batch that is open when the task starts anew is open for Every from then on.
+func Batch[K, V, V2 any](c BatchConfig[K, V, V2]) topology.Make {
+	return topology.Between(func(in *topology.Instance, next topology.Port[K, V2]) (topology.Port[K, V], error) {
+		store, err := c.Store.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		b := &batches[K, V, V2]{
+			in: in, c: c, store: store, next: next, null: serde.NullOf[V2](), open: map[string]*openBatch[K, V]{},
+			keys: serde.Local(c.Store.KeySerde().(PairKeys[K, int32]).Keys),
+		}
+		for e, err := range store.All() {
+			if err != nil {
+				return nil, err
+			}
+			o, err := b.of(e.Key.Key)
+			if err != nil {
+				return nil, err
+			}
+			o.add(e.Value, e.Timestamp)
+		}
+		if c.Every > 0 {
+			in.Env.Punctuator.Schedule(in, topology.WallClock, 0, max(c.Every/4, 1), b.closeOld)
+		}
+		return b.receive, nil
+	})
+}
+
+// openBatch is the records of a key that wait.
+type openBatch[K, V any] struct {
+	id        string // the key, encoded
+	key       K
+	values    []V
+	timestamp int64 // the latest of its records
+	since     int64 // wall clock
+	closed    bool
+}
+
+func (o *openBatch[K, V]) add(value V, timestamp int64) {
+	o.values = append(o.values, value)
+	o.timestamp = max(o.timestamp, timestamp)
+}
+
+type batches[K, V, V2 any] struct {
+	in    *topology.Instance
+	c     BatchConfig[K, V, V2]
+	store *state.KVStore[Pair[K, int32], V]
+	keys  serde.Serde[K]
+	next  topology.Port[K, V2]
+	null  func(*V2) bool
+
+	open    map[string]*openBatch[K, V]
+	byAge   []*openBatch[K, V] // oldest first, closed ones among them; where batches close by time
+	encoded []byte
+	out     topology.Record[K, V2]
+}
+
+// of is the open batch of a key.
+func (b *batches[K, V, V2]) of(key K) (o *openBatch[K, V], err error) {
+	if b.encoded, err = b.keys.Append(b.encoded[:0], key); err != nil {
+		return nil, err
+	}
+	if o = b.open[string(b.encoded)]; o == nil {
+		o = &openBatch[K, V]{id: string(b.encoded), key: key, timestamp: topology.Unknown, since: b.in.Env.WallTime}
+		b.open[o.id] = o
+		if b.c.Every > 0 {
+			b.byAge = append(b.byAge, o)
+		}
+	}
+	return o, nil
+}
+
+func (b *batches[K, V, V2]) receive(r *topology.Record[K, V]) error {
+	b.in.Enter()
+	switch {
+	case r.NullKey:
+		b.in.Drop(topology.NullKey)
+		return nil
+	case r.NullValue:
+		b.in.Drop(topology.NullValue)
+		return nil
+	}
+	o, err := b.of(r.Key)
+	if err != nil {
+		return b.in.Fail(r.Timestamp, err)
+	}
+	number := int32(len(o.values))
+	o.add(r.Value, r.Timestamp)
+	if len(o.values) >= b.c.Count {
+		return b.close(o, r.Headers)
+	}
+	return b.in.Fail(r.Timestamp, b.store.Put(Pair[K, int32]{r.Key, number}, r.Value, r.Timestamp))
+}
+
+// close tells of a batch. Its last record may be none of the store's.
+func (b *batches[K, V, V2]) close(o *openBatch[K, V], headers []topology.Header) error {
+	o.closed = true
+	delete(b.open, o.id)
+	for i := range o.values {
+		if err := b.store.Delete(Pair[K, int32]{o.key, int32(i)}, o.timestamp); err != nil {
+			return b.in.Fail(o.timestamp, err)
+		}
+	}
+	b.out.Key, b.out.Value = o.key, b.c.F(o.key, o.values)
+	b.out.Timestamp, b.out.Headers = o.timestamp, headers
+	b.out.NullValue = b.null != nil && b.null(&b.out.Value)
+	err := b.next(&b.out)
+	b.in.Resume()
+	return err
+}
+
+// closeOld tells of the batches that are open for long enough.
+func (b *batches[K, V, V2]) closeOld(now int64) error {
+	for len(b.byAge) > 0 && (b.byAge[0].closed || b.byAge[0].since+b.c.Every <= now) {
+		o := b.byAge[0]
+		b.byAge[0] = nil
+		b.byAge = b.byAge[1:]
+		if o.closed {
+			continue
+		}
+		if err := b.close(o, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

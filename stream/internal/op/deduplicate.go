@@ -1,0 +1,54 @@
+package op
+
+import (
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// Deduplicate lets the first record of a key and id through, and leaves out others of it that are no more than within
+// milliseconds away. What comes more than that behind the newest record goes through: what there was is forgotten.
+func Deduplicate[K, V, I any](st state.Buffer[Pair[K, I], bool], id func(K, V) I, within int64) topology.Make {
+	seesNull := serde.IsNilable[V]()
+	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
+		seen, err := st.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		time := timeMark(in, st.Name(), 0)
+		expire := func() {
+			if *time != topology.Unknown {
+				seen.Expire(*time - 2*within)
+			}
+		}
+		expire()
+		return func(r *topology.Record[K, V]) error {
+			in.Enter()
+			switch {
+			case r.NullKey:
+				in.Drop(topology.NullKey)
+				return nil
+			case r.NullValue && !seesNull:
+				in.Drop(topology.NullValue)
+				return nil
+			}
+			*time = max(*time, r.Timestamp)
+			expire()
+			key := Pair[K, I]{r.Key, id(r.Key, r.Value)}
+			if r.Timestamp >= *time-within {
+				found, err := seen.Fetch(key, r.Timestamp-within, r.Timestamp+within)
+				if err != nil {
+					return in.Fail(r.Timestamp, err)
+				}
+				if len(found) > 0 {
+					in.Drop(topology.Duplicate)
+					return nil
+				}
+				if err := seen.Add(key, true, r.Timestamp); err != nil {
+					return in.Fail(r.Timestamp, err)
+				}
+			}
+			return next(r)
+		}, nil
+	})
+}
