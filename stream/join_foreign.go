@@ -8,23 +8,25 @@ import (
 )
 
 // JoinForeign joins each row with the row of the other table that it names: fk answers false where it names none. The
-// name is that of two internal topics and of the store of who is interested in whom, which are durable.
+// name is that of two internal topics and of the store of who is interested in whom, which are durable. The result is
+// kept as that of [Builder.LazyTable] is.
 func (t Table[K, V]) JoinForeign[FK comparable, FV, R any](
-	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, FV) R,
+	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, FV) R, emit ...Emit,
 ) Table[K, R] {
-	return joinForeign(t, "JoinForeign", o, fk, name, false, func(v V, fv *FV) R { return f(v, *fv) })
+	return joinForeign(t, "JoinForeign", o, fk, name, false, emit, func(v V, fv *FV) R { return f(v, *fv) })
 }
 
 // LeftJoinForeign joins each row with the row of the other table that it names, or with nil where there is none or it
 // names none. The pointer is valid during the call.
 func (t Table[K, V]) LeftJoinForeign[FK comparable, FV, R any](
-	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, *FV) R,
+	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, *FV) R, emit ...Emit,
 ) Table[K, R] {
-	return joinForeign(t, "LeftJoinForeign", o, fk, name, true, f)
+	return joinForeign(t, "LeftJoinForeign", o, fk, name, true, emit, f)
 }
 
 func joinForeign[K, V, FK, FV, R any](
-	t Table[K, V], method string, o Table[FK, FV], fk func(K, V) (FK, bool), name string, left bool, f func(V, *FV) R,
+	t Table[K, V], method string, o Table[FK, FV], fk func(K, V) (FK, bool), name string, left bool, emit []Emit,
+	f func(V, *FV) R,
 ) Table[K, R] {
 	site, b := caller(), t.n.b
 	mustBeKept(t.n, t.view != nil, method, site)
@@ -66,27 +68,5 @@ func joinForeign[K, V, FK, FV, R any](
 		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
 		Make: op.JoinResponse(t.view, left, values, f),
 	}, back)
-	return lazyTable(joined, method, site, state.NewKV[K, R](name+"-result").Keys(keys))
-}
-
-// lazyTable is a table whose rows are kept only if somebody downstream needs them.
-func lazyTable[K, V any](parent *node, method, site string, st state.KV[K, V]) Table[K, V] {
-	n, kept := &node{}, false
-	n.keep = func() {
-		if !kept {
-			kept = true
-			n.Stores = []state.Store{st}
-			n.b.own(st, site)
-		}
-	}
-	parent.b.put(n, "foreign-table", "", &topology.Node{
-		Kind: topology.KindProcessor, Site: site, ByKey: true, Make: func(in *topology.Instance, next []any) (any, error) {
-			if kept {
-				return op.Table(st, op.Rows{OnUpdate: true, Old: &n.old})(in, next)
-			}
-			return op.Rowless[K, V]()(in, next)
-		},
-	}, parent)
-	n.op, n.askOld = method, n.keep
-	return stored(n, st)
+	return lazyTable(joined, site, method, "foreign-table-"+name, state.NewKV[K, R](name+"-result").Keys(keys), emit)
 }

@@ -65,7 +65,7 @@ func TestT1TableTableJoins(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			b := stream.NewBuilder()
-			l, r := b.Table(left, lefts), b.Table(right, rights)
+			l, r := b.Table(left, lefts, stream.OnUpdate), b.Table(right, rights, stream.OnUpdate)
 			switch kind {
 			case "inner":
 				l.Join(r, dash).ToStream().To(out)
@@ -81,8 +81,8 @@ func TestT1TableTableJoins(t *testing.T) {
 
 func TestT3TableTableJoinTakesTheHigherTime(t *testing.T) {
 	b := stream.NewBuilder()
-	b.Table(left, lefts).LeftJoin(b.Table(right, rights), func(l string, r *string) string { return opt(&l, r) }).
-		ToStream().To(out)
+	l, r := b.Table(left, lefts, stream.OnUpdate), b.Table(right, rights, stream.OnUpdate)
+	l.LeftJoin(r, func(l string, r *string) string { return opt(&l, r) }).ToStream().To(out)
 	d := drive(t, b)
 	put(d, left, "0", "X0", 5)
 	put(d, left, "1", "X1", 6)

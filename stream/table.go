@@ -24,29 +24,26 @@ func stored[K, V any](n *node, st state.KV[K, V]) Table[K, V] {
 }
 
 // Table reads a topic as a table, kept in a store. A null value deletes a row; a record without a key is dropped and
-// counted.
-func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
+// counted. Changes go on with the commit, each key once, unless the caller says [OnUpdate]. A row that came and went in
+// between, or never was, is not told of.
+func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit) Table[K, V] {
 	site := caller()
 	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
-	to := table(n, site, "table", st)
-	to.n.oldFree = always
-	return to
+	return table(n, site, "table", st, emit)
 }
 
-// ToTable takes the stream as changes of a table, kept in a store.
-func (s Stream[K, V]) ToTable(st state.KV[K, V]) Table[K, V] {
+// ToTable takes the stream as changes of a table, kept in a store: see [Builder.Table].
+func (s Stream[K, V]) ToTable(st state.KV[K, V], emit ...Emit) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToTable", site)
-	to := table(s.n, site, "to-table", st)
-	to.n.oldFree = always
-	return to
+	return table(s.n, site, "to-table", st, emit)
 }
 
-func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table[K, V] {
-	n := &node{}
+func table[K, V any](parent *node, site, method string, st state.KV[K, V], emit []Emit) Table[K, V] {
+	n := &node{oldFree: always}
+	rows := n.rows(parent.b, site, method, emit)
 	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
-		Make: op.Table(st, op.Rows{OnUpdate: true, Old: &n.old}),
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.Table(st, rows),
 	}, parent)
 	parent.b.own(st, site)
 	checkTTL(parent.b, site, st)
@@ -66,6 +63,55 @@ func mustLive(b *Builder, site, method string, st state.Store) {
 		b.fail(site, "%s: the rows of store %q can't have a time to live: leave TTL out, or set it on a table made of "+
 			"this one with Materialize", method, st.Name())
 	}
+}
+
+// LazyTable is [Builder.Table] with a store that is kept only if an operator needs it: a join, a regrouping, a
+// suppression. Where none does, changes go on at once, and a filter tells of the deletion of rows that never passed it.
+func (b *Builder) LazyTable[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit) Table[K, V] {
+	site := caller()
+	n, _, _ := source(b, site, "LazyTable", []Topic[K, V]{t})
+	return lazyTable(n, site, "LazyTable", "lazy-table-"+st.Name(), st, emit)
+}
+
+// ToLazyTable is [Stream.ToTable] with a store that is kept only if an operator needs it: see [Builder.LazyTable].
+func (s Stream[K, V]) ToLazyTable(st state.KV[K, V], emit ...Emit) Table[K, V] {
+	site := caller()
+	s.n.mustBeByKey("ToLazyTable", site)
+	return lazyTable(s.n, site, "ToLazyTable", "to-lazy-table-"+st.Name(), st, emit)
+}
+
+func lazyTable[K, V any](parent *node, site, method, name string, st state.KV[K, V], emit []Emit) Table[K, V] {
+	n, kept := &node{}, false
+	n.keep = func() {
+		if !kept {
+			kept = true
+			n.Stores = []state.Store{st}
+			n.b.own(st, site)
+		}
+	}
+	rows := n.rows(parent.b, site, method, emit)
+	parent.b.put(n, method, name, &topology.Node{
+		Kind: topology.KindProcessor, Site: site, ByKey: true, Make: func(in *topology.Instance, next []any) (any, error) {
+			if kept {
+				return op.Table(st, rows)(in, next)
+			}
+			return op.Rowless[K, V]()(in, next)
+		},
+	}, parent)
+	n.askOld = n.keep
+	checkTTL(parent.b, site, st)
+	return stored(n, st)
+}
+
+// rows is how a node that keeps a table tells of its changes.
+func (n *node) rows(b *Builder, site, method string, emit []Emit) op.Rows {
+	if len(emit) > 1 {
+		b.fail(site, "%s: %d emit policies: there can be one", method, len(emit))
+	}
+	for _, e := range emit {
+		e.mustNotClose(b, site, method)
+	}
+	return op.Rows{OnUpdate: len(emit) > 0 && emit[0] == OnUpdate, Old: &n.old}
 }
 
 // VersionedTable reads a topic as a table that remembers the past: joins of streams see the row that a key had at the
@@ -174,13 +220,14 @@ func (n *node) through(parent *node) {
 	n.askOld, n.oldFree = parent.needOld, parent.hasOldForFree
 }
 
-// Materialize keeps the rows in a store, where they can be queried.
-func (t Table[K, V]) Materialize(st state.KV[K, V]) Table[K, V] {
-	n := &node{}
+// Materialize keeps the rows in a store, where they can be queried. Changes go on as those of [Builder.Table] do.
+func (t Table[K, V]) Materialize(st state.KV[K, V], emit ...Emit) Table[K, V] {
+	n := &node{oldFree: always}
 	site := caller()
+	rows := n.rows(t.n.b, site, "Materialize", emit)
 	t.n.b.put(n, "materialize", "materialize-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st},
-		Make: op.Materialize(st, op.Rows{OnUpdate: true, Old: &n.old}),
+		Make: op.Materialize(st, rows),
 	}, t.n)
 	t.n.b.own(st, site)
 	checkTTL(t.n.b, site, st)

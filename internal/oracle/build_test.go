@@ -171,11 +171,7 @@ func (b *builder) add() {
 		if b.isVersioned() {
 			b.put(s.ToVersionedTable(b.versioned()))
 		} else {
-			t := s.ToTable(b.kv())
-			if b.n.Store == nil {
-				t = t.Materialize(b.again())
-			}
-			b.put(t)
+			b.toTable(s)
 		}
 	case "toStream":
 		b.toStream()
@@ -279,7 +275,7 @@ func (b *builder) materialized(t tableOf) tableOf {
 	if b.n.Store == nil {
 		return t
 	}
-	return t.Materialize(b.kv())
+	return t.Materialize(b.kv(), b.emit)
 }
 
 func (b *builder) maps() {
@@ -374,6 +370,14 @@ func (b *builder) plumbing() {
 		}
 		x.To(topic(b.n.Topic))
 	}
+}
+
+func (b *builder) toTable(s streamOf) {
+	if b.n.Store != nil {
+		b.put(s.ToTable(b.kv(), b.emit))
+		return
+	}
+	b.put(s.ToLazyTable(b.kv(), b.emit))
 }
 
 func (b *builder) toStream() {

@@ -137,9 +137,9 @@ func (b *builder) joinForeign() {
 	l, r, name := b.table(0), b.table(1), "auto-"+b.n.ID
 	var t tableOf
 	if b.n.Type == "left" {
-		t = l.LeftJoinForeign(r, foreign, name, func(l str, r *str) str { return f(nil, l, deref(r)) })
+		t = l.LeftJoinForeign(r, foreign, name, func(l str, r *str) str { return f(nil, l, deref(r)) }, b.emit)
 	} else {
-		t = l.JoinForeign(r, foreign, name, func(l, r str) str { return f(nil, l, r) })
+		t = l.JoinForeign(r, foreign, name, func(l, r str) str { return f(nil, l, r) }, b.emit)
 	}
 	b.put(b.materialized(t))
 }

@@ -10,22 +10,17 @@ import (
 func (b *builder) isVersioned() bool { return b.n.Store != nil && b.n.Store.VersionedMs > 0 }
 
 // tableSource reads a topic as a table. Kafka Streams keeps the rows of a table without a store only where somebody
-// reads them, and gives no old rows for free; behind Materialize there are none for free either.
+// reads them.
 func (b *builder) tableSource() {
 	t := topic(b.n.Topic)
 	switch {
 	case b.isVersioned():
 		b.put(b.b.VersionedTable(t, b.versioned()))
 	case b.n.Store == nil:
-		b.put(b.b.Table(t, b.kv()).Materialize(b.again()))
+		b.put(b.b.LazyTable(t, b.kv(), b.emit))
 	default:
-		b.put(b.b.Table(t, b.kv()))
+		b.put(b.b.Table(t, b.kv(), b.emit))
 	}
-}
-
-// again names a second store of a node that has none in the scenario.
-func (b *builder) again() state.KV[str, str] {
-	return state.NewKV[str, str]("auto-" + b.n.ID + "-again")
 }
 
 func (b *builder) versioned() state.Versioned[str, str] {

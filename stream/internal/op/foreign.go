@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"thalweg/serde"
-	"thalweg/topology"
 )
 
 // A join by a foreign key goes over two internal topics. The left side subscribes to the key that its row names:
@@ -137,19 +136,4 @@ func (s Responses[FV]) Decode(src []byte) (r Response[FV], err error) {
 func subscriptionKey(dst, foreign, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(foreign)))
 	return append(append(dst, foreign...), key...)
-}
-
-// Rowless makes records changes of a table whose rows are kept nowhere: what was before is not known.
-func Rowless[K, V any]() topology.Make {
-	return topology.Between(func(
-		in *topology.Instance, next topology.Port[K, topology.Change[V]],
-	) (topology.Port[K, V], error) {
-		var out topology.Record[K, topology.Change[V]]
-		return func(r *topology.Record[K, V]) error {
-			in.Enter()
-			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
-			out.Value.New, out.Value.HasNew = r.Value, !r.NullValue
-			return next(&out)
-		}, nil
-	})
 }

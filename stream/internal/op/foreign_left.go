@@ -43,7 +43,7 @@ type subscribe[K, V, FK any] struct {
 	values      serde.Serde[V]
 	foreignKeys serde.Serde[FK]
 	null        func(*FK) bool
-	tell        func(oldFK, newFK *FK, hasOldRow, hasNewRow bool) error
+	tell        func(was, is *FK, hasRow bool) error
 	next        topology.Port[FK, Subscription]
 	out         topology.Record[FK, Subscription]
 
@@ -79,7 +79,7 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	if c.HasNew {
 		is = s.extract(&s.is, r.Key, c.New)
 	}
-	return s.tell(was, is, c.HasOld, c.HasNew)
+	return s.tell(was, is, c.HasNew)
 }
 
 func (s *subscribe[K, V, FK]) extract(slot *FK, key K, row V) *FK {
@@ -91,8 +91,8 @@ func (s *subscribe[K, V, FK]) extract(slot *FK, key K, row V) *FK {
 }
 
 // left tells of every row, also where it names no key: then under the null key.
-func (s *subscribe[K, V, FK]) left(was, is *FK, hadRow, _ bool) error {
-	if hadRow && was != nil {
+func (s *subscribe[K, V, FK]) left(was, is *FK, _ bool) error {
+	if was != nil {
 		same, err := s.same(was, is)
 		if err != nil {
 			return err
@@ -107,9 +107,9 @@ func (s *subscribe[K, V, FK]) left(was, is *FK, hadRow, _ bool) error {
 }
 
 // inner tells of rows that name a key. A row that changes its key is told even that there is nothing: the joined row
-// must go. A row that named none before, or is new and names none, is counted.
-func (s *subscribe[K, V, FK]) inner(was, is *FK, hadRow, _ bool) error {
-	if was == nil && (is == nil || hadRow) {
+// must go. A row that names none is counted.
+func (s *subscribe[K, V, FK]) inner(was, is *FK, hasRow bool) error {
+	if hasRow && is == nil {
 		s.in.Drop(topology.NullKey)
 	}
 	switch {

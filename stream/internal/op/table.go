@@ -44,6 +44,25 @@ func Table[K, V any](st state.KV[K, V], rows Rows) topology.Make {
 	})
 }
 
+// Rowless is Table without a store: what was before is not known.
+func Rowless[K, V any]() topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V]],
+	) (topology.Port[K, V], error) {
+		var out topology.Record[K, topology.Change[V]]
+		return func(r *topology.Record[K, V]) error {
+			in.Enter()
+			if r.NullKey {
+				in.Drop(topology.NullKey)
+				return nil
+			}
+			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
+			out.Value.New, out.Value.HasNew = r.Value, !r.NullValue
+			return next(&out)
+		}, nil
+	})
+}
+
 // Materialize keeps a table's rows in a store.
 func Materialize[K, V any](st state.KV[K, V], rows Rows) topology.Make {
 	return topology.Between(func(
