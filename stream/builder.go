@@ -69,10 +69,10 @@ type node struct {
 	// moved is the nearest node upstream after which records may lie in another partition than their key's; nil: none.
 	moved *node
 
-	old     bool   // changes carry the old row
-	askOld  func() // makes the nodes upstream send old rows; nil: the node has them in a store of its own
-	oldFree func() bool
-	keep    func() // makes the node keep its rows, where it does so only when they are needed
+	old     bool        // changes carry the old row
+	askOld  func()      // makes the nodes upstream send old rows; nil: the node has them in a store of its own
+	oldFree func() bool // with askOld: whether they can without further ado
+	keep    func()      // makes the node keep its rows, where it does so only when they are needed
 
 	// versioned tables tell rows that are not the newest, and can be read as of a time.
 	versioned bool
@@ -136,15 +136,13 @@ func (n *node) needOld() {
 	}
 }
 
-// hasOldForFree tells whether old rows cost nothing more than is spent already.
-func (n *node) hasOldForFree() bool {
-	switch {
-	case n.old:
-		return true
-	case n.oldFree != nil:
-		return n.oldFree()
+// oldForFree makes the node's changes carry old rows where that costs nothing more than is spent already.
+func (n *node) oldForFree() bool {
+	if !n.old && n.askOld != nil && !n.oldFree() {
+		return false
 	}
-	return false
+	n.needOld()
+	return true
 }
 
 // dropNullKeys lets the sinks of repartitions leave out what has no key, except where a join downstream takes it.

@@ -101,7 +101,6 @@ func (c Cogrouped[K, A]) add(
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: tell,
 	}, parents...)
 	c.b.own(st, site)
-	n.oldFree = always
 }
 
 // WindowedCogroup is a cogroup cut into windows.

@@ -72,6 +72,5 @@ func aggregate[K, V, A any](g Grouped[K, V], method string, st state.KV[K, A], f
 	}, g.s.n)
 	g.s.n.b.own(st, site)
 	checkTTL(g.s.n.b, site, st)
-	n.oldFree = always
 	return stored(n, st)
 }

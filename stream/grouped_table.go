@@ -63,6 +63,5 @@ func aggregateTable[K, V, A any](
 	}, g.n)
 	g.n.b.own(st, site)
 	mustLive(g.n.b, site, method, st)
-	n.oldFree = always
 	return stored(n, st)
 }

@@ -127,6 +127,7 @@ func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
 		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, topology.Change[R]](), ByKey: true, ChangesValue: true,
 	}, left, right)
 	n.askOld = func() { left.needOld(); right.needOld() }
+	n.oldFree = func() bool { return j.l.oldForFree() && j.r.oldForFree() }
 	if j.lView == nil || j.rView == nil {
 		return n, nil
 	}

@@ -74,7 +74,6 @@ func sessions[K, V, A any](
 	}, g.s.n)
 	b.own(st, site)
 	g.late.use(n)
-	n.oldFree = always
 	return sessionTable(n, st, g.spec)
 }
 

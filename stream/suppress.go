@@ -98,7 +98,6 @@ func suppressed[K, V any](parent *node, site string, p Suppression, c op.Suppres
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{c.Store}, ByKey: true, Make: op.Suppress(c),
 	}, parent)
 	b.own(c.Store, site)
-	n.askOld = func() {} // the buffer knows what went on before
 	return n
 }
 

@@ -40,7 +40,7 @@ func (s Stream[K, V]) ToTable(st state.KV[K, V], emit ...Emit) Table[K, V] {
 }
 
 func table[K, V any](parent *node, site, method string, st state.KV[K, V], emit []Emit) Table[K, V] {
-	n := &node{oldFree: always}
+	n := &node{}
 	rows := n.rows(parent.b, site, method, emit)
 	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.Table(st, rows),
@@ -98,8 +98,8 @@ func lazyTable[K, V any](parent *node, site, method, name string, st state.KV[K,
 			return op.Rowless[K, V]()(in, next)
 		},
 	}, parent)
-	n.askOld = n.keep
 	checkTTL(parent.b, site, st)
+	n.askOld, n.oldFree = n.keep, func() bool { return kept }
 	return stored(n, st)
 }
 
@@ -119,9 +119,7 @@ func (n *node) rows(b *Builder, site, method string, emit []Emit) op.Rows {
 func (b *Builder) VersionedTable[K, V any](t Topic[K, V], st state.Versioned[K, V]) Table[K, V] {
 	site := caller()
 	n, _, _ := source(b, site, "VersionedTable", []Topic[K, V]{t})
-	to := versionedTable(n, site, "versioned-table", st)
-	to.n.oldFree = always
-	return to
+	return versionedTable(n, site, "versioned-table", st)
 }
 
 // ToVersionedTable takes the stream as changes of a table that remembers the past: see [Builder.VersionedTable].
@@ -165,7 +163,7 @@ func (n *node) thenFilter[K, V any](method string, pass func(K, V) bool, want bo
 		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, n.versioned, &to.old),
 	}, n)
 	to.through(n)
-	if n.hasOldForFree() {
+	if n.oldForFree() {
 		to.needOld() // spares tombstones for rows that never passed
 	}
 	return to
@@ -196,8 +194,6 @@ func (n *node) thenMap[K, V, V2 any](f func(K, V) V2) *node {
 	return to
 }
 
-func always() bool { return true }
-
 // TransformValues replaces the value of each row, and is asked about rows that there are not, too: it gets nil for
 // these. A nil result of a nilable type is no row. The pointer is valid during the call.
 func (t Table[K, V]) TransformValues[V2 any](f func(K, *V) V2) Table[K, V2] {
@@ -217,12 +213,12 @@ func (t Table[K, V]) TransformValues[V2 any](f func(K, *V) V2) Table[K, V2] {
 func (n *node) through(parent *node) {
 	n.versioned, n.history = parent.versioned, parent.history
 	n.keep = parent.keep
-	n.askOld, n.oldFree = parent.needOld, parent.hasOldForFree
+	n.askOld, n.oldFree = parent.needOld, parent.oldForFree
 }
 
 // Materialize keeps the rows in a store, where they can be queried. Changes go on as those of [Builder.Table] do.
 func (t Table[K, V]) Materialize(st state.KV[K, V], emit ...Emit) Table[K, V] {
-	n := &node{oldFree: always}
+	n := &node{}
 	site := caller()
 	rows := n.rows(t.n.b, site, "Materialize", emit)
 	t.n.b.put(n, "materialize", "materialize-"+st.Name(), &topology.Node{

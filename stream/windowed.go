@@ -135,7 +135,6 @@ func windowed[K, V, A any](
 	}, g.s.n)
 	b.own(st, site)
 	g.late.use(n)
-	n.oldFree = always
 	return windowTable(n, st, g.w)
 }
 
