@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	goruntime "runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,15 +24,15 @@ func benchCommand() *cobra.Command {
 	var asJSON bool
 	about := ""
 	for _, w := range workload.Workloads() {
-		about += fmt.Sprintf("\n  %-10s %s (%s)", w.Name, w.About, w.Input)
+		about += fmt.Sprintf("\n  %-11s %s (%s)", w.Name, w.About, strings.Join(slices.Concat(w.Tables, w.Inputs), ", "))
 	}
 	cmd := &cobra.Command{
 		Use:   "bench WORKLOAD",
 		Short: "Measure a workload on the embedded broker or a cluster",
 		Long: "Measure a workload on the embedded broker or a cluster, and beside it a hand-written loop on the\n" +
 			"same bytes.\n" + about +
-			"\n  latency    count per key at a fixed rate, time from the intended send to the consumer" +
-			"\n  restore    a table from its changelog (uniq-1)",
+			"\n  latency     count per key at a fixed rate, time from the intended send to the consumer" +
+			"\n  restore     a table from its changelog (uniq-1)",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			switch guarantee {

@@ -3,61 +3,147 @@ package workload
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 
 	"thalweg/internal/batch"
 )
 
+// Data are the record batches that a workload reads, by topic.
+type Data struct{ Tables, Inputs [][][]byte }
+
 // Handwritten is the least that a workload costs: one loop over record batches in memory that decodes, processes
-// and encodes with nothing in between. commitEvery is after how many counted things the dirty counts are encoded,
-// as a commit does: set it to what one commit of the measured run held.
-func Handwritten(workload string, batches [][]byte, commitEvery int) (encodedBytes int, err error) {
-	h := &handwritten{out: batch.NewBuilder(batch.None), log: batch.NewBuilder(batch.None), every: commitEvery}
-	var each func(r *batch.Record)
-	switch workload {
-	case "stateless":
-		each = h.upper
-	case "wordcount":
-		h.counts = newCounts()
-		each = h.splitAndCount
-	default:
-		h.counts = newCounts()
-		each = func(r *batch.Record) { h.count(r.Key, r.Timestamp) }
+// and encodes with nothing in between. It returns the time that the inputs took; tables are there before.
+// commitEvery is after how many counted things what changed is encoded, as a commit does: set it to what one commit of
+// the measured run held. The results of joins are added to check, unless it is nil.
+func Handwritten(workload string, d Data, commitEvery int, check *results) (took spent, err error) {
+	h := &handwritten{
+		out: batch.NewBuilder(batch.None), log: batch.NewBuilder(batch.None), every: commitEvery, check: check,
+		commit: func() {},
 	}
-	var r batch.Record
-	for _, raw := range batches {
-		for b, err := range batch.BatchesOf(raw) {
-			if err != nil {
-				return 0, err
+	each, err := h.workload(workload, d.Tables)
+	if err != nil {
+		return took, err
+	}
+	since := startClock()
+	err = inTime(d.Inputs, func(input int, r *batch.Record) {
+		each(input, r)
+		if h.counted++; h.counted%h.every == 0 {
+			h.end()
+		}
+	})
+	h.end()
+	return since.spent(), errors.Join(err, h.err)
+}
+
+// workload is what is done with each record.
+func (h *handwritten) workload(name string, tables [][][]byte) (each func(int, *batch.Record), err error) {
+	switch name {
+	case "stateless":
+		return h.upper, nil
+	case "wordcount":
+		h.counts, h.commit = newCounts(1<<18), h.commitCounts
+		return h.splitAndCount, nil
+	case "window":
+		w := &windows{h: h}
+		h.commit = w.commit
+		return w.add, nil
+	case "session":
+		s := &sessions{h: h, keys: newCounts(1 << 18)}
+		h.commit = s.commit
+		return s.add, nil
+	case "table-join":
+		rows, err := newRows(tables[0])
+		return (&tableAndStream{h: h, rows: rows}).add, err
+	case "stream-join":
+		return newTwoStreams(h).add, nil
+	case "fk-join":
+		rows, err := newRows(tables[0])
+		f := &foreign{h: h, rows: rows, keys: newCounts(1 << 18)}
+		h.commit = f.commit
+		return f.add, err
+	default:
+		h.counts, h.commit = newCounts(1<<18), h.commitCounts
+		return func(_ int, r *batch.Record) { h.counts.add(r.Key, r.Timestamp) }, nil
+	}
+}
+
+// end is the end of a transaction.
+func (h *handwritten) end() {
+	h.commit()
+	h.finish(h.log, 0)
+	h.finish(h.out, 0)
+}
+
+// inTime walks through the records of several topics, the oldest first.
+func inTime(inputs [][][]byte, each func(input int, r *batch.Record)) error {
+	cursors := make([]cursor, len(inputs))
+	for i := range cursors {
+		cursors[i].rest = inputs[i]
+		cursors[i].next()
+	}
+	for {
+		first := -1
+		for i := range cursors {
+			c := &cursors[i]
+			if c.err != nil {
+				return c.err
 			}
-			it, err := b.Records(&h.decoder)
-			if err != nil {
-				return 0, err
-			}
-			for it.Next(&r) {
-				each(&r)
-			}
-			if it.Err() != nil {
-				return 0, it.Err()
+			if c.there && (first < 0 || c.r.Timestamp < cursors[first].r.Timestamp) {
+				first = i
 			}
 		}
+		if first < 0 {
+			return nil
+		}
+		c := &cursors[first]
+		each(first, &c.r)
+		c.next()
 	}
-	h.commit()
-	return h.encoded, h.err
+}
+
+// cursor is a place in a topic.
+type cursor struct {
+	decoder batch.Decoder
+	rest    [][]byte
+	it      batch.Iterator
+	begun   bool
+	r       batch.Record
+	there   bool
+	err     error
+}
+
+func (c *cursor) next() {
+	for {
+		if c.begun {
+			if c.there = c.it.Next(&c.r); c.there {
+				return
+			}
+			c.err = c.it.Err()
+		}
+		if c.err != nil || len(c.rest) == 0 {
+			return
+		}
+		b, _, err := batch.Parse(c.rest[0])
+		if err == nil {
+			c.it, err = b.Records(&c.decoder)
+		}
+		c.rest, c.begun, c.err = c.rest[1:], err == nil, err
+	}
 }
 
 type handwritten struct {
-	decoder  batch.Decoder
 	out, log *batch.Builder
 	counts   *counts
 	scratch  []byte
 	counted  int
 	every    int
-	encoded  int
+	commit   func() // encodes what changed
+	check    *results
 	err      error
 }
 
-func (h *handwritten) upper(r *batch.Record) {
+func (h *handwritten) upper(_ int, r *batch.Record) {
 	if r.Value[0] == '0' {
 		return
 	}
@@ -66,46 +152,44 @@ func (h *handwritten) upper(r *batch.Record) {
 	h.finish(h.out, batchBytes)
 }
 
-func (h *handwritten) splitAndCount(r *batch.Record) {
+func (h *handwritten) splitAndCount(_ int, r *batch.Record) {
 	line := r.Value
 	for len(line) > 0 {
 		i := bytes.IndexByte(line, ' ')
 		if i < 0 {
-			h.count(line, r.Timestamp)
+			h.counts.add(line, r.Timestamp)
 			return
 		}
 		if i > 0 {
-			h.count(line[:i], r.Timestamp)
+			h.counts.add(line[:i], r.Timestamp)
 		}
 		line = line[i+1:]
 	}
 }
 
-func (h *handwritten) count(key []byte, ts int64) {
-	h.counts.add(key, ts)
-	if h.counted++; h.counted%h.every == 0 {
-		h.commit()
-	}
-}
-
-// commit encodes what changed, once into a changelog and once into an output.
-func (h *handwritten) commit() {
-	if h.counts == nil {
-		h.finish(h.out, 0)
-		return
-	}
+// commitCounts encodes what changed, once into a changelog and once into an output.
+func (h *handwritten) commitCounts() {
 	for _, at := range h.counts.dirty {
 		e := &h.counts.entries[at]
 		h.scratch = binary.BigEndian.AppendUint64(h.scratch[:0], uint64(e.n))
-		h.log.Append(e.ts, h.counts.key(e), h.scratch, nil)
-		h.out.Append(e.ts, h.counts.key(e), h.scratch, nil)
+		h.append(h.log, e.ts, h.counts.key(e), h.scratch)
+		h.append(h.out, e.ts, h.counts.key(e), h.scratch)
 		e.dirty = false
-		h.finish(h.log, batchBytes)
-		h.finish(h.out, batchBytes)
 	}
 	h.counts.dirty = h.counts.dirty[:0]
-	h.finish(h.log, 0)
-	h.finish(h.out, 0)
+}
+
+func (h *handwritten) append(b *batch.Builder, ts int64, key, value []byte) {
+	b.Append(ts, key, value, nil)
+	h.finish(b, batchBytes)
+}
+
+// result is a result of a join.
+func (h *handwritten) result(ts int64, key, value []byte) {
+	h.append(h.out, ts, key, value)
+	if h.check != nil {
+		h.check.add(ts, key, value)
+	}
 }
 
 const batchBytes = 1 << 20
@@ -114,11 +198,9 @@ func (h *handwritten) finish(b *batch.Builder, atLeast int) {
 	if b.Len() == 0 || b.Size() < atLeast {
 		return
 	}
-	raw, err := b.Finish(batch.NoProducer())
-	if err != nil {
+	if _, err := b.Finish(batch.NoProducer()); err != nil {
 		h.err = err
 	}
-	h.encoded += len(raw)
 	b.Reset()
 }
 
@@ -138,11 +220,16 @@ type count struct {
 	dirty  bool
 }
 
-func newCounts() *counts { return &counts{seed: maphash.MakeSeed(), slots: make([]uint64, 1<<18)} }
+func newCounts(slots int) *counts {
+	return &counts{seed: maphash.MakeSeed(), slots: make([]uint64, slots)}
+}
 
 func (c *counts) key(e *count) []byte { return c.keys[e.at : e.at+e.length] }
 
-func (c *counts) add(key []byte, ts int64) {
+func (c *counts) add(key []byte, ts int64) { c.hit(c.index(key), ts) }
+
+// index finds a key's entry, or makes it.
+func (c *counts) index(key []byte) int32 {
 	hash := maphash.Bytes(c.seed, key)
 	tag := hash &^ (1<<32 - 1)
 	mask := uint64(len(c.slots) - 1)
@@ -152,17 +239,15 @@ func (c *counts) add(key []byte, ts int64) {
 			c.slots[i] = tag | uint64(len(c.entries)+1)
 			c.entries = append(c.entries, count{at: uint32(len(c.keys)), length: uint32(len(key))})
 			c.keys = append(c.keys, key...)
-			c.hit(int32(len(c.entries)-1), ts)
 			if len(c.entries)*2 > len(c.slots) {
 				c.grow()
 			}
-			return
+			return int32(len(c.entries) - 1)
 		}
 		if slot&^(1<<32-1) == tag {
 			at := int32(slot&(1<<32-1)) - 1
 			if bytes.Equal(c.key(&c.entries[at]), key) {
-				c.hit(at, ts)
-				return
+				return at
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func encode(t testing.TB, topic string, records int) (batches [][]byte) {
 
 func TestHandwrittenCounts(t *testing.T) {
 	model := map[string]int64{}
-	c := newCounts()
+	c := newCounts(1 << 10)
 	set, _ := SetOf("words-1")
 	require.NoError(t, set.Generate(300_000, func(r *Record) error {
 		model[string(r.Key)]++
@@ -52,7 +52,7 @@ func BenchmarkHandwritten(b *testing.B) {
 			const records = 200_000
 			batches := encode(b, topic, records)
 			for b.Loop() {
-				_, err := Handwritten(workload, batches, 100_000)
+				_, err := Handwritten(workload, Data{Inputs: [][][]byte{batches}}, 100_000, nil)
 				require.NoError(b, err)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")

@@ -1,12 +1,15 @@
 package workload
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -119,12 +122,15 @@ func (p *place) records(ctx context.Context, topic string) (n int64, partitions 
 // encoded is a data set as record batches.
 type encoded struct {
 	set     Set
+	topic   string
 	records int
 	batches []encodedBatch
 }
 
 type encodedBatch struct {
+	topic     string
 	partition int32
+	timestamp int64 // of its first record
 	raw       []byte
 }
 
@@ -132,8 +138,8 @@ type encodedBatch struct {
 const inputBatchBytes = 256 << 10
 
 // encode generates a data set, or its beginning.
-func (s Set) encode(records int) (*encoded, error) {
-	e := &encoded{set: s, records: records}
+func (s Set) encode(topic string, records int) (*encoded, error) {
+	e := &encoded{set: s, topic: topic, records: records}
 	builders := make([]*batch.Builder, s.Partitions)
 	for i := range builders {
 		builders[i] = batch.NewBuilder(batch.None)
@@ -143,7 +149,11 @@ func (s Set) encode(records int) (*encoded, error) {
 		if err != nil {
 			return err
 		}
-		e.batches = append(e.batches, encodedBatch{int32(partition), append([]byte(nil), raw...)})
+		b, _, err := batch.Parse(raw)
+		if err != nil {
+			return err
+		}
+		e.batches = append(e.batches, encodedBatch{topic, int32(partition), b.BaseTimestamp(), bytes.Clone(raw)})
 		builders[partition].Reset()
 		return nil
 	}
@@ -163,35 +173,55 @@ func (s Set) encode(records int) (*encoded, error) {
 	return e, err
 }
 
-// raw are the batches of all partitions.
-func (e *encoded) raw() [][]byte {
-	all := make([][]byte, len(e.batches))
-	for i, b := range e.batches {
-		all[i] = b.raw
+// raw are the batches of all partitions, by set.
+func raw(sets []*encoded) (all [][][]byte) {
+	for _, e := range sets {
+		var batches [][]byte
+		for _, b := range e.batches {
+			batches = append(batches, b.raw)
+		}
+		all = append(all, batches)
 	}
 	return all
 }
 
-// feed writes the data set to the bundled broker as it is, or record by record to a cluster.
-func (p *place) feed(ctx context.Context, e *encoded, topic string) error {
-	if p.broker == nil {
-		return p.feedRecords(ctx, e, topic)
+// feed writes data sets to the bundled broker as they are, batch by batch in the order of their timestamps.
+func (p *place) feed(ctx context.Context, sets ...*encoded) error {
+	var batches []encodedBatch
+	for _, e := range sets {
+		batches = append(batches, e.batches...)
 	}
-	for _, b := range e.batches {
+	if len(sets) > 1 {
+		slices.SortStableFunc(batches, func(a, b encodedBatch) int { return cmp.Compare(a.timestamp, b.timestamp) })
+	}
+	type place struct {
+		topic     string
+		partition int32
+	}
+	last := map[place]int{}
+	for i, b := range batches {
+		last[place{b.topic, b.partition}] = i
+	}
+	for i, b := range batches {
+		acks := broker.AcksLeader
+		if last[place{b.topic, b.partition}] == i {
+			acks = broker.AcksAll // from then on it is known how much there is to do
+		}
 		results, err := p.broker.Produce(ctx, broker.ProduceRequest{Partitions: []broker.ProducePartition{
-			{Topic: topic, Partition: b.partition, Batches: b.raw},
-		}, Acks: broker.AcksLeader})
+			{Topic: b.topic, Partition: b.partition, Batches: b.raw},
+		}, Acks: acks})
 		if err == nil {
 			err = results[0].Err
 		}
 		if err != nil {
-			return fmt.Errorf("bench: feed topic %s partition %d: %w", topic, b.partition, err)
+			return fmt.Errorf("bench: feed topic %s partition %d: %w", b.topic, b.partition, err)
 		}
 	}
 	return nil
 }
 
-func (p *place) feedRecords(ctx context.Context, e *encoded, topic string) error {
+// feedRecords writes a data set to a cluster, record by record.
+func (p *place) feedRecords(ctx context.Context, e *encoded) error {
 	var d batch.Decoder
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -205,11 +235,11 @@ func (p *place) feedRecords(ctx context.Context, e *encoded, topic string) error
 			return err
 		}
 		for r := (batch.Record{}); it.Next(&r); {
-			record := &kgo.Record{Topic: topic, Partition: encoded.partition, Key: r.Key, Value: r.Value}
+			record := &kgo.Record{Topic: e.topic, Partition: encoded.partition, Key: r.Key, Value: r.Value}
 			record.Timestamp = milliseconds(r.Timestamp)
 			p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 				if err != nil {
-					cancel(fmt.Errorf("bench: feed topic %s: %w", topic, err))
+					cancel(fmt.Errorf("bench: feed topic %s: %w", e.topic, err))
 				}
 			})
 		}

@@ -13,16 +13,16 @@ import (
 
 // restore fills a table, deletes the local state and measures the start until the table is there again.
 func (p *place) restore(ctx context.Context, o Options, r *Result) error {
-	in, err := p.input(ctx, "uniq-1", o, r)
+	in, err := p.source(ctx, nil, []string{"uniq-1"}, o, r)
 	if err != nil {
 		return err
 	}
-	topo, err := restored(in.topic)
+	topo, err := restored(in.topics[0])
 	if err != nil {
 		return err
 	}
-	cfg := p.config(in.topic+"-restore", o)
-	if _, err := p.start(ctx, topo, cfg, in.feed, nil); err != nil {
+	cfg := p.config(in.topics[0]+"-restore", o)
+	if _, err := p.start(ctx, topo, cfg, in, nil); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(p.dir, "state")); err != nil {

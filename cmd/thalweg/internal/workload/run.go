@@ -2,18 +2,14 @@ package workload
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	goruntime "runtime"
 	"runtime/pprof"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/broker"
 	"thalweg/runtime"
@@ -97,99 +93,45 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err != nil {
 		return err
 	}
-	in, err := p.input(ctx, w.Input, o, r)
+	in, err := p.source(ctx, w.Tables, w.Inputs, o, r)
 	if err != nil {
 		return err
 	}
-	out := in.topic + "-" + name + "-out-" + uuid.NewString()[:8]
+	out := in.topics[len(in.topics)-1] + "-" + name + "-out-" + uuid.NewString()[:8]
 	if err := p.create(ctx, out, r.Partitions); err != nil {
 		return err
 	}
-	topo, err := w.topology(in.topic, out)
+	topo, err := w.topology(in.topics, out)
 	if err != nil {
 		return err
 	}
 	goruntime.GC()
-	app, err := p.start(ctx, topo, p.config(out, o), in.feed, o.Profile)
+	app, err := p.start(ctx, topo, p.config(out, o), in, o.Profile)
 	if err != nil {
 		return err
 	}
 	r.spent(app.took)
-	if in.data != nil {
-		r.Words = r.Records * int64(in.data.set.Words)
+	if len(in.inputs) > 0 {
+		r.Words = r.Records * int64(in.inputs[0].set.Words)
 	}
 	units := max(r.Records, r.Words)
 	r.PerSecond, r.PerCPUSecond = float64(units)/r.WallSeconds, float64(units)/r.CPUSeconds
-	if err := p.check(ctx, name, out, r, app.stats); err != nil {
+	if err := p.check(ctx, w, in, out, r, app.stats); err != nil {
 		return err
 	}
-	if in.data == nil {
+	if len(in.inputs) == 0 {
 		return nil
 	}
 	commits := int64(1)
 	for _, worker := range app.stats.Workers {
 		commits += worker.Commits
 	}
-	since := startClock()
-	if _, err := Handwritten(name, in.data.raw(), int(units/commits)+1); err != nil {
+	byHand, err := Handwritten(name, in.data(), int(units/commits)+1, nil)
+	if err != nil {
 		return err
 	}
-	byHand := since.spent().cpu
-	r.ByHandNanos, r.TimesByHand = byHand*1e9/float64(units), r.CPUSeconds/byHand
+	r.ByHandNanos, r.TimesByHand = byHand.cpu*1e9/float64(units), r.CPUSeconds/byHand.cpu
 	return nil
-}
-
-// source is a workload's input topic.
-type source struct {
-	topic string
-	data  *encoded                    // nil where the topic's contents are taken as they are
-	feed  func(context.Context) error // fills the topic while the clock runs; nil where it is full
-}
-
-// input finds or makes the input topic. The embedded broker is fed while the application runs; a cluster before.
-func (p *place) input(ctx context.Context, set string, o Options, r *Result) (source, error) {
-	if o.Input != "" {
-		n, partitions, err := p.records(ctx, o.Input)
-		if err == nil && partitions == 0 {
-			err = fmt.Errorf("bench: topic %s does not exist", o.Input)
-		}
-		r.Records, r.Partitions = n, partitions
-		return source{topic: o.Input}, err
-	}
-	s, ok := SetOf(set)
-	if !ok {
-		return source{}, fmt.Errorf("bench: no data set %q", set)
-	}
-	if o.Records <= 0 || o.Records > s.Records {
-		o.Records = s.Records
-	}
-	data, err := s.encode(o.Records)
-	if err != nil {
-		return source{}, err
-	}
-	r.Records, r.Partitions = int64(o.Records), s.Partitions
-	topic := s.Topic
-	if o.Records != s.Records {
-		topic = fmt.Sprintf("%s-%d", s.Topic, o.Records)
-	}
-	src := source{topic: topic, data: data}
-	if err := p.create(ctx, topic, s.Partitions); err != nil {
-		return src, err
-	}
-	if p.broker != nil {
-		src.feed = func(ctx context.Context) error { return p.feed(ctx, data, topic) }
-		return src, nil
-	}
-	there, _, err := p.records(ctx, topic)
-	switch {
-	case err != nil:
-		return src, err
-	case there == 0:
-		return src, p.feed(ctx, data, topic)
-	case there != r.Records:
-		return src, fmt.Errorf("bench: topic %s holds %d records, not the data set's %d: delete it", topic, there, r.Records)
-	}
-	return src, nil
 }
 
 // ran is an application that has caught up and stopped.
@@ -200,7 +142,7 @@ type ran struct {
 
 // start runs the application until it has caught up. The clock runs from the moment that it works.
 func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.Config,
-	feed func(context.Context) error, profile io.Writer,
+	in source, profile io.Writer,
 ) (r ran, err error) {
 	app, err := runtime.New(topo, cfg)
 	if err != nil {
@@ -216,13 +158,18 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 		done <- err
 	}()
 	err = app.WaitRunning(ctx)
+	if err == nil && in.load != nil {
+		if err = in.load(ctx); err == nil {
+			err = app.WaitCaughtUp(ctx)
+		}
+	}
 	if profile != nil {
 		err = errors.Join(err, pprof.StartCPUProfile(profile))
 	}
-	if feed != nil {
+	if in.feed != nil {
 		since = startClock()
 		if err == nil {
-			err = feed(ctx)
+			err = in.feed(ctx)
 		}
 	}
 	if err == nil {
@@ -237,78 +184,3 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	}
 	return r, err
 }
-
-// check finds out whether the work was done: the counts in the output add up to the input.
-func (p *place) check(ctx context.Context, name, out string, r *Result, stats runtime.Stats) error {
-	if name == "stateless" {
-		for _, n := range stats.Nodes {
-			if strings.HasPrefix(n.Node, "source") && n.Processed != r.Records {
-				return fmt.Errorf("bench: %d records were processed, not %d", n.Processed, r.Records)
-			}
-		}
-		n := int64(0)
-		if err := p.read(ctx, out, func(*kgo.Record) { n++ }); err != nil {
-			return err
-		}
-		r.Checked = fmt.Sprintf("%d records out", n)
-		return nil
-	}
-	last := map[string]int64{}
-	err := p.read(ctx, out, func(r *kgo.Record) { last[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value)) })
-	if err != nil {
-		return err
-	}
-	sum := int64(0)
-	for _, n := range last {
-		sum += n
-	}
-	if want := max(r.Records, r.Words); sum != want && r.Words+r.Records > 0 && !(name == "wordcount" && r.Words == 0) {
-		return fmt.Errorf("bench: the counts add up to %d, not %d", sum, want)
-	}
-	if r.Words == 0 && name == "wordcount" { // the input is the user's own topic
-		r.Words = sum
-		r.PerSecond, r.PerCPUSecond = float64(sum)/r.WallSeconds, float64(sum)/r.CPUSeconds
-	}
-	r.Checked = fmt.Sprintf("%d keys add up to %d", len(last), sum)
-	return nil
-}
-
-// read reads a topic as far as it is committed.
-func (p *place) read(ctx context.Context, topic string, each func(*kgo.Record)) error {
-	ends, err := p.admin.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("bench: list offsets of topic %s: %w", topic, err)
-	}
-	from, left := map[int32]kgo.Offset{}, map[int32]int64{}
-	for _, o := range ends[topic] {
-		if o.Offset > 0 {
-			from[o.Partition], left[o.Partition] = kgo.NewOffset().At(0), o.Offset
-		}
-	}
-	client, err := p.connect(kgo.KeepControlRecords(),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	for len(left) > 0 {
-		fetched := client.PollFetches(ctx)
-		if err := fetched.Err(); err != nil {
-			return fmt.Errorf("bench: read topic %s: %w", topic, err)
-		}
-		for r := range fetched.RecordsAll() {
-			if !r.Attrs.IsControl() {
-				each(r)
-			}
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-		}
-	}
-	return nil
-}
-
-func milliseconds(ms int64) time.Time { return time.UnixMilli(ms) }

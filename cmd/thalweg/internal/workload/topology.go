@@ -13,19 +13,35 @@ import (
 
 // Workload is one benchmark: what it reads and what it does with it.
 type Workload struct {
-	Name  string
-	About string
-	Input string // its data set
-	Units string // what is counted: records or words
-	build func(b *stream.Builder, in, out string)
+	Name   string
+	About  string
+	Tables []string // data sets that are there before the clock runs
+	Inputs []string // data sets that are processed
+	Units  string   // what is counted: records or words
+	build  func(b *stream.Builder, in []string, out string)
+	joins  bool // the results are compared with the hand-written loop's
+	table  bool // they are rows: the last of each key counts
 }
 
 // Workloads are the benchmarks that run a topology over a data set until it is all processed.
 func Workloads() []Workload {
 	return []Workload{
-		{"stateless", "upper-case, then filter", "events-1", "records", stateless},
-		{"wordcount", "split, repartition by word, count", "lines-1", "words", wordcount},
-		{"count", "count per key, no repartition", "words-1", "records", countPerKey},
+		{Name: "stateless", About: "upper-case, then filter", Inputs: []string{"events-1"}, Units: "records",
+			build: stateless},
+		{Name: "wordcount", About: "split, repartition by word, count", Inputs: []string{"lines-1"}, Units: "words",
+			build: wordcount},
+		{Name: "count", About: "count per key, no repartition", Inputs: []string{"words-1"}, Units: "records",
+			build: countPerKey},
+		{Name: "window", About: "count per key and 10 s", Inputs: []string{"events-1"}, Units: "records",
+			build: countPerWindow},
+		{Name: "session", About: "count per key and session, gap 5 s", Inputs: []string{"events-1"}, Units: "records",
+			build: countPerSession},
+		{Name: "table-join", About: "records with rows of their keys", Tables: []string{"table-1"},
+			Inputs: []string{"events-1"}, Units: "records", build: tableJoin, joins: true},
+		{Name: "stream-join", About: "two streams within 5 s", Inputs: []string{"left-1", "right-1"}, Units: "records",
+			build: streamJoin, joins: true},
+		{Name: "fk-join", About: "rows with rows that their values name", Tables: []string{"table-1"},
+			Inputs: []string{"left-1"}, Units: "records", build: foreignJoin, joins: true, table: true},
 	}
 }
 
@@ -39,22 +55,22 @@ func WorkloadOf(name string) (Workload, error) {
 	return Workload{}, fmt.Errorf("bench: no workload %q", name)
 }
 
-// topology builds the workload between two topics.
-func (w Workload) topology(in, out string) (*topology.Topology, error) {
+// topology builds the workload between its topics: in are those of the tables and then of the inputs.
+func (w Workload) topology(in []string, out string) (*topology.Topology, error) {
 	b := stream.NewBuilder()
 	w.build(b, in, out)
 	return b.Build()
 }
 
-func stateless(b *stream.Builder, in, out string) {
-	b.Stream(stream.NewTopic[[]byte, []byte](in)).
+func stateless(b *stream.Builder, in []string, out string) {
+	b.Stream(stream.NewTopic[[]byte, []byte](in[0])).
 		MapValues(func(v []byte) []byte { return appendUpper(make([]byte, 0, len(v)), v) }).
 		Filter(func(_, v []byte) bool { return v[0] != '0' }).
 		To(stream.NewTopic[[]byte, []byte](out))
 }
 
-func wordcount(b *stream.Builder, in, out string) {
-	b.Stream(stream.NewTopic[[]byte, string](in)).
+func wordcount(b *stream.Builder, in []string, out string) {
+	b.Stream(stream.NewTopic[[]byte, string](in[0])).
 		FlatMapValues(splitAtSpaces).
 		GroupBy(func(_ []byte, word string) string { return word }, "words").
 		Count(counted).
@@ -80,8 +96,8 @@ func splitAtSpaces(line string) iter.Seq[string] {
 	}
 }
 
-func countPerKey(b *stream.Builder, in, out string) {
-	b.Stream(stream.NewTopic[string, []byte](in)).
+func countPerKey(b *stream.Builder, in []string, out string) {
+	b.Stream(stream.NewTopic[string, []byte](in[0])).
 		GroupByKey().
 		Count(counted).
 		ToStream().

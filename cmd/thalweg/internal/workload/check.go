@@ -1,0 +1,123 @@
+package workload
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/runtime"
+)
+
+// check finds out whether the work was done.
+func (p *place) check(ctx context.Context, w Workload, in source, out string, r *Result, stats runtime.Stats) error {
+	switch {
+	case w.Name == "stateless":
+		return p.checkStateless(ctx, out, r, stats)
+	case w.joins && len(in.inputs) > 0:
+		return p.checkJoin(ctx, w, in, out, r)
+	}
+	return p.checkCounts(ctx, w.Name, out, r)
+}
+
+func (p *place) checkStateless(ctx context.Context, out string, r *Result, stats runtime.Stats) error {
+	for _, n := range stats.Nodes {
+		if strings.HasPrefix(n.Node, "source") && n.Processed != r.Records {
+			return fmt.Errorf("bench: %d records were processed, not %d", n.Processed, r.Records)
+		}
+	}
+	n := int64(0)
+	if err := p.read(ctx, out, func(*kgo.Record) { n++ }); err != nil {
+		return err
+	}
+	r.Checked = fmt.Sprintf("%d records out", n)
+	return nil
+}
+
+// checkCounts adds up the last counts of all keys: they are what came in.
+func (p *place) checkCounts(ctx context.Context, name, out string, r *Result) error {
+	last := map[string]int64{}
+	err := p.read(ctx, out, func(r *kgo.Record) {
+		if r.Value == nil { // a session that has become another
+			delete(last, string(r.Key))
+			return
+		}
+		last[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value))
+	})
+	if err != nil {
+		return err
+	}
+	sum := int64(0)
+	for _, n := range last {
+		sum += n
+	}
+	if want := max(r.Records, r.Words); sum != want && r.Words+r.Records > 0 && !(name == "wordcount" && r.Words == 0) {
+		return fmt.Errorf("bench: the counts add up to %d, not %d", sum, want)
+	}
+	if r.Words == 0 && name == "wordcount" { // the input is the user's own topic
+		r.Words = sum
+		r.PerSecond, r.PerCPUSecond = float64(sum)/r.WallSeconds, float64(sum)/r.CPUSeconds
+	}
+	r.Checked = fmt.Sprintf("%d keys add up to %d", len(last), sum)
+	return nil
+}
+
+// checkJoin compares what came out with what the hand-written loop makes.
+func (p *place) checkJoin(ctx context.Context, w Workload, in source, out string, r *Result) error {
+	want, got := newResults(w.table), newResults(w.table)
+	if _, err := Handwritten(w.Name, in.data(), 1<<30, want); err != nil {
+		return err
+	}
+	err := p.read(ctx, out, func(r *kgo.Record) { got.add(r.Timestamp.UnixMilli(), r.Key, r.Value) })
+	if err != nil {
+		return err
+	}
+	if got.sum() != want.sum() || got.n() != want.n() {
+		return fmt.Errorf("bench: %d results came out, not the %d of the hand-written loop, or others", got.n(), want.n())
+	}
+	r.Checked = fmt.Sprintf("%d results, those of the hand-written loop", got.n())
+	return nil
+}
+
+// read reads a topic as far as it is committed.
+func (p *place) read(ctx context.Context, topic string, each func(*kgo.Record)) error {
+	ends, err := p.admin.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("bench: list offsets of topic %s: %w", topic, err)
+	}
+	from, left := map[int32]kgo.Offset{}, map[int32]int64{}
+	for _, o := range ends[topic] {
+		if o.Offset > 0 {
+			from[o.Partition], left[o.Partition] = kgo.NewOffset().At(0), o.Offset
+		}
+	}
+	client, err := p.connect(kgo.KeepControlRecords(),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for len(left) > 0 {
+		fetched := client.PollFetches(ctx)
+		if err := fetched.Err(); err != nil {
+			return fmt.Errorf("bench: read topic %s: %w", topic, err)
+		}
+		for r := range fetched.RecordsAll() {
+			if !r.Attrs.IsControl() {
+				each(r)
+			}
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		}
+	}
+	return nil
+}
+
+func milliseconds(ms int64) time.Time { return time.UnixMilli(ms) }

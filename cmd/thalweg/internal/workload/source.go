@@ -1,0 +1,92 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+)
+
+// source is what a workload reads.
+type source struct {
+	topics         []string   // tables, then inputs
+	tables, inputs []*encoded // nil where a topic's contents are taken as they are
+
+	// load fills the tables before the clock runs, feed the inputs while it does; nil where they are full.
+	load, feed func(context.Context) error
+}
+
+// data are the batches of all topics.
+func (s source) data() Data { return Data{raw(s.tables), raw(s.inputs)} }
+
+// source finds or makes the topics. The embedded broker is fed while the application runs; a cluster before.
+func (p *place) source(ctx context.Context, tables, inputs []string, o Options, r *Result) (src source, err error) {
+	if o.Input != "" {
+		return p.asItIs(ctx, len(tables)+len(inputs), o.Input, r)
+	}
+	for _, set := range tables {
+		e, err := p.encode(ctx, set, 0)
+		if err != nil {
+			return src, err
+		}
+		src.tables, src.topics = append(src.tables, e), append(src.topics, e.topic)
+	}
+	for _, set := range inputs {
+		e, err := p.encode(ctx, set, o.Records)
+		if err != nil {
+			return src, err
+		}
+		src.inputs, src.topics = append(src.inputs, e), append(src.topics, e.topic)
+		r.Records, r.Partitions = r.Records+int64(e.records), e.set.Partitions
+	}
+	if p.broker != nil {
+		src.load = func(ctx context.Context) error { return p.feed(ctx, src.tables...) }
+		src.feed = func(ctx context.Context) error { return p.feed(ctx, src.inputs...) }
+		return src, nil
+	}
+	for _, e := range append(src.tables, src.inputs...) {
+		there, _, err := p.records(ctx, e.topic)
+		switch {
+		case err != nil:
+			return src, err
+		case there == 0:
+			if err := p.feedRecords(ctx, e); err != nil {
+				return src, err
+			}
+		case there != int64(e.records):
+			return src, fmt.Errorf("bench: topic %s holds %d records, not the data set's %d: delete it", e.topic, there,
+				e.records)
+		}
+	}
+	return src, nil
+}
+
+// asItIs takes a topic of the user's own.
+func (p *place) asItIs(ctx context.Context, needed int, topic string, r *Result) (src source, err error) {
+	if needed != 1 {
+		return src, fmt.Errorf("bench: -input: the workload reads %d topics", needed)
+	}
+	r.Records, r.Partitions, err = p.records(ctx, topic)
+	if err == nil && r.Partitions == 0 {
+		err = fmt.Errorf("bench: topic %s does not exist", topic)
+	}
+	return source{topics: []string{topic}}, err
+}
+
+// encode makes a data set, or its beginning, and its topic.
+func (p *place) encode(ctx context.Context, set string, records int) (*encoded, error) {
+	s, ok := SetOf(set)
+	if !ok {
+		return nil, fmt.Errorf("bench: no data set %q", set)
+	}
+	if records <= 0 || records > s.Records {
+		records = s.Records
+	}
+	topic := s.Topic
+	if records != s.Records {
+		topic = fmt.Sprintf("%s-%d", s.Topic, records)
+	}
+	e, err := s.encode(topic, records)
+	if err != nil {
+		return nil, err
+	}
+	return e, p.create(ctx, topic, s.Partitions)
+}

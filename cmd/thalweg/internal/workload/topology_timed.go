@@ -1,0 +1,87 @@
+package workload
+
+import (
+	"time"
+
+	"thalweg/state"
+	"thalweg/stream"
+)
+
+// The windows of the workloads, which the hand-written loops have too.
+const (
+	windowSize  = 10 * time.Second
+	windowGrace = 5 * time.Second
+
+	sessionGap   = 5 * time.Second
+	sessionGrace = time.Second
+
+	joinWithin = 5 * time.Second
+	joinGrace  = time.Second
+)
+
+func countPerWindow(b *stream.Builder, in []string, out string) {
+	b.Stream(stream.NewTopic[string, []byte](in[0])).
+		GroupByKey().
+		Windowed(stream.Tumbling(windowSize, windowGrace)).
+		Count(state.NewWindowed[string, int64]("windows")).
+		ToStream(stream.WindowKey).
+		To(stream.NewTopic[stream.WindowedKey[string], int64](out))
+}
+
+func countPerSession(b *stream.Builder, in []string, out string) {
+	b.Stream(stream.NewTopic[string, []byte](in[0])).
+		GroupByKey().
+		Sessions(stream.SessionGap(sessionGap, sessionGrace)).
+		Count(state.NewSession[string, int64]("sessions")).
+		ToStream(stream.WindowKey).
+		To(stream.NewTopic[stream.WindowedKey[string], int64](out))
+}
+
+func tableJoin(b *stream.Builder, in []string, out string) {
+	table := b.Table(stream.NewTopic[string, []byte](in[0]), rows)
+	b.Stream(stream.NewTopic[string, []byte](in[1])).
+		JoinTable(table, func(event, row []byte) []byte {
+			return appendRowAndEvent(make([]byte, 0, len(row)+1+joinedBytes), row, event)
+		}).
+		To(stream.NewTopic[string, []byte](out))
+}
+
+func streamJoin(b *stream.Builder, in []string, out string) {
+	right := b.Stream(stream.NewTopic[string, []byte](in[1]))
+	b.Stream(stream.NewTopic[string, []byte](in[0])).
+		Join(right, stream.Around(joinWithin, joinGrace), "join", func(l, r []byte) []byte {
+			return appendBoth(make([]byte, 0, 2*joinedBytes), l, r)
+		}).
+		To(stream.NewTopic[string, []byte](out))
+}
+
+func foreignJoin(b *stream.Builder, in []string, out string) {
+	right := b.Table(stream.NewTopic[string, []byte](in[0]), rows)
+	b.Table(stream.NewTopic[string, []byte](in[1]), state.NewKV[string, []byte]("left")).
+		JoinForeign(right, func(_ string, v []byte) (string, bool) { return string(appendForeign(nil, v)), true }, "named",
+			func(l, r []byte) []byte {
+				return appendRowAndEvent(make([]byte, 0, len(r)+1+joinedBytes), r, l)
+			}).
+		ToStream().
+		To(stream.NewTopic[string, []byte](out))
+}
+
+// joinedBytes is how much of a value goes into the result of a join.
+const joinedBytes = 10
+
+func appendRowAndEvent(dst, row, event []byte) []byte {
+	return append(append(append(dst, row...), '|'), event[:joinedBytes]...)
+}
+
+func appendBoth(dst, l, r []byte) []byte {
+	return append(append(dst, l[:joinedBytes]...), r[:joinedBytes]...)
+}
+
+// appendForeign makes the key of a row of table-1 of four letters of a payload: one of 65,536.
+func appendForeign(dst, payload []byte) []byte {
+	n := 0
+	for _, c := range payload[1:5] {
+		n = n<<4 | int(c-'a')
+	}
+	return appendKey(dst, "key-", n, 6)
+}
