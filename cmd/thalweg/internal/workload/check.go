@@ -4,37 +4,17 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"thalweg/runtime"
 )
 
 // check finds out whether the work was done.
-func (p *place) check(ctx context.Context, w Workload, in source, out string, r *Result, stats runtime.Stats) error {
-	switch {
-	case w.Name == "stateless":
-		return p.checkStateless(ctx, out, r, stats)
-	case w.joins && len(in.inputs) > 0:
-		return p.checkJoin(ctx, w, in, out, r)
+func (p *place) check(ctx context.Context, w Workload, in source, out string, r *Result) error {
+	if w.compared {
+		return p.compare(ctx, w, in, out, r)
 	}
 	return p.checkCounts(ctx, w.Name, out, r)
-}
-
-func (p *place) checkStateless(ctx context.Context, out string, r *Result, stats runtime.Stats) error {
-	for _, n := range stats.Nodes {
-		if strings.HasPrefix(n.Node, "source") && n.Processed != r.Records {
-			return fmt.Errorf("bench: %d records were processed, not %d", n.Processed, r.Records)
-		}
-	}
-	n := int64(0)
-	if err := p.read(ctx, out, func(*kgo.Record) { n++ }); err != nil {
-		return err
-	}
-	r.Checked = fmt.Sprintf("%d records out", n)
-	return nil
 }
 
 // checkCounts adds up the last counts of all keys: they are what came in.
@@ -65,8 +45,9 @@ func (p *place) checkCounts(ctx context.Context, name, out string, r *Result) er
 	return nil
 }
 
-// checkJoin compares what came out with what the hand-written loop makes.
-func (p *place) checkJoin(ctx context.Context, w Workload, in source, out string, r *Result) error {
+// compare compares what came out with what the hand-written loop makes. What that would be of a user's own topic is not
+// known.
+func (p *place) compare(ctx context.Context, w Workload, in source, out string, r *Result) error {
 	want, got := newResults(w.table), newResults(w.table)
 	if _, err := Handwritten(w.Name, in.data(), 1<<30, want); err != nil {
 		return err
@@ -74,6 +55,10 @@ func (p *place) checkJoin(ctx context.Context, w Workload, in source, out string
 	err := p.read(ctx, out, func(r *kgo.Record) { got.add(r.Timestamp.UnixMilli(), r.Key, r.Value) })
 	if err != nil {
 		return err
+	}
+	if len(in.inputs) == 0 {
+		r.Checked = fmt.Sprintf("%d results, which nobody knows better", got.n())
+		return nil
 	}
 	if got.sum() != want.sum() || got.n() != want.n() {
 		return fmt.Errorf("bench: %d results came out, not the %d of the hand-written loop, or others", got.n(), want.n())

@@ -6,7 +6,7 @@ import (
 	"thalweg/internal/batch"
 )
 
-// results are those of a join, whatever their order; of a table the last of each key.
+// results are what came out, whatever its order; of a table the last of each key.
 type results struct {
 	count  int
 	hashes uint64            // added up

@@ -116,7 +116,7 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	}
 	units := max(r.Records, r.Words)
 	r.PerSecond, r.PerCPUSecond = float64(units)/r.WallSeconds, float64(units)/r.CPUSeconds
-	if err := p.check(ctx, w, in, out, r, app.stats); err != nil {
+	if err := p.check(ctx, w, in, out, r); err != nil {
 		return err
 	}
 	if len(in.inputs) == 0 {

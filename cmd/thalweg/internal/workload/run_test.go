@@ -9,7 +9,7 @@ import (
 	"thalweg/broker"
 )
 
-// Each workload checks its own result: that of a join against the hand-written loop, counts against the input.
+// Each workload checks its own result: records against the hand-written loop, counts against the input.
 func TestWorkloadsAreRight(t *testing.T) {
 	for _, w := range Workloads() {
 		t.Run(w.Name, func(t *testing.T) {
