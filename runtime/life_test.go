@@ -7,13 +7,16 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"thalweg/broker/brokertest"
 	"thalweg/runtime"
 	"thalweg/state"
 	"thalweg/topology"
@@ -227,6 +230,51 @@ func TestCutChangelog(t *testing.T) {
 	}
 	app.stop()
 	require.Contains(t, log.String(), "does not fit its changelog")
+}
+
+// TestRestoreGoesOn: a restore that was cut short goes on where it was, not at the start of the changelog.
+func TestRestoreGoesOn(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	app := h.start(words(t, byWord), cfg)
+	h.feed(100)
+	app.caughtUp().stop()
+	client := brokertest.Client(t, h.broker, kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for i := range 600 { // 19 MiB: more than one fetch
+		client.Produce(h.ctx, &kgo.Record{
+			Topic: "wordcount-by-word-changelog", Key: fmt.Appendf(nil, "%032768d", i), Value: make([]byte, 8),
+		}, nil)
+	}
+	require.NoError(t, client.Flush(h.ctx))
+
+	cfg.StateFS = vfs.NewMem()
+	var ticks atomic.Int64
+	began := time.Now()
+	cfg.Clock = func() time.Time { return began.Add(time.Duration(ticks.Add(1)) * time.Second) } // every look reports
+	reached := make(chan runtime.Restore, 1)
+	cfg.Hooks.RestoreProgress = func(r runtime.Restore) {
+		select {
+		case reached <- r:
+		default:
+		}
+	}
+	app = h.start(words(t, byWord), cfg)
+	cut := <-reached
+	app.stop()
+	require.Less(t, cut.Position, cut.End)
+
+	var starts []int64
+	cfg.Hooks.RestoreProgress = nil
+	cfg.Hooks.RestoreStarted = func(r runtime.Restore) {
+		if r.Task == cut.Task {
+			starts = append(starts, r.Start)
+		}
+	}
+	h.start(words(t, byWord), cfg).caughtUp().stop()
+	require.NotEmpty(t, starts)
+	require.GreaterOrEqual(t, starts[0], cut.Position)
+	h.exact()
 }
 
 // TestOldStateIsWiped: a copy that was not kept up for longer than tombstones live may hold deleted keys.

@@ -63,7 +63,9 @@ func (w *worker) beginRestore(ctx context.Context, opened []*job, now time.Time)
 			return err
 		}
 	}
+	var fresh []string
 	for _, j := range opened {
+		anew := j.stateful
 		for _, c := range j.changelogs {
 			end := last[logPartition(c)]
 			if c.Source { // the task itself takes the records from its committed offset on
@@ -72,16 +74,21 @@ func (w *worker) beginRestore(ctx context.Context, opened []*job, now time.Time)
 			if err := w.beginStore(j, c, first[logPartition(c)], end, now); err != nil {
 				return err
 			}
+			anew = anew && j.positions[c.Store] <= first[logPartition(c)]
 		}
 		if len(j.restores) > 0 {
 			w.tell(j, "restoring")
+			if anew {
+				fresh = append(fresh, j.id.String())
+			}
 			continue
 		}
 		if err := w.start(j); err != nil {
 			return err
 		}
 	}
-	return nil
+	// Should the restore be cut short, another goes on where it was, unless tombstones may be gone by then.
+	return w.app.noteUsed(now, fresh...)
 }
 
 func (w *worker) beginStore(j *job, c task.Changelog, first, end int64, now time.Time) error {
@@ -165,6 +172,9 @@ func (w *worker) restore(fetched []link.Fetched, now time.Time) error {
 			}
 		case now.Sub(r.reported) >= restoreReportEvery:
 			r.reported = now
+			if err := r.job.task.Checkpoint(r.job.restoredTo); err != nil { // what is here need not come again
+				return err
+			}
 			p := r.report(now)
 			w.log.Info("restoring", "task", r.job.id.String(), "store", r.store, "records", p.Records,
 				"left", p.End-p.Position, "remaining", p.Remaining)
