@@ -9,39 +9,25 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"thalweg/broker/internal/log"
 )
 
-// Sync says when written records count as durable.
-type Sync int8
+// Sync says when written records count as durable. Its String is the name that flags use.
+type Sync = log.Sync
 
 const (
 	// SyncGroup answers acks=all after the bytes were forced to the disk; one force serves all requests that wait for
 	// it. It is the zero value.
-	SyncGroup Sync = iota
+	SyncGroup = log.SyncGroup
 	// SyncOS leaves writing back to the operating system, as Apache Kafka does, and forces in the background: a crash
 	// of the process loses nothing, a power cut may lose the last second.
-	SyncOS
+	SyncOS = log.SyncOS
 	// SyncAlways forces after every append.
-	SyncAlways
+	SyncAlways = log.SyncAlways
 	// SyncNever forces nothing at all, not even at Close. For tests and throw-away data.
-	SyncNever
+	SyncNever = log.SyncNever
 )
-
-// String returns the name that flags use.
-func (s Sync) String() string {
-	switch s {
-	case SyncGroup:
-		return "group"
-	case SyncOS:
-		return "os"
-	case SyncAlways:
-		return "always"
-	case SyncNever:
-		return "never"
-	default:
-		return fmt.Sprintf("sync(%d)", int8(s))
-	}
-}
 
 // ParseSync is the inverse of String.
 func ParseSync(name string) (Sync, error) {

@@ -36,7 +36,7 @@ func (b *Broker) recover() error {
 	if b.lock, err = lockDir(fs, dir); err != nil {
 		return err
 	}
-	b.syncer = log.NewSyncer(log.SyncerOptions{Mode: log.Sync(b.cfg.Sync), AfterFunc: b.cfg.Clock.AfterFunc})
+	b.syncer = log.NewSyncer(log.SyncerOptions{Mode: b.cfg.Sync, AfterFunc: b.cfg.Clock.AfterFunc})
 	b.memory = log.NewMemory(b.cfg.MaxTailBytes)
 	if err := b.recoverMetadata(); err != nil {
 		return err
