@@ -70,6 +70,23 @@ func printed(t *testing.T, out []byte) map[string]int64 {
 // published reads the topic of counts to its end, as a reader of committed records does: the last count of each word.
 // Under exactly-once a word's counts must rise: a repetition or a step back would be the trace of a crash.
 func (g guarantee) published(t *testing.T, addr string) map[string]int64 {
+	counts, records := map[string]int64{}, 0
+	readCommitted(t, addr, "-counts", func(r *kgo.Record) {
+		records++
+		require.Len(t, r.Value, 8)
+		word, n := string(bytes.Clone(r.Key)), int64(binary.BigEndian.Uint64(r.Value))
+		if g.exact {
+			require.Greater(t, n, counts[word], "%s: partition %d offset %d: a count that does not rise", word,
+				r.Partition, r.Offset)
+		}
+		counts[word] = n
+	})
+	t.Logf("%d counts of %d words are published", records, len(counts))
+	return counts
+}
+
+// readCommitted reads the one topic whose name ends so to its end, as a reader of committed records does.
+func readCommitted(t *testing.T, addr, suffix string, each func(*kgo.Record)) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -81,11 +98,11 @@ func (g guarantee) published(t *testing.T, addr string) map[string]int64 {
 	require.NoError(t, err)
 	var names []string
 	for _, name := range topics.Names() {
-		if strings.HasSuffix(name, "-counts") {
+		if strings.HasSuffix(name, suffix) {
 			names = append(names, name)
 		}
 	}
-	require.Len(t, names, 1, "topics of counts, of %v", topics.Names())
+	require.Len(t, names, 1, "topics of %s, of %v", suffix, topics.Names())
 	// A transaction that a killed process left open holds the reader up until the broker aborts it.
 	var ends kadm.ListedOffsets
 	require.Eventually(t, func() bool {
@@ -94,7 +111,7 @@ func (g guarantee) published(t *testing.T, addr string) map[string]int64 {
 		ends = committed
 		return err1 == nil && err2 == nil && maps.EqualFunc(committed[names[0]], all[names[0]],
 			func(a, b kadm.ListedOffset) bool { return a.Err == nil && b.Err == nil && a.Offset == b.Offset })
-	}, 30*time.Second, 20*time.Millisecond, "a transaction on the counts stays open")
+	}, 30*time.Second, 20*time.Millisecond, "a transaction on %s stays open", names[0])
 
 	left := map[int32]int64{}
 	from := map[int32]kgo.Offset{}
@@ -104,7 +121,6 @@ func (g guarantee) published(t *testing.T, addr string) map[string]int64 {
 		}
 	})
 	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{names[0]: from})
-	counts, records := map[string]int64{}, 0
 	for len(left) > 0 {
 		fetched := client.PollFetches(ctx)
 		require.NoError(t, fetched.Err())
@@ -112,19 +128,9 @@ func (g guarantee) published(t *testing.T, addr string) map[string]int64 {
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}
-			if r.Attrs.IsControl() {
-				continue
+			if !r.Attrs.IsControl() {
+				each(r)
 			}
-			records++
-			require.Len(t, r.Value, 8)
-			word, n := string(bytes.Clone(r.Key)), int64(binary.BigEndian.Uint64(r.Value))
-			if g.exact {
-				require.Greater(t, n, counts[word], "%s: partition %d offset %d: a count that does not rise", word,
-					r.Partition, r.Offset)
-			}
-			counts[word] = n
 		}
 	}
-	t.Logf("%d counts of %d words are published", records, len(counts))
-	return counts
 }

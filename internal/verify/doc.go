@@ -2,6 +2,7 @@
 //
 //	wordcount           a script: the example's counts against an independent count, on several brokers
 //	kill_test.go        kill -9 of the example and of the broker (build tag kill)
+//	mixed_test.go       the same with sessions, an outer join and a foreign-key join, against the test driver
 //	rebalance_test.go   processes that join and leave a running count (build tag kill)
 //
 // A process that is killed loses nothing that it has given to the operating system, so these tests show that the

@@ -47,6 +47,10 @@ var build = sync.OnceValues(func() (programs, error) {
 })
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == mixedCommand {
+		mixed(os.Args[2:])
+		return
+	}
 	code := m.Run()
 	if p, err := build(); err == nil && os.Getenv("VERIFY_BIN") == "" {
 		os.RemoveAll(filepath.Dir(p.wordcount))
