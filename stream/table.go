@@ -130,9 +130,23 @@ func (s Stream[K, V]) ToVersionedTable(st state.Versioned[K, V]) Table[K, V] {
 }
 
 func versionedTable[K, V any](parent *node, site, method string, st state.Versioned[K, V]) Table[K, V] {
-	n := &node{versioned: true, history: st.Spec().Retention}
+	n := &node{}
+	return versionedBy(n, parent, site, method, st, op.VersionedTable(st, &n.old))
+}
+
+// MaterializeVersioned keeps the rows in a store that remembers the past: see [Builder.VersionedTable].
+func (t Table[K, V]) MaterializeVersioned(st state.Versioned[K, V]) Table[K, V] {
+	n := &node{}
+	return versionedBy(n, t.n, caller(), "materialize-versioned", st, op.MaterializeVersioned(st, &n.old))
+}
+
+// versionedBy adds a node that keeps its rows in a store with a history.
+func versionedBy[K, V any](
+	n, parent *node, site, method string, st state.Versioned[K, V], keep topology.Make,
+) Table[K, V] {
+	n.versioned, n.history = true, st.Spec().Retention
 	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.VersionedTable(st, &n.old),
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: keep,
 	}, parent)
 	if n.history < time.Millisecond {
 		parent.b.fail(site, "store %q remembers %v: it needs a millisecond at least", st.Name(), n.history)

@@ -41,8 +41,10 @@ type builder struct {
 	looks  map[string]func(*context) (func(k str) str, error) // how processors read them
 	named  map[string]state.Store                             // nil: a global one
 	peek   func(node string, k, v str)
-	n      node
-	emit   stream.Emit
+
+	refused func() // counts what a processor's store did not take
+	n       node
+	emit    stream.Emit
 }
 
 func topic(name string) topicOf { return stream.NewTopic[str, str](name) }
@@ -66,7 +68,14 @@ func (b *builder) table(i int) tableOf {
 	return t
 }
 
-func (b *builder) put(x any) { b.env[b.n.ID] = x }
+// put names what the node made. A table that a scenario keeps in a versioned store is kept there behind its operator.
+func (b *builder) put(x any) {
+	t, ok := x.(tableOf)
+	if ok && b.isVersioned() && b.n.Op != "table" && b.n.Op != "toTable" {
+		x = t.MaterializeVersioned(b.versioned())
+	}
+	b.env[b.n.ID] = x
+}
 
 func (b *builder) missing(what string) {
 	op := b.n.Op
@@ -84,11 +93,8 @@ func (b *builder) missing(what string) {
 
 // kv names the node's store; its rows are compared when the scenario names it.
 func (b *builder) kv() state.KV[str, str] {
-	if b.n.Store == nil {
+	if b.n.Store == nil || b.isVersioned() {
 		return state.NewKV[str, str]("auto-" + b.n.ID)
-	}
-	if b.n.Store.VersionedMs > 0 {
-		b.missing("versioned")
 	}
 	st := state.NewKV[str, str](b.n.Store.Name)
 	b.keep(st)
@@ -114,7 +120,7 @@ func (b *builder) keep(st state.KV[str, str]) {
 }
 
 func (b *builder) counts() state.KV[str, int64] {
-	if b.n.Store == nil {
+	if b.n.Store == nil || b.isVersioned() {
 		return state.NewKV[str, int64]("auto-" + b.n.ID)
 	}
 	st := state.NewKV[str, int64](b.n.Store.Name)
@@ -272,7 +278,7 @@ func (b *builder) filter() {
 
 // materialized keeps a table under the node's name, where it has one.
 func (b *builder) materialized(t tableOf) tableOf {
-	if b.n.Store == nil {
+	if b.n.Store == nil || b.isVersioned() {
 		return t
 	}
 	return t.Materialize(b.kv(), b.emit)
@@ -393,11 +399,13 @@ func (b *builder) toStream() {
 func (b *builder) process() {
 	x := b.stream(0)
 	parts := strings.Split(b.n.Proc, ":")
-	if parts[0] == "versioned" {
-		b.missing("versioned")
-	}
 	made := proc{name: parts[0], args: parts[1:]}
 	var stores []state.Store
+	if parts[0] == "versioned" {
+		st := b.versioned()
+		made.history, made.refused = &st, b.refused
+		stores = append(stores, st)
+	}
 	if ownsStore(b.n.Proc) {
 		st := state.NewKV[str, str](b.n.Store.Name)
 		made.store = &st

@@ -208,7 +208,41 @@ func runCorpus(t *testing.T, name string, every int) {
 // isListed tells whether a scenario may differ, by a rule.
 func isListed(s *scenario) bool {
 	// Kafka Streams takes the initial value of an aggregate for an old row. It never was one.
-	return slices.Contains(s.Expect.Sensitive, "initialOld") || emptyForeign(s)
+	return slices.Contains(s.Expect.Sensitive, "initialOld") || emptyForeign(s) || cachedExpired(s) || forgottenDeletion(s)
+}
+
+// cachedExpired finds windows and sessions with caches: in Kafka Streams a cache goes on showing windows that the store
+// below has expired, so late records and joins meet what is gone without a cache. Here it makes no difference.
+func cachedExpired(s *scenario) bool {
+	return s.Config.Cache == "on" && slices.ContainsFunc(s.Nodes, func(n node) bool { return n.Window != nil })
+}
+
+// forgottenDeletion finds a row of a versioned table that is deleted at the very time at which it was put: Kafka Streams
+// then knows nothing of the key any more, and takes an older record that comes after it for the newest. Here a deletion
+// is remembered like any other version.
+func forgottenDeletion(s *scenario) bool {
+	topics := map[string]bool{}
+	for _, n := range s.Nodes {
+		if n.Store != nil && n.Store.VersionedMs > 0 {
+			topics[n.Topic] = true
+		}
+	}
+	type row struct {
+		topic, key string
+		ts         int64
+	}
+	put := map[row]bool{}
+	for _, in := range s.Input {
+		if in.Key == nil || !topics[in.Topic] {
+			continue
+		}
+		at := row{in.Topic, *in.Key, in.TS}
+		if in.Value == nil && put[at] {
+			return true
+		}
+		put[at] = in.Value != nil
+	}
+	return false
 }
 
 // emptyForeign finds a foreign-key join that meets an empty row on its right-hand side: Kafka Streams takes it for

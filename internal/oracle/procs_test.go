@@ -19,7 +19,12 @@ type proc struct {
 	name  string
 	args  []string
 	store *state.KV[str, str] // its own
-	look  func(h *context) (func(k str) str, error)
+	// Of the processor with a versioned store.
+	history *state.Versioned[str, str]
+	refused func()
+	past    *state.VersionedStore[str, str]
+
+	look func(h *context) (func(k str) str, error)
 
 	c     *context
 	kv    *state.KVStore[str, str]
@@ -43,6 +48,11 @@ func (p *proc) Init(c *context) (err error) {
 	p.c = c
 	if p.store != nil {
 		if p.kv, err = p.store.Open(c); err != nil {
+			return err
+		}
+	}
+	if p.history != nil {
+		if p.past, err = p.history.Open(c); err != nil {
 			return err
 		}
 	}
@@ -150,6 +160,12 @@ func (p *proc) Process(r topology.Record[str, str]) error {
 			return failedOn(p.name + ":" + p.args[0])
 		}
 		return p.c.Forward(r)
+	case "versioned":
+		v, err := p.versioned(r)
+		if err != nil {
+			return err
+		}
+		return with(v)
 	case "punct":
 		if r.Key == nil {
 			return nil
@@ -174,4 +190,50 @@ func (p *proc) dedupe(r topology.Record[str, str]) error {
 		return err
 	}
 	return p.c.Forward(r)
+}
+
+// versioned asks, deletes or puts, and tells what came of it. Kafka Streams' stores do not tell until when a version
+// that they found was valid.
+func (p *proc) versioned(r topology.Record[str, str]) (string, error) {
+	if r.Key == nil {
+		return "", failedOn("versioned: no key")
+	}
+	found := func(v str, ts int64, ok bool, end string) string {
+		if !ok {
+			return "none"
+		}
+		return fmt.Sprintf("%s@%d%s", *v, ts, end)
+	}
+	switch v := show(r.Value); {
+	case r.Value != nil && strings.HasPrefix(v, "?"):
+		asOf := state.Latest
+		if len(v) > 1 {
+			asOf = num(ptr(v[1:]))
+		}
+		got, ts, ok, err := p.past.GetAsOf(r.Key, asOf)
+		return found(got, ts, ok, "-open"), err
+	case r.Value != nil && strings.HasPrefix(v, "-"):
+		old, ts, ok, err := p.past.GetAsOf(r.Key, r.Timestamp)
+		if err != nil {
+			return "", err
+		}
+		_, accepted, err := p.past.Delete(r.Key, r.Timestamp)
+		if !accepted {
+			p.refused()
+			return "none", err
+		}
+		return found(old, ts, ok, ""), err
+	}
+	latest, accepted, err := p.past.Put(r.Key, r.Value, r.Timestamp)
+	switch {
+	case err != nil:
+		return "", err
+	case !accepted:
+		p.refused()
+		return "refused", nil
+	case latest:
+		return "open", nil
+	}
+	version, _, err := p.past.Version(r.Key, r.Timestamp)
+	return *dec(version.To), err
 }

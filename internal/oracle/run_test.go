@@ -45,7 +45,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 	b := &builder{
 		s: s, b: stream.NewBuilder(), env: map[string]any{}, stores: map[string]func(*run) []row{},
 		looks: map[string]func(*context) (func(str) str, error){}, named: map[string]state.Store{}, peek: r.peek,
-		emit: stream.OnUpdate,
+		emit: stream.OnUpdate, refused: func() { r.dropped++ },
 	}
 	if s.Config.Cache == "on" {
 		b.emit = stream.OnCommit

@@ -28,7 +28,7 @@ func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
 		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
 		add:     func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
-		release: j.release,
+		release: j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
 	})
 }
 
@@ -39,7 +39,7 @@ func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
 		f:       func(k K, o *O, v *V) R { return j.F(k, v, o) },
 		add:     func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
-		release: j.release,
+		release: j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
 	})
 }
 
@@ -70,6 +70,7 @@ type sideConfig[K, V, O, H, R any] struct {
 	f                    func(K, *V, *O) R
 	add                  func(H, V) H
 	release              func(K, H, func(R) error) error
+	several              func(H) bool // more than one record is held under a key
 }
 
 // joinTimes is what both sides know together.
@@ -208,7 +209,7 @@ func (s *joinOf[K, V, O, H, R]) letGo(key K, ts int64) error {
 
 // alone tells of a record that met nothing: at once where its window is over, otherwise when it closes.
 func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
-	if r.Timestamp+s.c.after < *s.times.stream {
+	if max(r.Timestamp+s.c.after, 0) < *s.times.stream {
 		return s.tell(r.Key, s.c.f(r.Key, &s.v, nil), r.Timestamp)
 	}
 	*s.times.least = min(*s.times.least, r.Timestamp)
@@ -258,7 +259,9 @@ func (s *joinOf[K, V, O, H, R]) releaseClosed() error {
 			look, open = s.c.lookLeft, &leftOpen
 		}
 		if e.End+look+s.c.grace >= now {
-			*open = true
+			if *open = true; leftOpen && rightOpen && s.c.several(e.Value) {
+				break // the key's next record is the one that is not looked at
+			}
 			continue
 		}
 		s.in.Resume()

@@ -11,44 +11,76 @@ func VersionedTable[K, V any](st state.Versioned[K, V], old *bool) topology.Make
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],
 	) (topology.Port[K, V], error) {
-		store, err := st.Open(in)
+		w, err := newVersionWriter(in, st, *old, next)
 		if err != nil {
 			return nil, err
 		}
-		var out topology.Record[K, topology.Change[V]]
-		old := *old
 		return func(r *topology.Record[K, V]) error {
 			in.Enter()
 			if r.NullKey {
 				in.Drop(topology.NullKey)
 				return nil
 			}
-			c := &out.Value
-			if c.HasOld = false; old {
-				var err error
-				if c.Old, _, c.HasOld, err = store.Get(r.Key); err != nil {
-					return in.Fail(r.Timestamp, err)
-				}
-			}
-			var latest, accepted bool
-			var err error
-			if r.NullValue {
-				latest, accepted, err = store.Delete(r.Key, r.Timestamp)
-			} else {
-				latest, accepted, err = store.Put(r.Key, r.Value, r.Timestamp)
-			}
-			if err != nil {
-				return in.Fail(r.Timestamp, err)
-			}
-			if !accepted {
-				in.Drop(topology.Expired)
-				return nil
-			}
-			c.New, c.HasNew, c.Stale = r.Value, !r.NullValue, !latest
-			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
-			return next(&out)
+			return w.write(r.Key, r.Value, !r.NullValue, r.Timestamp, r.Headers)
 		}, nil
 	})
+}
+
+// MaterializeVersioned keeps a table's rows in a store with a history.
+func MaterializeVersioned[K, V any](st state.Versioned[K, V], old *bool) topology.Make {
+	return topology.Between(func(
+		in *topology.Instance, next topology.Port[K, topology.Change[V]],
+	) (topology.Port[K, topology.Change[V]], error) {
+		w, err := newVersionWriter(in, st, *old, next)
+		if err != nil {
+			return nil, err
+		}
+		return func(r *topology.Record[K, topology.Change[V]]) error {
+			in.Enter()
+			return w.write(r.Key, r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers)
+		}, nil
+	})
+}
+
+// versionWriter puts rows into a store with a history and hands the changes on.
+type versionWriter[K, V any] struct {
+	in    *topology.Instance
+	store *state.VersionedStore[K, V]
+	next  topology.Port[K, topology.Change[V]]
+	old   bool
+	out   topology.Record[K, topology.Change[V]]
+}
+
+func newVersionWriter[K, V any](
+	in *topology.Instance, st state.Versioned[K, V], old bool, next topology.Port[K, topology.Change[V]],
+) (*versionWriter[K, V], error) {
+	store, err := st.Open(in)
+	return &versionWriter[K, V]{in: in, store: store, next: next, old: old}, err
+}
+
+func (w *versionWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topology.Header) (err error) {
+	c := &w.out.Value
+	if c.HasOld = false; w.old {
+		if c.Old, _, c.HasOld, err = w.store.Get(key); err != nil {
+			return w.in.Fail(ts, err)
+		}
+	}
+	var latest, accepted bool
+	if has {
+		latest, accepted, err = w.store.Put(key, row, ts)
+	} else {
+		latest, accepted, err = w.store.Delete(key, ts)
+	}
+	if err != nil {
+		return w.in.Fail(ts, err)
+	}
+	if !accepted {
+		w.in.Drop(topology.Expired)
+		return nil
+	}
+	c.New, c.HasNew, c.Stale = row, has, !latest
+	w.out.Key, w.out.Timestamp, w.out.Headers = key, ts, headers
+	return w.next(&w.out)
 }
 
 // VersionedView reads a store with a history.
