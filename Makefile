@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race fuzz bench lint verify kill kafka clients fmt
+.PHONY: oracle help test race fuzz bench lint verify kill kafka clients fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
@@ -21,6 +21,12 @@ lint: ## vet, staticcheck, formatting
 
 fmt: ## format everything
 	$$(go env GOROOT)/bin/gofmt -w .
+
+CORPUS := internal/oracle/testdata/public.jsonl.gz
+
+oracle: ## the scenarios with Kafka Streams' results in every way to run them; CORPUS=FILE for another file
+	@mkdir -p bin && go test -c -o bin/oracle.test ./internal/oracle
+	@cd internal/oracle && ../../bin/oracle.test -test.run Corpus -mode all -corpus $(abspath $(CORPUS))
 
 fuzz: ## each fuzz target for 20 seconds
 	@go list ./... | while read -r p; do \

@@ -16,9 +16,6 @@ type (
 	topicOf  = stream.Topic[str, str]
 )
 
-// unsupported is the panic of an op that the DSL does not have.
-type unsupported string
-
 // flow is a stream with what Kafka Streams knows of it: whether a key-based op has to repartition it first.
 type flow struct {
 	streamOf
@@ -88,7 +85,7 @@ func (b *builder) missing(what string) {
 	if what != "" {
 		op += " " + what
 	}
-	panic(unsupported(op))
+	panic(unknown("op", op))
 }
 
 // kv names the node's store; its rows are compared when the scenario names it.

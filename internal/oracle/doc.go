@@ -4,7 +4,9 @@
 // A scenario is one JSON object per line: nodes (the calls of the DSL, in order), input, and what Kafka Streams made
 // of it. The corpus lies compressed in testdata. Run
 //
-//	go test ./internal/oracle -run Corpus -args -corpus FILE -id SCENARIO -v
+//	go test ./internal/oracle -args -mode all -corpus FILE -id SCENARIO
 //
-// for another file of the same format or for one scenario. The last line is "N equal, N differ, N listed".
+// for all modes, for another file of the same format (compressed or not), or for some scenarios. The last line that the
+// test prints is "N equal, N differ, N listed": each scenario once, by its worst mode. What is listed differs by a rule
+// of rules_test.go.
 package oracle

@@ -38,8 +38,8 @@ type run struct {
 	dropped int64 // up to the last restart
 }
 
-// execute builds and runs a scenario. missing names an op that the DSL does not have.
-func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err error) {
+// execute builds and runs a scenario. err says what went wrong where an error is part of the result, too.
+func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	r := &run{s: s, seen: map[string]int{}, partitions: m.partitions}
 	r.got.Outputs, r.got.Peeks = map[string][]record{}, map[string][]record{}
 	b := &builder{
@@ -51,18 +51,14 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 		b.emit = stream.OnCommit
 	}
 	defer func() {
-		switch v := recover().(type) {
-		case nil:
-		case unsupported:
-			missing = string(v)
-		default:
+		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
 	topo, err := b.build()
 	if err != nil {
 		r.got.Error = &failure{Phase: "build"}
-		return r.got, "", err
+		return r.got, err
 	}
 	r.nodes = topo.Nodes()
 	c := streamtest.Config{
@@ -76,7 +72,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 	err = r.feed(m)
 	if err != nil {
 		r.got.Error = &failure{Phase: "run", At: r.at}
-		return r.got, "", err
+		return r.got, err
 	}
 	r.got.Stores = map[string][]row{}
 	for name, read := range b.stores {
@@ -84,7 +80,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, missing string, err
 	}
 	r.count(true)
 	r.got.Dropped = &r.dropped
-	return r.got, "", nil
+	return r.got, nil
 }
 
 func (r *run) peek(node string, k, v str) {

@@ -1,0 +1,80 @@
+package oracle
+
+import "slices"
+
+// rules are the differences from Kafka Streams that are deliberate, each with what tells the scenarios in which it may
+// show. docs/semantics.md has the reasons. A scenario that differs is listed by the first rule that fits.
+var rules = []struct {
+	name string
+	fits func(*scenario) bool
+}{
+	{"initialOld", initialOld},
+	{"emptyForeign", emptyForeign},
+	{"cachedExpired", cachedExpired},
+	{"forgottenDeletion", forgottenDeletion},
+}
+
+// rulesUsed are the rules that scenarios were listed by, by the scenario's id.
+var rulesUsed = map[string]string{}
+
+// ruleFor names the rule by which a scenario may differ; empty: none.
+func ruleFor(s *scenario) string {
+	for _, r := range rules {
+		if r.fits(s) {
+			return r.name
+		}
+	}
+	return ""
+}
+
+// initialOld: Kafka Streams takes the initial value of an aggregate for an old row. It never was one.
+func initialOld(s *scenario) bool { return slices.Contains(s.Expect.Sensitive, "initialOld") }
+
+// emptyForeign finds a foreign-key join that meets an empty row on its right-hand side: Kafka Streams takes it for
+// none, since its wire format says null by having no bytes. Here null and empty differ.
+func emptyForeign(s *scenario) bool {
+	topics, byID := map[string]bool{}, map[string]node{}
+	for _, n := range s.Nodes {
+		byID[n.ID] = n
+		if n.Op == "fkJoin" {
+			topics[byID[n.In[1]].Topic] = true
+		}
+	}
+	return slices.ContainsFunc(s.Input, func(in input) bool {
+		return in.Topic != "" && topics[in.Topic] && is(in.Value, "")
+	})
+}
+
+// cachedExpired finds windows and sessions with caches: in Kafka Streams a cache goes on showing windows that the store
+// below has expired, so late records and joins meet what is gone without a cache. Here it makes no difference.
+func cachedExpired(s *scenario) bool {
+	return s.Config.Cache == "on" && slices.ContainsFunc(s.Nodes, func(n node) bool { return n.Window != nil })
+}
+
+// forgottenDeletion finds a row of a versioned table that is deleted at the very time at which it was put: Kafka Streams
+// then knows nothing of the key any more, and takes an older record that comes after it for the newest. Here a deletion
+// is remembered like any other version.
+func forgottenDeletion(s *scenario) bool {
+	topics := map[string]bool{}
+	for _, n := range s.Nodes {
+		if n.Store != nil && n.Store.VersionedMs > 0 {
+			topics[n.Topic] = true
+		}
+	}
+	type row struct {
+		topic, key string
+		ts         int64
+	}
+	put := map[row]bool{}
+	for _, in := range s.Input {
+		if in.Key == nil || !topics[in.Topic] {
+			continue
+		}
+		at := row{in.Topic, *in.Key, in.TS}
+		if in.Value == nil && put[at] {
+			return true
+		}
+		put[at] = in.Value != nil
+	}
+	return false
+}
