@@ -22,7 +22,7 @@ const publicCorpus = "testdata/public.jsonl.gz"
 var (
 	corpusFile = flag.String("corpus", publicCorpus, "scenarios to run, one a line")
 	onlyID     = flag.String("id", "", "run the scenarios whose id begins with this")
-	modeName   = flag.String("mode", "", "plain, pebble, restart, partitions or all; none: plain, and a share of the others")
+	modeName   = flag.String("mode", "", "plain, pebble, restart, partitions, all; none: plain and a share of the others")
 	showAll    = flag.Bool("show", false, "print the differences of listed scenarios, too")
 )
 
@@ -129,9 +129,13 @@ func TestMain(m *testing.M) {
 		for _, v := range verdicts {
 			n[v]++
 		}
-		fmt.Printf("%d equal, %d differ, %d listed\n", n[equal], n[differs], n[listed])
+		fmt.Println(sums(n))
 	}
 	os.Exit(code)
+}
+
+func sums(n [3]int) string {
+	return fmt.Sprintf("%d equal, %d differ, %d listed", n[equal], n[differs], n[listed])
 }
 
 // score is how the scenarios of one mode fared.
@@ -189,7 +193,7 @@ func runCorpus(t *testing.T, name string, scenarios []*scenario, every int) {
 	}
 	c.byOp.print("ops in scenarios that differ")
 	c.byRule.print("listed by rule")
-	fmt.Printf("mode %s: %d equal, %d differ, %d listed\n", name, c.verdicts[equal], c.verdicts[differs], c.verdicts[listed])
+	fmt.Printf("mode %s: %s\n", name, sums(c.verdicts))
 }
 
 func (c *score) run(t *testing.T, mode string, s *scenario, m mode) (v verdict) {

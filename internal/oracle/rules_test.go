@@ -51,9 +51,9 @@ func cachedExpired(s *scenario) bool {
 	return s.Config.Cache == "on" && slices.ContainsFunc(s.Nodes, func(n node) bool { return n.Window != nil })
 }
 
-// forgottenDeletion finds a row of a versioned table that is deleted at the very time at which it was put: Kafka Streams
-// then knows nothing of the key any more, and takes an older record that comes after it for the newest. Here a deletion
-// is remembered like any other version.
+// forgottenDeletion finds a row of a versioned table that is deleted at the very time at which it was put: Kafka
+// Streams then knows nothing of the key any more, and takes an older record that comes after it for the newest. Here a
+// deletion is remembered like any other version.
 func forgottenDeletion(s *scenario) bool {
 	topics := map[string]bool{}
 	for _, n := range s.Nodes {
