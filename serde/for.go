@@ -12,21 +12,40 @@ import (
 
 // For returns the serde of T that the package comment's rules give to its type. It never fails: a type without an
 // encoding gets a serde that Check refuses. Call it once, when something is built: it reflects.
-func For[T any]() Serde[T] {
-	t := reflect.TypeFor[T]()
-	if b := builtinOf(t); b != notBuiltin {
-		return builtinSerde[T](b, t)
-	}
-	if s, ok := derived[T](t); ok {
+func For[T any]() Serde[T] { return typed[T](find(reflect.TypeFor[T]())) }
+
+// found is the serde of a type, without the type. Everything that is done for a type by its name is in typed, flat and
+// viaCell: each type that a program names costs the compiler a copy of them, and so the rest knows no type parameter.
+type found struct {
+	exact any    // a serde that is taken as it is where it has the type
+	form  form   // how the value is written where it lies
+	cells *cells // or, where there are any, how it is written from a cell
+}
+
+func typed[T any](f found) Serde[T] {
+	if s, ok := f.exact.(Serde[T]); ok {
 		return s
 	}
+	if f.cells != nil {
+		return viaCell[T]{f.cells}
+	}
+	return flat[T]{f.form}
+}
+
+func find(t reflect.Type) found {
+	if b := builtinOf(t); b != notBuiltin {
+		return found{exact: exactly(b), form: form{kind: b, of: t}}
+	}
+	if f, ok := derived(t); ok {
+		return f
+	}
 	if t.Kind() != reflect.Interface && t.Implements(reflect.TypeFor[proto.Message]()) {
-		return protobuf[T]{}
+		return protobuf(t)
 	}
 	if m, ok := methodsOf(t); ok {
-		return ownMethods[T](m)
+		return ownMethods(t, m)
 	}
-	return Msgpack[T]()
+	return findMsgpack(t, false)
 }
 
 // builtin says which of the built-in encodings a type has; most are named by a kind.
@@ -76,55 +95,40 @@ func builtinOf(t reflect.Type) builtin {
 	return notBuiltin
 }
 
-// builtinSerde returns the serde of T, whose representation is that of b.
-func builtinSerde[T any](b builtin, t reflect.Type) Serde[T] {
-	for _, exact := range []any{String{}, Bytes{}, Int64{}} {
-		if s, ok := exact.(Serde[T]); ok {
-			return s
-		}
-	}
+// exactly returns the serde of the type that a built-in encoding is named for, where it is a type of its own.
+func exactly(b builtin) any {
 	switch b {
 	case builtin(reflect.String):
-		return text[T]{}
+		return String{}
 	case builtinBytes:
-		return blob[T]{}
-	case builtin(reflect.Bool):
-		return boolean[T]{}
-	case builtin(reflect.Int):
-		return integer[T]{}
-	case builtin(reflect.Uint):
-		return unsigned[T]{}
-	case builtinArray:
-		return array[T]{name: t.String()}
-	case builtinTime:
-		return instant[T]{}
-	case builtinUUID:
-		return uuidText[T]{}
+		return Bytes{}
+	case builtin(reflect.Int64):
+		return Int64{}
 	default:
-		return fixed[T]{name: t.Kind().String()}
+		return nil
 	}
 }
 
 // derived returns the serde of a pointer to a built-in or of a slice of them.
-func derived[T any](t reflect.Type) (Serde[T], bool) {
+func derived(t reflect.Type) (found, bool) {
 	if k := t.Kind(); k != reflect.Pointer && k != reflect.Slice {
-		return nil, false
+		return found{}, false
 	}
 	// A named slice may have methods that say how it wants to be encoded. A pointer has those of its element, for
 	// which builtinOf has looked.
 	if _, own := methodsOf(t); t.Kind() == reflect.Slice && (own || hasMsgpackMethods(t)) {
-		return nil, false
+		return found{}, false
 	}
 	core, exact := derivedFrom(builtinOf(t.Elem()), t.Kind() == reflect.Pointer)
-	if s, ok := exact.(Serde[T]); ok {
-		return s, true
+	if core == nil {
+		return found{}, false
 	}
-	return recast[T]{core}, core != nil
+	lend := func() cellCodec { return lent{core.local()} }
+	return found{exact: exact, cells: newCells(cells{of: t, size: core.size(), codec: lend})}, true
 }
 
 // derivedFrom returns the serde of a pointer to the type that b stands for, or of a slice of it: as itself, and
-// without its type for types of the same representation. It knows no type parameter, so that For costs the compiler
-// no more than one copy of recast per type.
+// without its type for types of the same representation.
 func derivedFrom(b builtin, pointer bool) (core untyped, exact any) {
 	switch b {
 	case builtin(reflect.String):
@@ -167,12 +171,11 @@ func derivedFrom(b builtin, pointer bool) (core untyped, exact any) {
 }
 
 func derive[E any](pointer bool) (untyped, any) {
-	element := builtinSerde[E](builtinOf(reflect.TypeFor[E]()), reflect.TypeFor[E]())
 	if pointer {
-		s := Pointer(element)
+		s := Pointer(For[E]())
 		return through[*E]{s}, s
 	}
-	s := List(element)
+	s := List(For[E]())
 	return through[[]E]{s}, s
 }
 
@@ -198,27 +201,16 @@ func (t through[B]) decode(src []byte, v unsafe.Pointer) (err error) {
 func (t through[B]) local() untyped { return through[B]{Local(t.s)} }
 func (t through[B]) size() int      { return sizeOf(t.s) }
 
-// recast lends a serde to T, a type of the same representation as its own.
-type recast[T any] struct{ as untyped }
+// lent lends a serde to a type of the same representation as its own.
+type lent struct{ as untyped }
 
-func (r recast[T]) Append(dst []byte, v T) ([]byte, error) {
-	return r.as.append(dst, unsafe.Pointer(&v))
+func (l lent) append(dst []byte, c *cell) ([]byte, error) { return l.as.append(dst, c.value) }
+func (l lent) decode(src []byte, c *cell) error           { return l.as.decode(src, c.value) }
+
+// refuse gives t a serde that has nothing but the reason why there is none.
+func refuse(t reflect.Type, why error) found {
+	return found{form: form{kind: refused, of: t, how: &how{why: why}}}
 }
-
-func (r recast[T]) Decode(src []byte) (v T, err error) {
-	err = r.as.decode(src, unsafe.Pointer(&v))
-	return v, err
-}
-
-func (r recast[T]) Local() Serde[T] { return recast[T]{r.as.local()} }
-func (r recast[T]) size() int       { return r.as.size() }
-
-// never is the serde of a type that has none.
-type never[T any] struct{ why error }
-
-func (n never[T]) Append(dst []byte, _ T) ([]byte, error) { return dst, n.why }
-func (n never[T]) Decode([]byte) (v T, err error)         { return v, n.why }
-func (n never[T]) Check() error                           { return n.why }
 
 func errUnsupported(t reflect.Type, format string, args ...any) error {
 	return fmt.Errorf("serde of %s: %s: choose another type, or give the topic or store a serde of your own",

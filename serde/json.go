@@ -11,49 +11,38 @@ import (
 
 // JSON returns the serde of T as JSON, by the rules of encoding/json but without its escapes of HTML, and with sorted
 // map keys. Unknown fields are ignored. A nil T is null and has no bytes; the text null decodes to the zero T.
-func JSON[T any]() Serde[T] {
-	if err := jsonError(reflect.TypeFor[T]()); err != nil {
-		return never[T]{err}
+func JSON[T any]() Serde[T] { return typed[T](findJSON(reflect.TypeFor[T]())) }
+
+func findJSON(t reflect.Type) found {
+	if err := jsonError(t); err != nil {
+		return refuse(t, err)
 	}
 	options := jsonv2.JoinOptions(json.DefaultOptionsV1(), jsonv2.Deterministic(true), jsontext.EscapeForHTML(false))
-	nilable, name := IsNilable[T](), reflect.TypeFor[T]().String()
-	return share(func() Serde[T] { return &jsonLocal[T]{name: name, nilable: nilable, options: options, v: new(T)} })
+	return found{cells: newCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec {
+		return &jsonLibrary{of: t.String(), options: options}
+	}})}
 }
 
-type jsonLocal[T any] struct {
-	name    string
-	nilable bool
+type jsonLibrary struct {
+	of      string
 	options jsonv2.Options
-	v       *T
 	out     bytes.Buffer
 }
 
-func (j *jsonLocal[T]) Append(dst []byte, v T) ([]byte, error) {
-	if j.nilable && firstWordNil(&v) {
-		return dst, errNull(j.name)
-	}
-	var zero T
-	*j.v = v
+func (j *jsonLibrary) append(dst []byte, c *cell) ([]byte, error) {
 	j.out = *bytes.NewBuffer(dst)
-	err := jsonv2.MarshalWrite(&j.out, j.v, j.options)
+	err := jsonv2.MarshalWrite(&j.out, c.holder, j.options)
 	out := j.out.Bytes()
-	*j.v, j.out = zero, bytes.Buffer{}
+	j.out = bytes.Buffer{}
 	if err != nil {
-		return dst, fmt.Errorf("%s: %w", j.name, err)
+		return dst, fmt.Errorf("%s: %w", j.of, err)
 	}
 	return out, nil
 }
 
-func (j *jsonLocal[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && j.nilable {
-		return v, nil
+func (j *jsonLibrary) decode(src []byte, c *cell) error {
+	if err := jsonv2.Unmarshal(src, c.holder, j.options); err != nil {
+		return fmt.Errorf("%s: %d bytes: %w", j.of, len(src), err)
 	}
-	var zero T
-	*j.v = zero
-	err = jsonv2.Unmarshal(src, j.v, j.options)
-	v, *j.v = *j.v, zero
-	if err != nil {
-		return zero, fmt.Errorf("%s: %d bytes: %w", j.name, len(src), err)
-	}
-	return v, nil
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"unsafe"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -22,8 +23,8 @@ type methods struct {
 	name    string
 	encodes []reflect.Type // one of them is enough
 	decodes reflect.Type
-	append  func(v any, dst []byte) ([]byte, error)
-	decode  func(v any, src []byte) error
+	write   func(v any, dst []byte) ([]byte, error)
+	read    func(v any, src []byte) error
 }
 
 // knownMethods are in order of preference.
@@ -121,95 +122,56 @@ func decodeMsg(v any, src []byte) error {
 	return err
 }
 
-func ownMethods[T any](m methods) Serde[T] {
-	t := reflect.TypeFor[T]()
-	o := own[T]{methods: m, name: t.String(), nilable: IsNilable[T]()}
+func ownMethods(t reflect.Type, m methods) found {
 	if t.Kind() == reflect.Pointer {
-		return ownPointer[T]{own: o, elem: t.Elem()}
+		return found{form: form{kind: byMethods, of: t, how: &how{methods: m, null: reflect.Zero(t).Interface()}}}
 	}
-	return share(func() Serde[T] {
-		v := new(T)
-		return &ownValue[T]{own: o, v: v, holder: v}
-	})
+	codec := own{m, t.String()}
+	return found{cells: newCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec { return codec }})}
 }
 
-// own is what the serdes of types with methods of their own share.
-type own[T any] struct {
+// own is the codec of a type with methods of its own.
+type own struct {
 	methods
-	name    string
-	nilable bool
+	of string
 }
 
-func (o *own[T]) encode(dst []byte, holder any) ([]byte, error) {
-	out, err := o.append(holder, notNil(dst))
+func (o own) append(dst []byte, c *cell) ([]byte, error) {
+	return o.methods.encode(o.of, dst, c.holder)
+}
+func (o own) decode(src []byte, c *cell) error { return o.methods.decodeInto(o.of, c.holder, src) }
+
+// appendMethods calls the methods of a pointer on itself.
+func (f form) appendMethods(dst []byte, v unsafe.Pointer) ([]byte, error) {
+	if v == nil {
+		return dst, errNull(f.of.String())
+	}
+	return f.how.methods.encode(f.of.String(), dst, boxed(f.how.null, v))
+}
+
+func (f form) decodeMethods(src []byte, v *unsafe.Pointer) error {
+	if src == nil {
+		return nil
+	}
+	elem := reflect.New(f.of.Elem()).UnsafePointer()
+	if err := f.how.methods.decodeInto(f.of.String(), boxed(f.how.null, elem), src); err != nil {
+		return err
+	}
+	*v = elem
+	return nil
+}
+
+func (m *methods) encode(of string, dst []byte, holder any) ([]byte, error) {
+	out, err := m.write(holder, notNil(dst))
 	if err != nil {
-		return dst, fmt.Errorf("%s: %s: %w", o.name, o.methods.name, err)
+		return dst, fmt.Errorf("%s: %s: %w", of, m.name, err)
 	}
 	return out, nil
 }
 
-func (o *own[T]) decodeInto(holder any, src []byte) error {
-	if err := o.decode(holder, src); err != nil {
-		return fmt.Errorf("%s: %s: %d bytes: %w", o.name, o.methods.name, len(src), err)
+func (m *methods) decodeInto(of string, holder any, src []byte) error {
+	if err := m.read(holder, src); err != nil {
+		return fmt.Errorf("%s: %s: %d bytes: %w", of, m.name, len(src), err)
 	}
 	return nil
-}
-
-// ownPointer serves a pointer type, whose methods are called on the value itself.
-type ownPointer[T any] struct {
-	own[T]
-	elem reflect.Type
-}
-
-func (o ownPointer[T]) Append(dst []byte, v T) ([]byte, error) {
-	if firstWordNil(&v) {
-		return dst, errNull(o.name)
-	}
-	return o.encode(dst, v)
-}
-
-func (o ownPointer[T]) Decode(src []byte) (v T, err error) {
-	if src == nil {
-		return v, nil
-	}
-	holder := reflect.New(o.elem).Convert(reflect.TypeFor[T]()).Interface()
-	if err := o.decodeInto(holder, src); err != nil {
-		return v, err
-	}
-	return holder.(T), nil
-}
-
-// ownValue serves a type that is no pointer: the methods are called on a cell that is kept, so that nothing is
-// allocated to make a value addressable.
-type ownValue[T any] struct {
-	own[T]
-	v      *T
-	holder any // v, boxed once
-}
-
-func (o *ownValue[T]) Append(dst []byte, v T) ([]byte, error) {
-	if o.nilable && firstWordNil(&v) {
-		return dst, errNull(o.name)
-	}
-	*o.v = v
-	out, err := o.encode(dst, o.holder)
-	o.clear()
-	return out, err
-}
-
-func (o *ownValue[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && o.nilable {
-		return v, nil
-	}
-	o.clear() // a method that panicked may have left something
-	if err = o.decodeInto(o.holder, src); err == nil {
-		v = *o.v
-	}
-	o.clear()
-	return v, err
-}
-
-func (o *ownValue[T]) clear() {
-	var zero T
-	*o.v = zero
 }

@@ -17,111 +17,87 @@ import (
 //
 // Map keys are sorted where they are strings and the values strings, bools or any; other maps come in no fixed order
 // and are no good inside a key.
-func Msgpack[T any]() Serde[T] { return newMsgpack[T](false) }
+func Msgpack[T any]() Serde[T] { return typed[T](findMsgpack(reflect.TypeFor[T](), false)) }
 
 // MsgpackArray is Msgpack with structs as arrays of their fields' values: smaller and faster, and good only for types
 // whose fields never change but by new ones at the end.
-func MsgpackArray[T any]() Serde[T] { return newMsgpack[T](true) }
+func MsgpackArray[T any]() Serde[T] { return typed[T](findMsgpack(reflect.TypeFor[T](), true)) }
 
-func newMsgpack[T any](arrays bool) Serde[T] {
-	t := reflect.TypeFor[T]()
+func findMsgpack(t reflect.Type, arrays bool) found {
 	if err := msgpackError(t); err != nil {
-		return never[T]{err}
+		return refuse(t, err)
 	}
-	nilable, name := IsNilable[T](), t.String()
 	if p, ok := planOf(t); ok {
-		return planned[T]{plan: p, name: name, nilable: nilable, arrays: arrays}
+		return found{form: form{kind: byPlan, of: t, how: &how{plan: p, arrays: arrays, nilable: isNilable(t)}}}
 	}
-	return share(func() Serde[T] {
-		m := &msgpackLocal[T]{name: name, nilable: nilable, v: new(T)}
+	return found{cells: newCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec {
+		m := &msgpackLibrary{of: t.String()}
 		m.enc, m.dec = msgpack.NewEncoder(&m.out), msgpack.NewDecoder(&m.in)
 		m.enc.SetSortMapKeys(true)
 		m.enc.UseCompactInts(true)
 		m.enc.UseArrayEncodedStructs(arrays)
 		return m
-	})
+	}})}
 }
 
-// planned is MessagePack by a plan. It has no scratch space.
-type planned[T any] struct {
-	plan    *plan
-	name    string
-	nilable bool
-	arrays  bool
-}
-
-func (m planned[T]) Append(dst []byte, v T) ([]byte, error) {
-	if m.nilable && firstWordNil(&v) {
-		return dst, errNull(m.name)
+func (f form) appendPlanned(dst []byte, v unsafe.Pointer) ([]byte, error) {
+	if f.how.nilable && isNull(v) {
+		return dst, errNull(f.of.String())
 	}
-	out, err := m.plan.append(dst, unsafe.Pointer(&v), m.arrays, 0)
+	out, err := f.how.plan.append(dst, v, f.how.arrays, 0)
 	if err != nil {
-		return dst, fmt.Errorf("%s: %w", m.name, err)
+		return dst, fmt.Errorf("%s: %w", f.of, err)
 	}
 	return out, nil
 }
 
-func (m planned[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && m.nilable {
-		return v, nil
+func (f form) decodePlanned(src []byte, v unsafe.Pointer) error {
+	if src == nil && f.how.nilable {
+		return nil
 	}
-	rest, err := m.plan.decode(src, unsafe.Pointer(&v), 0)
+	rest, err := f.how.plan.decode(src, v, 0)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%d bytes after the value", len(rest))
 	}
 	if err != nil {
-		var zero T
-		return zero, fmt.Errorf("%s: %d bytes: msgpack: %w", m.name, len(src), err)
+		return fmt.Errorf("%s: %d bytes: msgpack: %w", f.of, len(src), err)
 	}
-	return v, nil
+	return nil
 }
 
-// msgpackLocal owns an encoder and a decoder, and a cell that makes values addressable without allocating.
-type msgpackLocal[T any] struct {
-	name    string
-	nilable bool
-	v       *T
-	out     appender
-	in      bytes.Reader
-	enc     *msgpack.Encoder
-	dec     *msgpack.Decoder
+// msgpackLibrary is the codec of what has no plan. It owns an encoder and a decoder.
+type msgpackLibrary struct {
+	of  string
+	out appender
+	in  bytes.Reader
+	enc *msgpack.Encoder
+	dec *msgpack.Decoder
 }
 
-func (m *msgpackLocal[T]) Append(dst []byte, v T) ([]byte, error) {
-	if m.nilable && firstWordNil(&v) {
-		return dst, errNull(m.name)
-	}
-	var zero T
-	*m.v, m.out.buf = v, dst
-	err := m.enc.Encode(m.v)
+func (m *msgpackLibrary) append(dst []byte, c *cell) ([]byte, error) {
+	m.out.buf = dst
+	err := m.enc.Encode(c.holder)
 	out := m.out.buf
-	*m.v, m.out.buf = zero, nil
+	m.out.buf = nil
 	if err != nil {
-		return dst, fmt.Errorf("%s: %w", m.name, err)
+		return dst, fmt.Errorf("%s: %w", m.of, err)
 	}
 	return out, nil
 }
 
-func (m *msgpackLocal[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && m.nilable {
-		return v, nil
-	}
+func (m *msgpackLibrary) decode(src []byte, c *cell) error {
 	if err := checkMsgpack(src); err != nil {
-		return v, fmt.Errorf("%s: msgpack: %w", m.name, err)
+		return fmt.Errorf("%s: msgpack: %w", m.of, err)
 	}
-	var zero T
-	*m.v = zero
-	err = m.decode(src)
-	v, *m.v = *m.v, zero
-	if err != nil {
-		return zero, fmt.Errorf("%s: %d bytes: %w", m.name, len(src), err)
+	if err := m.decodeInto(c.holder, src); err != nil {
+		return fmt.Errorf("%s: %d bytes: %w", m.of, len(src), err)
 	}
-	return v, nil
+	return nil
 }
 
-// decode contains the panics with which the library answers some well-formed input of another shape, such as a nil
+// decodeInto contains the panics with which the library answers some well-formed input of another shape, such as a nil
 // where a type with a method wants bytes.
-func (m *msgpackLocal[T]) decode(src []byte) (err error) {
+func (m *msgpackLibrary) decodeInto(holder any, src []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("msgpack: the bytes do not fit the type: %v", p)
@@ -129,7 +105,7 @@ func (m *msgpackLocal[T]) decode(src []byte) (err error) {
 	}()
 	m.in.Reset(src)
 	m.dec.ResetReader(&m.in)
-	return m.dec.Decode(m.v)
+	return m.dec.Decode(holder)
 }
 
 // appender is the writer behind an encoder.

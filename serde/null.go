@@ -6,8 +6,10 @@ import (
 )
 
 // IsNilable tells whether T has a nil value that stands for null: pointer, slice, map or interface.
-func IsNilable[T any]() bool {
-	switch reflect.TypeFor[T]().Kind() {
+func IsNilable[T any]() bool { return isNilable(reflect.TypeFor[T]()) }
+
+func isNilable(t reflect.Type) bool {
+	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
 		return true
 	default:
@@ -25,8 +27,8 @@ func NullOf[T any]() func(*T) bool {
 	return firstWordNil[T]
 }
 
-// firstWordNil serves all nilable kinds: a pointer and a map are one word; a slice begins with its data pointer, which
-// is nil for the nil slice alone (an empty one points somewhere); an interface begins with its type.
-func firstWordNil[T any](v *T) bool {
-	return *(*unsafe.Pointer)(unsafe.Pointer(v)) == nil
-}
+func firstWordNil[T any](v *T) bool { return isNull(unsafe.Pointer(v)) }
+
+// isNull serves all nilable kinds: a pointer and a map are one word; a slice begins with its data pointer, which is nil
+// for the nil slice alone (an empty one points somewhere); an interface begins with its type.
+func isNull(v unsafe.Pointer) bool { return *(*unsafe.Pointer)(v) == nil }

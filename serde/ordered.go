@@ -35,28 +35,32 @@ type Part[T any] interface {
 //	struct                its fields, one after the other
 func Ordered[T any]() Part[T] {
 	t := reflect.TypeFor[T]()
-	o := ordered[T]{name: "ordered " + t.String()}
+	o := &orderedForm{of: t, name: "ordered " + t.String()}
 	if err := o.addFields(t, 0, ""); err != nil {
-		return neverPart[T]{never[T]{err}}
+		return neverPart[T]{flat[T]{refuse(t, err).form}}
 	}
-	return o
+	return ordered[T]{o}
 }
 
-type ordered[T any] struct {
+type ordered[T any] struct{ form *orderedForm }
+
+// orderedForm is the order-preserving encoding of a type.
+type orderedForm struct {
+	of     reflect.Type
 	name   string
-	fields []orderedField // a T that is no struct is a single field
+	fields []orderedField // a type that is no struct is a single field
 }
 
 type orderedField struct {
 	kind   builtin
 	size   uintptr // of an array, in bytes
-	offset uintptr // in T
+	offset uintptr // in the value
 	name   string  // for errors: "" or " field A.B"
 }
 
-// addFields flattens the fields of t, which lies at offset in T. A struct that is empty, or empty but for blank
+// addFields flattens the fields of t, which lies at offset in the value. A struct that is empty, or empty but for blank
 // fields, adds nothing: all its values are equal.
-func (o *ordered[T]) addFields(t reflect.Type, offset uintptr, path string) error {
+func (o *orderedForm) addFields(t reflect.Type, offset uintptr, path string) error {
 	f := orderedField{kind: orderedKind(t), size: t.Size(), offset: offset}
 	if path != "" {
 		f.name = " field " + path[1:]
@@ -66,7 +70,7 @@ func (o *ordered[T]) addFields(t reflect.Type, offset uintptr, path string) erro
 		return nil
 	}
 	if t.Kind() != reflect.Struct {
-		return errUnsupported(reflect.TypeFor[T](), "no order-preserving encoding of%s %s", f.name, t)
+		return errUnsupported(o.of, "no order-preserving encoding of%s %s", f.name, t)
 	}
 	for sub := range t.Fields() {
 		if sub.Name == "_" {
@@ -104,15 +108,7 @@ func orderedKind(t reflect.Type) builtin {
 }
 
 func (o ordered[T]) Append(dst []byte, v T) ([]byte, error) {
-	out := notNil(dst)
-	for i := range o.fields {
-		f := &o.fields[i]
-		var ok bool
-		if out, ok = appendOrdered(out, f, unsafe.Add(unsafe.Pointer(&v), f.offset)); !ok {
-			return dst, errNull(o.name + f.name)
-		}
-	}
-	return out, nil
+	return o.form.append(dst, unsafe.Pointer(&v))
 }
 
 func (o ordered[T]) Decode(src []byte) (v T, err error) {
@@ -121,20 +117,39 @@ func (o ordered[T]) Decode(src []byte) (v T, err error) {
 	}
 	v, rest, err := o.Next(src)
 	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("%s: %d bytes after the value", o.name, len(rest))
+		err = fmt.Errorf("%s: %d bytes after the value", o.form.name, len(rest))
 	}
 	return v, err
 }
 
 func (o ordered[T]) Next(src []byte) (v T, rest []byte, err error) {
+	if rest, err = o.form.next(src, unsafe.Pointer(&v)); err != nil {
+		var zero T
+		return zero, nil, err
+	}
+	return v, rest, nil
+}
+
+func (o *orderedForm) append(dst []byte, v unsafe.Pointer) ([]byte, error) {
+	out := notNil(dst)
 	for i := range o.fields {
 		f := &o.fields[i]
-		if src, err = nextOrdered(src, f, unsafe.Add(unsafe.Pointer(&v), f.offset)); err != nil {
-			var zero T
-			return zero, nil, fmt.Errorf("%s%s: %w", o.name, f.name, err)
+		var ok bool
+		if out, ok = appendOrdered(out, f, unsafe.Add(v, f.offset)); !ok {
+			return dst, errNull(o.name + f.name)
 		}
 	}
-	return v, src, nil
+	return out, nil
+}
+
+func (o *orderedForm) next(src []byte, v unsafe.Pointer) (_ []byte, err error) {
+	for i := range o.fields {
+		f := &o.fields[i]
+		if src, err = nextOrdered(src, f, unsafe.Add(v, f.offset)); err != nil {
+			return nil, fmt.Errorf("%s%s: %w", o.name, f.name, err)
+		}
+	}
+	return src, nil
 }
 
 const signBit = 1 << 63
@@ -235,15 +250,9 @@ func (f *orderedField) decodeFixed(src []byte, p unsafe.Pointer) (err error) {
 	case reflect.Float64:
 		*(*float64)(p), err = floatOf64(binary.BigEndian.Uint64(src))
 	case reflect.Int:
-		n := int64(binary.BigEndian.Uint64(src) ^ signBit)
-		if *(*int)(p) = int(n); int64(int(n)) != n {
-			return errRange("int", n)
-		}
+		*(*int)(p), err = intOf(binary.BigEndian.Uint64(src) ^ signBit)
 	case reflect.Uint:
-		n := binary.BigEndian.Uint64(src)
-		if *(*uint)(p) = uint(n); uint64(uint(n)) != n {
-			return errRange("uint", n)
-		}
+		*(*uint)(p), err = uintOf(binary.BigEndian.Uint64(src))
 	case reflect.Int64:
 		*(*uint64)(p) = binary.BigEndian.Uint64(src) ^ signBit
 	case reflect.Int32:
@@ -321,6 +330,6 @@ func floatOf32(bits uint32) (float32, error) {
 	return v, nil
 }
 
-type neverPart[T any] struct{ never[T] }
+type neverPart[T any] struct{ flat[T] }
 
-func (n neverPart[T]) Next([]byte) (v T, rest []byte, err error) { return v, nil, n.why }
+func (n neverPart[T]) Next([]byte) (v T, rest []byte, err error) { return v, nil, n.Check() }

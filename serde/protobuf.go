@@ -2,6 +2,8 @@ package serde
 
 import (
 	"fmt"
+	"reflect"
+	"unsafe"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -9,30 +11,44 @@ import (
 // Proto returns the serde of a protobuf message: its wire format, in the library's deterministic form (which may
 // change from one version of the library to the next: a message is no good as the key of a store). T is the generated
 // pointer type. The nil message is null.
-func Proto[T proto.Message]() Serde[T] { return protobuf[T]{} }
+func Proto[T proto.Message]() Serde[T] { return typed[T](protobuf(reflect.TypeFor[T]())) }
 
-// protobuf serves a T that implements proto.Message; For has no way to say so in the type.
-type protobuf[T any] struct{}
-
-func (protobuf[T]) Append(dst []byte, v T) ([]byte, error) {
-	m := any(v).(proto.Message)
-	if firstWordNil(&v) {
-		return dst, errNull(fmt.Sprintf("%T", v))
+func protobuf(t reflect.Type) found {
+	if t.Kind() != reflect.Pointer {
+		return refuse(t, errUnsupported(t, "only a pointer to a protobuf message can be decoded"))
 	}
+	return found{form: form{kind: byProtobuf, of: t, how: &how{null: reflect.Zero(t).Interface()}}}
+}
+
+func (f form) appendProtobuf(dst []byte, v unsafe.Pointer) ([]byte, error) {
+	if v == nil {
+		return dst, errNull(f.of.String())
+	}
+	m := boxed(f.how.null, v).(proto.Message)
 	out, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(notNil(dst), m)
 	if err != nil {
-		return dst, fmt.Errorf("%T: protobuf: %w", v, err)
+		return dst, fmt.Errorf("%s: protobuf: %w", f.of, err)
 	}
 	return out, nil
 }
 
-func (protobuf[T]) Decode(src []byte) (v T, err error) {
+func (f form) decodeProtobuf(src []byte, v *unsafe.Pointer) error {
 	if src == nil {
-		return v, nil
+		return nil
 	}
-	m := any(v).(proto.Message).ProtoReflect().Type().New().Interface()
+	m := f.how.null.(proto.Message).ProtoReflect().Type().New().Interface()
 	if err := proto.Unmarshal(src, m); err != nil {
-		return v, fmt.Errorf("%T: protobuf: %d bytes: %w", v, len(src), err)
+		return fmt.Errorf("%s: protobuf: %d bytes: %w", f.of, len(src), err)
 	}
-	return m.(T), nil
+	if reflect.TypeOf(m) != f.of { // it embeds a message, whose methods are not about all of it
+		return fmt.Errorf("%s: protobuf: decoded a %T", f.of, m)
+	}
+	*v = reflect.ValueOf(m).UnsafePointer()
+	return nil
+}
+
+// boxed returns a pointer as an interface of the type of null.
+func boxed(null any, v unsafe.Pointer) any {
+	(*[2]unsafe.Pointer)(unsafe.Pointer(&null))[1] = v
+	return null
 }
