@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"thalweg/serde"
-	"thalweg/state/engine"
 )
 
 // BufferEntry is one buffered record.
@@ -21,55 +20,50 @@ type BufferEntry[V any] struct {
 // newest to the oldest. Discard takes the newest rows off again. Everything that is not given up lives in memory; the
 // engine has a copy for the next start.
 type BufferStore[K, V any] struct {
-	*buffers
+	buffers *buffers
 	keys    keyring[K]
 	values  serde.Serde[V]
 	null    nullness[V]
-	encoded []byte
 	found   []BufferEntry[V]
-	chain   []chained
 }
 
 func openBuffer[K, V any](tx *Tx, s Buffer[K, V]) (*BufferStore[K, V], error) {
-	if m, ok := tx.byName[s.spec.Name]; ok {
-		st, ok := m.(*BufferStore[K, V])
-		if !ok {
-			return nil, fmt.Errorf("store %q: opened with other types before", s.spec.Name)
-		}
-		return st, nil
+	if st, found, err := reopen[*BufferStore[K, V]](tx, s.spec.Name); found {
+		return st, err
 	}
-	if err := s.Check(); err != nil {
+	r, err := tx.newRoom(s)
+	if err != nil {
 		return nil, err
 	}
 	st := &BufferStore[K, V]{
-		buffers: newBuffers(tx.newRoom(s), s.spec.Retention), keys: newKeyring(s.codec.keys),
+		buffers: newBuffers(r, s.spec.Retention), keys: newKeyring(s.codec.keys),
 		values: serde.Local(s.codec.values), null: newNullness[V](),
 	}
-	return st, tx.enroll(st)
+	return st, tx.enroll(st.buffers, st)
 }
 
 // Expired tells whether records of that time were given up.
-func (st *BufferStore[K, V]) Expired(timestamp int64) bool { return timestamp < st.floor }
+func (st *BufferStore[K, V]) Expired(timestamp int64) bool { return timestamp < st.buffers.floor }
 
 // Expire gives up all records older than before. They are gone for readers at once, and leave memory and disk in whole
 // segments. It is part of the transaction: Discard takes it back.
-func (st *BufferStore[K, V]) Expire(before int64) { st.expire(before) }
+func (st *BufferStore[K, V]) Expire(before int64) { st.buffers.expire(before) }
 
 // Add buffers a record. A null value and a time that was given up are ignored.
 func (st *BufferStore[K, V]) Add(key K, value V, timestamp int64) error {
 	if st.null.is(value) {
 		return nil
 	}
-	encoded, err := st.values.Append(st.encoded[:0], value)
+	encoded, err := st.values.Append(st.buffers.encoded[:0], value)
 	if err != nil {
-		return fmt.Errorf("store %q: encode value: %w", st.room.name, err)
+		return fmt.Errorf("store %q: encode value: %w", st.buffers.room.name, err)
 	}
-	st.encoded = encoded
+	st.buffers.encoded = encoded
 	b, err := st.keys.bytes(key)
 	if err != nil {
-		return fmt.Errorf("store %q: encode key: %w", st.room.name, err)
+		return keyError(st.buffers.room, err)
 	}
-	return ignoreExpired(st.add(b, encoded, timestamp))
+	return ignoreExpired(st.buffers.add(b, encoded, timestamp))
 }
 
 // Fetch returns the records of key with timestamps in [from, to], by timestamp, those of one time in the order of
@@ -79,15 +73,15 @@ func (st *BufferStore[K, V]) Fetch(key K, from, to int64) ([]BufferEntry[V], err
 	st.found = st.found[:0]
 	b, err := st.keys.bytes(key)
 	if err != nil {
-		return nil, fmt.Errorf("store %q: encode key: %w", st.room.name, err)
+		return nil, keyError(st.buffers.room, err)
 	}
-	from = max(from, st.floor)
-	for _, seg := range st.window(from, to) {
-		st.chain = seg.chain(st.chain[:0], b, from, to)
-		for _, c := range st.chain {
+	from = max(from, st.buffers.floor)
+	for _, seg := range st.buffers.window(from, to) {
+		st.buffers.chain = seg.chain(st.buffers.chain[:0], b, from, to)
+		for _, c := range st.buffers.chain {
 			value, err := st.values.Decode(seg.bytes.view(c.place))
 			if err != nil {
-				return nil, decodeError(st.room.name, "value", err)
+				return nil, decodeError(st.buffers.room.name, "value", err)
 			}
 			st.found = append(st.found, BufferEntry[V]{Value: value, Timestamp: c.timestamp})
 		}
@@ -108,7 +102,7 @@ func (g *bufferSegment) chain(dst []chained, key []byte, from, to int64) []chain
 		return dst
 	}
 	sorted := true
-	for at := g.heads.At(index).Value; at != 0; {
+	for at := *g.newest(index); at != 0; {
 		r := g.row(at - 1)
 		if r.highest() < from {
 			break
@@ -127,5 +121,3 @@ func (g *bufferSegment) chain(dst []chained, key []byte, from, to int64) []chain
 	}
 	return dst
 }
-
-func (st *BufferStore[K, V]) begin(e engine.Engine) error { return st.buffers.begin(e) }

@@ -24,6 +24,9 @@ type buffers struct {
 	pending []addition // committed, and not in the engine
 	dirty   int64
 	waiting int64
+
+	encoded []byte    // scratch
+	chain   []chained // scratch
 }
 
 // addition is a row of a segment.
@@ -35,7 +38,7 @@ type addition struct {
 // bufferSegment is the rows of one stretch of time.
 type bufferSegment struct {
 	stretch
-	heads *table.Table[uint32] // key → 1 + its newest row
+	heads *table.Table // key → 1 + its newest row
 	rows  [][]bufferRow
 	count uint32
 	bytes arena
@@ -68,7 +71,7 @@ func newBuffers(r *room, retention time.Duration) *buffers {
 	b.calendar = calendar[*bufferSegment]{
 		room: r, interval: segmentInterval(retention),
 		make: func(number int64) *bufferSegment {
-			return &bufferSegment{stretch: stretch{number: number}, heads: table.New[uint32](r.seed, 0)}
+			return &bufferSegment{stretch: stretch{number: number}, heads: table.New(r.seed, 0, 4)}
 		},
 		bury: func(g *bufferSegment) { *g = bufferSegment{stretch: g.stretch, gone: true} },
 	}
@@ -78,6 +81,9 @@ func newBuffers(r *room, retention time.Duration) *buffers {
 func (g *bufferSegment) row(at uint32) *bufferRow {
 	return &g.rows[at>>bufferRowsShift][at&(1<<bufferRowsShift-1)]
 }
+
+// newest is 1 + the number of a key's newest row.
+func (g *bufferSegment) newest(index uint32) *uint32 { return (*uint32)(g.heads.At(index).Payload()) }
 
 // append adds a row and returns its number.
 func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint32) uint32 {
@@ -90,7 +96,7 @@ func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint
 	if int(at>>bufferRowsShift) == len(g.rows) {
 		g.rows = append(g.rows, make([]bufferRow, 1<<bufferRowsShift))
 	}
-	head := &g.heads.At(index).Value
+	head := g.newest(index)
 	r := bufferRow{
 		place: g.bytes.put(at, value), timestamp: timestamp, sequence: sequence, entry: index, previous: *head,
 	}
@@ -107,7 +113,7 @@ func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint
 func (g *bufferSegment) pop(at uint32) {
 	r := g.row(at)
 	g.bytes.release(r.place)
-	g.heads.At(r.entry).Value = r.previous
+	*g.newest(r.entry) = r.previous
 	g.count--
 }
 
@@ -259,7 +265,7 @@ func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 	if !found {
 		return false
 	}
-	for at := g.heads.At(index).Value; at != 0; {
+	for at := *g.newest(index); at != 0; {
 		r := g.row(at - 1)
 		if r.sequence == sequence && r.timestamp == timestamp {
 			return true

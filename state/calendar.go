@@ -204,7 +204,7 @@ func (c *calendar[S]) pruneRows(b engine.Batch, waits func(S) bool) error {
 	if c.intervalSaved {
 		return nil
 	}
-	return b.Set(append(slices.Clone(c.room.prefix), layout.KindSegments), layout.AppendPosition(nil, c.interval))
+	return b.Set(c.room.segmentsRow(), layout.AppendPosition(nil, c.interval))
 }
 
 func (c *calendar[S]) pruned() {
@@ -231,7 +231,7 @@ func (c *calendar[S]) wiped() {
 
 // load finds the segments that the engine has, and returns them.
 func (c *calendar[S]) load(e engine.Engine) error {
-	value, found, err := e.Get(nil, append(slices.Clone(c.room.prefix), layout.KindSegments))
+	value, found, err := e.Get(nil, c.room.segmentsRow())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"fmt"
+	"reflect"
 	"unsafe"
 
 	"thalweg/serde"
@@ -26,97 +28,100 @@ type tier interface {
 	waitingBytes() int64
 }
 
-// cells is a shelf with typed values: flat where values hold no pointers, else raw.
+// cells is a shelf with typed values. The shelf and its vault know no types, so that each type of a store costs the
+// compiler this much and no more.
 type cells[V any] struct {
-	flat  *shelf[V]
-	raw   *shelf[rawValue]
-	vault *raw[V]
+	shelf   *shelf
+	raw     *raw // nil: values hold no pointers, and lie in their entries
+	values  serde.Serde[V]
+	objects []V // of raw, by number
 }
 
-func newCells[V any](r *room, prefix []byte, skip int, values serde.Serde[V], inline bool) cells[V] {
-	var c cells[V]
+// open makes the shelf of the cells, which do not move from now on.
+func (c *cells[V]) open(r *room, prefix []byte, skip int, values serde.Serde[V], inline bool) {
+	c.values = values
 	if inline {
-		c.flat = newShelf(r, prefix, skip, func(*table.Table[V]) vault[V] { return flat[V]{values: values} })
-		return c
+		c.shelf = newShelf(r, prefix, table.New(r.seed, skip, reflect.TypeFor[V]().Size()), flat{c})
+		return
 	}
-	c.raw = newShelf(r, prefix, skip, func(t *table.Table[rawValue]) vault[rawValue] {
-		c.vault = newRaw(values, t)
-		return c.vault
-	})
-	return c
+	c.raw = &raw{values: c, table: table.New(r.seed, skip, rawBytes)}
+	switch any(values).(type) {
+	case serde.String, serde.Bytes:
+		c.raw.views = true
+	}
+	c.shelf = newShelf(r, prefix, c.raw.table, c.raw)
 }
 
-func (c *cells[V]) tier() tier {
-	if c.flat != nil {
-		return c.flat
-	}
-	return c.raw
+func (c *cells[V]) encode(dst []byte, p unsafe.Pointer) ([]byte, error) {
+	return c.values.Append(dst, *(*V)(p))
 }
 
-func (c *cells[V]) find(key []byte) (uint32, error) {
-	if c.flat != nil {
-		return c.flat.find(key)
-	}
-	return c.raw.find(key)
+func (c *cells[V]) decode(src []byte, p unsafe.Pointer) (err error) {
+	*(*V)(p), err = c.values.Decode(src)
+	return err
 }
 
-func (c *cells[V]) lookup(key []byte) (uint32, bool, error) {
-	if c.flat != nil {
-		return c.flat.lookup(key)
+func (c *cells[V]) encodeObject(dst []byte, object uint32) ([]byte, error) {
+	return c.values.Append(dst, c.objects[object])
+}
+
+func (c *cells[V]) dropObject(object uint32) {
+	var none V
+	c.objects[object] = none
+}
+
+func (c *cells[V]) dropObjects() { c.objects = nil }
+
+// keep makes an object the value of an entry.
+func (c *cells[V]) keep(index uint32, p *rawValue, value V) {
+	if at := int(c.raw.claim(index, p)); at < len(c.objects) {
+		c.objects[at] = value
+	} else {
+		c.objects = append(c.objects, value)
 	}
-	return c.raw.lookup(key)
 }
 
 func (c *cells[V]) value(index uint32) (value V, timestamp int64, ok bool, err error) {
-	if c.flat != nil {
-		e := c.flat.At(index)
-		if !e.Has(table.Present) {
-			return value, 0, false, nil
-		}
-		return e.Value, e.Timestamp, true, nil
-	}
-	e := c.raw.At(index)
+	e := c.shelf.At(index)
 	if !e.Has(table.Present) {
 		return value, 0, false, nil
 	}
-	value, err = c.vault.value(index, &e.Value)
-	if err != nil {
-		return value, 0, false, decodeError(c.raw.room.name, "value", err)
+	if c.raw == nil {
+		return *(*V)(e.Payload()), e.Timestamp, true, nil
+	}
+	p := rawAt(e.Payload())
+	if p.object != 0 {
+		return c.objects[p.object-1], e.Timestamp, true, nil
+	}
+	if value, err = c.values.Decode(c.raw.view(p.place)); err != nil {
+		return value, 0, false, decodeError(c.shelf.room.name, "value", err)
+	}
+	if !c.raw.views {
+		c.keep(index, p, value)
 	}
 	return value, e.Timestamp, true, nil
 }
 
 func (c *cells[V]) set(index uint32, value V, timestamp int64) error {
-	if c.flat != nil {
-		e := c.flat.At(index)
-		c.flat.change(index, e)
-		e.Value, e.Timestamp = value, timestamp
-		e.Mark(table.Present)
-		return nil
-	}
-	e := c.raw.At(index)
-	c.raw.change(index, e)
-	if err := c.vault.set(index, &e.Value, value); err != nil {
-		return err
+	e := c.shelf.At(index)
+	c.shelf.change(index, e)
+	switch {
+	case c.raw == nil:
+		*(*V)(e.Payload()) = value
+	case c.raw.views:
+		encoded, err := c.values.Append(c.raw.scratch[:0], value)
+		if err != nil {
+			return err
+		}
+		c.raw.scratch = encoded
+		c.raw.put(index, rawAt(e.Payload()), encoded)
+	default:
+		c.raw.releaseBytes(rawAt(e.Payload()))
+		c.keep(index, rawAt(e.Payload()), value)
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
 	return nil
-}
-
-func (c *cells[V]) remove(index uint32, timestamp int64) {
-	if c.flat != nil {
-		e := c.flat.At(index)
-		c.flat.change(index, e)
-		e.Timestamp = timestamp
-		e.Clear(table.Present)
-		return
-	}
-	e := c.raw.At(index)
-	c.raw.change(index, e)
-	c.vault.release(&e.Value)
-	e.Timestamp = timestamp
-	e.Clear(table.Present)
 }
 
 // told is one entry between two flushes.
@@ -128,60 +133,42 @@ type told[V any] struct {
 
 // flushed prepares the emission of an entry.
 func (c *cells[V]) flushed(index uint32, withOld bool) (t told[V], err error) {
-	if c.flat != nil {
-		img := c.flat.flushed(index)
-		e := c.flat.At(index)
-		t = told[V]{hasOld: img.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
-		if t.hasOld && withOld {
-			t.old = img.value
-		}
-		if t.hasNew {
-			t.new = e.Value
-		}
-		return t, nil
-	}
-	img := c.raw.flushed(index)
-	e := c.raw.At(index)
-	t = told[V]{hasOld: img.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
+	was, payload := c.shelf.flushed(index)
+	e := c.shelf.At(index)
+	t = told[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
 	if t.hasOld && withOld {
-		if t.old, err = c.vault.values.Decode(c.vault.view(img.value.place)); err != nil {
-			return t, decodeError(c.raw.room.name, "value", err)
+		if c.raw == nil {
+			t.old = *(*V)(payload)
+		} else if t.old, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
+			return t, decodeError(c.shelf.room.name, "value", err)
 		}
 	}
 	if t.hasNew {
 		if withOld { // the object may change in place after this: the next flush's old value is what it is now
-			if err = c.vault.settle(index, &e.Value); err != nil {
+			if err = c.shelf.vault.settle(index, e.Payload()); err != nil {
 				return t, err
 			}
 		}
-		t.new, err = c.vault.value(index, &e.Value)
+		t.new, _, _, err = c.value(index)
 	}
 	return t, err
 }
 
-// key returns a view of an entry's key.
-func (c *cells[V]) key(index uint32) (key []byte, stays bool) {
-	if c.flat != nil {
-		e := c.flat.At(index)
-		return c.flat.Key(e), c.flat.KeyStays(e)
+// send tells a flush listener what became of an entry, whose key is head.
+func send[K, V any](
+	c *cells[V], keys *keyring[K], index uint32, head []byte, stays, withOld bool,
+	out *Flushed[K, V], f func(*Flushed[K, V]) error,
+) error {
+	told, err := c.flushed(index, withOld)
+	if err != nil || !told.hasOld && !told.hasNew {
+		return err
 	}
-	e := c.raw.At(index)
-	return c.raw.Key(e), c.raw.KeyStays(e)
-}
-
-func (c *cells[V]) send(f func(index uint32) error) {
-	if c.flat != nil {
-		c.flat.sender = f
-		return
+	if out.Key, err = keys.key(head, stays, c.shelf.room); err != nil {
+		return err
 	}
-	c.raw.sender = f
-}
-
-func (c *cells[V]) scan(lower, upper []byte, reverse bool, yield func(row) bool) error {
-	if c.flat != nil {
-		return c.flat.scan(lower, upper, reverse, yield)
-	}
-	return c.raw.scan(lower, upper, reverse, yield)
+	out.Old, out.New, out.HasOld, out.HasNew = told.old, told.new, told.hasOld, told.hasNew
+	out.Timestamp = told.timestamp
+	return f(out)
 }
 
 // rowValue returns the value of what a scan found.
@@ -190,11 +177,7 @@ func (c *cells[V]) rowValue(r row) (value V, timestamp int64, err error) {
 		value, timestamp, _, err = c.value(r.index)
 		return value, timestamp, err
 	}
-	if c.flat != nil {
-		err = c.flat.vault.load(0, &value, r.value)
-	} else {
-		value, err = c.vault.values.Decode(r.value)
-	}
+	value, err = c.values.Decode(r.value)
 	return value, r.timestamp, err
 }
 
@@ -228,53 +211,17 @@ func (k *keyring[K]) bytes(key K) ([]byte, error) {
 }
 
 // key decodes a view of an entry's key.
-func (k *keyring[K]) key(view []byte, stays bool, memory *stable) (K, error) {
+func (k *keyring[K]) key(view []byte, stays bool, r *room) (key K, err error) {
 	if !stays && !k.flat {
-		view = memory.copy(view)
+		view = r.tx.stable.copy(view)
 	}
-	return k.serde.Decode(view)
+	if key, err = k.serde.Decode(view); err != nil {
+		err = decodeError(r.name, "key", err)
+	}
+	return key, err
 }
 
-// startComplete says whether the engine has nothing for the shelf.
-func (c *cells[V]) startComplete(empty bool) {
-	if c.flat != nil {
-		c.flat.complete = empty
-	} else {
-		c.raw.complete = empty
-	}
-}
-
-func (c *cells[V]) complete() bool {
-	if c.flat != nil {
-		return c.flat.complete
-	}
-	return c.raw.complete
-}
-
-func (c *cells[V]) number() uint32 {
-	if c.flat != nil {
-		return c.flat.number
-	}
-	return c.raw.number
-}
-
-// logSuffix sets the bytes behind each key in the changelog.
-func (c *cells[V]) logSuffix(suffix []byte) {
-	if c.flat != nil {
-		c.flat.suffix = suffix
-	} else {
-		c.raw.suffix = suffix
-	}
-}
-
-// each walks the keys that are head and what the hash leaves out.
-func (c *cells[V]) each(head []byte, f func(index uint32, key []byte) bool) {
-	if c.flat != nil {
-		c.flat.Each(head, f)
-	} else {
-		c.raw.Each(head, f)
-	}
-}
+func keyError(r *room, err error) error { return fmt.Errorf("store %q: encode key: %w", r.name, err) }
 
 // nullness tells whether a value is null.
 type nullness[V any] struct {
@@ -298,12 +245,4 @@ func (n nullness[V]) look(value V) bool {
 	var none V
 	*n.slot = none
 	return null
-}
-
-// sealAll drains without telling anybody.
-func (c *cells[V]) sealAll() error {
-	if c.flat != nil {
-		return c.flat.seal()
-	}
-	return c.raw.seal()
 }

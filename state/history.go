@@ -18,10 +18,10 @@ type version struct {
 
 var errHistory = errors.New("history: truncated")
 
-// histories is the serde of a history.
-type histories struct{}
+// historySerde is the serde of a history.
+type historySerde struct{}
 
-func (histories) Append(dst []byte, h history) ([]byte, error) {
+func (historySerde) Append(dst []byte, h history) ([]byte, error) {
 	for _, v := range h.versions {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(v.timestamp))
 		if v.value == nil {
@@ -34,7 +34,7 @@ func (histories) Append(dst []byte, h history) ([]byte, error) {
 	return dst, nil
 }
 
-func (histories) Decode(src []byte) (h history, err error) {
+func (historySerde) Decode(src []byte) (h history, err error) {
 	for len(src) > 0 {
 		if len(src) < 9 {
 			return h, errHistory

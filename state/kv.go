@@ -1,7 +1,6 @@
 package state
 
 import (
-	"fmt"
 	"iter"
 
 	"thalweg/serde"
@@ -40,31 +39,25 @@ type KVStore[K, V any] struct {
 }
 
 func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
-	if m, ok := tx.byName[s.spec.Name]; ok {
-		st, ok := m.(*KVStore[K, V])
-		if !ok {
-			return nil, fmt.Errorf("store %q: opened with other types before", s.spec.Name)
-		}
-		return st, nil
+	if st, found, err := reopen[*KVStore[K, V]](tx, s.spec.Name); found {
+		return st, err
 	}
-	if err := s.Check(); err != nil {
+	r, err := tx.newRoom(s)
+	if err != nil {
 		return nil, err
 	}
-	r := tx.newRoom(s)
-	prefix := append(append([]byte(nil), r.prefix...), layout.KindKey)
-	values := serde.Local(s.codec.values)
 	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: newNullness[V]()}
-	st.cells = newCells(r, prefix, 0, values, isFlat[V]())
-	return st, tx.enroll(st)
+	st.cells.open(r, r.keyRows(), 0, serde.Local(s.codec.values), isFlat[V]())
+	return st, tx.enroll(&keyed{r, st.cells.shelf}, st)
 }
 
 // Get returns the value of key with its timestamp.
 func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
 	b, err := st.keys.bytes(key)
 	if err != nil {
-		return value, 0, false, st.keyError(err)
+		return value, 0, false, keyError(st.room, err)
 	}
-	index, ok, err := st.cells.lookup(b)
+	index, ok, err := st.cells.shelf.lookup(b)
 	if !ok {
 		return value, 0, false, err
 	}
@@ -94,9 +87,9 @@ func (st *KVStore[K, V]) Delete(key K, timestamp int64) error {
 func (st *KVStore[K, V]) Find(key K) (Ref, error) {
 	b, err := st.keys.bytes(key)
 	if err != nil {
-		return 0, st.keyError(err)
+		return 0, keyError(st.room, err)
 	}
-	index, err := st.cells.find(b)
+	index, err := st.cells.shelf.find(b)
 	return Ref(index), err
 }
 
@@ -115,7 +108,7 @@ func (st *KVStore[K, V]) Set(r Ref, value V, timestamp int64) error {
 
 // Remove deletes the key at the place.
 func (st *KVStore[K, V]) Remove(r Ref, timestamp int64) error {
-	st.cells.remove(uint32(r), timestamp)
+	st.cells.shelf.remove(uint32(r), timestamp)
 	return nil
 }
 
@@ -147,7 +140,7 @@ func (st *KVStore[K, V]) between(from, to K, reverse bool) iter.Seq2[Entry[K, V]
 			return st.RangeBytes(notNil(lower), append(upper, 0), reverse) // the first key after to
 		}
 	}
-	return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, st.keyError(err)) }
+	return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, keyError(st.room, err)) }
 }
 
 func notNil(b []byte) []byte {
@@ -166,10 +159,9 @@ func (st *KVStore[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
 func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		var failed error
-		err := st.cells.scan(lower, upper, reverse, func(r row) bool {
+		err := st.cells.shelf.scan(lower, upper, reverse, func(r row) bool {
 			var e Entry[K, V]
-			if e.Key, failed = st.keys.key(r.key, !r.entry, &st.room.tx.stable); failed != nil {
-				failed = decodeError(st.room.name, "key", failed)
+			if e.Key, failed = st.keys.key(r.key, !r.entry, st.room); failed != nil {
 				return false
 			}
 			if e.Value, e.Timestamp, failed = st.cells.rowValue(r); failed != nil {
@@ -192,47 +184,31 @@ func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2
 // A key that came and went between two flushes is not told.
 func (st *KVStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) error) {
 	st.room.tx.listen(st.room, rank)
-	st.cells.send(func(index uint32) error {
-		told, err := st.cells.flushed(index, withOld)
-		if err != nil || !told.hasOld && !told.hasNew {
-			return err
-		}
-		view, stays := st.cells.key(index)
-		key, err := st.keys.key(view, stays, &st.room.tx.stable)
-		if err != nil {
-			return decodeError(st.room.name, "key", err)
-		}
-		st.out = Flushed[K, V]{
-			Key: key, Old: told.old, New: told.new, HasOld: told.hasOld, HasNew: told.hasNew, Timestamp: told.timestamp,
-		}
-		return f(&st.out)
-	})
+	st.cells.shelf.sender = func(index uint32) error {
+		view, stays := st.cells.shelf.view(index)
+		return send(&st.cells, &st.keys, index, view, stays, withOld, &st.out, f)
+	}
 }
 
 // Touch reads the cache lines that the encoded keys will need, so that their misses overlap: call it for some 64
 // keys before they are processed. It changes nothing.
-func (st *KVStore[K, V]) Touch(keys [][]byte) {
-	if st.cells.flat != nil {
-		touch(st.cells.flat, keys)
-	} else {
-		touch(st.cells.raw, keys)
-	}
+func (st *KVStore[K, V]) Touch(keys [][]byte) { st.cells.shelf.touch(keys) }
+
+// keyed is the untyped part of a store that has all keys in one shelf.
+type keyed struct {
+	room  *room
+	shelf *shelf
 }
 
-func (st *KVStore[K, V]) keyError(err error) error {
-	return fmt.Errorf("store %q: encode key: %w", st.room.name, err)
+func (k *keyed) roomOf() *room { return k.room }
+
+func (k *keyed) tiers(yield func(tier) bool) { yield(k.shelf) }
+
+func (k *keyed) restore(key, value []byte, timestamp int64) error {
+	return k.shelf.restore(key, value, timestamp)
 }
 
-func (st *KVStore[K, V]) roomOf() *room { return st.room }
-
-func (st *KVStore[K, V]) tiers(yield func(tier) bool) { yield(st.cells.tier()) }
-
-func (st *KVStore[K, V]) restore(key, value []byte, timestamp int64) error {
-	return st.cells.tier().restore(key, value, timestamp)
-}
-
-func (st *KVStore[K, V]) begin(e engine.Engine) error {
-	empty, err := emptyRange(e, append(st.room.prefix[:len(st.room.prefix):len(st.room.prefix)], layout.KindKey))
-	st.cells.startComplete(empty)
+func (k *keyed) begin(e engine.Engine) (err error) {
+	k.shelf.complete, err = emptyRange(e, k.room.keyRows())
 	return err
 }

@@ -61,7 +61,7 @@ func TestArenaGivesMemoryBack(t *testing.T) {
 	for key, value := range kept {
 		require.Equal(t, strings.Repeat(value[:1], size), value, key)
 	}
-	require.Less(t, st.cells.vault.total, int64(3*keys*size), "dead values are given up")
+	require.Less(t, st.cells.raw.total, int64(3*keys*size), "dead values are given up")
 }
 
 // TestBudgetBoundsMemory lets two tasks share a budget that holds a part of their rows.

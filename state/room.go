@@ -2,7 +2,9 @@ package state
 
 import (
 	"hash/maphash"
+	"slices"
 
+	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
 )
 
@@ -25,7 +27,7 @@ type room struct {
 
 	journal []uint64 // shelf number << 32 | entry
 	live    int      // entries that wait for a flush
-	shelves []journaled
+	shelves []*shelf
 
 	key    []byte // scratch: engine and changelog keys
 	value  []byte // scratch: encoded values
@@ -34,13 +36,13 @@ type room struct {
 	scans  int // scans under way: entries must stay
 }
 
-// journaled is a shelf as the journal sees it.
-type journaled interface {
-	turn(index uint32) *uint32
-	emit(index uint32) error
-}
-
 const journalMin = 1024
+
+// keyRows is where the engine keeps the rows of a store that has all keys in one shelf.
+func (r *room) keyRows() []byte { return append(slices.Clone(r.prefix), layout.KindKey) }
+
+// segmentsRow is where the engine keeps a number for the store: the length of its segments, or its stream time.
+func (r *room) segmentsRow() []byte { return append(slices.Clone(r.prefix), layout.KindSegments) }
 
 // record appends a change to the journal.
 func (r *room) record(number, index uint32, turn *uint32) {
@@ -77,7 +79,7 @@ func (r *room) flush() (bool, error) {
 		if *shelf.turn(index) != uint32(i+1) {
 			continue
 		}
-		if err := shelf.emit(index); err != nil {
+		if err := shelf.sender(index); err != nil {
 			return true, err
 		}
 	}
@@ -87,7 +89,7 @@ func (r *room) flush() (bool, error) {
 
 func (r *room) forget() { r.journal, r.live = r.journal[:0], 0 }
 
-func (r *room) enroll(s journaled) uint32 {
+func (r *room) enroll(s *shelf) uint32 {
 	for i := range r.shelves {
 		if r.shelves[i] == nil {
 			r.shelves[i] = s

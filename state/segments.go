@@ -8,49 +8,63 @@ import (
 	"thalweg/state/engine"
 )
 
-// segments holds the entries of a window or session store, in one shelf for each segment of its calendar. An entry's
-// key ends in a time (a window's start, a session's end and start), which says where it belongs.
-type segments[V any] struct {
-	calendar[*segment[V]]
-	values serde.Serde[V]
+// segments is the untyped part of a window or session store: its entries, in one shelf for each segment of its
+// calendar. An entry's key ends in a time (a window's start, a session's end and start), which says where it belongs.
+type segments struct {
+	calendar[*segment]
 	tail   int // bytes behind the user's key: 8 or 16
-	skip   int // of them, left out of the hash
-	inline bool
-	sender func(seg *segment[V], index uint32) error
+	cells  func(prefix []byte) (*shelf, typed)
+	sender func(seg *segment, index uint32) error
+	key    []byte // scratch
+	rows   []row  // scratch
 }
 
 // segment is the entries of one stretch of time.
-type segment[V any] struct {
+type segment struct {
 	stretch
-	cells     cells[V]
+	shelf     *shelf
+	cells     typed
 	times     []int64 // the distinct times in it, ascending, while they are few and all known
 	manyTimes bool
 }
 
 const timesMax = 16
 
-func newSegments[V any](r *room, values serde.Serde[V], tail, skip int, retention time.Duration) *segments[V] {
-	s := &segments[V]{values: serde.Local(values), tail: tail, skip: skip, inline: isFlat[V]()}
-	s.calendar = calendar[*segment[V]]{
+func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, typed)) *segments {
+	s := &segments{tail: tail, cells: cells}
+	s.calendar = calendar[*segment]{
 		room: r, interval: segmentInterval(retention), make: s.newSegment,
-		bury: func(seg *segment[V]) { r.shelves[seg.cells.number()] = nil },
+		bury: func(seg *segment) { r.shelves[seg.shelf.number] = nil },
 	}
 	return s
 }
 
-func (s *segments[V]) newSegment(number int64) *segment[V] {
-	seg := &segment[V]{stretch: stretch{number: number}}
-	seg.cells = newCells(s.room, s.rows(number), s.skip, s.values, s.inline)
-	seg.cells.startComplete(true)
-	seg.cells.send(func(index uint32) error { return s.sender(seg, index) })
+// cellMaker returns what makes the cells of a segment.
+func cellMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*shelf, typed) {
+	values, inline := serde.Local(values), isFlat[V]()
+	return func(prefix []byte) (*shelf, typed) {
+		c := &cells[V]{}
+		c.open(r, prefix, skip, values, inline)
+		return c.shelf, c
+	}
+}
+
+// cellsOf returns the cells of a segment, whose store has values of that type.
+func cellsOf[V any](seg *segment) *cells[V] { return seg.cells.(*cells[V]) }
+
+func (s *segments) newSegment(number int64) *segment {
+	seg := &segment{stretch: stretch{number: number}}
+	seg.shelf, seg.cells = s.cells(s.calendar.rows(number))
+	seg.shelf.complete = true
+	seg.shelf.sender = func(index uint32) error { return s.sender(seg, index) }
 	if s.tail == windowTail {
-		seg.cells.logSuffix(windowSequence)
+		seg.shelf.suffix = windowSequence
 	}
 	return seg
 }
 
 // note remembers that a segment has an entry of a time.
-func (g *segment[V]) note(when int64) {
+func (g *segment) note(when int64) {
 	if g.manyTimes || len(g.times) > 0 && g.times[len(g.times)-1] == when {
 		return
 	}
@@ -64,29 +78,44 @@ func (g *segment[V]) note(when int64) {
 	}
 }
 
-func (s *segments[V]) tiers(yield func(tier) bool) {
+func (s *segments) roomOf() *room { return s.room }
+
+func (s *segments) tiers(yield func(tier) bool) {
 	for _, seg := range s.expired {
-		if !yield(seg.cells.tier()) {
+		if !yield(seg.shelf) {
 			return
 		}
 	}
 	for _, seg := range s.live {
-		if !yield(seg.cells.tier()) {
+		if !yield(seg.shelf) {
 			return
 		}
 	}
 }
 
-func (s *segments[V]) prune(b engine.Batch) error {
-	return s.pruneRows(b, func(seg *segment[V]) bool { return seg.cells.tier().waits() })
+func (s *segments) prune(b engine.Batch) error {
+	return s.pruneRows(b, func(seg *segment) bool { return seg.shelf.waits() })
+}
+
+func (s *segments) restore(key, value []byte, timestamp int64) error {
+	if s.tail == windowTail {
+		return s.restoreWindow(key, value, timestamp)
+	}
+	return s.restoreSession(key, value)
 }
 
 // begin finds the segments that the engine has.
-func (s *segments[V]) begin(e engine.Engine) error {
+func (s *segments) begin(e engine.Engine) error {
 	err := s.load(e)
 	for _, seg := range s.live {
 		seg.manyTimes = true
-		seg.cells.startComplete(false)
+		seg.shelf.complete = false
 	}
 	return err
+}
+
+// keep holds entries where they are until it is undone.
+func (s *segments) keep() (undo func()) {
+	s.room.scans++
+	return func() { s.room.scans-- }
 }

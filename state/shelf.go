@@ -2,6 +2,8 @@ package state
 
 import (
 	"fmt"
+	"slices"
+	"unsafe"
 
 	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
@@ -13,17 +15,18 @@ import (
 // on images. Drain moves changed to drained, Commit moves drained to pending, a checkpoint writes pending to the
 // engine. Discard puts the images back, newest first, and so undoes everything since the last commit, whatever lies
 // between. An entry on any list stays in memory.
-type shelf[P any] struct {
-	*table.Table[P]
+type shelf struct {
+	*table.Table
 	room   *room
-	vault  vault[P]
+	vault  vault
 	number uint32 // among the shelves of the room
 	prefix []byte // of the shelf's keys in the engine
 	suffix []byte // of the shelf's keys in the changelog
 	sender func(index uint32) error
 
-	images  []image[P]
-	sealed  int // so many images belong to what was drained
+	images  []image
+	kept    []uint64 // the payloads of the images
+	sealed  int      // so many images belong to what was drained
 	changed []uint32
 	drained []uint32
 	pending []uint32
@@ -36,25 +39,27 @@ type shelf[P any] struct {
 	touched  uint32
 }
 
-// image is an entry's state before a change.
-type image[P any] struct {
-	value     P
+// image is an entry's state before a change; its payload lies beside it.
+type image struct {
 	timestamp int64
 	index     uint32
 	present   bool
 	commit    bool // the state at the last drain; otherwise at a flush after it
 }
 
-func newShelf[P any](r *room, prefix []byte, skip int, makeVault func(*table.Table[P]) vault[P]) *shelf[P] {
-	s := &shelf[P]{Table: table.New[P](r.seed, skip), room: r, prefix: prefix}
-	s.vault = makeVault(s.Table)
+func newShelf(r *room, prefix []byte, t *table.Table, v vault) *shelf {
+	s := &shelf{Table: t, room: r, prefix: prefix, vault: v, complete: !r.persistent}
 	s.number = r.enroll(s)
-	s.complete = !r.persistent
 	return s
 }
 
+// payload points at the payload of an image.
+func (s *shelf) payload(image int) unsafe.Pointer {
+	return unsafe.Pointer(&s.kept[image*s.PayloadWords()])
+}
+
 // find returns the place of a key, which it makes when there is none.
-func (s *shelf[P]) find(key []byte) (uint32, error) {
+func (s *shelf) find(key []byte) (uint32, error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
 		s.At(index).Mark(table.Used)
@@ -64,7 +69,7 @@ func (s *shelf[P]) find(key []byte) (uint32, error) {
 }
 
 // lookup returns the place of a key, unless it is known not to exist.
-func (s *shelf[P]) lookup(key []byte) (index uint32, found bool, err error) {
+func (s *shelf) lookup(key []byte) (index uint32, found bool, err error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
 		s.At(index).Mark(table.Used)
@@ -78,7 +83,7 @@ func (s *shelf[P]) lookup(key []byte) (index uint32, found bool, err error) {
 }
 
 // miss makes a place for a key and loads what the engine has.
-func (s *shelf[P]) miss(hash uint64, key []byte) (uint32, error) {
+func (s *shelf) miss(hash uint64, key []byte) (uint32, error) {
 	if len(key) > table.KeyBytesMax {
 		return 0, fmt.Errorf("store %q: the key has %d bytes, at most %d are allowed", s.room.name, len(key),
 			table.KeyBytesMax)
@@ -110,11 +115,11 @@ func (s *shelf[P]) miss(hash uint64, key []byte) (uint32, error) {
 	return index, nil
 }
 
-func (s *shelf[P]) loadRow(index uint32, row []byte) error {
+func (s *shelf) loadRow(index uint32, row []byte) error {
 	timestamp, value, err := layout.Value(row)
 	e := s.At(index)
 	if err == nil {
-		err = s.vault.load(index, &e.Value, value)
+		err = s.vault.load(index, e.Payload(), value)
 	}
 	if err != nil {
 		return decodeError(s.room.name, "value", err)
@@ -125,7 +130,7 @@ func (s *shelf[P]) loadRow(index uint32, row []byte) error {
 }
 
 // change is called before each change of an entry.
-func (s *shelf[P]) change(index uint32, e *table.Entry[P]) {
+func (s *shelf) change(index uint32, e *table.Entry) {
 	needed := s.room.needed
 	if e.Flags()&needed != needed {
 		s.capture(index, e)
@@ -136,12 +141,13 @@ func (s *shelf[P]) change(index uint32, e *table.Entry[P]) {
 }
 
 // capture keeps the state of an entry that was not changed since the last drain, or flush.
-func (s *shelf[P]) capture(index uint32, e *table.Entry[P]) {
+func (s *shelf) capture(index uint32, e *table.Entry) {
 	first := !e.Has(table.DirtyCommit)
-	s.images = append(s.images, image[P]{
-		value: s.vault.take(&e.Value), timestamp: e.Timestamp, index: index,
-		present: e.Has(table.Present), commit: first,
+	s.images = append(s.images, image{
+		timestamp: e.Timestamp, index: index, present: e.Has(table.Present), commit: first,
 	})
+	s.kept = append(s.kept, s.Words(e)...)
+	s.vault.taken(e.Payload(), s.payload(len(s.images)-1))
 	e.Image = uint32(len(s.images))
 	if first {
 		s.changed = append(s.changed, index)
@@ -157,29 +163,24 @@ func (s *shelf[P]) capture(index uint32, e *table.Entry[P]) {
 	e.Mark(s.room.needed)
 }
 
-func (s *shelf[P]) entryBytes(e *table.Entry[P]) int64 {
-	size := int64(len(s.Key(e))) + 64
-	if p, ok := any(&e.Value).(*rawValue); ok {
-		size += int64(p.size)
-	}
-	return size
+func (s *shelf) entryBytes(e *table.Entry) int64 {
+	return int64(len(s.Key(e))) + 64 + s.vault.outside(e.Payload())
 }
 
-func (s *shelf[P]) turn(index uint32) *uint32 { return &s.At(index).Turn }
+func (s *shelf) turn(index uint32) *uint32 { return &s.At(index).Turn }
 
-func (s *shelf[P]) emit(index uint32) error { return s.sender(index) }
-
-// flushed takes the mark of an entry that is about to be emitted, and returns its image, nil when it was told already.
-func (s *shelf[P]) flushed(index uint32) *image[P] {
+// flushed takes the mark of an entry that is about to be emitted, and returns its image.
+func (s *shelf) flushed(index uint32) (was image, payload unsafe.Pointer) {
 	e := s.At(index)
 	e.Clear(table.DirtyFlush)
 	e.Turn = 0
 	s.room.live--
-	return &s.images[e.Image-1]
+	at := int(e.Image - 1)
+	return s.images[at], s.payload(at)
 }
 
 // drain hands out the changelog records.
-func (s *shelf[P]) drain(emit func(Store, []byte, []byte, int64) error) error {
+func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 	for _, index := range s.changed {
 		e := s.At(index)
 		if e.Has(table.DirtyFlush) {
@@ -188,7 +189,7 @@ func (s *shelf[P]) drain(emit func(Store, []byte, []byte, int64) error) error {
 		e.Clear(table.DirtyCommit)
 		var value []byte
 		if e.Has(table.Present) {
-			encoded, err := s.vault.appendTo(s.room.value[:0], index, &e.Value)
+			encoded, err := s.vault.appendTo(s.room.value[:0], index, e.Payload())
 			if err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
@@ -213,7 +214,7 @@ func (s *shelf[P]) drain(emit func(Store, []byte, []byte, int64) error) error {
 }
 
 // close ends a drain: what comes now belongs to the next commit.
-func (s *shelf[P]) close() {
+func (s *shelf) close() {
 	s.drained = append(s.drained, s.changed...)
 	s.changed = s.changed[:0]
 	s.sealed = len(s.images)
@@ -222,12 +223,12 @@ func (s *shelf[P]) close() {
 }
 
 // seal drains what a restore has written, whose records are in the changelog already.
-func (s *shelf[P]) seal() error {
+func (s *shelf) seal() error {
 	for _, index := range s.changed {
 		e := s.At(index)
 		e.Clear(table.DirtyCommit)
 		if e.Has(table.Present) {
-			if err := s.vault.settle(index, &e.Value); err != nil {
+			if err := s.vault.settle(index, e.Payload()); err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
 		}
@@ -237,16 +238,15 @@ func (s *shelf[P]) seal() error {
 }
 
 // commit makes what was drained the state to go back to.
-func (s *shelf[P]) commit() {
+func (s *shelf) commit() {
 	if len(s.drained) == 0 && s.sealed == 0 {
 		return
 	}
-	for i := range s.images[:s.sealed] {
-		s.vault.release(&s.images[i].value)
+	for i := range s.sealed {
+		s.vault.release(s.payload(i))
 	}
-	rest := copy(s.images, s.images[s.sealed:])
-	clear(s.images[rest:])
-	s.images = s.images[:rest]
+	s.kept = slices.Delete(s.kept, 0, s.sealed*s.PayloadWords())
+	s.images = slices.Delete(s.images, 0, s.sealed)
 	for i := range s.images {
 		s.At(s.images[i].index).Image = uint32(i + 1) // later images of an entry come later
 	}
@@ -268,30 +268,49 @@ func (s *shelf[P]) commit() {
 	}
 }
 
+// remove takes an entry's value away.
+func (s *shelf) remove(index uint32, timestamp int64) {
+	e := s.At(index)
+	s.change(index, e)
+	s.vault.release(e.Payload())
+	e.Timestamp = timestamp
+	e.Clear(table.Present)
+}
+
+// present tells whether the key of an entry has a value.
+func (s *shelf) present(index uint32) bool { return s.At(index).Has(table.Present) }
+
+// view returns an entry's key.
+func (s *shelf) view(index uint32) (key []byte, stays bool) {
+	e := s.At(index)
+	return s.Key(e), s.KeyStays(e)
+}
+
 // bury frees an entry that stands for a key that is nowhere.
-func (s *shelf[P]) bury(index uint32, e *table.Entry[P]) {
+func (s *shelf) bury(index uint32, e *table.Entry) {
 	if e.Has(table.Present|table.Dirty) || !s.complete || s.room.scans > 0 {
 		return
 	}
 	if s.order != nil && e.Has(table.Listed) {
 		s.order.remove(index)
 	}
-	s.vault.release(&e.Value)
+	s.vault.release(e.Payload())
 	s.Delete(index)
 }
 
 // discard goes back to the last commit.
-func (s *shelf[P]) discard() {
+func (s *shelf) discard() {
 	s.vault.forget()
 	for i := len(s.images) - 1; i >= 0; i-- {
 		img := &s.images[i]
 		e := s.At(img.index)
 		if !img.commit {
-			s.vault.release(&img.value)
+			s.vault.release(s.payload(i))
 			continue
 		}
-		s.vault.release(&e.Value)
-		e.Value, e.Timestamp = img.value, img.timestamp
+		s.vault.release(e.Payload())
+		copy(s.Words(e), unsafe.Slice((*uint64)(s.payload(i)), s.PayloadWords()))
+		e.Timestamp = img.timestamp
 		e.Clear(table.DirtyCommit | table.DirtyFlush | table.Present)
 		e.Image, e.Turn = 0, 0
 		if img.present {
@@ -299,7 +318,7 @@ func (s *shelf[P]) discard() {
 		}
 	}
 	buried := s.images
-	s.images, s.sealed = s.images[:0], 0
+	s.images, s.kept, s.sealed = s.images[:0], s.kept[:0], 0
 	s.changed, s.drained = s.changed[:0], s.drained[:0]
 	s.dirty = 0
 	for i := range buried {
@@ -307,11 +326,10 @@ func (s *shelf[P]) discard() {
 			s.bury(buried[i].index, e)
 		}
 	}
-	clear(buried)
 }
 
 // touch reads cache lines ahead of their use.
-func touch[P any](s *shelf[P], keys [][]byte) {
+func (s *shelf) touch(keys [][]byte) {
 	const most = 128
 	var hashes [most]uint64
 	for len(keys) > 0 {

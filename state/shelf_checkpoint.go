@@ -9,23 +9,23 @@ import (
 )
 
 // checkpoint writes the committed entries that the engine does not have.
-func (s *shelf[P]) checkpoint(b engine.Batch) error {
+func (s *shelf) checkpoint(b engine.Batch) error {
 	if len(s.pending) == 0 {
 		return nil
 	}
-	uncommitted := make(map[uint32]*image[P], len(s.images))
+	uncommitted := make(map[uint32]int, len(s.images)) // the image of what is committed
 	for i := len(s.images) - 1; i >= 0; i-- {
 		if s.images[i].commit {
-			uncommitted[s.images[i].index] = &s.images[i]
+			uncommitted[s.images[i].index] = i
 		}
 	}
 	table.Sort(&s.room.sorter, s.Table, s.pending)
 	for _, index := range s.pending {
 		e := s.At(index)
-		value, timestamp, present := &e.Value, e.Timestamp, e.Has(table.Present)
+		value, timestamp, present := e.Payload(), e.Timestamp, e.Has(table.Present)
 		if len(uncommitted) > 0 {
-			if img, ok := uncommitted[index]; ok {
-				value, timestamp, present = &img.value, img.timestamp, img.present
+			if i, ok := uncommitted[index]; ok {
+				value, timestamp, present = s.payload(i), s.images[i].timestamp, s.images[i].present
 			}
 		}
 		s.room.key = append(append(s.room.key[:0], s.prefix...), s.Key(e)...)
@@ -48,7 +48,7 @@ func (s *shelf[P]) checkpoint(b engine.Batch) error {
 }
 
 // checkpointed is called when the batch is committed.
-func (s *shelf[P]) checkpointed() {
+func (s *shelf) checkpointed() {
 	if s.order != nil && !s.complete {
 		s.dropOrder()
 	}
@@ -62,7 +62,7 @@ func (s *shelf[P]) checkpointed() {
 }
 
 // restore applies a row that the changelog has: committed, and not yet in the engine.
-func (s *shelf[P]) restore(key, value []byte, timestamp int64) error {
+func (s *shelf) restore(key, value []byte, timestamp int64) error {
 	hash := s.Hash(key)
 	index, found := s.Find(hash, key)
 	if !found {
@@ -76,10 +76,10 @@ func (s *shelf[P]) restore(key, value []byte, timestamp int64) error {
 	}
 	e := s.At(index)
 	e.Mark(table.Used)
-	s.vault.release(&e.Value)
+	s.vault.release(e.Payload())
 	e.Clear(table.Present)
 	if value != nil {
-		if err := s.vault.load(index, &e.Value, value); err != nil {
+		if err := s.vault.load(index, e.Payload(), value); err != nil {
 			return decodeError(s.room.name, "changelog value", err)
 		}
 		e.Mark(table.Present)
@@ -98,46 +98,46 @@ func (s *shelf[P]) restore(key, value []byte, timestamp int64) error {
 }
 
 // evict frees clean entries that were not used for long.
-func (s *shelf[P]) evict(want int) int {
+func (s *shelf) evict(want int) int {
 	if s.sealed > 0 || s.room.scans > 0 {
 		return 0 // drained entries look clean
 	}
 	if s.order != nil && len(s.changed)+len(s.pending) < s.Len() {
 		s.dropOrder()
 	}
-	present := func(e *table.Entry[P]) bool { return !s.room.persistent && e.Has(table.Present) }
-	return s.Evict(want, 2*s.Len(), present, func(e *table.Entry[P]) {
+	present := func(e *table.Entry) bool { return !s.room.persistent && e.Has(table.Present) }
+	return s.Evict(want, 2*s.Len(), present, func(e *table.Entry) {
 		if e.Has(table.Present) {
 			s.complete = false
 		}
-		s.vault.release(&e.Value)
+		s.vault.release(e.Payload())
 	})
 }
 
 // empty forgets everything, also what is not committed.
-func (s *shelf[P]) empty() {
+func (s *shelf) empty() {
 	s.vault.forget()
 	for i := range s.images {
-		s.vault.release(&s.images[i].value)
+		s.vault.release(s.payload(i))
 	}
-	s.images, s.sealed = nil, 0
+	s.images, s.kept, s.sealed = nil, nil, 0
 	s.changed, s.drained, s.pending = nil, nil, nil
 	s.dirty, s.waiting = 0, 0
 	s.order = nil
-	s.All(func(index uint32, e *table.Entry[P]) bool {
-		s.vault.release(&e.Value)
+	s.All(func(index uint32, e *table.Entry) bool {
+		s.vault.release(e.Payload())
 		s.Delete(index)
 		return true
 	})
 	s.complete = true
 }
 
-func (s *shelf[P]) memoryBytes() int64 {
-	return s.LiveBytes() + s.vault.bytes() + int64(cap(s.images)+cap(s.changed)+cap(s.pending))*8
+func (s *shelf) memoryBytes() int64 {
+	return s.LiveBytes() + s.vault.bytes() + int64(cap(s.images)+cap(s.kept)+cap(s.changed)+cap(s.pending))*8
 }
 
-func (s *shelf[P]) grant(entries int)   { s.limit = s.Len() + entries }
-func (s *shelf[P]) entries() int        { return s.Len() }
-func (s *shelf[P]) dirtyBytes() int64   { return s.dirty }
-func (s *shelf[P]) waitingBytes() int64 { return s.waiting }
-func (s *shelf[P]) waits() bool         { return len(s.pending) > 0 }
+func (s *shelf) grant(entries int)   { s.limit = s.Len() + entries }
+func (s *shelf) entries() int        { return s.Len() }
+func (s *shelf) dirtyBytes() int64   { return s.dirty }
+func (s *shelf) waitingBytes() int64 { return s.waiting }
+func (s *shelf) waits() bool         { return len(s.pending) > 0 }

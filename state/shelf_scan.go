@@ -23,7 +23,7 @@ const pivotIndex = ^uint32(0)
 
 func (o *ordered) remove(index uint32) { o.tree.Delete(index) }
 
-func (s *shelf[P]) orderKey(o *ordered, index uint32) []byte {
+func (s *shelf) orderKey(o *ordered, index uint32) []byte {
 	if index == pivotIndex {
 		return o.pivot
 	}
@@ -31,7 +31,7 @@ func (s *shelf[P]) orderKey(o *ordered, index uint32) []byte {
 }
 
 // sorted returns the index, up to date.
-func (s *shelf[P]) sorted() *ordered {
+func (s *shelf) sorted() *ordered {
 	o := s.order
 	if o == nil {
 		o = &ordered{}
@@ -40,7 +40,7 @@ func (s *shelf[P]) sorted() *ordered {
 		s.order = o
 		if s.complete {
 			all := make([]uint32, 0, s.Len())
-			s.All(func(index uint32, _ *table.Entry[P]) bool {
+			s.All(func(index uint32, _ *table.Entry) bool {
 				all = append(all, index)
 				return true
 			})
@@ -66,9 +66,9 @@ func (s *shelf[P]) sorted() *ordered {
 }
 
 // unsavedEntry tells whether the engine may have something else than the entry.
-func (s *shelf[P]) unsavedEntry(e *table.Entry[P]) bool { return e.Has(table.Dirty) || s.sealed > 0 }
+func (s *shelf) unsavedEntry(e *table.Entry) bool { return e.Has(table.Dirty) || s.sealed > 0 }
 
-func (s *shelf[P]) dropOrder() {
+func (s *shelf) dropOrder() {
 	if s.order == nil {
 		return
 	}
@@ -90,11 +90,11 @@ type row struct {
 
 // scan calls yield for the rows whose keys lie in [lower, upper), in order, until it returns false. Views are valid
 // during the call.
-func (s *shelf[P]) scan(lower, upper []byte, reverse bool, yield func(row) bool) error {
+func (s *shelf) scan(lower, upper []byte, reverse bool, yield func(row) bool) error {
 	if lower != nil && upper != nil && bytes.Compare(lower, upper) >= 0 {
 		return nil
 	}
-	m := &merge[P]{shelf: s, order: s.sorted(), reverse: reverse}
+	m := &merge{shelf: s, order: s.sorted(), reverse: reverse}
 	m.entries = m.order.tree.Copy().Iter()
 	s.room.scans++
 	defer func() {
@@ -120,8 +120,8 @@ func (s *shelf[P]) scan(lower, upper []byte, reverse bool, yield func(row) bool)
 }
 
 // merge walks the index and the engine side by side; where both have a key the index wins.
-type merge[P any] struct {
-	shelf   *shelf[P]
+type merge struct {
+	shelf   *shelf
 	order   *ordered
 	reverse bool
 	entries btree.IterG[uint32]
@@ -130,7 +130,7 @@ type merge[P any] struct {
 	onRow   bool
 }
 
-func (m *merge[P]) open(lower, upper []byte) error {
+func (m *merge) open(lower, upper []byte) error {
 	s := m.shelf
 	from := append(append([]byte(nil), s.prefix...), lower...)
 	to := layout.After(s.prefix)
@@ -150,7 +150,7 @@ func (m *merge[P]) open(lower, upper []byte) error {
 	return rows.Error()
 }
 
-func (m *merge[P]) startEntries(lower, upper []byte) {
+func (m *merge) startEntries(lower, upper []byte) {
 	switch {
 	case !m.reverse && lower == nil:
 		m.more = m.entries.First()
@@ -169,7 +169,7 @@ func (m *merge[P]) startEntries(lower, upper []byte) {
 	}
 }
 
-func (m *merge[P]) next(lower, upper []byte) (row, bool, error) {
+func (m *merge) next(lower, upper []byte) (row, bool, error) {
 	s := m.shelf
 	for {
 		var r row
@@ -209,7 +209,7 @@ func (m *merge[P]) next(lower, upper []byte) (row, bool, error) {
 }
 
 // engineRow copies the row, for the iterator moves on.
-func (m *merge[P]) engineRow() (row, bool, error) {
+func (m *merge) engineRow() (row, bool, error) {
 	value, err := m.rows.Value()
 	if err != nil {
 		return row{}, false, err
@@ -226,7 +226,7 @@ func (m *merge[P]) engineRow() (row, bool, error) {
 	return row{key: both, value: kept, timestamp: timestamp}, true, m.rowError()
 }
 
-func (m *merge[P]) stepRow() {
+func (m *merge) stepRow() {
 	if m.reverse {
 		m.onRow = m.rows.Prev()
 	} else {
@@ -234,7 +234,7 @@ func (m *merge[P]) stepRow() {
 	}
 }
 
-func (m *merge[P]) step() {
+func (m *merge) step() {
 	if m.reverse {
 		m.more = m.entries.Prev()
 	} else {
@@ -242,7 +242,7 @@ func (m *merge[P]) step() {
 	}
 }
 
-func (m *merge[P]) rowError() error {
+func (m *merge) rowError() error {
 	if m.rows == nil {
 		return nil
 	}

@@ -44,7 +44,7 @@ func GlobalNamespace() []byte { return layout.Namespace(-1) }
 type Tx struct {
 	config    Config
 	members   []member
-	byName    map[string]member
+	byName    map[string]opened
 	listeners []*room // by rank
 	seed      maphash.Seed
 	stable    stable
@@ -71,6 +71,12 @@ type member interface {
 	restore(key, value []byte, timestamp int64) error
 	// begin looks at what the engine has of the store.
 	begin(e engine.Engine) error
+}
+
+// opened is a member with its typed side, which the Tx does not look at.
+type opened struct {
+	member
+	store any
 }
 
 // prunable is a member whose parts expire: it has range deletes to write, and parts to free.
@@ -102,14 +108,30 @@ func NewTx(config Config) *Tx {
 		config.Budget.tasks.Add(1)
 	}
 	return &Tx{
-		config: config, byName: map[string]member{}, positions: map[string]*position{}, seed: maphash.MakeSeed(),
+		config: config, byName: map[string]opened{}, positions: map[string]*position{}, seed: maphash.MakeSeed(),
 	}
 }
 
 // Tx makes a Tx a Host.
 func (tx *Tx) Tx(string) (*Tx, error) { return tx, nil }
 
-func (tx *Tx) newRoom(s Store) *room {
+// reopen returns the instance of a store that was opened before.
+func reopen[S any](tx *Tx, name string) (st S, found bool, err error) {
+	o, found := tx.byName[name]
+	if !found {
+		return st, false, nil
+	}
+	st, ok := o.store.(S)
+	if !ok {
+		err = fmt.Errorf("store %q: opened with other types before", name)
+	}
+	return st, true, err
+}
+
+func (tx *Tx) newRoom(s Store) (*room, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
 	spec := s.Spec()
 	return &room{
 		tx: tx, store: s, name: spec.Name, seed: tx.seed,
@@ -118,11 +140,11 @@ func (tx *Tx) newRoom(s Store) *room {
 		logged:     !spec.Volatile,
 		needed:     table.DirtyCommit,
 		key:        make([]byte, 0, 256), value: make([]byte, 0, 256), fetch: make([]byte, 0, 256),
-	}
+	}, nil
 }
 
-// enroll adds an opened store.
-func (tx *Tx) enroll(m member) error {
+// enroll adds an opened store: as the Tx sees it, and as whoever opens it again does.
+func (tx *Tx) enroll(m member, store any) error {
 	r := m.roomOf()
 	if tx.closed {
 		return fmt.Errorf("store %q: open: the task's stores are closed", r.name)
@@ -140,7 +162,7 @@ func (tx *Tx) enroll(m member) error {
 	}
 	tx.positions[r.name] = p
 	tx.members = append(tx.members, m)
-	tx.byName[r.name] = m
+	tx.byName[r.name] = opened{m, store}
 	return nil
 }
 

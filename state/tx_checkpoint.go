@@ -99,7 +99,7 @@ func (tx *Tx) Wipe(store string) error {
 	for t := range m.tiers {
 		t.empty()
 	}
-	if p, ok := m.(prunable); ok {
+	if p, ok := m.member.(prunable); ok {
 		p.wiped()
 	}
 	*tx.positions[store] = position{}

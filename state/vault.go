@@ -3,23 +3,24 @@ package state
 import (
 	"fmt"
 	"reflect"
-
-	"thalweg/serde"
+	"unsafe"
 )
 
 // A vault knows the payloads of a shelf. There are two: values without pointers lie in the entries themselves (flat);
 // all others lie as encoded bytes in an arena, with a bounded number of decoded objects beside it (raw).
-type vault[P any] interface {
+type vault interface {
 	// load fills a payload from encoded bytes, which it copies.
-	load(index uint32, p *P, encoded []byte) error
+	load(index uint32, p unsafe.Pointer, encoded []byte) error
 	// appendTo appends a payload's bytes to dst.
-	appendTo(dst []byte, index uint32, p *P) ([]byte, error)
+	appendTo(dst []byte, index uint32, p unsafe.Pointer) ([]byte, error)
 	// settle makes sure that a payload can do without its object.
-	settle(index uint32, p *P) error
-	// take moves a payload out of its entry, to be kept as it is.
-	take(p *P) P
+	settle(index uint32, p unsafe.Pointer) error
+	// taken is called when the payload of an entry was copied to image, to be kept there as it is.
+	taken(p, image unsafe.Pointer)
 	// release gives up what a payload holds.
-	release(p *P)
+	release(p unsafe.Pointer)
+	// outside is the memory that a payload holds outside its entry.
+	outside(p unsafe.Pointer) int64
 	// tidy is called after a commit: still tells that no payload lies outside the entries.
 	tidy(still bool)
 	// forget drops decoded objects: somebody may have changed them in place.
@@ -27,30 +28,42 @@ type vault[P any] interface {
 	bytes() int64
 }
 
+// typed is what a vault does not know: the values of a type.
+type typed interface {
+	// encode and decode a value in an entry.
+	encode(dst []byte, p unsafe.Pointer) ([]byte, error)
+	decode(src []byte, p unsafe.Pointer) error
+	// encodeObject encodes a decoded object, dropObject and dropObjects give them up.
+	encodeObject(dst []byte, object uint32) ([]byte, error)
+	dropObject(object uint32)
+	dropObjects()
+}
+
 // flat is the vault of values without pointers.
-type flat[V any] struct{ values serde.Serde[V] }
+type flat struct{ values typed }
 
-func (f flat[V]) load(_ uint32, p *V, encoded []byte) (err error) {
-	*p, err = f.values.Decode(encoded)
-	return err
+func (f flat) load(_ uint32, p unsafe.Pointer, encoded []byte) error {
+	return f.values.decode(encoded, p)
 }
 
-func (f flat[V]) appendTo(dst []byte, _ uint32, p *V) ([]byte, error) {
-	return f.values.Append(dst, *p)
+func (f flat) appendTo(dst []byte, _ uint32, p unsafe.Pointer) ([]byte, error) {
+	return f.values.encode(dst, p)
 }
-func (f flat[V]) settle(uint32, *V) error { return nil }
-func (f flat[V]) take(p *V) V             { return *p }
-func (f flat[V]) release(*V)              {}
-func (f flat[V]) tidy(bool)               {}
-func (f flat[V]) forget()                 {}
-func (f flat[V]) bytes() int64            { return 0 }
+func (f flat) settle(uint32, unsafe.Pointer) error  { return nil }
+func (f flat) taken(unsafe.Pointer, unsafe.Pointer) {}
+func (f flat) release(unsafe.Pointer)               {}
+func (f flat) outside(unsafe.Pointer) int64         { return 0 }
+func (f flat) tidy(bool)                            {}
+func (f flat) forget()                              {}
+func (f flat) bytes() int64                         { return 0 }
 
 // flatBytesMax is the size of the largest value that lies inside its entry.
 const flatBytesMax = 256
 
 // isFlat tells whether values of T hold no pointers and are small.
-func isFlat[T any]() bool {
-	t := reflect.TypeFor[T]()
+func isFlat[T any]() bool { return isFlatType(reflect.TypeFor[T]()) }
+
+func isFlatType(t reflect.Type) bool {
 	return t.Size() <= flatBytesMax && !hasPointers(t)
 }
 

@@ -1,7 +1,8 @@
 package state
 
 import (
-	"thalweg/serde"
+	"unsafe"
+
 	"thalweg/state/internal/table"
 )
 
@@ -12,148 +13,120 @@ type rawValue struct {
 	object uint32 // index + 1 among the objects
 }
 
-// raw is the vault of values with pointers.
-type raw[V any] struct {
-	arena
-	values  serde.Serde[V]
-	views   bool // strings and bytes: encoding is copying, decoding is looking, so no objects are kept
-	table   *table.Table[rawValue]
-	objects []object[V]
-	free    []uint32
-	scratch []byte
-}
+const rawBytes = unsafe.Sizeof(rawValue{})
 
-type object[V any] struct {
-	value V
-	owner uint32
-	used  bool
+func rawAt(p unsafe.Pointer) *rawValue { return (*rawValue)(p) }
+
+// raw is the vault of values with pointers. The decoded objects lie elsewhere, for they have a type: raw knows them by
+// their numbers.
+type raw struct {
+	arena
+	values  typed
+	views   bool // strings and bytes: encoding is copying, decoding is looking, so no objects are kept
+	table   *table.Table
+	owners  []uint32 // of the objects: the entry's index + 1, 0 = none
+	free    []uint32 // numbers of objects
+	scratch []byte
 }
 
 // objectsMax bounds the decoded objects of a shelf between commits, so that the garbage collector's work is bounded.
 const objectsMax = 100_000
 
-func newRaw[V any](values serde.Serde[V], t *table.Table[rawValue]) *raw[V] {
-	v := &raw[V]{values: values, table: t}
-	switch any(values).(type) {
-	case serde.String, serde.Bytes:
-		v.views = true
-	}
-	return v
-}
-
-// value returns the decoded value of a present entry.
-func (r *raw[V]) value(index uint32, p *rawValue) (V, error) {
-	if p.object != 0 {
-		return r.objects[p.object-1].value, nil
-	}
-	v, err := r.values.Decode(r.view(p.place))
-	if err == nil && !r.views {
-		r.keep(index, p, v)
-	}
-	return v, err
-}
-
-// set makes v the payload; the bytes of the old one must be taken or are released.
-func (r *raw[V]) set(index uint32, p *rawValue, v V) error {
-	if !r.views {
-		r.release0(p)
-		r.keep(index, p, v)
-		return nil
-	}
-	encoded, err := r.values.Append(r.scratch[:0], v)
-	if err != nil {
-		return err
-	}
-	r.scratch = encoded
-	r.release0(p)
-	p.place = r.put(index, encoded)
-	return nil
-}
-
-func (r *raw[V]) release0(p *rawValue) {
-	r.arena.release(p.place)
-	p.place = place{}
-}
-
-func (r *raw[V]) keep(index uint32, p *rawValue, v V) {
+// claim returns the number of the object that an entry keeps; it is at most the number of objects.
+func (r *raw) claim(index uint32, p *rawValue) uint32 {
 	if p.object == 0 {
 		if n := len(r.free); n > 0 {
 			p.object = r.free[n-1] + 1
 			r.free = r.free[:n-1]
 		} else {
-			r.objects = append(r.objects, object[V]{})
-			p.object = uint32(len(r.objects))
+			r.owners = append(r.owners, 0)
+			p.object = uint32(len(r.owners))
 		}
 	}
-	r.objects[p.object-1] = object[V]{value: v, owner: index, used: true}
+	r.owners[p.object-1] = index + 1
+	return p.object - 1
 }
 
-func (r *raw[V]) load(index uint32, p *rawValue, encoded []byte) error {
-	r.drop(p)
-	r.release0(p)
-	p.place = r.put(index, encoded)
+// put replaces the bytes of a payload, which must be taken or are released.
+func (r *raw) put(index uint32, p *rawValue, encoded []byte) {
+	r.releaseBytes(p)
+	p.place = r.arena.put(index, encoded)
+}
+
+func (r *raw) releaseBytes(p *rawValue) {
+	r.arena.release(p.place)
+	p.place = place{}
+}
+
+func (r *raw) load(index uint32, p unsafe.Pointer, encoded []byte) error {
+	r.drop(rawAt(p))
+	r.put(index, rawAt(p), encoded)
 	return nil
 }
 
-func (r *raw[V]) appendTo(dst []byte, index uint32, p *rawValue) ([]byte, error) {
+func (r *raw) appendTo(dst []byte, index uint32, p unsafe.Pointer) ([]byte, error) {
 	if err := r.settle(index, p); err != nil {
 		return dst, err
 	}
-	return append(dst, r.view(p.place)...), nil
+	return append(dst, r.view(rawAt(p).place)...), nil
 }
 
 // settle makes sure that a payload has its bytes.
-func (r *raw[V]) settle(index uint32, p *rawValue) error {
-	if p.chunk != 0 {
+func (r *raw) settle(index uint32, p unsafe.Pointer) error {
+	v := rawAt(p)
+	if v.chunk != 0 {
 		return nil
 	}
-	encoded, err := r.values.Append(r.scratch[:0], r.objects[p.object-1].value)
+	encoded, err := r.values.encodeObject(r.scratch[:0], v.object-1)
 	if err != nil {
 		return err
 	}
 	r.scratch = encoded
-	p.place = r.put(index, encoded)
+	r.put(index, v, encoded)
 	return nil
 }
 
-// take leaves the object with the entry and moves the bytes.
-func (r *raw[V]) take(p *rawValue) rawValue {
-	taken := rawValue{place: p.place}
-	p.place = place{}
-	return taken
+// taken leaves the object with the entry and moves the bytes.
+func (r *raw) taken(p, image unsafe.Pointer) {
+	rawAt(image).object = 0
+	rawAt(p).place = place{}
 }
 
-func (r *raw[V]) release(p *rawValue) {
-	r.drop(p)
-	r.release0(p)
+func (r *raw) release(p unsafe.Pointer) {
+	r.drop(rawAt(p))
+	r.releaseBytes(rawAt(p))
 }
 
-func (r *raw[V]) drop(p *rawValue) {
+func (r *raw) outside(p unsafe.Pointer) int64 { return int64(rawAt(p).size) }
+
+func (r *raw) drop(p *rawValue) {
 	if p.object == 0 {
 		return
 	}
-	r.objects[p.object-1] = object[V]{}
+	r.values.dropObject(p.object - 1)
+	r.owners[p.object-1] = 0
 	r.free = append(r.free, p.object-1)
 	p.object = 0
 }
 
-func (r *raw[V]) forget() {
-	for i := range r.objects {
-		if o := &r.objects[i]; o.used {
-			r.table.At(o.owner).Value.object = 0
+func (r *raw) forget() {
+	for _, owner := range r.owners {
+		if owner != 0 {
+			rawAt(r.table.At(owner - 1).Payload()).object = 0
 		}
 	}
-	r.objects, r.free = nil, nil
+	r.values.dropObjects()
+	r.owners, r.free = nil, nil
 }
 
-func (r *raw[V]) tidy(still bool) {
+func (r *raw) tidy(still bool) {
 	if !still {
 		return
 	}
-	if len(r.objects)-len(r.free) > objectsMax {
+	if len(r.owners)-len(r.free) > objectsMax {
 		r.forget()
 	}
-	r.evacuate(func(owner uint32) *place { return &r.table.At(owner).Value.place })
+	r.evacuate(func(owner uint32) *place { return &rawAt(r.table.At(owner).Payload()).place })
 }
 
-func (r *raw[V]) bytes() int64 { return r.total + int64(len(r.objects))*64 }
+func (r *raw) bytes() int64 { return r.total + int64(len(r.owners))*64 }

@@ -16,7 +16,7 @@ type Sorter struct{ items, spare []item }
 
 // Sort orders indexes by the keys of their entries: a radix sort on eight bytes behind the common prefix, then a
 // comparison of the keys that are equal there.
-func Sort[P any](s *Sorter, t *Table[P], indexes []uint32) {
+func Sort(s *Sorter, t *Table, indexes []uint32) {
 	if len(indexes) < 2 {
 		return
 	}
@@ -41,7 +41,7 @@ func Sort[P any](s *Sorter, t *Table[P], indexes []uint32) {
 	}
 }
 
-func commonPrefix[P any](t *Table[P], indexes []uint32) int {
+func commonPrefix(t *Table, indexes []uint32) int {
 	first := t.Key(t.At(indexes[0]))
 	n := len(first)
 	for _, index := range indexes[1:] {

@@ -1,13 +1,14 @@
-// Package table is the hash table of the stores: byte keys, and entries that hold a payload, a timestamp and the marks
-// that a store keeps about them.
+// Package table is the hash table of the stores: byte keys, and entries that hold a timestamp, the marks that a store
+// keeps about them, and a payload.
 //
-// Nothing in it holds a pointer when the payload holds none: the garbage collector looks at a table of ten million
-// keys in well under a millisecond.
+// A payload is so many bytes of memory without pointers, and the table does not know what is in it: one table serves
+// all types, which the compiler would otherwise pay for type by type. The garbage collector looks at a table of ten
+// million keys in well under a millisecond.
 //
 //	slots    [tag 32 | index+1 32] …        open addressing, linear probing; a slot's home is the top bits of its
 //	                                        tag, so that growing and deleting never look at an entry
 //	entries  chunks of a fixed size         never moved (but for a small first chunk), so a reader pays one cache
-//	         payload | time | … | key       line for a slot and one or two for an entry
+//	         time | … | key | payload       line for a slot and one or two for an entry
 //	keys     28 bytes inside the entry; longer ones lie in an arena of byte chunks: [position 8 | first 20 bytes]
 //
 // A table belongs to one goroutine.
@@ -52,9 +53,8 @@ const (
 	Dirty = DirtyCommit | DirtyFlush | DirtyCheckpoint
 )
 
-// Entry is one key of a table.
-type Entry[P any] struct {
-	Value     P
+// Entry is one key of a table. Its payload follows it in memory.
+type Entry struct {
 	Timestamp int64
 	Image     uint32 // the owner's: where it keeps the entry's earlier state
 	Turn      uint32 // the owner's: the entry's last turn in its journal; links free entries
@@ -62,28 +62,34 @@ type Entry[P any] struct {
 	key       [InlineBytes]byte
 }
 
+const entryBytes = unsafe.Sizeof(Entry{})
+
+// Payload points at the entry's payload, which is aligned to 8 bytes.
+func (e *Entry) Payload() unsafe.Pointer { return unsafe.Add(unsafe.Pointer(e), entryBytes) }
+
 // Flags returns the marks.
-func (e *Entry[P]) Flags() Flags { return Flags(e.meta) }
+func (e *Entry) Flags() Flags { return Flags(e.meta) }
 
 // Has tells whether one of the marks is set.
-func (e *Entry[P]) Has(f Flags) bool { return Flags(e.meta)&f != 0 }
+func (e *Entry) Has(f Flags) bool { return Flags(e.meta)&f != 0 }
 
 // InUse tells whether the entry stands for a key.
-func (e *Entry[P]) InUse() bool { return e.Has(taken) }
+func (e *Entry) InUse() bool { return e.Has(taken) }
 
 // Mark sets marks.
-func (e *Entry[P]) Mark(f Flags) { e.meta |= uint32(f) }
+func (e *Entry) Mark(f Flags) { e.meta |= uint32(f) }
 
 // Clear takes marks away.
-func (e *Entry[P]) Clear(f Flags) { e.meta &^= uint32(f) }
+func (e *Entry) Clear(f Flags) { e.meta &^= uint32(f) }
 
 // Table is the hash table. The zero value is not ready: see New.
-type Table[P any] struct {
+type Table struct {
 	slots []uint64
 	shift uint // 32 - log2(len(slots))
 	grow  int  // number of entries at which the slots double
 
-	chunks     [][]Entry[P]
+	words      uint32     // 8 bytes each, of an entry with its payload
+	chunks     [][]uint64 // entries, one after the other
 	chunkShift uint
 	chunkMask  uint32
 	next       uint32 // first index never used
@@ -98,13 +104,13 @@ type Table[P any] struct {
 	skip       int
 }
 
-// New returns an empty table. Tables that are to be asked with the same hash share a seed. The last skip bytes of each
-// key are left out of its hash, so that Each can walk the keys that differ in them alone; a few of those, or the walk
-// becomes long.
-func New[P any](seed maphash.Seed, skip int) *Table[P] {
-	t := &Table[P]{seed: seed, skip: skip}
-	size := int(unsafe.Sizeof(Entry[P]{}))
-	for t.chunkShift = 4; size<<(t.chunkShift+1) <= chunkBytes; t.chunkShift++ {
+// New returns an empty table whose entries have so many bytes of payload. Tables that are to be asked with the same hash
+// share a seed. The last skip bytes of each key are left out of its hash, so that Each can walk the keys that differ in
+// them alone; a few of those, or the walk becomes long.
+func New(seed maphash.Seed, skip int, payloadBytes uintptr) *Table {
+	payloadWords := max(1, (payloadBytes+7)/8) // one at least: a pointer to none would point at what follows
+	t := &Table{seed: seed, skip: skip, words: uint32(entryBytes/8 + payloadWords)}
+	for t.chunkShift = 4; int(t.words)*8<<(t.chunkShift+1) <= chunkBytes; t.chunkShift++ {
 	}
 	t.chunkMask = 1<<t.chunkShift - 1
 	t.resize(slotsMin)
@@ -112,36 +118,48 @@ func New[P any](seed maphash.Seed, skip int) *Table[P] {
 }
 
 // Len is the number of entries.
-func (t *Table[P]) Len() int { return t.count }
+func (t *Table) Len() int { return t.count }
 
 // Bytes is the memory that the table holds.
-func (t *Table[P]) Bytes() int64 {
-	entries := int64(t.chunkEntries()) * int64(unsafe.Sizeof(Entry[P]{}))
-	return entries + int64(len(t.slots))*8 + int64(t.arenaBytes)
+func (t *Table) Bytes() int64 {
+	words := 0
+	if n := len(t.chunks); n > 0 {
+		words = t.chunkWords()*(n-1) + len(t.chunks[n-1])
+	}
+	return int64(words)*8 + int64(len(t.slots))*8 + int64(t.arenaBytes)
 }
 
 // LiveBytes is the memory that the entries in use hold: what shrinks when entries are freed.
-func (t *Table[P]) LiveBytes() int64 {
-	return int64(t.count)*int64(unsafe.Sizeof(Entry[P]{})+16) + int64(t.arenaBytes-t.deadBytes)
+func (t *Table) LiveBytes() int64 {
+	return int64(t.count)*int64(t.words*8+16) + int64(t.arenaBytes-t.deadBytes)
 }
 
-func (t *Table[P]) chunkEntries() int {
-	if len(t.chunks) == 0 {
-		return 0
-	}
-	return (len(t.chunks)-1)<<t.chunkShift + len(t.chunks[len(t.chunks)-1])
-}
+func (t *Table) chunkWords() int { return int(t.words) << t.chunkShift }
 
 // Hash hashes a key.
-func (t *Table[P]) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key[:len(key)-t.skip]) }
+func (t *Table) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key[:len(key)-t.skip]) }
 
 // At returns the entry of an index. The pointer is valid until the next Insert.
-func (t *Table[P]) At(index uint32) *Entry[P] {
-	return &t.chunks[index>>t.chunkShift][index&t.chunkMask]
+func (t *Table) At(index uint32) *Entry {
+	return (*Entry)(unsafe.Pointer(&t.chunks[index>>t.chunkShift][(index&t.chunkMask)*t.words]))
+}
+
+// Words returns the payload of an entry, to be copied.
+func (t *Table) Words(e *Entry) []uint64 {
+	return unsafe.Slice((*uint64)(e.Payload()), t.PayloadWords())
+}
+
+// PayloadWords is the size of a payload, 8 bytes each.
+func (t *Table) PayloadWords() int { return int(t.words) - int(entryBytes/8) }
+
+// reset makes an entry a new one.
+func (t *Table) reset(e *Entry, as Entry) {
+	*e = as
+	clear(t.Words(e))
 }
 
 // Key returns the key of an entry: a view that is valid as long as the entry is in use.
-func (t *Table[P]) Key(e *Entry[P]) []byte {
+func (t *Table) Key(e *Entry) []byte {
 	n := e.meta >> 8
 	if n <= InlineBytes {
 		return unsafe.Slice(&e.key[0], n)
@@ -149,17 +167,17 @@ func (t *Table[P]) Key(e *Entry[P]) []byte {
 	return t.longKey(e, n)
 }
 
-func (t *Table[P]) longKey(e *Entry[P], n uint32) []byte {
+func (t *Table) longKey(e *Entry, n uint32) []byte {
 	at := binary.NativeEndian.Uint64(e.key[:8])
 	chunk := t.arena[at>>32]
 	return chunk[uint32(at) : uint32(at)+n : uint32(at)+n]
 }
 
 // KeyStays tells whether the view that Key returns stays as it is for ever, also when the entry is freed.
-func (t *Table[P]) KeyStays(e *Entry[P]) bool { return e.meta>>8 > InlineBytes }
+func (t *Table) KeyStays(e *Entry) bool { return e.meta>>8 > InlineBytes }
 
 // Find returns the index of a key.
-func (t *Table[P]) Find(hash uint64, key []byte) (index uint32, found bool) {
+func (t *Table) Find(hash uint64, key []byte) (index uint32, found bool) {
 	tag := uint32(hash >> 32)
 	at := tag >> t.shift
 	mask := uint32(len(t.slots) - 1)
@@ -179,7 +197,7 @@ func (t *Table[P]) Find(hash uint64, key []byte) (index uint32, found bool) {
 }
 
 // equal compares by words that overlap: a call of the general comparison costs more than the whole probe.
-func (t *Table[P]) equal(e *Entry[P], key []byte) bool {
+func (t *Table) equal(e *Entry, key []byte) bool {
 	n := len(key)
 	if int(e.meta>>8) != n {
 		return false
@@ -202,7 +220,7 @@ func word(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
 
 // Each calls f with the entries whose keys are head and skip more bytes, in no order, until f returns false. f must not
 // insert or delete.
-func (t *Table[P]) Each(head []byte, f func(index uint32, key []byte) bool) {
+func (t *Table) Each(head []byte, f func(index uint32, key []byte) bool) {
 	tag := uint32(maphash.Bytes(t.seed, head) >> 32)
 	at := tag >> t.shift
 	mask := uint32(len(t.slots) - 1)
@@ -221,7 +239,7 @@ func (t *Table[P]) Each(head []byte, f func(index uint32, key []byte) bool) {
 
 // Touch reads the cache lines that Find will need, and returns a number that depends on them. Called for many keys
 // before any is used, it lets the misses overlap.
-func (t *Table[P]) Touch(hash uint64) uint32 {
+func (t *Table) Touch(hash uint64) uint32 {
 	tag := uint32(hash >> 32)
 	slot := t.slots[(tag>>t.shift)&uint32(len(t.slots)-1)]
 	if slot == 0 || uint32(slot) > t.next {
@@ -232,14 +250,14 @@ func (t *Table[P]) Touch(hash uint64) uint32 {
 
 // Insert adds a key that is not there. The entry's payload is zero, and it has no marks. Pointers to entries become
 // invalid. The key is copied.
-func (t *Table[P]) Insert(hash uint64, key []byte) uint32 {
+func (t *Table) Insert(hash uint64, key []byte) uint32 {
 	invariant.Check(len(key) <= KeyBytesMax, "key of %d bytes", len(key))
 	if t.count >= t.grow {
 		t.resize(len(t.slots) * 2)
 	}
 	index := t.take()
 	e := t.At(index)
-	*e = Entry[P]{meta: uint32(len(key))<<8 | uint32(taken)}
+	t.reset(e, Entry{meta: uint32(len(key))<<8 | uint32(taken)})
 	if len(key) <= InlineBytes {
 		copy(e.key[:], key)
 	} else {
@@ -251,7 +269,7 @@ func (t *Table[P]) Insert(hash uint64, key []byte) uint32 {
 	return index
 }
 
-func (t *Table[P]) take() uint32 {
+func (t *Table) take() uint32 {
 	if t.free != 0 {
 		index := t.free - 1
 		t.free = t.At(index).Turn
@@ -261,18 +279,18 @@ func (t *Table[P]) take() uint32 {
 	t.next++
 	switch chunk := int(index >> t.chunkShift); {
 	case chunk == len(t.chunks) && chunk == 0:
-		t.chunks = append(t.chunks, make([]Entry[P], firstChunk))
+		t.chunks = append(t.chunks, make([]uint64, firstChunk*t.words))
 	case chunk == len(t.chunks):
-		t.chunks = append(t.chunks, make([]Entry[P], 1<<t.chunkShift))
-	case chunk == 0 && int(index) == len(t.chunks[0]):
-		larger := make([]Entry[P], min(4*len(t.chunks[0]), 1<<t.chunkShift))
+		t.chunks = append(t.chunks, make([]uint64, t.chunkWords()))
+	case chunk == 0 && int(index*t.words) == len(t.chunks[0]):
+		larger := make([]uint64, min(4*len(t.chunks[0]), t.chunkWords()))
 		copy(larger, t.chunks[0])
 		t.chunks[0] = larger
 	}
 	return index
 }
 
-func (t *Table[P]) place(slot uint64) {
+func (t *Table) place(slot uint64) {
 	mask := uint32(len(t.slots) - 1)
 	at := uint32(slot>>32) >> t.shift
 	for t.slots[at&mask] != 0 {
@@ -281,7 +299,7 @@ func (t *Table[P]) place(slot uint64) {
 	t.slots[at&mask] = slot
 }
 
-func (t *Table[P]) resize(size int) {
+func (t *Table) resize(size int) {
 	old := t.slots
 	t.slots = make([]uint64, size)
 	t.shift = 32
@@ -297,7 +315,7 @@ func (t *Table[P]) resize(size int) {
 }
 
 // Delete frees an entry.
-func (t *Table[P]) Delete(index uint32) {
+func (t *Table) Delete(index uint32) {
 	e := t.At(index)
 	invariant.Check(e.Has(taken), "entry %d freed twice", index)
 	key := t.Key(e)
@@ -305,12 +323,12 @@ func (t *Table[P]) Delete(index uint32) {
 	if len(key) > InlineBytes {
 		t.deadBytes += len(key)
 	}
-	*e = Entry[P]{Turn: t.free}
+	t.reset(e, Entry{Turn: t.free})
 	t.free = index + 1
 	t.count--
 }
 
-func (t *Table[P]) unplace(hash uint64, index uint32) {
+func (t *Table) unplace(hash uint64, index uint32) {
 	mask := uint32(len(t.slots) - 1)
 	slot := uint64(uint32(hash>>32))<<32 | uint64(index+1)
 	hole := (uint32(hash>>32) >> t.shift) & mask
@@ -333,7 +351,7 @@ func (t *Table[P]) unplace(hash uint64, index uint32) {
 }
 
 // All calls f with each entry in use, in the order of the indexes, until f returns false.
-func (t *Table[P]) All(f func(index uint32, e *Entry[P]) bool) {
+func (t *Table) All(f func(index uint32, e *Entry) bool) {
 	for index := uint32(0); index < t.next; index++ {
 		if e := t.At(index); e.Has(taken) && !f(index, e) {
 			return
@@ -343,7 +361,7 @@ func (t *Table[P]) All(f func(index uint32, e *Entry[P]) bool) {
 
 // Evict frees up to want entries that are not dirty, not listed and that keep does not hold back, and were not used
 // since the clock's hand passed last. It looks at no more than steps entries. freed is told of each before it goes.
-func (t *Table[P]) Evict(want, steps int, keep func(*Entry[P]) bool, freed func(*Entry[P])) (evicted int) {
+func (t *Table) Evict(want, steps int, keep func(*Entry) bool, freed func(*Entry)) (evicted int) {
 	for ; steps > 0 && evicted < want && t.count > 0; steps-- {
 		if t.hand >= t.next {
 			t.hand = 0
@@ -365,11 +383,11 @@ func (t *Table[P]) Evict(want, steps int, keep func(*Entry[P]) bool, freed func(
 }
 
 // Compare orders two entries by their keys.
-func (t *Table[P]) Compare(a, b uint32) int {
+func (t *Table) Compare(a, b uint32) int {
 	return bytes.Compare(t.Key(t.At(a)), t.Key(t.At(b)))
 }
 
-func (t *Table[P]) store(key []byte) uint64 {
+func (t *Table) store(key []byte) uint64 {
 	last := len(t.arena) - 1
 	if last < 0 || cap(t.arena[last])-len(t.arena[last]) < len(key) {
 		t.arena = append(t.arena, make([]byte, 0, max(arenaChunkBytes, len(key))))
@@ -382,13 +400,13 @@ func (t *Table[P]) store(key []byte) uint64 {
 }
 
 // Compact copies the long keys together when most of their arena is dead.
-func (t *Table[P]) Compact() {
+func (t *Table) Compact() {
 	if t.deadBytes < 1<<20 || t.deadBytes < t.arenaBytes/2 {
 		return
 	}
 	old := *t
 	t.arena, t.arenaBytes, t.deadBytes = nil, 0, 0
-	t.All(func(_ uint32, e *Entry[P]) bool {
+	t.All(func(_ uint32, e *Entry) bool {
 		if n := e.meta >> 8; n > InlineBytes {
 			binary.NativeEndian.PutUint64(e.key[:8], t.store(old.longKey(e, n)))
 		}

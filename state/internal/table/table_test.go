@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// number is what these tables keep.
+func number(e *Entry) *int64 { return (*int64)(e.Payload()) }
+
 func randomKey(r *rand.Rand, keys int) []byte {
 	n := r.IntN(keys)
 	switch n % 4 {
@@ -29,7 +32,7 @@ func randomKey(r *rand.Rand, keys int) []byte {
 func TestTableEqualsMap(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 0))
-	table := New[int64](maphash.MakeSeed(), 0)
+	table := New(maphash.MakeSeed(), 0, 8)
 	model := map[string]int64{}
 	for step := range 60_000 {
 		key := randomKey(r, 1+r.IntN(6000))
@@ -38,7 +41,7 @@ func TestTableEqualsMap(t *testing.T) {
 		want, has := model[string(key)]
 		require.Equal(t, has, found, "seed %d step %d", seed, step)
 		if found {
-			require.Equal(t, want, table.At(index).Value)
+			require.Equal(t, want, *number(table.At(index)))
 			require.Equal(t, string(key), string(table.Key(table.At(index))))
 		}
 		switch {
@@ -49,7 +52,7 @@ func TestTableEqualsMap(t *testing.T) {
 			index = table.Insert(hash, key)
 			fallthrough
 		default:
-			table.At(index).Value = int64(step)
+			*number(table.At(index)) = int64(step)
 			model[string(key)] = int64(step)
 		}
 		if step%1000 == 0 {
@@ -59,19 +62,19 @@ func TestTableEqualsMap(t *testing.T) {
 	}
 }
 
-func checkAll(t *testing.T, table *Table[int64], model map[string]int64) {
+func checkAll(t *testing.T, table *Table, model map[string]int64) {
 	t.Helper()
 	require.Equal(t, len(model), table.Len())
-	table.All(func(_ uint32, e *Entry[int64]) bool {
+	table.All(func(_ uint32, e *Entry) bool {
 		value, ok := model[string(table.Key(e))]
 		require.True(t, ok)
-		require.Equal(t, value, e.Value)
+		require.Equal(t, value, *number(e))
 		return true
 	})
 }
 
 func TestEvictTakesOnlyUnusedCleanEntries(t *testing.T) {
-	table := New[int64](maphash.MakeSeed(), 0)
+	table := New(maphash.MakeSeed(), 0, 8)
 	for i := range 100 {
 		key := fmt.Appendf(nil, "%d", i)
 		index := table.Insert(table.Hash(key), key)
@@ -82,9 +85,9 @@ func TestEvictTakesOnlyUnusedCleanEntries(t *testing.T) {
 			table.At(index).Mark(Used)
 		}
 	}
-	never := func(*Entry[int64]) bool { return false }
+	never := func(*Entry) bool { return false }
 	freed := 0
-	count := func(*Entry[int64]) { freed++ }
+	count := func(*Entry) { freed++ }
 	require.Equal(t, 33, table.Evict(100, 100, never, count))
 	require.Equal(t, 33, table.Evict(100, 100, never, count), "the second time round, use is forgotten")
 	require.Equal(t, 0, table.Evict(100, 1000, never, count))
@@ -96,7 +99,7 @@ func TestSortOrdersByKey(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 1))
 	for _, prefix := range []string{"", "common-prefix-", strings.Repeat("x", 40)} {
-		table := New[int64](maphash.MakeSeed(), 0)
+		table := New(maphash.MakeSeed(), 0, 8)
 		var indexes []uint32
 		for range 3000 {
 			key := append([]byte(prefix), randomKey(r, 1<<20)...)
@@ -118,7 +121,7 @@ func TestSortOrdersByKey(t *testing.T) {
 }
 
 func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
-	table := New[int64](maphash.MakeSeed(), 2)
+	table := New(maphash.MakeSeed(), 2, 8)
 	for i := range 500 {
 		key := fmt.Appendf(nil, "%d-%02d", i/7, i%7)
 		table.Insert(table.Hash(key), key)
@@ -136,7 +139,7 @@ func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
 
 func BenchmarkUpsert(b *testing.B) {
 	for _, keys := range []int{10_000, 1_000_000} {
-		table := New[int64](maphash.MakeSeed(), 0)
+		table := New(maphash.MakeSeed(), 0, 8)
 		all := make([][]byte, keys)
 		for i := range all {
 			all[i] = fmt.Appendf(nil, "key-%012d", i)
@@ -152,7 +155,7 @@ func BenchmarkUpsert(b *testing.B) {
 				at := i & (1<<20 - 1)
 				key := order[16*at : 16*at+16]
 				index, _ := table.Find(table.Hash(key), key)
-				table.At(index).Value++
+				*number(table.At(index))++
 			}
 		})
 		b.Run(fmt.Sprintf("keys=%d/touched", keys), func(b *testing.B) {
@@ -170,7 +173,7 @@ func BenchmarkUpsert(b *testing.B) {
 				}
 				key := order[16*at : 16*at+16]
 				index, _ := table.Find(hashes[at&63], key)
-				table.At(index).Value++
+				*number(table.At(index))++
 			}
 			_ = sum
 		})

@@ -1,0 +1,125 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// sessionTail is the length of end and start behind a key, in the store as in the changelog of Kafka Streams.
+const sessionTail = 16
+
+// sessionKey appends end and start of a session to a key. The bytes are valid until the next call.
+func (s *segments) sessionKey(head []byte, start, end int64) []byte {
+	s.key = appendSession(append(s.key[:0], head...), start, end)
+	return s.key
+}
+
+func appendSession(dst []byte, start, end int64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, uint64(end)), uint64(start))
+}
+
+// splitSession returns what stands before a session's end and start, and these.
+func splitSession(key []byte) (head []byte, start, end int64) {
+	n := len(key) - sessionTail
+	return key[:n:n], int64(binary.BigEndian.Uint64(key[n+8:])), int64(binary.BigEndian.Uint64(key[n:]))
+}
+
+// placeSession returns the place of a session, which it makes when there is none.
+func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32, error) {
+	if start < 0 || end < start {
+		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.room.name, start, end)
+	}
+	seg, err := s.at(end)
+	if err != nil {
+		return nil, 0, err
+	}
+	index, err := seg.shelf.find(s.sessionKey(head, start, end))
+	return seg, index, err
+}
+
+// since returns the segments that may have times from from on: a view.
+func (s *segments) since(from int64) []*segment {
+	low, _ := s.position(max(from, s.floor, 0) / s.interval)
+	return s.live[low:]
+}
+
+// findSessions returns a key's sessions in a segment that end at earliestEnd or later and start at latestStart or
+// earlier, by end, then start. The slice is valid until the next call.
+func (s *segments) findSessions(seg *segment, head []byte, earliestEnd, latestStart int64) (found []row, err error) {
+	from := max(earliestEnd, s.floor, 0)
+	s.rows = s.rows[:0]
+	if seg.shelf.complete { // a walk in the table: a key has few sessions in a segment
+		seg.shelf.Each(head, func(index uint32, key []byte) bool {
+			if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.shelf.present(index) {
+				s.rows = append(s.rows, row{key: key, index: index, entry: true})
+			}
+			return true
+		})
+	} else {
+		lower := appendSession(slices.Clone(head), 0, from)
+		upper := append(appendSession(slices.Clone(head), math.MaxInt64, math.MaxInt64), 0)
+		head = slices.Clone(head)
+		err = seg.shelf.scan(lower, upper, false, func(r row) bool {
+			if len(r.key) == len(head)+sessionTail && bytes.HasPrefix(r.key, head) {
+				if _, start, _ := splitSession(r.key); start <= latestStart {
+					s.rows = append(s.rows, r)
+				}
+			}
+			return true
+		})
+	}
+	if len(s.rows) > 1 {
+		slices.SortFunc(s.rows, compareEnds)
+	}
+	return s.rows, err
+}
+
+// compareEnds orders sessions by end, then start.
+func compareEnds(a, b row) int {
+	return bytes.Compare(a.key[len(a.key)-sessionTail:], b.key[len(b.key)-sessionTail:])
+}
+
+// allSessions visits the sessions that end in [from, to]: segment by segment, in a segment by the bytes of key, end and
+// start, or else by end, then start, then the bytes of the key.
+func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, row) bool) (err error) {
+	from = max(from, s.floor, 0)
+	s.between(from, to, false, func(seg *segment) bool {
+		var rows []row
+		err = seg.shelf.scan(nil, nil, false, func(r row) bool {
+			if _, _, end := splitSession(r.key); end >= from && end <= to {
+				rows = append(rows, r)
+			}
+			return true
+		})
+		if err != nil {
+			return false
+		}
+		if byEnd {
+			slices.SortStableFunc(rows, compareEnds)
+		}
+		defer s.keep()()
+		for _, r := range rows {
+			if !visit(seg, r) {
+				return false
+			}
+		}
+		return true
+	})
+	return err
+}
+
+func (s *segments) restoreSession(key, value []byte) error {
+	if len(key) < sessionTail {
+		return fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of end, 8 of start", s.room.name,
+			len(key))
+	}
+	_, _, end := splitSession(key)
+	seg, err := s.at(end)
+	if err != nil {
+		return ignoreExpired(err)
+	}
+	return seg.shelf.restore(key, value, end)
+}

@@ -1,0 +1,185 @@
+package state
+
+import (
+	"math"
+	"time"
+
+	"thalweg/state/engine"
+	"thalweg/state/internal/layout"
+)
+
+// histories is the untyped part of a versioned store.
+type histories struct {
+	keyed
+	cells cells[history]
+
+	retained   int64 // milliseconds
+	streamTime [3]int64
+	savedTime  int64
+
+	diary   []diaryEntry // puts since the last drain
+	bytes   []byte       // their keys and values
+	scratch []byte       // an encoded value
+}
+
+// The stream time now, as of the last drain, and as of the last commit.
+const (
+	timeNow = iota
+	timeDrained
+	timeCommitted
+)
+
+// diaryEntry is a changelog record to write: [key][value] in the store's bytes; size -1 is a tombstone.
+type diaryEntry struct {
+	from, keySize, size int
+	timestamp           int64
+}
+
+func newHistories(r *room, retention time.Duration) *histories {
+	r.silent = true // the diary is the changelog
+	h := &histories{retained: retention.Milliseconds(), streamTime: [3]int64{-1, -1, -1}, savedTime: -1}
+	h.cells.open(r, r.keyRows(), 0, historySerde{}, false)
+	h.keyed = keyed{r, h.cells.shelf}
+	return h
+}
+
+func (h *histories) horizon() int64 {
+	if h.streamTime[timeNow] < 0 {
+		return math.MinInt64
+	}
+	return h.streamTime[timeNow] - h.retained
+}
+
+// version returns the version of a key that held at a time, and when the next one began.
+func (h *histories) version(key []byte, asOf int64) (v version, to int64, found bool, err error) {
+	index, found, err := h.shelf.lookup(key)
+	if !found {
+		return v, 0, false, err
+	}
+	past, _, found, err := h.cells.value(index)
+	if !found {
+		return v, 0, false, err
+	}
+	at, _ := past.position(asOf)
+	if at == len(past.versions) || at > 0 && asOf < h.horizon() {
+		return v, 0, false, nil
+	}
+	if at == 0 {
+		return past.versions[0], Latest, true, nil
+	}
+	return past.versions[at], past.versions[at-1].timestamp, true, nil
+}
+
+func (h *histories) put(key, value []byte, timestamp int64) (latest, accepted bool, err error) {
+	if timestamp < h.horizon() {
+		return false, false, nil
+	}
+	if latest, err = h.write(key, value, timestamp); err != nil {
+		return false, false, err
+	}
+	if h.room.logged {
+		e := diaryEntry{from: len(h.bytes), keySize: len(key), size: len(value), timestamp: timestamp}
+		h.bytes = append(append(h.bytes, key...), value...)
+		if value == nil {
+			e.size = -1
+		}
+		h.diary = append(h.diary, e)
+	}
+	return latest, true, nil
+}
+
+// write changes the key's history.
+func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err error) {
+	index, err := h.shelf.find(key)
+	if err != nil {
+		return false, err
+	}
+	past, _, _, err := h.cells.value(index)
+	if err != nil {
+		return false, err
+	}
+	if value != nil {
+		value = h.room.tx.stable.copy(value)
+	}
+	latest = past.put(timestamp, value)
+	h.streamTime[timeNow] = max(h.streamTime[timeNow], timestamp)
+	if !past.trim(h.horizon()) {
+		h.shelf.remove(index, timestamp)
+		return latest, nil
+	}
+	return latest, h.cells.set(index, past, past.versions[0].timestamp)
+}
+
+func (h *histories) restore(key, value []byte, timestamp int64) error {
+	if timestamp < h.horizon() {
+		return nil
+	}
+	_, err := h.write(key, value, timestamp)
+	return err
+}
+
+// restored takes what restore wrote as committed: histories are read before they are written, so they go through the
+// lists of a change.
+func (h *histories) restored() error {
+	if err := h.shelf.seal(); err != nil {
+		return err
+	}
+	h.seal()
+	h.shelf.commit()
+	h.settle()
+	return nil
+}
+
+func (h *histories) begin(e engine.Engine) error {
+	if err := h.keyed.begin(e); err != nil {
+		return err
+	}
+	value, found, err := e.Get(nil, h.room.segmentsRow())
+	if err != nil || !found {
+		return err
+	}
+	at, err := layout.Position(value)
+	h.streamTime, h.savedTime = [3]int64{at, at, at}, at
+	return err
+}
+
+// drainDiary writes one record for each put.
+func (h *histories) drainDiary(emit func(Store, []byte, []byte, int64) error) error {
+	for _, e := range h.diary {
+		key := h.bytes[e.from : e.from+e.keySize]
+		var value []byte
+		if e.size >= 0 {
+			value = h.bytes[e.from+e.keySize : e.from+e.keySize+e.size]
+		}
+		if err := emit(h.room.store, key, value, e.timestamp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *histories) seal() {
+	h.diary, h.bytes = h.diary[:0], h.bytes[:0]
+	h.streamTime[timeDrained] = h.streamTime[timeNow]
+}
+
+func (h *histories) settle() { h.streamTime[timeCommitted] = h.streamTime[timeDrained] }
+
+func (h *histories) revive() {
+	h.diary, h.bytes = h.diary[:0], h.bytes[:0]
+	h.streamTime[timeDrained] = h.streamTime[timeCommitted]
+	h.streamTime[timeNow] = h.streamTime[timeCommitted]
+}
+
+func (h *histories) doomed() bool { return h.streamTime[timeCommitted] != h.savedTime }
+
+func (h *histories) prune(b engine.Batch) error {
+	return b.Set(h.room.segmentsRow(), layout.AppendPosition(nil, h.streamTime[timeCommitted]))
+}
+
+func (h *histories) pruned() { h.savedTime = h.streamTime[timeCommitted] }
+
+func (h *histories) wiped() {
+	h.diary, h.bytes = nil, nil
+	h.streamTime, h.savedTime = [3]int64{-1, -1, -1}, -1
+}
