@@ -83,7 +83,9 @@ func (g *bufferSegment) row(at uint32) *bufferRow {
 }
 
 // newest is 1 + the number of a key's newest row.
-func (g *bufferSegment) newest(index uint32) *uint32 { return (*uint32)(g.heads.At(index).Payload()) }
+func (g *bufferSegment) newest(index uint32) *uint32 {
+	return (*uint32)(g.heads.Payload(g.heads.At(index)))
+}
 
 // append adds a row and returns its number.
 func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint32) uint32 {

@@ -87,9 +87,9 @@ func (c *cells[V]) value(index uint32) (value V, timestamp int64, ok bool, err e
 		return value, 0, false, nil
 	}
 	if c.raw == nil {
-		return *(*V)(e.Payload()), e.Timestamp, true, nil
+		return *(*V)(c.shelf.Payload(e)), e.Timestamp, true, nil
 	}
-	p := rawAt(e.Payload())
+	p := rawAt(c.shelf.Payload(e))
 	if p.object != 0 {
 		return c.objects[p.object-1], e.Timestamp, true, nil
 	}
@@ -107,17 +107,17 @@ func (c *cells[V]) set(index uint32, value V, timestamp int64) error {
 	c.shelf.change(index, e)
 	switch {
 	case c.raw == nil:
-		*(*V)(e.Payload()) = value
+		*(*V)(c.shelf.Payload(e)) = value
 	case c.raw.views:
 		encoded, err := c.values.Append(c.raw.scratch[:0], value)
 		if err != nil {
 			return err
 		}
 		c.raw.scratch = encoded
-		c.raw.put(index, rawAt(e.Payload()), encoded)
+		c.raw.put(index, rawAt(c.shelf.Payload(e)), encoded)
 	default:
-		c.raw.releaseBytes(rawAt(e.Payload()))
-		c.keep(index, rawAt(e.Payload()), value)
+		c.raw.releaseBytes(rawAt(c.shelf.Payload(e)))
+		c.keep(index, rawAt(c.shelf.Payload(e)), value)
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
@@ -136,16 +136,23 @@ func (c *cells[V]) flushed(index uint32, withOld bool) (t told[V], err error) {
 	was, payload := c.shelf.flushed(index)
 	e := c.shelf.At(index)
 	t = told[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
-	if t.hasOld && withOld {
-		if c.raw == nil {
+	if c.raw == nil {
+		if t.hasOld && withOld {
 			t.old = *(*V)(payload)
-		} else if t.old, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
+		}
+		if t.hasNew {
+			t.new = *(*V)(c.shelf.Payload(e))
+		}
+		return t, nil
+	}
+	if t.hasOld && withOld {
+		if t.old, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
 			return t, decodeError(c.shelf.room.name, "value", err)
 		}
 	}
 	if t.hasNew {
 		if withOld { // the object may change in place after this: the next flush's old value is what it is now
-			if err = c.shelf.vault.settle(index, e.Payload()); err != nil {
+			if err = c.raw.settle(index, c.shelf.Payload(e)); err != nil {
 				return t, err
 			}
 		}

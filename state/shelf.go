@@ -119,7 +119,7 @@ func (s *shelf) loadRow(index uint32, row []byte) error {
 	timestamp, value, err := layout.Value(row)
 	e := s.At(index)
 	if err == nil {
-		err = s.vault.load(index, e.Payload(), value)
+		err = s.vault.load(index, s.Payload(e), value)
 	}
 	if err != nil {
 		return decodeError(s.room.name, "value", err)
@@ -147,11 +147,11 @@ func (s *shelf) capture(index uint32, e *table.Entry) {
 		timestamp: e.Timestamp, index: index, present: e.Has(table.Present), commit: first,
 	})
 	s.kept = append(s.kept, s.Words(e)...)
-	s.vault.taken(e.Payload(), s.payload(len(s.images)-1))
+	s.vault.taken(s.Payload(e), s.payload(len(s.images)-1))
 	e.Image = uint32(len(s.images))
 	if first {
 		s.changed = append(s.changed, index)
-		s.dirty += s.entryBytes(e)
+		s.dirty += s.keyBytes(e)
 		if s.order != nil && !e.Has(table.Listed) {
 			s.order.fresh = append(s.order.fresh, index)
 		}
@@ -163,9 +163,8 @@ func (s *shelf) capture(index uint32, e *table.Entry) {
 	e.Mark(s.room.needed)
 }
 
-func (s *shelf) entryBytes(e *table.Entry) int64 {
-	return int64(len(s.Key(e))) + 64 + s.vault.outside(e.Payload())
-}
+// keyBytes is about the size of an entry, without what its value holds outside.
+func (s *shelf) keyBytes(e *table.Entry) int64 { return int64(len(s.Key(e))) + 64 }
 
 func (s *shelf) turn(index uint32) *uint32 { return &s.At(index).Turn }
 
@@ -189,7 +188,7 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 		e.Clear(table.DirtyCommit)
 		var value []byte
 		if e.Has(table.Present) {
-			encoded, err := s.vault.appendTo(s.room.value[:0], index, e.Payload())
+			encoded, err := s.vault.appendTo(s.room.value[:0], index, s.Payload(e))
 			if err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
@@ -228,7 +227,7 @@ func (s *shelf) seal() error {
 		e := s.At(index)
 		e.Clear(table.DirtyCommit)
 		if e.Has(table.Present) {
-			if err := s.vault.settle(index, e.Payload()); err != nil {
+			if err := s.vault.settle(index, s.Payload(e)); err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
 		}
@@ -272,7 +271,7 @@ func (s *shelf) commit() {
 func (s *shelf) remove(index uint32, timestamp int64) {
 	e := s.At(index)
 	s.change(index, e)
-	s.vault.release(e.Payload())
+	s.vault.release(s.Payload(e))
 	e.Timestamp = timestamp
 	e.Clear(table.Present)
 }
@@ -294,7 +293,7 @@ func (s *shelf) bury(index uint32, e *table.Entry) {
 	if s.order != nil && e.Has(table.Listed) {
 		s.order.remove(index)
 	}
-	s.vault.release(e.Payload())
+	s.vault.release(s.Payload(e))
 	s.Delete(index)
 }
 
@@ -308,7 +307,7 @@ func (s *shelf) discard() {
 			s.vault.release(s.payload(i))
 			continue
 		}
-		s.vault.release(e.Payload())
+		s.vault.release(s.Payload(e))
 		copy(s.Words(e), unsafe.Slice((*uint64)(s.payload(i)), s.PayloadWords()))
 		e.Timestamp = img.timestamp
 		e.Clear(table.DirtyCommit | table.DirtyFlush | table.Present)

@@ -22,7 +22,7 @@ func (s *shelf) checkpoint(b engine.Batch) error {
 	table.Sort(&s.room.sorter, s.Table, s.pending)
 	for _, index := range s.pending {
 		e := s.At(index)
-		value, timestamp, present := e.Payload(), e.Timestamp, e.Has(table.Present)
+		value, timestamp, present := s.Payload(e), e.Timestamp, e.Has(table.Present)
 		if len(uncommitted) > 0 {
 			if i, ok := uncommitted[index]; ok {
 				value, timestamp, present = s.payload(i), s.images[i].timestamp, s.images[i].present
@@ -76,10 +76,10 @@ func (s *shelf) restore(key, value []byte, timestamp int64) error {
 	}
 	e := s.At(index)
 	e.Mark(table.Used)
-	s.vault.release(e.Payload())
+	s.vault.release(s.Payload(e))
 	e.Clear(table.Present)
 	if value != nil {
-		if err := s.vault.load(index, e.Payload(), value); err != nil {
+		if err := s.vault.load(index, s.Payload(e), value); err != nil {
 			return decodeError(s.room.name, "changelog value", err)
 		}
 		e.Mark(table.Present)
@@ -92,7 +92,7 @@ func (s *shelf) restore(key, value []byte, timestamp int64) error {
 	if !e.Has(table.DirtyCheckpoint) {
 		e.Mark(table.DirtyCheckpoint)
 		s.pending = append(s.pending, index)
-		s.waiting += s.entryBytes(e)
+		s.waiting += s.keyBytes(e) + s.vault.outside(s.Payload(e))
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (s *shelf) evict(want int) int {
 		if e.Has(table.Present) {
 			s.complete = false
 		}
-		s.vault.release(e.Payload())
+		s.vault.release(s.Payload(e))
 	})
 }
 
@@ -125,7 +125,7 @@ func (s *shelf) empty() {
 	s.dirty, s.waiting = 0, 0
 	s.order = nil
 	s.All(func(index uint32, e *table.Entry) bool {
-		s.vault.release(e.Payload())
+		s.vault.release(s.Payload(e))
 		s.Delete(index)
 		return true
 	})

@@ -32,6 +32,9 @@ type raw struct {
 // objectsMax bounds the decoded objects of a shelf between commits, so that the garbage collector's work is bounded.
 const objectsMax = 100_000
 
+// of returns the payload of an entry.
+func (r *raw) of(index uint32) *rawValue { return rawAt(r.table.Payload(r.table.At(index))) }
+
 // claim returns the number of the object that an entry keeps; it is at most the number of objects.
 func (r *raw) claim(index uint32, p *rawValue) uint32 {
 	if p.object == 0 {
@@ -112,7 +115,7 @@ func (r *raw) drop(p *rawValue) {
 func (r *raw) forget() {
 	for _, owner := range r.owners {
 		if owner != 0 {
-			rawAt(r.table.At(owner - 1).Payload()).object = 0
+			r.of(owner - 1).object = 0
 		}
 	}
 	r.values.dropObjects()
@@ -126,7 +129,7 @@ func (r *raw) tidy(still bool) {
 	if len(r.owners)-len(r.free) > objectsMax {
 		r.forget()
 	}
-	r.evacuate(func(owner uint32) *place { return &rawAt(r.table.At(owner).Payload()).place })
+	r.evacuate(func(owner uint32) *place { return &r.of(owner).place })
 }
 
 func (r *raw) bytes() int64 { return r.total + int64(len(r.owners))*64 }

@@ -8,7 +8,7 @@
 //	slots    [tag 32 | index+1 32] …        open addressing, linear probing; a slot's home is the top bits of its
 //	                                        tag, so that growing and deleting never look at an entry
 //	entries  chunks of a fixed size         never moved (but for a small first chunk), so a reader pays one cache
-//	         time | … | key | payload       line for a slot and one or two for an entry
+//	         payload | time | … | key       line for a slot and one or two for an entry
 //	keys     28 bytes inside the entry; longer ones lie in an arena of byte chunks: [position 8 | first 20 bytes]
 //
 // A table belongs to one goroutine.
@@ -53,7 +53,7 @@ const (
 	Dirty = DirtyCommit | DirtyFlush | DirtyCheckpoint
 )
 
-// Entry is one key of a table. Its payload follows it in memory.
+// Entry is one key of a table. Its payload lies before it in memory.
 type Entry struct {
 	Timestamp int64
 	Image     uint32 // the owner's: where it keeps the entry's earlier state
@@ -63,9 +63,6 @@ type Entry struct {
 }
 
 const entryBytes = unsafe.Sizeof(Entry{})
-
-// Payload points at the entry's payload, which is aligned to 8 bytes.
-func (e *Entry) Payload() unsafe.Pointer { return unsafe.Add(unsafe.Pointer(e), entryBytes) }
 
 // Flags returns the marks.
 func (e *Entry) Flags() Flags { return Flags(e.meta) }
@@ -88,8 +85,10 @@ type Table struct {
 	shift uint // 32 - log2(len(slots))
 	grow  int  // number of entries at which the slots double
 
-	words      uint32     // 8 bytes each, of an entry with its payload
-	chunks     [][]uint64 // entries, one after the other
+	words      uint32           // of an entry with its payload; a word is 8 bytes
+	payload    uint32           // words of a payload
+	first      []unsafe.Pointer // entry of each chunk
+	chunks     [][]uint64       // entries, one after the other
 	chunkShift uint
 	chunkMask  uint32
 	next       uint32 // first index never used
@@ -108,8 +107,8 @@ type Table struct {
 // share a seed. The last skip bytes of each key are left out of its hash, so that Each can walk the keys that differ in
 // them alone; a few of those, or the walk becomes long.
 func New(seed maphash.Seed, skip int, payloadBytes uintptr) *Table {
-	payloadWords := max(1, (payloadBytes+7)/8) // one at least: a pointer to none would point at what follows
-	t := &Table{seed: seed, skip: skip, words: uint32(entryBytes/8 + payloadWords)}
+	payload := max(1, uint32(payloadBytes+7)/8) // a pointer to none would point elsewhere
+	t := &Table{seed: seed, skip: skip, payload: payload, words: payload + uint32(entryBytes/8)}
 	for t.chunkShift = 4; int(t.words)*8<<(t.chunkShift+1) <= chunkBytes; t.chunkShift++ {
 	}
 	t.chunkMask = 1<<t.chunkShift - 1
@@ -141,16 +140,19 @@ func (t *Table) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key[:len(
 
 // At returns the entry of an index. The pointer is valid until the next Insert.
 func (t *Table) At(index uint32) *Entry {
-	return (*Entry)(unsafe.Pointer(&t.chunks[index>>t.chunkShift][(index&t.chunkMask)*t.words]))
+	return (*Entry)(unsafe.Add(t.first[index>>t.chunkShift], uintptr(index&t.chunkMask)*uintptr(t.words)*8))
+}
+
+// Payload points at the payload of an entry. It is aligned to 8 bytes.
+func (t *Table) Payload(e *Entry) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(e), -int(t.payload*8))
 }
 
 // Words returns the payload of an entry, to be copied.
-func (t *Table) Words(e *Entry) []uint64 {
-	return unsafe.Slice((*uint64)(e.Payload()), t.PayloadWords())
-}
+func (t *Table) Words(e *Entry) []uint64 { return unsafe.Slice((*uint64)(t.Payload(e)), t.payload) }
 
-// PayloadWords is the size of a payload, 8 bytes each.
-func (t *Table) PayloadWords() int { return int(t.words) - int(entryBytes/8) }
+// PayloadWords is the size of a payload, in 8 bytes.
+func (t *Table) PayloadWords() int { return int(t.payload) }
 
 // reset makes an entry a new one.
 func (t *Table) reset(e *Entry, as Entry) {
@@ -279,15 +281,21 @@ func (t *Table) take() uint32 {
 	t.next++
 	switch chunk := int(index >> t.chunkShift); {
 	case chunk == len(t.chunks) && chunk == 0:
-		t.chunks = append(t.chunks, make([]uint64, firstChunk*t.words))
+		t.addChunk(make([]uint64, firstChunk*t.words))
 	case chunk == len(t.chunks):
-		t.chunks = append(t.chunks, make([]uint64, t.chunkWords()))
+		t.addChunk(make([]uint64, t.chunkWords()))
 	case chunk == 0 && int(index*t.words) == len(t.chunks[0]):
 		larger := make([]uint64, min(4*len(t.chunks[0]), t.chunkWords()))
 		copy(larger, t.chunks[0])
-		t.chunks[0] = larger
+		t.chunks, t.first = t.chunks[:0], t.first[:0]
+		t.addChunk(larger)
 	}
 	return index
+}
+
+func (t *Table) addChunk(chunk []uint64) {
+	t.chunks = append(t.chunks, chunk)
+	t.first = append(t.first, unsafe.Pointer(&chunk[t.payload]))
 }
 
 func (t *Table) place(slot uint64) {

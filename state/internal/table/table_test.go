@@ -13,7 +13,7 @@ import (
 )
 
 // number is what these tables keep.
-func number(e *Entry) *int64 { return (*int64)(e.Payload()) }
+func number(t *Table, e *Entry) *int64 { return (*int64)(t.Payload(e)) }
 
 func randomKey(r *rand.Rand, keys int) []byte {
 	n := r.IntN(keys)
@@ -41,7 +41,7 @@ func TestTableEqualsMap(t *testing.T) {
 		want, has := model[string(key)]
 		require.Equal(t, has, found, "seed %d step %d", seed, step)
 		if found {
-			require.Equal(t, want, *number(table.At(index)))
+			require.Equal(t, want, *number(table, table.At(index)))
 			require.Equal(t, string(key), string(table.Key(table.At(index))))
 		}
 		switch {
@@ -52,7 +52,7 @@ func TestTableEqualsMap(t *testing.T) {
 			index = table.Insert(hash, key)
 			fallthrough
 		default:
-			*number(table.At(index)) = int64(step)
+			*number(table, table.At(index)) = int64(step)
 			model[string(key)] = int64(step)
 		}
 		if step%1000 == 0 {
@@ -68,7 +68,7 @@ func checkAll(t *testing.T, table *Table, model map[string]int64) {
 	table.All(func(_ uint32, e *Entry) bool {
 		value, ok := model[string(table.Key(e))]
 		require.True(t, ok)
-		require.Equal(t, value, *number(e))
+		require.Equal(t, value, *number(table, e))
 		return true
 	})
 }
@@ -155,7 +155,7 @@ func BenchmarkUpsert(b *testing.B) {
 				at := i & (1<<20 - 1)
 				key := order[16*at : 16*at+16]
 				index, _ := table.Find(table.Hash(key), key)
-				*number(table.At(index))++
+				*number(table, table.At(index))++
 			}
 		})
 		b.Run(fmt.Sprintf("keys=%d/touched", keys), func(b *testing.B) {
@@ -173,7 +173,7 @@ func BenchmarkUpsert(b *testing.B) {
 				}
 				key := order[16*at : 16*at+16]
 				index, _ := table.Find(hashes[at&63], key)
-				*number(table.At(index))++
+				*number(table, table.At(index))++
 			}
 			_ = sum
 		})
