@@ -23,12 +23,16 @@
 //
 //	names        name_kv.go … name_buffer.go, spec.go      what a store is called and how it is kept
 //	stores       kv.go window.go session.go versioned.go buffer.go
+//	*_rows.go    what they do with bytes: everything but encoding and decoding
 //	cells.go     values with types over a shelf; keys to bytes and back
 //	shelf.go     a write-back table over a range of the engine: lists of what changed, images of what was
 //	vault*.go    where values live: in the entry, or encoded in an arena with some decoded objects beside it
 //	calendar.go  segments of time that expire whole (segments.go: shelves; buffer_rows.go: logs)
 //	room.go      what the shelves of one store share, and the order in which it emits
 //	tx*.go       the transaction; budget.go and tx_memory.go: how much memory it may use
+//
+// The types of keys and values go no further than the stores and cells.go: each type that a program names costs the
+// compiler a copy of what knows it.
 //
 // Non-obvious:
 //

@@ -64,6 +64,27 @@ func TestArenaGivesMemoryBack(t *testing.T) {
 	require.Less(t, st.cells.raw.total, int64(3*keys*size), "dead values are given up")
 }
 
+// TestValuesWithoutBytes keeps values that take no memory: a set of keys.
+func TestValuesWithoutBytes(t *testing.T) {
+	tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
+	st, err := NewKV[string, struct{}]("set").Open(tx)
+	require.NoError(t, err)
+	require.NoError(t, st.Put("a", struct{}{}, 1))
+	require.NoError(t, st.Put("b", struct{}{}, 2))
+	commitAll(t, tx)
+	require.NoError(t, st.Delete("a", 3))
+	require.NoError(t, st.Put("c", struct{}{}, 4))
+	require.NoError(t, tx.Discard())
+	require.NoError(t, st.Delete("b", 5))
+	commitAll(t, tx)
+	var keys []string
+	for e, err := range st.All() {
+		require.NoError(t, err)
+		keys = append(keys, e.Key)
+	}
+	require.Equal(t, []string{"a"}, keys)
+}
+
 // TestBudgetBoundsMemory lets two tasks share a budget that holds a part of their rows.
 func TestBudgetBoundsMemory(t *testing.T) {
 	const rows = 60_000

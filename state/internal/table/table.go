@@ -103,9 +103,9 @@ type Table struct {
 	skip       int
 }
 
-// New returns an empty table whose entries have so many bytes of payload. Tables that are to be asked with the same hash
-// share a seed. The last skip bytes of each key are left out of its hash, so that Each can walk the keys that differ in
-// them alone; a few of those, or the walk becomes long.
+// New returns an empty table whose entries have so many bytes of payload. Tables that are to be asked with the same
+// hash share a seed. The last skip bytes of each key are left out of its hash, so that Each can walk the keys that
+// differ in them alone; a few of those, or the walk becomes long.
 func New(seed maphash.Seed, skip int, payloadBytes uintptr) *Table {
 	payload := max(1, uint32(payloadBytes+7)/8) // a pointer to none would point elsewhere
 	t := &Table{seed: seed, skip: skip, payload: payload, words: payload + uint32(entryBytes/8)}
