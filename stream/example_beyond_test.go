@@ -1,0 +1,129 @@
+package stream_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/stream/streamtest"
+)
+
+// Calls run side by side, but results keep the order of the records.
+func ExampleStream_MapAsync() {
+	b := stream.NewBuilder()
+	b.Stream(in).MapAsync(4, func(ctx context.Context, k, v string) (string, error) {
+		return strings.ToUpper(v), ctx.Err() // a call of another service, say
+	}).To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "deep", 0)
+	d.Input(in).Send("b", "water", 1)
+	show(d, out)
+	// Output:
+	// a=DEEP@0
+	// b=WATER@1
+}
+
+// The id is the value here: it comes again within a minute, and later.
+func ExampleStream_Deduplicate() {
+	b := stream.NewBuilder()
+	b.Stream(in).Deduplicate(func(_, v string) string { return v }, time.Minute, "seen").To(out)
+	d := play(b)
+	defer d.Close()
+	for _, ts := range []int64{0, 30_000, 100_000} {
+		d.Input(in).Send("a", "payment 7", ts)
+	}
+	show(d, out)
+	// Output:
+	// a=payment 7@0
+	// a=payment 7@100000
+}
+
+// By threes, and what is left after a minute of the wall clock.
+func ExampleStream_Batch() {
+	b := stream.NewBuilder()
+	b.Stream(in).Batch(3, time.Minute, "waiting", func(_ string, vs []string) string {
+		return strings.Join(vs, ",")
+	}).To(out)
+	d := play(b)
+	defer d.Close()
+	for i := range int64(4) {
+		d.Input(in).Send("a", fmt.Sprint(i), i)
+	}
+	d.AdvanceWallClock(2 * time.Minute)
+	show(d, out)
+	// Output:
+	// a=0,1,2@2
+	// a=3@3
+}
+
+func ExampleGrouped_Top() {
+	b := stream.NewBuilder()
+	largest := func(x, y int64) int { return cmp.Compare(y, x) }
+	b.Stream(numbers).GroupByKey().Top(state.NewKV[string, []int64]("largest"), 2, largest).
+		MapValues(func(top []int64) string { return fmt.Sprint(top) }).
+		ToStream().To(out)
+	d := play(b)
+	defer d.Close()
+	for _, n := range []int64{3, 9, 5} {
+		d.Input(numbers).Send("a", n, 0)
+	}
+	show(d, out)
+	// Output:
+	// a=[3]@0
+	// a=[9 3]@0
+	// a=[9 5]@0
+}
+
+func ExampleWindowedGroup_Top() {
+	b := stream.NewBuilder()
+	largest := func(x, y int64) int { return cmp.Compare(y, x) }
+	b.Stream(numbers).GroupByKey().Windowed(stream.Tumbling(10*time.Millisecond, 0)).
+		Top(state.NewWindowed[string, []int64]("largest"), 2, largest).
+		MapValues(func(top []int64) string { return fmt.Sprint(top) }).
+		ToStream(shown).To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(numbers).Send("a", 3, 1)
+	d.Input(numbers).Send("a", 9, 2)
+	d.Input(numbers).Send("a", 5, 12)
+	show(d, out)
+	// Output:
+	// a[0/10]=[3]@1
+	// a[0/10]=[9 3]@2
+	// a[10/20]=[5]@12
+}
+
+// Nobody needs the rows here, so none are kept: changes go on as they come.
+func ExampleBuilder_LazyTable() {
+	b := stream.NewBuilder()
+	b.LazyTable(in, state.NewKV[string, string]("rows")).MapValues(strings.ToUpper).ToStream().To(out)
+	d := open(b, streamtest.Config{CommitEvery: -1})
+	defer d.Close()
+	d.Input(in).Send("a", "first", 1)
+	d.Input(in).Send("a", "second", 2)
+	d.Commit()
+	show(d, out)
+	// Output:
+	// a=FIRST@1
+	// a=SECOND@2
+}
+
+// A row that was not changed for a minute, by the time of the records, is deleted.
+func ExampleBuilder_Table_timeToLive() {
+	b := stream.NewBuilder()
+	b.Table(in, state.NewKV[string, string]("rows").TTL(time.Minute)).ToStream().To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "first", 0)
+	d.Input(in).Send("b", "later", 100_000)
+	show(d, out)
+	// Output:
+	// a=first@0
+	// a=~@60000
+	// b=later@100000
+}
