@@ -1,6 +1,9 @@
 package oracle
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // rules are the differences from Kafka Streams that are deliberate, each with what tells the scenarios in which it may
 // show. docs/semantics.md has the reasons. A scenario that differs is listed by the first rule that fits.
@@ -12,6 +15,8 @@ var rules = []struct {
 	{"emptyForeign", emptyForeign},
 	{"cachedExpired", cachedExpired},
 	{"forgottenDeletion", forgottenDeletion},
+	{"tiedPunctuations", tiedPunctuations},
+	{"cachedOrigin", cachedOrigin},
 }
 
 // rulesUsed are the rules that scenarios were listed by, by the scenario's id.
@@ -77,4 +82,39 @@ func forgottenDeletion(s *scenario) bool {
 		put[at] = in.Value != nil
 	}
 	return false
+}
+
+// tiedPunctuations finds two processors that punctuate by the same clock, one downstream of the other: which of them is
+// first where both are due at once follows in Kafka Streams from how its heap lies. Here it is the upstream one.
+func tiedPunctuations(s *scenario) bool {
+	clocks := map[string]string{} // of the punctuations upstream of a node or at it
+	for _, n := range s.Nodes {
+		above := ""
+		for _, in := range n.In {
+			above += clocks[in]
+		}
+		parts := strings.Split(n.Proc, ":")
+		if len(parts) > 1 && (parts[0] == "punct" || parts[0] == "tick") {
+			if strings.Contains(above, parts[1]) {
+				return true
+			}
+			above += parts[1]
+		}
+		clocks[n.ID] = above
+		for _, b := range n.Branches {
+			clocks[b.ID] = above
+		}
+		if n.Default != "" {
+			clocks[n.Default] = above
+		}
+	}
+	return false
+}
+
+// cachedOrigin finds scenarios that look at the headers or the offset of what a cache tells: in Kafka Streams it has
+// those of the last record that changed the row. Here what is told with a commit has none: it may come of many records.
+func cachedOrigin(s *scenario) bool {
+	return s.Config.Cache == "on" && (s.Config.Headers || slices.ContainsFunc(s.Nodes, func(n node) bool {
+		return n.Proc == "meta" || n.Proc == "headers"
+	}))
 }

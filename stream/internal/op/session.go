@@ -107,7 +107,7 @@ func (a *sessionAggregate[K, V, A]) update(
 				continue
 			}
 			c.HasNew, c.HasOld, c.Old = false, a.rows.old, met[i].Value
-			if err := a.rows.tell(r.Key, Span{met[i].Start, met[i].End}, met[i].End, r.Headers); err != nil {
+			if err := a.rows.tell(r.Key, Span{met[i].Start, met[i].End}, met[i].End, nil); err != nil {
 				return err
 			}
 		}
@@ -128,7 +128,7 @@ func (a *sessionAggregate[K, V, A]) update(
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = a.rows.tell(r.Key, span, span.End, r.Headers)
+	err = a.rows.tell(r.Key, span, span.End, nil)
 	a.in.Resume()
 	return err
 }
