@@ -62,7 +62,7 @@ func (v *SessionReader[K, V]) Get(key K, start, end int64) (value V, ok bool, er
 	return value, ok, err
 }
 
-// Fetch yields the sessions of key that end in [from, to], by their ends. A failure is yielded as the last pair's error.
+// Fetch yields the sessions of key that end in [from, to], by their ends. A failure is yielded as the last error.
 func (v *SessionReader[K, V]) Fetch(key K, from, to int64) iter.Seq2[SessionEntry[K, V], error] {
 	return v.entries(v.rows.of(&key, from, to))
 }
