@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: oracle help test race fuzz bench lint verify kill kafka clients fmt
+.PHONY: oracle help test race random fuzz bench lint verify kill kafka clients fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ test: ## all tests that need nothing but Go
 
 race: ## the same under the race detector
 	go test -race ./...
+
+random: ## 5000 random topologies: engines, restarts, partitions, commits, the optimiser
+	go test -count 1 -timeout 30m ./internal/oracle -run TestRandomTopologies -v -random 5000
 
 lint: ## vet, staticcheck, formatting
 	go vet ./...

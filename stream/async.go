@@ -14,8 +14,9 @@ import (
 //
 // The trade-off: a slow call holds up those behind it, and the commit, and with it all tasks of its worker. Give f a
 // time limit well below the transaction's. Its context ends when the task is closed or rewound, and the task waits for
-// f to return. While it runs, f shares key and value with the rest of the program: values that an aggregation changes
-// in place have to be copied before.
+// f to return. Results come later than records that went another way: where both meet again, in a join, the order is
+// not that of the input. While it runs, f shares key and value with the rest of the program: values that an aggregation
+// changes in place have to be copied before.
 func (s Stream[K, V]) MapAsync[V2 any](n int, f func(context.Context, K, V) (V2, error)) Stream[K, V2] {
 	site := caller()
 	if n < 1 || n > asyncMax {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"thalweg/internal/plan"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -20,6 +21,7 @@ type Builder struct {
 	owned   map[string]string // store → where the operator that writes it was made
 	sources map[string][]*node
 	errs    []error
+	rules   []plan.Rule
 }
 
 // NewBuilder returns an empty builder.
@@ -30,19 +32,26 @@ func NewBuilder() *Builder {
 // Build checks what was built and returns it as a topology. Every mistake is reported, each with the line that made
 // it.
 func (b *Builder) Build() (*Topology, error) {
-	b.dropNullKeys()
-	nodes := make([]*topology.Node, len(b.nodes))
-	for i, n := range b.nodes {
-		nodes[i] = n.Node
-	}
+	nodes := b.made()
 	if len(nodes) == 0 && len(b.errs) == 0 {
 		return nil, errors.New("stream: the builder is empty: begin with Stream or Table")
 	}
+	nodes, _ = plan.Optimise(nodes, b.rules...)
 	t, err := topology.New(nodes)
 	if err := errors.Join(append(b.errs[:len(b.errs):len(b.errs)], err)...); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// made are copies of the nodes.
+func (b *Builder) made() []*topology.Node {
+	b.dropNullKeys()
+	nodes := make([]*topology.Node, len(b.nodes))
+	for i, n := range b.nodes {
+		nodes[i] = n.Node
+	}
+	return topology.Clone(nodes)
 }
 
 // fail records a mistake in the call that site made.
@@ -114,7 +123,7 @@ func (b *Builder) put(nd *node, op, name string, n *topology.Node, parents ...*n
 
 // then adds an operator after n.
 func (n *node) then(op string, m topology.Make) *node {
-	return n.b.add(op, "", &topology.Node{Kind: topology.KindProcessor, Site: caller(), Make: m}, n)
+	return n.b.add(op, "", &topology.Node{Kind: topology.KindProcessor, Site: caller(), Make: m, Pure: true}, n)
 }
 
 // mustBeByKey refuses to bring keys together that may lie in different partitions.

@@ -103,6 +103,9 @@ func joinStreams[K, V, V2, R any](
 	right := b.add("join-streams-right", "join-"+name+"-right", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: j.JoinRight(), Stores: stores, ByKey: true, ChangesValue: true,
 	}, o.n)
+	if kind == inner {
+		left.Twin, right.Twin = right.Node, left.Node
+	}
 	left.relaxed, right.relaxed = kind != inner, kind != inner
 	n := b.add("join-streams", "join-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, R](), ByKey: true,

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"reflect"
 	"slices"
 	"strings"
 
@@ -80,13 +79,7 @@ func (t Topic[K, V]) readsAs(o Topic[K, V]) bool {
 }
 
 // same tells whether two serdes are certainly equal.
-func same[T any](a, b serde.Serde[T]) bool {
-	if a == nil || b == nil {
-		return false
-	}
-	va := reflect.ValueOf(a)
-	return va.Comparable() && reflect.ValueOf(b).Comparable() && a == b
-}
+func same[T any](a, b serde.Serde[T]) bool { return topology.Same(a, b) }
 
 // free is the name, or the name with an ordinal where there is a node of that name already.
 func (b *Builder) free(name string) string {

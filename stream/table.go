@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"reflect"
 	"time"
 
 	"thalweg/serde"
@@ -29,7 +30,9 @@ func stored[K, V any](n *node, st state.KV[K, V]) Table[K, V] {
 func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit) Table[K, V] {
 	site := caller()
 	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
-	return table(n, site, "table", st, emit)
+	to := table(n, site, "table", st, emit)
+	to.n.RowsAreRecords = t.isStoredAs(st)
+	return to
 }
 
 // ToTable takes the stream as changes of a table, kept in a store: see [Builder.Table].
@@ -37,6 +40,17 @@ func (s Stream[K, V]) ToTable(st state.KV[K, V], emit ...Emit) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToTable", site)
 	return table(s.n, site, "to-table", st, emit)
+}
+
+// isStoredAs tells whether the rows of a store have the bytes and times of the topic's records. A value of theirs that
+// is read as nil would be a row in the store, so only what is never nil, or as bytes, will do.
+func (t Topic[K, V]) isStoredAs(st state.KV[K, V]) bool {
+	neverNil := !serde.IsNilable[V]()
+	if v := reflect.TypeFor[V](); v.Kind() == reflect.Pointer && same(t.values, serde.For[V]()) {
+		neverNil = v.Elem().Kind() < reflect.Complex64 || v.Elem().Kind() == reflect.String // no type with a null within
+	}
+	return neverNil && t.timestamps == nil && st.Spec().TTL == 0 && same(t.keys, st.KeySerde()) &&
+		same(t.values, st.ValueSerde())
 }
 
 func table[K, V any](parent *node, site, method string, st state.KV[K, V], emit []Emit) Table[K, V] {

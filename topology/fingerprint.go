@@ -17,6 +17,12 @@ type Fingerprint struct{ facts []string }
 func (t *Topology) Fingerprint() Fingerprint {
 	var f Fingerprint
 	for _, s := range t.subs {
+		fromTopic := map[string]Topic{}
+		for _, n := range s.Nodes {
+			if n.RowsFromTopic != "" {
+				fromTopic[n.RowsFromTopic] = n.Topics[0]
+			}
+		}
 		for _, in := range s.Inputs {
 			f.add("sub-topology %d reads %s", s.ID, in)
 		}
@@ -30,6 +36,9 @@ func (t *Topology) Fingerprint() Fingerprint {
 			kept := "changelogged"
 			if spec.Volatile {
 				kept = "volatile"
+			}
+			if topic, ok := fromTopic[st.Name()]; ok {
+				kept = fmt.Sprintf("restored from %s", topic)
 			}
 			f.add("sub-topology %d keeps %s (%s, %s)", s.ID, st.Name(), spec.Kind, kept)
 		}

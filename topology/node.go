@@ -55,6 +55,13 @@ type Node struct {
 	ChangesKey   bool // what comes out may have another key than what went in
 	ChangesValue bool // what comes out may have another value
 	ByKey        bool // equal keys must be in equal partitions of all its inputs
+	Pure         bool // what comes out depends on key and value of the record alone
+	Keys, Values any  // the serdes of a source or a sink
+	// RowsAreRecords tells that the first of Stores holds the records of its one parent, a source, byte by byte.
+	RowsAreRecords bool
+	// Twin is the node of the other side of an inner join of streams. Both have two stores, the left side's records
+	// and the right side's; where both sides are the same stream, the first alone is enough.
+	Twin *Node
 
 	// Global nodes run once in each process, over all partitions of their source's topics, and fill stores that every
 	// task may read.

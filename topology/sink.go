@@ -22,7 +22,7 @@ type SinkConfig[K, V any] struct {
 
 // NewSink makes a sink node that takes records of K and V.
 func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
-	n := &Node{Name: name, Kind: KindSink, Site: site, Sink: c.Topic}
+	n := &Node{Name: name, Kind: KindSink, Site: site, Sink: c.Topic, Keys: c.Keys, Values: c.Values}
 	n.Make = Operator(func(in *Instance, next []any) (Port[K, V], error) {
 		if len(next) != 0 {
 			return nil, fmt.Errorf("node %s: a sink has no children", in.Node.Name)

@@ -46,7 +46,9 @@ type SourceConfig[K, V any] struct {
 
 // NewSource makes a source node whose children take records of K and V.
 func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
-	n := &Node{Name: name, Kind: KindSource, Site: site, Topics: c.Topics, Reset: c.Reset}
+	n := &Node{
+		Name: name, Kind: KindSource, Site: site, Topics: c.Topics, Reset: c.Reset, Keys: c.Keys, Values: c.Values,
+	}
 	n.Make = func(in *Instance, next []any) (any, error) {
 		out, err := Forward[K, V](next)
 		if err != nil {

@@ -46,6 +46,18 @@ type builder struct {
 
 func topic(name string) topicOf { return stream.NewTopic[str, str](name) }
 
+func newBuilder(s *scenario, dsl *stream.Builder) *builder {
+	b := &builder{
+		s: s, b: dsl, env: map[string]any{}, stores: map[string]func(*run) []row{},
+		looks: map[string]func(*context) (func(str) str, error){}, named: map[string]state.Store{},
+		peek: func(string, str, str) {}, emit: stream.OnUpdate,
+	}
+	if s.Config.Cache == "on" {
+		b.emit = stream.OnCommit
+	}
+	return b
+}
+
 func (b *builder) build() (topo *topology.Topology, err error) {
 	for _, b.n = range b.s.Nodes {
 		b.add()
@@ -151,7 +163,7 @@ func (b *builder) keyed(f flow, side string) streamOf {
 }
 
 func (b *builder) add() {
-	if b.onWindows() {
+	if b.onWindows() || b.onBeyond() {
 		return
 	}
 	switch b.n.Op {

@@ -15,6 +15,7 @@ import (
 
 	"thalweg/state/engine"
 	"thalweg/state/pebble"
+	"thalweg/stream"
 )
 
 const publicCorpus = "testdata/public.jsonl.gz"
@@ -22,7 +23,7 @@ const publicCorpus = "testdata/public.jsonl.gz"
 var (
 	corpusFile = flag.String("corpus", publicCorpus, "scenarios to run, one a line")
 	onlyID     = flag.String("id", "", "run the scenarios whose id begins with this")
-	modeName   = flag.String("mode", "", "plain, pebble, restart, partitions, all; none: plain and a share of the others")
+	modeName   = flag.String("mode", "", "plain, pebble, restart, partitions, optimised, all; none: plain and a share of the others")
 	showAll    = flag.Bool("show", false, "print the differences of listed scenarios, too")
 )
 
@@ -52,6 +53,10 @@ func modes() map[string]mode {
 		"pebble":     {newEngine: newPebble},
 		"restart":    {restartEvery: 3, allows: outlivesRestart},
 		"partitions": {partitions: 3, allows: isPerKey},
+		"optimised": {
+			rules: []stream.Rule{stream.MergeRepartitions, stream.ReuseTopics, stream.ShareSelfJoins}, restartEvery: 3,
+			allows: outlivesRestart,
+		},
 	}
 }
 
@@ -148,12 +153,12 @@ type score struct {
 func TestCorpus(t *testing.T) {
 	scenarios, err := load(*corpusFile)
 	require.NoError(t, err)
-	share := map[string]int{"plain": 1, "pebble": shareOfModes, "restart": shareOfModes, "partitions": shareOfModes}
+	share := map[string]int{"plain": 1, "pebble": shareOfModes, "restart": shareOfModes, "partitions": shareOfModes, "optimised": shareOfModes}
 	if *modeName != "" {
 		share = map[string]int{*modeName: 1}
 	}
 	if *modeName == "all" {
-		share = map[string]int{"plain": 1, "pebble": 1, "restart": 1, "partitions": 1}
+		share = map[string]int{"plain": 1, "pebble": 1, "restart": 1, "partitions": 1, "optimised": 1}
 	}
 	for _, name := range slices.Sorted(maps.Keys(share)) {
 		runCorpus(t, name, scenarios, share[name])

@@ -21,6 +21,9 @@ type mode struct {
 	newEngine    func() (engine.Engine, error)
 	restartEvery int // input items; 0: never
 	partitions   int32
+	rules        []stream.Rule        // of the optimiser
+	listedAs     string               // the mode that its open differences are listed under; none: its own
+	commitEvery  int                  // records; 0: each
 	allows       func(*scenario) bool // nil: all
 }
 
@@ -42,13 +45,10 @@ type run struct {
 func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	r := &run{s: s, seen: map[string]int{}, partitions: m.partitions}
 	r.got.Outputs, r.got.Peeks = map[string][]record{}, map[string][]record{}
-	b := &builder{
-		s: s, b: stream.NewBuilder(), env: map[string]any{}, stores: map[string]func(*run) []row{},
-		looks: map[string]func(*context) (func(str) str, error){}, named: map[string]state.Store{}, peek: r.peek,
-		emit: stream.OnUpdate, refused: func() { r.dropped++ },
-	}
-	if s.Config.Cache == "on" {
-		b.emit = stream.OnCommit
+	b := newBuilder(s, stream.NewBuilder())
+	b.peek, b.refused = r.peek, func() { r.dropped++ }
+	if len(m.rules) > 0 {
+		b.b.Optimise(m.rules...)
 	}
 	defer func() {
 		if v := recover(); v != nil {
@@ -63,7 +63,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	r.nodes = topo.Nodes()
 	c := streamtest.Config{
 		ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2,
-		Partitions: m.partitions,
+		Partitions: m.partitions, CommitEvery: m.commitEvery,
 	}
 	if s.Config.OnError == "continue" {
 		c.OnError = func(*topology.ProcessingError) topology.Action { return topology.Skip }
@@ -73,6 +73,12 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	if err != nil {
 		r.got.Error = &failure{Phase: "run", At: r.at}
 		return r.got, err
+	}
+	if m.commitEvery > 0 {
+		if err := r.d.TryCommit(); err != nil {
+			return r.got, err
+		}
+		r.collect()
 	}
 	r.got.Stores = map[string][]row{}
 	for name, read := range b.stores {
@@ -129,6 +135,8 @@ func (r *run) count(last bool) {
 		}
 	}
 }
+
+func isRepartition(n *topology.Node) bool { return n.Kind == topology.KindSink && n.Sink.Repartition }
 
 // fed takes the test's own record out of what counts as output.
 func (r *run) fed(name string) {

@@ -12,9 +12,10 @@ import (
 // MapAsync replaces values by calls of f, n at the same time. Calls of one key come one after the other; results go on
 // in the order of the records, whichever is ready first. A null that f does not see stays null.
 //
-// Goroutines run f and nothing else: results are handed on by the task's goroutine, when the next record comes, and at
-// the latest before the commit, which waits for all of them. What is in flight when the task is rewound or closed is
-// waited for and forgotten.
+// Goroutines run f and nothing else: results are handed on by the task's goroutine, the first when n calls are in
+// flight and another record comes, and all of them before the commit. When does not depend on how long calls take, so
+// that a task that is run again does the same. What is in flight when it is rewound or closed is waited for and
+// forgotten.
 func MapAsync[K, V, V2 any](n int, keys serde.Serde[K], f func(context.Context, K, V) (V2, error)) topology.Make {
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V2]) (topology.Port[K, V], error) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -88,22 +89,13 @@ func (a *async[K, V, V2]) receive(r *topology.Record[K, V]) error {
 		source := *a.in.Env.Source
 		c.source = &source
 	}
-	for len(a.calls) > 0 && (len(a.calls) >= a.n || a.calls[0].ready()) {
+	for len(a.calls) >= a.n {
 		if err := a.handOn(); err != nil {
 			return err
 		}
 	}
 	a.in.Resume()
 	return a.start(c)
-}
-
-func (c *call[K, V, V2]) ready() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
 }
 
 func (a *async[K, V, V2]) start(c *call[K, V, V2]) error {

@@ -7,9 +7,10 @@ import (
 )
 
 // Deduplicate lets the first record of a key and id through, and leaves out others of it that are no more than within
-// milliseconds away. What comes more than that behind the newest record goes through: what there was is forgotten.
+// milliseconds away. What comes more than that behind the newest record goes through: what there was is forgotten. So
+// does what has no id.
 func Deduplicate[K, V, I any](st state.Buffer[Pair[K, I], bool], id func(K, V) I, within int64) topology.Make {
-	seesNull := serde.IsNilable[V]()
+	seesNull, nullID := serde.IsNilable[V](), serde.NullOf[I]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
 		seen, err := st.Open(in)
 		if err != nil {
@@ -35,7 +36,7 @@ func Deduplicate[K, V, I any](st state.Buffer[Pair[K, I], bool], id func(K, V) I
 			*time = max(*time, r.Timestamp)
 			expire()
 			key := Pair[K, I]{r.Key, id(r.Key, r.Value)}
-			if r.Timestamp >= *time-within {
+			if r.Timestamp >= *time-within && (nullID == nil || !nullID(&key.Within)) {
 				found, err := seen.Fetch(key, r.Timestamp-within, r.Timestamp+within)
 				if err != nil {
 					return in.Fail(r.Timestamp, err)

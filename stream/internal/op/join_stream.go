@@ -3,6 +3,7 @@ package op
 import (
 	"math"
 
+	"thalweg/internal/invariant"
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
@@ -94,15 +95,11 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			}
 			return t
 		})
-		s.time, s.retention = in.Mark(c.own.Name()+"/newest"), c.before+c.after+c.grace
-		var err error
-		if s.own, err = c.own.Open(in); err != nil {
-			return nil, err
-		}
-		if s.other, err = c.other.Open(in); err != nil {
+		if err := s.open(left); err != nil {
 			return nil, err
 		}
 		if c.holds {
+			var err error
 			if s.held, err = c.held.Open(in); err != nil {
 				return nil, err
 			}
@@ -115,12 +112,38 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 	})
 }
 
+// open opens the buffers. Both sides of a self join may share the left one: then the right side alone adds to it, before
+// it looks, where two buffers would have had the record in the left one by then.
+func (s *joinOf[K, V, O, H, R]) open(left string) (err error) {
+	s.retention = s.c.before + s.c.after + s.c.grace
+	s.shared = len(s.in.Node.Stores) == 1
+	if !s.shared {
+		s.time = s.in.Mark(s.c.own.Name() + "/newest")
+		if s.own, err = s.c.own.Open(s.in); err == nil {
+			s.other, err = s.c.other.Open(s.in)
+		}
+		return err
+	}
+	s.time = s.in.Mark(left + "/newest")
+	ok := false
+	if s.c.left {
+		if s.own, err = s.c.own.Open(s.in); err == nil {
+			s.other, ok = any(s.own).(*state.BufferStore[K, O])
+		}
+	} else if s.other, err = s.c.other.Open(s.in); err == nil {
+		s.own, ok = any(s.other).(*state.BufferStore[K, V])
+	}
+	invariant.Check(ok || err != nil, "the sides of a self join have equal types")
+	return err
+}
+
 type joinOf[K, V, O, H, R any] struct {
 	in        *topology.Instance
 	c         sideConfig[K, V, O, H, R]
 	own       *state.BufferStore[K, V]
 	other     *state.BufferStore[K, O]
 	held      *state.SessionStore[HeldKey[K], H] // nil: nothing is held
+	shared    bool                               // own and other are one
 	times     *joinTimes
 	time      *int64 // highest timestamp in the own buffer
 	retention int64
@@ -157,6 +180,13 @@ func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
 		if err := s.releaseClosed(); err != nil {
 			return err
 		}
+	}
+	if s.shared && !s.c.left {
+		if err := s.buffer(r); err != nil {
+			return err
+		}
+		_, err := s.meet(r)
+		return err
 	}
 	matched, err := s.meet(r)
 	if err != nil {
@@ -225,6 +255,9 @@ func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
 func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
 	if *s.time != topology.Unknown && r.Timestamp <= *s.time-s.retention {
 		s.in.Drop(topology.Expired)
+		return nil
+	}
+	if s.shared && s.c.left {
 		return nil
 	}
 	if err := s.own.Add(r.Key, r.Value, r.Timestamp); err != nil {

@@ -1,0 +1,41 @@
+package stream
+
+import "thalweg/internal/plan"
+
+// Rule is a way in which [Builder.Optimise] makes a topology cheaper.
+type Rule = plan.Rule
+
+// The rules.
+const (
+	// MergeRepartitions writes once what several repartitions have of the same stream: the first one's topic serves
+	// all. It expects serdes to give back the values that they were given.
+	MergeRepartitions = plan.MergeRepartitions
+	// ReuseTopics restores tables from the topics that they are read from, and writes no changelog for them. Such a
+	// topic must be compacted, never cut, and must hold no record that cannot be decoded.
+	ReuseTopics = plan.ReuseTopics
+	// ShareSelfJoins keeps one buffer, not two, for the inner join of a stream with itself.
+	ShareSelfJoins = plan.ShareSelfJoins
+)
+
+// Optimise lets Build make the topology cheaper by the rules; without one, by all. Results stay the same, and so do the
+// names of topics and stores; some are done without. What is done without is not carried over: switch rules on or off
+// for an application that has state only after a reset.
+func (b *Builder) Optimise(rules ...Rule) *Builder {
+	if b.rules = rules; len(rules) == 0 {
+		b.rules = plan.All()
+	}
+	return b
+}
+
+// Explain tells what the rules of Optimise do, or would do where there are none: the topology before, each step, and
+// the topology after.
+func (b *Builder) Explain() (string, error) {
+	if _, err := b.Build(); err != nil {
+		return "", err
+	}
+	rules := b.rules
+	if rules == nil {
+		rules = plan.All()
+	}
+	return plan.Explain(b.made(), rules...)
+}
