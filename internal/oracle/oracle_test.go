@@ -23,7 +23,7 @@ const publicCorpus = "testdata/public.jsonl.gz"
 var (
 	corpusFile = flag.String("corpus", publicCorpus, "scenarios to run, one a line")
 	onlyID     = flag.String("id", "", "run the scenarios whose id begins with this")
-	modeName   = flag.String("mode", "", "plain, pebble, restart, partitions, optimised, all; none: plain and a share of the others")
+	modeName   = flag.String("mode", "", "one of modes, or all; none: plain and a share of the others")
 	showAll    = flag.Bool("show", false, "print the differences of listed scenarios, too")
 )
 
@@ -153,12 +153,19 @@ type score struct {
 func TestCorpus(t *testing.T) {
 	scenarios, err := load(*corpusFile)
 	require.NoError(t, err)
-	share := map[string]int{"plain": 1, "pebble": shareOfModes, "restart": shareOfModes, "partitions": shareOfModes, "optimised": shareOfModes}
+	share := map[string]int{}
+	for name := range modes() {
+		share[name] = shareOfModes
+	}
+	share["plain"] = 1
 	if *modeName != "" {
 		share = map[string]int{*modeName: 1}
 	}
 	if *modeName == "all" {
-		share = map[string]int{"plain": 1, "pebble": 1, "restart": 1, "partitions": 1, "optimised": 1}
+		share = map[string]int{}
+		for name := range modes() {
+			share[name] = 1
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(share)) {
 		runCorpus(t, name, scenarios, share[name])

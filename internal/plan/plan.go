@@ -1,6 +1,6 @@
-// Package plan makes a topology cheaper before it is checked and run. Each rule has a file, may be left out, and changes
-// no result: what comes out of a topology is the same with and without. Names of topics and stores stay what the user
-// called them; a rule may do without one.
+// Package plan makes a topology cheaper before it is checked and run. Each rule has a file, may be left out, and
+// changes no result: what comes out of a topology is the same with and without. Names of topics and stores stay what
+// the user called them; a rule may do without one.
 //
 // A rule looks at nodes alone, and at what topology.Node tells of them. It never sees a type of the user's.
 package plan

@@ -112,8 +112,8 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 	})
 }
 
-// open opens the buffers. Both sides of a self join may share the left one: then the right side alone adds to it, before
-// it looks, where two buffers would have had the record in the left one by then.
+// open opens the buffers. Both sides of a self join may share the left one: then the right side alone adds to it,
+// before it looks, where two buffers would have had the record in the left one by then.
 func (s *joinOf[K, V, O, H, R]) open(left string) (err error) {
 	s.retention = s.c.before + s.c.after + s.c.grace
 	s.shared = len(s.in.Node.Stores) == 1
