@@ -327,8 +327,14 @@ func (s *shelf) discard() {
 	}
 }
 
+// touchLeast is from how many entries on a table is so large that its lines are not near anyway.
+const touchLeast = 1 << 13
+
 // touch reads cache lines ahead of their use.
 func (s *shelf) touch(keys [][]byte) {
+	if s.Len() < touchLeast {
+		return
+	}
 	const most = 128
 	var hashes [most]uint64
 	for len(keys) > 0 {

@@ -52,3 +52,31 @@ func Build(env *Env, subs ...*Subtopology) (*Graph, error) {
 	}
 	return g, nil
 }
+
+// Expect are the nodes' Expect to which the keys go that the sources read.
+func (g *Graph) Expect(sources []Source) (expect []func(keys [][]byte)) {
+	instances := make(map[*Node]*Instance, len(g.Instances))
+	for _, in := range g.Instances {
+		instances[in.Node] = in
+	}
+	met := map[*Node]bool{}
+	var visit func(n *Node)
+	visit = func(n *Node) {
+		in := instances[n]
+		if in == nil || met[n] { // nil: in another sub-topology
+			return
+		}
+		met[n] = true
+		expect = append(expect, in.Expect...)
+		if n.ChangesKey {
+			return
+		}
+		for _, c := range n.children {
+			visit(c)
+		}
+	}
+	for _, s := range sources {
+		visit(s.Instance().Node)
+	}
+	return expect
+}

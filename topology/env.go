@@ -62,6 +62,9 @@ type Instance struct {
 	// Settle, where a node sets it, brings out what the node still holds back of the records that it took in, and
 	// tells whether there was something. It is called before each commit, parents first.
 	Settle func() (some bool, err error)
+	// Expect are told the encoded keys of records that are about to be read from a topic, if the node sees the topic's
+	// own keys: a hint, with which a store has memory fetched ahead. Nodes add to it when they are made.
+	Expect []func(keys [][]byte)
 	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
 }

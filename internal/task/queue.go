@@ -8,7 +8,7 @@ import (
 )
 
 // queue holds the batches of one input partition that wait to be processed. Batches are kept whole and walked
-// lazily; the record at the head alone is decoded.
+// lazily; the record at the head alone is decoded, or a few where stores want to know the keys that come.
 type queue struct {
 	task    *Task
 	sources []topology.Source // of the topic, in the order in which they were made; resolved once
@@ -20,7 +20,11 @@ type queue struct {
 	time  int64   // timestamp of the head: the smallest that a source gave it
 
 	it      batch.Iterator
-	itBytes int           // size of the batch that it walks
+	itBytes int                   // size of the batch that it walks
+	expect  []func(keys [][]byte) // told of keys before their records come; resolved once
+	ahead   []batch.Record        // decoded before their turn, from aheadAt; empty without expect
+	aheadAt int
+	keys    [][]byte      // scratch
 	batches []batch.Batch // not walked yet, from first
 	first   int
 
@@ -59,7 +63,7 @@ func (q *queue) add(b batch.Batch) {
 
 // drained moves the position over what holds no records, once all that came before it is done.
 func (q *queue) drained() {
-	if !q.has && q.it.Left() == 0 && q.first == len(q.batches) {
+	if !q.has && q.it.Left() == 0 && q.aheadAt == len(q.ahead) && q.first == len(q.batches) {
 		q.next = max(q.next, q.fetched)
 	}
 }
@@ -67,7 +71,7 @@ func (q *queue) drained() {
 // load makes the next record the head. It returns false when nothing is left.
 func (q *queue) load() (bool, error) {
 	for !q.has {
-		for q.it.Next(&q.head.Record) {
+		for q.decode() {
 			if q.head.Offset < q.next { // a fetch starts in the middle of a batch
 				q.records--
 				continue
@@ -86,6 +90,48 @@ func (q *queue) load() (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// decode makes the next record of the open batch the head's.
+func (q *queue) decode() bool {
+	if len(q.expect) == 0 {
+		return q.it.Next(&q.head.Record)
+	}
+	if q.aheadAt == len(q.ahead) && !q.look() {
+		return false
+	}
+	q.head.Record = q.ahead[q.aheadAt]
+	q.aheadAt++
+	return true
+}
+
+// lookAhead is how many records are decoded at a time where stores are told of keys: enough for their cache misses to
+// overlap, few enough for the lines to be there still when the records come.
+const lookAhead = 64
+
+// look decodes the next records and tells their keys.
+func (q *queue) look() bool {
+	if q.ahead == nil {
+		q.ahead, q.keys = make([]batch.Record, 0, lookAhead), make([][]byte, 0, lookAhead)
+	}
+	clear(q.ahead) // let their batch go
+	q.ahead, q.aheadAt, q.keys = q.ahead[:0], 0, q.keys[:0]
+	for len(q.ahead) < lookAhead {
+		n := len(q.ahead)
+		q.ahead = q.ahead[:n+1]
+		r := &q.ahead[n]
+		if !q.it.Next(r) {
+			q.ahead = q.ahead[:n]
+			break
+		}
+		if r.Key != nil {
+			q.keys = append(q.keys, r.Key)
+		}
+	}
+	for _, expect := range q.expect {
+		expect(q.keys)
+	}
+	return len(q.ahead) > 0
 }
 
 // open starts on the next batch.
@@ -185,6 +231,8 @@ func (q *queue) rewind() {
 func (q *queue) clear() {
 	clear(q.batches)
 	q.batches, q.first, q.it = q.batches[:0], 0, batch.Iterator{}
+	clear(q.ahead)
+	q.ahead, q.aheadAt = q.ahead[:0], 0
 	q.has, q.bytes, q.itBytes, q.records = false, 0, 0, 0
 	q.fetched = q.next
 }

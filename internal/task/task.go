@@ -239,6 +239,7 @@ func (t *Task) build() (err error) {
 		q.sources = t.graph.Sources[q.head.Topic]
 		q.times = make([]int64, len(q.sources))
 		q.ownTime = !slices.ContainsFunc(q.sources, func(s topology.Source) bool { return !s.OwnTime() })
+		q.expect = t.graph.Expect(q.sources)
 	}
 	return nil
 }

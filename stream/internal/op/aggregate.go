@@ -56,6 +56,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		if err != nil {
 			return nil, err
 		}
+		in.Expect = append(in.Expect, store.Touch)
 		a := &aggregate[K, V, A]{in: in, store: store, fold: fold, null: serde.NullOf[A](), old: *rows.Old}
 		switch {
 		case rows.OnUpdate:

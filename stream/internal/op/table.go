@@ -20,6 +20,9 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 		if err != nil {
 			return nil, err
 		}
+		if in, ok := h.(*topology.Instance); ok {
+			in.Expect = append(in.Expect, store.Touch)
+		}
 		return func(key K, _ int64) (V, int64, bool, error) { return store.Get(key) }, nil
 	}
 }
@@ -96,6 +99,7 @@ func newRowWriter[K, V any](
 	if err != nil {
 		return nil, err
 	}
+	in.Expect = append(in.Expect, store.Touch)
 	w := &rowWriter[K, V]{in: in, store: store, old: *rows.Old}
 	if rows.OnUpdate {
 		w.next = next
