@@ -83,6 +83,9 @@ type node struct {
 	oldFree func() bool // with askOld: whether they can without further ado
 	keep    func()      // makes the node keep its rows, where it does so only when they are needed
 
+	// filters tell deletions of rows that did not pass, be there any or not.
+	filters bool
+
 	// versioned tables tell rows that are not the newest, and can be read as of a time.
 	versioned bool
 	history   time.Duration

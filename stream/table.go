@@ -151,7 +151,8 @@ func versionedTable[K, V any](parent *node, site, method string, st state.Versio
 // MaterializeVersioned keeps the rows in a store that remembers the past: see [Builder.VersionedTable].
 func (t Table[K, V]) MaterializeVersioned(st state.Versioned[K, V]) Table[K, V] {
 	n := &node{}
-	return versionedBy(n, t.n, caller(), "materialize-versioned", st, op.MaterializeVersioned(st, &n.old))
+	return versionedBy(n, t.n, caller(), "materialize-versioned", st,
+		op.MaterializeVersioned(st, op.Rows{Old: &n.old, Sparse: t.n.sparse()}))
 }
 
 // versionedBy adds a node that keeps its rows in a store with a history.
@@ -185,8 +186,11 @@ func (t Table[K, V]) filter(method string, pass func(K, V) bool, want bool) Tabl
 	return t
 }
 
+// sparse tells that the node's deletions may be of rows that never were, and mean nothing then.
+func (n *node) sparse() bool { return n.filters && !n.versioned }
+
 func (n *node) thenFilter[K, V any](method string, pass func(K, V) bool, want bool) *node {
-	to := &node{}
+	to := &node{filters: true}
 	n.b.put(to, "table-"+method, "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, n.versioned, &to.old),
 	}, n)
@@ -249,6 +253,7 @@ func (t Table[K, V]) Materialize(st state.KV[K, V], emit ...Emit) Table[K, V] {
 	n := &node{}
 	site := caller()
 	rows := n.rows(t.n.b, site, "Materialize", emit)
+	rows.Sparse = t.n.sparse()
 	t.n.b.put(n, "materialize", "materialize-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st},
 		Make: op.Materialize(st, rows),

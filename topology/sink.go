@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"errors"
 	"fmt"
 
 	"thalweg/serde"
@@ -112,6 +113,9 @@ func (s *sink[K, V]) outlet(r *Record[K, V]) (Outlet, error) {
 	name := s.config.TopicOf(r)
 	if out, ok := s.byName[name]; ok {
 		return out, nil
+	}
+	if name == "" {
+		return nil, errors.New("the record names no topic: the name is empty")
 	}
 	out, err := s.in.Env.Outlet(name)
 	if err != nil {

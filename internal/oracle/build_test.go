@@ -36,7 +36,7 @@ type builder struct {
 	env    map[string]any
 	stores map[string]func(d *run) []row                      // how to read the named stores
 	looks  map[string]func(*context) (func(k str) str, error) // how processors read them
-	named  map[string]state.Store                             // nil: a global one
+	named  map[string]state.Store
 	peek   func(node string, k, v str)
 
 	refused func() // counts what a processor's store did not take
@@ -310,7 +310,7 @@ func (b *builder) maps() {
 		b.put(flow{x.Map(func(k, v str) (str, str) {
 			k, v, ok := f(k, v)
 			if !ok {
-				panic(failedOn("map: no pair"))
+				panic(failedOn("The provided KeyValueMapper returned null which is not allowed."))
 			}
 			return k, v
 		}), true})
@@ -351,14 +351,11 @@ func (b *builder) plumbing() {
 	case "foreach":
 		x.ForEach(see)
 	case "merge":
-		var others []streamOf
-		moved := x.moved
-		for i := range b.n.In[1:] {
+		for i := range b.n.In[1:] { // one by one: a stream that comes again later counts again
 			o := b.stream(i + 1)
-			others = append(others, o.streamOf)
-			moved = moved || o.moved
+			x = flow{x.Merge(o.streamOf), x.moved || o.moved}
 		}
-		b.put(flow{x.Merge(others...), moved})
+		b.put(x)
 	case "split":
 		var when []func(k, v str) bool
 		for _, br := range b.n.Branches {
@@ -433,9 +430,7 @@ func (b *builder) process() {
 			b.missing("reads " + b.n.Reads)
 		}
 		made.look = b.looks[b.n.Reads]
-		if st != nil {
-			stores = append(stores, st)
-		}
+		stores = append(stores, st)
 	}
 	supply := func() topology.Processor[str, str, str, str] { p := made; return &p }
 	if b.n.Op == "process" {

@@ -47,27 +47,13 @@ func (b *builder) joinStreamTable() {
 	}
 }
 
-// global names a global table's store. Processors read it without being connected to it.
+// global names a global table's store. A processor that connects to it is refused, as by Kafka Streams.
 func (b *builder) global() state.KV[str, str] {
 	st := b.kv()
 	if b.n.Store == nil {
 		return st
 	}
-	b.named[st.Name()] = nil
 	b.stores[st.Name()] = func(r *run) []row { return rowsIn(r, st, 1, same) }
-	b.looks[st.Name()] = func(c *context) (func(str) str, error) {
-		rows := st.Read(c.Globals())
-		return func(k str) str {
-			if k == nil {
-				return nil
-			}
-			v, _, _, err := rows.Get(k)
-			if err != nil {
-				panic(err)
-			}
-			return v
-		}, nil
-	}
 	return st
 }
 

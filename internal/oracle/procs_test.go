@@ -146,7 +146,7 @@ func (p *proc) Process(r topology.Record[str, str]) error {
 		}
 		return with(show(r.Value) + "{" + b.String() + "}")
 	case "meta":
-		at := "none"
+		at := "null/-1/-1"
 		if m, ok := p.c.Metadata(); ok {
 			at = fmt.Sprintf("%s/%d/%d", m.Topic, m.Partition, m.Offset)
 		}

@@ -17,6 +17,9 @@ var rules = []struct {
 	{"forgottenDeletion", forgottenDeletion},
 	{"tiedPunctuations", tiedPunctuations},
 	{"cachedOrigin", cachedOrigin},
+	{"suppressedOld", suppressedOld},
+	{"graceNullKey", graceNullKey},
+	{"versionedAggregate", versionedAggregate},
 }
 
 // rulesUsed are the rules that scenarios were listed by, by the scenario's id.
@@ -117,4 +120,41 @@ func cachedOrigin(s *scenario) bool {
 	return s.Config.Cache == "on" && (s.Config.Headers || slices.ContainsFunc(s.Nodes, func(n node) bool {
 		return n.Proc == "meta" || n.Proc == "headers"
 	}))
+}
+
+// suppressedOld finds a suppression with something behind it that looks at old rows: Kafka Streams gives as the old row
+// the one before the last change that it held back, which nobody downstream has seen. Here it is what went on before.
+func suppressedOld(s *scenario) bool {
+	behind := map[string]bool{}
+	found := false
+	for _, n := range s.Nodes {
+		held := slices.ContainsFunc(n.In, func(in string) bool { return behind[in] })
+		switch n.Op {
+		case "filter", "filterNot", "groupTable", "joinTables", "fkJoin", "suppress":
+			found = found || held
+		case "toStream":
+			held = false
+		}
+		behind[n.ID] = held || n.Op == "suppress"
+	}
+	return found
+}
+
+// graceNullKey finds a left join with grace, in which Kafka Streams fails at a null key. Here the record joins nothing.
+func graceNullKey(s *scenario) bool {
+	keyless := s.Expect.Error != nil || slices.ContainsFunc(s.Input, func(in input) bool {
+		return in.Topic != "" && in.Key == nil
+	})
+	return keyless && slices.ContainsFunc(s.Nodes, func(n node) bool {
+		return n.Op == "joinStreamTable" && n.Type == "left" && n.Grace != nil
+	})
+}
+
+// versionedAggregate finds an aggregation that is kept in a versioned store: Kafka Streams then leaves out what the
+// store's history does not take. Here the history lies beside the aggregate, which has all records.
+func versionedAggregate(s *scenario) bool {
+	ops := []string{"count", "reduce", "aggregate", "cogroup"}
+	return slices.ContainsFunc(s.Nodes, func(n node) bool {
+		return n.Store != nil && n.Store.VersionedMs > 0 && slices.Contains(ops, n.Op)
+	})
 }

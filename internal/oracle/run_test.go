@@ -148,7 +148,7 @@ func (r *run) fed(name string) {
 
 func (r *run) collect() {
 	for _, name := range r.d.Topics() {
-		if strings.HasPrefix(name, "app-") {
+		if strings.HasPrefix(name, "app-") || r.hides(name) {
 			continue
 		}
 		w := r.d.Written(name)
@@ -167,6 +167,12 @@ func (r *run) collect() {
 			}
 		}
 	}
+}
+
+// hides tells that a topic is the one for dead letters of failures that stop the application: Kafka's test driver does
+// not show them.
+func (r *run) hides(topic string) bool {
+	return topic == r.s.Config.DeadLetters && r.s.Config.OnError != "continue"
 }
 
 func (r *run) record(w streamtest.Written) record {

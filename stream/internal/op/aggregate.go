@@ -44,6 +44,7 @@ func Initial[A any](f func() A) func() (A, bool) { return func() (A, bool) { ret
 type Rows struct {
 	OnUpdate bool  // at once, not with the commit
 	Silent   bool  // another node tells of what is committed
+	Sparse   bool  // with Old: a deletion of what was not there is neither kept nor told of
 	Old      *bool // what was before is needed downstream; read when a task is built
 }
 

@@ -88,6 +88,7 @@ type rowWriter[K, V any] struct {
 	store *state.KVStore[K, V]
 	next  topology.Port[K, topology.Change[V]] // nil: changes go on with the commit
 	old   bool
+	quiet bool            // a deletion of what was not there is neither kept nor told of
 	life  *lifetime[K, V] // nil: rows live for ever
 	out   topology.Record[K, topology.Change[V]]
 }
@@ -102,7 +103,7 @@ func newRowWriter[K, V any](
 	in.Expect = append(in.Expect, store.Touch)
 	w := &rowWriter[K, V]{in: in, store: store, old: *rows.Old}
 	if rows.OnUpdate {
-		w.next = next
+		w.next, w.quiet = next, rows.Sparse && w.old
 	} else {
 		flushTo(in, store, w.old, next)
 	}
@@ -136,6 +137,9 @@ func (w *rowWriter[K, V]) put(key K, row V, has bool, ts int64, headers []topolo
 		if c.Old, _, c.HasOld, err = w.store.Value(ref); err != nil {
 			return w.in.Fail(ts, err)
 		}
+	}
+	if w.quiet && !has && !c.HasOld {
+		return nil
 	}
 	if has {
 		err = w.store.Set(ref, row, ts)

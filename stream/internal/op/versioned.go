@@ -11,7 +11,7 @@ func VersionedTable[K, V any](st state.Versioned[K, V], old *bool) topology.Make
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],
 	) (topology.Port[K, V], error) {
-		w, err := newVersionWriter(in, st, *old, next)
+		w, err := newVersionWriter(in, st, Rows{Old: old}, next)
 		if err != nil {
 			return nil, err
 		}
@@ -27,11 +27,11 @@ func VersionedTable[K, V any](st state.Versioned[K, V], old *bool) topology.Make
 }
 
 // MaterializeVersioned keeps a table's rows in a store with a history.
-func MaterializeVersioned[K, V any](st state.Versioned[K, V], old *bool) topology.Make {
+func MaterializeVersioned[K, V any](st state.Versioned[K, V], rows Rows) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],
 	) (topology.Port[K, topology.Change[V]], error) {
-		w, err := newVersionWriter(in, st, *old, next)
+		w, err := newVersionWriter(in, st, rows, next)
 		if err != nil {
 			return nil, err
 		}
@@ -49,13 +49,17 @@ type versionWriter[K, V any] struct {
 	next  topology.Port[K, topology.Change[V]]
 	old   bool
 	out   topology.Record[K, topology.Change[V]]
+
+	quiet bool // a deletion of what was not there is neither kept nor told of
 }
 
 func newVersionWriter[K, V any](
-	in *topology.Instance, st state.Versioned[K, V], old bool, next topology.Port[K, topology.Change[V]],
+	in *topology.Instance, st state.Versioned[K, V], rows Rows, next topology.Port[K, topology.Change[V]],
 ) (*versionWriter[K, V], error) {
 	store, err := st.Open(in)
-	return &versionWriter[K, V]{in: in, store: store, next: next, old: old}, err
+	w := &versionWriter[K, V]{in: in, store: store, next: next, old: *rows.Old}
+	w.quiet = rows.Sparse && w.old
+	return w, err
 }
 
 func (w *versionWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topology.Header) (err error) {
@@ -64,6 +68,9 @@ func (w *versionWriter[K, V]) write(key K, row V, has bool, ts int64, headers []
 		if c.Old, _, c.HasOld, err = w.store.Get(key); err != nil {
 			return w.in.Fail(ts, err)
 		}
+	}
+	if w.quiet && !has && !c.HasOld {
+		return nil
 	}
 	var latest, accepted bool
 	if has {
