@@ -28,7 +28,7 @@ type BufferStore[K, V any] struct {
 }
 
 func openBuffer[K, V any](tx *Tx, s Buffer[K, V]) (*BufferStore[K, V], error) {
-	if st, found, err := reopen[*BufferStore[K, V]](tx, s.spec.Name); found {
+	if st, found, err := reopen[*BufferStore[K, V]](tx, s.spec.name()); found {
 		return st, err
 	}
 	r, err := tx.newRoom(s)
@@ -36,7 +36,7 @@ func openBuffer[K, V any](tx *Tx, s Buffer[K, V]) (*BufferStore[K, V], error) {
 		return nil, err
 	}
 	st := &BufferStore[K, V]{
-		buffers: newBuffers(r, s.spec.Retention), keys: newKeyring(s.codec.keys),
+		buffers: newBuffers(r, s.spec.get().Retention), keys: newKeyring(s.codec.keys),
 		values: serde.Local(s.codec.values), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.buffers, st)

@@ -38,18 +38,22 @@ type cells[V any] struct {
 }
 
 // open makes the shelf of the cells, which do not move from now on.
-func (c *cells[V]) open(r *room, prefix []byte, skip int, values serde.Serde[V], inline bool) {
+func (c *cells[V]) open(r *room, prefix []byte, skip int, values serde.Serde[V]) {
 	c.values = values
-	if inline {
-		c.shelf = newShelf(r, prefix, table.New(r.seed, skip, reflect.TypeFor[V]().Size()), flat{c})
-		return
+	c.shelf, c.raw = newCells(r, prefix, skip, reflect.TypeFor[V](), values, c)
+}
+
+// newCells returns what of cells has no type.
+func newCells(r *room, prefix []byte, skip int, of reflect.Type, values any, c typed) (*shelf, *raw) {
+	if isFlat(of) {
+		return newShelf(r, prefix, table.New(r.seed, skip, of.Size()), flat{c}), nil
 	}
-	c.raw = &raw{values: c, table: table.New(r.seed, skip, rawBytes)}
-	switch any(values).(type) {
+	v := &raw{values: c, table: table.New(r.seed, skip, rawBytes)}
+	switch values.(type) {
 	case serde.String, serde.Bytes:
-		c.raw.views = true
+		v.views = true
 	}
-	c.shelf = newShelf(r, prefix, c.raw.table, c.raw)
+	return newShelf(r, prefix, v.table, v), v
 }
 
 func (c *cells[V]) encode(dst []byte, p unsafe.Pointer) ([]byte, error) {
@@ -197,7 +201,7 @@ type keyring[K any] struct {
 }
 
 func newKeyring[K any](s serde.Serde[K]) keyring[K] {
-	k := keyring[K]{serde: serde.Local(s), flat: isFlat[K]()}
+	k := keyring[K]{serde: serde.Local(s), flat: isFlat(reflect.TypeFor[K]())}
 	switch any(s).(type) {
 	case serde.String:
 		var zero K

@@ -39,7 +39,7 @@ type KVStore[K, V any] struct {
 }
 
 func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
-	if st, found, err := reopen[*KVStore[K, V]](tx, s.spec.Name); found {
+	if st, found, err := reopen[*KVStore[K, V]](tx, s.spec.name()); found {
 		return st, err
 	}
 	r, err := tx.newRoom(s)
@@ -47,7 +47,7 @@ func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
 		return nil, err
 	}
 	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: newNullness[V]()}
-	st.cells.open(r, r.keyRows(), 0, serde.Local(s.codec.values), isFlat[V]())
+	st.cells.open(r, r.keyRows(), 0, serde.Local(s.codec.values))
 	return st, tx.enroll(&keyed{r, st.cells.shelf}, st)
 }
 
@@ -133,11 +133,11 @@ func (st *KVStore[K, V]) RangeReverse(from, to K) iter.Seq2[Entry[K, V], error] 
 }
 
 func (st *KVStore[K, V]) between(from, to K, reverse bool) iter.Seq2[Entry[K, V], error] {
-	lower, err := st.keys.serde.Append(nil, from)
+	lower, err := st.keys.serde.Append([]byte{}, from)
 	if err == nil {
 		var upper []byte
 		if upper, err = st.keys.serde.Append(nil, to); err == nil {
-			return st.RangeBytes(notNil(lower), append(upper, 0), reverse) // the first key after to
+			return st.RangeBytes(lower, append(upper, 0), reverse) // the first key after to
 		}
 	}
 	return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, keyError(st.room, err)) }
@@ -156,6 +156,8 @@ func (st *KVStore[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
 }
 
 // RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
+//
+//go:noinline // else each caller has a copy of the sequence, for each type
 func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		var failed error

@@ -8,23 +8,23 @@ import (
 
 // NewKV names a key-value store. Serdes are found by type (serde.For) and set with Keys and Values.
 func NewKV[K, V any](name string) KV[K, V] {
-	return KV[K, V]{spec: Spec{Name: name, Kind: KindKeyValue}, codec: codecFor[K, V]()}
+	return KV[K, V]{spec: nameOf(Spec{Name: name, Kind: KindKeyValue}), codec: codecFor[K, V]()}
 }
 
 // KV names a key-value store with timestamps. Equal names are the same store.
 type KV[K, V any] struct {
-	spec  Spec
+	spec  name
 	codec codec[K, V]
 }
 
 // Name returns the store's durable name.
-func (s KV[K, V]) Name() string { return s.spec.Name }
+func (s KV[K, V]) Name() string { return s.spec.name() }
 
 // Spec describes the store.
-func (s KV[K, V]) Spec() Spec { return s.spec }
+func (s KV[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s KV[K, V]) Check() error { return s.codec.check(s.spec.Name) }
+func (s KV[K, V]) Check() error { return s.codec.check(s.spec.name()) }
 
 // Keys sets the serde of keys.
 func (s KV[K, V]) Keys(keys serde.Serde[K]) KV[K, V] { s.codec.keys = keys; return s }
@@ -40,14 +40,14 @@ func (s KV[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s KV[K, V]) Volatile() KV[K, V] { s.spec.Volatile = true; return s }
+func (s KV[K, V]) Volatile() KV[K, V] { s.spec = s.spec.volatile(); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s KV[K, V]) InMemory() KV[K, V] { s.spec.InMemory = true; return s }
+func (s KV[K, V]) InMemory() KV[K, V] { s.spec = s.spec.inMemory(); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s KV[K, V]) Topic(config map[string]string) KV[K, V] {
-	s.spec = s.spec.withTopic(config)
+	s.spec = s.spec.topic(config)
 	return s
 }
 
@@ -55,11 +55,11 @@ func (s KV[K, V]) Topic(config map[string]string) KV[K, V] {
 // sees, and tells of the deletion as of any other. Records that are so old already are left out, counted as expired.
 // The keys are in memory, too, and all rows are read when a task starts. What a processor keeps lives as long as the
 // processor says.
-func (s KV[K, V]) TTL(d time.Duration) KV[K, V] { s.spec.TTL = d; return s }
+func (s KV[K, V]) TTL(d time.Duration) KV[K, V] { s.spec = s.spec.ttl(d); return s }
 
 // Open returns the task's instance: the same one each time.
 func (s KV[K, V]) Open(h Host) (*KVStore[K, V], error) {
-	tx, err := h.Tx(s.spec.Name)
+	tx, err := h.Tx(s.spec.name())
 	if err != nil {
 		return nil, err
 	}

@@ -9,23 +9,23 @@ import (
 // NewVersioned names a store that keeps, for history behind the newest timestamp, every version of a key's value.
 func NewVersioned[K, V any](name string, history time.Duration) Versioned[K, V] {
 	spec := Spec{Name: name, Kind: KindVersioned, Retention: history}
-	return Versioned[K, V]{spec: spec, codec: codecFor[K, V]()}
+	return Versioned[K, V]{spec: nameOf(spec), codec: codecFor[K, V]()}
 }
 
 // Versioned names a key-value store with a history. Equal names are the same store.
 type Versioned[K, V any] struct {
-	spec  Spec
+	spec  name
 	codec codec[K, V]
 }
 
 // Name returns the store's durable name.
-func (s Versioned[K, V]) Name() string { return s.spec.Name }
+func (s Versioned[K, V]) Name() string { return s.spec.name() }
 
 // Spec describes the store.
-func (s Versioned[K, V]) Spec() Spec { return s.spec }
+func (s Versioned[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s Versioned[K, V]) Check() error { return s.codec.check(s.spec.Name) }
+func (s Versioned[K, V]) Check() error { return s.codec.check(s.spec.name()) }
 
 // Keys sets the serde of keys.
 func (s Versioned[K, V]) Keys(keys serde.Serde[K]) Versioned[K, V] { s.codec.keys = keys; return s }
@@ -44,20 +44,20 @@ func (s Versioned[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Versioned[K, V]) Volatile() Versioned[K, V] { s.spec.Volatile = true; return s }
+func (s Versioned[K, V]) Volatile() Versioned[K, V] { s.spec = s.spec.volatile(); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Versioned[K, V]) InMemory() Versioned[K, V] { s.spec.InMemory = true; return s }
+func (s Versioned[K, V]) InMemory() Versioned[K, V] { s.spec = s.spec.inMemory(); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Versioned[K, V]) Topic(config map[string]string) Versioned[K, V] {
-	s.spec = s.spec.withTopic(config)
+	s.spec = s.spec.topic(config)
 	return s
 }
 
 // Open returns the task's instance: the same one each time.
 func (s Versioned[K, V]) Open(h Host) (*VersionedStore[K, V], error) {
-	tx, err := h.Tx(s.spec.Name)
+	tx, err := h.Tx(s.spec.name())
 	if err != nil {
 		return nil, err
 	}

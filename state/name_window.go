@@ -8,23 +8,23 @@ import (
 
 // NewWindowed names a window store: values by key and window start.
 func NewWindowed[K, V any](name string) Windowed[K, V] {
-	return Windowed[K, V]{spec: Spec{Name: name, Kind: KindWindow}, codec: codecFor[K, V]()}
+	return Windowed[K, V]{spec: nameOf(Spec{Name: name, Kind: KindWindow}), codec: codecFor[K, V]()}
 }
 
 // Windowed names a store of values by key and window. Equal names are the same store.
 type Windowed[K, V any] struct {
-	spec  Spec
+	spec  name
 	codec codec[K, V]
 }
 
 // Name returns the store's durable name.
-func (s Windowed[K, V]) Name() string { return s.spec.Name }
+func (s Windowed[K, V]) Name() string { return s.spec.name() }
 
 // Spec describes the store.
-func (s Windowed[K, V]) Spec() Spec { return s.spec }
+func (s Windowed[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s Windowed[K, V]) Check() error { return s.codec.check(s.spec.Name) }
+func (s Windowed[K, V]) Check() error { return s.codec.check(s.spec.name()) }
 
 // Keys sets the serde of keys.
 func (s Windowed[K, V]) Keys(keys serde.Serde[K]) Windowed[K, V] { s.codec.keys = keys; return s }
@@ -43,26 +43,26 @@ func (s Windowed[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Windowed[K, V]) Volatile() Windowed[K, V] { s.spec.Volatile = true; return s }
+func (s Windowed[K, V]) Volatile() Windowed[K, V] { s.spec = s.spec.volatile(); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Windowed[K, V]) InMemory() Windowed[K, V] { s.spec.InMemory = true; return s }
+func (s Windowed[K, V]) InMemory() Windowed[K, V] { s.spec = s.spec.inMemory(); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Windowed[K, V]) Topic(config map[string]string) Windowed[K, V] {
-	s.spec = s.spec.withTopic(config)
+	s.spec = s.spec.topic(config)
 	return s
 }
 
 // Retain keeps windows readable for d behind the newest timestamp; operators ask for what they need at least.
-func (s Windowed[K, V]) Retain(d time.Duration) Windowed[K, V] { s.spec.Retention = d; return s }
+func (s Windowed[K, V]) Retain(d time.Duration) Windowed[K, V] { s.spec = s.spec.retain(d); return s }
 
 // Size sets the size of the windows; the windowed operators set it from their window.
-func (s Windowed[K, V]) Size(d time.Duration) Windowed[K, V] { s.spec.WindowSize = d; return s }
+func (s Windowed[K, V]) Size(d time.Duration) Windowed[K, V] { s.spec = s.spec.size(d); return s }
 
 // Open returns the task's instance: the same one each time.
 func (s Windowed[K, V]) Open(h Host) (*WindowStore[K, V], error) {
-	tx, err := h.Tx(s.spec.Name)
+	tx, err := h.Tx(s.spec.name())
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
+	"slices"
 
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
@@ -21,104 +22,72 @@ func NewReader(from engine.Reader, namespaces ...[]byte) *Reader {
 	return &Reader{from: from, namespaces: namespaces}
 }
 
-// KVReader reads a key-value store in all namespaces of a Reader.
-type KVReader[K, V any] struct {
-	reader   *Reader
-	name     KV[K, V]
-	prefixes [][]byte
+// keyRows reads the rows of a store that has all keys in one shelf.
+type keyRows struct {
+	from     engine.Reader
+	name     string
+	prefixes [][]byte // one per namespace
 }
 
-// Read returns the reading side of the store.
-func (s KV[K, V]) Read(r *Reader) *KVReader[K, V] {
-	v := &KVReader[K, V]{reader: r, name: s}
+func (r *Reader) keyRows(name string) keyRows {
+	rows := keyRows{from: r.from, name: name}
 	for _, ns := range r.namespaces {
-		v.prefixes = append(v.prefixes, append(layout.Store(nil, ns, s.spec.Name), layout.KindKey))
+		rows.prefixes = append(rows.prefixes, append(layout.Store(nil, ns, name), layout.KindKey))
 	}
-	return v
+	return rows
 }
 
-// Get returns the value of key with its timestamp. It looks into one namespace after the other.
-func (v *KVReader[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
-	var full []byte
-	for i, prefix := range v.prefixes {
-		if i > 0 {
-			copy(full, prefix) // all have one length
-		} else if full, err = v.name.codec.keys.Append(append(full, prefix...), key); err != nil {
-			return value, 0, false, fmt.Errorf("store %q: encode key: %w", v.name.Name(), err)
-		}
-		row, found, err := v.reader.from.Get(nil, full)
-		if err != nil {
-			return value, 0, false, fmt.Errorf("store %q: read: %w", v.name.Name(), err)
-		}
-		if found {
-			value, timestamp, err = v.decode(row)
-			return value, timestamp, err == nil, err
-		}
+// readRow gets a row of a store and splits it.
+func readRow(from engine.Reader, name string, key []byte) (value []byte, timestamp int64, found bool, err error) {
+	row, found, err := from.Get(nil, key)
+	if err != nil || !found {
+		return nil, 0, false, err
 	}
-	return value, 0, false, nil
+	if timestamp, value, err = layout.Value(row); err != nil {
+		err = decodeError(name, "value", err)
+	}
+	return value, timestamp, err == nil, err
 }
 
-func (v *KVReader[K, V]) decode(row []byte) (value V, timestamp int64, err error) {
-	timestamp, encoded, err := layout.Value(row)
-	if err == nil {
-		value, err = v.name.codec.values.Decode(encoded)
+func (r *keyRows) get(key []byte) (value []byte, timestamp int64, found bool, err error) {
+	for _, prefix := range r.prefixes {
+		if value, timestamp, found, err = readRow(r.from, r.name, slices.Concat(prefix, key)); found || err != nil {
+			break
+		}
 	}
 	if err != nil {
-		err = decodeError(v.name.Name(), "value", err)
+		err = fmt.Errorf("store %q: read: %w", r.name, err)
 	}
-	return value, timestamp, err
+	return value, timestamp, found, err
 }
 
-// All yields every key, namespace by namespace, in each in ascending order of the key's bytes. A failure is yielded as
-// the last pair's error.
-func (v *KVReader[K, V]) All() iter.Seq2[Entry[K, V], error] { return v.RangeBytes(nil, nil, false) }
-
-// Range yields the keys from from to to, both included, namespace by namespace.
-func (v *KVReader[K, V]) Range(from, to K) iter.Seq2[Entry[K, V], error] {
-	lower, err := v.name.codec.keys.Append(nil, from)
-	if err == nil {
-		var upper []byte
-		if upper, err = v.name.codec.keys.Append(nil, to); err == nil {
-			return v.RangeBytes(notNil(lower), append(upper, 0), false)
+// scan calls yield for the rows whose keys lie in [lower, upper), namespace by namespace, until it returns false. The
+// slices may be kept.
+func (r *keyRows) scan(lower, upper []byte, reverse bool, yield func(key, value []byte, timestamp int64) bool) error {
+	var memory stable
+	for _, prefix := range r.prefixes {
+		more, err := r.scanOne(prefix, lower, upper, reverse, &memory, yield)
+		if err != nil {
+			return fmt.Errorf("store %q: scan: %w", r.name, err)
+		}
+		if !more {
+			break
 		}
 	}
-	return func(yield func(Entry[K, V], error) bool) {
-		yield(Entry[K, V]{}, fmt.Errorf("store %q: encode key: %w", v.name.Name(), err))
-	}
+	return nil
 }
 
-// Prefix yields the keys whose bytes begin with prefix, namespace by namespace.
-func (v *KVReader[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
-	return v.RangeBytes(prefix, layout.After(prefix), false)
-}
-
-// RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
-func (v *KVReader[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
-	return func(yield func(Entry[K, V], error) bool) {
-		for _, prefix := range v.prefixes {
-			more, err := v.scan(prefix, lower, upper, reverse, yield)
-			if err != nil {
-				yield(Entry[K, V]{}, fmt.Errorf("store %q: scan: %w", v.name.Name(), err))
-			}
-			if !more || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func (v *KVReader[K, V]) scan(
-	prefix, lower, upper []byte, reverse bool, yield func(Entry[K, V], error) bool,
+func (r *keyRows) scanOne(
+	prefix, lower, upper []byte, reverse bool, memory *stable, yield func(key, value []byte, timestamp int64) bool,
 ) (more bool, err error) {
-	from := append(append([]byte(nil), prefix...), lower...)
-	to := layout.After(prefix)
+	from, to := slices.Concat(prefix, lower), layout.After(prefix)
 	if upper != nil {
-		to = append(append([]byte(nil), prefix...), upper...)
+		to = slices.Concat(prefix, upper)
 	}
 	if bytes.Compare(from, to) >= 0 {
 		return true, nil
 	}
-	it, err := v.reader.from.Iterate(from, to)
+	it, err := r.from.Iterate(from, to)
 	if err != nil {
 		return false, err
 	}
@@ -127,22 +96,83 @@ func (v *KVReader[K, V]) scan(
 	if reverse {
 		first, next = it.Last, it.Prev
 	}
-	var memory stable
 	for ok := first(); ok; ok = next() {
 		row, err := it.Value()
 		if err != nil {
 			return false, err
 		}
-		var e Entry[K, V]
-		if e.Key, err = v.name.codec.keys.Decode(memory.copy(it.Key()[len(prefix):])); err != nil {
+		timestamp, value, err := layout.Value(memory.copy(row))
+		if err != nil {
 			return false, err
 		}
-		if e.Value, e.Timestamp, err = v.decode(memory.copy(row)); err != nil {
-			return false, err
-		}
-		if !yield(e, nil) {
+		if !yield(memory.copy(it.Key()[len(prefix):]), value, timestamp) {
 			return false, nil
 		}
 	}
 	return true, it.Error()
+}
+
+// KVReader reads a key-value store in all namespaces of a Reader.
+type KVReader[K, V any] struct {
+	rows  keyRows
+	codec codec[K, V]
+}
+
+// Read returns the reading side of the store.
+func (s KV[K, V]) Read(r *Reader) *KVReader[K, V] {
+	return &KVReader[K, V]{r.keyRows(s.Name()), s.codec}
+}
+
+// Get returns the value of key with its timestamp. It looks into one namespace after the other.
+func (v *KVReader[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
+	b, err := v.codec.key(v.rows.name, key)
+	if err != nil {
+		return value, 0, false, err
+	}
+	encoded, timestamp, ok, err := v.rows.get(b)
+	if ok {
+		value, err = v.codec.value(v.rows.name, encoded)
+	}
+	return value, timestamp, ok && err == nil, err
+}
+
+// All yields every key, namespace by namespace, in each in ascending order of the key's bytes. A failure is yielded as
+// the last pair's error.
+func (v *KVReader[K, V]) All() iter.Seq2[Entry[K, V], error] { return v.RangeBytes(nil, nil, false) }
+
+// Range yields the keys from from to to, both included, namespace by namespace.
+func (v *KVReader[K, V]) Range(from, to K) iter.Seq2[Entry[K, V], error] {
+	lower, upper, err := v.codec.bounds(v.rows.name, from, to)
+	if err != nil {
+		return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, err) }
+	}
+	return v.RangeBytes(lower, upper, false)
+}
+
+// Prefix yields the keys whose bytes begin with prefix, namespace by namespace.
+func (v *KVReader[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
+	return v.RangeBytes(prefix, layout.After(prefix), false)
+}
+
+// RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
+//
+//go:noinline // else each caller has a copy of the sequence, for each type
+func (v *KVReader[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
+	return func(yield func(Entry[K, V], error) bool) {
+		err := v.rows.scan(lower, upper, reverse, func(key, value []byte, timestamp int64) bool {
+			e, err := v.entry(key, value, timestamp)
+			return yield(e, err) && err == nil
+		})
+		if err != nil {
+			yield(Entry[K, V]{}, err)
+		}
+	}
+}
+
+func (v *KVReader[K, V]) entry(key, value []byte, timestamp int64) (e Entry[K, V], err error) {
+	e.Timestamp = timestamp
+	if e.Key, err = v.codec.decodeKey(v.rows.name, key); err == nil {
+		e.Value, err = v.codec.value(v.rows.name, value)
+	}
+	return e, err
 }

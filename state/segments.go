@@ -41,10 +41,10 @@ func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) 
 
 // cellMaker returns what makes the cells of a segment.
 func cellMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*shelf, typed) {
-	values, inline := serde.Local(values), isFlat[V]()
+	values = serde.Local(values)
 	return func(prefix []byte) (*shelf, typed) {
 		c := &cells[V]{}
-		c.open(r, prefix, skip, values, inline)
+		c.open(r, prefix, skip, values)
 		return c.shelf, c
 	}
 }

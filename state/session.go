@@ -20,7 +20,7 @@ type SessionStore[K, V any] struct {
 }
 
 func openSession[K, V any](tx *Tx, s Session[K, V]) (*SessionStore[K, V], error) {
-	if st, found, err := reopen[*SessionStore[K, V]](tx, s.spec.Name); found {
+	if st, found, err := reopen[*SessionStore[K, V]](tx, s.spec.name()); found {
 		return st, err
 	}
 	r, err := tx.newRoom(s)
@@ -28,7 +28,7 @@ func openSession[K, V any](tx *Tx, s Session[K, V]) (*SessionStore[K, V], error)
 		return nil, err
 	}
 	st := &SessionStore[K, V]{
-		segments: newSegments(r, sessionTail, s.spec.Retention, cellMaker(r, sessionTail, s.codec.values)),
+		segments: newSegments(r, sessionTail, s.spec.get().Retention, cellMaker(r, sessionTail, s.codec.values)),
 		keys:     newKeyring(s.codec.keys), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.segments, st)
@@ -124,6 +124,7 @@ func (st *SessionStore[K, V]) ByEnd(from, to int64) iter.Seq2[SessionEntry[K, V]
 	return st.ordered(from, to, true)
 }
 
+//go:noinline // else each caller has a copy of the sequence, for each type
 func (st *SessionStore[K, V]) ordered(from, to int64, byEnd bool) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
 		err := st.segments.allSessions(from, to, byEnd, func(seg *segment, r row) bool {

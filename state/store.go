@@ -2,7 +2,6 @@ package state
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 
@@ -59,25 +58,49 @@ func codecFor[K, V any]() codec[K, V] {
 }
 
 func (c codec[K, V]) check(name string) error {
+	return checkStore(name, serde.Check(c.keys), serde.Check(c.values))
+}
+
+func checkStore(name string, key, value error) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if err := serde.Check(c.keys); err != nil {
-		return fmt.Errorf("store %q: key: %w", name, err)
+	if key != nil {
+		return fmt.Errorf("store %q: key: %w", name, key)
 	}
-	if err := serde.Check(c.values); err != nil {
-		return fmt.Errorf("store %q: value: %w", name, err)
+	if value != nil {
+		return fmt.Errorf("store %q: value: %w", name, value)
 	}
 	return nil
 }
 
-// withTopic returns spec with more changelog settings; the old map stays as it was, since names are values.
-func (s Spec) withTopic(config map[string]string) Spec {
-	merged := maps.Clone(s.Topic)
-	if merged == nil {
-		merged = make(map[string]string, len(config))
+func (c *codec[K, V]) key(store string, key K) ([]byte, error) {
+	b, err := c.keys.Append([]byte{}, key)
+	return b, failed(store, "encode key", err)
+}
+
+// bounds returns the bytes of the first key, and of what comes after the last.
+func (c *codec[K, V]) bounds(store string, from, to K) (lower, upper []byte, err error) {
+	if lower, err = c.key(store, from); err == nil {
+		upper, err = c.key(store, to)
 	}
-	maps.Copy(merged, config)
-	s.Topic = merged
-	return s
+	return lower, append(upper, 0), err
+}
+
+func (c *codec[K, V]) decodeKey(store string, src []byte) (K, error) {
+	key, err := c.keys.Decode(src)
+	return key, decodeError(store, "key", err)
+}
+
+func (c *codec[K, V]) value(store string, src []byte) (V, error) {
+	value, err := c.values.Decode(src)
+	return value, decodeError(store, "value", err)
+}
+
+// failed says what went wrong in which store, if something did.
+func failed(store, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("store %q: %s: %w", store, what, err)
 }

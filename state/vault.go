@@ -60,10 +60,8 @@ func (f flat) bytes() int64                         { return 0 }
 // flatBytesMax is the size of the largest value that lies inside its entry.
 const flatBytesMax = 256
 
-// isFlat tells whether values of T hold no pointers and are small.
-func isFlat[T any]() bool { return isFlatType(reflect.TypeFor[T]()) }
-
-func isFlatType(t reflect.Type) bool {
+// isFlat tells whether values of a type hold no pointers and are small.
+func isFlat(t reflect.Type) bool {
 	return t.Size() <= flatBytesMax && !hasPointers(t)
 }
 
@@ -87,7 +85,10 @@ func hasPointers(t reflect.Type) bool {
 	}
 }
 
-// decodeError says which store could not read its own bytes.
+// decodeError says which store could not read its own bytes, if one could not.
 func decodeError(store string, what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return fmt.Errorf("store %q: decode %s: %w (was its serde changed? wipe the store to restore it)", store, what, err)
 }

@@ -23,7 +23,7 @@ type VersionedStore[K, V any] struct {
 const Latest int64 = math.MaxInt64
 
 func openVersioned[K, V any](tx *Tx, s Versioned[K, V]) (*VersionedStore[K, V], error) {
-	if st, found, err := reopen[*VersionedStore[K, V]](tx, s.spec.Name); found {
+	if st, found, err := reopen[*VersionedStore[K, V]](tx, s.spec.name()); found {
 		return st, err
 	}
 	r, err := tx.newRoom(s)
@@ -31,7 +31,7 @@ func openVersioned[K, V any](tx *Tx, s Versioned[K, V]) (*VersionedStore[K, V], 
 		return nil, err
 	}
 	st := &VersionedStore[K, V]{
-		histories: newHistories(r, s.spec.Retention), keys: newKeyring(s.codec.keys),
+		histories: newHistories(r, s.spec.get().Retention), keys: newKeyring(s.codec.keys),
 		values: serde.Local(s.codec.values), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.histories, st)

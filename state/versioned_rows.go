@@ -38,7 +38,7 @@ type diaryEntry struct {
 func newHistories(r *room, retention time.Duration) *histories {
 	r.silent = true // the diary is the changelog
 	h := &histories{retained: retention.Milliseconds(), streamTime: [3]int64{-1, -1, -1}, savedTime: -1}
-	h.cells.open(r, r.keyRows(), 0, historySerde{}, false)
+	h.cells.open(r, r.keyRows(), 0, historySerde{})
 	h.keyed = keyed{r, h.cells.shelf}
 	return h
 }

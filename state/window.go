@@ -29,7 +29,7 @@ type WindowStore[K, V any] struct {
 }
 
 func openWindow[K, V any](tx *Tx, s Windowed[K, V]) (*WindowStore[K, V], error) {
-	if st, found, err := reopen[*WindowStore[K, V]](tx, s.spec.Name); found {
+	if st, found, err := reopen[*WindowStore[K, V]](tx, s.spec.name()); found {
 		return st, err
 	}
 	r, err := tx.newRoom(s)
@@ -37,7 +37,7 @@ func openWindow[K, V any](tx *Tx, s Windowed[K, V]) (*WindowStore[K, V], error) 
 		return nil, err
 	}
 	st := &WindowStore[K, V]{
-		segments: newSegments(r, windowTail, s.spec.Retention, cellMaker(r, 0, s.codec.values)),
+		segments: newSegments(r, windowTail, s.spec.get().Retention, cellMaker(r, 0, s.codec.values)),
 		keys:     newKeyring(s.codec.keys), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.segments, st)
@@ -137,6 +137,7 @@ func (st *WindowStore[K, V]) FetchReverse(key K, from, to int64) iter.Seq2[Windo
 	return st.fetch(key, from, to, true)
 }
 
+//go:noinline // else each caller has a copy of the sequence, for each type
 func (st *WindowStore[K, V]) fetch(key K, from, to int64, reverse bool) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		head, err := st.keys.serde.Append(nil, key)
@@ -160,22 +161,23 @@ func (st *WindowStore[K, V]) fetch(key K, from, to int64, reverse bool) iter.Seq
 // All yields everything that is not given up whose window starts in [from, to]: segment by segment, in a segment by
 // the bytes of key and start.
 func (st *WindowStore[K, V]) All(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.entries(func(visit visit) error { return st.segments.allWindows(from, to, false, visit) })
+	return st.entries(from, to, ascending)
 }
 
 // AllReverse is All in descending order.
 func (st *WindowStore[K, V]) AllReverse(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.entries(func(visit visit) error { return st.segments.allWindows(from, to, true, visit) })
+	return st.entries(from, to, descending)
 }
 
 // ByTime yields everything whose window starts in [from, to], by start, then by the bytes of the key.
 func (st *WindowStore[K, V]) ByTime(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.entries(func(visit visit) error { return st.segments.windowsByTime(from, to, visit) })
+	return st.entries(from, to, byTime)
 }
 
-func (st *WindowStore[K, V]) entries(rows func(visit) error) iter.Seq2[WindowEntry[K, V], error] {
+//go:noinline // else each caller has a copy of the sequence, for each type
+func (st *WindowStore[K, V]) entries(from, to int64, o order) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
-		err := rows(func(seg *segment, r row, start int64) bool {
+		err := st.segments.windows(from, to, o, func(seg *segment, r row, start int64) bool {
 			e, err := st.entry(seg, r, start)
 			return yield(e, err) && err == nil
 		})

@@ -74,6 +74,22 @@ func (s *segments) probeWindows(
 	return true, nil
 }
 
+// order is how windows are visited.
+type order int
+
+const (
+	ascending order = iota
+	descending
+	byTime
+)
+
+func (s *segments) windows(from, to int64, o order, visit visit) error {
+	if o == byTime {
+		return s.windowsByTime(from, to, visit)
+	}
+	return s.allWindows(from, to, o == descending, visit)
+}
+
 // allWindows visits the windows that start in [from, to]: segment by segment, in a segment by the bytes of key and
 // start.
 func (s *segments) allWindows(from, to int64, reverse bool, visit visit) (err error) {

@@ -34,6 +34,8 @@ func Forward[K, V any](next []any) (Port[K, V], error) {
 
 // Operator makes a [Make] of a function that builds one typed port. The port that a task calls is guarded where
 // the task's policy goes on after errors.
+//
+//go:noinline // else each operator has a copy of its functions, for each type
 func Operator[K, V any](build func(in *Instance, next []any) (Port[K, V], error)) Make {
 	return func(in *Instance, next []any) (any, error) {
 		p, err := build(in, next)
@@ -45,6 +47,8 @@ func Operator[K, V any](build func(in *Instance, next []any) (Port[K, V], error)
 }
 
 // Between is [Operator] for the common case: a node whose children all take K2 and V2.
+//
+//go:noinline // as Operator
 func Between[K, V, K2, V2 any](build func(in *Instance, next Port[K2, V2]) (Port[K, V], error)) Make {
 	return Operator(func(in *Instance, next []any) (Port[K, V], error) {
 		out, err := Forward[K2, V2](next)
