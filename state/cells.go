@@ -200,6 +200,7 @@ type keyring[K any] struct {
 	scratch []byte
 }
 
+//go:noinline // see package comment
 func newKeyring[K any](s serde.Serde[K]) keyring[K] {
 	k := keyring[K]{serde: serde.Local(s), flat: isFlat(reflect.TypeFor[K]())}
 	switch any(s).(type) {

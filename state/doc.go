@@ -32,7 +32,8 @@
 //	tx*.go       the transaction; budget.go and tx_memory.go: how much memory it may use
 //
 // The types of keys and values go no further than the stores and cells.go: each type that a program names costs the
-// compiler a copy of what knows it.
+// compiler a copy of what knows it, also of methods that nobody calls. What makes closures is not inlined, or each
+// caller would have its own copies, for each type.
 //
 // Non-obvious:
 //

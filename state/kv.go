@@ -133,14 +133,11 @@ func (st *KVStore[K, V]) RangeReverse(from, to K) iter.Seq2[Entry[K, V], error] 
 }
 
 func (st *KVStore[K, V]) between(from, to K, reverse bool) iter.Seq2[Entry[K, V], error] {
-	lower, err := st.keys.serde.Append([]byte{}, from)
-	if err == nil {
-		var upper []byte
-		if upper, err = st.keys.serde.Append(nil, to); err == nil {
-			return st.RangeBytes(lower, append(upper, 0), reverse) // the first key after to
-		}
+	lower, upper, err := bounds(st.room.name, st.keys.serde, from, to)
+	if err != nil {
+		return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, err) }
 	}
-	return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, keyError(st.room, err)) }
+	return st.RangeBytes(lower, upper, reverse)
 }
 
 func notNil(b []byte) []byte {
@@ -157,7 +154,7 @@ func (st *KVStore[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
 
 // RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
 //
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		var failed error

@@ -20,33 +20,32 @@ func (n name) get() Spec {
 
 func (n name) name() string { return n.get().Name }
 
-func (n name) volatile() name {
-	s := n.get()
-	s.Volatile = true
-	return nameOf(s)
-}
+// setting is one of the things that a name says of its store.
+type setting int
 
-func (n name) inMemory() name {
-	s := n.get()
-	s.InMemory = true
-	return nameOf(s)
-}
+const (
+	volatile setting = iota
+	inMemory
+	retention
+	ttl
+	windowSize
+)
 
-func (n name) retain(d time.Duration) name {
+// with returns the name with a setting; d is the value of those that are durations.
+func (n name) with(what setting, d time.Duration) name {
 	s := n.get()
-	s.Retention = d
-	return nameOf(s)
-}
-
-func (n name) ttl(d time.Duration) name {
-	s := n.get()
-	s.TTL = d
-	return nameOf(s)
-}
-
-func (n name) size(d time.Duration) name {
-	s := n.get()
-	s.WindowSize = d
+	switch what {
+	case volatile:
+		s.Volatile = true
+	case inMemory:
+		s.InMemory = true
+	case retention:
+		s.Retention = d
+	case ttl:
+		s.TTL = d
+	case windowSize:
+		s.WindowSize = d
+	}
 	return nameOf(s)
 }
 

@@ -24,7 +24,7 @@ func (s Buffer[K, V]) Name() string { return s.spec.name() }
 func (s Buffer[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s Buffer[K, V]) Check() error { return s.codec.check(s.spec.name()) }
+func (s Buffer[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
 
 // Keys sets the serde of keys.
 func (s Buffer[K, V]) Keys(keys serde.Serde[K]) Buffer[K, V] { s.codec.keys = keys; return s }
@@ -43,10 +43,10 @@ func (s Buffer[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Buffer[K, V]) Volatile() Buffer[K, V] { s.spec = s.spec.volatile(); return s }
+func (s Buffer[K, V]) Volatile() Buffer[K, V] { s.spec = s.spec.with(volatile, 0); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Buffer[K, V]) InMemory() Buffer[K, V] { s.spec = s.spec.inMemory(); return s }
+func (s Buffer[K, V]) InMemory() Buffer[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Buffer[K, V]) Topic(config map[string]string) Buffer[K, V] {
@@ -55,7 +55,10 @@ func (s Buffer[K, V]) Topic(config map[string]string) Buffer[K, V] {
 }
 
 // Retain keeps records for d behind the newest timestamp; operators ask for what they need at least.
-func (s Buffer[K, V]) Retain(d time.Duration) Buffer[K, V] { s.spec = s.spec.retain(d); return s }
+func (s Buffer[K, V]) Retain(d time.Duration) Buffer[K, V] {
+	s.spec = s.spec.with(retention, d)
+	return s
+}
 
 // Open returns the task's instance: the same one each time.
 func (s Buffer[K, V]) Open(h Host) (*BufferStore[K, V], error) {

@@ -24,7 +24,7 @@ func (s KV[K, V]) Name() string { return s.spec.name() }
 func (s KV[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s KV[K, V]) Check() error { return s.codec.check(s.spec.name()) }
+func (s KV[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
 
 // Keys sets the serde of keys.
 func (s KV[K, V]) Keys(keys serde.Serde[K]) KV[K, V] { s.codec.keys = keys; return s }
@@ -40,10 +40,10 @@ func (s KV[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s KV[K, V]) Volatile() KV[K, V] { s.spec = s.spec.volatile(); return s }
+func (s KV[K, V]) Volatile() KV[K, V] { s.spec = s.spec.with(volatile, 0); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s KV[K, V]) InMemory() KV[K, V] { s.spec = s.spec.inMemory(); return s }
+func (s KV[K, V]) InMemory() KV[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s KV[K, V]) Topic(config map[string]string) KV[K, V] {
@@ -55,7 +55,7 @@ func (s KV[K, V]) Topic(config map[string]string) KV[K, V] {
 // sees, and tells of the deletion as of any other. Records that are so old already are left out, counted as expired.
 // The keys are in memory, too, and all rows are read when a task starts. What a processor keeps lives as long as the
 // processor says.
-func (s KV[K, V]) TTL(d time.Duration) KV[K, V] { s.spec = s.spec.ttl(d); return s }
+func (s KV[K, V]) TTL(d time.Duration) KV[K, V] { s.spec = s.spec.with(ttl, d); return s }
 
 // Open returns the task's instance: the same one each time.
 func (s KV[K, V]) Open(h Host) (*KVStore[K, V], error) {

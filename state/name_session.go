@@ -24,7 +24,7 @@ func (s Session[K, V]) Name() string { return s.spec.name() }
 func (s Session[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s Session[K, V]) Check() error { return s.codec.check(s.spec.name()) }
+func (s Session[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
 
 // Keys sets the serde of keys.
 func (s Session[K, V]) Keys(keys serde.Serde[K]) Session[K, V] { s.codec.keys = keys; return s }
@@ -40,10 +40,10 @@ func (s Session[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Session[K, V]) Volatile() Session[K, V] { s.spec = s.spec.volatile(); return s }
+func (s Session[K, V]) Volatile() Session[K, V] { s.spec = s.spec.with(volatile, 0); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Session[K, V]) InMemory() Session[K, V] { s.spec = s.spec.inMemory(); return s }
+func (s Session[K, V]) InMemory() Session[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Session[K, V]) Topic(config map[string]string) Session[K, V] {
@@ -52,7 +52,10 @@ func (s Session[K, V]) Topic(config map[string]string) Session[K, V] {
 }
 
 // Retain keeps sessions readable for d behind the newest timestamp; operators ask for what they need at least.
-func (s Session[K, V]) Retain(d time.Duration) Session[K, V] { s.spec = s.spec.retain(d); return s }
+func (s Session[K, V]) Retain(d time.Duration) Session[K, V] {
+	s.spec = s.spec.with(retention, d)
+	return s
+}
 
 // Open returns the task's instance: the same one each time.
 func (s Session[K, V]) Open(h Host) (*SessionStore[K, V], error) {

@@ -25,7 +25,7 @@ func (s Versioned[K, V]) Name() string { return s.spec.name() }
 func (s Versioned[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s Versioned[K, V]) Check() error { return s.codec.check(s.spec.name()) }
+func (s Versioned[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
 
 // Keys sets the serde of keys.
 func (s Versioned[K, V]) Keys(keys serde.Serde[K]) Versioned[K, V] { s.codec.keys = keys; return s }
@@ -44,10 +44,10 @@ func (s Versioned[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Versioned[K, V]) Volatile() Versioned[K, V] { s.spec = s.spec.volatile(); return s }
+func (s Versioned[K, V]) Volatile() Versioned[K, V] { s.spec = s.spec.with(volatile, 0); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Versioned[K, V]) InMemory() Versioned[K, V] { s.spec = s.spec.inMemory(); return s }
+func (s Versioned[K, V]) InMemory() Versioned[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Versioned[K, V]) Topic(config map[string]string) Versioned[K, V] {

@@ -24,7 +24,7 @@ func (s Windowed[K, V]) Name() string { return s.spec.name() }
 func (s Windowed[K, V]) Spec() Spec { return s.spec.get() }
 
 // Check returns why the store can never work, or nil.
-func (s Windowed[K, V]) Check() error { return s.codec.check(s.spec.name()) }
+func (s Windowed[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
 
 // Keys sets the serde of keys.
 func (s Windowed[K, V]) Keys(keys serde.Serde[K]) Windowed[K, V] { s.codec.keys = keys; return s }
@@ -43,10 +43,10 @@ func (s Windowed[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Windowed[K, V]) Volatile() Windowed[K, V] { s.spec = s.spec.volatile(); return s }
+func (s Windowed[K, V]) Volatile() Windowed[K, V] { s.spec = s.spec.with(volatile, 0); return s }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Windowed[K, V]) InMemory() Windowed[K, V] { s.spec = s.spec.inMemory(); return s }
+func (s Windowed[K, V]) InMemory() Windowed[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Windowed[K, V]) Topic(config map[string]string) Windowed[K, V] {
@@ -55,10 +55,16 @@ func (s Windowed[K, V]) Topic(config map[string]string) Windowed[K, V] {
 }
 
 // Retain keeps windows readable for d behind the newest timestamp; operators ask for what they need at least.
-func (s Windowed[K, V]) Retain(d time.Duration) Windowed[K, V] { s.spec = s.spec.retain(d); return s }
+func (s Windowed[K, V]) Retain(d time.Duration) Windowed[K, V] {
+	s.spec = s.spec.with(retention, d)
+	return s
+}
 
 // Size sets the size of the windows; the windowed operators set it from their window.
-func (s Windowed[K, V]) Size(d time.Duration) Windowed[K, V] { s.spec = s.spec.size(d); return s }
+func (s Windowed[K, V]) Size(d time.Duration) Windowed[K, V] {
+	s.spec = s.spec.with(windowSize, d)
+	return s
+}
 
 // Open returns the task's instance: the same one each time.
 func (s Windowed[K, V]) Open(h Host) (*WindowStore[K, V], error) {

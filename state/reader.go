@@ -29,8 +29,9 @@ type keyRows struct {
 	prefixes [][]byte // one per namespace
 }
 
-func (r *Reader) keyRows(name string) keyRows {
-	rows := keyRows{from: r.from, name: name}
+//go:noinline // see package comment
+func (r *Reader) keyRows(name string) *keyRows {
+	rows := &keyRows{from: r.from, name: name}
 	for _, ns := range r.namespaces {
 		rows.prefixes = append(rows.prefixes, append(layout.Store(nil, ns, name), layout.KindKey))
 	}
@@ -114,7 +115,7 @@ func (r *keyRows) scanOne(
 
 // KVReader reads a key-value store in all namespaces of a Reader.
 type KVReader[K, V any] struct {
-	rows  keyRows
+	rows  *keyRows
 	codec codec[K, V]
 }
 
@@ -125,13 +126,13 @@ func (s KV[K, V]) Read(r *Reader) *KVReader[K, V] {
 
 // Get returns the value of key with its timestamp. It looks into one namespace after the other.
 func (v *KVReader[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
-	b, err := v.codec.key(v.rows.name, key)
+	b, err := encodeKey(v.rows.name, v.codec.keys, key)
 	if err != nil {
 		return value, 0, false, err
 	}
 	encoded, timestamp, ok, err := v.rows.get(b)
 	if ok {
-		value, err = v.codec.value(v.rows.name, encoded)
+		value, err = decodeValue(v.rows.name, v.codec.values, encoded)
 	}
 	return value, timestamp, ok && err == nil, err
 }
@@ -142,7 +143,7 @@ func (v *KVReader[K, V]) All() iter.Seq2[Entry[K, V], error] { return v.RangeByt
 
 // Range yields the keys from from to to, both included, namespace by namespace.
 func (v *KVReader[K, V]) Range(from, to K) iter.Seq2[Entry[K, V], error] {
-	lower, upper, err := v.codec.bounds(v.rows.name, from, to)
+	lower, upper, err := bounds(v.rows.name, v.codec.keys, from, to)
 	if err != nil {
 		return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, err) }
 	}
@@ -156,7 +157,7 @@ func (v *KVReader[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
 
 // RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
 //
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (v *KVReader[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		err := v.rows.scan(lower, upper, reverse, func(key, value []byte, timestamp int64) bool {
@@ -171,8 +172,8 @@ func (v *KVReader[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2
 
 func (v *KVReader[K, V]) entry(key, value []byte, timestamp int64) (e Entry[K, V], err error) {
 	e.Timestamp = timestamp
-	if e.Key, err = v.codec.decodeKey(v.rows.name, key); err == nil {
-		e.Value, err = v.codec.value(v.rows.name, value)
+	if e.Key, err = decodeKey(v.rows.name, v.codec.keys, key); err == nil {
+		e.Value, err = decodeValue(v.rows.name, v.codec.values, value)
 	}
 	return e, err
 }

@@ -24,13 +24,13 @@ func (s Windowed[K, V]) Read(r *Reader) *WindowReader[K, V] {
 
 // Get returns the value of key in the window that begins at start, with its timestamp.
 func (v *WindowReader[K, V]) Get(key K, start int64) (value V, timestamp int64, ok bool, err error) {
-	b, err := v.codec.key(v.rows.name, key)
+	b, err := encodeKey(v.rows.name, v.codec.keys, key)
 	if err != nil {
 		return value, 0, false, err
 	}
 	encoded, timestamp, ok, err := v.rows.get(binary.BigEndian.AppendUint64(b, uint64(start)), start)
 	if ok {
-		value, err = v.codec.value(v.rows.name, encoded)
+		value, err = decodeValue(v.rows.name, v.codec.values, encoded)
 	}
 	return value, timestamp, ok && err == nil, err
 }
@@ -38,7 +38,7 @@ func (v *WindowReader[K, V]) Get(key K, start int64) (value V, timestamp int64, 
 // Fetch yields the windows of key that begin in [from, to], the oldest first. A failure is yielded as the last pair's
 // error.
 func (v *WindowReader[K, V]) Fetch(key K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	head, err := v.codec.key(v.rows.name, key)
+	head, err := encodeKey(v.rows.name, v.codec.keys, key)
 	return v.entries(head, err, from, to)
 }
 
@@ -47,7 +47,7 @@ func (v *WindowReader[K, V]) All(from, to int64) iter.Seq2[WindowEntry[K, V], er
 	return v.entries(nil, nil, from, to)
 }
 
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (v *WindowReader[K, V]) entries(head []byte, err error, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		err := err
@@ -55,8 +55,8 @@ func (v *WindowReader[K, V]) entries(head []byte, err error, from, to int64) ite
 			err = v.rows.of(head, from, to, func(r timedRow) bool {
 				e := WindowEntry[K, V]{Start: r.time, Timestamp: r.timestamp}
 				var err error
-				if e.Key, err = v.codec.decodeKey(v.rows.name, r.key); err == nil {
-					e.Value, err = v.codec.value(v.rows.name, r.value)
+				if e.Key, err = decodeKey(v.rows.name, v.codec.keys, r.key); err == nil {
+					e.Value, err = decodeValue(v.rows.name, v.codec.values, r.value)
 				}
 				return yield(e, err) && err == nil
 			})
@@ -81,20 +81,20 @@ func (s Session[K, V]) Read(r *Reader) *SessionReader[K, V] {
 
 // Get returns the value of one session.
 func (v *SessionReader[K, V]) Get(key K, start, end int64) (value V, ok bool, err error) {
-	b, err := v.codec.key(v.rows.name, key)
+	b, err := encodeKey(v.rows.name, v.codec.keys, key)
 	if err != nil {
 		return value, false, err
 	}
 	encoded, _, ok, err := v.rows.get(appendSession(b, start, end), end)
 	if ok {
-		value, err = v.codec.value(v.rows.name, encoded)
+		value, err = decodeValue(v.rows.name, v.codec.values, encoded)
 	}
 	return value, ok && err == nil, err
 }
 
 // Fetch yields the sessions of key that end in [from, to], by their ends. A failure is yielded as the last error.
 func (v *SessionReader[K, V]) Fetch(key K, from, to int64) iter.Seq2[SessionEntry[K, V], error] {
-	head, err := v.codec.key(v.rows.name, key)
+	head, err := encodeKey(v.rows.name, v.codec.keys, key)
 	return v.entries(head, err, from, to)
 }
 
@@ -103,7 +103,7 @@ func (v *SessionReader[K, V]) All(from, to int64) iter.Seq2[SessionEntry[K, V], 
 	return v.entries(nil, nil, from, to)
 }
 
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (v *SessionReader[K, V]) entries(head []byte, err error, from, to int64) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
 		err := err
@@ -111,8 +111,8 @@ func (v *SessionReader[K, V]) entries(head []byte, err error, from, to int64) it
 			err = v.rows.of(head, from, to, func(r timedRow) bool {
 				e := SessionEntry[K, V]{Start: r.start, End: r.time}
 				var err error
-				if e.Key, err = v.codec.decodeKey(v.rows.name, r.key); err == nil {
-					e.Value, err = v.codec.value(v.rows.name, r.value)
+				if e.Key, err = decodeKey(v.rows.name, v.codec.keys, r.key); err == nil {
+					e.Value, err = decodeValue(v.rows.name, v.codec.values, r.value)
 				}
 				return yield(e, err) && err == nil
 			})

@@ -124,7 +124,7 @@ func (st *SessionStore[K, V]) ByEnd(from, to int64) iter.Seq2[SessionEntry[K, V]
 	return st.ordered(from, to, true)
 }
 
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (st *SessionStore[K, V]) ordered(from, to int64, byEnd bool) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
 		err := st.segments.allSessions(from, to, byEnd, func(seg *segment, r row) bool {

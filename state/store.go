@@ -57,7 +57,7 @@ func codecFor[K, V any]() codec[K, V] {
 	return codec[K, V]{keys: serde.For[K](), values: serde.For[V]()}
 }
 
-func (c codec[K, V]) check(name string) error {
+func checkCodec[K, V any](name string, c codec[K, V]) error {
 	return checkStore(name, serde.Check(c.keys), serde.Check(c.values))
 }
 
@@ -74,26 +74,27 @@ func checkStore(name string, key, value error) error {
 	return nil
 }
 
-func (c *codec[K, V]) key(store string, key K) ([]byte, error) {
-	b, err := c.keys.Append([]byte{}, key)
+// encodeKey returns a key's bytes, which are not nil.
+func encodeKey[K any](store string, s serde.Serde[K], key K) ([]byte, error) {
+	b, err := s.Append([]byte{}, key)
 	return b, failed(store, "encode key", err)
 }
 
 // bounds returns the bytes of the first key, and of what comes after the last.
-func (c *codec[K, V]) bounds(store string, from, to K) (lower, upper []byte, err error) {
-	if lower, err = c.key(store, from); err == nil {
-		upper, err = c.key(store, to)
+func bounds[K any](store string, s serde.Serde[K], from, to K) (lower, upper []byte, err error) {
+	if lower, err = encodeKey(store, s, from); err == nil {
+		upper, err = encodeKey(store, s, to)
 	}
 	return lower, append(upper, 0), err
 }
 
-func (c *codec[K, V]) decodeKey(store string, src []byte) (K, error) {
-	key, err := c.keys.Decode(src)
+func decodeKey[K any](store string, s serde.Serde[K], src []byte) (K, error) {
+	key, err := s.Decode(src)
 	return key, decodeError(store, "key", err)
 }
 
-func (c *codec[K, V]) value(store string, src []byte) (V, error) {
-	value, err := c.values.Decode(src)
+func decodeValue[V any](store string, s serde.Serde[V], src []byte) (V, error) {
+	value, err := s.Decode(src)
 	return value, decodeError(store, "value", err)
 }
 

@@ -137,7 +137,7 @@ func (st *WindowStore[K, V]) FetchReverse(key K, from, to int64) iter.Seq2[Windo
 	return st.fetch(key, from, to, true)
 }
 
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (st *WindowStore[K, V]) fetch(key K, from, to int64, reverse bool) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		head, err := st.keys.serde.Append(nil, key)
@@ -174,7 +174,7 @@ func (st *WindowStore[K, V]) ByTime(from, to int64) iter.Seq2[WindowEntry[K, V],
 	return st.entries(from, to, byTime)
 }
 
-//go:noinline // else each caller has a copy of the sequence, for each type
+//go:noinline // see package comment
 func (st *WindowStore[K, V]) entries(from, to int64, o order) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		err := st.segments.windows(from, to, o, func(seg *segment, r row, start int64) bool {
