@@ -10,7 +10,7 @@ import (
 // to a cell that is kept, so that nothing is allocated to make it addressable.
 type viaCell[T any] struct{ cells *cells }
 
-func (s viaCell[T]) Append(dst []byte, v T) ([]byte, error) {
+func (s *viaCell[T]) Append(dst []byte, v T) ([]byte, error) {
 	c := s.cells.take()
 	*(*T)(c.value) = v
 	dst, err := s.cells.append(dst, c)
@@ -18,7 +18,7 @@ func (s viaCell[T]) Append(dst []byte, v T) ([]byte, error) {
 	return dst, err
 }
 
-func (s viaCell[T]) Decode(src []byte) (v T, err error) {
+func (s *viaCell[T]) Decode(src []byte) (v T, err error) {
 	c := s.cells.take()
 	if err = s.cells.decode(src, c); err == nil {
 		v = *(*T)(c.value)
@@ -27,8 +27,8 @@ func (s viaCell[T]) Decode(src []byte) (v T, err error) {
 	return v, err
 }
 
-func (s viaCell[T]) Local() Serde[T] { return viaCell[T]{s.cells.local()} }
-func (s viaCell[T]) size() int       { return s.cells.size }
+func (s *viaCell[T]) Local() Serde[T] { return &viaCell[T]{s.cells.local()} }
+func (s *viaCell[T]) size() int       { return s.cells.size }
 
 // cells hands out the cells of a type: the only one, to the serde of one goroutine, or one of a pool.
 type cells struct {

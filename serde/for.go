@@ -27,7 +27,7 @@ func typed[T any](f found) Serde[T] {
 		return s
 	}
 	if f.cells != nil {
-		return viaCell[T]{f.cells}
+		return &viaCell[T]{f.cells}
 	}
 	return flat[T]{f.form}
 }

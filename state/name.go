@@ -32,6 +32,8 @@ const (
 )
 
 // with returns the name with a setting; d is the value of those that are durations.
+//
+//go:noinline // see package comment
 func (n name) with(what setting, d time.Duration) name {
 	s := n.get()
 	switch what {
