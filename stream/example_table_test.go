@@ -196,3 +196,32 @@ func ExampleSuppression_RecordsMax() {
 	// Output:
 	// a=second@105
 }
+
+// A table that is read nowhere by key needs no store.
+func ExampleStream_ToLazyTable() {
+	b := stream.NewBuilder()
+	b.Stream(in).ToLazyTable(state.NewKV[string, string]("rows")).MapValues(strings.ToUpper).ToStream().To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "water", 1)
+	show(d, out)
+	// Output:
+	// a=WATER@1
+}
+
+// What is computed of a table is kept with its past: a late record of a stream meets the row of its time.
+func ExampleTable_MaterializeVersioned() {
+	b := stream.NewBuilder()
+	upper := b.Table(in, state.NewKV[string, string]("rows")).MapValues(strings.ToUpper).
+		MaterializeVersioned(state.NewVersioned[string, string]("upper", time.Minute))
+	clicks := stream.NewTopic[string, string]("clicks")
+	b.Stream(clicks).JoinTable(upper, func(click, row string) string { return click + " " + row }).To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "water", 1000)
+	d.Input(in).Send("a", "wine", 2000)
+	d.Input(clicks).Send("a", "late", 1500)
+	show(d, out)
+	// Output:
+	// a=late WATER@1500
+}
