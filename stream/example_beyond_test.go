@@ -127,3 +127,22 @@ func ExampleBuilder_Table_timeToLive() {
 	// a=~@60000
 	// b=later@100000
 }
+
+// A repartition for each of two aggregations becomes one, for both.
+func ExampleBuilder_Optimise() {
+	b := stream.NewBuilder().Optimise()
+	byValue := b.Stream(in).SelectKey(func(_, v string) string { return v })
+	byValue.Repartition("first").GroupByKey().Count(state.NewKV[string, int64]("counts")).ToStream().To(counts)
+	byValue.Repartition("second").GroupByKey().
+		Reduce(state.NewKV[string, string]("last"), func(_, v string) string { return v }).ToStream().To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "water", 1)
+	show(d, counts)
+	show(d, out)
+	fmt.Println(d.Topics())
+	// Output:
+	// water=1@1
+	// water=water@1
+	// [counts in out test-counts-changelog test-first-repartition test-last-changelog]
+}
