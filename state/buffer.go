@@ -49,6 +49,14 @@ func (st *BufferStore[K, V]) Expired(timestamp int64) bool { return timestamp < 
 // segments. It is part of the transaction: Discard takes it back.
 func (st *BufferStore[K, V]) Expire(before int64) { st.buffers.expire(before) }
 
+// Records is how many records the store has in memory: those that were given up among them, until their segment goes.
+func (st *BufferStore[K, V]) Records() (n int) {
+	for _, seg := range st.buffers.live {
+		n += int(seg.count)
+	}
+	return n
+}
+
 // Add buffers a record. A null value and a time that was given up are ignored.
 func (st *BufferStore[K, V]) Add(key K, value V, timestamp int64) error {
 	if st.null.is(value) {

@@ -10,17 +10,24 @@ import (
 )
 
 // Within says how far apart records of two streams may be to meet. Make one with [Around].
-type Within struct{ before, after, grace time.Duration }
+type Within struct {
+	before, after, grace time.Duration
+	recordsMax           int
+}
 
 // Around lets records meet that are no more than d apart, whichever comes first. Grace is how much later than the end
 // of its window a record may still come; only then is told of what met nothing.
-func Around(d, grace time.Duration) Within { return Within{d, d, grace} }
+func Around(d, grace time.Duration) Within { return Within{before: d, after: d, grace: grace} }
 
 // Before sets how far before the left record the right one may be. It may be negative, as long as something remains.
 func (w Within) Before(d time.Duration) Within { w.before = d; return w }
 
 // After sets how far after the left record the right one may be. It may be negative, as long as something remains.
 func (w Within) After(d time.Duration) Within { w.after = d; return w }
+
+// RecordsMax limits how many records each side keeps in each task, all of them in memory; otherwise it is what comes
+// within the window and grace. A side that is full stops the application: without a record results would be missing.
+func (w Within) RecordsMax(n int) Within { w.recordsMax = n; return w }
 
 // Join joins records of equal keys that are not further apart than said. The name is that of the buffers, which are
 // durable. Records without key or value are dropped and counted.
@@ -74,6 +81,9 @@ func (w Within) check(b *Builder, site, method string) {
 	if w.before+w.after < 0 {
 		b.fail(site, "%s: from %v before to %v after: nothing is in between", method, w.before, w.after)
 	}
+	if w.recordsMax < 0 {
+		b.fail(site, "%s: a buffer of %d records: it must not be negative", method, w.recordsMax)
+	}
 	if w.grace < 0 {
 		b.fail(site, "%s: a grace of %v: it must not be negative", method, w.grace)
 	}
@@ -91,7 +101,7 @@ func joinStreams[K, V, V2, R any](
 	}
 	j := op.StreamJoin[K, V, V2, R]{
 		Before: w.before.Milliseconds(), After: w.after.Milliseconds(), Grace: w.grace.Milliseconds(),
-		KeepLeft: kind != inner, KeepRight: kind == outer, F: f,
+		KeepLeft: kind != inner, KeepRight: kind == outer, RecordsMax: w.recordsMax, F: f,
 	}
 	stores := joinBuffers(&j, s, o, w, name, kind)
 	for _, st := range stores {

@@ -29,14 +29,14 @@ type Subtopology struct {
 // New checks the nodes and puts them in order. All that is wrong is reported at once.
 func New(nodes []*Node) (*Topology, error) {
 	t := &Topology{nodes: slices.Clone(nodes)}
-	if err := errors.Join(check(nodes)...); err != nil {
-		return nil, err
-	}
+	errs := check(nodes)
 	if err := t.order(); err != nil {
-		return nil, err
+		errs = append(errs, err)
+	} else {
+		t.split()
+		errs = append(errs, t.checkTopics()...)
 	}
-	t.split()
-	if err := errors.Join(t.checkTopics()...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"fmt"
 	"math"
 
 	"thalweg/internal/invariant"
@@ -20,6 +21,7 @@ type StreamJoin[K, V, O, R any] struct {
 	Right                state.Buffer[K, O]
 	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
 	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
+	RecordsMax           int                                   // of each side; more stop the task; 0: no limit
 	F                    func(K, *V, *O) R                     // nil for a side without a record
 }
 
@@ -28,8 +30,9 @@ func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
 	return joinSide(sideConfig[K, V, O, Held[V, O], R]{
 		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
-		add:     func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
-		release: j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
+		recordsMax: j.RecordsMax,
+		add:        func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
+		release:    j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
 	})
 }
 
@@ -38,9 +41,10 @@ func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
 	return joinSide(sideConfig[K, O, V, Held[V, O], R]{
 		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
-		f:       func(k K, o *O, v *V) R { return j.F(k, v, o) },
-		add:     func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
-		release: j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
+		recordsMax: j.RecordsMax,
+		f:          func(k K, o *O, v *V) R { return j.F(k, v, o) },
+		add:        func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
+		release:    j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
 	})
 }
 
@@ -67,6 +71,7 @@ type sideConfig[K, V, O, H, R any] struct {
 	holds                bool  // something is held, of whichever side
 	keep, left           bool  // this side's records are told of alone; it is the left one
 	before, after, grace int64 // a record at t meets the other's in [t-before, t+after]
+	recordsMax           int   // in the buffer; 0: no limit
 	lookLeft, lookRight  int64 // how far ahead a held record of a side may still meet one
 	f                    func(K, *V, *O) R
 	add                  func(H, V) H
@@ -259,6 +264,10 @@ func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
 	}
 	if s.shared && s.c.left {
 		return nil
+	}
+	if s.c.recordsMax > 0 && s.own.Records() >= s.c.recordsMax {
+		return s.in.Fail(r.Timestamp, fmt.Errorf("join: the buffer is full: it has %d records: give it more room, or "+
+			"a shorter window or less grace", s.own.Records()))
 	}
 	if err := s.own.Add(r.Key, r.Value, r.Timestamp); err != nil {
 		return s.in.Fail(r.Timestamp, err)
