@@ -10,8 +10,8 @@ import (
 )
 
 // Deduplicate lets the first record of each key and id through, and leaves out the others whose times are no more than
-// within away from it, counted. A nil id is none: its record goes through. The name is that of the buffer of ids, which
-// is durable.
+// within away from it, counted. A nil id is none: its record goes through. Records without a key are dropped, counted,
+// and so are those with a null value that id would not see. The name is that of the buffer of ids, which is durable.
 //
 // The trade-off: all ids of twice that time are in memory. What comes more than within behind the newest record goes
 // through unseen: nothing is lost, but it may be a duplicate.
