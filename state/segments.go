@@ -57,6 +57,10 @@ func (s *segments) newSegment(number int64) *segment {
 	seg.shelf, seg.cells = s.cells(s.calendar.rows(number))
 	seg.shelf.complete = true
 	seg.shelf.sender = func(index uint32) error { return s.sender(seg, index) }
+	// Most stretches of time have about as many entries as the one before.
+	if n := len(s.live); n > 0 && s.live[n-1].number < number {
+		seg.shelf.Reserve(s.live[n-1].shelf.Len())
+	}
 	if s.tail == windowTail {
 		seg.shelf.suffix = windowSequence
 	}

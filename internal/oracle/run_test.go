@@ -22,7 +22,6 @@ type mode struct {
 	restartEvery int // input items; 0: never
 	partitions   int32
 	rules        []stream.Rule        // of the optimiser
-	listedAs     string               // the mode that its open differences are listed under; none: its own
 	commitEvery  int                  // records; 0: each
 	allows       func(*scenario) bool // nil: all
 }

@@ -322,6 +322,17 @@ func (t *Table) resize(size int) {
 	}
 }
 
+// Reserve makes room for about n entries, so that the table need not grow on the way there.
+func (t *Table) Reserve(n int) {
+	size := len(t.slots)
+	for size/8*5 < n {
+		size *= 2
+	}
+	if size > len(t.slots) {
+		t.resize(size)
+	}
+}
+
 // Delete frees an entry.
 func (t *Table) Delete(index uint32) {
 	e := t.At(index)

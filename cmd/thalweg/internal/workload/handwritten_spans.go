@@ -12,7 +12,6 @@ type windows struct {
 	h    *handwritten
 	open []window
 	time int64
-	key  []byte
 }
 
 type window struct {
