@@ -71,7 +71,11 @@ func newBuffers(r *room, retention time.Duration) *buffers {
 	b.calendar = calendar[*bufferSegment]{
 		room: r, interval: segmentInterval(retention),
 		make: func(number int64) *bufferSegment {
-			return &bufferSegment{stretch: stretch{number: number}, heads: table.New(r.seed, 0, 4)}
+			heads := table.New(r.seed, 0, 4)
+			if n := len(b.live); n > 0 && b.live[n-1].number < number {
+				heads.Reserve(b.live[n-1].heads.Len())
+			}
+			return &bufferSegment{stretch: stretch{number: number}, heads: heads}
 		},
 		bury: func(g *bufferSegment) { *g = bufferSegment{stretch: g.stretch, gone: true} },
 	}

@@ -66,7 +66,7 @@ func joinForeign[K, V, FK, FV, R any](
 		topology.SourceConfig[K, op.Response[FV]]{Topics: []topology.Topic{answer}, Keys: keys, Values: responses}))
 	joined := b.add("foreign-join", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
-		Make: op.JoinResponse(t.view, left, values, f),
+		Make: op.JoinResponse(t.view, left, values, fk, foreignKeys, f),
 	}, back)
 	return lazyTable(joined, site, method, "foreign-table-"+name, state.NewKV[K, R](name+"-result").Keys(keys), emit)
 }

@@ -12,7 +12,9 @@ import (
 //	left row → Subscription, under the foreign key → kept with the right table
 //	right row, or a new subscription → Response, under the left key, to the left task's partition → joined
 //
-// The hash of the left row goes along and back: a response to a row that is no longer the newest is dropped.
+// The hash of the left row goes along and back: a response to a row that is no longer the newest is dropped. But one
+// that tells an inner join that there is no right row holds for a newer left row, too, which names the same key: that
+// one is answered only if there is a row, and what an older one was joined to has to go.
 
 // Instruction is what a subscription asks for.
 type Instruction byte
@@ -82,12 +84,13 @@ type Response[FV any] struct {
 	HasHash   bool
 	Row       FV
 	HasRow    bool
-	Partition int32 // where it goes; not encoded
+	Foreign   []byte // without a row: the key under which there is none, encoded
+	Partition int32  // where it goes; not encoded
 }
 
 // Responses encodes responses:
 //
-//	no hash(1 bit) version(7 bits) · hash(16, if any) · there is a row(1) · row
+//	no hash(1 bit) version(7 bits) · hash(16, if any) · there is a row(1) · row, or else the foreign key
 type Responses[FV any] struct{ Rows serde.Serde[FV] }
 
 // Append appends the response.
@@ -99,7 +102,7 @@ func (s Responses[FV]) Append(dst []byte, r Response[FV]) ([]byte, error) {
 		out = append(dst, foreignVersion|noHash)
 	}
 	if !r.HasRow {
-		return append(out, 0), nil
+		return append(append(out, 0), r.Foreign...), nil
 	}
 	out, err := s.Rows.Append(append(out, 1), r.Row)
 	if err != nil {
@@ -126,6 +129,8 @@ func (s Responses[FV]) Decode(src []byte) (r Response[FV], err error) {
 	}
 	if r.HasRow = rest[0] == 1; r.HasRow {
 		r.Row, err = s.Rows.Decode(rest[1:])
+	} else {
+		r.Foreign = rest[1:]
 	}
 	return r, err
 }

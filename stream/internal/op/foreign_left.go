@@ -154,9 +154,10 @@ func (s *subscribe[K, V, FK]) send(fk *FK, i Instruction) error {
 }
 
 // JoinResponse joins a response with the left row that it is for, if that is still the one. f gets nil where there is
-// no right row.
-func JoinResponse[K, V, FV, R any](
-	table View[K, V], left bool, values serde.Serde[V], f func(V, *FV) R,
+// no right row. foreign and foreignKeys are those of Subscribe.
+func JoinResponse[K, V, FK, FV, R any](
+	table View[K, V], left bool, values serde.Serde[V], foreign func(K, V) (FK, bool), foreignKeys serde.Serde[FK],
+	f func(V, *FV) R,
 ) topology.Make {
 	null := serde.NullOf[R]()
 	return topology.Between(func(
@@ -171,7 +172,19 @@ func JoinResponse[K, V, FV, R any](
 			right   FV
 			scratch []byte
 		)
-		values := serde.Local(values)
+		values, foreignKeys := serde.Local(values), serde.Local(foreignKeys)
+		// settled tells that what is told of an older row is so for this one: it names the same key.
+		settled := func(key K, row V, r *Response[FV]) (same bool, err error) {
+			if left || r.HasRow {
+				return false, nil
+			}
+			fk, ok := foreign(key, row)
+			if !ok {
+				return false, nil
+			}
+			scratch, err = foreignKeys.Append(scratch[:0], fk)
+			return bytes.Equal(scratch, r.Foreign), err
+		}
 		return func(r *topology.Record[K, Response[FV]]) error {
 			in.Enter()
 			row, _, has, err := get(r.Key, state.Latest)
@@ -184,7 +197,13 @@ func JoinResponse[K, V, FV, R any](
 					return in.Error(topology.PhaseEncode, r.Timestamp, err)
 				}
 			}
-			if has != r.Value.HasHash || hash != r.Value.Hash {
+			holds := has == r.Value.HasHash && hash == r.Value.Hash
+			if !holds && has {
+				if holds, err = settled(r.Key, row, &r.Value); err != nil {
+					return in.Error(topology.PhaseEncode, r.Timestamp, err)
+				}
+			}
+			if !holds {
 				in.Drop(topology.Stale)
 				return nil
 			}

@@ -55,11 +55,12 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 	}
 	ts := r.Timestamp
 	o := &s.out.Value
-	o.Row, o.HasRow = *new(FV), false
+	o.Row, o.HasRow, o.Foreign = *new(FV), false, nil
 	if !r.NullKey {
 		if err := s.keep(r); err != nil {
 			return s.in.Fail(ts, err)
 		}
+		o.Foreign = s.foreign
 		row, rowTime, ok, err := s.get(r.Key, state.Latest)
 		if err != nil {
 			return s.in.Fail(ts, err)
@@ -131,7 +132,7 @@ func TellSubscribers[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 				found = append(found, e)
 			}
 			o := &out.Value
-			o.Row, o.HasRow = r.Value.New, r.Value.HasNew
+			o.Row, o.HasRow, o.Foreign = r.Value.New, r.Value.HasNew, foreign
 			out.Headers = r.Headers
 			for i := range found {
 				sub := &found[i].Value
