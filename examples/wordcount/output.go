@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -79,6 +81,29 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
+// endsOf waits for a broker that is away for a moment, as the application before it did.
+func endsOf(ctx context.Context, admin *kadm.Client, topic string) (kadm.ListedOffsets, error) {
+	for tries := 0; ; tries++ {
+		ends, err := admin.ListCommittedOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if _, away := errors.AsType[*net.OpError](err); !away || tries == endsTriesMax {
+			return ends, err
+		}
+		select {
+		case <-time.After(endsAgainAfter):
+		case <-ctx.Done():
+			return ends, context.Cause(ctx)
+		}
+	}
+}
+
+const (
+	endsTriesMax   = 40
+	endsAgainAfter = 250 * time.Millisecond
+)
+
 // readCounts reads the output topic as far as it is committed: the last count of each word.
 func readCounts(ctx context.Context, here *place.Place, n program.Program) (map[string]int64, error) {
 	client, err := here.Client(kgo.KeepControlRecords()) // so that the last offset shows, whatever it holds
@@ -86,10 +111,7 @@ func readCounts(ctx context.Context, here *place.Place, n program.Program) (map[
 		return nil, err
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx, n.Counts.Name())
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := endsOf(ctx, kadm.NewClient(client), n.Counts.Name())
 	if err != nil {
 		return nil, fmt.Errorf("read: list offsets of topic %s: %w", n.Counts.Name(), err)
 	}
