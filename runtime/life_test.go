@@ -262,6 +262,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	app = h.start(words(t, byWord), cfg)
 	cut := <-reached
 	app.stop()
+	require.Positive(t, cut.Position)
 	require.Less(t, cut.Position, cut.End)
 
 	var starts []int64
