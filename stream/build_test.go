@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -137,4 +138,22 @@ func TestRepartitionsThatMeetNeedEqualPartitions(t *testing.T) {
 	left.Merge(right).GroupByKey().Count(byWord)
 	_, err := b.Build()
 	require.ErrorContains(t, err, `repartition "right" has 4 partitions, but "left" (`)
+}
+
+func TestTopicResets(t *testing.T) {
+	for _, c := range []struct {
+		set  stream.Reset
+		want topology.Reset
+	}{
+		{stream.Earliest(), topology.Reset{}},
+		{stream.Latest(), topology.Reset{Policy: topology.ResetLatest}},
+		{stream.Refuse(), topology.Reset{Policy: topology.ResetNone}},
+		{stream.Back(time.Minute), topology.Reset{Policy: topology.ResetBack, BackMillis: 60_000}},
+	} {
+		b := stream.NewBuilder()
+		b.Stream(lines.Reset(c.set)).To(out)
+		topo, err := b.Build()
+		require.NoError(t, err)
+		require.Equal(t, c.want, topo.Nodes()[0].Reset)
+	}
 }

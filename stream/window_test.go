@@ -284,16 +284,24 @@ func TestWindowedAndSessionCogroups(t *testing.T) {
 	b := stream.NewBuilder()
 	l, r := b.Stream(left).GroupByKey(), b.Stream(right).GroupByKey()
 	zero := func() string { return "0" }
-	l.Cogroup(plus).With(r, plus).Windowed(stream.Tumbling(10*ms, time.Second)).
+	l.Cogroup(plus).With(r, plus).Windowed(stream.Tumbling(10*ms, time.Second)).Emit(stream.OnUpdate).
 		Aggregate(state.NewWindowed[string, string]("w"), zero).ToStream(shown).To(out)
+	later := stream.NewTopic[string, string]("later")
+	l.Cogroup(plus).With(r, plus).Sessions(stream.SessionGap(5*ms, time.Second)).Emit(stream.OnCommit).
+		Aggregate(state.NewSession[string, string]("c"), zero, func(_, a, b string) string { return a + b }).
+		ToStream(shown).To(later)
 	sessions := stream.NewTopic[string, string]("sessions")
 	l.Cogroup(plus).With(r, plus).Emit(stream.OnUpdate).Sessions(stream.SessionGap(5*ms, time.Second)).
 		Aggregate(state.NewSession[string, string]("s"), zero, func(_, a, b string) string { return a + b }).
 		ToStream(shown).To(sessions)
 	d := drive(t, b)
+	d.manual = true
 	put(d, left, "k", "l", 1)
 	put(d, right, "k", "r", 4)
 	put(d, right, "k", "s", 12)
+	require.Empty(t, got(d, later))
+	d.commit()
+	require.Equal(t, []string{"k[1/4]=00+l+r@4", "k[12/12]=0+s@12"}, got(d, later))
 	require.Equal(t, []string{"k[0/10]=0+l@1", "k[0/10]=0+l+r@4", "k[10/20]=0+s@12"}, got(d, out))
 	require.Equal(t, []string{"k[1/1]=0+l@1", "k[1/1]=∅@1", "k[1/4]=00+l+r@4", "k[12/12]=0+s@12"}, got(d, sessions))
 }

@@ -66,6 +66,7 @@ func TestFailureStopsTheApplication(t *testing.T) {
 	require.ErrorContains(t, err, "bad value")
 	require.ErrorContains(t, err, "topic texts partition 0 offset 1")
 	require.ErrorContains(t, in.TrySend("k", "good", 3), "the application has stopped")
+	require.ErrorContains(t, d.TryRun(), "the application has stopped")
 	require.ErrorContains(t, d.TryCommit(), "the application has stopped")
 	require.ErrorContains(t, d.TryAdvanceWallClock(time.Second), "the application has stopped")
 	require.Equal(t, []string{"k=good!@1"}, d.Output(out).ReadStrings())
