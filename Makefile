@@ -15,7 +15,7 @@ race: ## the same under the race detector
 	go test -race ./...
 
 random: ## 5000 random topologies: engines, restarts, partitions, commits, the optimiser
-	go test -count 1 -timeout 30m ./internal/oracle -run TestRandomTopologies -v -random 5000
+	go test -count 1 -timeout 30m ./internal/oracle -run TestRandomTopologies -random 5000
 
 lint: ## vet, staticcheck, formatting
 	go vet ./...
