@@ -62,6 +62,18 @@ func TestCountAllocatesNothing(t *testing.T) {
 	}))
 }
 
+func TestCombinedCountAllocatesNothing(t *testing.T) {
+	b := stream.NewBuilder().Optimise()
+	b.Stream(in).GroupBy(func(_, v string) string { return v }, "words").Count(byWord).ToStream().To(counts)
+	g, _ := task(t, b)
+	r := &topology.SourceRecord{Topic: "in", Record: batch.Record{Key: []byte("k"), Value: []byte("some word")}}
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if err := g.Sources["in"][0].Receive(r); err != nil {
+			t.Fatal(err)
+		}
+	}))
+}
+
 func BenchmarkWordCount(b *testing.B) {
 	bl := stream.NewBuilder()
 	bl.Stream(in).FlatMapValues(func(l string) iter.Seq[string] { return strings.FieldsSeq(l) }).

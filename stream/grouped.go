@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/stream/internal/op"
 	"thalweg/topology"
@@ -48,7 +49,16 @@ func (g Grouped[K, V]) Emit(e Emit) Grouped[K, V] { g.emit = e; return g }
 
 // Count counts the records of each key.
 func (g Grouped[K, V]) Count(st state.KV[K, int64]) Table[K, int64] {
-	return aggregate(g, "count", st, op.CountFold[K, V]())
+	t := aggregate(g, "count", st, op.CountFold[K, V]())
+	if g.emit == OnCommit && st.Spec().TTL == 0 { // else each record has a say of its own
+		keys, n := g.s.keys, serde.For[int64]()
+		t.n.Combined = &topology.Combined{
+			Write: op.CountInto[K, V](keys), Values: n,
+			Read: topology.NewSource("", "", topology.SourceConfig[K, int64]{Keys: keys, Values: n}).Make,
+			Fold: op.Aggregate(st, op.SumFold[K](), op.Rows{Old: &t.n.old}),
+		}
+	}
+	return t
 }
 
 // Reduce combines the values of each key. The first is taken as it is; a nil result deletes the row.

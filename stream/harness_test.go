@@ -101,6 +101,12 @@ func (d *driver) pipe(topic string, r raw) {
 
 func (d *driver) commit() {
 	d.t.Helper()
+	for _, in := range d.graph.Instances {
+		if in.Settle != nil {
+			_, err := in.Settle()
+			require.NoError(d.t, err)
+		}
+	}
 	require.NoError(d.t, d.tx.Flush())
 	require.NoError(d.t, d.tx.Drain(func(state.Store, []byte, []byte, int64) error { return nil }))
 	require.NoError(d.t, d.tx.Commit(func(string) int64 { return -1 }))

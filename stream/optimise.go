@@ -15,6 +15,9 @@ const (
 	ReuseTopics = plan.ReuseTopics
 	// ShareSelfJoins keeps one buffer, not two, for the inner join of a stream with itself.
 	ShareSelfJoins = plan.ShareSelfJoins
+	// CombineCounts counts before a repartition what comes between two commits, so that its topic holds a partial
+	// count for each key instead of each record, where a Count that tells with the commit alone reads it.
+	CombineCounts = plan.CombineCounts
 )
 
 // Optimise lets Build make the topology cheaper by the rules; without one, by all. Results stay the same, and so do the

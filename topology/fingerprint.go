@@ -22,6 +22,9 @@ func (t *Topology) Fingerprint() Fingerprint {
 			if n.RowsFromTopic != "" {
 				fromTopic[n.RowsFromTopic] = n.Topics[0]
 			}
+			if n.Kind == KindSink && n.Combined != nil {
+				f.add("sub-topology %d combines what it writes to %s", s.ID, n.Sink)
+			}
 		}
 		for _, in := range s.Inputs {
 			f.add("sub-topology %d reads %s", s.ID, in)

@@ -63,6 +63,10 @@ type Node struct {
 	// and the right side's; where both sides are the same stream, the first alone is enough.
 	Twin *Node
 
+	// Combined is how the node takes what its records add up to, made before a repartition; nil: it takes each record.
+	// The sink of the repartition has it, too, where it is done.
+	Combined *Combined
+
 	// Global nodes run once in each process, over all partitions of their source's topics, and fill stores that every
 	// task may read.
 	Global bool
@@ -76,6 +80,13 @@ type Node struct {
 	id       int // position in topological order, from 0
 	parents  []*Node
 	children []*Node
+}
+
+// Combined is another way to run a node that folds the records of each key, and the repartition before it: the sink
+// adds up what it can and writes that, which the source reads and the node folds.
+type Combined struct {
+	Write, Read, Fold Make
+	Values            any // the serde of what is written
 }
 
 // Connect makes child a child of n: the last in the order in which n forwards.

@@ -23,6 +23,8 @@ const (
 	ReuseTopics
 	// ShareSelfJoins keeps one buffer for the inner join of a stream with itself.
 	ShareSelfJoins
+	// CombineCounts counts before a repartition, as far as records of a key come together, and adds up behind it.
+	CombineCounts
 	rules
 )
 
@@ -36,7 +38,7 @@ func All() []Rule {
 }
 
 func (r Rule) String() string {
-	return [...]string{"merge repartitions", "reuse topics", "share self joins"}[r]
+	return [...]string{"merge repartitions", "reuse topics", "share self joins", "combine counts"}[r]
 }
 
 // Step is one thing that a rule has changed.
@@ -63,7 +65,7 @@ func Optimise(nodes []*topology.Node, some ...Rule) ([]*topology.Node, []Step) {
 	for r := range rules { // in their own order: a rule may make work for the next
 		for _, asked := range some {
 			if asked == r {
-				[...]func(*graph){mergeRepartitions, reuseTopics, shareSelfJoins}[r](g)
+				[...]func(*graph){mergeRepartitions, reuseTopics, shareSelfJoins, combineCounts}[r](g)
 				break
 			}
 		}

@@ -25,6 +25,7 @@ type Options struct {
 	Guarantee runtime.Guarantee
 	Commit    time.Duration // 0 adapts
 	Workers   int
+	AsWritten bool // without the optimiser's rules
 	NoLocal   bool // requests instead of direct calls, also to the embedded broker
 	Rate      int  // of the latency workload, records per second
 	Warmup    time.Duration
@@ -101,7 +102,7 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err := p.create(ctx, out, r.Partitions); err != nil {
 		return err
 	}
-	topo, err := w.topology(in.topics, out)
+	topo, err := w.topology(in.topics, out, o.AsWritten)
 	if err != nil {
 		return err
 	}

@@ -57,9 +57,12 @@ func WorkloadOf(name string) (Workload, error) {
 }
 
 // topology builds the workload between its topics: in are those of the tables and then of the inputs.
-func (w Workload) topology(in []string, out string) (*topology.Topology, error) {
+func (w Workload) topology(in []string, out string, asWritten bool) (*topology.Topology, error) {
 	b := stream.NewBuilder()
 	w.build(b, in, out)
+	if !asWritten {
+		b.Optimise()
+	}
 	return b.Build()
 }
 
