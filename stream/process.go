@@ -6,8 +6,8 @@ import (
 )
 
 // Process runs a processor of the program's own over the stream: p makes one for each task. The stores are those that
-// it opens; several processors may share one. The key may change: see the package comment on keys and partitions.
-// Behind a changed key it sees, in each task, the records that happen to come there.
+// it opens, and no others can be opened; several processors may share one. The key may change: see the package comment
+// on keys and partitions. Behind a changed key it sees, in each task, the records that happen to come there.
 func (s Stream[K, V]) Process[K2, V2 any](
 	p func() topology.Processor[K, V, K2, V2], stores ...state.Store,
 ) Stream[K2, V2] {

@@ -67,6 +67,8 @@ type Instance struct {
 	Expect []func(keys [][]byte)
 	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
+
+	refused func(store, at string) // of a rehearsal: is told which stores are not connected, and where they are opened
 }
 
 // Enter counts a record and makes the node the one whose user code runs.

@@ -77,6 +77,8 @@ type Node struct {
 	// DropNullKeys makes a sink leave out records without a key, counted: nothing downstream of its topic takes them.
 	DropNullKeys bool
 
+	rehearse func(*Instance) error // tries what the program's own processor does at first; nil: there is none
+
 	id       int // position in topological order, from 0
 	parents  []*Node
 	children []*Node

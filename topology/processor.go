@@ -11,7 +11,9 @@ import (
 // Processor is user code that is a node: it sees each record, keeps state in stores, forwards what it wants.
 // A new one is made for each task; its methods are called by one goroutine.
 type Processor[K, V, KO, VO any] interface {
-	// Init is called once, before the first record; it opens stores and schedules punctuation.
+	// Init is called once, before the first record; it opens stores and schedules punctuation. Stores that are not
+	// connected to the node are refused: an application that starts sees to it first, with a processor that is made,
+	// initialised on empty stores, and closed again.
 	Init(c *Context[KO, VO]) error
 	// Process is called for each record. Headers are shared and read-only.
 	Process(r Record[K, V]) error
@@ -26,6 +28,7 @@ func NewProcessor[K, V, KO, VO any](
 ) *Node {
 	n := &Node{Name: name, Kind: KindProcessor, Site: site, Stores: stores, ChangesKey: true, ChangesValue: true}
 	n.Make = processorMake(make, func(*Record[K, V], *Context[KO, VO]) {})
+	n.rehearse = rehearsal(make)
 	return n
 }
 
@@ -38,6 +41,7 @@ func NewValueProcessor[K, V, VO any](
 	n.Make = processorMake(make, func(r *Record[K, V], c *Context[K, VO]) {
 		c.fixed, c.key, c.nullKey = true, r.Key, r.NullKey
 	})
+	n.rehearse = rehearsal(make)
 	return n
 }
 
@@ -49,10 +53,7 @@ func processorMake[K, V, KO, VO any](
 		if err != nil {
 			return nil, err
 		}
-		c := &Context[KO, VO]{in: in, all: all, nullOfKey: serde.NullOf[KO](), nullOfValue: serde.NullOf[VO]()}
-		for i, child := range in.Node.children {
-			c.named = append(c.named, namedPort[KO, VO]{child.Name, next[i].(Port[KO, VO])})
-		}
+		c := newContext(in, all, next)
 		p := make()
 		if err := p.Init(c); err != nil {
 			return nil, in.Error(PhaseProcess, Unknown, fmt.Errorf("init: %w", err))
@@ -90,6 +91,14 @@ type namedPort[K, V any] struct {
 	port Port[K, V]
 }
 
+func newContext[K, V any](in *Instance, all Port[K, V], next []any) *Context[K, V] {
+	c := &Context[K, V]{in: in, all: all, nullOfKey: serde.NullOf[K](), nullOfValue: serde.NullOf[V]()}
+	for i, child := range in.Node.children {
+		c.named = append(c.named, namedPort[K, V]{child.Name, next[i].(Port[K, V])})
+	}
+	return c
+}
+
 // Forward sends a record to all children, depth first, before it returns. A nil key or value of a nilable type is
 // null; for other types NullKey and NullValue say it.
 func (c *Context[K, V]) Forward(r Record[K, V]) error {
@@ -124,9 +133,18 @@ func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {
 	return err
 }
 
-// Tx gives a store's transaction to the store's Open; it makes a Context a [state.Host].
+// Tx gives a store's transaction to the store's Open; it makes a Context a [state.Host], which refuses stores that are
+// not connected to the node.
 func (c *Context[K, V]) Tx(store string) (*state.Tx, error) {
-	return c.in.Tx(store)
+	tx, err := c.in.Tx(store)
+	if err == nil {
+		return tx, nil
+	}
+	at := opener()
+	if c.in.refused != nil {
+		c.in.refused(store, at)
+	}
+	return nil, fmt.Errorf("%w (opened at %s)", err, at)
 }
 
 // Globals reads the application's global stores as they are at the moment: store.Read(c.Globals()). They need not be

@@ -2,6 +2,7 @@ package streamtest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"thalweg/state"
 	"thalweg/stream"
 	"thalweg/stream/streamtest"
+	"thalweg/topology"
 )
 
 // Every mistake of a program is told of at once, each with its line and what to write instead.
@@ -61,6 +63,94 @@ func TestBuildRefusesAllAtOnce(t *testing.T) {
 		}
 		require.True(t, found, "%s%s: not in\n%v", at, text, err)
 	}
+}
+
+// opening opens stores, and needs that somebody counts.
+type opening struct {
+	stores []state.KV[string, string]
+	seen   *openings
+}
+
+type openings struct{ line, closed int }
+
+func (p *opening) Init(c *topology.Context[string, string]) error {
+	var errs []error
+	for _, st := range p.stores {
+		_, _, p.seen.line, _ = runtime.Caller(0)
+		_, err := st.Open(c) // line + 1
+		errs = append(errs, err)
+	}
+	if _, err := c.Schedule(time.Second, topology.WallClock, nil); err != nil {
+		return err
+	}
+	if err := c.Forward(topology.Record[string, string]{Key: "k"}); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+func (p *opening) Process(topology.Record[string, string]) error { return nil }
+
+func (p *opening) Close() error { p.seen.closed++; return nil }
+
+// failing is told of by a call of Fatalf, which it ends.
+type failing struct{ testing.TB }
+
+func (failing) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// What a processor opens without being connected to it is told of before the first record: all at once, with the
+// lines that made the nodes and that opened the stores.
+func TestUnconnectedStoresAreRefused(t *testing.T) {
+	kept, other, global := state.NewKV[string, string]("kept"), state.NewKV[string, string]("other"),
+		state.NewKV[string, string]("global")
+	var seen openings
+	one := func(stores ...state.KV[string, string]) func() topology.Processor[string, string, string, string] {
+		return func() topology.Processor[string, string, string, string] { return &opening{stores, &seen} }
+	}
+	b := stream.NewBuilder()
+	s := b.Stream(texts)
+	b.GlobalTable(dead, global)
+	_, _, line, _ := runtime.Caller(0)
+	s.Process(one(kept, other), kept).To(out)           // line + 1
+	s.ProcessValues(one(kept, global, kept), other)     // line + 2
+	s.Process(one(state.NewKV[string, string]("none"))) // line + 3
+	same := &opening{seen: &seen}
+	s.Process(func() topology.Processor[string, string, string, string] { return same })               // line + 5
+	s.Process(func() topology.Processor[string, string, string, string] { return nil })                // line + 6
+	s.Process(func() topology.Processor[string, string, string, string] { return &opening{} }).To(out) // a panic in Close
+	topo, err := b.Build()
+	require.NoError(t, err)
+	told := func() (told string) {
+		defer func() { told = recover().(string) }()
+		streamtest.New(failing{t}, topo, streamtest.Config{})
+		return ""
+	}()
+	at := func(line int) string { return fmt.Sprintf("refuse_test.go:%d", line) }
+	for i, want := range [][]string{
+		{at(line+1) + `: node process-1 opens store "other" (`, at(seen.line + 1), `), which is not connected to it but to ` +
+			`process-values-1 (`, at(line + 2), `): add it to the stores that the call names`},
+		{at(line+2) + `: node process-values-1 opens store "kept" (`, `connected to it but to process-1 (`, at(line + 1)},
+		{at(line+2) + `: node process-values-1 opens store "global" (`, `: the store is global (`, `read it with Read(`},
+		{at(line+3) + `: node process-2 opens store "none" (`, `not connected to it: add it to the stores`},
+		{at(line+5) + `: node process-3: `, `returned the same one twice`},
+		{at(line+6) + `: node process-4: `, `returned nil`},
+	} {
+		lines := strings.Split(strings.TrimPrefix(told, "streamtest: "), "\n")
+		require.Len(t, lines, 6, told)
+		for _, text := range want {
+			require.Contains(t, lines[i], text)
+		}
+	}
+	require.Zero(t, seen.closed, "what could not begin is not closed")
+
+	b = stream.NewBuilder()
+	b.Stream(texts).Process(one(kept), kept)
+	topo, err = b.Build()
+	require.NoError(t, err)
+	d := streamtest.New(t, topo, streamtest.Config{})
+	require.Equal(t, 1, seen.closed, "the one that was tried")
+	d.Close()
+	require.Equal(t, 2, seen.closed)
 }
 
 // A buffer that is full stops the application, and what it did since the last commit is not seen.
