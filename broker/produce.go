@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"thalweg/broker/internal/log"
 	"thalweg/broker/internal/txn"
 	"thalweg/internal/batch"
 )
@@ -37,7 +38,8 @@ type ProducePartition struct {
 	Topic     string
 	Partition int32
 	// Batches holds one or several whole record batches v2. The broker copies them before Produce returns and leaves
-	// them as they are.
+	// them as they are. Of entries for one partition that stand together each is appended or refused for itself, and
+	// all are forced to the disk at once.
 	Batches []byte
 }
 
@@ -132,7 +134,7 @@ func (p *produce) append() {
 			r.Err = kerr.InvalidTxnState
 			continue
 		}
-		done, err := part.target.log.Append(part.batches)
+		done, err := part.target.log.AppendUnforced(part.batches, log.OriginClient)
 		r.LogStartOffset = part.target.log.Start()
 		if err != nil {
 			r.Err = p.b.appendError(part.target, err)
@@ -140,6 +142,23 @@ func (p *produce) append() {
 		}
 		part.last = done.LastOffset
 		r.BaseOffset, r.LogAppendTime, r.LogStartOffset = done.BaseOffset, done.LogAppendTime, done.LogStart
+	}
+	p.force()
+}
+
+// force sees to it that what was appended becomes durable: once for all batches of a partition that stand together.
+func (p *produce) force() {
+	appended := false
+	for i := range p.parts {
+		part := &p.parts[i]
+		appended = appended || part.last >= 0
+		if !appended || i+1 < len(p.parts) && p.parts[i+1].target == part.target {
+			continue
+		}
+		appended = false
+		if err := part.target.log.Written(); err != nil {
+			p.results[i].Err = p.b.appendError(part.target, err)
+		}
 	}
 }
 

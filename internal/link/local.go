@@ -12,6 +12,8 @@ type local struct{ broker *broker.Broker }
 
 func (l *local) interruptible() bool { return true }
 
+func (l *local) gathers() bool { return true }
+
 func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAnswer, error) {
 	req := broker.FetchRequest{
 		MaxWait:    time.Duration(in.waitMillis) * time.Millisecond,

@@ -21,13 +21,18 @@ var ErrDiscarded = errors.New("link: discarded with its transaction")
 var errNoProducer = &Error{Abort, errors.New("link: produce: call InitProducer first")}
 
 // producer sends batches in rounds: each round takes the first batch of every partition that has one, as one
-// request per broker, and ends when all of them are answered. So one request per broker is in flight at most, a
-// partition has one batch in flight at most, and sequences can't get out of order. A batch is stamped with its
-// sequence and sealed once; a retry sends the same bytes, which a broker that has them already recognises.
+// request per broker, and ends when all of them are answered. So one request per broker is in flight at most, and
+// sequences can't get out of order. A batch is stamped with its sequence and sealed once; a retry sends the same bytes,
+// which a broker that has them already recognises.
+//
+// To the bundled broker a round takes several batches of a partition, and inside of a transaction it waits until there
+// is enough for it or someone waits for the end: what a round writes is forced to the disk at once.
 type producer struct {
 	transactionalID string
 	bytesMax        int
 	requestBytesMax int
+	linger          int // bytes from which a round begins that nobody waits for
+	roundBatches    int // of a partition
 	retryMax        time.Duration
 	txnTimeout      time.Duration
 	transport       transport
@@ -46,6 +51,7 @@ type producer struct {
 	items      int
 	done       []Item
 	err        error // why nothing can be sent until InitProducer, or the end of the transaction
+	urgent     int   // callers that wait for what is queued
 	closed     bool
 	sending    bool
 	hold       bool               // no further round begins: the transaction ends, or everything is to be discarded
@@ -58,6 +64,12 @@ type producer struct {
 	added   map[TopicPartition]bool // in this transaction; unless implicit
 	groupIn bool                    // in this transaction; unless implicit
 }
+
+const (
+	// roundBatchesMax stays below the five batches of a producer that a partition recognises when they are repeated.
+	roundBatchesMax = 4
+	lingerBytes     = 1 << 20
+)
 
 // producePartition is what waits for one partition.
 type producePartition struct {
@@ -85,6 +97,13 @@ func newProducer(cfg Config, t transport, m *metadata, client *kgo.Client, impli
 		epoch:           -1,
 	}
 	p.changed = sync.NewCond(&p.mu)
+	p.roundBatches = 1
+	if t.gathers() {
+		p.roundBatches = roundBatchesMax
+		if p.transactionalID != "" {
+			p.linger = lingerBytes
+		}
+	}
 	p.running.Go(p.run)
 	return p
 }
@@ -179,7 +198,7 @@ func (p *producer) await(ctx context.Context, cond func() bool) error {
 		p.changed.Broadcast()
 	})
 	defer stop()
-	for {
+	for waits := false; ; p.changed.Wait() {
 		switch {
 		case p.closed:
 			return ErrClosed
@@ -190,7 +209,12 @@ func (p *producer) await(ctx context.Context, cond func() bool) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("link: produce: %w", context.Cause(ctx))
 		}
-		p.changed.Wait()
+		if !waits {
+			waits = true
+			p.urgent++
+			defer func() { p.urgent-- }()
+			p.changed.Broadcast()
+		}
 	}
 }
 
@@ -198,7 +222,7 @@ func (p *producer) await(ctx context.Context, cond func() bool) error {
 func (p *producer) run() {
 	for {
 		p.mu.Lock()
-		for !p.closed && (len(p.waiting) == 0 || p.err != nil || p.hold) {
+		for !p.closed && (p.err != nil || p.hold || !p.worthARound()) {
 			p.changed.Wait()
 		}
 		if p.closed {
@@ -220,21 +244,29 @@ func (p *producer) run() {
 	}
 }
 
-// takeRound picks the first batch of each partition, up to the request's limit. It needs the mutex.
+// worthARound tells whether what waits should be sent now. It needs the mutex.
+func (p *producer) worthARound() bool {
+	return len(p.waiting) > 0 && (p.bytes >= p.linger || p.urgent > 0)
+}
+
+// takeRound picks the first batches of each partition, up to the request's limit. It needs the mutex.
 func (p *producer) takeRound() []*produceTry {
 	var round []*produceTry
 	size := 0
-	for _, q := range p.waiting {
-		builder := q.items[0].Builder
-		if len(round) > 0 && size+builder.Size() > p.requestBytesMax {
-			break
-		}
-		size += builder.Size()
-		round = append(round, &produceTry{
-			producePartition: q, TopicPartition: q.TopicPartition, builder: builder, sequence: q.sequence,
-		})
-	}
 	p.begun = true
+	for _, q := range p.waiting {
+		sequence := q.sequence
+		for _, it := range q.items[:min(len(q.items), p.roundBatches)] {
+			if len(round) > 0 && size+it.Builder.Size() > p.requestBytesMax {
+				return round
+			}
+			size += it.Builder.Size()
+			round = append(round, &produceTry{
+				producePartition: q, TopicPartition: q.TopicPartition, builder: it.Builder, sequence: sequence,
+			})
+			sequence = batch.AddSequence(sequence, int32(it.Builder.Len()))
+		}
+	}
 	return round
 }
 
@@ -255,11 +287,18 @@ func (p *producer) seal(round []*produceTry) error {
 // endRound settles what was answered, and notes why the rest was not. It needs the mutex.
 func (p *producer) endRound(round []*produceTry, err error) {
 	p.sending, p.interrupt = false, nil
-	for _, t := range round {
+	turned, blocked := 0, (*producePartition)(nil)
+	for i, t := range round {
+		q := t.producePartition
+		if i == 0 || round[i-1].producePartition != q {
+			turned++
+		}
 		if !t.acked {
+			blocked = q // what follows it stays queued behind it, answered or not: the round has failed
+		}
+		if q == blocked {
 			continue
 		}
-		q := t.producePartition
 		it := q.items[0]
 		it.Next = t.next
 		q.sequence = batch.AddSequence(q.sequence, int32(t.builder.Len()))
@@ -271,10 +310,10 @@ func (p *producer) endRound(round []*produceTry, err error) {
 		p.err = err
 	}
 	// Partitions that have had a turn go behind those that have not.
-	taken := min(len(round), len(p.waiting))
-	turned := append([]*producePartition(nil), p.waiting[:taken]...)
-	p.waiting = append(p.waiting[:0], p.waiting[taken:]...)
-	for _, q := range turned {
+	turned = min(turned, len(p.waiting))
+	behind := append([]*producePartition(nil), p.waiting[:turned]...)
+	p.waiting = append(p.waiting[:0], p.waiting[turned:]...)
+	for _, q := range behind {
 		if len(q.items) > 0 {
 			p.waiting = append(p.waiting, q)
 		} else {

@@ -204,8 +204,11 @@ func TestAbortCutsAProduceShort(t *testing.T) {
 		s := &stuck{l.transport, make(chan struct{})}
 		l.producer.transport = s
 		require.NoError(t, l.Produce(b.ctx, []Item{item(topic, 0, "a"), item(topic, 0, "b")}))
+		flushed := make(chan error)
+		go func() { flushed <- l.Flush(b.ctx) }() // else nothing would be sent yet
 		<-s.entered
 		require.NoError(t, l.EndTxn(b.ctx, false))
+		require.NoError(t, <-flushed)
 		items := l.TakeProduced(nil)
 		require.Len(t, items, 2)
 		for _, it := range items {

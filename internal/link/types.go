@@ -58,6 +58,9 @@ type transport interface {
 	// interruptible tells that a fetch whose context ends costs nothing, so that it may be cut short to ask for
 	// more partitions.
 	interruptible() bool
+	// gathers tells that a request may hold several batches of a partition and waits for the disk once: so producing
+	// in large rounds saves forces.
+	gathers() bool
 }
 
 type fetchRequest struct {

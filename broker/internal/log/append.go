@@ -11,6 +11,15 @@ import (
 
 // AppendFrom is Append with a say about who appends.
 func (l *Log) AppendFrom(batches []byte, origin Origin) (Appended, error) {
+	result, err := l.AppendUnforced(batches, origin)
+	if err != nil || result.Duplicate {
+		return result, err
+	}
+	return result, l.Written()
+}
+
+// AppendUnforced is AppendFrom without any care for the disk: Written has to follow it, after more appends perhaps.
+func (l *Log) AppendUnforced(batches []byte, origin Origin) (Appended, error) {
 	config := l.config.Load()
 	if err := validate(batches, config, origin); err != nil {
 		return Appended{}, l.refuse(err)
@@ -21,18 +30,15 @@ func (l *Log) AppendFrom(batches []byte, origin Origin) (Appended, error) {
 	if err != nil {
 		return Appended{}, l.refuse(err)
 	}
-	if result.Duplicate {
-		return result, nil
-	}
-	return result, l.written()
+	return result, nil
 }
 
 func (l *Log) refuse(err error) error {
 	return fmt.Errorf("log: %s: append: %w", l.options.name(), err)
 }
 
-// written does what the syncer's mode asks for after an append.
-func (l *Log) written() error {
+// Written does what the syncer's mode asks for after appends.
+func (l *Log) Written() error {
 	switch l.options.Syncer.Mode() {
 	case SyncGroup:
 		l.options.Syncer.dirty(l)
@@ -268,7 +274,7 @@ func (l *Log) AppendMarker(m Marker) (Appended, error) {
 	if err != nil {
 		return Appended{}, l.refuse(err)
 	}
-	return result, l.written()
+	return result, l.Written()
 }
 
 func (l *Log) markerLocked(m Marker) (Appended, error) {

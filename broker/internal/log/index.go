@@ -84,6 +84,17 @@ func (x *index) position(base, offset int64) (position, last int64) {
 	return int64(x.offsets[i-1].position), base + int64(x.offsets[i-1].offset)
 }
 
+// within returns the last position from after up to limit at which a batch begins, -1 if none is known. x is loaded.
+func (x *index) within(after, limit int64) int64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	i := sort.Search(len(x.offsets), func(i int) bool { return int64(x.offsets[i].position) > limit })
+	if i == 0 || int64(x.offsets[i-1].position) <= after {
+		return -1
+	}
+	return int64(x.offsets[i-1].position)
+}
+
 // before returns an offset before which no batch has a timestamp of at least ms. x is loaded.
 func (x *index) before(base, ms int64) int64 {
 	x.mu.RLock()

@@ -1,10 +1,12 @@
 package log
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -556,4 +558,49 @@ func TestConcurrentAppendersReadersAndMaintenance(t *testing.T) {
 	})
 	wg.Wait()
 	require.NoError(t, l.Close())
+}
+
+// TestChunksThatNobodyReadAreUsedAgain checks that memory goes round while nobody follows, and that what a reader holds
+// stays as it was.
+func TestChunksThatNobodyReadAreUsedAgain(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncNever)
+	b.config.TailBytes = 1 << 20
+	b.memory = NewMemory(64 << 20)
+	l := b.open()
+	defer l.Close()
+	large := strings.Repeat("x", maxChunkBytes)
+	buffers := map[*byte]bool{}
+	next := func(n int) {
+		for range n {
+			_, err := l.Append(plain(t, rec{ts: 1, key: "k", value: fmt.Sprint(l.End(), large)}))
+			require.NoError(t, err)
+			for _, c := range l.tail.chunks {
+				buffers[&c.buf[0]] = true
+			}
+		}
+	}
+	next(5)
+	buffers = map[*byte]bool{}
+	next(30)
+	require.Less(t, len(buffers), 8, "buffers of 35 chunks")
+
+	r, err := l.Read(l.End()-2, 1<<20, ReadUncommitted)
+	require.NoError(t, err)
+	held := r.Batches[0]
+	before := bytes.Clone(held)
+	next(30)
+	require.Equal(t, before, held)
+}
+
+func TestIndexFindsTheEndOfARead(t *testing.T) {
+	var x index
+	x.reset()
+	for i := range 10 {
+		x.add(0, int64(i), i*100, 100, 1, 50)
+	}
+	require.EqualValues(t, 400, x.within(100, 499))
+	require.EqualValues(t, 400, x.within(100, 400))
+	require.EqualValues(t, -1, x.within(400, 499), "nothing begins in between")
+	require.EqualValues(t, -1, x.within(900, 2000))
+	require.EqualValues(t, 900, x.within(0, 2000))
 }

@@ -144,9 +144,14 @@ func (s *segment) read(position, last, offset, bound int64, maxBytes, every int)
 	size := s.size.Load()
 	o := order{dense: !s.sparse.Load(), next: s.base, limit: s.next.Load(), last: last}
 	// Batches before the one asked for come along: up to the distance of two index entries.
-	want := int64(maxBytes) + int64(every)
+	want, exact := int64(maxBytes)+int64(every), false
 	for position < size {
-		n := min(max(want, batch.HeaderBytes), size-position)
+		n := max(want, batch.HeaderBytes)
+		if n >= size-position {
+			n = size - position
+		} else if end := s.index.within(position, position+n); end > 0 && !exact {
+			n = end - position // a batch that would be cut is not read at all
+		}
 		buf := make([]byte, n)
 		if err := s.readAt(buf, position); err != nil {
 			return nil, s.damage(offset, position, err)
@@ -166,7 +171,7 @@ func (s *segment) read(position, last, offset, bound int64, maxBytes, every int)
 			if !ok || position+int64(whole) > size {
 				return nil, s.damage(offset, position, batch.ErrCorrupt)
 			}
-			want = int64(whole)
+			want, exact = int64(whole), true
 		}
 	}
 	return nil, nil

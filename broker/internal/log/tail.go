@@ -10,8 +10,8 @@ import (
 )
 
 // The tail keeps recent appends in memory, for consumers that are up to date. It is a list of chunks of fixed size:
-// batches are copied in once, written to the file from there, and handed to readers as slices. What has been published
-// is never written to again, and a chunk is never used for anything else afterwards.
+// batches are copied in once, written to the file from there, and handed to readers as slices. What a reader has seen
+// is never written to again; the buffer of a chunk that was dropped before anyone read it is used again.
 const (
 	firstChunkBytes = 8 << 10 // an idle partition should cost little; every further chunk is twice as large
 	maxChunkBytes   = 256 << 10
@@ -38,6 +38,7 @@ type chunk struct {
 	base  int64 // first offset
 	next  int64 // offset after the last batch
 	marks []mark
+	read  bool // handed to a reader; fixed once the tail has dropped the chunk
 
 	// guarded by Memory.mu
 	older, newer *chunk
@@ -59,7 +60,7 @@ func (t *tail) reserve(n int) []byte {
 		if c != nil {
 			size = min(2*len(c.buf), maxChunkBytes)
 		}
-		c = &chunk{tail: t, buf: make([]byte, max(size, n))}
+		c = &chunk{tail: t, buf: t.memory.buffer(max(size, n))}
 		t.current = c
 	}
 	return c.buf[c.used : c.used+n : c.used+n]
@@ -97,6 +98,7 @@ func (t *tail) publish(n int, base, next int64) {
 	}
 	for _, d := range dropped {
 		t.memory.release(d)
+		t.memory.reuse(d)
 	}
 	t.memory.add(c)
 }
@@ -198,6 +200,7 @@ func (t *tail) pieces(dst []piece, offset, bound int64, maxBytes int) []piece {
 			m := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].base > offset })
 			start = c.marks[m-1].position
 		}
+		c.read = true
 		dst = append(dst, piece{buf: c.buf[start:c.used:c.used], next: c.next, whole: c.next <= bound})
 		total += c.used - start
 	}

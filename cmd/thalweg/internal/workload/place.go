@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -140,6 +139,7 @@ const inputBatchBytes = 256 << 10
 // encode generates a data set, or its beginning.
 func (s Set) encode(topic string, records int) (*encoded, error) {
 	e := &encoded{set: s, topic: topic, records: records}
+	var outside region
 	builders := make([]*batch.Builder, s.Partitions)
 	for i := range builders {
 		builders[i] = batch.NewBuilder(batch.None)
@@ -153,7 +153,10 @@ func (s Set) encode(topic string, records int) (*encoded, error) {
 		if err != nil {
 			return err
 		}
-		e.batches = append(e.batches, encodedBatch{topic, int32(partition), b.BaseTimestamp(), bytes.Clone(raw)})
+		if raw, err = outside.clone(raw); err != nil {
+			return err
+		}
+		e.batches = append(e.batches, encodedBatch{topic, int32(partition), b.BaseTimestamp(), raw})
 		builders[partition].Reset()
 		return nil
 	}
