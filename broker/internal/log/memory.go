@@ -65,7 +65,8 @@ func (m *Memory) release(c *chunk) {
 	}
 }
 
-// reuse makes the buffer of a chunk a spare one, if no reader has seen it. Its tail has dropped it and appends elsewhere.
+// reuse makes the buffer of a chunk a spare one, if no reader has seen it. Its tail has dropped it and appends
+// elsewhere.
 func (m *Memory) reuse(c *chunk) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
