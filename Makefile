@@ -3,10 +3,10 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: oracle help test race random fuzz bench lint verify kill kafka clients fmt
+.PHONY: oracle help test race random fuzz bench lint verify kill kafka clients changelogs fmt
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
 
 test: ## all tests that need nothing but Go
 	go test ./...
@@ -51,3 +51,8 @@ kafka: ## the suites that run against Apache Kafka from its Maven artifacts (nee
 
 clients: ## Java's client, Kafka Streams and librdkafka against the bundled broker (needs Java 17, Maven, Python 3)
 	internal/kafkatest/clients
+
+changelogs: ## write anew what Kafka Streams leaves in its changelogs, for the tests (needs Java 17 and Maven)
+	internal/kafkatest/kafka jars
+	go test -tags java -count 1 -run GoOn ./internal/kafkatest -update
+	go test -count 1 ./internal/kafkatest

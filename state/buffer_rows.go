@@ -15,7 +15,7 @@ import (
 // buffers is the untyped part of a join buffer: its segments, and the log of what was added.
 type buffers struct {
 	calendar[*bufferSegment]
-	sequence uint32 // of the next row: tells equal keys and times apart, as in Kafka Streams
+	sequence uint32 // of the newest row: tells equal keys and times apart, and begins with 1, as in Kafka Streams
 	retain   int64  // milliseconds behind the newest row that a restart looks at; 0: all
 	restored int64  // newest time that a restart has found
 
@@ -132,8 +132,8 @@ func (b *buffers) add(key, value []byte, timestamp int64) error {
 	if err != nil {
 		return err
 	}
-	at := seg.append(key, value, timestamp, b.sequence)
 	b.sequence = (b.sequence + 1) & sequenceMask
+	at := seg.append(key, value, timestamp, b.sequence)
 	b.added = append(b.added, addition{seg, at})
 	size := int64(len(key) + len(value) + 64)
 	b.dirty += size
@@ -244,7 +244,7 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 		return nil // the engine had it
 	}
 	at := seg.append(head, value, timestamp, sequence)
-	b.sequence = (sequence + 1) & sequenceMask
+	b.follow(sequence)
 	if b.room.persistent {
 		b.pending = append(b.pending, addition{seg, at})
 		b.waiting += int64(len(key) + len(value) + 64)
@@ -262,6 +262,14 @@ func (b *buffers) outlive(timestamp int64) {
 	b.expire(timestamp - b.retain + 1)
 	b.seal()
 	b.settle()
+}
+
+// follow goes on with the sequence of a row that was found, unless it is an old one: Kafka Streams begins with 1 again
+// at each start.
+func (b *buffers) follow(sequence uint32) {
+	if (sequence-b.sequence)&sequenceMask < sequenceMask/2 {
+		b.sequence = sequence
+	}
 }
 
 // has tells whether a row is there; a restore may repeat a stretch of the changelog. Sequences only grow, so it looks
@@ -319,9 +327,7 @@ func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
 		}
 		seg.append(key[bufferTail:], value, timestamp, sequence)
 		b.outlive(timestamp)
-		if sequence >= b.sequence {
-			b.sequence = (sequence + 1) & sequenceMask
-		}
+		b.follow(sequence)
 	}
 	return errors.Join(it.Error(), it.Close())
 }

@@ -198,3 +198,30 @@ func BenchmarkBufferHotKey(b *testing.B) {
 		})
 	}
 }
+
+// Kafka Streams numbers records from 1, anew at each start.
+func TestBufferGoesOnWithTheHighestSequence(t *testing.T) {
+	tx := NewTx(Config{})
+	st, err := NewBuffer[string, string]("side").Open(tx)
+	require.NoError(t, err)
+	row := func(sequence byte) []byte {
+		return append([]byte("k\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00"), sequence)
+	}
+	for _, sequence := range []byte{1, 2, 3, 1} {
+		require.NoError(t, tx.Restore("side", append([]byte{sequence}, row(sequence)...), []byte("v"), 5))
+	}
+	require.NoError(t, tx.RestoreDone(nil))
+	require.NoError(t, st.Add("k", "w", 5))
+	require.NoError(t, tx.Drain(func(_ Store, key, _ []byte, _ int64) error {
+		require.Equal(t, row(4), key)
+		return nil
+	}))
+	tx = NewTx(Config{})
+	st, err = NewBuffer[string, string]("side").Open(tx)
+	require.NoError(t, err)
+	require.NoError(t, st.Add("k", "w", 5))
+	require.NoError(t, tx.Drain(func(_ Store, key, _ []byte, _ int64) error {
+		require.Equal(t, row(1), key)
+		return nil
+	}))
+}

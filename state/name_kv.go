@@ -11,6 +11,12 @@ func NewKV[K, V any](name string) KV[K, V] {
 	return KV[K, V]{spec: nameOf(Spec{Name: name, Kind: KindKeyValue}), codec: codecFor[K, V]()}
 }
 
+// NewSuppressed names the buffer of a suppression: a key-value store whose changelog records say in which form their
+// values are, as Kafka Streams wants it.
+func NewSuppressed[K, V any](name string) KV[K, V] {
+	return KV[K, V]{spec: nameOf(Spec{Name: name, Kind: KindSuppress}), codec: codecFor[K, V]()}
+}
+
 // KV names a key-value store with timestamps. Equal names are the same store.
 type KV[K, V any] struct {
 	spec  name

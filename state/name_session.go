@@ -11,6 +11,13 @@ func NewSession[K, V any](name string) Session[K, V] {
 	return Session[K, V]{spec: nameOf(Spec{Name: name, Kind: KindSession}), codec: codecFor[K, V]()}
 }
 
+// NewHeld names the store of what has met nothing yet in a stream-stream join: sessions of one moment each. Its
+// changelog is that of a key-value store with the time before the key, as in Kafka Streams, and is kept for ever: what
+// is held goes by deletion, and must not be lost where time stands still.
+func NewHeld[K, V any](name string) Session[K, V] {
+	return Session[K, V]{spec: nameOf(Spec{Name: name, Kind: KindHeld}), codec: codecFor[K, V]()}
+}
+
 // Session names a store of values by key and session. Equal names are the same store.
 type Session[K, V any] struct {
 	spec  name

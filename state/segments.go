@@ -12,7 +12,8 @@ import (
 // calendar. An entry's key ends in a time (a window's start, a session's end and start), which says where it belongs.
 type segments struct {
 	calendar[*segment]
-	tail   int // bytes behind the user's key: 8 or 16
+	tail   int  // bytes behind the user's key: 8 or 16
+	held   bool // the sessions are held records
 	cells  func(prefix []byte) (*shelf, typed)
 	sender func(seg *segment, index uint32) error
 	key    []byte // scratch
@@ -31,7 +32,7 @@ type segment struct {
 const timesMax = 16
 
 func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, typed)) *segments {
-	s := &segments{tail: tail, cells: cells}
+	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, cells: cells}
 	s.calendar = calendar[*segment]{
 		room: r, interval: segmentInterval(retention), make: s.newSegment,
 		bury: func(seg *segment) { r.shelves[seg.shelf.number] = nil },
@@ -64,6 +65,7 @@ func (s *segments) newSegment(number int64) *segment {
 	if s.tail == windowTail {
 		seg.shelf.suffix = windowSequence
 	}
+	seg.shelf.held = s.held
 	return seg
 }
 
@@ -104,6 +106,9 @@ func (s *segments) prune(b engine.Batch) error {
 func (s *segments) restore(key, value []byte, timestamp int64) error {
 	if s.tail == windowTail {
 		return s.restoreWindow(key, value, timestamp)
+	}
+	if s.held {
+		return s.restoreHeld(key, value)
 	}
 	return s.restoreSession(key, value)
 }

@@ -8,8 +8,12 @@ import (
 	"slices"
 )
 
-// sessionTail is the length of end and start behind a key, in the store as in the changelog of Kafka Streams.
-const sessionTail = 16
+const (
+	// sessionTail is the length of end and start behind a key, in the store as in the changelog of Kafka Streams.
+	sessionTail = 16
+	// heldHead is the length of the time before the key of a held record in the changelog.
+	heldHead = 8
+)
 
 // sessionKey appends end and start of a session to a key. The bytes are valid until the next call.
 func (s *segments) sessionKey(head []byte, start, end int64) []byte {
@@ -29,7 +33,7 @@ func splitSession(key []byte) (head []byte, start, end int64) {
 
 // placeSession returns the place of a session, which it makes when there is none.
 func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32, error) {
-	if start < 0 || end < start {
+	if start < 0 || end < start || s.held && end != start {
 		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.room.name, start, end)
 	}
 	seg, err := s.at(end)
@@ -122,4 +126,18 @@ func (s *segments) restoreSession(key, value []byte) error {
 		return ignoreExpired(err)
 	}
 	return seg.shelf.restore(key, value, end)
+}
+
+// appendHeld appends the changelog's key of a held record, whose session is one moment: the time, then the key.
+func appendHeld(dst, key []byte) []byte {
+	head, _, end := splitSession(key)
+	return append(binary.BigEndian.AppendUint64(dst, uint64(end)), head...)
+}
+
+func (s *segments) restoreHeld(key, value []byte) error {
+	if len(key) < heldHead {
+		return fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.room.name, len(key))
+	}
+	at := int64(binary.BigEndian.Uint64(key))
+	return s.restoreSession(s.sessionKey(key[heldHead:], at, at), value)
 }

@@ -22,6 +22,7 @@ type shelf struct {
 	number uint32 // among the shelves of the room
 	prefix []byte // of the shelf's keys in the engine
 	suffix []byte // of the shelf's keys in the changelog
+	held   bool   // the shelf's keys are those of held records
 	sender func(index uint32) error
 
 	images  []image
@@ -200,8 +201,12 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 			continue
 		}
 		key := s.Key(e)
-		if s.suffix != nil {
+		switch {
+		case s.suffix != nil:
 			s.room.key = append(append(s.room.key[:0], key...), s.suffix...)
+			key = s.room.key
+		case s.held:
+			s.room.key = appendHeld(s.room.key[:0], key)
 			key = s.room.key
 		}
 		if err := emit(s.room.store, key, value, e.Timestamp); err != nil {

@@ -16,6 +16,7 @@ const (
 	KindVersioned      // key and a history of values
 	KindJoin           // the two buffers of a stream-stream join
 	KindSuppress       // the buffer of a suppression
+	KindHeld           // what has met nothing yet in a stream-stream join
 )
 
 // String returns the kind's name.
@@ -33,6 +34,8 @@ func (k Kind) String() string {
 		return "join buffer"
 	case KindSuppress:
 		return "suppression buffer"
+	case KindHeld:
+		return "held records"
 	default:
 		return "unknown kind"
 	}

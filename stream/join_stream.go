@@ -3,7 +3,6 @@ package stream
 import (
 	"time"
 
-	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/stream/internal/op"
 	"thalweg/topology"
@@ -130,17 +129,20 @@ func joinBuffers[K, V, V2, R any](
 	keys, values := s.serdes()
 	_, others := o.serdes()
 	keep := w.before + w.after + w.grace
-	j.Left = state.NewBuffer[K, V](name + "-this-join-store").Keys(keys).Values(values).Retain(keep)
-	j.Right = state.NewBuffer[K, V2](name + "-other-join-store").Keys(keys).Values(others).Retain(keep)
+	this, other, held := "-this", "-other", ""
+	switch kind {
+	case leftOuter:
+		other, held = "-outer-other", "-left-shared"
+	case outer:
+		this, other, held = "-outer-this", "-outer-other", "-outer-shared"
+	}
+	j.Left = state.NewBuffer[K, V](name + this + "-join-store").Keys(keys).Values(values).Retain(keep)
+	j.Right = state.NewBuffer[K, V2](name + other + "-join-store").Keys(keys).Values(others).Retain(keep)
 	if kind == inner {
 		return []state.Store{j.Left, j.Right}
 	}
-	held := name + "-left-shared-join-store"
-	if kind == outer {
-		held = name + "-outer-shared-join-store"
-	}
-	j.Held = state.NewSession[op.HeldKey[K], op.Held[V, V2]](held).Keys(op.HeldKeys[K]{Keys: keys}).
-		Values(op.HeldValues[V, V2]{Left: serde.List(values), Right: serde.List(others)}).
+	j.Held = state.NewHeld[op.HeldKey[K], op.Held[V, V2]](name + held + "-join-store").
+		Keys(op.HeldKeys[K]{Keys: keys}).Values(op.HeldValues[V, V2]{Left: values, Right: others}).
 		Retain(keep + max(w.before, w.after))
 	return []state.Store{j.Left, j.Right, j.Held}
 }

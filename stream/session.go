@@ -88,6 +88,6 @@ func (s SessionSpec) keep[K, A any](
 func sessionTable[K, A any](n *node, st state.Session[K, A], s SessionSpec) WindowTable[K, A] {
 	return WindowTable[K, A]{
 		n: n, view: op.SessionView(st), reads: []state.Store{st}, keys: st.KeySerde(), values: st.ValueSerde(),
-		grace: s.gap + s.grace,
+		grace: s.gap + s.grace, size: -1,
 	}
 }

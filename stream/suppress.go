@@ -48,7 +48,7 @@ func (t Table[K, V]) Suppress(p Suppression) Table[K, V] {
 		t.n.b.fail(site, "Suppress: only windows close: use UntilTimeLimit")
 	}
 	keys, values := serdesOr(t.keys, t.values)
-	st := state.NewKV[K, op.Buffered[V]](p.name).Keys(keys).Values(op.BufferedValues[V]{Values: values})
+	st := state.NewSuppressed[K, op.Buffered[V]](p.name).Keys(keys).Values(op.BufferedValues[V]{Values: values})
 	t.n = suppressed(t.n, site, p, op.SuppressConfig[K, V]{
 		Store: st, TimeOf: func(_ K, ts int64) int64 { return ts }, Delay: p.delay.Milliseconds(), Deletions: true,
 	})
@@ -62,8 +62,8 @@ func (t Table[K, V]) Suppress(p Suppression) Table[K, V] {
 func (t WindowTable[K, V]) Suppress(p Suppression) WindowTable[K, V] {
 	site := caller()
 	keys, values := serdesOr(t.keys, t.values)
-	st := state.NewKV[op.Windowed[K], op.Buffered[V]](p.name).Keys(op.SpanKeys[K]{Keys: keys}).
-		Values(op.BufferedValues[V]{Values: values})
+	st := state.NewSuppressed[op.Windowed[K], op.Buffered[V]](p.name).
+		Keys(op.SpanKeys[K]{Keys: keys, Size: t.size}).Values(op.BufferedValues[V]{Values: values})
 	c := op.SuppressConfig[op.Windowed[K], V]{
 		Store: st, TimeOf: func(_ op.Windowed[K], ts int64) int64 { return ts }, Delay: p.delay.Milliseconds(),
 		Deletions: true,

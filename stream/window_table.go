@@ -16,6 +16,7 @@ type WindowTable[K, V any] struct {
 	keys   serde.Serde[K]
 	values serde.Serde[V]
 	grace  time.Duration // how long after its end a window is closed; negative: never
+	size   int64         // of each window, in milliseconds; negative: any
 }
 
 // ToStream is the table's changes as records, under keys that key makes of key and window: [WindowKey] keeps both. A
@@ -55,7 +56,7 @@ func (t WindowTable[K, V]) MapValuesWithKey[V2 any](f func(K, Span, V) V2) Windo
 }
 
 func mapWindows[K, V, V2 any](t WindowTable[K, V], f func(op.Windowed[K], V) V2) WindowTable[K, V2] {
-	to := WindowTable[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys, grace: t.grace}
+	to := WindowTable[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys, grace: t.grace, size: t.size}
 	if t.view != nil {
 		to.view = op.MapView(t.view, f)
 	}
@@ -88,7 +89,13 @@ func joinWindows[K, V, V2, R any](
 	if min(t.grace, o.grace) < 0 {
 		grace = -1
 	}
-	return WindowTable[K, R]{n: n, view: view, reads: union(t.reads, o.reads), keys: t.keys, grace: grace}
+	size := t.size
+	if size != o.size {
+		size = -1
+	}
+	return WindowTable[K, R]{
+		n: n, view: view, reads: union(t.reads, o.reads), keys: t.keys, grace: grace, size: size,
+	}
 }
 
 // GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.

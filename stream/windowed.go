@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"math"
 	"time"
 
 	"thalweg/serde"
@@ -162,10 +163,10 @@ func (w Window) keep[K, A any](b *Builder, site string, st state.Windowed[K, A])
 func windowTable[K, A any](n *node, st state.Windowed[K, A], w Window) WindowTable[K, A] {
 	t := WindowTable[K, A]{
 		n: n, view: op.WindowView(st), reads: []state.Store{st}, keys: st.KeySerde(), values: st.ValueSerde(),
-		grace: w.grace,
+		grace: w.grace, size: w.size.Milliseconds(),
 	}
 	if w.kind == unlimited {
-		t.grace = -1
+		t.grace, t.size = -1, math.MaxInt64
 	}
 	return t
 }

@@ -62,7 +62,11 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 		if log == nil || log.outlet == nil {
 			return nil
 		}
-		return log.outlet.Append(t.id.Partition, timestamp, key, value, nil)
+		var headers []topology.Header
+		if value != nil {
+			headers = log.headers
+		}
+		return log.outlet.Append(t.id.Partition, timestamp, key, value, headers)
 	}
 }
 
@@ -115,6 +119,9 @@ func (t *Task) Offsets() []Offset {
 }
 
 func (q *queue) offset(marks map[string]int64) Offset {
+	if len(marks) > 0 {
+		marks[nextOffset] = q.next
+	}
 	return Offset{
 		Topic: q.head.Topic, Partition: q.head.Partition,
 		Next: q.next, Metadata: encodeMetadata(q.partitionTime, marks),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"thalweg/topology"
 )
@@ -17,8 +18,26 @@ const (
 	metadataBytes = 9 // up to the marks
 )
 
-// commitNumber is the name of the mark that counts commits, so that the newest marks can be told.
-const commitNumber = ""
+// Marks of the task's own. Kafka Streams hands on all marks that it finds, so theirs have to be told from those that
+// are its.
+const (
+	commitNumber = ""      // counts commits, so that the newest marks can be told
+	nextOffset   = "/next" // the offset that was committed with the marks
+)
+
+// ours tells whether a task has committed the marks with that offset. Otherwise somebody else has gone on since: of
+// the marks only the times are good up to which windows are closed, which Kafka Streams keeps too.
+func ours(marks map[string]int64, next int64) bool {
+	_, counted := marks[commitNumber]
+	at, ok := marks[nextOffset]
+	return counted && ok && at == next
+}
+
+// isClosed tells whether a mark is the time up to which a store's windows are closed: it has the store's name, and
+// all other marks something behind it.
+func isClosed(mark string) bool {
+	return mark != commitNumber && !strings.Contains(mark, "/")
+}
 
 // encodeMetadata makes the metadata of a committed offset.
 func encodeMetadata(partitionTime int64, marks map[string]int64) string {

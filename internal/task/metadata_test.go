@@ -38,3 +38,37 @@ func TestMovesNameEveryState(t *testing.T) {
 		require.NotEmpty(t, moves[s])
 	}
 }
+
+func TestMarksOfSomebodyElse(t *testing.T) {
+	seek := func(offsets ...Offset) *Task {
+		task := &Task{committedMarks: map[string]int64{}}
+		for _, o := range offsets {
+			_, marks, err := decodeMetadata(o.Metadata)
+			require.NoError(t, err)
+			task.seekMarks(marks, o)
+		}
+		return task
+	}
+	ours := func(next, commit, closed int64) string {
+		return encodeMetadata(1, map[string]int64{commitNumber: commit, nextOffset: next, "st": closed, "st/time0": 7})
+	}
+	// The newest commit counts.
+	task := seek(Offset{Next: 5, Metadata: ours(5, 2, 20)}, Offset{Next: 9, Metadata: ours(9, 1, 10)})
+	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.committedMarks)
+	require.EqualValues(t, 2, task.commits)
+	// Kafka Streams has its own times of closing, and nothing else.
+	task = seek(Offset{Next: 5, Metadata: encodeMetadata(1, map[string]int64{"st": 30})})
+	require.Equal(t, map[string]int64{"st": 30}, task.committedMarks)
+	// It hands on what it finds, with an offset that has moved on: what it does not know of is old, of all inputs.
+	for _, offsets := range [][]Offset{
+		{{Next: 6, Metadata: ours(5, 2, 40)}, {Next: 9, Metadata: ours(9, 2, 20)}},
+		{{Next: 9, Metadata: ours(9, 2, 20)}, {Next: 6, Metadata: ours(5, 2, 40)}},
+	} {
+		task = seek(offsets...)
+		require.Equal(t, map[string]int64{"st": 40}, task.committedMarks)
+		require.EqualValues(t, 2, task.commits)
+	}
+	// An input without marks was committed before there were any.
+	task = seek(Offset{Next: 5, Metadata: ours(5, 2, 20)}, Offset{Next: 9, Metadata: encodeMetadata(1, nil)}, Offset{})
+	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.committedMarks)
+}

@@ -1,7 +1,9 @@
 package task
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"thalweg/internal/batch"
 	"thalweg/state"
@@ -13,7 +15,9 @@ type storeLog struct {
 	store  state.Store
 	topic  string          // its changelog, or the topic that it is restored from; empty: none
 	outlet topology.Outlet // nil: nothing is written
-	input  *queue          // of the topic that the store is restored from
+	// headers of the records that are written, which those that are read must have; not of tombstones
+	headers []topology.Header
+	input   *queue // of the topic that the store is restored from
 }
 
 // Changelog is a partition that a store is restored from.
@@ -62,8 +66,33 @@ func (t *Task) openStores() error {
 					return fmt.Errorf("store %s: %w", s.Name(), err)
 				}
 				log.outlet = out
+				if spec.Kind == state.KindSuppress {
+					log.headers = suppressHeaders()
+				}
 			}
 			t.stores = append(t.stores, log)
+		}
+	}
+	return nil
+}
+
+// suppressHeaders say in which form the rows of a suppression are: it is the third of Kafka Streams.
+func suppressHeaders() []topology.Header { return []topology.Header{{Key: "v", Value: []byte{3}}} }
+
+// checkHeaders refuses a record that has another form than what is written.
+func (l *storeLog) checkHeaders(r *batch.Record) error {
+	if len(l.headers) == 0 {
+		return nil
+	}
+	found, err := r.Headers(nil)
+	if err != nil {
+		return err
+	}
+	for _, h := range l.headers {
+		if !slices.ContainsFunc(found, func(f batch.Header) bool {
+			return f.Key == h.Key && bytes.Equal(f.Value, h.Value)
+		}) {
+			return fmt.Errorf("the changelog record does not have the header %s=%x: it is of another version", h.Key, h.Value)
 		}
 	}
 	return nil
@@ -127,14 +156,19 @@ func (t *Task) Restore(store string, b batch.Batch) error {
 	if err != nil {
 		return fmt.Errorf("task %s: store %s: %w", t.id, store, err)
 	}
-	end := never
-	if log := t.storeLog(store); log != nil && log.input != nil {
+	end, log := never, t.storeLog(store)
+	if log != nil && log.input != nil {
 		end = log.input.committed.next
 	}
 	var r batch.Record
 	for it.Next(&r) && r.Offset < end {
 		if r.Key == nil {
 			continue // no store has a row for it; a source topic may hold such records
+		}
+		if log != nil && r.Value != nil {
+			if err := log.checkHeaders(&r); err != nil {
+				return fmt.Errorf("task %s: store %s: restore of offset %d: %w", t.id, store, r.Offset, err)
+			}
 		}
 		if err := t.tx.Restore(store, r.Key, r.Value, r.Timestamp); err != nil {
 			return fmt.Errorf("task %s: store %s: restore of offset %d: %w", t.id, store, r.Offset, err)

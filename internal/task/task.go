@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -89,6 +90,7 @@ type Task struct {
 
 	committedTime   int64 // stream time of the last commit
 	committedMarks  map[string]int64
+	foreign         bool       // somebody else has committed an input
 	commits         int64      // number of the last commit
 	committedCounts []counters // per node
 }
@@ -186,13 +188,31 @@ func (t *Task) Seek(o Offset) error {
 		q.partitionTime = partitionTime
 	}
 	q.commit()
-	if n, ok := marks[commitNumber]; ok && n > t.commits { // an input's offset may be of an older commit than another's
-		t.commits, t.committedMarks = n, marks
-		delete(marks, commitNumber)
-	}
+	t.seekMarks(marks, o)
 	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
 	t.committedTime = t.env.StreamTime
 	return nil
+}
+
+// seekMarks takes the marks that were committed with an input's offset. They may be of an older commit than another
+// input's; and where Kafka Streams has committed one of the inputs, those of all are old.
+func (t *Task) seekMarks(marks map[string]int64, o Offset) {
+	n := marks[commitNumber]
+	t.foreign = t.foreign || o.Metadata != "" && len(marks) > 0 && !ours(marks, o.Next)
+	switch {
+	case t.foreign:
+		maps.DeleteFunc(t.committedMarks, func(name string, _ int64) bool { return !isClosed(name) })
+		for name, at := range marks {
+			if old, ok := t.committedMarks[name]; isClosed(name) && (!ok || at > old) {
+				t.committedMarks[name] = at
+			}
+		}
+		t.commits = max(t.commits, n)
+	case n > t.commits:
+		t.commits, t.committedMarks = n, marks
+		delete(marks, commitNumber)
+		delete(marks, nextOffset)
+	}
 }
 
 func (t *Task) noInput(call, topic string, partition int32) error {

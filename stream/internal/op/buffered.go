@@ -3,135 +3,175 @@ package op
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"thalweg/serde"
 	"thalweg/topology"
 )
 
-// Buffered is a row that a suppression holds back.
+// Buffered is a row that a suppression holds back, or a record that waits for a table.
 type Buffered[V any] struct {
-	Time             int64 // what its delay counts from
+	Time             int64 // what its delay counts from; 0 where the key has it
 	Timestamp        int64 // of the newest change
 	New, Prior       V     // the newest row, and the one that went on before
 	HasNew, HasPrior bool
 	Headers          []topology.Header
+	Origin           topology.Metadata // of the record that made the newest change; Offset -1: of none
 }
 
-// BufferedValues encodes rows that are held back:
+// BufferedValues encodes rows that are held back as Kafka Streams does:
 //
-//	version(1) flags(1) time(8) timestamp(8) [length(varint) new] [length(varint) prior]
-//	headers: count(varint), each length(varint) key, length+1(varint, 0 is null) value
+//	timestamp(8) offset(8) topic partition(4) number of headers(4), for each: key value
+//	prior · old · new · time(8)
+//
+// Topic, keys and values of headers, and rows have their length(4) before them, -1 where there is none. The old row is
+// the one before the newest change. Here it is taken for the prior one, which has the form of length -2: that is what
+// the row's change is told of with.
 type BufferedValues[V any] struct{ Values serde.Serde[V] }
 
 const (
-	bufferedVersion byte = 1
-	bufferedNew     byte = 1
-	bufferedPrior   byte = 2
+	noBytes   int32 = -1
+	sameBytes int32 = -2
 )
 
 var errBuffered = errors.New("buffered row: cut short, or of another version")
 
 // Append appends the row.
 func (s BufferedValues[V]) Append(dst []byte, b Buffered[V]) ([]byte, error) {
-	var flags byte
-	if b.HasNew {
-		flags |= bufferedNew
-	}
-	if b.HasPrior {
-		flags |= bufferedPrior
-	}
-	out := append(dst, bufferedVersion, flags)
-	out = binary.BigEndian.AppendUint64(out, uint64(b.Time))
-	out = binary.BigEndian.AppendUint64(out, uint64(b.Timestamp))
-	var err error
-	if b.HasNew {
-		if out, err = s.appendValue(out, b.New); err != nil {
-			return dst, err
-		}
-	}
-	if b.HasPrior {
-		if out, err = s.appendValue(out, b.Prior); err != nil {
-			return dst, err
-		}
-	}
-	out = binary.AppendUvarint(out, uint64(len(b.Headers)))
+	out := binary.BigEndian.AppendUint64(dst, uint64(b.Timestamp))
+	out = binary.BigEndian.AppendUint64(out, uint64(b.Origin.Offset))
+	out = append(binary.BigEndian.AppendUint32(out, uint32(len(b.Origin.Topic))), b.Origin.Topic...)
+	out = binary.BigEndian.AppendUint32(out, uint32(b.Origin.Partition))
+	out = binary.BigEndian.AppendUint32(out, uint32(len(b.Headers)))
 	for _, h := range b.Headers {
-		out = append(binary.AppendUvarint(out, uint64(len(h.Key))), h.Key...)
+		out = append(binary.BigEndian.AppendUint32(out, uint32(len(h.Key))), h.Key...)
 		if h.Value == nil {
-			out = append(out, 0)
+			out = appendInt32(out, noBytes)
 			continue
 		}
-		out = append(binary.AppendUvarint(out, uint64(len(h.Value))+1), h.Value...)
+		out = append(binary.BigEndian.AppendUint32(out, uint32(len(h.Value))), h.Value...)
 	}
-	return out, nil
-}
-
-func (s BufferedValues[V]) appendValue(dst []byte, v V) ([]byte, error) {
-	raw, err := s.Values.Append(nil, v)
+	out, err := s.appendRow(out, b.Prior, b.HasPrior)
 	if err != nil {
 		return dst, err
 	}
-	return append(binary.AppendUvarint(dst, uint64(len(raw))), raw...), nil
+	if b.HasPrior {
+		out = appendInt32(out, sameBytes)
+	} else {
+		out = appendInt32(out, noBytes)
+	}
+	if out, err = s.appendRow(out, b.New, b.HasNew); err != nil {
+		return dst, err
+	}
+	return binary.BigEndian.AppendUint64(out, uint64(b.Time)), nil
 }
 
-// Decode reads what Append wrote.
+func appendInt32(dst []byte, n int32) []byte { return binary.BigEndian.AppendUint32(dst, uint32(n)) }
+
+func (s BufferedValues[V]) appendRow(dst []byte, v V, there bool) ([]byte, error) {
+	if !there {
+		return appendInt32(dst, noBytes), nil
+	}
+	out, err := s.Values.Append(append(dst, 0, 0, 0, 0), v)
+	if err != nil {
+		return dst, err
+	}
+	binary.BigEndian.PutUint32(out[len(dst):], uint32(len(out)-len(dst)-4))
+	return out, nil
+}
+
+// Decode reads what Append wrote, or Kafka Streams did.
 func (s BufferedValues[V]) Decode(src []byte) (b Buffered[V], err error) {
-	if len(src) < 18 || src[0] != bufferedVersion {
+	if len(src) < 16 {
 		return b, errBuffered
 	}
-	b.HasNew, b.HasPrior = src[1]&bufferedNew != 0, src[1]&bufferedPrior != 0
-	b.Time = int64(binary.BigEndian.Uint64(src[2:]))
-	b.Timestamp = int64(binary.BigEndian.Uint64(src[10:]))
-	rest, raw := src[18:], []byte(nil)
-	if b.HasNew {
-		if raw, rest, err = cut(rest); err == nil {
-			b.New, err = s.Values.Decode(raw)
-		}
+	b.Timestamp = int64(binary.BigEndian.Uint64(src))
+	b.Origin.Offset = int64(binary.BigEndian.Uint64(src[8:]))
+	topic, rest, err := cutSized(src[16:])
+	if err != nil || len(rest) < 8 {
+		return b, errBuffered
 	}
-	if b.HasPrior && err == nil {
-		if raw, rest, err = cut(rest); err == nil {
-			b.Prior, err = s.Values.Decode(raw)
-		}
-	}
-	if err != nil {
+	b.Origin.Topic, b.Origin.Partition = string(topic), int32(binary.BigEndian.Uint32(rest))
+	if b.Headers, rest, err = cutHeaders(rest[4:]); err != nil {
 		return b, err
 	}
-	count, n := binary.Uvarint(rest)
-	if n <= 0 || count > uint64(len(rest)) {
+	if b.Prior, b.HasPrior, rest, err = s.cutRow(rest); err != nil {
+		return b, err
+	}
+	if len(rest) >= 4 && int32(binary.BigEndian.Uint32(rest)) == sameBytes {
+		rest = rest[4:]
+	} else if _, rest, err = cutSized(rest); err != nil {
+		return b, err
+	}
+	if b.New, b.HasNew, rest, err = s.cutRow(rest); err != nil {
+		return b, err
+	}
+	if len(rest) != 8 {
 		return b, errBuffered
 	}
-	rest = rest[n:]
-	for range count {
-		var h topology.Header
-		if raw, rest, err = cut(rest); err != nil {
-			return b, err
-		}
-		h.Key = string(raw)
-		switch size, n := binary.Uvarint(rest); {
-		case n <= 0 || size > uint64(len(rest)-n)+1:
-			return b, errBuffered
-		case size == 0:
-			rest = rest[n:]
-		default:
-			h.Value, rest = rest[n:n+int(size)-1], rest[n+int(size)-1:]
-		}
-		b.Headers = append(b.Headers, h)
-	}
+	b.Time = int64(binary.BigEndian.Uint64(rest))
 	return b, nil
 }
 
-// cut takes a length and as many bytes.
-func cut(src []byte) (head, rest []byte, err error) {
-	size, n := binary.Uvarint(src)
-	if n <= 0 || size > uint64(len(src)-n) {
-		return nil, nil, errBuffered
+func (s BufferedValues[V]) cutRow(src []byte) (v V, there bool, rest []byte, err error) {
+	raw, rest, err := cutSized(src)
+	if err != nil || raw == nil {
+		return v, false, rest, err
 	}
-	end := n + int(size)
-	return src[n:end:end], src[end:], nil
+	v, err = s.Values.Decode(raw)
+	return v, true, rest, err
 }
 
-// SpanKeys encodes keys of windowed tables: the key, then end and start.
-type SpanKeys[K any] struct{ Keys serde.Serde[K] }
+func cutHeaders(src []byte) (headers []topology.Header, rest []byte, err error) {
+	if len(src) < 4 {
+		return nil, nil, errBuffered
+	}
+	count, rest := binary.BigEndian.Uint32(src), src[4:]
+	if count > uint32(len(rest)/8) {
+		return nil, nil, errBuffered
+	}
+	for range count {
+		var key, value []byte
+		if key, rest, err = cutSized(rest); err != nil {
+			return nil, nil, err
+		}
+		if value, rest, err = cutSized(rest); err != nil {
+			return nil, nil, err
+		}
+		headers = append(headers, topology.Header{Key: string(key), Value: value})
+	}
+	return headers, rest, nil
+}
+
+// cutSized takes a length and as many bytes; nil where the length is -1.
+func cutSized(src []byte) (head, rest []byte, err error) {
+	if len(src) < 4 {
+		return nil, nil, errBuffered
+	}
+	size, rest := int32(binary.BigEndian.Uint32(src)), src[4:]
+	switch {
+	case size == noBytes:
+		return nil, rest, nil
+	case size < 0 || int(size) > len(rest):
+		return nil, nil, errBuffered
+	}
+	return rest[:size:size], rest[size:], nil
+}
+
+// origin is where the record came from that is being processed.
+func origin(in *topology.Instance) topology.Metadata {
+	if in.Env.Source == nil {
+		return topology.Metadata{Partition: -1, Offset: -1}
+	}
+	return in.Env.Source.Metadata()
+}
+
+// SpanKeys encodes keys of windowed tables as Kafka Streams does: the key, then end and start of a session, or the
+// start alone of a window of a size.
+type SpanKeys[K any] struct {
+	Keys serde.Serde[K]
+	Size int64 // milliseconds; below 0: it may be any
+}
 
 // Append appends key and window.
 func (s SpanKeys[K]) Append(dst []byte, w Windowed[K]) ([]byte, error) {
@@ -139,18 +179,28 @@ func (s SpanKeys[K]) Append(dst []byte, w Windowed[K]) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	out = binary.BigEndian.AppendUint64(out, uint64(w.Span.End))
+	if s.Size < 0 {
+		out = binary.BigEndian.AppendUint64(out, uint64(w.Span.End))
+	}
 	return binary.BigEndian.AppendUint64(out, uint64(w.Span.Start)), nil
 }
 
 // Decode reads what Append wrote.
 func (s SpanKeys[K]) Decode(src []byte) (w Windowed[K], err error) {
-	n := len(src) - 16
+	tail := 16
+	if s.Size >= 0 {
+		tail = 8
+	}
+	n := len(src) - tail
 	if n < 0 {
 		return w, errors.New("windowed key: cut short")
 	}
-	w.Span.End = int64(binary.BigEndian.Uint64(src[n:]))
-	w.Span.Start = int64(binary.BigEndian.Uint64(src[n+8:]))
+	w.Span.Start = int64(binary.BigEndian.Uint64(src[len(src)-8:]))
+	if s.Size >= 0 {
+		w.Span.End = w.Span.Start + min(s.Size, math.MaxInt64-w.Span.Start)
+	} else {
+		w.Span.End = int64(binary.BigEndian.Uint64(src[n:]))
+	}
 	w.Key, err = s.Keys.Decode(src[:n:n])
 	return w, err
 }

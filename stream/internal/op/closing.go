@@ -72,8 +72,8 @@ func timeMark(in *topology.Instance, store string, input int) *int64 {
 // newestMark is the latest window put into a store.
 func newestMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/newest") }
 
-// closedMark is the time up to which windows are closed.
-func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/closed") }
+// closedMark is the time up to which windows are closed, under the name by which Kafka Streams commits it.
+func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store) }
 
 // watchIdle lets stream time go on with the wall clock once no record has come for quiet milliseconds.
 func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]topology.Header) error) {

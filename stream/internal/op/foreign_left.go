@@ -2,21 +2,18 @@ package op
 
 import (
 	"bytes"
-	"crypto/sha256"
 
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
 
-// rowHash tells rows apart. Both ends of it are in one task, so any strong hash does.
+// rowHash tells rows apart. A subscription may be older than the process, so it is the hash of Kafka Streams.
 func rowHash[V any](s serde.Serde[V], scratch []byte, row V) (h [16]byte, out []byte, err error) {
 	if scratch, err = s.Append(scratch[:0], row); err != nil {
 		return h, scratch, err
 	}
-	sum := sha256.Sum256(scratch)
-	copy(h[:], sum[:16])
-	return h, scratch, nil
+	return murmur128(scratch), scratch, nil
 }
 
 // Subscribe sends the subscriptions of a left table's rows. foreign answers false for a row that names no key.

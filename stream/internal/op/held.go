@@ -1,6 +1,7 @@
 package op
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"thalweg/serde"
@@ -44,34 +45,75 @@ type Held[V, O any] struct {
 	Right []O
 }
 
-// HeldValues encodes held values: a byte for the side, and the list.
+// HeldValues encodes held values as Kafka Streams does, as a list:
+//
+//	1 · number of values(4) · for each: length(4), side(1), value
 type HeldValues[V, O any] struct {
-	Left  serde.Serde[[]V]
-	Right serde.Serde[[]O]
+	Left  serde.Serde[V]
+	Right serde.Serde[O]
 }
 
-// Append appends side and list.
+// heldList says that the elements of the list differ in length.
+const heldList byte = 1
+
+var errHeld = errors.New("held values: cut short, or of both sides")
+
+// Append appends the list.
 func (s HeldValues[V, O]) Append(dst []byte, h Held[V, O]) (out []byte, err error) {
-	if len(h.Left) > 0 {
-		out, err = s.Left.Append(append(dst, 1), h.Left)
-	} else {
-		out, err = s.Right.Append(append(dst, 0), h.Right)
+	out = binary.BigEndian.AppendUint32(append(dst, heldList), uint32(len(h.Left)+len(h.Right)))
+	for i := range h.Left {
+		if out, err = appendHeld(out, 1, s.Left, h.Left[i]); err != nil {
+			return dst, err
+		}
 	}
+	for i := range h.Right {
+		if out, err = appendHeld(out, 0, s.Right, h.Right[i]); err != nil {
+			return dst, err
+		}
+	}
+	return out, nil
+}
+
+func appendHeld[V any](dst []byte, side byte, values serde.Serde[V], v V) ([]byte, error) {
+	at := len(dst)
+	out, err := values.Append(append(dst, 0, 0, 0, 0, side), v)
 	if err != nil {
 		return dst, err
 	}
+	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
 	return out, nil
 }
 
 // Decode reads what Append wrote.
 func (s HeldValues[V, O]) Decode(src []byte) (h Held[V, O], err error) {
-	switch {
-	case len(src) == 0 || src[0] > 1:
-		return h, errors.New("held values: no side")
-	case src[0] == 1:
-		h.Left, err = s.Left.Decode(src[1:])
-	default:
-		h.Right, err = s.Right.Decode(src[1:])
+	if len(src) < 5 || src[0] != heldList {
+		return h, errHeld
 	}
-	return h, err
+	count, rest := binary.BigEndian.Uint32(src[1:]), src[5:]
+	for range count {
+		var raw []byte
+		if raw, rest, err = cutSized(rest); err != nil || len(raw) == 0 {
+			return h, errHeld
+		}
+		switch {
+		case raw[0] == 1 && len(h.Right) == 0:
+			h.Left, err = appendDecoded(h.Left, s.Left, raw[1:])
+		case raw[0] == 0 && len(h.Left) == 0:
+			h.Right, err = appendDecoded(h.Right, s.Right, raw[1:])
+		default:
+			err = errHeld
+		}
+		if err != nil {
+			return h, err
+		}
+	}
+	if len(rest) > 0 || count == 0 {
+		return h, errHeld
+	}
+	return h, nil
+}
+
+func appendDecoded[V any](list []V, values serde.Serde[V], raw []byte) ([]V, error) {
+	v, err := values.Decode(raw)
+	return append(list, v), err
 }

@@ -2,6 +2,8 @@ package op
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math"
 
 	"thalweg/serde"
 	"thalweg/state"
@@ -98,21 +100,24 @@ func JoinTableLate[K, V, O, R any](
 				return nil, err
 			}
 			if err := l.enqueue(e.Key); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("store %q: %w", st.Name(), err)
 			}
 		}
 		return l.receive, nil
 	})
 }
 
+// lateFirst begins the keys of records that wait, as in Kafka Streams: 0, time(8), key, sequence(4).
+const lateFirst byte = 0
+
 type tableJoinLate[K, V, O, R any] struct {
 	*tableJoin[K, V, O, R]
-	store   *state.KVStore[[]byte, Buffered[V]] // under time(8) key sequence(8)
+	store   *state.KVStore[[]byte, Buffered[V]] // under 0 time(8) key sequence(4)
 	keys    serde.Serde[K]
 	grace   int64
 	time    *int64 // highest timestamp of the stream
 	waiting queue[K]
-	seq     uint64 // of the next record
+	seq     uint32 // of the last record; wraps around
 }
 
 func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
@@ -148,26 +153,29 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 }
 
 func (l *tableJoinLate[K, V, O, R]) hold(r *topology.Record[K, V]) error {
-	key, err := l.keys.Append(binary.BigEndian.AppendUint64(nil, uint64(r.Timestamp)), r.Key)
+	key, err := l.keys.Append(binary.BigEndian.AppendUint64([]byte{lateFirst}, uint64(r.Timestamp)), r.Key)
 	if err != nil {
 		return err
 	}
-	key = binary.BigEndian.AppendUint64(key, l.seq)
-	l.seq++
+	l.seq = (l.seq + 1) & math.MaxInt32
+	key = binary.BigEndian.AppendUint32(key, l.seq)
 	l.waiting.push(waits[K]{r.Timestamp, key, r.Key})
 	return l.store.Put(key, Buffered[V]{
-		Time: r.Timestamp, Timestamp: r.Timestamp, New: r.Value, HasNew: true, Headers: r.Headers,
+		Timestamp: r.Timestamp, New: r.Value, HasNew: true, Headers: r.Headers, Origin: origin(l.in),
 	}, r.Timestamp)
 }
 
 // enqueue puts a record that the store has into the queue.
 func (l *tableJoinLate[K, V, O, R]) enqueue(bytes []byte) error {
-	at := len(bytes) - 8
-	key, err := l.keys.Decode(bytes[8:at:at])
+	at := len(bytes) - 4
+	if at < 9 || bytes[0] != lateFirst {
+		return fmt.Errorf("key of %d bytes: want 0, 8 bytes of time, a key, 4 of sequence", len(bytes))
+	}
+	key, err := l.keys.Decode(bytes[9:at:at])
 	if err != nil {
 		return err
 	}
-	l.seq = max(l.seq, binary.BigEndian.Uint64(bytes[at:])+1)
-	l.waiting.push(waits[K]{int64(binary.BigEndian.Uint64(bytes)), bytes, key})
+	l.seq = max(l.seq, binary.BigEndian.Uint32(bytes[at:]))
+	l.waiting.push(waits[K]{int64(binary.BigEndian.Uint64(bytes[1:])), bytes, key})
 	return nil
 }

@@ -2,6 +2,7 @@ package op
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"thalweg/serde"
 )
@@ -42,4 +43,16 @@ func (s PairKeys[K, I]) Decode(src []byte) (p Pair[K, I], err error) {
 	}
 	p.Within, err = s.Within.Decode(rest)
 	return p, err
+}
+
+var errPair = errors.New("key within a key: cut short")
+
+// cut takes a length and as many bytes.
+func cut(src []byte) (head, rest []byte, err error) {
+	size, n := binary.Uvarint(src)
+	if n <= 0 || size > uint64(len(src)-n) {
+		return nil, nil, errPair
+	}
+	end := n + int(size)
+	return src[n:end:end], src[end:], nil
 }

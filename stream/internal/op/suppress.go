@@ -118,6 +118,7 @@ func (s *suppress[K, V]) hold(r *topology.Record[K, topology.Change[V]]) error {
 		}
 	}
 	b.New, b.HasNew, b.Timestamp, b.Headers = r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers
+	b.Origin = origin(s.in)
 	if s.c.BytesMax > 0 {
 		if err := s.weigh(r.Key, b, true, 1); err != nil {
 			return err
