@@ -4,6 +4,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,6 +73,49 @@ func TestCombinedCountAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}))
+}
+
+// Each record reaches windows, sessions and joins at another time, so that rows are made: a few allocations for many of
+// them, none for each.
+func TestTimedOperatorsAllocateLittle(t *testing.T) {
+	const perRun = 2000 // records, of 100 keys
+	spans := stream.NewTopic[stream.WindowedKey[string], int64]("spans")
+	for name, build := range map[string]func(b *stream.Builder){
+		"window": func(b *stream.Builder) {
+			b.Stream(in).GroupByKey().Windowed(stream.Tumbling(time.Second, time.Second)).
+				Count(state.NewWindowed[string, int64]("windows")).ToStream(stream.WindowKey).To(spans)
+		},
+		"session": func(b *stream.Builder) {
+			b.Stream(in).GroupByKey().Sessions(stream.SessionGap(time.Second, time.Second)).
+				Count(state.NewSession[string, int64]("sessions")).ToStream(stream.WindowKey).To(spans)
+		},
+		"join": func(b *stream.Builder) {
+			right := b.Stream(stream.NewTopic[string, string]("right"))
+			b.Stream(in).Join(right, stream.Around(time.Second, time.Second), "join",
+				func(l, _ string) string { return l }).To(out)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := stream.NewBuilder()
+			build(b)
+			g, tx := task(t, b)
+			r := &topology.SourceRecord{Topic: "in", Record: batch.Record{Key: []byte("k00"), Value: []byte("value")}}
+			run := func() {
+				for range perRun {
+					r.Timestamp++
+					r.Key[1], r.Key[2] = byte('0'+r.Timestamp/10%10), byte('0'+r.Timestamp%10)
+					if err := g.Sources["in"][0].Receive(r); err != nil {
+						t.Fatal(err)
+					}
+				}
+				require.NoError(t, tx.Flush())
+				require.NoError(t, tx.Drain(func(state.Store, []byte, []byte, int64) error { return nil }))
+				require.NoError(t, tx.Commit(nil))
+			}
+			run()
+			require.Less(t, testing.AllocsPerRun(20, run), float64(perRun)/10)
+		})
+	}
 }
 
 func BenchmarkWordCount(b *testing.B) {

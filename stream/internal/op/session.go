@@ -137,18 +137,26 @@ func (a *sessionAggregate[K, V, A]) update(
 func (a *sessionAggregate[K, V, A]) close(headers []topology.Header) error {
 	closeTime := *a.time - a.config.Grace - a.config.Gap
 	if from, ok := a.closing.advance(closeTime); ok {
-		for e, err := range a.store.ByEnd(from, closeTime-1) {
-			if err != nil {
-				return a.in.Fail(*a.time, err)
-			}
-			c := &a.rows.out.Value
-			c.New, c.HasNew, c.HasOld = e.Value, true, false
-			if err := a.rows.tell(e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
-				return err
-			}
+		if err := a.tellClosed(from, closeTime-1, headers); err != nil {
+			return err
 		}
 	}
 	a.expire()
+	return nil
+}
+
+// tellClosed tells of the sessions that end in [from, to]. It stands apart from close as for windows.
+func (a *sessionAggregate[K, V, A]) tellClosed(from, to int64, headers []topology.Header) error {
+	for e, err := range a.store.ByEnd(from, to) {
+		if err != nil {
+			return a.in.Fail(*a.time, err)
+		}
+		c := &a.rows.out.Value
+		c.New, c.HasNew, c.HasOld = e.Value, true, false
+		if err := a.rows.tell(e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -294,18 +294,26 @@ func (a *slidingAggregate[K, V, A]) write(r *topology.Record[K, V], start, ts in
 func (a *slidingAggregate[K, V, A]) close(headers []topology.Header) error {
 	closeTime := *a.time - a.c.Windows.Grace
 	if from, ok := a.closing.advance(closeTime); ok {
-		for e, err := range a.store.ByTime(from-a.size, closeTime-a.size-1) {
-			if err != nil {
-				return a.in.Fail(*a.time, err)
-			}
-			c := &a.rows.out.Value
-			c.New, c.HasNew, c.HasOld = e.Value, true, false
-			if err := a.rows.tell(e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
-				return err
-			}
+		if err := a.tellClosed(from-a.size, closeTime-a.size-1, headers); err != nil {
+			return err
 		}
 	}
 	a.expire()
+	return nil
+}
+
+// tellClosed tells of the windows that start in [from, to]. It stands apart from close as for aligned windows.
+func (a *slidingAggregate[K, V, A]) tellClosed(from, to int64, headers []topology.Header) error {
+	for e, err := range a.store.ByTime(from, to) {
+		if err != nil {
+			return a.in.Fail(*a.time, err)
+		}
+		c := &a.rows.out.Value
+		c.New, c.HasNew, c.HasOld = e.Value, true, false
+		if err := a.rows.tell(e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

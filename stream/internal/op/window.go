@@ -197,18 +197,27 @@ func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
 	}
 	closeTime := *a.time - a.windows.Grace
 	if from, ok := a.closing.advance(closeTime); ok {
-		for e, err := range a.store.ByTime(from-a.windows.Size+1, closeTime-a.windows.Size) {
-			if err != nil {
-				return a.in.Fail(*a.time, err)
-			}
-			c := &a.rows.out.Value
-			c.New, c.HasNew, c.HasOld = e.Value, true, false
-			if err := a.rows.tell(e.Key, Span{e.Start, a.windows.end(e.Start)}, e.Timestamp, headers); err != nil {
-				return err
-			}
+		if err := a.tellClosed(from-a.windows.Size+1, closeTime-a.windows.Size, headers); err != nil {
+			return err
 		}
 	}
 	a.expire()
+	return nil
+}
+
+// tellClosed tells of the windows that start in [from, to]. It stands apart from close, which each record calls: a
+// loop's body would have its variables allocated there.
+func (a *windowAggregate[K, V, A]) tellClosed(from, to int64, headers []topology.Header) error {
+	for e, err := range a.store.ByTime(from, to) {
+		if err != nil {
+			return a.in.Fail(*a.time, err)
+		}
+		c := &a.rows.out.Value
+		c.New, c.HasNew, c.HasOld = e.Value, true, false
+		if err := a.rows.tell(e.Key, Span{e.Start, a.windows.end(e.Start)}, e.Timestamp, headers); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
