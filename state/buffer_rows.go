@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unsafe"
 
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
@@ -25,8 +26,10 @@ type buffers struct {
 	dirty   int64
 	waiting int64
 
-	encoded []byte    // scratch
-	chain   []chained // scratch
+	spare   []*bufferSegment // heads and rows of gone ones, as for segments
+	encoded []byte           // scratch
+	chain   []chained        // scratch
+	touched uint32           // depends on what touch has read
 }
 
 // addition is a row of a segment.
@@ -69,18 +72,42 @@ const (
 func newBuffers(r *room, retention time.Duration) *buffers {
 	b := &buffers{retain: retention.Milliseconds()}
 	b.calendar = calendar[*bufferSegment]{
-		room: r, interval: segmentInterval(retention),
-		make: func(number int64) *bufferSegment {
-			heads := table.New(r.seed, 0, 4)
-			if n := len(b.live); n > 0 && b.live[n-1].number < number {
-				heads.Reserve(b.live[n-1].heads.Len())
-			}
-			return &bufferSegment{stretch: stretch{number: number}, heads: heads}
-		},
-		bury: func(g *bufferSegment) { *g = bufferSegment{stretch: g.stretch, gone: true} },
+		room: r, interval: segmentInterval(retention), make: b.newSegment, bury: b.bury,
 	}
 	return b
 }
+
+func (b *buffers) newSegment(number int64) *bufferSegment {
+	g := &bufferSegment{stretch: stretch{number: number}}
+	if n := len(b.spare); n > 0 {
+		g.heads, g.rows = b.spare[n-1].heads, b.spare[n-1].rows
+		g.heads.Reset()
+		b.spare = b.spare[:n-1]
+	} else {
+		g.heads = table.New(b.room.seed, 0, 4)
+	}
+	if n := len(b.live); n > 0 && b.live[n-1].number < number {
+		g.heads.Reserve(b.live[n-1].heads.Len())
+	}
+	return g
+}
+
+// bury lets a segment go. The log may still name it, so what is kept is its memory alone; values may be seen by others.
+func (b *buffers) bury(g *bufferSegment) {
+	if spare := (&bufferSegment{heads: g.heads, rows: g.rows}); b.spareBytes()+spare.memoryBytes() <= spareBytesMax {
+		b.spare = append(b.spare, spare)
+	}
+	*g = bufferSegment{stretch: g.stretch, gone: true}
+}
+
+func (b *buffers) spareBytes() (sum int64) {
+	for _, g := range b.spare {
+		sum += g.memoryBytes()
+	}
+	return sum
+}
+
+func (b *buffers) dropSpare() { b.spare = nil }
 
 func (g *bufferSegment) row(at uint32) *bufferRow {
 	return &g.rows[at>>bufferRowsShift][at&(1<<bufferRowsShift-1)]
@@ -154,6 +181,45 @@ func splitBufferKey(key []byte) (head []byte, timestamp int64, sequence uint32, 
 		return nil, 0, 0, fmt.Errorf("key of %d bytes: want a key, 8 bytes of time, 4 of sequence", len(key))
 	}
 	return key[:n], int64(binary.BigEndian.Uint64(key[n:])), binary.BigEndian.Uint32(key[n+8:]), nil
+}
+
+// touch reads cache lines ahead of their use: of the rows of keys in segments of [from, to], and where they will be
+// read of the values of the newest.
+func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
+	var hashes [table.TouchMost]uint64
+	some := b.window(from, to)
+	for len(keys) > 0 && len(some) > 0 {
+		n := min(len(keys), table.TouchMost)
+		for i, key := range keys[:n] {
+			hashes[i] = b.room.hash(key)
+		}
+		for _, seg := range some {
+			b.touched += seg.touch(hashes[:n], values)
+		}
+		keys = keys[n:]
+	}
+}
+
+func (g *bufferSegment) touch(hashes []uint64, values bool) uint32 {
+	var near [table.TouchMost]*table.Entry
+	var rows [table.TouchMost]*bufferRow
+	heads, sum := g.heads.Touch(hashes, &near)
+	n := 0
+	for _, e := range near[:heads] {
+		if newest := *(*uint32)(g.heads.Payload(e)); newest != 0 {
+			rows[n] = g.row(newest - 1)
+			n++
+		}
+	}
+	for _, r := range rows[:n] {
+		sum += r.size + r.late // the first byte and the last
+	}
+	if values {
+		for _, r := range rows[:n] {
+			sum += touchValue(g.bytes.view(r.place))
+		}
+	}
+	return sum
 }
 
 func (b *buffers) roomOf() *room               { return b.room }
@@ -339,9 +405,13 @@ func (b *buffers) empty() {
 func (b *buffers) memoryBytes() int64 {
 	var sum int64
 	for _, g := range b.live {
-		sum += g.heads.Bytes() + int64(len(g.rows))<<bufferRowsShift*40 + g.bytes.total
+		sum += g.memoryBytes()
 	}
 	return sum
+}
+
+func (g *bufferSegment) memoryBytes() int64 {
+	return g.heads.Bytes() + int64(len(g.rows))<<bufferRowsShift*int64(unsafe.Sizeof(bufferRow{})) + g.bytes.total
 }
 
 func (b *buffers) evict(int) int       { return 0 }

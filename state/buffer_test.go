@@ -115,7 +115,10 @@ func TestBufferEqualsModel(t *testing.T) {
 				g.now = append(g.now, buffered{key, value, at})
 			}
 		case n < 900:
-			g.fetch(key, at, at+r.Int64N(4000))
+			to := at + r.Int64N(4000)
+			g.st.TouchFetch([][]byte{[]byte(key), []byte("none"), []byte("k1")}, at, to)
+			g.st.TouchAdd([][]byte{[]byte("k2"), []byte(key)}, at)
+			g.fetch(key, at, to)
 		case n < 920:
 			g.expire(clock - 5000 + r.Int64N(1000))
 		case n < 970:

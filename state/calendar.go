@@ -50,6 +50,12 @@ const (
 	segmentMin     = time.Second
 	segmentMax     = time.Hour
 	segmentDefault = time.Minute
+
+	newestSegments = 4
+
+	// spareBytesMax is how much memory of segments that are gone a store keeps for the next ones, so that it need not
+	// be asked of the operating system. Catching up, many segments come and go between two commits.
+	spareBytesMax = 16 << 20
 )
 
 // segmentInterval is the length of the segments of a store with that retention.
@@ -99,8 +105,17 @@ func (c *calendar[S]) existing(when int64) S {
 	return c.last
 }
 
+// position returns where a segment stands in live, or would stand.
 func (c *calendar[S]) position(number int64) (int, bool) {
-	return slices.BinarySearchFunc(c.live, number, func(s S, n int64) int { return sign(s.span().number - n) })
+	older := max(len(c.live)-newestSegments, 0)
+	for i := len(c.live) - 1; i >= older; i-- { // most times are near the newest
+		if n := c.live[i].span().number; n == number {
+			return i, true
+		} else if n < number {
+			return i + 1, false
+		}
+	}
+	return slices.BinarySearchFunc(c.live[:older], number, func(s S, n int64) int { return sign(s.span().number - n) })
 }
 
 func sign(n int64) int {

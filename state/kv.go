@@ -191,7 +191,10 @@ func (st *KVStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) 
 
 // Touch reads the cache lines that the encoded keys will need, so that their misses overlap: call it for some 64
 // keys before they are processed. It changes nothing.
-func (st *KVStore[K, V]) Touch(keys [][]byte) { st.cells.shelf.touch(keys) }
+func (st *KVStore[K, V]) Touch(keys [][]byte) { st.cells.shelf.touch(keys, true) }
+
+// TouchKeys is Touch where the values will be replaced without a look at them.
+func (st *KVStore[K, V]) TouchKeys(keys [][]byte) { st.cells.shelf.touch(keys, false) }
 
 // keyed is the untyped part of a store that has all keys in one shelf.
 type keyed struct {

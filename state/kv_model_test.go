@@ -1,10 +1,12 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -318,6 +320,59 @@ func runModel(t *testing.T, seed uint64, c Config, listen, inMemory bool) {
 }
 
 // TestEmptyKeyIsNotNull: serdes get empty bytes, never nil, for what is empty.
+// Touching looks at a large table in whatever state its entries are, and changes nothing.
+func TestTouchChangesNothing(t *testing.T) {
+	const keys = 3 * touchLeast
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 5))
+	tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
+	text, err := NewKV[string, string]("text").Open(tx)
+	require.NoError(t, err)
+	lists, err := NewKV[string, []int64]("lists").Open(tx)
+	require.NoError(t, err)
+	now, committed := map[string]string{}, map[string]string{}
+	for step := range 400 {
+		var some []string
+		var encoded [][]byte
+		for range 100 {
+			some = append(some, fmt.Sprintf("key-%d", r.IntN(keys)))
+			encoded = append(encoded, []byte(some[len(some)-1]))
+		}
+		text.Touch(encoded)
+		lists.Touch(encoded)
+		text.TouchKeys(encoded)
+		for _, key := range some {
+			got, _, ok, err := text.Get(key)
+			require.NoError(t, err)
+			list, _, _, err := lists.Get(key)
+			require.NoError(t, err)
+			want, present := now[key]
+			require.Equal(t, present, ok)
+			require.Equal(t, want, got)
+			require.Len(t, list, len(want)%7)
+			if r.IntN(10) == 0 {
+				require.NoError(t, errors.Join(text.Delete(key, 1), lists.Delete(key, 1)))
+				delete(now, key)
+				continue
+			}
+			n := r.IntN(700)
+			now[key] = strings.Repeat("x", n)
+			require.NoError(t, errors.Join(text.Put(key, now[key], 1), lists.Put(key, make([]int64, n%7), 1)))
+		}
+		switch {
+		case step%40 == 39:
+			require.NoError(t, tx.Discard())
+			now = maps.Clone(committed)
+		case step%10 == 9:
+			require.NoError(t, tx.Drain(drainNothing))
+			require.NoError(t, tx.Commit(nil))
+			committed = maps.Clone(now)
+		}
+	}
+	require.Greater(t, len(now), touchLeast)
+}
+
 func TestEmptyKeyIsNotNull(t *testing.T) {
 	for _, checkpoint := range []bool{false, true} {
 		tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})

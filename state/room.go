@@ -44,6 +44,9 @@ func (r *room) keyRows() []byte { return append(slices.Clone(r.prefix), layout.K
 // segmentsRow is where the engine keeps a number for the store: the length of its segments, or its stream time.
 func (r *room) segmentsRow() []byte { return append(slices.Clone(r.prefix), layout.KindSegments) }
 
+// hash hashes a key for the tables of all segments.
+func (r *room) hash(key []byte) uint64 { return maphash.Bytes(r.seed, key) }
+
 // record appends a change to the journal.
 func (r *room) record(number, index uint32, turn *uint32) {
 	if n := uint32(len(r.journal)); n == *turn && n > 0 {

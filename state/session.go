@@ -97,8 +97,9 @@ func (st *SessionStore[K, V]) Find(key K, earliestEnd, latestStart int64) ([]Ses
 	if err != nil {
 		return nil, keyError(st.segments.room, err)
 	}
+	hash := st.segments.room.hash(head)
 	for _, seg := range st.segments.since(earliestEnd) {
-		rows, err := st.segments.findSessions(seg, head, earliestEnd, latestStart)
+		rows, err := st.segments.findSessions(seg, hash, head, earliestEnd, latestStart)
 		if err != nil {
 			return nil, err
 		}

@@ -50,13 +50,15 @@ func (s *segments) since(from int64) []*segment {
 	return s.live[low:]
 }
 
-// findSessions returns a key's sessions in a segment that end at earliestEnd or later and start at latestStart or
-// earlier, by end, then start. The slice is valid until the next call.
-func (s *segments) findSessions(seg *segment, head []byte, earliestEnd, latestStart int64) (found []row, err error) {
+// findSessions returns the sessions of the key head, of that hash, in a segment that end at earliestEnd or later and
+// start at latestStart or earlier, by end, then start. The slice is valid until the next call.
+func (s *segments) findSessions(
+	seg *segment, hash uint64, head []byte, earliestEnd, latestStart int64,
+) (found []row, err error) {
 	from := max(earliestEnd, s.floor, 0)
 	s.rows = s.rows[:0]
 	if seg.shelf.complete { // a walk in the table: a key has few sessions in a segment
-		seg.shelf.Each(head, func(index uint32, key []byte) bool {
+		seg.shelf.Each(hash, head, func(index uint32, key []byte) bool {
 			if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.shelf.present(index) {
 				s.rows = append(s.rows, row{key: key, index: index, entry: true})
 			}

@@ -35,9 +35,9 @@ type shelf struct {
 	complete bool // every key that the engine has is here too
 	limit    int  // entries that the shelf may have before it asks for more room
 	order    *ordered
-	dirty    int64 // bytes changed since the last drain, roughly
-	waiting  int64 // bytes committed since the last checkpoint, roughly
-	touched  uint32
+	dirty    int64  // bytes changed since the last drain, roughly
+	waiting  int64  // bytes committed since the last checkpoint, roughly
+	touched  uint32 // depends on what touch has read
 }
 
 // image is an entry's state before a change; its payload lies beside it.
@@ -335,23 +335,23 @@ func (s *shelf) discard() {
 // touchLeast is from how many entries on a table is so large that its lines are not near anyway.
 const touchLeast = 1 << 13
 
-// touch reads cache lines ahead of their use.
-func (s *shelf) touch(keys [][]byte) {
+// touch reads cache lines ahead of their use; values tells that the values will be read, too.
+func (s *shelf) touch(keys [][]byte, values bool) {
 	if s.Len() < touchLeast {
 		return
 	}
-	const most = 128
-	var hashes [most]uint64
+	var hashes [table.TouchMost]uint64
+	var near [table.TouchMost]*table.Entry
 	for len(keys) > 0 {
-		n := min(len(keys), most)
+		n := min(len(keys), table.TouchMost)
 		for i, key := range keys[:n] {
 			hashes[i] = s.Hash(key)
 		}
-		var sum uint32
-		for _, hash := range hashes[:n] {
-			sum += s.Touch(hash)
+		found, sum := s.Touch(hashes[:n], &near)
+		if v, ok := s.vault.(*raw); ok && values {
+			sum += v.touch(near[:found])
 		}
-		s.touched += sum // so that the reads are not optimised away
+		s.touched += sum
 		keys = keys[n:]
 	}
 }

@@ -90,6 +90,12 @@ type prunable interface {
 	wiped()
 }
 
+// thrifty is a member that keeps the memory of parts that are gone for the next ones.
+type thrifty interface {
+	spareBytes() int64
+	dropSpare()
+}
+
 // diarist is a member that writes its changelog itself.
 type diarist interface {
 	drainDiary(emit func(store Store, key, value []byte, timestamp int64) error) error

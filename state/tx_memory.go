@@ -36,6 +36,9 @@ func (tx *Tx) measure() {
 		for t := range m.tiers {
 			sum += t.memoryBytes()
 		}
+		if p, ok := m.(thrifty); ok {
+			sum += p.spareBytes()
+		}
 	}
 	tx.use(sum - tx.used)
 }
@@ -72,6 +75,9 @@ func (tx *Tx) shrink() {
 	}
 	excess := float64(tx.used-tx.bytesMax()*9/10) / float64(tx.used)
 	for _, m := range tx.members {
+		if p, ok := m.(thrifty); ok {
+			p.dropSpare()
+		}
 		for t := range m.tiers {
 			t.evict(int(float64(t.entries())*excess) + 1)
 		}

@@ -102,6 +102,30 @@ func (r *raw) release(p unsafe.Pointer) {
 
 func (r *raw) outside(p unsafe.Pointer) int64 { return int64(rawAt(p).size) }
 
+// touch reads the cache lines of entries' values, and returns a number that depends on them.
+func (r *raw) touch(entries []*table.Entry) (sum uint32) {
+	for _, e := range entries {
+		if v := rawAt(r.table.Payload(e)); v.object == 0 && v.chunk != 0 {
+			sum += touchValue(r.view(v.place))
+		}
+	}
+	return sum
+}
+
+// touchedBytes is how much of a value is read ahead: of a longer one the processor fetches the rest in time.
+const touchedBytes = 512
+
+func touchValue(value []byte) (sum uint32) {
+	const line = 64
+	if len(value) == 0 {
+		return 0
+	}
+	for at := 0; at < min(len(value), touchedBytes); at += line {
+		sum += uint32(value[at])
+	}
+	return sum + uint32(value[len(value)-1])
+}
+
 func (r *raw) drop(p *rawValue) {
 	if p.object == 0 {
 		return

@@ -220,10 +220,10 @@ func (t *Table) equal(e *Entry, key []byte) bool {
 
 func word(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
 
-// Each calls f with the entries whose keys are head and skip more bytes, in no order, until f returns false. f must not
-// insert or delete.
-func (t *Table) Each(head []byte, f func(index uint32, key []byte) bool) {
-	tag := uint32(maphash.Bytes(t.seed, head) >> 32)
+// Each calls f with the entries whose keys are head and skip more bytes, in no order, until f returns false. hash is
+// that of head with the table's seed. f must not insert or delete.
+func (t *Table) Each(hash uint64, head []byte, f func(index uint32, key []byte) bool) {
+	tag := uint32(hash >> 32)
 	at := tag >> t.shift
 	mask := uint32(len(t.slots) - 1)
 	for ; t.slots[at&mask] != 0; at++ {
@@ -237,17 +237,6 @@ func (t *Table) Each(head []byte, f func(index uint32, key []byte) bool) {
 			return
 		}
 	}
-}
-
-// Touch reads the cache lines that Find will need, and returns a number that depends on them. Called for many keys
-// before any is used, it lets the misses overlap.
-func (t *Table) Touch(hash uint64) uint32 {
-	tag := uint32(hash >> 32)
-	slot := t.slots[(tag>>t.shift)&uint32(len(t.slots)-1)]
-	if slot == 0 || uint32(slot) > t.next {
-		return 0
-	}
-	return t.At(uint32(slot) - 1).meta
 }
 
 // Insert adds a key that is not there. The entry's payload is zero, and it has no marks. Pointers to entries become
@@ -331,6 +320,13 @@ func (t *Table) Reserve(n int) {
 	if size > len(t.slots) {
 		t.resize(size)
 	}
+}
+
+// Reset empties the table, which keeps its memory for entries to come. Only that of long keys goes: see KeyStays.
+func (t *Table) Reset() {
+	clear(t.slots)
+	t.next, t.free, t.count, t.hand = 0, 0, 0, 0
+	t.arena, t.arenaBytes, t.deadBytes = nil, 0, 0
 }
 
 // Delete frees an entry.

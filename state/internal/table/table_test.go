@@ -121,7 +121,8 @@ func TestSortOrdersByKey(t *testing.T) {
 }
 
 func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
-	table := New(maphash.MakeSeed(), 2, 8)
+	seed := maphash.MakeSeed()
+	table := New(seed, 2, 8)
 	for i := range 500 {
 		key := fmt.Appendf(nil, "%d-%02d", i/7, i%7)
 		table.Insert(table.Hash(key), key)
@@ -129,12 +130,44 @@ func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
 	other := []byte("3-0-00") // its head begins with another's
 	table.Insert(table.Hash(other), other)
 	var got []string
-	table.Each([]byte("3-"), func(_ uint32, key []byte) bool {
+	table.Each(maphash.Bytes(seed, []byte("3-")), []byte("3-"), func(_ uint32, key []byte) bool {
 		got = append(got, string(key))
 		return true
 	})
 	slices.Sort(got)
 	require.Equal(t, []string{"3-00", "3-01", "3-02", "3-03", "3-04", "3-05", "3-06"}, got)
+}
+
+func TestTouchMeetsTheKeys(t *testing.T) {
+	table := New(maphash.MakeSeed(), 0, 8)
+	key := func(i int) []byte { return fmt.Appendf(nil, "key-%d", i) }
+	for i := range 10_000 {
+		table.Insert(table.Hash(key(i)), key(i))
+	}
+	for i := 0; i < 10_000; i += 3 {
+		index, _ := table.Find(table.Hash(key(i)), key(i))
+		table.Delete(index)
+	}
+	var near [TouchMost]*Entry
+	for from := 0; from < 12_000; from += TouchMost {
+		var hashes []uint64
+		want := 0
+		for i := from; i < from+TouchMost; i++ {
+			hashes = append(hashes, table.Hash(key(i)))
+			if i < 10_000 && i%3 != 0 {
+				want++
+			}
+		}
+		n, _ := table.Touch(hashes, &near)
+		require.GreaterOrEqual(t, n, want) // hashes may be nearly the same
+		met := map[string]bool{}
+		for _, e := range near[:n] {
+			met[string(table.Key(e))] = true
+		}
+		for i := from; i < from+TouchMost; i++ {
+			require.True(t, i >= 10_000 || i%3 == 0 || met[string(key(i))], i)
+		}
+	}
 }
 
 func BenchmarkUpsert(b *testing.B) {
@@ -159,7 +192,8 @@ func BenchmarkUpsert(b *testing.B) {
 			}
 		})
 		b.Run(fmt.Sprintf("keys=%d/touched", keys), func(b *testing.B) {
-			var hashes [64]uint64
+			var hashes [TouchMost]uint64
+			var near [TouchMost]*Entry
 			var sum uint32
 			for i := 0; b.Loop(); i++ {
 				at := i & (1<<20 - 1)
@@ -167,9 +201,8 @@ func BenchmarkUpsert(b *testing.B) {
 					for j := range hashes {
 						hashes[j] = table.Hash(order[16*(at+j) : 16*(at+j)+16])
 					}
-					for j := range hashes {
-						sum += table.Touch(hashes[j])
-					}
+					_, read := table.Touch(hashes[:], &near)
+					sum += read
 				}
 				key := order[16*at : 16*at+16]
 				index, _ := table.Find(hashes[at&63], key)

@@ -112,6 +112,7 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 		if *s.time != topology.Unknown {
 			s.own.Expire(*s.time - s.retention + 1)
 		}
+		in.Expect = append(in.Expect, s.expect)
 		s.tellHeld = func(result R) error { return s.tell(s.heldKey, result, s.heldTime) }
 		return s.receive, nil
 	})
@@ -161,6 +162,13 @@ type joinOf[K, V, O, H, R any] struct {
 	heldKey  K
 	heldTime int64
 	tellHeld func(R) error
+}
+
+// expect has memory fetched for records that will come soon, whose times are about the stream's.
+func (s *joinOf[K, V, O, H, R]) expect(keys [][]byte) {
+	now := *s.times.stream
+	s.other.TouchFetch(keys, now-s.c.before, now+s.c.after)
+	s.own.TouchAdd(keys, now)
 }
 
 func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
@@ -279,13 +287,18 @@ func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
 	return nil
 }
 
-// releaseClosed tells of the held records whose windows are closed, by time, right before left, then by key. It looks
-// only when the oldest could be closed, and stops where both sides are open: what lies behind is newer.
+// releaseClosed tells of the held records whose windows are closed. It looks only when the oldest could be closed.
 func (s *joinOf[K, V, O, H, R]) releaseClosed() error {
 	now := *s.times.stream
 	if !s.times.fresh && (*s.times.least == math.MaxInt64 || *s.times.least+s.c.after+s.c.grace >= now) {
 		return nil
 	}
+	return s.releaseUntil(now)
+}
+
+// releaseUntil goes through the held records by time, right before left, then by key. It stops where both sides are
+// open: what lies behind is newer.
+func (s *joinOf[K, V, O, H, R]) releaseUntil(now int64) error {
 	s.times.fresh, *s.times.least = false, math.MaxInt64
 	leftOpen, rightOpen := false, false
 	for e, err := range s.held.ByEnd(0, math.MaxInt64) {

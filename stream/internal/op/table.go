@@ -100,13 +100,17 @@ func newRowWriter[K, V any](
 	if err != nil {
 		return nil, err
 	}
-	in.Expect = append(in.Expect, store.Touch)
 	w := &rowWriter[K, V]{in: in, store: store, old: *rows.Old}
 	if rows.OnUpdate {
 		w.next, w.quiet = next, rows.Sparse && w.old
 	} else {
 		flushTo(in, store, w.old, next)
 	}
+	expect := store.TouchKeys
+	if w.next != nil && w.old {
+		expect = store.Touch
+	}
+	in.Expect = append(in.Expect, expect)
 	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return w.put(key, *new(V), false, ts, nil) })
 	return w, err
 }
