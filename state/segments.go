@@ -16,8 +16,9 @@ type segments struct {
 	held   bool // the sessions are held records
 	cells  func(prefix []byte) (*shelf, typed)
 	sender func(seg *segment, index uint32) error
-	key    []byte // scratch
-	rows   []row  // scratch
+	spare  []*segment // gone ones whose memory waits for the next stretch
+	key    []byte     // scratch
+	rows   []row      // scratch
 }
 
 // segment is the entries of one stretch of time.
@@ -35,7 +36,7 @@ func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) 
 	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, cells: cells}
 	s.calendar = calendar[*segment]{
 		room: r, interval: segmentInterval(retention), make: s.newSegment,
-		bury: func(seg *segment) { r.shelves[seg.shelf.number] = nil },
+		bury: s.bury,
 	}
 	return s
 }
@@ -54,20 +55,57 @@ func cellMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []by
 func cellsOf[V any](seg *segment) *cells[V] { return seg.cells.(*cells[V]) }
 
 func (s *segments) newSegment(number int64) *segment {
-	seg := &segment{stretch: stretch{number: number}}
-	seg.shelf, seg.cells = s.cells(s.calendar.rows(number))
+	seg := s.renewed(number)
+	if seg == nil {
+		seg = s.made(number)
+	}
 	seg.shelf.complete = true
-	seg.shelf.sender = func(index uint32) error { return s.sender(seg, index) }
 	// Most stretches of time have about as many entries as the one before.
 	if n := len(s.live); n > 0 && s.live[n-1].number < number {
 		seg.shelf.Reserve(s.live[n-1].shelf.Len())
 	}
+	return seg
+}
+
+func (s *segments) made(number int64) *segment {
+	seg := &segment{stretch: stretch{number: number}}
+	seg.shelf, seg.cells = s.cells(s.calendar.rows(number))
+	seg.shelf.sender = func(index uint32) error { return s.sender(seg, index) }
 	if s.tail == windowTail {
 		seg.shelf.suffix = windowSequence
 	}
 	seg.shelf.held = s.held
 	return seg
 }
+
+// renewed makes a segment of the memory of one that is gone.
+func (s *segments) renewed(number int64) *segment {
+	n := len(s.spare)
+	if n == 0 {
+		return nil
+	}
+	seg := s.spare[n-1]
+	s.spare = s.spare[:n-1]
+	*seg = segment{stretch: stretch{number: number}, shelf: seg.shelf, cells: seg.cells}
+	seg.shelf.wake(s.calendar.rows(number))
+	return seg
+}
+
+func (s *segments) bury(seg *segment) {
+	seg.shelf.rest()
+	if s.spareBytes()+seg.shelf.Bytes() <= spareBytesMax {
+		s.spare = append(s.spare, seg)
+	}
+}
+
+func (s *segments) spareBytes() (sum int64) {
+	for _, seg := range s.spare {
+		sum += seg.shelf.Bytes()
+	}
+	return sum
+}
+
+func (s *segments) dropSpare() { s.spare = nil }
 
 // note remembers that a segment has an entry of a time.
 func (g *segment) note(when int64) {

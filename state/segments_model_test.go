@@ -232,3 +232,56 @@ func TestWindowsAndSessionsEqualModel(t *testing.T) {
 		})
 	}
 }
+
+// A segment that is gone leaves its memory to the next one, unless memory is short.
+func TestSegmentsUseMemoryAgain(t *testing.T) {
+	for _, most := range []int64{0, 1 << 10} {
+		tx := NewTx(Config{CacheBytesMax: most})
+		windows, err := NewWindowed[string, string]("windows").Retain(3 * time.Second).Open(tx)
+		require.NoError(t, err)
+		sides, err := NewBuffer[string, int64]("side").Retain(3 * time.Second).Open(tx)
+		require.NoError(t, err)
+		now := int64(0)
+		second := func() { // the time of a segment
+			for i := range 2000 {
+				key := fmt.Sprint("key", i%1500)
+				require.NoError(t, windows.Put(key, now, key, now))
+				require.NoError(t, sides.Add(key, 1, now))
+				now++
+			}
+			windows.Expire(now - 3000)
+			sides.Expire(now - 3000)
+			require.NoError(t, tx.Drain(drainNothing))
+			require.NoError(t, tx.Commit(nil))
+		}
+		for range 10 {
+			second()
+		}
+		spare := windows.segments.spareBytes() + sides.buffers.spareBytes()
+		if most > 0 {
+			require.Zero(t, spare)
+			continue
+		}
+		require.Positive(t, spare)
+		tables := func() map[any]bool {
+			known := map[any]bool{}
+			for _, seg := range slices.Concat(windows.segments.live, windows.segments.spare) {
+				known[seg.shelf.Table] = true
+			}
+			for _, seg := range slices.Concat(sides.buffers.live, sides.buffers.spare) {
+				known[seg.heads] = true
+			}
+			return known
+		}
+		before := tables()
+		for range 10 {
+			second()
+		}
+		for table := range tables() {
+			require.True(t, before[table], "a table that was not there before")
+		}
+		require.Equal(t, len(before), len(tables()))
+		tx.measure()
+		require.Greater(t, tx.used, windows.segments.spareBytes()+sides.buffers.spareBytes())
+	}
+}

@@ -54,6 +54,23 @@ func newShelf(r *room, prefix []byte, t *table.Table, v vault) *shelf {
 	return s
 }
 
+// rest empties a shelf that is used no more, which keeps its memory until it wakes.
+func (s *shelf) rest() {
+	s.room.shelves[s.number] = nil
+	s.Reset()
+	if v, ok := s.vault.(*raw); ok {
+		v.forget()
+		v.arena = arena{}
+	}
+	s.images, s.kept, s.sealed = s.images[:0], s.kept[:0], 0
+	s.changed, s.drained, s.pending = s.changed[:0], s.drained[:0], s.pending[:0]
+	s.complete, s.limit, s.order = !s.room.persistent, 0, nil
+	s.dirty, s.waiting = 0, 0
+}
+
+// wake puts a shelf that rests to use.
+func (s *shelf) wake(prefix []byte) { s.prefix, s.number = prefix, s.room.enroll(s) }
+
 // payload points at the payload of an image.
 func (s *shelf) payload(image int) unsafe.Pointer {
 	return unsafe.Pointer(&s.kept[image*s.PayloadWords()])
