@@ -49,7 +49,7 @@ kill: ## kill -9 of the example and of the broker at random moments, counts chec
 kafka: ## the suites that run against Apache Kafka from its Maven artifacts (needs Java 17 and Maven)
 	internal/kafkatest/suite
 
-clients: ## Java's client, Kafka Streams and librdkafka against the bundled broker (needs Java 17, Maven, Python 3)
+clients: ## clients in Java, C, Python, Node and Kafka Streams on the bundled broker (needs Java 17, Maven, Python 3, Node)
 	internal/kafkatest/clients
 
 changelogs: ## write anew what Kafka Streams leaves in its changelogs, for the tests (needs Java 17 and Maven)

@@ -1,8 +1,8 @@
-// Package kafkatest compares with Apache Kafka and works together with it.
+// Package kafkatest compares with Apache Kafka, and works together with it.
 //
-//	kafka, pom.xml      a script: Apache Kafka's broker and tools from its Maven artifacts
-//	suite               the link's tests against Apache Kafka's broker
-//	clients             other people's clients against the bundled broker
-//	changelog_test.go   stores restored from changelogs that Kafka Streams wrote, and the same bytes written
-//	changelog_java_test.go  applications that one of the two begins and the other goes on with (build tag java)
+//	kafka, pom.xml          a script: Apache Kafka's broker and tools from its Maven artifacts
+//	suite                   the link's tests against Apache Kafka's broker
+//	clients                 other people's clients against the bundled broker
+//	changelog_test.go       stores restored from changelogs that Kafka Streams wrote, and the same bytes written
+//	changelog_java_test.go  an application that one of the two begins and the other goes on with (build tag java)
 package kafkatest
