@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -304,75 +305,102 @@ func TestOffsetsExpire(t *testing.T) {
 	require.Empty(t, groups.Groups())
 }
 
-// TestExactlyOnceThroughRebalances copies a topic with two members, one of which comes and goes.
+// copyInTransactions is a member that copies the topic in to the topic out until poll ends or it has committed
+// most transactions. It hands the number of records of each committed transaction to copied.
+func copyInTransactions(ctx, poll context.Context, t *testing.T, b *broker.Broker, id string, most int,
+	copied chan<- int) {
+	s, err := kgo.NewGroupTransactSession(
+		kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial), kgo.TransactionalID(id), kgo.ConsumerGroup("copy"),
+		kgo.ConsumeTopics("in"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond))
+	if err != nil {
+		t.Errorf("session of %s: %v", id, err)
+		return
+	}
+	defer s.Close()
+	for commits := 0; commits < most && poll.Err() == nil; {
+		records := s.PollRecords(poll, 20).Records()
+		if len(records) == 0 {
+			continue
+		}
+		if err := s.Begin(); err != nil {
+			t.Errorf("begin of %s: %v", id, err)
+			return
+		}
+		for _, r := range records {
+			s.Produce(ctx, &kgo.Record{Topic: "out", Value: r.Value}, nil)
+		}
+		ok, err := s.End(ctx, kgo.TryCommit)
+		if err != nil {
+			t.Errorf("end of %s: %v", id, err)
+			return
+		}
+		if ok {
+			commits++
+			select {
+			case copied <- len(records):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// TestExactlyOnceThroughRebalances copies a topic with two members, one of which comes and goes. What was copied is
+// replaced by as much, so that a guest finds records in its partitions however late it gets them.
 func TestExactlyOnceThroughRebalances(t *testing.T) {
-	const n = 600
 	b := brokertest.New(t)
 	createTopic(t, b, 4, "in")
 	createTopic(t, b, 4, "out")
 	feeder := brokertest.Client(t, b, kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
-	produceValues(t, feeder, "in", "v", n)
+	total, done := 0, 0
+	feed := func(n int) {
+		produceValues(t, feeder, "in", fmt.Sprintf("%d+", total), n)
+		total += n
+	}
+	feed(600)
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
-	copied := make(chan int, n)
-	run := func(id string, stop <-chan struct{}) {
-		s, err := kgo.NewGroupTransactSession(
-			kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial), kgo.TransactionalID(id), kgo.ConsumerGroup("copy"),
-			kgo.ConsumeTopics("in"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-			kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond))
-		if err != nil {
-			t.Errorf("session: %v", err)
-			return
-		}
-		defer s.Close()
-		for ctx.Err() == nil {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			records := s.PollRecords(ctx, 20).Records()
-			if len(records) == 0 {
-				continue
-			}
-			if err := s.Begin(); err != nil {
-				t.Errorf("begin: %v", err)
-				return
-			}
-			for _, r := range records {
-				s.Produce(ctx, &kgo.Record{Topic: "out", Value: r.Value}, nil)
-			}
-			if ok, err := s.End(ctx, kgo.TryCommit); err == nil && ok {
-				copied <- len(records)
-			}
-		}
-	}
-	var wg sync.WaitGroup
-	never := make(chan struct{})
-	wg.Go(func() { run("steady", never) })
+	poll, stop := context.WithCancel(ctx)
+	copied := make(chan int)
+	wg.Go(func() { copyInTransactions(ctx, poll, t, b, "steady", math.MaxInt, copied) })
 	for round := range 3 {
-		stop := make(chan struct{})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			run(fmt.Sprintf("guest-%d", round), stop)
-		}()
-		<-copied
-		<-copied
-		close(stop)
-		<-done
+		left := make(chan struct{})
+		wg.Go(func() {
+			defer close(left)
+			copyInTransactions(ctx, ctx, t, b, fmt.Sprintf("guest-%d", round), 2, copied)
+		})
+		for present := true; present; {
+			select {
+			case n := <-copied:
+				done += n
+				feed(n)
+			case <-left:
+				present = false
+			}
+		}
 	}
+	for done < total {
+		select {
+		case n := <-copied:
+			done += n
+		case <-ctx.Done():
+			t.Fatalf("%d of %d records copied", done, total)
+		}
+	}
+	stop()
+	wg.Wait()
 	out := brokertest.Client(t, b, kgo.ConsumeTopics("out"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	seen := map[string]int{}
-	for len(seen) < n && ctx.Err() == nil {
+	for len(seen) < total && ctx.Err() == nil {
 		for _, r := range out.PollFetches(ctx).Records() {
 			seen[string(r.Value)]++
 			require.Equal(t, 1, seen[string(r.Value)], "%s", r.Value)
 		}
 	}
-	require.Len(t, seen, n)
-	cancel()
-	wg.Wait()
+	require.Len(t, seen, total)
+	require.Equal(t, total, done)
 }
