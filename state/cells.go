@@ -128,6 +128,26 @@ func (c *cells[V]) set(index uint32, value V, timestamp int64) error {
 	return nil
 }
 
+// asTold returns the value as it was at the last flush, and whether it was changed since.
+func (c *cells[V]) asTold(index uint32) (value V, timestamp int64, ok, changed bool, err error) {
+	e := c.shelf.At(index)
+	if !e.Has(table.DirtyFlush) {
+		value, timestamp, ok, err = c.value(index)
+		return value, timestamp, ok, false, err
+	}
+	was, payload := c.shelf.image(e)
+	switch {
+	case !was.present:
+		return value, 0, false, true, nil
+	case c.raw == nil:
+		return *(*V)(payload), was.timestamp, true, true, nil
+	}
+	if value, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
+		return value, 0, false, true, decodeError(c.shelf.room.name, "value", err)
+	}
+	return value, was.timestamp, true, true, nil
+}
+
 // told is one entry between two flushes.
 type told[V any] struct {
 	old, new       V

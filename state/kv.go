@@ -64,6 +64,20 @@ func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err erro
 	return st.cells.value(index)
 }
 
+// Told returns what Get did when the listener of OnFlush was last told of key, and whether that has changed. It is for
+// stores whose listener asks for old values; where there is none, nothing ever changes unheard.
+func (st *KVStore[K, V]) Told(key K) (value V, timestamp int64, ok, changed bool, err error) {
+	b, err := st.keys.bytes(key)
+	if err != nil {
+		return value, 0, false, false, keyError(st.room, err)
+	}
+	index, ok, err := st.cells.shelf.lookup(b)
+	if !ok {
+		return value, 0, false, false, err
+	}
+	return st.cells.asTold(index)
+}
+
 // Put sets the value of key; a null value deletes it.
 func (st *KVStore[K, V]) Put(key K, value V, timestamp int64) error {
 	r, err := st.Find(key)

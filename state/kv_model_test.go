@@ -124,6 +124,16 @@ func (g *rig[V]) read() {
 	if ok {
 		require.Equal(g.t, row, modelRow{g.from(value), timestamp}, g.label)
 	}
+	if g.listen {
+		row, has = g.model.flushed[key]
+	}
+	value, timestamp, ok, changed, err := g.store.Told(key)
+	require.NoError(g.t, err)
+	require.Equal(g.t, g.listen && slices.Contains(g.model.order, key), changed, "%s key %s", g.label, key)
+	require.Equal(g.t, has, ok, "%s key %s as told of", g.label, key)
+	if ok {
+		require.Equal(g.t, row, modelRow{g.from(value), timestamp}, g.label)
+	}
 }
 
 func (g *rig[V]) flush() {

@@ -192,6 +192,11 @@ func (s *shelf) flushed(index uint32) (was image, payload unsafe.Pointer) {
 	e.Clear(table.DirtyFlush)
 	e.Turn = 0
 	s.room.live--
+	return s.image(e)
+}
+
+// image is the state of an entry before what is not flushed, or not drained, yet.
+func (s *shelf) image(e *table.Entry) (image, unsafe.Pointer) {
 	at := int(e.Image - 1)
 	return s.images[at], s.payload(at)
 }

@@ -36,7 +36,10 @@ func joinForeign[K, V, FK, FV, R any](
 	t.n.needOld()
 	o.n.needOld()
 
-	subscribe := t.n.then("foreign-subscribe", op.Subscribe(fk, left, keys, values, foreignKeys)).moves(method)
+	own := op.ForeignLeft[K, V, FK]{
+		Name: name, Foreign: fk, Left: left, Keys: keys, Values: values, ForeignKeys: foreignKeys,
+	}
+	subscribe := t.n.then("foreign-subscribe", op.Subscribe(own)).moves(method)
 	registration := topology.Topic{Name: name + "-subscription-registration", Repartition: true}
 	subscribe = repartition(subscribe, method, registration.Name, registration, foreignKeys,
 		serde.Serde[op.Subscription](op.Subscriptions{}))
@@ -66,7 +69,7 @@ func joinForeign[K, V, FK, FV, R any](
 		topology.SourceConfig[K, op.Response[FV]]{Topics: []topology.Topic{answer}, Keys: keys, Values: responses}))
 	joined := b.add("foreign-join", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
-		Make: op.JoinResponse(t.view, left, values, fk, foreignKeys, f),
+		Make: op.JoinResponse(own, t.view, f),
 	}, back)
 	return lazyTable(joined, site, method, "foreign-table-"+name, state.NewKV[K, R](name+"-result").Keys(keys), emit)
 }

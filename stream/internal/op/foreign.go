@@ -12,19 +12,33 @@ import (
 //	left row → Subscription, under the foreign key → kept with the right table
 //	right row, or a new subscription → Response, under the left key, to the left task's partition → joined
 //
-// The hash of the left row goes along and back: a response to a row that is no longer the newest is dropped. But one
-// that tells an inner join that there is no right row holds for a newer left row, too, which names the same key: that
-// one is answered only if there is a row, and what an older one was joined to has to go.
+// Both topics keep order within a partition, and nothing keeps it between the partitions of different foreign keys.
+// Yet the result is, when all has arrived, the join of the last rows:
+//
+//   - The hash of the left row goes along and back, and a response to another row than the newest is dropped. A row of
+//     a left join is always answered, and so the newest one is, last of all.
+//   - In an inner join a row is answered only if there is a right row, except where it named another key before. So
+//     that there is none holds for a newer row, too, that names the same key.
+//   - A row of an inner join that is the first to name a key, after none did, relies on it that nothing is joined. That
+//     is what the response to [UnsubscribeAndTell] brings about. Where it meets a row that names a key again, it can't
+//     tell which of two keys' responses came first, and asks that key anew.
+//   - A key that an inner join's row named before, and names again, may have an old response on its way that fits the
+//     row as well. Behind each such response comes the one to [Unsubscribe] that took the old subscription away.
+//   - Rows of tables are read as they were last told of: what the other side hears, in order, and what it is answered
+//     are the same rows. A row that comes and goes between two commits is told of to nobody, and so seen by nobody.
+//     A row that there was, and that has changed, will be told of and answered anew: that need not be done twice.
 
 // Instruction is what a subscription asks for.
 type Instruction byte
 
-// The instructions, as Kafka Streams numbers them.
+// The instructions, as Kafka Streams numbers them, and two that it does not have.
 const (
 	Unsubscribe        Instruction = iota // forget, say nothing
-	UnsubscribeAndTell                    // forget, and answer that there is no row
+	UnsubscribeAndTell                    // forget, and answer that the row names no key any more
 	TellAlways                            // subscribe, and answer even that there is no row
 	TellIfThere                           // subscribe, and answer if there is a row
+	Ask                                   // answer, even that there is no row
+	Leave                                 // forget, and answer that the row names another key
 )
 
 // Subscription is a left row's interest in a right row.
@@ -60,7 +74,7 @@ func (Subscriptions) Append(dst []byte, s Subscription) ([]byte, error) {
 
 // Decode reads what Append wrote.
 func (Subscriptions) Decode(src []byte) (s Subscription, err error) {
-	if len(src) < 6 || src[0]&^noHash != foreignVersion || src[1] > byte(TellIfThere) {
+	if len(src) < 6 || src[0]&^noHash != foreignVersion || src[1] > byte(Leave) {
 		return s, errForeign
 	}
 	s.Instruction = Instruction(src[1])
@@ -78,19 +92,30 @@ func (Subscriptions) Decode(src []byte) (s Subscription, err error) {
 	return s, nil
 }
 
+// Answer is what a response says.
+type Answer byte
+
+// The answers.
+const (
+	NoRow Answer = iota // there is no right row
+	ARow
+	Gone // the left row names no key any more
+	Left // the left row names another key: nothing comes of this one any more
+)
+
 // Response is a right row, for one left row that is interested.
 type Response[FV any] struct {
 	Hash      [16]byte
 	HasHash   bool
+	Says      Answer
 	Row       FV
-	HasRow    bool
-	Foreign   []byte // without a row: the key under which there is none, encoded
+	Foreign   []byte // without a row: the key that it is about, encoded
 	Partition int32  // where it goes; not encoded
 }
 
 // Responses encodes responses:
 //
-//	no hash(1 bit) version(7 bits) · hash(16, if any) · there is a row(1) · row, or else the foreign key
+//	no hash(1 bit) version(7 bits) · hash(16, if any) · answer(1) · row, or else the foreign key
 type Responses[FV any] struct{ Rows serde.Serde[FV] }
 
 // Append appends the response.
@@ -101,10 +126,11 @@ func (s Responses[FV]) Append(dst []byte, r Response[FV]) ([]byte, error) {
 	} else {
 		out = append(dst, foreignVersion|noHash)
 	}
-	if !r.HasRow {
-		return append(append(out, 0), r.Foreign...), nil
+	out = append(out, byte(r.Says))
+	if r.Says != ARow {
+		return append(out, r.Foreign...), nil
 	}
-	out, err := s.Rows.Append(append(out, 1), r.Row)
+	out, err := s.Rows.Append(out, r.Row)
 	if err != nil {
 		return dst, err
 	}
@@ -127,7 +153,10 @@ func (s Responses[FV]) Decode(src []byte) (r Response[FV], err error) {
 	if len(rest) == 0 {
 		return r, errForeign
 	}
-	if r.HasRow = rest[0] == 1; r.HasRow {
+	if r.Says = Answer(rest[0]); r.Says > Left {
+		return r, errForeign
+	}
+	if r.Says == ARow {
 		r.Row, err = s.Rows.Decode(rest[1:])
 	} else {
 		r.Foreign = rest[1:]

@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"thalweg/serde"
-	"thalweg/state"
 	"thalweg/topology"
 )
 
@@ -16,19 +15,36 @@ func rowHash[V any](s serde.Serde[V], scratch []byte, row V) (h [16]byte, out []
 	return murmur128(scratch), scratch, nil
 }
 
-// Subscribe sends the subscriptions of a left table's rows. foreign answers false for a row that names no key.
-func Subscribe[K, V, FK any](
-	foreign func(K, V) (FK, bool), left bool, keys serde.Serde[K], values serde.Serde[V], foreignKeys serde.Serde[FK],
-) topology.Make {
+// ForeignLeft is the left side of a join by a foreign key.
+type ForeignLeft[K, V, FK any] struct {
+	Name        string                // of the join
+	Foreign     func(K, V) (FK, bool) // answers false for a row that names no key
+	Left        bool
+	Keys        serde.Serde[K]
+	Values      serde.Serde[V]
+	ForeignKeys serde.Serde[FK]
+}
+
+// subscriber is what the two nodes of the left side share in a task.
+func (c ForeignLeft[K, V, FK]) subscriber(e *topology.Env) *subscribe[K, V, FK] {
+	return topology.Shared(e, "foreign-key join "+c.Name, func() *subscribe[K, V, FK] {
+		s := &subscribe[K, V, FK]{foreign: c.Foreign, keys: serde.Local(c.Keys), values: serde.Local(c.Values),
+			foreignKeys: serde.Local(c.ForeignKeys), null: serde.NullOf[FK]()}
+		s.tell = s.inner
+		if c.Left {
+			s.tell = s.left
+		}
+		return s
+	})
+}
+
+// Subscribe sends the subscriptions of a left table's rows.
+func Subscribe[K, V, FK any](c ForeignLeft[K, V, FK]) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[FK, Subscription],
 	) (topology.Port[K, topology.Change[V]], error) {
-		s := &subscribe[K, V, FK]{in: in, foreign: foreign, next: next, keys: serde.Local(keys),
-			values: serde.Local(values), foreignKeys: serde.Local(foreignKeys), null: serde.NullOf[FK]()}
-		s.tell = s.inner
-		if left {
-			s.tell = s.left
-		}
+		s := c.subscriber(in.Env)
+		s.in, s.next = in, next
 		return s.receive, nil
 	})
 }
@@ -79,6 +95,20 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	return s.tell(was, is, c.HasNew)
 }
 
+// ask has the row that has the hash and names the key answered once more.
+func (s *subscribe[K, V, FK]) ask(
+	fk *FK, key K, hash [16]byte, ts int64, headers []topology.Header,
+) (err error) {
+	s.in.Resume()
+	o := &s.out.Value
+	if o.Key, err = s.keys.Append(nil, key); err != nil {
+		return s.in.Error(topology.PhaseEncode, ts, err)
+	}
+	o.Hash, o.HasHash, o.Partition = hash, true, s.in.Env.Partition
+	s.out.Timestamp, s.out.Headers = ts, headers
+	return s.send(fk, Ask)
+}
+
 func (s *subscribe[K, V, FK]) extract(slot *FK, key K, row V) *FK {
 	fk, ok := s.foreign(key, row)
 	if *slot = fk; !ok || s.null != nil && s.null(slot) {
@@ -124,7 +154,7 @@ func (s *subscribe[K, V, FK]) inner(was, is *FK, hasRow bool) error {
 	if same {
 		return s.send(is, TellIfThere)
 	}
-	if err := s.send(was, Unsubscribe); err != nil {
+	if err := s.send(was, Leave); err != nil {
 		return err
 	}
 	return s.send(is, TellAlways)
@@ -151,70 +181,115 @@ func (s *subscribe[K, V, FK]) send(fk *FK, i Instruction) error {
 }
 
 // JoinResponse joins a response with the left row that it is for, if that is still the one. f gets nil where there is
-// no right row. foreign and foreignKeys are those of Subscribe.
+// no right row.
 func JoinResponse[K, V, FK, FV, R any](
-	table View[K, V], left bool, values serde.Serde[V], foreign func(K, V) (FK, bool), foreignKeys serde.Serde[FK],
-	f func(V, *FV) R,
+	c ForeignLeft[K, V, FK], table View[K, V], f func(V, *FV) R,
 ) topology.Make {
-	null := serde.NullOf[R]()
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, R],
 	) (topology.Port[K, Response[FV]], error) {
 		get, err := table(in)
-		if err != nil {
-			return nil, err
-		}
-		var (
-			out     topology.Record[K, R]
-			right   FV
-			scratch []byte
-		)
-		values, foreignKeys := serde.Local(values), serde.Local(foreignKeys)
-		// settled tells that what is told of an older row is so for this one: it names the same key.
-		settled := func(key K, row V, r *Response[FV]) (same bool, err error) {
-			if left || r.HasRow {
-				return false, nil
-			}
-			fk, ok := foreign(key, row)
-			if !ok {
-				return false, nil
-			}
-			scratch, err = foreignKeys.Append(scratch[:0], fk)
-			return bytes.Equal(scratch, r.Foreign), err
-		}
-		return func(r *topology.Record[K, Response[FV]]) error {
-			in.Enter()
-			row, _, has, err := get(r.Key, state.Latest)
-			if err != nil {
-				return in.Fail(r.Timestamp, err)
-			}
-			var hash [16]byte
-			if has {
-				if hash, scratch, err = rowHash(values, scratch, row); err != nil {
-					return in.Error(topology.PhaseEncode, r.Timestamp, err)
-				}
-			}
-			holds := has == r.Value.HasHash && hash == r.Value.Hash
-			if !holds && has {
-				if holds, err = settled(r.Key, row, &r.Value); err != nil {
-					return in.Error(topology.PhaseEncode, r.Timestamp, err)
-				}
-			}
-			if !holds {
-				in.Drop(topology.Stale)
-				return nil
-			}
-			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
-			out.Value, out.NullValue = *new(R), true
-			if has && (r.Value.HasRow || left) {
-				var fv *FV
-				if right = r.Value.Row; r.Value.HasRow {
-					fv = &right
-				}
-				out.Value = f(row, fv)
-				out.NullValue = null != nil && null(&out.Value)
-			}
-			return next(&out)
-		}, nil
+		j := &joinResponse[K, V, FK, FV, R]{in: in, get: get, left: c.Left, subscriber: c.subscriber(in.Env), f: f,
+			null: serde.NullOf[R](), next: next}
+		return j.receive, err
 	})
+}
+
+type joinResponse[K, V, FK, FV, R any] struct {
+	in         *topology.Instance
+	get        Get[K, V]
+	left       bool
+	subscriber *subscribe[K, V, FK]
+	f          func(V, *FV) R
+	null       func(*R) bool
+	next       topology.Port[K, R]
+	out        topology.Record[K, R]
+	right      FV // slot that f's pointer points to
+	foreign    FK // slot
+	scratch    []byte
+}
+
+func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[FV]]) error {
+	j.in.Enter()
+	a := &r.Value
+	asOf := Told
+	if a.HasHash && (j.left || a.Says == ARow) {
+		asOf = Steady
+	}
+	row, _, has, err := j.get(r.Key, asOf)
+	if err == errChanging {
+		j.in.Drop(topology.Stale)
+		return nil
+	}
+	if err != nil {
+		return j.in.Fail(r.Timestamp, err)
+	}
+	holds, err := j.holds(r, row, has)
+	if err != nil || !holds {
+		return err
+	}
+	j.out.Key, j.out.Timestamp, j.out.Headers = r.Key, r.Timestamp, r.Headers
+	j.out.Value, j.out.NullValue = *new(R), true
+	if has && (a.Says == ARow || j.left) {
+		var fv *FV
+		if j.right = a.Row; a.Says == ARow {
+			fv = &j.right
+		}
+		j.out.Value = j.f(row, fv)
+		j.out.NullValue = j.null != nil && j.null(&j.out.Value)
+	}
+	return j.next(&j.out)
+}
+
+// holds tells whether a response holds for the row that there is. What does not is counted, but for answers that only
+// guard against older ones.
+func (j *joinResponse[K, V, FK, FV, R]) holds(
+	r *topology.Record[K, Response[FV]], row V, has bool,
+) (holds bool, err error) {
+	a := &r.Value
+	var hash [16]byte
+	if has && a.Says != Left {
+		if hash, j.scratch, err = rowHash(j.subscriber.values, j.scratch, row); err != nil {
+			return false, j.in.Error(topology.PhaseEncode, r.Timestamp, err)
+		}
+	}
+	switch {
+	case a.Says == Left:
+		same, _, err := j.names(r, row, has)
+		return same, err
+	case has == a.HasHash && hash == a.Hash:
+		return true, nil
+	case !j.left && a.Says != ARow:
+		same, is, err := j.names(r, row, has)
+		switch {
+		case err != nil:
+			return false, err
+		case same, is == nil && a.Says == Gone: // no row says anything anew that names no key after one that did not
+			return true, nil
+		case a.Says == Gone:
+			err = j.subscriber.ask(is, r.Key, hash, r.Timestamp, r.Headers)
+			j.in.Resume()
+			if err != nil {
+				return false, err
+			}
+		}
+	}
+	j.in.Drop(topology.Stale)
+	return false, nil
+}
+
+// names tells whether the row names the key that a response is about, and which it names; nil: none.
+func (j *joinResponse[K, V, FK, FV, R]) names(
+	r *topology.Record[K, Response[FV]], row V, has bool,
+) (same bool, is *FK, err error) {
+	if !has {
+		return false, nil, nil
+	}
+	if is = j.subscriber.extract(&j.foreign, r.Key, row); is == nil {
+		return false, nil, nil
+	}
+	if j.scratch, err = j.subscriber.foreignKeys.Append(j.scratch[:0], *is); err != nil {
+		return false, nil, j.in.Error(topology.PhaseEncode, r.Timestamp, err)
+	}
+	return bytes.Equal(j.scratch, r.Value.Foreign), is, nil
 }

@@ -55,34 +55,45 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 	}
 	ts := r.Timestamp
 	o := &s.out.Value
-	o.Row, o.HasRow, o.Foreign = *new(FV), false, nil
-	if !r.NullKey {
-		if err := s.keep(r); err != nil {
-			return s.in.Fail(ts, err)
-		}
-		o.Foreign = s.foreign
-		row, rowTime, ok, err := s.get(r.Key, state.Latest)
-		if err != nil {
-			return s.in.Fail(ts, err)
-		}
-		if ok {
-			o.Row, o.HasRow, ts = row, true, max(ts, rowTime)
-		}
+	o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
+	o.Says, o.Row, o.Foreign = NoRow, *new(FV), nil
+	if r.NullKey {
+		return s.answer(r, ts)
 	}
+	if err := s.keep(r); err != nil {
+		return s.in.Fail(ts, err)
+	}
+	o.Foreign = s.foreign
 	switch sub.Instruction {
 	case Unsubscribe:
 		return nil
-	case UnsubscribeAndTell:
-		o.Row, o.HasRow = *new(FV), false
-	case TellIfThere:
-		if !o.HasRow {
-			return nil
-		}
+	case Leave:
+		o.Says, o.HasHash = Left, false
+		return s.answer(r, ts)
 	}
-	if s.out.Key, err = s.keys.Decode(sub.Key); err != nil {
+	row, rowTime, ok, err := s.get(r.Key, Told)
+	if err != nil {
+		return s.in.Fail(ts, err)
+	}
+	if ok {
+		ts = max(ts, rowTime)
+	}
+	switch {
+	case sub.Instruction == UnsubscribeAndTell:
+		o.Says = Gone
+	case ok:
+		o.Says, o.Row = ARow, row
+	case sub.Instruction == TellIfThere:
+		return nil
+	}
+	return s.answer(r, ts)
+}
+
+// answer sends the response to a subscription.
+func (s *subscribed[K, FK, FV]) answer(r *topology.Record[FK, Subscription], ts int64) (err error) {
+	if s.out.Key, err = s.keys.Decode(r.Value.Key); err != nil {
 		return s.in.Error(topology.PhaseDecode, ts, err)
 	}
-	o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
 	s.out.Timestamp, s.out.Headers = ts, r.Headers
 	return s.next(&s.out)
 }
@@ -92,7 +103,10 @@ func (s *subscribed[K, FK, FV]) keep(r *topology.Record[FK, Subscription]) (err 
 		return err
 	}
 	s.key = subscriptionKey(s.key[:0], s.foreign, r.Value.Key)
-	if i := r.Value.Instruction; i == Unsubscribe || i == UnsubscribeAndTell {
+	switch r.Value.Instruction {
+	case Ask:
+		return nil
+	case Unsubscribe, UnsubscribeAndTell, Leave:
 		return s.store.Delete(s.key, r.Timestamp)
 	}
 	return s.store.Put(s.key, r.Value, r.Timestamp)
@@ -132,7 +146,9 @@ func TellSubscribers[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 				found = append(found, e)
 			}
 			o := &out.Value
-			o.Row, o.HasRow, o.Foreign = r.Value.New, r.Value.HasNew, foreign
+			if o.Says, o.Row, o.Foreign = NoRow, r.Value.New, foreign; r.Value.HasNew {
+				o.Says = ARow
+			}
 			out.Headers = r.Headers
 			for i := range found {
 				sub := &found[i].Value

@@ -104,15 +104,18 @@ func JoinedView[K, V, O, R any](
 			r   O
 			row R
 		)
-		return func(key K, _ int64) (R, int64, bool, error) {
+		return func(key K, asOf int64) (R, int64, bool, error) {
+			if asOf > Steady {
+				asOf = state.Latest
+			}
 			var none R
 			var lp *V
 			var rp *O
-			l1, lts, lok, err := getLeft(key, state.Latest)
+			l1, lts, lok, err := getLeft(key, asOf)
 			if err != nil || mustLeft && !lok {
 				return none, 0, false, err
 			}
-			r1, rts, rok, err := getRight(key, state.Latest)
+			r1, rts, rok, err := getRight(key, asOf)
 			if err != nil || mustRight && !rok || !lok && !rok {
 				return none, 0, false, err
 			}

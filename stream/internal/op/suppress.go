@@ -193,6 +193,9 @@ func SuppressedView[K, V any](parent View[K, V], st state.KV[K, Buffered[V]]) Vi
 			if err != nil || held {
 				return b.Prior, topology.Unknown, b.HasPrior, err
 			}
+			if asOf == Steady { // what the parent tells of is held back here
+				asOf = Told
+			}
 			return get(key, asOf)
 		}, nil
 	}

@@ -1,14 +1,28 @@
 package op
 
 import (
+	"errors"
+	"math"
+
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
 
 // Get reads a table's row of a key. Versioned tables answer as of a time, others with their newest row; state.Latest
-// asks for the newest of any.
+// asks for the newest of any, Told and Steady for the one that the table's children know.
 type Get[K, V any] func(key K, asOf int64) (row V, timestamp int64, ok bool, err error)
+
+// What else a table can be asked for.
+const (
+	// Told is the row that the table told of last, where it has a newer one that it will tell of with the commit.
+	Told int64 = math.MinInt64
+	// Steady is the same row, or the error errChanging where it is another already: if there was a row, the table will
+	// tell of a new one or of none.
+	Steady = Told + 1
+)
+
+var errChanging = errors.New("table: the row is about to be told of")
 
 // A View is how a table is read by other nodes: from its store, or through the functions between the store and it.
 type View[K, V any] func(h state.Host) (Get[K, V], error)
@@ -23,7 +37,16 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 		if in, ok := h.(*topology.Instance); ok {
 			in.Expect = append(in.Expect, store.Touch)
 		}
-		return func(key K, _ int64) (V, int64, bool, error) { return store.Get(key) }, nil
+		return func(key K, asOf int64) (V, int64, bool, error) {
+			if asOf > Steady {
+				return store.Get(key)
+			}
+			row, ts, ok, changed, err := store.Told(key)
+			if changed && asOf == Steady {
+				err = errChanging
+			}
+			return row, ts, ok, err
+		}, nil
 	}
 }
 

@@ -97,6 +97,11 @@ func VersionedView[K, V any](st state.Versioned[K, V]) View[K, V] {
 		if err != nil {
 			return nil, err
 		}
-		return store.GetAsOf, nil
+		return func(key K, asOf int64) (V, int64, bool, error) {
+			if asOf <= Steady { // it tells at once
+				asOf = state.Latest
+			}
+			return store.GetAsOf(key, asOf)
+		}, nil
 	}
 }
