@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -70,7 +71,12 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 	i := start + guess
 	dst[i] = 0
 	i = putUvarint(dst, i+1, zigzag(timestamp-b.baseTimestamp))
-	i = putUvarint(dst, i, uint64(b.count)<<1)
+	if n := uint64(b.count) << 1; n >= 0x80 && n < 0x4000 { // most records of a full batch
+		putUvarint2(dst[i:], n)
+		i += 2
+	} else {
+		i = putUvarint(dst, i, n)
+	}
 	i = putField(dst, i, key)
 	i = putField(dst, i, value)
 	if len(headers) == 0 {
@@ -80,11 +86,15 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 		i = putHeaders(dst, i, headers)
 	}
 	length := uint64(i-start-guess) << 1
-	if n := uvarintSize(length); n != guess {
-		copy(dst[start+n:], dst[start+guess:i])
-		i += n - guess
+	if guess == 2 && length >= 0x80 && length < 0x4000 {
+		putUvarint2(dst[start:], length)
+	} else {
+		if n := uvarintSize(length); n != guess {
+			copy(dst[start+n:], dst[start+guess:i])
+			i += n - guess
+		}
+		putUvarint(dst, start, length)
 	}
-	putUvarint(dst, start, length)
 	b.raw = dst[:i]
 	b.count++
 }
@@ -171,11 +181,21 @@ func putField(dst []byte, i int, field []byte) int {
 		dst[i] = 1 // -1
 		return i + 1
 	}
-	if len(field) < 64 {
-		dst[i] = byte(len(field) << 1)
+	switch n := uint64(len(field)) << 1; {
+	case n < 0x80:
+		dst[i] = byte(n)
 		i++
-	} else {
-		i = putUvarint(dst, i, zigzag(int64(len(field))))
+	case n < 0x4000:
+		putUvarint2(dst[i:], n)
+		i += 2
+	default:
+		i = putUvarint(dst, i, n)
+	}
+	if n := len(field); n >= 8 && n <= 16 { // most keys: cheaper than a call of memmove
+		to := dst[i : i+n]
+		binary.NativeEndian.PutUint64(to, binary.NativeEndian.Uint64(field))
+		binary.NativeEndian.PutUint64(to[n-8:], binary.NativeEndian.Uint64(field[n-8:]))
+		return i + n
 	}
 	return i + copy(dst[i:], field)
 }

@@ -77,6 +77,9 @@ func (it *Iterator) Next(r *Record) bool {
 	if i < len(src) && src[i] < 0x80 {
 		ts = uint64(src[i])
 		i++
+	} else if i+1 < len(src) && src[i+1] < 0x80 {
+		ts = uint64(src[i]&0x7f) | uint64(src[i+1])<<7
+		i += 2
 	} else {
 		ts, i = uvarintLong(src, i)
 	}

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 )
@@ -51,11 +52,17 @@ func (r *Record) Headers(dst []Header) ([]Header, error) {
 // the next position when src does not hold that much.
 func lengthPrefixed(src []byte, i int) (field []byte, next int) {
 	var size uint64
-	if uint(i) < uint(len(src)) && src[i] < 0x80 {
+	switch {
+	case uint(i) < uint(len(src)) && src[i] < 0x80:
 		size = uint64(src[i])
 		i++
-	} else if size, i = uvarintLong(src, i); i < 0 {
-		return nil, -1
+	case i >= 0 && i+1 < len(src) && src[i+1] < 0x80:
+		size = uint64(src[i]&0x7f) | uint64(src[i+1])<<7
+		i += 2
+	default:
+		if size, i = uvarintLong(src, i); i < 0 {
+			return nil, -1
+		}
 	}
 	if size&1 != 0 {
 		if size == 1 {
@@ -114,6 +121,18 @@ func zigzag(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
 
 // putUvarint writes u at dst[i:] and returns the position after it. The caller has made room.
 func putUvarint(dst []byte, i int, u uint64) int {
+	if u < 0x80 {
+		dst[i] = byte(u)
+		return i + 1
+	}
+	return putUvarintLong(dst, i, u)
+}
+
+func putUvarintLong(dst []byte, i int, u uint64) int {
+	if u < 0x4000 {
+		putUvarint2(dst[i:], u)
+		return i + 2
+	}
 	for u >= 0x80 {
 		dst[i] = byte(u) | 0x80
 		u >>= 7
@@ -121,6 +140,11 @@ func putUvarint(dst []byte, i int, u uint64) int {
 	}
 	dst[i] = byte(u)
 	return i + 1
+}
+
+// putUvarint2 writes a u that takes two bytes: most lengths, and most deltas.
+func putUvarint2(dst []byte, u uint64) {
+	binary.LittleEndian.PutUint16(dst, uint16(u&0x7f|0x80|u>>7<<8))
 }
 
 // uvarintSize returns the number of bytes that putUvarint writes.
