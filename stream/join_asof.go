@@ -8,24 +8,29 @@ import (
 	"thalweg/topology"
 )
 
+// RecordsMax limits how many records wait at the same time in each task.
+type RecordsMax int
+
 // JoinAsOf is JoinTable with a versioned table that may be behind the stream: records wait until the stream is grace
 // further, and meet the row of their time. Records that come later than that are joined at once. The name is that of
-// the buffer, which is durable.
+// the buffer, which is durable; it holds what comes within the grace, or at most a RecordsMax. One that is full stops
+// the application: a record joined too soon would meet another row.
 func (s Stream[K, V]) JoinAsOf[V2, R any](
-	t Table[K, V2], grace time.Duration, name string, f func(V, V2) R,
+	t Table[K, V2], grace time.Duration, name string, f func(V, V2) R, most ...RecordsMax,
 ) Stream[K, R] {
-	return joinAsOf(s, "JoinAsOf", t, grace, name, false, func(_ K, v V, o *V2) R { return f(v, *o) })
+	return joinAsOf(s, "JoinAsOf", t, grace, name, most, false, func(_ K, v V, o *V2) R { return f(v, *o) })
 }
 
 // LeftJoinAsOf is JoinAsOf for all records: f gets nil where there was no row. The pointer is valid during the call.
 func (s Stream[K, V]) LeftJoinAsOf[V2, R any](
-	t Table[K, V2], grace time.Duration, name string, f func(V, *V2) R,
+	t Table[K, V2], grace time.Duration, name string, f func(V, *V2) R, most ...RecordsMax,
 ) Stream[K, R] {
-	return joinAsOf(s, "LeftJoinAsOf", t, grace, name, true, func(_ K, v V, o *V2) R { return f(v, o) })
+	return joinAsOf(s, "LeftJoinAsOf", t, grace, name, most, true, func(_ K, v V, o *V2) R { return f(v, o) })
 }
 
 func joinAsOf[K, V, V2, R any](
-	s Stream[K, V], method string, t Table[K, V2], grace time.Duration, name string, left bool, f func(K, V, *V2) R,
+	s Stream[K, V], method string, t Table[K, V2], grace time.Duration, name string, most []RecordsMax, left bool,
+	f func(K, V, *V2) R,
 ) Stream[K, R] {
 	site, b := caller(), s.n.b
 	s.n.mustBeByKey(method, site)
@@ -38,12 +43,18 @@ func joinAsOf[K, V, V2, R any](
 	case grace > t.n.history:
 		b.fail(site, "%s: a grace of %v, but the table remembers only %v", method, grace, t.n.history)
 	}
+	late := op.Waiting{Grace: grace.Milliseconds()}
+	for _, n := range most {
+		if late.RecordsMax = int(n); n < 1 {
+			b.fail(site, "%s: a buffer of %d records: it takes one or more", method, n)
+		}
+	}
 	keys, values := s.serdes()
 	st := state.NewKV[[]byte, op.Buffered[V]](name).Values(op.BufferedValues[V]{Values: values})
 	n := b.add("join-as-of", "join-as-of-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: union([]state.Store{st}, t.reads), ByKey: true,
 		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
-		Make: op.JoinTableLate(t.view, st, grace.Milliseconds(), keys, left, f),
+		Make: op.JoinTableLate(t.view, st, late, keys, left, f),
 	}, s.n)
 	b.own(st, site)
 	n.relaxed = left

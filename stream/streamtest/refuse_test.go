@@ -46,6 +46,8 @@ func TestBuildRefusesAllAtOnce(t *testing.T) {
 	five.Join(six, stream.Around(time.Second, 0), "j2", dash)
 	next("make it with VersionedTable")
 	s.JoinAsOf(table, time.Second, "j3", dash)
+	next("JoinAsOf: a buffer of 0 records: it takes one or more")
+	s.JoinAsOf(b.VersionedTable(out, state.NewVersioned[string, string]("past", time.Hour)), time.Second, "j5", dash, 0)
 	g.Count(state.NewKV[string, int64]("twice"))
 	next(`store "twice" is written by another operator already`)
 	g.Count(state.NewKV[string, int64]("twice"))
@@ -175,6 +177,14 @@ func TestFullBuffersStop(t *testing.T) {
 	for ts := range int64(50) {
 		d.Input(texts).Send("a", "x", ts*700)
 	}
+
+	d = run(t, streamtest.Config{}, func(b *stream.Builder) {
+		b.Stream(texts).JoinAsOf(b.VersionedTable(dead, state.NewVersioned[string, string]("past", time.Hour)), 10*ms, "w",
+			func(l, r string) string { return l + r }, 2).To(out)
+	})
+	feed(d, "a:1@1 b:1@2 c:1@11 d:1@12 restart")
+	require.NoError(t, d.Input(texts).TrySend("e", "1", 0), "what is late does not wait")
+	require.ErrorContains(t, d.Input(texts).TrySend("e", "1", 12), "join as of: the buffer is full: 3 records wait")
 
 	held := func(p stream.Suppression) *streamtest.Driver {
 		return run(t, streamtest.Config{}, func(b *stream.Builder) {

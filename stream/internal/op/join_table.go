@@ -79,10 +79,17 @@ func (j *tableJoin[K, V, O, R]) join(key K, nullKey bool, v V, ts int64, headers
 	return j.next(&j.out)
 }
 
-// JoinTableLate is JoinTable with a table that may be behind: records wait in a buffer until the stream is Grace
-// milliseconds further, and are joined in order of time.
+// Waiting says how long records wait for a table, and how many.
+type Waiting struct {
+	Grace      int64 // milliseconds of the stream's time
+	RecordsMax int   // at the same time; more stop the task; 0: no limit
+}
+
+// JoinTableLate is JoinTable with a table that may be behind: records wait in a buffer until the stream is as much
+// further as is said, and are joined in order of time.
 func JoinTableLate[K, V, O, R any](
-	table View[K, O], st state.KV[[]byte, Buffered[V]], grace int64, keys serde.Serde[K], left bool, f func(K, V, *O) R,
+	table View[K, O], st state.KV[[]byte, Buffered[V]], late Waiting, keys serde.Serde[K], left bool,
+	f func(K, V, *O) R,
 ) topology.Make {
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
 		store, err := st.Open(in)
@@ -93,7 +100,7 @@ func JoinTableLate[K, V, O, R any](
 		if err != nil {
 			return nil, err
 		}
-		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), grace: grace,
+		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), late: late,
 			time: timeMark(in, st.Name(), 0)}
 		for e, err := range store.All() {
 			if err != nil {
@@ -114,7 +121,7 @@ type tableJoinLate[K, V, O, R any] struct {
 	*tableJoin[K, V, O, R]
 	store   *state.KVStore[[]byte, Buffered[V]] // under 0 time(8) key sequence(4)
 	keys    serde.Serde[K]
-	grace   int64
+	late    Waiting
 	time    *int64 // highest timestamp of the stream
 	waiting queue[K]
 	seq     uint32 // of the last record; wraps around
@@ -129,13 +136,13 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 		return l.join(r.Key, true, r.Value, r.Timestamp, r.Headers)
 	}
 	*l.time = max(*l.time, r.Timestamp)
-	if r.Timestamp < *l.time-l.grace {
+	if r.Timestamp < *l.time-l.late.Grace {
 		return l.join(r.Key, false, r.Value, r.Timestamp, r.Headers)
 	}
 	if err := l.hold(r); err != nil {
 		return l.in.Fail(r.Timestamp, err)
 	}
-	for len(l.waiting) > 0 && l.waiting[0].time <= *l.time-l.grace {
+	for len(l.waiting) > 0 && l.waiting[0].time <= *l.time-l.late.Grace {
 		first := l.waiting.pop()
 		b, ts, _, err := l.store.Get(first.bytes)
 		if err == nil {
@@ -148,6 +155,10 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 		if err := l.join(first.key, false, b.New, first.time, b.Headers); err != nil {
 			return err
 		}
+	}
+	if l.late.RecordsMax > 0 && len(l.waiting) > l.late.RecordsMax {
+		return l.in.Fail(r.Timestamp, fmt.Errorf("join as of: the buffer is full: %d records wait: give it more room, or "+
+			"less grace", len(l.waiting)))
 	}
 	return nil
 }
