@@ -40,7 +40,14 @@ func (b *Broker) handleListOffsets(_ context.Context, r *request) completion {
 			case req.Version >= 4 && rp.CurrentLeaderEpoch > leaderEpoch:
 				part.ErrorCode = kerr.UnknownLeaderEpoch.Code
 			default:
-				b.listOffset(target, rp.Timestamp, req.IsolationLevel == 1, &part)
+				end := target.log.HighWatermark()
+				switch {
+				case req.ReplicaID == debugging:
+					end = target.log.End()
+				case req.IsolationLevel == 1:
+					end = target.log.LastStable()
+				}
+				b.listOffset(target, rp.Timestamp, end, &part)
 			}
 			if req.Version == 0 && part.Offset >= 0 {
 				part.OldStyleOffsets = append(part.OldStyleOffsets, part.Offset)
@@ -62,11 +69,11 @@ const (
 	listPending      = -6
 )
 
-func (b *Broker) listOffset(p *partition, ms int64, committed bool, part *kmsg.ListOffsetsResponseTopicPartition) {
-	end := p.log.HighWatermark()
-	if committed {
-		end = p.log.LastStable()
-	}
+// debugging is the replica id of who wants to know of all that is written, be it on the disk or not.
+const debugging = -2
+
+// listOffset answers for one partition, which for the asker ends at end.
+func (b *Broker) listOffset(p *partition, ms, end int64, part *kmsg.ListOffsetsResponseTopicPartition) {
 	var found log.TimeOffset
 	var ok bool
 	var err error

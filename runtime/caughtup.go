@@ -15,7 +15,8 @@ const caughtUpEvery = 20 * time.Millisecond
 
 // WaitCaughtUp waits until everything that the input topics hold is processed and committed, with all that followed
 // from it in the application's own topics, be it by this process or by others of the same application. It is for
-// inputs that end: tests, examples, work in batches. It returns early with the application's error when it ends.
+// inputs that end: tests, examples, work in batches. What was acknowledged to a producer counts, be it safe already or
+// not (acks=1). It returns early with the application's error when it ends.
 func (a *App) WaitCaughtUp(ctx context.Context) error {
 	if err := a.WaitRunning(ctx); err != nil {
 		return err
@@ -61,7 +62,7 @@ func (a *App) progress(ctx context.Context) (ends map[link.TopicPartition]int64,
 			inputs = append(inputs, link.TopicPartition{Topic: topic, Partition: p})
 		}
 	}
-	if ends, err = control.ListOffsets(ctx, inputs, link.Latest, false); err != nil {
+	if ends, err = control.ListOffsets(ctx, inputs, link.LogEnd, false); err != nil {
 		return nil, false, err
 	}
 	starts, err := control.ListOffsets(ctx, inputs, link.Earliest, true)

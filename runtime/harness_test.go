@@ -120,11 +120,11 @@ type harness struct {
 	total  int64
 }
 
-func newHarness(t *testing.T) *harness {
+func newHarness(t *testing.T, opts ...brokertest.Option) *harness {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
-	b := brokertest.New(t)
+	b := brokertest.New(t, opts...)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	h := &harness{

@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/runtime"
 	"thalweg/state"
@@ -45,6 +47,49 @@ func TestWaitCaughtUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(h.ctx, patience)
 	defer cancel()
 	require.Error(t, app.WaitCaughtUp(ctx))
+}
+
+// A producer that does not wait for the disk has been answered, and nobody can read its record yet.
+func TestWaitCaughtUpKnowsOfWhatIsNotSafeYet(t *testing.T) {
+	var stalled atomic.Bool
+	release := make(chan struct{})
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if stalled.Load() && op.Kind == errorfs.OpFileSyncData && strings.Contains(op.Path, "lines-") {
+			<-release
+		}
+		return nil
+	}))
+	h := newHarness(t, func(cfg *broker.Config) { cfg.FS, cfg.Dir = fs, "broker" })
+	h.feed(50)
+	app := h.start(words(t, byWord), h.config()).caughtUp()
+	stalled.Store(true)
+	h.want["late"]++
+	h.total++
+	hasty := brokertest.Client(t, h.broker, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	err := hasty.ProduceSync(h.ctx, &kgo.Record{Topic: "lines", Value: []byte("late")}).FirstErr()
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(h.ctx, 500*time.Millisecond)
+	defer cancel()
+	err = app.WaitCaughtUp(ctx)
+	stalled.Store(false)
+	close(release)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	app.caughtUp()
+	h.exact()
+}
+
+// A store in memory can't be viewed, whatever the name says that the caller has, nor can one under another kind of
+// name.
+func TestViewRefuses(t *testing.T) {
+	h := newHarness(t)
+	app := h.start(words(t, byWord.InMemory()), h.config()).settled()
+	for _, name := range []state.Store{byWord, byWord.InMemory()} {
+		_, err := app.View(name)
+		require.ErrorContains(t, err, `view: store "by-word" is in memory alone`)
+		require.ErrorContains(t, err, "leave InMemory out of its name, or read its changelog wordcount-by-word-changelog")
+	}
+	_, err := app.View(state.NewSession[string, int64]("by-word"))
+	require.ErrorContains(t, err, `view: store "by-word" is a key-value store, and not a session store`)
 }
 
 func TestView(t *testing.T) {

@@ -33,17 +33,23 @@ type View struct {
 // are never seen. A store that is in memory alone can't be viewed.
 func (a *App) View(store state.Store) (*View, error) {
 	sub := -1
-	global := slices.ContainsFunc(a.topo.Globals(), func(s *topology.Subtopology) bool { return keeps(s, store) })
-	for _, s := range a.topo.Subtopologies() {
-		if keeps(s, store) {
-			sub = s.ID
+	var kept state.Store // as the topology has it: the caller's name may say less
+	for _, s := range slices.Concat(a.topo.Subtopologies(), a.topo.Globals()) {
+		if st := keeps(s, store); st != nil {
+			if kept = st; !s.Global {
+				sub = s.ID
+			}
 		}
 	}
 	switch {
-	case sub < 0 && !global:
+	case kept == nil:
 		return nil, fmt.Errorf("view: the topology has no store %q", store.Name())
-	case store.Spec().InMemory:
-		return nil, fmt.Errorf("view: store %q is in memory alone: only its task can read it", store.Name())
+	case kept.Spec().Kind != store.Spec().Kind:
+		return nil, fmt.Errorf("view: store %q is a %s store, and not a %s store: use the name that the topology was built "+
+			"with", store.Name(), kept.Spec().Kind, store.Spec().Kind)
+	case kept.Spec().InMemory:
+		return nil, fmt.Errorf("view: store %q is in memory alone, where only its task can read it: leave InMemory out of "+
+			"its name, or read its changelog %s", store.Name(), kept.Spec().ChangelogTopic(a.cfg.ApplicationID))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -52,7 +58,7 @@ func (a *App) View(store state.Store) (*View, error) {
 	}
 	v := &View{app: a}
 	var namespaces [][]byte
-	if global {
+	if sub < 0 {
 		namespaces = append(namespaces, state.GlobalNamespace())
 	} else {
 		v.Partitions = a.claims.runningOf(sub)
@@ -69,8 +75,12 @@ func (a *App) View(store state.Store) (*View, error) {
 	return v, nil
 }
 
-func keeps(s *topology.Subtopology, store state.Store) bool {
-	return slices.ContainsFunc(s.Stores, func(o state.Store) bool { return o.Name() == store.Name() })
+// keeps is the store of that name in a sub-topology; nil: it has none.
+func keeps(s *topology.Subtopology, store state.Store) state.Store {
+	if at := slices.IndexFunc(s.Stores, func(o state.Store) bool { return o.Name() == store.Name() }); at >= 0 {
+		return s.Stores[at]
+	}
+	return nil
 }
 
 // Close lets the view go. It keeps old versions of rows alive until then. A view that is open when the application

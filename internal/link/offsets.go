@@ -15,6 +15,16 @@ import (
 const (
 	Earliest int64 = -2 // the first offset that the partition holds
 	Latest   int64 = -1 // the offset after the last one
+
+	// LogEnd is Latest with what is written but can't be read yet: records that were acknowledged to a producer that
+	// did not wait until they are safe.
+	LogEnd int64 = -100
+)
+
+// Who asks, on the wire: consumers see what is safe, and who looks for faults sees all.
+const (
+	anyConsumer int32 = -1
+	faultFinder int32 = -2
 )
 
 // ListOffsets looks offsets up. Latest is the high watermark, or the last stable offset with committed. A partition
@@ -59,7 +69,9 @@ func (l *Link) listOffsets(ctx context.Context, tps []TopicPartition, at int64, 
 
 func listOffsetsRequest(tps []TopicPartition, at int64, committed bool) *kmsg.ListOffsetsRequest {
 	req := kmsg.NewPtrListOffsetsRequest()
-	req.ReplicaID = -1
+	if req.ReplicaID = anyConsumer; at == LogEnd {
+		req.ReplicaID, at = faultFinder, Latest
+	}
 	if committed {
 		req.IsolationLevel = 1
 	}
