@@ -216,7 +216,7 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 	if a.HasHash && (j.left || a.Says == ARow) {
 		asOf = Steady
 	}
-	row, _, has, err := j.get(r.Key, asOf)
+	row, rowTime, has, err := j.get(r.Key, asOf)
 	if err == errChanging {
 		j.in.Drop(topology.Stale)
 		return nil
@@ -224,7 +224,7 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 	if err != nil {
 		return j.in.Fail(r.Timestamp, err)
 	}
-	holds, err := j.holds(r, row, has)
+	holds, err := j.holds(r, row, rowTime, has)
 	if err != nil || !holds {
 		return err
 	}
@@ -244,7 +244,7 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 // holds tells whether a response holds for the row that there is. What does not is counted, but for answers that only
 // guard against older ones.
 func (j *joinResponse[K, V, FK, FV, R]) holds(
-	r *topology.Record[K, Response[FV]], row V, has bool,
+	r *topology.Record[K, Response[FV]], row V, rowTime int64, has bool,
 ) (holds bool, err error) {
 	a := &r.Value
 	var hash [16]byte
@@ -267,7 +267,7 @@ func (j *joinResponse[K, V, FK, FV, R]) holds(
 		case same, is == nil && a.Says == Gone: // no row says anything anew that names no key after one that did not
 			return true, nil
 		case a.Says == Gone:
-			err = j.subscriber.ask(is, r.Key, hash, r.Timestamp, r.Headers)
+			err = j.subscriber.ask(is, r.Key, hash, max(r.Timestamp, rowTime), r.Headers)
 			j.in.Resume()
 			if err != nil {
 				return false, err
