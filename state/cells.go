@@ -215,32 +215,17 @@ func (c *cells[V]) rowValue(r row) (value V, timestamp int64, err error) {
 // keyring turns keys into bytes and back.
 type keyring[K any] struct {
 	serde   serde.Serde[K]
-	asBytes bool // a string or bytes: the key's own memory is its encoding
+	encoder serde.Encoder[K]
 	flat    bool // decoding keeps no view
-	scratch []byte
 }
 
 //go:noinline // see package comment
 func newKeyring[K any](s serde.Serde[K]) keyring[K] {
-	k := keyring[K]{serde: serde.Local(s), flat: isFlat(reflect.TypeFor[K]())}
-	switch any(s).(type) {
-	case serde.String:
-		var zero K
-		_, k.asBytes = any(zero).(string)
-	}
-	return k
+	return keyring[K]{serde: serde.Local(s), encoder: serde.NewEncoder(s), flat: isFlat(reflect.TypeFor[K]())}
 }
 
 // bytes returns the encoding of a key, valid until the next call.
-func (k *keyring[K]) bytes(key K) ([]byte, error) {
-	if k.asBytes {
-		s := *(*string)(unsafe.Pointer(&key))
-		return unsafe.Slice(unsafe.StringData(s), len(s)), nil
-	}
-	b, err := k.serde.Append(k.scratch[:0], key)
-	k.scratch = b
-	return b, err
-}
+func (k *keyring[K]) bytes(key K) ([]byte, error) { return k.encoder.Encode(key) }
 
 // key decodes a view of an entry's key.
 func (k *keyring[K]) key(view []byte, stays bool, r *room) (key K, err error) {

@@ -211,11 +211,10 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 		e.Clear(table.DirtyCommit)
 		var value []byte
 		if e.Has(table.Present) {
-			encoded, err := s.vault.appendTo(s.room.value[:0], index, s.Payload(e))
-			if err != nil {
+			var err error
+			if value, err = s.encoded(index, e); err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
-			s.room.value, value = encoded, encoded
 		} else if img := &s.images[e.Image-1]; img.commit && !img.present {
 			continue // came and went
 		}
@@ -237,6 +236,23 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 	}
 	s.close()
 	return nil
+}
+
+// encoded returns the bytes of an entry's value: a view that is valid until the next call.
+func (s *shelf) encoded(index uint32, e *table.Entry) ([]byte, error) {
+	p := s.Payload(e)
+	if v, ok := s.vault.(*raw); ok {
+		err := v.settle(index, p)
+		if err != nil {
+			return nil, err
+		}
+		return v.view(rawAt(p).place), nil
+	}
+	b, err := s.vault.appendTo(s.room.value[:0], index, p)
+	if err == nil {
+		s.room.value = b
+	}
+	return b, err
 }
 
 // close ends a drain: what comes now belongs to the next commit.

@@ -28,8 +28,7 @@ func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 		if len(next) != 0 {
 			return nil, fmt.Errorf("node %s: a sink has no children", in.Node.Name)
 		}
-		s := &sink[K, V]{in: in, config: c}
-		s.config.Keys, s.config.Values = serde.Local(c.Keys), serde.Local(c.Values)
+		s := &sink[K, V]{in: in, config: c, keys: serde.NewEncoder(c.Keys), values: serde.NewEncoder(c.Values)}
 		if c.TopicOf != nil {
 			s.byName = map[string]Outlet{}
 			return s.receive, nil
@@ -45,13 +44,14 @@ func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 }
 
 type sink[K, V any] struct {
-	in         *Instance
-	config     SinkConfig[K, V]
-	out        Outlet
-	byName     map[string]Outlet // per topic that records named
-	key, value []byte            // scratch, reused for each record
-	hash       []byte
-	keyless    int64 // records without a key so far
+	in      *Instance
+	config  SinkConfig[K, V]
+	out     Outlet
+	byName  map[string]Outlet // per topic that records named
+	keys    serde.Encoder[K]
+	values  serde.Encoder[V]
+	hash    []byte // scratch, reused for each record
+	keyless int64  // records without a key so far
 }
 
 func (s *sink[K, V]) receive(r *Record[K, V]) error {
@@ -84,26 +84,16 @@ func (s *sink[K, V]) receive(r *Record[K, V]) error {
 
 func (s *sink[K, V]) encode(r *Record[K, V]) (key, value []byte, err error) {
 	if !r.NullKey {
-		if s.key, err = s.config.Keys.Append(s.key[:0], r.Key); err != nil {
+		if key, err = s.keys.Encode(r.Key); err != nil {
 			return nil, nil, fmt.Errorf("key: %w", err)
 		}
-		key = notNil(s.key)
 	}
 	if !r.NullValue {
-		if s.value, err = s.config.Values.Append(s.value[:0], r.Value); err != nil {
+		if value, err = s.values.Encode(r.Value); err != nil {
 			return nil, nil, fmt.Errorf("value: %w", err)
 		}
-		value = notNil(s.value)
 	}
 	return key, value, nil
-}
-
-// notNil keeps an empty encoding from being taken for null.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }
 
 func (s *sink[K, V]) outlet(r *Record[K, V]) (Outlet, error) {
