@@ -30,7 +30,10 @@ type ProduceRequest struct {
 	// being written to.
 	TransactionalID string
 	Acks            Acks
-	Partitions      []ProducePartition
+	// Summed promises that the checksums of the batches were computed in this process, of the bytes as they are here: they
+	// are not computed once more. Leave it false for bytes that came over a network or from a file.
+	Summed     bool
+	Partitions []ProducePartition
 }
 
 // ProducePartition is what goes to one partition.
@@ -58,6 +61,9 @@ type ProduceResult struct {
 // request as a whole fails; see ProduceResult.Err.
 func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
 	p := b.newProduce(req.TransactionalID, true, len(req.Partitions))
+	if req.Summed {
+		p.origin = log.OriginProcess
+	}
 	for i, part := range req.Partitions {
 		target, err := b.topics.load().partition(part.Topic, part.Partition)
 		p.add(target, err, part.Batches)
@@ -76,6 +82,7 @@ type produce struct {
 	b        *Broker
 	id       string
 	version2 bool // partitions join the transaction by being written to
+	origin   log.Origin
 	parts    []producePart
 	results  []ProduceResult
 	joined   int64 // ticket of b.txns, -1 without a transaction
@@ -134,7 +141,7 @@ func (p *produce) append() {
 			r.Err = kerr.InvalidTxnState
 			continue
 		}
-		done, err := part.target.log.AppendUnforced(part.batches, log.OriginClient)
+		done, err := part.target.log.AppendUnforced(part.batches, p.origin)
 		r.LogStartOffset = part.target.log.Start()
 		if err != nil {
 			r.Err = p.b.appendError(part.target, err)

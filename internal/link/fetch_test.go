@@ -93,6 +93,8 @@ type spoiled struct {
 	spoil func(call int64, a *fetchAnswer)
 }
 
+func (s *spoiled) checked() bool { return false }
+
 func (s *spoiled) fetch(ctx context.Context, node int32, req *fetchRequest) ([]fetchAnswer, error) {
 	answers, err := s.transport.fetch(ctx, node, req)
 	call := s.calls.Add(1)

@@ -14,6 +14,8 @@ func (l *local) interruptible() bool { return true }
 
 func (l *local) gathers() bool { return true }
 
+func (l *local) checked() bool { return true }
+
 func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAnswer, error) {
 	req := broker.FetchRequest{
 		MaxWait:    time.Duration(in.waitMillis) * time.Millisecond,
@@ -60,6 +62,7 @@ func (l *local) produce(ctx context.Context, _ int32, in *produceRequest) ([]pro
 	req := broker.ProduceRequest{
 		TransactionalID: in.transactionalID,
 		Acks:            broker.AcksAll,
+		Summed:          true, // by the builder, a moment ago
 		Partitions:      make([]broker.ProducePartition, len(in.partitions)),
 	}
 	for i := range in.partitions {

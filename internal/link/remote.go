@@ -17,6 +17,8 @@ func (r *remote) interruptible() bool { return false }
 
 func (r *remote) gathers() bool { return false }
 
+func (r *remote) checked() bool { return false }
+
 // errNoAnswer means that an answer lacks a partition that was asked for.
 var errNoAnswer = errors.New("the broker's answer leaves the partition out")
 

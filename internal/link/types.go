@@ -61,6 +61,8 @@ type transport interface {
 	// gathers tells that a request may hold several batches of a partition and waits for the disk once: so producing
 	// in large rounds saves forces.
 	gathers() bool
+	// checked tells that the checksums of what fetch returns were checked in this process.
+	checked() bool
 }
 
 type fetchRequest struct {

@@ -60,7 +60,7 @@ func validate(batches []byte, config *Config, origin Origin) error {
 	}
 	for len(batches) > 0 {
 		b, rest, err := batch.Parse(batches)
-		if err == nil {
+		if err == nil && origin == OriginClient {
 			err = b.Verify()
 		}
 		if err != nil {
@@ -76,7 +76,7 @@ func validate(batches []byte, config *Config, origin Origin) error {
 
 func validateBatch(b batch.Batch, config *Config, origin Origin) error {
 	switch {
-	case origin == OriginClient && b.Size() > config.MaxBatchBytes:
+	case origin != OriginCoordinator && b.Size() > config.MaxBatchBytes:
 		return fmt.Errorf("batch of %d bytes, at most %d (max.message.bytes): %w",
 			b.Size(), config.MaxBatchBytes, kerr.MessageTooLarge)
 	case b.Count() == 0 || b.Count() != int(b.LastOffsetDelta())+1:
@@ -85,7 +85,7 @@ func validateBatch(b batch.Batch, config *Config, origin Origin) error {
 		return fmt.Errorf("a control batch from outside: %w", kerr.InvalidRecord)
 	case b.ProducerID() < 0 && b.IsTransactional():
 		return fmt.Errorf("a transactional batch without a producer id: %w", kerr.InvalidRecord)
-	case b.ProducerID() >= 0 && (b.ProducerEpoch() < 0 || origin == OriginClient && b.BaseSequence() < 0):
+	case b.ProducerID() >= 0 && (b.ProducerEpoch() < 0 || origin != OriginCoordinator && b.BaseSequence() < 0):
 		return fmt.Errorf("producer %d with epoch %d and sequence %d: %w",
 			b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), kerr.InvalidRecord)
 	}

@@ -368,10 +368,12 @@ func (l *Log) EndOfEpoch(epoch int32) (found int32, end int64) {
 type Origin int8
 
 const (
-	// OriginClient is a producer.
+	// OriginClient is a producer, whose bytes came from anywhere: their checksums are checked.
 	OriginClient Origin = iota
+	// OriginProcess is a producer that has just computed the checksums in this process, of these bytes.
+	OriginProcess
 	// OriginCoordinator is the broker itself, on a producer's behalf: its batches may carry a producer id without
-	// sequences, and be of any size.
+	// sequences, and be of any size. Their checksums are as good as OriginProcess's.
 	OriginCoordinator
 )
 

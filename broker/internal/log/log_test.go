@@ -284,6 +284,10 @@ func TestValidation(t *testing.T) {
 		require.Error(t, err, c.name)
 		isKafka(t, c.want, err)
 		require.ErrorContains(t, err, "orders-0")
+		if !strings.HasSuffix(c.name, "broken") && c.name != "flipped" { // the checksum alone is taken on trust
+			_, err = l.AppendFrom(c.raw, OriginProcess)
+			isKafka(t, c.want, err)
+		}
 	}
 	bld := batch.NewBuilder(batch.None)
 	bld.Append(1, []byte("k"), nil, nil)
@@ -603,4 +607,16 @@ func TestIndexFindsTheEndOfARead(t *testing.T) {
 	require.EqualValues(t, -1, x.within(400, 499), "nothing begins in between")
 	require.EqualValues(t, -1, x.within(900, 2000))
 	require.EqualValues(t, 900, x.within(0, 2000))
+}
+
+func TestSummedBatchesAreNotSummedAgain(t *testing.T) {
+	l := newBench(t, vfs.NewMem(), SyncNever).open()
+	wrong := plain(t, recs(2)...)
+	wrong[17] ^= 1 // the checksum itself
+	_, err := l.Append(wrong)
+	isKafka(t, kerr.CorruptMessage, err)
+	_, err = l.AppendFrom(wrong, OriginProcess)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, l.End())
+	require.NoError(t, l.Close())
 }
