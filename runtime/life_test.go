@@ -297,15 +297,20 @@ func TestRestoreGoesOn(t *testing.T) {
 	var ticks atomic.Int64
 	began := time.Now()
 	cfg.Clock = func() time.Time { return began.Add(time.Duration(ticks.Add(1)) * time.Second) } // every look reports
-	reached := make(chan runtime.Restore, 1)
+	reached, closing := make(chan runtime.Restore), make(chan struct{})
+	var once sync.Once
 	cfg.Hooks.RestoreProgress = func(r runtime.Restore) {
-		select {
-		case reached <- r:
-		default:
-		}
+		once.Do(func() {
+			reached <- r
+			<-closing // or it would be restored whole before the stop
+		})
 	}
 	app = h.start(words(t, byWord), cfg)
 	cut := <-reached
+	atOnce, cancel := context.WithCancel(h.ctx)
+	cancel()
+	require.ErrorContains(t, app.Close(atOnce), "still stopping")
+	close(closing)
 	app.stop()
 	require.Positive(t, cut.Position)
 	require.Less(t, cut.Position, cut.End)

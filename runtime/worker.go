@@ -212,8 +212,11 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	w.doing(&doingTake)
 	for ; ; took = true {
 		select {
-		case <-stop:
+		case <-stop: // goes before what has arrived
 			return took, errStop
+		default:
+		}
+		select {
 		case e := <-w.link.Events():
 			err = w.event(ctx, stop, e)
 		case fetched := <-w.link.Fetcher().Fetched():
