@@ -18,6 +18,7 @@ import (
 const (
 	latencyKeys         = 10_000
 	latencyPayloadBytes = 100
+	lateMax             = 5 * time.Second // what comes later counts as lost
 )
 
 // latency sends at a fixed rate and measures, from when each record was to be sent, how long its update takes to
@@ -46,15 +47,12 @@ func (p *place) latency(ctx context.Context, o Options, r *Result) error {
 		cancel()
 		return errors.Join(err, g.Wait())
 	}
-	from := time.Now().Add(o.Warmup)
-	until := from.Add(o.Measure)
-	sending, stop := context.WithDeadline(ctx, until)
-	defer stop()
-	g.Go(func() error { return p.sendAtRate(sending, in, o.Rate, r) })
+	at := newSchedule(time.Now(), o)
+	g.Go(func() error { return p.sendAtRate(ctx, in, at) })
 	var since clock
 	warm := time.AfterFunc(o.Warmup, func() { since = startClock() })
 	defer warm.Stop()
-	seen, err := p.receive(ctx, out, from, until)
+	seen, err := p.receive(ctx, out, at)
 	r.spent(since.spent())
 	r.WallSeconds = o.Measure.Seconds()
 	cancel()
@@ -67,24 +65,37 @@ func (p *place) latency(ctx context.Context, o Options, r *Result) error {
 	r.LatencyMillis = percentiles(seen)
 	r.Records = int64(len(seen))
 	r.PerSecond, r.PerCPUSecond = float64(len(seen))/r.WallSeconds, float64(len(seen))/r.CPUSeconds
-	want := int(float64(o.Rate) * o.Measure.Seconds())
+	want := at.records(at.until) - at.records(at.from)
 	r.Checked = fmt.Sprintf("%d of %d updates arrived", len(seen), want)
-	if len(seen) < want*99/100 {
-		return fmt.Errorf("bench: %s: the rate was not kept", r.Checked)
+	if len(seen) != want {
+		return fmt.Errorf("bench: %s, once each, until %s after the last", r.Checked, lateMax)
 	}
 	return nil
 }
 
+// schedule says when each record is due, and which are measured: those due in [from, until). Times are microseconds.
+type schedule struct{ started, from, until, rate int64 }
+
+func newSchedule(now time.Time, o Options) schedule {
+	from := now.Add(o.Warmup)
+	return schedule{now.UnixMicro(), from.UnixMicro(), from.Add(o.Measure).UnixMicro(), int64(o.Rate)}
+}
+
+// due returns when a record is.
+func (s schedule) due(n int) int64 { return s.started + int64(n)*1e6/s.rate }
+
+// records returns how many records are due before t.
+func (s schedule) records(t int64) int { return int(((t-s.started)*s.rate + 1e6 - 1) / 1e6) }
+
 // sendAtRate sends at a millisecond's ticks what was due since the last; the value begins with the time at which
-// the record was due, in microseconds.
-func (p *place) sendAtRate(ctx context.Context, topic string, rate int, r *Result) error {
+// the record was due.
+func (p *place) sendAtRate(ctx context.Context, topic string, at schedule) error {
 	client, err := p.connect(kgo.ProducerLinger(0), kgo.RequiredAcks(kgo.AllISRAcks()))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	random := random{8}
-	started := time.Now()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	failed := make(chan error, 1)
@@ -96,26 +107,27 @@ func (p *place) sendAtRate(ctx context.Context, topic string, rate int, r *Resul
 			}
 		}
 	}
-	for n := 0; ; {
+	for n, end := 0, at.records(at.until); n < end; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
 			return fmt.Errorf("bench: send: %w", err)
 		case now := <-tick.C:
-			for due := int(now.Sub(started).Seconds() * float64(rate)); n < due; n++ {
-				at := started.Add(time.Duration(float64(n) / float64(rate) * 1e9))
-				value := binary.BigEndian.AppendUint64(make([]byte, 0, latencyPayloadBytes), uint64(at.UnixMicro()))
+			for due := min(end, at.records(now.UnixMicro())); n < due; n++ {
+				micros := at.due(n)
+				value := binary.BigEndian.AppendUint64(make([]byte, 0, latencyPayloadBytes), uint64(micros))
 				value = random.payload(value, latencyPayloadBytes-len(value))
 				key := strconv.AppendInt(nil, int64(random.below(latencyKeys)), 10)
-				client.Produce(ctx, &kgo.Record{Topic: topic, Key: key, Value: value, Timestamp: at}, promise)
+				client.Produce(ctx, &kgo.Record{Topic: topic, Key: key, Value: value, Timestamp: time.UnixMicro(micros)}, promise)
 			}
 		}
 	}
+	return client.Flush(ctx)
 }
 
 // receive collects the latencies of the updates that were due within the measured time, in microseconds.
-func (p *place) receive(ctx context.Context, topic string, from, until time.Time) ([]int64, error) {
+func (p *place) receive(ctx context.Context, topic string, at schedule) ([]int64, error) {
 	client, err := p.connect(kgo.FetchMaxWait(time.Second), kgo.FetchMinBytes(1),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
 	if err != nil {
@@ -123,8 +135,7 @@ func (p *place) receive(ctx context.Context, topic string, from, until time.Time
 	}
 	defer client.Close()
 	var seen []int64
-	// What is late by more than this counts as lost.
-	ctx, cancel := context.WithDeadline(ctx, until.Add(5*time.Second))
+	ctx, cancel := context.WithDeadline(ctx, time.UnixMicro(at.until).Add(lateMax))
 	defer cancel()
 	for {
 		fetched := client.PollFetches(ctx)
@@ -142,11 +153,11 @@ func (p *place) receive(ctx context.Context, topic string, from, until time.Time
 				return nil, fmt.Errorf("bench: receive: %w", err)
 			}
 			last = s.at
-			if s.at >= from.UnixMicro() && s.at < until.UnixMicro() {
+			if s.at >= at.from && s.at < at.until {
 				seen = append(seen, now-s.at)
 			}
 		}
-		if last >= until.Add(-time.Millisecond).UnixMicro() {
+		if last >= at.due(at.records(at.until)-1) {
 			return seen, nil
 		}
 	}
