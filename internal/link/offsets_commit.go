@@ -43,7 +43,7 @@ func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 				return l.client.Request(ctx, build(member, generation))
 			},
 			func(resp kmsg.Response) error {
-				err := commitError(resp)
+				err := l.commitError(resp, tps)
 				if errors.Is(err, kerr.UnknownTopicID) {
 					l.forget(tps) // deleted and made again
 				}
@@ -58,13 +58,13 @@ func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 	}
 }
 
-func commitError(resp kmsg.Response) error {
+func (l *Link) commitError(resp kmsg.Response, asked []TopicPartition) error {
 	switch r := resp.(type) {
 	case *kmsg.TxnOffsetCommitResponse:
 		for i := range r.Topics {
 			for _, p := range r.Topics[i].Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return fmt.Errorf("%s-%d: %w", r.Topics[i].Topic, p.Partition, err)
+					return fmt.Errorf("%s-%d: %w", l.topicOf(r.Topics[i].Topic, r.Topics[i].TopicID, asked), p.Partition, err)
 				}
 			}
 		}
@@ -72,12 +72,22 @@ func commitError(resp kmsg.Response) error {
 		for i := range r.Topics {
 			for _, p := range r.Topics[i].Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return fmt.Errorf("%s-%d: %w", r.Topics[i].Topic, p.Partition, err)
+					return fmt.Errorf("%s-%d: %w", l.topicOf(r.Topics[i].Topic, r.Topics[i].TopicID, asked), p.Partition, err)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// topicOf returns the name of a topic in an answer. Newer versions give its id alone.
+func (l *Link) topicOf(name string, id [16]byte, asked []TopicPartition) string {
+	for _, tp := range asked {
+		if name == "" && l.metadata.id(tp.Topic) == id {
+			return tp.Topic
+		}
+	}
+	return name
 }
 
 func (l *Link) offsetCommitRequest(offsets []Offset, member string, generation int32) kmsg.Request {

@@ -1,8 +1,10 @@
 package link
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,6 +167,22 @@ func TestCommitOfAnOldGenerationIsFenced(t *testing.T) {
 			return l.txnOffsetCommitRequest(offsets, p.id, p.epoch, member, generation-1)
 		})
 		require.Equal(t, Fenced, ClassOf(err), "%v", err)
+	})
+}
+
+func TestMetadataThatIsTooLargeIsExplained(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		topic := b.topic(b.open(nil), "in", 1)
+		l := b.member(b.name("group"), b.name("txn"), topic)
+		require.NoError(t, l.InitProducer(b.ctx))
+		b.event(l, Assigned)
+		offsets := []Offset{{TopicPartition{topic, 0}, 3, -1, strings.Repeat("m", 5000)}}
+		for _, commit := range []func(context.Context, []Offset) error{l.CommitOffsets, l.SendOffsets} {
+			err := commit(b.ctx, offsets)
+			require.Equal(t, Fatal, ClassOf(err), "a retry does not mend it")
+			require.ErrorContains(t, err, topic+"-0")
+			require.ErrorContains(t, err, "split it with Repartition")
+		}
 	})
 }
 
