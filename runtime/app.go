@@ -190,9 +190,6 @@ func (a *App) setPaused(paused bool) {
 
 // run opens what the application needs and runs its workers.
 func (a *App) run(ctx context.Context) (err error) {
-	if err := a.topo.Rehearse(a.cfg.ApplicationID, time.Now().UnixMilli()); err != nil {
-		return err
-	}
 	h, err := openHome(a.topo, a.cfg)
 	if err != nil {
 		return err

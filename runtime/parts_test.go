@@ -25,6 +25,12 @@ type pipe struct {
 func external(name string) topology.Topic { return topology.Topic{Name: name} }
 func internal(name string) topology.Topic { return topology.Topic{Name: name, Repartition: true} }
 
+// idle is a processor that does nothing.
+type idle struct{}
+
+func (idle) Init(*topology.Context[string, string]) error  { return nil }
+func (idle) Process(topology.Record[string, string]) error { return nil }
+
 func build(t *testing.T, pipes ...pipe) *topology.Topology {
 	t.Helper()
 	text := serde.For[string]()
@@ -35,7 +41,7 @@ func build(t *testing.T, pipes ...pipe) *topology.Topology {
 			stores = append(stores, state.NewKV[string, int64](p.store))
 		}
 		n := topology.NewProcessor(fmt.Sprintf("p%d", i), "here:1", stores,
-			func() topology.Processor[string, string, string, string] { return nil })
+			func() topology.Processor[string, string, string, string] { return idle{} })
 		n.ByKey = p.byKey
 		nodes = append(nodes, n)
 		for _, topic := range p.in {

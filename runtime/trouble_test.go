@@ -18,8 +18,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/runtime"
-	"thalweg/serde"
-	"thalweg/state"
 	"thalweg/topology"
 )
 
@@ -108,33 +106,6 @@ func TestMissingTopics(t *testing.T) {
 	h.await()
 	app.stop()
 	h.exact()
-}
-
-// The mistake is found before anything is made on the broker, with both lines.
-func TestUnconnectedStoreIsRefused(t *testing.T) {
-	h := newHarness(t)
-	text := serde.For[string]()
-	lines := topology.NewSource("lines", "site:1", topology.SourceConfig[string, string]{
-		Topics: []topology.Topic{{Name: "lines"}}, Keys: text, Values: text,
-	})
-	count := topology.NewProcessor("count", "site:2", nil,
-		func() topology.Processor[string, string, string, int64] { return &counter{name: byWord} })
-	keep := topology.NewProcessor("keep", "site:3", []state.Store{byWord},
-		func() topology.Processor[string, string, string, int64] { return &counter{name: byWord} })
-	lines.Connect(count)
-	lines.Connect(keep)
-	topo, err := topology.New([]*topology.Node{lines, count, keep})
-	require.NoError(t, err)
-	err = h.start(topo, h.config()).fails()
-	require.ErrorContains(t, err, `site:2: node count opens store "by-word" (`)
-	require.ErrorContains(t, err, `harness_test.go:`)
-	require.ErrorContains(t, err, `which is not connected to it but to keep (site:3): add it to the stores`)
-	topics, err := h.admin.ListTopics(h.ctx)
-	require.NoError(t, err)
-	require.False(t, topics.Has("wordcount-by-word-changelog"))
-	groups, err := h.admin.ListGroups(h.ctx)
-	require.NoError(t, err)
-	require.Empty(t, groups)
 }
 
 func TestInternalTopicsAreChecked(t *testing.T) {

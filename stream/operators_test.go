@@ -286,8 +286,7 @@ func TestProcessors(t *testing.T) {
 
 	b = stream.NewBuilder()
 	b.Stream(in).Process(make)
-	topo, err := b.Build()
-	require.NoError(t, err)
-	_, err = topology.Build(d.env, topo.Subtopologies()...)
-	require.ErrorContains(t, err, `store "seen" is not connected to node process-1 (`)
+	_, err = b.Build()
+	require.ErrorContains(t, err, `node process-1 opens store "seen" (`)
+	require.ErrorContains(t, err, `which is not connected to it: add it to the stores that the call names`)
 }

@@ -26,7 +26,8 @@ type Subtopology struct {
 	Copartitioned [][]Topic
 }
 
-// New checks the nodes and puts them in order. All that is wrong is reported at once.
+// New checks the nodes and puts them in order. All that is wrong is reported at once, the stores among it that a
+// processor opens without being connected to them: see [Processor].
 func New(nodes []*Node) (*Topology, error) {
 	t := &Topology{nodes: slices.Clone(nodes)}
 	errs := check(nodes)
@@ -35,6 +36,7 @@ func New(nodes []*Node) (*Topology, error) {
 	} else {
 		t.split()
 		errs = append(errs, t.checkTopics()...)
+		errs = append(errs, t.rehearse()...)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

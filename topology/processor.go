@@ -12,8 +12,8 @@ import (
 // A new one is made for each task; its methods are called by one goroutine.
 type Processor[K, V, KO, VO any] interface {
 	// Init is called once, before the first record; it opens stores and schedules punctuation. Stores that are not
-	// connected to the node are refused: an application that starts sees to it first, with a processor that is made,
-	// initialised on empty stores, and closed again.
+	// connected to the node are refused: building the topology sees to it, with a processor that is made, initialised on
+	// empty stores of no application, and closed again. So what reaches out of the process is better begun later.
 	Init(c *Context[KO, VO]) error
 	// Process is called for each record. Headers are shared and read-only.
 	Process(r Record[K, V]) error

@@ -11,19 +11,12 @@ import (
 	"thalweg/state"
 )
 
-// Rehearse finds what only a processor's Init shows: which stores it opens. For each node that runs a processor of the
+// rehearse finds what only a processor's Init shows: which stores it opens. For each node that runs a processor of the
 // program's own, one is made, initialised and closed again, on stores that are empty and thrown away. What it forwards
 // and schedules goes nowhere, and what else fails in it is left to the tasks, whose stores have rows. All mistakes are
 // told of at once, each with the lines that made the node and that opened the store.
-//
-// An application does so when it is started: a processor may reach out of the process, and must not when a topology is
-// only built, as it is to be described.
-func (t *Topology) Rehearse(applicationID string, wallMillis int64) error {
-	var errs []error
-	env := Env{
-		ApplicationID: applicationID, StreamTime: Unknown, WallTime: wallMillis,
-		Punctuator: noPunctuator{}, Marks: map[string]*int64{},
-	}
+func (t *Topology) rehearse() (errs []error) {
+	env := Env{StreamTime: Unknown, Punctuator: noPunctuator{}, Marks: map[string]*int64{}}
 	if len(t.globals) > 0 {
 		env.Globals = state.NewReader(nil) // of no namespace: it finds nothing
 	}
@@ -46,9 +39,11 @@ func (t *Topology) Rehearse(applicationID string, wallMillis int64) error {
 		for _, text := range told {
 			errs = append(errs, errors.New(text))
 		}
-		errs = append(errs, mine.Tx.Close())
+		if err := mine.Tx.Close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // unconnected says what is wrong with a node that opens a store at a line, and what to write instead.
@@ -70,7 +65,7 @@ func (t *Topology) unconnected(n *Node, store, at string) string {
 	return text + ": add it to the stores that the call names"
 }
 
-// rehearsal is what Rehearse does with a node whose processors are made by make.
+// rehearsal is what rehearse does with a node whose processors are made by make.
 func rehearsal[K, V, KO, VO any](make func() Processor[K, V, KO, VO]) func(*Instance) error {
 	return func(in *Instance) error {
 		p, other := make(), make()

@@ -96,7 +96,6 @@ func New(t TB, topo *topology.Topology, c Config) *Driver {
 			}
 		}
 	}
-	d.must(topo.Rehearse(d.config.ApplicationID, d.now))
 	t.Cleanup(d.Close)
 	d.must(d.start())
 	return d
