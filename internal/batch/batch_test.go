@@ -137,6 +137,30 @@ func TestEncodingEqualsKmsg(t *testing.T) {
 	}
 }
 
+// TestEncodingEqualsKmsgWhereSizesChange goes over the sizes at which a number takes another byte, and at which a record
+// is no longer short.
+func TestEncodingEqualsKmsgWhereSizesChange(t *testing.T) {
+	field := func(n int) []byte {
+		if n < 0 {
+			return nil
+		}
+		return bytes.Repeat([]byte{'x'}, n)
+	}
+	const base = 1_700_000_000_000
+	records := []record{{timestamp: base}}
+	for _, key := range []int{-1, 0, 1, 7, 8, 9, 15, 16, 17, 24, 31, 63, 64, 65} {
+		for _, value := range []int{-1, 0, 1, 55, 56, 57, 63, 64, 4095, 4096, 8192} {
+			for _, delta := range []int64{0, 63, -64, 64, -65, 8191, -8192, 8192, 1 << 40, -1 << 40} {
+				records = append(records, record{timestamp: base + delta, key: field(key), value: field(value)})
+			}
+		}
+	}
+	for len(records) < 1<<13+2 { // the offset's delta takes a third byte
+		records = append(records, record{timestamp: base, value: []byte("v")})
+	}
+	require.Equal(t, kmsgBatch(t, NoProducer(), records), build(t, NewBuilder(None), NoProducer(), records))
+}
+
 // kmsgBatch encodes the records with franz-go's codec.
 func kmsgBatch(t testing.TB, p Producer, records []record) []byte {
 	var body []byte

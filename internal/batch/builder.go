@@ -22,7 +22,8 @@ func NoProducer() Producer { return Producer{ID: -1, Epoch: -1, Sequence: -1} }
 // Builder encodes records into one batch. Records are encoded as they come; the header is filled in by Finish. It keeps
 // its memory over Reset and is used by one goroutine at a time.
 type Builder struct {
-	raw           []byte // HeaderBytes of room, then the encoded records
+	room          []byte // HeaderBytes of room, the encoded records up to size, and room for more
+	size          int
 	packed        []byte // the finished batch when it is compressed
 	count         int
 	baseTimestamp int64
@@ -33,75 +34,98 @@ type Builder struct {
 
 // NewBuilder returns an empty builder whose batches are compressed by c.
 func NewBuilder(c Compression) *Builder {
-	return &Builder{raw: make([]byte, HeaderBytes, 4096), compression: c}
+	return &Builder{room: make([]byte, 4096), size: HeaderBytes, compression: c}
 }
 
 // Len returns the number of records so far.
 func (b *Builder) Len() int { return b.count }
 
 // Size returns the number of bytes that the batch would have, uncompressed.
-func (b *Builder) Size() int { return len(b.raw) }
+func (b *Builder) Size() int { return b.size }
 
 // Reset empties the builder. The slice that Finish returned is overwritten from now on.
 func (b *Builder) Reset() {
-	b.raw = b.raw[:HeaderBytes]
+	b.size = HeaderBytes
 	b.count = 0
 }
 
+// What a record must not exceed to be short, and how much longer it can be then than key and value: the attributes, the
+// lengths, the deltas, and as much as its first word is longer than what it holds.
+const (
+	shortKey      = 1 << 6
+	shortValue    = 1 << 12
+	shortDelta    = 1 << 14
+	shortOverhead = 2 + 1 + 8 + 2 + 1
+)
+
 // Append adds a record and copies all of it. A nil key or value is null. The timestamp is in milliseconds.
+//
+// Nearly every record is short: the length of its key takes one byte, and its other numbers take two at most. What
+// stands between its own length and the key is put together in one word then. Nothing is called but memmove, at the
+// end, so that the compiler keeps all of this in registers.
 func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
-	if b.count == 0 {
-		b.baseTimestamp, b.maxTimestamp = timestamp, timestamp
-	} else if timestamp > b.maxTimestamp {
-		b.maxTimestamp = timestamp
+	ts, delta := zigzag(timestamp-b.baseTimestamp), uint64(b.count)<<1
+	if len(key) >= shortKey || len(value) >= shortValue || ts >= shortDelta || delta-1 >= shortDelta-1 ||
+		len(headers) > 0 || len(b.room)-b.size < shortOverhead+len(key)+len(value) {
+		b.appendLong(timestamp, key, value, headers)
+		return
 	}
-	// The length comes first and is known last: guess how many bytes it takes, and move the record if that was wrong.
-	start, guess := len(b.raw), 2
-	if len(key)+len(value) < 48 {
-		guess = 1
-	}
-	room := recordOverhead + len(key) + len(value)
-	if len(headers) > 0 {
-		room += headersSize(headers)
-	}
-	if cap(b.raw)-start < room {
-		b.raw = slices.Grow(b.raw, room)
-	}
-	dst := b.raw[:start+room]
-	i := start + guess
-	dst[i] = 0
-	i = putUvarint(dst, i+1, zigzag(timestamp-b.baseTimestamp))
-	if n := uint64(b.count) << 1; n >= 0x80 && n < 0x4000 { // most records of a full batch
-		putUvarint2(dst[i:], n)
-		i += 2
-	} else {
-		i = putUvarint(dst, i, n)
-	}
-	i = putField(dst, i, key)
-	i = putField(dst, i, value)
-	if len(headers) == 0 {
-		dst[i] = 0
-		i++
-	} else {
-		i = putHeaders(dst, i, headers)
-	}
-	length := uint64(i-start-guess) << 1
-	if guess == 2 && length >= 0x80 && length < 0x4000 {
-		putUvarint2(dst[start:], length)
-	} else {
-		if n := uvarintSize(length); n != guess {
-			copy(dst[start+n:], dst[start+guess:i])
-			i += n - guess
+	b.maxTimestamp = max(b.maxTimestamp, timestamp)
+	tsBytes, tsSize := varint2(ts)
+	deltaBytes, deltaSize := varint2(delta)
+	valueBytes, valueSize := varint2(fieldLength(value))
+	word := (fieldLength(key)<<(8*deltaSize&63)|deltaBytes)<<(8*tsSize&63) | tsBytes
+	wordSize := int(tsSize+deltaSize) + 1
+	lengthBytes, lengthSize := varint2(uint64(1+wordSize+len(key)+int(valueSize)+len(value)+1) << 1)
+
+	dst, i := b.room, b.size
+	binary.LittleEndian.PutUint16(dst[i:], uint16(lengthBytes))
+	i += int(lengthSize)
+	dst[i] = 0 // the attributes
+	binary.LittleEndian.PutUint64(dst[i+1:], word)
+	i += 1 + wordSize
+	if n := len(key); n >= 8 { // by words, the last one over the one before
+		to := dst[i : i+n]
+		for j := 0; j < n-8; j += 8 {
+			binary.NativeEndian.PutUint64(to[j:], binary.NativeEndian.Uint64(key[j:]))
 		}
-		putUvarint(dst, start, length)
+		binary.NativeEndian.PutUint64(to[n-8:], binary.NativeEndian.Uint64(key[n-8:]))
+	} else {
+		for j, c := range key {
+			dst[i+j] = c
+		}
 	}
-	b.raw = dst[:i]
+	i += len(key)
+	binary.LittleEndian.PutUint16(dst[i:], uint16(valueBytes))
+	i += int(valueSize)
+	dst[i+len(value)] = 0 // no headers
+	b.size = i + len(value) + 1
 	b.count++
+	copy(dst[i:], value)
 }
 
-// recordOverhead is how much longer a record can be than its key, value and headers: the attributes, and varints of 32
-// bits but for the timestamp's.
-const recordOverhead = 1 + 10 + 5*5
+// appendLong appends any record.
+func (b *Builder) appendLong(timestamp int64, key, value []byte, headers []Header) {
+	if b.count == 0 {
+		b.baseTimestamp, b.maxTimestamp = timestamp, timestamp
+	}
+	b.maxTimestamp = max(b.maxTimestamp, timestamp)
+	ts, delta := zigzag(timestamp-b.baseTimestamp), uint64(b.count)<<1
+	length := 1 + uvarintSize(ts) + uvarintSize(delta) + fieldSize(key) + fieldSize(value) + headersSize(headers)
+	if need := b.size + uvarintSize(uint64(length)<<1) + length; need > len(b.room) {
+		b.room = slices.Grow(b.room[:b.size], need-b.size)
+		b.room = b.room[:cap(b.room)]
+	}
+	dst := b.room
+	i := putUvarint(dst, b.size, uint64(length)<<1)
+	dst[i] = 0 // the attributes
+	i = putUvarint(dst, i+1, ts)
+	i = putUvarint(dst, i, delta)
+	i = putField(dst, i, key)
+	i = putField(dst, i, value)
+	b.size = putHeaders(dst, i, headers)
+	b.count++
+}
 
 // Finish fills in the header for this producer, compresses where that makes the batch smaller, and seals the checksum.
 // The slice belongs to the builder and is valid until Reset or the next Append or Finish. Finish may be called again,
@@ -110,7 +134,7 @@ func (b *Builder) Finish(p Producer) ([]byte, error) {
 	if b.count == 0 {
 		return nil, errors.New("batch: finish: the batch has no records")
 	}
-	raw := b.raw
+	raw := b.room[:b.size]
 	codec := None
 	if b.compression != None {
 		packed, err := b.encoder.compress(b.compression, append(b.packed[:0], raw[:HeaderBytes]...), raw[HeaderBytes:])
@@ -176,27 +200,16 @@ func fieldSize(field []byte) int {
 	return uvarintSize(zigzag(int64(len(field)))) + len(field)
 }
 
-func putField(dst []byte, i int, field []byte) int {
+// fieldLength is what stands before a field: its length as a zigzag varint's value, or -1 for null.
+func fieldLength(field []byte) uint64 {
 	if field == nil {
-		dst[i] = 1 // -1
-		return i + 1
+		return 1
 	}
-	switch n := uint64(len(field)) << 1; {
-	case n < 0x80:
-		dst[i] = byte(n)
-		i++
-	case n < 0x4000:
-		putUvarint2(dst[i:], n)
-		i += 2
-	default:
-		i = putUvarint(dst, i, n)
-	}
-	if n := len(field); n >= 8 && n <= 16 { // most keys: cheaper than a call of memmove
-		to := dst[i : i+n]
-		binary.NativeEndian.PutUint64(to, binary.NativeEndian.Uint64(field))
-		binary.NativeEndian.PutUint64(to[n-8:], binary.NativeEndian.Uint64(field[n-8:]))
-		return i + n
-	}
+	return uint64(len(field)) << 1
+}
+
+func putField(dst []byte, i int, field []byte) int {
+	i = putUvarint(dst, i, fieldLength(field))
 	return i + copy(dst[i:], field)
 }
 

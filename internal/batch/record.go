@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 )
@@ -129,10 +128,6 @@ func putUvarint(dst []byte, i int, u uint64) int {
 }
 
 func putUvarintLong(dst []byte, i int, u uint64) int {
-	if u < 0x4000 {
-		putUvarint2(dst[i:], u)
-		return i + 2
-	}
 	for u >= 0x80 {
 		dst[i] = byte(u) | 0x80
 		u >>= 7
@@ -142,9 +137,12 @@ func putUvarintLong(dst []byte, i int, u uint64) int {
 	return i + 1
 }
 
-// putUvarint2 writes a u that takes two bytes: most lengths, and most deltas.
-func putUvarint2(dst []byte, u uint64) {
-	binary.LittleEndian.PutUint16(dst, uint16(u&0x7f|0x80|u>>7<<8))
+// varint2 returns the bytes of a u below 1<<14, in the order of little endian, and how many they are.
+func varint2(u uint64) (bytes, size uint64) {
+	if u < 0x80 {
+		return u, 1
+	}
+	return u + u&^0x7f | 0x80, 2 // the higher bits move up by one
 }
 
 // uvarintSize returns the number of bytes that putUvarint writes.
