@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"slices"
 
 	"thalweg/internal/batch"
 )
@@ -147,7 +148,8 @@ func (h *handwritten) upper(_ int, r *batch.Record) {
 	if r.Value[0] == '0' {
 		return
 	}
-	h.scratch = appendUpper(h.scratch[:0], r.Value)
+	h.scratch = slices.Grow(h.scratch[:0], len(r.Value))[:len(r.Value)]
+	upper(h.scratch, r.Value)
 	h.result(r.Timestamp, r.Key, h.scratch)
 }
 

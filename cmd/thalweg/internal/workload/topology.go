@@ -68,9 +68,15 @@ func (w Workload) topology(in []string, out string, asWritten bool) (*topology.T
 
 func stateless(b *stream.Builder, in []string, out string) {
 	b.Stream(stream.NewTopic[[]byte, []byte](in[0])).
-		MapValues(func(v []byte) []byte { return appendUpper(make([]byte, 0, len(v)), v) }).
+		MapValues(upperCase).
 		Filter(func(_, v []byte) bool { return v[0] != '0' }).
 		To(stream.NewTopic[[]byte, []byte](out))
+}
+
+func upperCase(v []byte) []byte {
+	dst := make([]byte, len(v))
+	upper(dst, v)
+	return dst
 }
 
 func wordcount(b *stream.Builder, in []string, out string) {

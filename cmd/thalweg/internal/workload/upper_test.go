@@ -6,16 +6,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAppendUpper(t *testing.T) {
-	all := make([]byte, 256+7)
-	want := []byte("x")
+func TestUpper(t *testing.T) {
+	all, want := make([]byte, 256), make([]byte, 256)
 	for i := range all {
-		all[i] = byte(i)
 		c := byte(i)
+		all[i] = c
 		if 'a' <= c && c <= 'z' {
 			c -= 'a' - 'A'
 		}
-		want = append(want, c)
+		want[i] = c
 	}
-	require.Equal(t, want, appendUpper([]byte("x"), all))
+	for n := range 17 {
+		for from := range len(all) - n {
+			got := make([]byte, n)
+			upper(got, all[from:from+n])
+			require.Equal(t, want[from:from+n], got)
+		}
+	}
 }
