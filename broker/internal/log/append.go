@@ -201,8 +201,11 @@ func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err 
 	if err != nil {
 		return 0, err
 	}
-	dst := l.tail.reserve(len(batches))
-	copy(dst, batches)
+	dst, room := batches, l.tail.reserve(len(batches))
+	if room != nil {
+		copy(room, batches)
+		dst = room
+	}
 	next = base
 	for rest := dst; len(rest) > 0; {
 		b, after, err := batch.Parse(rest)
@@ -223,7 +226,9 @@ func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err 
 		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 	}
 	l.enter(active, dst, config, now)
-	l.tail.publish(len(dst), base, next)
+	if room != nil {
+		l.tail.publish(len(dst), base, next)
+	}
 	active.next.Store(next)
 	l.end.Store(next)
 	return next, nil

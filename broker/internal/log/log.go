@@ -49,8 +49,9 @@ type Log struct {
 	watches watches
 }
 
-// Append appends batches and returns once they are written; WaitDurable waits for the disk. The batches are copied, so
-// the caller keeps its slice, and the copy gets the offsets. Either all of them are appended or none.
+// Append appends batches and returns once they are written; WaitDurable waits for the disk. Either all of them are
+// appended or none. The slice stays the caller's, but the offsets, and the time where the log stamps its own, may be
+// written into it: until Append returns nobody else may look at it.
 func (l *Log) Append(batches []byte) (Appended, error) { return l.AppendFrom(batches, OriginClient) }
 
 // Start returns the first offset that may be read.

@@ -1,9 +1,6 @@
 package log
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 // Memory is the budget that the tails of a broker's logs share. When it is used up, the oldest chunk of whichever log
 // goes first; readers that hold slices of it keep them.
@@ -13,15 +10,7 @@ type Memory struct {
 	bytes    int64
 	oldest   *chunk
 	newest   *chunk
-	spares   [][]byte // of large chunks that nobody has read
 }
-
-// spareRounding lets buffers for batches of about the same size serve each other.
-const spareRounding = 32 << 10
-
-// sparesMax is how many buffers are kept for reuse. A log that nobody follows, such as most changelogs, then goes round
-// in memory that the caches know, and makes no garbage.
-const sparesMax = 16
 
 // NewMemory returns a budget.
 func NewMemory(maxBytes int64) *Memory { return &Memory{maxBytes: maxBytes} }
@@ -63,33 +52,6 @@ func (m *Memory) release(c *chunk) {
 	if c.counted {
 		m.unlink(c)
 	}
-}
-
-// reuse makes the buffer of a chunk a spare one, if no reader has seen it. Its tail has dropped it and appends
-// elsewhere.
-func (m *Memory) reuse(c *chunk) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !c.read && len(c.buf) >= maxChunkBytes && len(c.buf) <= 2*maxChunkBytes && len(m.spares) < sparesMax {
-		m.spares = append(m.spares, c.buf)
-	}
-}
-
-// buffer returns at least n bytes. What they hold is of no meaning.
-func (m *Memory) buffer(n int) []byte {
-	if n < maxChunkBytes {
-		return make([]byte, n)
-	}
-	m.mu.Lock()
-	i := slices.IndexFunc(m.spares, func(b []byte) bool { return len(b) >= n })
-	if i >= 0 {
-		b := m.spares[i]
-		m.spares = slices.Delete(m.spares, i, i+1)
-		m.mu.Unlock()
-		return b
-	}
-	m.mu.Unlock()
-	return make([]byte, (n+spareRounding-1)/spareRounding*spareRounding)
 }
 
 func (m *Memory) unlink(c *chunk) {

@@ -27,6 +27,7 @@ func (l *Log) Read(offset int64, maxBytes int, isolation Isolation) (ReadResult,
 		bound = result.LastStable
 	}
 	if offset >= bound {
+		l.tail.follow()
 		if err := l.Err(); err != nil {
 			return result, err
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"thalweg/internal/batch"
 	"thalweg/internal/invariant"
@@ -11,7 +12,10 @@ import (
 
 // The tail keeps recent appends in memory, for consumers that are up to date. It is a list of chunks of fixed size:
 // batches are copied in once, written to the file from there, and handed to readers as slices. What a reader has seen
-// is never written to again; the buffer of a chunk that was dropped before anyone read it is used again.
+// is never written to again.
+//
+// It is kept only while somebody follows the log: from when a reader has come to the end until a chunk has to go that
+// nobody has read. A log that nobody reads, such as most changelogs, or whose readers are far behind, costs no memory.
 const (
 	firstChunkBytes = 8 << 10 // an idle partition should cost little; every further chunk is twice as large
 	maxChunkBytes   = 256 << 10
@@ -21,6 +25,7 @@ const (
 type tail struct {
 	memory   *Memory
 	maxBytes int
+	followed atomic.Bool // appends go into memory
 
 	current *chunk // what reserve handed out; the appender's own
 
@@ -38,7 +43,7 @@ type chunk struct {
 	base  int64 // first offset
 	next  int64 // offset after the last batch
 	marks []mark
-	read  bool // handed to a reader; fixed once the tail has dropped the chunk
+	read  bool // handed to a reader
 
 	// guarded by Memory.mu
 	older, newer *chunk
@@ -51,16 +56,30 @@ type mark struct {
 	position int
 }
 
-// reserve returns n bytes at the end of the tail. Until publish they belong to the appender; without publish the next
-// reserve hands them out again.
+// follow has what is appended from now on kept: a reader is up to date.
+func (t *tail) follow() {
+	if !t.followed.Load() {
+		t.followed.Store(true)
+	}
+}
+
+// reserve returns n bytes at the end of the tail, nil while nobody follows the log. Until publish they belong to the
+// appender; without publish the next reserve hands them out again.
 func (t *tail) reserve(n int) []byte {
+	if !t.followed.Load() {
+		if t.current != nil {
+			t.current = nil
+			t.clear() // what comes next is not kept, and there must be no gap
+		}
+		return nil
+	}
 	c := t.current
 	if c == nil || len(c.buf)-c.used < n {
 		size := firstChunkBytes
 		if c != nil {
 			size = min(2*len(c.buf), maxChunkBytes)
 		}
-		c = &chunk{tail: t, buf: t.memory.buffer(max(size, n))}
+		c = &chunk{tail: t, buf: make([]byte, max(size, n))}
 		t.current = c
 	}
 	return c.buf[c.used : c.used+n : c.used+n]
@@ -89,7 +108,7 @@ func (t *tail) publish(n int, base, next int64) {
 	var dropped []*chunk
 	for t.bytes > t.maxBytes && len(t.chunks) > 1 {
 		dropped = append(dropped, t.chunks[0])
-		t.bytes -= len(t.chunks[0].buf)
+		t.leave(t.chunks[0])
 		t.chunks = t.chunks[1:]
 	}
 	t.mu.Unlock()
@@ -98,9 +117,16 @@ func (t *tail) publish(n int, base, next int64) {
 	}
 	for _, d := range dropped {
 		t.memory.release(d)
-		t.memory.reuse(d)
 	}
 	t.memory.add(c)
+}
+
+// leave drops c, which ends following if nobody has read it. The lock is held.
+func (t *tail) leave(c *chunk) {
+	t.bytes -= len(c.buf)
+	if !c.read {
+		t.followed.Store(false)
+	}
 }
 
 // drop forgets everything up to and including c. Memory calls it.
@@ -110,7 +136,7 @@ func (t *tail) drop(c *chunk) {
 	for i, have := range t.chunks {
 		if have == c {
 			for _, gone := range t.chunks[:i+1] {
-				t.bytes -= len(gone.buf)
+				t.leave(gone)
 			}
 			t.chunks = append([]*chunk(nil), t.chunks[i+1:]...)
 			return
