@@ -37,7 +37,6 @@ type Outbox struct {
 	open   []*slot   // with a batch being built
 	full   []*Packet // in the order in which they became full
 	spare  []*batch.Builder
-	bytes  int
 }
 
 // Packet is one batch to be sent. The builder is the receiver's until it gives it back with Recycle.
@@ -101,6 +100,18 @@ func (l *lane) Partitions() int32 { return int32(len(l.slots)) }
 
 // Append implements [topology.Outlet].
 func (l *lane) Append(partition int32, timestamp int64, key, value []byte, headers []topology.Header) error {
+	// Nearly always the record fits into the open batch, which is not full after it.
+	if uint(partition) < uint(len(l.slots)) && len(headers) == 0 {
+		b := l.slots[partition].builder
+		if b != nil && b.Size()+len(key)+len(value)+recordOverheadBytes < l.outbox.config.BatchBytes {
+			b.Append(timestamp, key, value, nil)
+			return nil
+		}
+	}
+	return l.append(partition, timestamp, key, value, headers)
+}
+
+func (l *lane) append(partition int32, timestamp int64, key, value []byte, headers []topology.Header) error {
 	if uint(partition) >= uint(len(l.slots)) {
 		return fmt.Errorf("topic %s: partition %d of %d", l.topic, partition, len(l.slots))
 	}
@@ -121,9 +132,7 @@ func (l *lane) Append(partition int32, timestamp int64, key, value []byte, heade
 		s.builder = o.builder()
 		o.open = append(o.open, s)
 	}
-	before := s.builder.Size()
 	s.builder.Append(timestamp, key, value, headers)
-	o.bytes += s.builder.Size() - before
 	if s.builder.Size() >= o.config.BatchBytes {
 		o.fill(s)
 	}
@@ -153,17 +162,11 @@ func (o *Outbox) builder() *batch.Builder {
 	return batch.NewBuilder(o.config.Compression)
 }
 
-// Bytes is how much lies here, uncompressed.
-func (o *Outbox) Bytes() int { return o.bytes }
-
 // Full takes the batches that are full, oldest first. Sending them before the commit keeps memory and the commit
 // small. Several may be for one partition: they must be written in this order.
 func (o *Outbox) Full() []*Packet {
 	full := o.full
 	o.full = nil
-	for _, p := range full {
-		o.bytes -= p.Builder.Size() - batch.HeaderBytes
-	}
 	return full
 }
 

@@ -35,7 +35,6 @@ func TestOutbox(t *testing.T) {
 	require.NoError(t, out.Append(1, 3, nil, big, nil))
 	require.NoError(t, out.Append(1, 3, nil, big, nil)) // 1 is full now
 	require.NoError(t, out.Append(1, 4, nil, []byte("y"), nil))
-	require.Positive(t, o.Bytes())
 
 	describe := func(packets []*task.Packet) (lines []string) {
 		for _, p := range packets {
@@ -47,7 +46,6 @@ func TestOutbox(t *testing.T) {
 	require.Equal(t, []string{"a/1: 3"}, describe(full))
 	rest := o.Take()
 	require.Equal(t, []string{"a/0: 1", "a/1: 1"}, describe(rest))
-	require.Zero(t, o.Bytes())
 	b := full[0].Builder
 	o.Recycle(full[0])
 	require.Nil(t, full[0].Builder)
@@ -60,7 +58,6 @@ func TestOutbox(t *testing.T) {
 	require.ErrorContains(t, out.Append(0, 0, nil, append(big, append(big, big...)...), nil), "over the limit of 600")
 	require.NoError(t, out.Append(0, 2, nil, big, nil))
 	o.Discard()
-	require.Zero(t, o.Bytes())
 	require.Empty(t, o.Take())
 }
 
