@@ -137,8 +137,8 @@ func TestEncodingEqualsKmsg(t *testing.T) {
 	}
 }
 
-// TestEncodingEqualsKmsgWhereSizesChange goes over the sizes at which a number takes another byte, and at which a record
-// is no longer short.
+// TestEncodingEqualsKmsgWhereSizesChange goes over the sizes at which a number takes another byte, and at which a
+// record is no longer short.
 func TestEncodingEqualsKmsgWhereSizesChange(t *testing.T) {
 	field := func(n int) []byte {
 		if n < 0 {

@@ -566,8 +566,8 @@ func TestConcurrentAppendersReadersAndMaintenance(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// TestTailIsKeptWhileSomebodyFollows reads batches out of memory after a reader has come to the end, and takes no memory
-// before, nor when nobody has read for long.
+// TestTailIsKeptWhileSomebodyFollows reads batches out of memory after a reader has come to the end, and takes no
+// memory before, nor when nobody has read for long.
 func TestTailIsKeptWhileSomebodyFollows(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncNever)
 	b.alone = true
