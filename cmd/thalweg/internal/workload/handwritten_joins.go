@@ -6,7 +6,8 @@ import (
 	"thalweg/internal/batch"
 )
 
-// results are what came out, whatever its order; of a table the last of each key.
+// results are what came out, whatever its order; of a table the last of each key, whose time depends on which side of
+// the join came last.
 type results struct {
 	count  int
 	hashes uint64            // added up
@@ -22,13 +23,13 @@ func newResults(table bool) *results {
 }
 
 func (r *results) add(ts int64, key, value []byte) {
-	hash := fnv(fnv(fnv(14695981039346656037, key), value), binary.BigEndian.AppendUint64(nil, uint64(ts)))
+	hash := fnv(fnv(14695981039346656037, key), value)
 	if r.rows != nil {
 		r.rows[string(key)] = hash
 		return
 	}
 	r.count++
-	r.hashes += hash
+	r.hashes += fnv(hash, binary.BigEndian.AppendUint64(nil, uint64(ts)))
 }
 
 func fnv(hash uint64, b []byte) uint64 {

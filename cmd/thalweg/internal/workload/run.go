@@ -26,6 +26,7 @@ type Options struct {
 	Commit    time.Duration // 0 adapts
 	Workers   int
 	AsWritten bool // without the optimiser's rules
+	Filled    bool // the embedded broker's topics hold all before the clock runs, as a cluster's do
 	NoLocal   bool // requests instead of direct calls, also to the embedded broker
 	Rate      int  // of the latency workload, records per second
 	Warmup    time.Duration
@@ -39,6 +40,7 @@ type Result struct {
 	Workload      string  `json:"workload"`
 	Brokers       string  `json:"brokers"`
 	Sync          string  `json:"sync,omitempty"`
+	Filled        bool    `json:"filled,omitempty"` // the input was there before; its feeder is not counted
 	Guarantee     string  `json:"guarantee"`
 	CommitMillis  float64 `json:"commit_ms"` // 0: adaptive
 	Workers       int     `json:"workers"`
@@ -71,7 +73,7 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	r = Result{
 		Workload: name, Brokers: o.Brokers, Guarantee: o.Guarantee.String(), Workers: o.Workers,
-		CommitMillis: float64(o.Commit.Microseconds()) / 1000,
+		CommitMillis: float64(o.Commit.Microseconds()) / 1000, Filled: o.Filled || p.broker == nil,
 	}
 	if p.broker != nil {
 		r.Sync = o.Sync.String()

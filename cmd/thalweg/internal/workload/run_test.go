@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -12,14 +13,16 @@ import (
 // Each workload checks its own result: records against the hand-written loop, counts against the input.
 func TestWorkloadsAreRight(t *testing.T) {
 	for _, w := range Workloads() {
-		t.Run(w.Name, func(t *testing.T) {
-			r, err := Run(t.Context(), w.Name, Options{
-				Brokers: "embedded", Sync: broker.SyncNever, Records: 3000, Workers: 1,
-				Logger: slog.New(slog.DiscardHandler),
+		for _, filled := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/filled=%v", w.Name, filled), func(t *testing.T) {
+				r, err := Run(t.Context(), w.Name, Options{
+					Brokers: "embedded", Sync: broker.SyncNever, Records: 3000, Workers: 1, Filled: filled,
+					Logger: slog.New(slog.DiscardHandler),
+				})
+				require.NoError(t, err)
+				require.NotEmpty(t, r.Checked)
+				require.Positive(t, r.PerCPUSecond)
 			})
-			require.NoError(t, err)
-			require.NotEmpty(t, r.Checked)
-			require.Positive(t, r.PerCPUSecond)
-		})
+		}
 	}
 }

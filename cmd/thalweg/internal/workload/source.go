@@ -17,7 +17,8 @@ type source struct {
 // data are the batches of all topics.
 func (s source) data() Data { return Data{raw(s.tables), raw(s.inputs)} }
 
-// source finds or makes the topics. The embedded broker is fed while the application runs; a cluster before.
+// source finds or makes the topics. The embedded broker is fed while the application runs, if it is not to be filled; a
+// cluster before.
 func (p *place) source(ctx context.Context, tables, inputs []string, o Options, r *Result) (src source, err error) {
 	if o.Input != "" {
 		return p.asItIs(ctx, len(tables)+len(inputs), o.Input, r)
@@ -36,6 +37,9 @@ func (p *place) source(ctx context.Context, tables, inputs []string, o Options, 
 		}
 		src.inputs, src.topics = append(src.inputs, e), append(src.topics, e.topic)
 		r.Records, r.Partitions = r.Records+int64(e.records), e.set.Partitions
+	}
+	if p.broker != nil && o.Filled {
+		return src, p.feed(ctx, append(src.tables, src.inputs...)...)
 	}
 	if p.broker != nil {
 		src.load = func(ctx context.Context) error { return p.feed(ctx, src.tables...) }
