@@ -38,7 +38,7 @@ fuzz: ## each fuzz target for 20 seconds
 
 bench: ## the workloads of docs/performance.md on the bundled broker
 	go build -o bin/thalweg ./cmd/thalweg
-	for w in stateless count wordcount window session table-join stream-join fk-join latency restore; do bin/thalweg bench $$w || exit 1; done
+	for w in stateless 'stateless --filled' count wordcount window session table-join stream-join fk-join latency restore; do bin/thalweg bench $$w || exit 1; done
 
 verify: ## word counts against awk: workers, guarantees, bundled broker and Apache Kafka
 	internal/verify/wordcount

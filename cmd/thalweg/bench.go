@@ -89,8 +89,12 @@ func printResult(w io.Writer, r workload.Result) error {
 	if r.Words > 0 {
 		unit = "words"
 	}
-	fmt.Fprintf(w, "%s: %s, %d workers, %d partitions, brokers %s\n", r.Workload, r.Guarantee, r.Workers, r.Partitions,
-		r.Brokers)
+	filled := ""
+	if r.Filled {
+		filled = ", filled before"
+	}
+	fmt.Fprintf(w, "%s: %s, %d workers, %d partitions, brokers %s%s\n", r.Workload, r.Guarantee, r.Workers,
+		r.Partitions, r.Brokers, filled)
 	fmt.Fprintf(w, "  %d records, %d words in %.2f s wall, %.2f s CPU (%.2f in the kernel), peak %.0f MiB\n",
 		r.Records, r.Words, r.WallSeconds, r.CPUSeconds, r.KernelSeconds, r.PeakRSSMiB)
 	fmt.Fprintf(w, "  %.2f M %s/s, %.2f M %s per CPU-second\n", r.PerSecond/1e6, unit, r.PerCPUSecond/1e6, unit)

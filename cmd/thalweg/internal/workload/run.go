@@ -66,6 +66,9 @@ type Latency struct {
 
 // Run runs one benchmark.
 func Run(ctx context.Context, name string, o Options) (r Result, err error) {
+	if o.Filled && name == "latency" {
+		return r, errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
+	}
 	p, err := openPlace(o.Brokers, o.Sync, o.Logger)
 	if err != nil {
 		return r, err
@@ -73,7 +76,7 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	r = Result{
 		Workload: name, Brokers: o.Brokers, Guarantee: o.Guarantee.String(), Workers: o.Workers,
-		CommitMillis: float64(o.Commit.Microseconds()) / 1000, Filled: o.Filled || p.broker == nil,
+		CommitMillis: float64(o.Commit.Microseconds()) / 1000,
 	}
 	if p.broker != nil {
 		r.Sync = o.Sync.String()
@@ -96,6 +99,7 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err != nil {
 		return err
 	}
+	r.Filled = o.Filled || o.Input != "" || p.broker == nil
 	in, err := p.source(ctx, w.Tables, w.Inputs, o, r)
 	if err != nil {
 		return err
