@@ -199,7 +199,7 @@ func (b *Broker) readError(p *partition, err error) error {
 		return kerr.UnknownTopicOrPartition // deleted while it was read
 	}
 	var known *kerr.Error
-	if errors.As(err, &known) && known != kerr.KafkaStorageError {
+	if errors.As(err, &known) && known != kerr.KafkaStorageError && known != kerr.CorruptMessage {
 		return err
 	}
 	b.cfg.Logger.Error("broker: read", "topic", p.topic, "partition", p.index, "err", err)

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"fmt"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -9,6 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/broker/brokertest"
 )
 
 // TestFullDisk: the application ends with an error that names the state; nothing that was committed is lost, since the
@@ -38,4 +42,43 @@ func TestFullDisk(t *testing.T) {
 	h.feed(100)
 	app.caughtUp().stop()
 	h.exact()
+}
+
+// TestDamagedInput: the application ends with an error that names the partition and the offset, and the file where it
+// can; once the file is restored, nothing is missing.
+func TestDamagedInput(t *testing.T) {
+	for _, requests := range []bool{false, true} {
+		t.Run(fmt.Sprintf("requests=%v", requests), func(t *testing.T) {
+			fs := vfs.NewMem()
+			h := newHarness(t, brokertest.On(fs))
+			h.feed(400)
+			h.reopen(fs, func() { flip(t, fs, "broker/lines-2/00000000000000000000.log", 100) })
+			cfg := h.config()
+			cfg.NoLocal = requests
+			err := h.start(words(t, byWord), cfg).fails()
+			require.ErrorContains(t, err, "fetch lines-2 at offset 0: ")
+			require.ErrorIs(t, err, kerr.CorruptMessage)
+			if !requests {
+				require.ErrorContains(t, err, "lines-2/00000000000000000000.log is damaged at byte 0")
+				require.ErrorContains(t, err, "restore the file")
+			}
+			h.reopen(fs, func() { flip(t, fs, "broker/lines-2/00000000000000000000.log", 100) })
+			cfg.Broker = h.broker
+			h.start(words(t, byWord), cfg).caughtUp().stop()
+			h.exact()
+		})
+	}
+}
+
+// flip inverts a byte of a file.
+func flip(t *testing.T, fs vfs.FS, name string, at int64) {
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	require.NoError(t, err)
+	b[0] = ^b[0]
+	_, err = f.WriteAt(b, at)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
 }

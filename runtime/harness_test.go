@@ -137,6 +137,17 @@ func newHarness(t *testing.T, opts ...brokertest.Option) *harness {
 	return h
 }
 
+// reopen closes the broker, whose directory is on fs, and opens another there.
+func (h *harness) reopen(fs vfs.FS, meanwhile func()) {
+	h.t.Helper()
+	h.client.Close()
+	require.NoError(h.t, h.broker.Close())
+	meanwhile()
+	h.broker = brokertest.New(h.t, brokertest.On(fs))
+	h.client = brokertest.Client(h.t, h.broker)
+	h.admin = kadm.NewClient(h.client)
+}
+
 func (h *harness) create(partitions int32, topic string) {
 	h.t.Helper()
 	_, err := h.admin.CreateTopic(h.ctx, partitions, 1, nil, topic)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -48,7 +49,7 @@ func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
 	if err != nil {
 		return err
 	}
-	opts := []kgo.Opt{kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(start)}
+	opts := []kgo.Opt{kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(start), kgo.KeepRetryableFetchErrors()}
 	if c.group != "" {
 		opts = append(opts, kgo.ConsumerGroup(c.group), kgo.DisableAutoCommit())
 	}
@@ -67,6 +68,9 @@ func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
 			return out.Flush()
 		}
 		for _, e := range fetched.Errors() {
+			if kerr.IsRetriable(e.Err) && !errors.Is(e.Err, kerr.CorruptMessage) {
+				continue // the client tries again
+			}
 			return errors.Join(out.Flush(), fmt.Errorf("topic %s partition %d: %w", e.Topic, e.Partition, e.Err))
 		}
 		var printed []*kgo.Record

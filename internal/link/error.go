@@ -144,6 +144,8 @@ func advice(err error) string {
 	case kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
 		kerr.TransactionalIDAuthorizationFailed:
 		return "; give this client's user the rights to it"
+	case kerr.CorruptMessage:
+		return "; the broker's log is damaged there, and its messages say in which file"
 	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID:
 		return "; create the topic, or check its name"
 	case kerr.OffsetMetadataTooLarge: // each timed operator has marks there, some fifty bytes with the store's name

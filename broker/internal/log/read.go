@@ -257,8 +257,9 @@ func (s *segment) verified(run []byte, o order, offset, position, bound int64, m
 	return run[:size:size], nil
 }
 
-// damage says where the bytes of a file are not what was written.
+// damage says where the bytes of a file are not what was written. It is no KafkaStorageError, which clients try again,
+// since elsewhere another replica would help.
 func (s *segment) damage(offset, position int64, err error) error {
 	return fmt.Errorf("segment %s is damaged at byte %d, at or after offset %d; restore the file, or delete the "+
-		"topic's records up to a later offset: %w: %w", s.path(logSuffix), position, offset, kerr.KafkaStorageError, err)
+		"topic's records up to a later offset: %w: %w", s.path(logSuffix), position, offset, kerr.CorruptMessage, err)
 }

@@ -128,7 +128,7 @@ func TestDamageInAFileIsNeverServed(t *testing.T) {
 			r, err := l.Read(offset, 1, ReadUncommitted)
 			if err != nil {
 				failed = true
-				isKafka(t, kerr.KafkaStorageError, err)
+				isKafka(t, kerr.CorruptMessage, err)
 				require.ErrorContains(t, err, name)
 				continue
 			}

@@ -336,7 +336,7 @@ func (s *segment) rebuildIndex(every int) error {
 		}
 		if err != nil {
 			return fmt.Errorf("segment %s: rebuild the index: at byte %d: %w: %w",
-				s.path(logSuffix), position, kerr.KafkaStorageError, err)
+				s.path(logSuffix), position, kerr.CorruptMessage, err)
 		}
 		fresh.add(s.base, b.LastOffset(), int(position), b.Size(), b.MaxTimestamp(), every)
 	}
