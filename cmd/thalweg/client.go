@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,9 +16,19 @@ func (c *connection) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.brokers, "brokers", "127.0.0.1:9092", "HOST:PORT addresses of the broker or cluster")
 }
 
-func (c *connection) client(opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{
+// client connects to a broker that answers.
+func (c *connection) client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(strings.Split(c.brokers, ",")...),
 		kgo.DisableClientMetrics(),
 	}, opts...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.Ping(ctx); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("no broker answers at %s: start one with thalweg broker, or name another with -brokers: %w",
+			c.brokers, err)
+	}
+	return client, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -56,11 +57,20 @@ func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
 	if !c.uncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
-	client, err := c.client(opts...)
+	client, err := c.client(ctx, opts...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	there, err := kadm.NewClient(client).ListTopics(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics { // the client would wait for a topic that is missing
+		if err := there[topic].Err; err != nil {
+			return fmt.Errorf("topic %s: %w", topic, err)
+		}
+	}
 	out := bufio.NewWriter(w)
 	for seen := 0; c.limit == 0 || seen < c.limit; {
 		fetched := client.PollRecords(ctx, c.limit-seen)

@@ -23,7 +23,7 @@ func produceCommand() *cobra.Command {
 		Short: "Write each line of standard input to a topic",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := c.client(kgo.DefaultProduceTopic(args[0]))
+			client, err := c.client(cmd.Context(), kgo.DefaultProduceTopic(args[0]))
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ func adminCommand(use, short string, args cobra.PositionalArgs,
 ) *cobra.Command {
 	var c connection
 	cmd := &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
-		client, err := c.client()
+		client, err := c.client(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -67,11 +67,11 @@ func createTopicCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, t := range made.Sorted() {
-				if t.Err != nil {
-					return fmt.Errorf("topic %s: %w %s", t.Topic, t.Err, t.ErrMessage)
+			for _, topic := range topics {
+				if t := made[topic]; t.Err != nil {
+					return fmt.Errorf("topic %s: %w %s", topic, t.Err, t.ErrMessage)
 				}
-				fmt.Fprintln(out, "created", t.Topic)
+				fmt.Fprintln(out, "created", topic)
 			}
 			return nil
 		})
@@ -131,11 +131,11 @@ func deleteTopics(ctx context.Context, admin *kadm.Client, out io.Writer, topics
 	if err != nil {
 		return err
 	}
-	for _, t := range gone.Sorted() {
-		if t.Err != nil {
-			return fmt.Errorf("topic %s: %w %s", t.Topic, t.Err, t.ErrMessage)
+	for _, topic := range topics {
+		if t := gone[topic]; t.Err != nil {
+			return fmt.Errorf("topic %s: %w %s", topic, t.Err, t.ErrMessage)
 		}
-		fmt.Fprintln(out, "deleted", t.Topic)
+		fmt.Fprintln(out, "deleted", topic)
 	}
 	return nil
 }

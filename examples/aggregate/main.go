@@ -69,7 +69,7 @@ func parse(args []string) (o options, err error) {
 // run makes orders, waits until all are summed up, and prints the table.
 func run(ctx context.Context, o options, out io.Writer) (err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	here, err := place.Open("aggregate", o.brokers, o.dir, logger)
+	here, err := place.Open(ctx, "aggregate", o.brokers, o.dir, logger)
 	if err != nil {
 		return err
 	}

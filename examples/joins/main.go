@@ -36,7 +36,7 @@ func main() {
 // run tells the application a story, waits after each chapter until it has taken it in, and prints what came of it.
 func run(ctx context.Context, brokers string, out io.Writer) (err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	here, err := place.Open("joins", brokers, "", logger)
+	here, err := place.Open(ctx, "joins", brokers, "", logger)
 	if err != nil {
 		return err
 	}

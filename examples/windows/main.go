@@ -36,7 +36,7 @@ func main() {
 // run sends the views, waits until all are counted, and prints what came of them.
 func run(ctx context.Context, brokers string, out io.Writer) (err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	here, err := place.Open("windows", brokers, "", logger)
+	here, err := place.Open(ctx, "windows", brokers, "", logger)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	logger := slog.New(slog.NewTextHandler(status, &slog.HandlerOptions{Level: level}))
 	// Other files are another count: the input is part of every durable name.
 	app := program.New(o.name + "-" + in.fingerprint())
-	here, err := place.Open("wordcount", o.brokers, o.dir, logger)
+	here, err := place.Open(ctx, "wordcount", o.brokers, o.dir, logger)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,11 +131,23 @@ func TestMissingInput(t *testing.T) {
 	}
 }
 
+func TestAnUnreachableCluster(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	dir, _ := text(t)
+	o, err := parse([]string{"-brokers", addr, dir})
+	require.NoError(t, err)
+	err = run(t.Context(), o, &bytes.Buffer{}, &bytes.Buffer{})
+	require.ErrorContains(t, err, "no broker answers at "+addr+": is it running?")
+}
+
 func TestADirectoryInUse(t *testing.T) {
 	dir, _ := text(t)
 	o, err := parse([]string{"-dir", t.TempDir(), dir})
 	require.NoError(t, err)
-	holder, err := place.Open("wordcount", "", o.dir, nil)
+	holder, err := place.Open(t.Context(), "wordcount", "", o.dir, nil)
 	require.NoError(t, err)
 	err = run(t.Context(), o, &bytes.Buffer{}, &bytes.Buffer{})
 	require.ErrorContains(t, err, fmt.Sprint(os.Getpid()), "the holder")

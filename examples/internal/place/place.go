@@ -26,9 +26,9 @@ type Place struct {
 	temporary string // removed at the end
 }
 
-// Open opens the bundled broker, unless brokers has the HOST:PORT addresses of a cluster. What has to be kept lies in
-// dir; without one, in a directory that Close removes.
-func Open(name, brokers, dir string, logger *slog.Logger) (*Place, error) {
+// Open opens the bundled broker, unless brokers has the HOST:PORT addresses of a cluster, one of which has to answer.
+// What has to be kept lies in dir; without one, in a directory that Close removes.
+func Open(ctx context.Context, name, brokers, dir string, logger *slog.Logger) (*Place, error) {
 	p := &Place{}
 	if dir == "" {
 		made, err := os.MkdirTemp("", name+"-")
@@ -40,6 +40,9 @@ func Open(name, brokers, dir string, logger *slog.Logger) (*Place, error) {
 	p.StateDir = filepath.Join(dir, "state")
 	if brokers != "" {
 		p.Seeds = strings.Split(brokers, ",")
+		if err := p.ping(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("no broker answers at %s: is it running? %w", brokers, err), p.Close())
+		}
 		return p, nil
 	}
 	b, err := broker.Open(broker.Config{Dir: filepath.Join(dir, "broker"), Logger: logger})
@@ -59,6 +62,15 @@ func (p *Place) Close() (err error) {
 		err = errors.Join(err, os.RemoveAll(p.temporary))
 	}
 	return err
+}
+
+func (p *Place) ping(ctx context.Context) error {
+	client, err := p.Client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Ping(ctx)
 }
 
 // Client is a plain Kafka client that reads what is committed.

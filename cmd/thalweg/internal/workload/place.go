@@ -29,7 +29,7 @@ type place struct {
 	admin  *kadm.Client
 }
 
-func openPlace(brokers string, sync broker.Sync, logger *slog.Logger) (*place, error) {
+func openPlace(ctx context.Context, brokers string, sync broker.Sync, logger *slog.Logger) (*place, error) {
 	dir, err := os.MkdirTemp("", "thalweg-bench-")
 	if err != nil {
 		return nil, err
@@ -42,6 +42,11 @@ func openPlace(brokers string, sync broker.Sync, logger *slog.Logger) (*place, e
 	}
 	if err == nil {
 		p.client, err = p.connect()
+	}
+	if err == nil && p.broker == nil {
+		if err = p.client.Ping(ctx); err != nil {
+			err = fmt.Errorf("bench: no broker answers at %s: is it running? %w", brokers, err)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())

@@ -46,7 +46,7 @@ type Result struct {
 	Workers       int     `json:"workers"`
 	Partitions    int32   `json:"partitions"`
 	Records       int64   `json:"records"`
-	Words         int64   `json:"words,omitempty"`
+	Words         int64   `json:"words"`
 	WallSeconds   float64 `json:"wall_s"`
 	CPUSeconds    float64 `json:"cpu_s"`
 	KernelSeconds float64 `json:"kernel_s"`  // the part of the CPU time that the kernel took: mostly log pages
@@ -69,7 +69,7 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 	if o.Filled && name == "latency" {
 		return r, errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
 	}
-	p, err := openPlace(o.Brokers, o.Sync, o.Logger)
+	p, err := openPlace(ctx, o.Brokers, o.Sync, o.Logger)
 	if err != nil {
 		return r, err
 	}
