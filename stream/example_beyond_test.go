@@ -146,3 +146,32 @@ func ExampleBuilder_Optimise() {
 	// water=water@1
 	// [counts in out test-counts-changelog test-first-repartition test-last-changelog]
 }
+
+// What the rules of Optimise do to a topology: what there was before, each step, and what there is after.
+func ExampleBuilder_Explain() {
+	b := stream.NewBuilder()
+	byValue := b.Stream(in).SelectKey(func(_, v string) string { return v })
+	byValue.Repartition("first").To(out)
+	byValue.Repartition("second").GroupByKey().Count(state.NewKV[string, int64]("counts")).ToStream().To(counts)
+	explained, err := b.Optimise(stream.MergeRepartitions).Explain()
+	if err != nil {
+		panic(err)
+	}
+	for line := range strings.Lines(explained) { // between them are the topologies, as Describe prints them
+		if strings.HasPrefix(line, "sub-topology") || strings.HasPrefix(line, "After") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// sub-topology 0 reads in
+	// sub-topology 0 writes first-repartition
+	// sub-topology 0 writes second-repartition
+	// sub-topology 1 reads first-repartition
+	// sub-topology 2 keeps counts (key-value, changelogged)
+	// sub-topology 2 reads second-repartition
+	// After
+	// sub-topology 0 reads in
+	// sub-topology 0 writes first-repartition
+	// sub-topology 1 keeps counts (key-value, changelogged)
+	// sub-topology 1 reads first-repartition
+}

@@ -85,6 +85,21 @@ func ExampleWithin_Before() {
 	// a=order with payment after@101
 }
 
+// A window that begins some time after the left record: what came a minute to an hour later.
+func ExampleWithin_After() {
+	b := stream.NewBuilder()
+	later := stream.Around(0, 0).Before(-time.Minute).After(time.Hour)
+	b.Stream(in).Join(b.Stream(others), later, "returned", pair).To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "order", 100_000)
+	d.Input(others).Send("a", "payment", 105_000)
+	d.Input(others).Send("a", "return", 700_000)
+	show(d, out)
+	// Output:
+	// a=order with return@700000
+}
+
 func ExampleStream_JoinWithKey() {
 	b := stream.NewBuilder()
 	b.Stream(in).JoinWithKey(b.Stream(others), stream.Around(time.Minute, 0), "meetings",

@@ -93,6 +93,19 @@ func ExampleTopic_Values() {
 	// "water"
 }
 
+// Keys whose bytes sort as they do, negative numbers first.
+func ExampleTopic_Keys() {
+	rooms := stream.NewTopic[int32, string]("rooms").Keys(serde.Ordered[int32]())
+	b := stream.NewBuilder()
+	b.Stream(in).SelectKey(func(_, v string) int32 { return int32(len(v)) - 10 }).To(rooms)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "water", 1)
+	fmt.Printf("%x\n", d.Written("rooms")[0].Key)
+	// Output:
+	// 7ffffffb
+}
+
 // The partition that a record is written to, where the hash of its key is not what is wanted.
 func ExampleTopic_Partition() {
 	b := stream.NewBuilder()
