@@ -52,7 +52,7 @@ func TestDamagedInput(t *testing.T) {
 			fs := vfs.NewMem()
 			h := newHarness(t, brokertest.On(fs))
 			h.feed(400)
-			h.reopen(fs, func() { flip(t, fs, "broker/lines-2/00000000000000000000.log", 100) })
+			h.reopen(fs, func() { brokertest.Flip(t, fs, "broker/lines-2/00000000000000000000.log", 100) })
 			cfg := h.config()
 			cfg.NoLocal = requests
 			err := h.start(words(t, byWord), cfg).fails()
@@ -62,23 +62,10 @@ func TestDamagedInput(t *testing.T) {
 				require.ErrorContains(t, err, "lines-2/00000000000000000000.log is damaged at byte 0")
 				require.ErrorContains(t, err, "restore the file")
 			}
-			h.reopen(fs, func() { flip(t, fs, "broker/lines-2/00000000000000000000.log", 100) })
+			h.reopen(fs, func() { brokertest.Flip(t, fs, "broker/lines-2/00000000000000000000.log", 100) })
 			cfg.Broker = h.broker
 			h.start(words(t, byWord), cfg).caughtUp().stop()
 			h.exact()
 		})
 	}
-}
-
-// flip inverts a byte of a file.
-func flip(t *testing.T, fs vfs.FS, name string, at int64) {
-	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
-	require.NoError(t, err)
-	b := make([]byte, 1)
-	_, err = f.ReadAt(b, at)
-	require.NoError(t, err)
-	b[0] = ^b[0]
-	_, err = f.WriteAt(b, at)
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
 }

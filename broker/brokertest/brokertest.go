@@ -49,3 +49,17 @@ func On(fs vfs.FS) Option {
 
 // Configure changes the configuration in any other way.
 func Configure(f func(*broker.Config)) Option { return f }
+
+// Flip inverts a byte of a file below a broker that is closed, as a bad disk may; twice, it restores it.
+func Flip(t testing.TB, fs vfs.FS, name string, at int64) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	require.NoError(t, err)
+	b[0] = ^b[0]
+	_, err = f.WriteAt(b, at)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}

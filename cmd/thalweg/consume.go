@@ -67,7 +67,10 @@ func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
 		return err
 	}
 	for _, topic := range topics { // the client would wait for a topic that is missing
-		if err := there[topic].Err; err != nil {
+		switch err := there[topic].Err; {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return fmt.Errorf("topic %s: %w; thalweg topics create makes it", topic, err)
+		case err != nil && !kerr.IsRetriable(err):
 			return fmt.Errorf("topic %s: %w", topic, err)
 		}
 	}
@@ -81,6 +84,7 @@ func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
 			if kerr.IsRetriable(e.Err) && !errors.Is(e.Err, kerr.CorruptMessage) {
 				continue // the client tries again
 			}
+			// A damaged log stays so, though the protocol calls the error retriable.
 			return errors.Join(out.Flush(), fmt.Errorf("topic %s partition %d: %w", e.Topic, e.Partition, e.Err))
 		}
 		var printed []*kgo.Record

@@ -9,17 +9,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 )
 
 // serve opens a broker in memory that listens, and returns its address.
-func serve(t *testing.T) string {
+func serve(t *testing.T, opts ...brokertest.Option) string { return serving(t, opts...).Addr() }
+
+func serving(t *testing.T, opts ...brokertest.Option) *broker.Broker {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	return brokertest.New(t, brokertest.Configure(func(c *broker.Config) { c.Listener = l })).Addr()
+	return brokertest.New(t, append(opts, brokertest.Configure(func(c *broker.Config) { c.Listener = l }))...)
 }
 
 // unused is an address at which nobody listens.
@@ -101,7 +105,27 @@ func TestMissingTopic(t *testing.T) {
 	_, err := thalweg(t, "a\n", "produce nowhere"+at)
 	require.ErrorContains(t, err, "UNKNOWN_TOPIC_OR_PARTITION")
 	_, err = thalweg(t, "", "consume nowhere -n 1"+at)
-	require.ErrorContains(t, err, "UNKNOWN_TOPIC_OR_PARTITION")
+	require.ErrorContains(t, err, "topic nowhere: UNKNOWN_TOPIC_OR_PARTITION")
+	require.ErrorContains(t, err, "thalweg topics create makes it")
+}
+
+// TestConsumeADamagedLog: what lies before the damage is printed, and then the error; it does not hang.
+func TestConsumeADamagedLog(t *testing.T) {
+	fs := vfs.NewMem()
+	b := serving(t, brokertest.On(fs))
+	at := " -brokers " + b.Addr()
+	works(t, "", "topics create orders -p 1"+at)
+	works(t, "whole\n", "produce orders"+at)
+	works(t, "broken\n", "produce orders"+at)
+	require.NoError(t, b.Close())
+	const name = "broker/orders-0/00000000000000000000.log"
+	stat, err := fs.Stat(name)
+	require.NoError(t, err)
+	brokertest.Flip(t, fs, name, stat.Size()-3)
+	out, err := thalweg(t, "", "consume orders -n 2 -brokers "+serve(t, brokertest.On(fs)))
+	require.ErrorIs(t, err, kerr.CorruptMessage)
+	require.ErrorContains(t, err, "topic orders partition 0")
+	require.Equal(t, "whole\n", out)
 }
 
 func TestNobodyAnswers(t *testing.T) {

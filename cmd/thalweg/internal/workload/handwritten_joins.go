@@ -6,12 +6,12 @@ import (
 	"thalweg/internal/batch"
 )
 
-// results are what came out, whatever its order; of a table the last of each key, whose time depends on which side of
-// the join came last.
+// results are what came out, whatever its order; of a table the last of each key.
 type results struct {
-	count  int
-	hashes uint64            // added up
-	rows   map[string]uint64 // nil: not a table
+	timeless bool // times do not count
+	count    int
+	hashes   uint64            // added up
+	rows     map[string]uint64 // nil: not a table
 }
 
 func newResults(table bool) *results {
@@ -24,12 +24,15 @@ func newResults(table bool) *results {
 
 func (r *results) add(ts int64, key, value []byte) {
 	hash := fnv(fnv(14695981039346656037, key), value)
+	if !r.timeless {
+		hash = fnv(hash, binary.BigEndian.AppendUint64(nil, uint64(ts)))
+	}
 	if r.rows != nil {
 		r.rows[string(key)] = hash
 		return
 	}
 	r.count++
-	r.hashes += fnv(hash, binary.BigEndian.AppendUint64(nil, uint64(ts)))
+	r.hashes += hash
 }
 
 func fnv(hash uint64, b []byte) uint64 {
