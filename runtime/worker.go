@@ -137,7 +137,7 @@ func (w *worker) connect(ctx context.Context) error {
 		cfg.TransactionalID = fmt.Sprintf("%s-%s-%d", a.cfg.ApplicationID, a.home.process, w.index)
 	}
 	cfg.FetchBytesMax = int(min(8<<20, max(a.cfg.BufferedBytesMax/int64(2*a.cfg.Workers), 1<<16)))
-	cfg.FetchPartitionBytesMax = min(1<<20, cfg.FetchBytesMax)
+	cfg.FetchPartitionBytesMax = min(fetchPartitionBytes, cfg.FetchBytesMax)
 	opening, cancelOpening := context.WithTimeout(ctx, a.cfg.StartTimeout)
 	defer cancelOpening()
 	l, err := link.Open(opening, cfg)
@@ -356,9 +356,18 @@ func (w *worker) add(fetched []link.Fetched, now time.Time) error {
 	return nil
 }
 
+// An input is fetched ahead by a few fetches, however few inputs share the memory: what lies there longer is no longer
+// in the processor's cache when its turn comes.
+const (
+	fetchPartitionBytes = 1 << 20
+	shareMost           = 4 * fetchPartitionBytes
+	shareLeast          = 1 << 14
+)
+
 // share is how many bytes of one input may wait to be processed.
 func (w *worker) share() int {
-	return int(max(w.app.cfg.BufferedBytesMax/int64(w.app.cfg.Workers*max(len(w.inputs), 1)), 1<<14))
+	even := w.app.cfg.BufferedBytesMax / int64(w.app.cfg.Workers*max(len(w.inputs), 1))
+	return int(min(max(even, shareLeast), shareMost))
 }
 
 // relax fetches inputs on that have worked off half of their share.

@@ -65,10 +65,12 @@ type producer struct {
 	groupIn bool                    // in this transaction; unless implicit
 }
 
+// What a round to the bundled broker holds at most and, inside of a transaction, at least. It may be more than the five
+// batches of a producer that a partition recognises when they are repeated: of a call it is always known what was
+// appended.
 const (
-	// roundBatchesMax stays below the five batches of a producer that a partition recognises when they are repeated.
-	roundBatchesMax = 4
-	lingerBytes     = 1 << 20
+	roundBatchesMax = 16
+	lingerBytes     = 4 << 20
 )
 
 // producePartition is what waits for one partition.

@@ -222,7 +222,7 @@ func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err 
 	if next-1-active.base > math.MaxInt32 {
 		return 0, fmt.Errorf("%d offsets in one append: %w", next-base, kerr.InvalidRecord)
 	}
-	if err := active.write(dst); err != nil {
+	if err := active.write(dst, config.SegmentBytes); err != nil {
 		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 	}
 	l.enter(active, dst, config, now)

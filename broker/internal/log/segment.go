@@ -52,6 +52,7 @@ type segment struct {
 	stream  bool         // the file's own position is size, and Write is to be used in place of WriteAt
 	scratch []byte       // what Write may spoil
 	torn    bool         // a failed write may have left something behind size
+	ahead   int64        // see reserve
 	index   index
 
 	txnMu   sync.RWMutex
@@ -112,14 +113,15 @@ func openSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
 }
 
 // write appends whole batches at the end of what is valid, over whatever a failed write may have left there. The caller
-// publishes them by size and next.
-func (s *segment) write(p []byte) error {
+// publishes them by size and next. The segment is not meant to grow beyond limit.
+func (s *segment) write(p []byte, limit int64) error {
 	var err error
 	if s.stream {
 		// A vfs.File's Write is allowed to change what it is given, and p is what readers will get.
 		s.scratch = append(s.scratch[:0], p...)
 		_, err = s.file.Write(s.scratch)
 	} else {
+		s.reserve(int64(len(p)), limit)
 		_, err = s.file.WriteAt(p, s.size.Load())
 	}
 	if err != nil {
@@ -139,7 +141,7 @@ func (s *segment) cut() error {
 	}
 	s.mu.Lock()
 	old := s.file
-	s.file, s.torn, s.stream = fresh, false, false
+	s.file, s.torn, s.stream, s.ahead = fresh, false, false, 0
 	s.mu.Unlock()
 	return old.Close()
 }

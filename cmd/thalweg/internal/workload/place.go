@@ -217,7 +217,7 @@ func (p *place) feed(ctx context.Context, sets ...*encoded) error {
 		}
 		results, err := p.broker.Produce(ctx, broker.ProduceRequest{Partitions: []broker.ProducePartition{
 			{Topic: b.topic, Partition: b.partition, Batches: b.raw},
-		}, Acks: acks})
+		}, Acks: acks, Summed: true}) // by encode, as a producer in this process does it
 		if err == nil {
 			err = results[0].Err
 		}
