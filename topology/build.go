@@ -16,7 +16,7 @@ type Graph struct {
 // the test driver's way of running a whole topology on one partition.
 func Build(env *Env, subs ...*Subtopology) (*Graph, error) {
 	g := &Graph{Sources: map[string][]Source{}}
-	env.shared = map[string]any{}
+	env.shared, env.current, env.instances = map[string]any{}, 0, nil
 	ports := map[*Node]any{}
 	var nodes []*Node
 	for _, s := range subs {
@@ -24,7 +24,7 @@ func Build(env *Env, subs ...*Subtopology) (*Graph, error) {
 	}
 	slices.SortStableFunc(nodes, func(a, b *Node) int { return a.id - b.id })
 	for _, n := range slices.Backward(nodes) {
-		in := &Instance{Node: n, Env: env}
+		in := env.instance(n)
 		next := make([]any, len(n.children))
 		for i, c := range n.children {
 			next[i] = ports[c]

@@ -37,13 +37,29 @@ type Env struct {
 	// Source is the record being processed; nil between records, in punctuation and in flushes.
 	Source *SourceRecord
 
-	current    *Instance // the node whose user code runs or ran last
+	// The node whose user code runs or ran last, by its number, and all nodes by number: it changes several times per
+	// record, and a pointer would cost the garbage collector's write barrier each time.
+	current   int
+	instances []*Instance
+
 	Punctuator Punctuator
 	shared     map[string]any // what nodes of the graph share, by name
 }
 
 // Current is the node whose user code runs, or ran last: the one to blame for a panic. It may be nil.
-func (e *Env) Current() *Instance { return e.current }
+func (e *Env) Current() *Instance {
+	if e.current == 0 {
+		return nil
+	}
+	return e.instances[e.current-1]
+}
+
+// instance makes a node's instance, whose number is one more than that of the instance before.
+func (e *Env) instance(n *Node) *Instance {
+	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1}
+	e.instances = append(e.instances, in)
+	return in
+}
 
 // Outlet is the way to one topic: records appended become durable with the task's next commit.
 type Outlet interface {
@@ -57,6 +73,7 @@ type Outlet interface {
 type Instance struct {
 	Node      *Node
 	Env       *Env
+	number    int // see Env.instances
 	Processed int64
 	Dropped   [reasons]int64
 	// Settle, where a node sets it, brings out what the node still holds back of the records that it took in, and
@@ -74,11 +91,11 @@ type Instance struct {
 // Enter counts a record and makes the node the one whose user code runs.
 func (in *Instance) Enter() {
 	in.Processed++
-	in.Env.current = in
+	in.Env.current = in.number
 }
 
 // Resume makes the node the one whose user code runs again, after its children did.
-func (in *Instance) Resume() { in.Env.current = in }
+func (in *Instance) Resume() { in.Env.current = in.number }
 
 // Tx gives a store's transaction to the store's Open; it makes an Instance a [state.Host], which refuses stores that
 // are not connected to its node.

@@ -107,10 +107,11 @@ func (in *Instance) processingError(phase Phase, timestamp int64, err error, sta
 // Recovered makes the value that recover returned the failure of the node whose user code ran.
 func (e *Env) Recovered(value any) error {
 	p := &Panic{Value: value}
-	if e.current == nil {
+	in := e.Current()
+	if in == nil {
 		return fmt.Errorf("task %d_%d: %w\n%s", e.Subtopology, e.Partition, p, debug.Stack())
 	}
-	return e.current.processingError(PhaseProcess, e.StreamTime, p, debug.Stack())
+	return in.processingError(PhaseProcess, e.StreamTime, p, debug.Stack())
 }
 
 // Handle asks the policy what becomes of the failure: nil means the record is dropped here and counted.

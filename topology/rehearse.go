@@ -27,7 +27,7 @@ func (t *Topology) rehearse() (errs []error) {
 		mine := env
 		mine.Tx = state.NewTx(state.Config{})
 		var told []string
-		in := &Instance{Node: n, Env: &mine}
+		in := mine.instance(n)
 		in.refused = func(store, at string) {
 			if text := t.unconnected(n, store, at); !slices.Contains(told, text) {
 				told = append(told, text)

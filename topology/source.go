@@ -113,7 +113,9 @@ func (s *source[K, V]) decode(r *SourceRecord) (err error) {
 		o.NullValue = s.nullOfValue(&o.Value)
 	}
 	if !r.HasHeaders() {
-		o.Headers = nil
+		if o.Headers != nil { // nearly never; and writing a pointer is not free
+			o.Headers = nil
+		}
 	} else if o.Headers, err = r.Headers(nil); err != nil { // a slice of its own: receivers may keep it
 		return fmt.Errorf("headers: %w", err)
 	}

@@ -103,7 +103,9 @@ func (it *Iterator) Next(r *Record) bool {
 	}
 	headers := int64(0)
 	if src[i] == 0 && i+1 == end {
-		r.headers, r.nHeader = nil, 0
+		if r.nHeader = 0; r.headers != nil { // nearly never; and writing a pointer is not free
+			r.headers = nil
+		}
 	} else {
 		// A header takes two bytes or more.
 		if headers, i = varint(src, i); i < 0 || headers <= 0 || headers > int64(end-i)/2 {

@@ -190,13 +190,15 @@ func (q *queue) stamp() (bool, error) {
 	return q.time >= 0, nil
 }
 
-// process takes the head through the graph.
+// process takes the head through the graph. It leaves the task's Source set to the head, which does not move.
 func (q *queue) process() error {
 	q.partitionTime = max(q.partitionTime, q.time)
 	q.take()
 	env := &q.task.env
 	env.StreamTime = max(env.StreamTime, q.time)
-	env.Source = &q.head
+	if env.Source != &q.head {
+		env.Source = &q.head
+	}
 	for i, s := range q.sources {
 		if !q.ownTime {
 			if q.times[i] < 0 {
@@ -208,7 +210,6 @@ func (q *queue) process() error {
 			return err
 		}
 	}
-	env.Source = nil
 	return nil
 }
 

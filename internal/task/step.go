@@ -77,8 +77,9 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		n, err := t.drain(q, limit, budgetRecords-processed)
 		processed += n
 		if err != nil {
-			return processed, err
+			return processed, err // at Source, for whoever wants to know
 		}
+		t.env.Source = nil
 	}
 	return processed, nil
 }
@@ -91,6 +92,7 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 		}
 		n++
 		if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
+			t.env.Source = nil
 			if _, err := t.punct.run(topology.StreamTime, t.env.StreamTime, t.env.Guarded); err != nil {
 				return n, err
 			}

@@ -2,11 +2,10 @@ package log
 
 import "math"
 
-// A segment has the file system set blocks aside for its next writes. Allocating many at once costs less than allocating
-// with each write (a fifth of the processor time of writing and forcing, on ext4) and keeps them together. The file's
-// size does not change, and what is set aside and not used in the end stays so: that is why it ends at the segment's
-// limit, and why a small segment does without. So do small writes, which come one by one and would be forced later for
-// it: what was set aside is marked as written when it is forced.
+// A segment has the file system set blocks aside for its next writes. Allocating many at once costs less than with each
+// write (a fifth of the processor time of writing and forcing, on ext4) and keeps them together. The file's size does
+// not change, and what is set aside and not used in the end stays so: that is why it ends at the segment's limit, and
+// why a small segment does without. So do small writes, for which there is nothing to gain.
 const (
 	reserveFrom  = 4 << 20
 	reserveMost  = 16 << 20
@@ -26,6 +25,6 @@ func (s *segment) reserve(n, limit int64) {
 	}
 	s.ahead = from + length
 	if s.file.Preallocate(from, length) != nil {
-		s.ahead = math.MaxInt64 // the file system has no such thing, or the disk is nearly full, which a write will tell
+		s.ahead = math.MaxInt64 // the file system can't, or the disk is nearly full, which a write will tell
 	}
 }

@@ -2,8 +2,8 @@ package workload
 
 import "encoding/binary"
 
-// upper writes src with its ASCII letters in upper case to dst, which is as long: eight bytes at a time, the last eight
-// over some of those before.
+// upper writes src with its ASCII letters in upper case to dst, which is as long: in words of eight bytes, four at a
+// time while there are as many, the last word over some of those before.
 func upper(dst, src []byte) {
 	n := len(src)
 	if n < 8 {
@@ -15,7 +15,15 @@ func upper(dst, src []byte) {
 		}
 		return
 	}
-	for i := 0; i < n-8; i += 8 {
+	i := 0
+	for ; i <= n-32; i += 32 {
+		d, s := (*[32]byte)(dst[i:]), (*[32]byte)(src[i:])
+		binary.LittleEndian.PutUint64(d[:8], upper8(binary.LittleEndian.Uint64(s[:8])))
+		binary.LittleEndian.PutUint64(d[8:16], upper8(binary.LittleEndian.Uint64(s[8:16])))
+		binary.LittleEndian.PutUint64(d[16:24], upper8(binary.LittleEndian.Uint64(s[16:24])))
+		binary.LittleEndian.PutUint64(d[24:], upper8(binary.LittleEndian.Uint64(s[24:])))
+	}
+	for ; i < n-8; i += 8 {
 		binary.LittleEndian.PutUint64(dst[i:], upper8(binary.LittleEndian.Uint64(src[i:])))
 	}
 	binary.LittleEndian.PutUint64(dst[n-8:], upper8(binary.LittleEndian.Uint64(src[n-8:])))

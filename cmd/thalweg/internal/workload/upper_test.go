@@ -16,7 +16,7 @@ func TestUpper(t *testing.T) {
 		}
 		want[i] = c
 	}
-	for n := range 17 {
+	for n := range 81 {
 		for from := range len(all) - n {
 			got := make([]byte, n)
 			upper(got, all[from:from+n])
