@@ -61,7 +61,7 @@ const (
 // Append adds a record and copies all of it. A nil key or value is null. The timestamp is in milliseconds.
 //
 // Nearly every record is short: the length of its key takes one byte, and its other numbers take two at most. What
-// stands between its own length and the key is put together in one word then. Nothing is called but memmove, at the
+// stands before the key is put together in one word then. Nothing is called but memmove, at the
 // end, so that the compiler keeps all of this in registers.
 func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 	ts, delta := zigzag(timestamp-b.baseTimestamp), uint64(b.count)<<1
@@ -77,13 +77,11 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 	word := (fieldLength(key)<<(8*deltaSize&63)|deltaBytes)<<(8*tsSize&63) | tsBytes
 	wordSize := int(tsSize+deltaSize) + 1
 	lengthBytes, lengthSize := varint2(uint64(1+wordSize+len(key)+int(valueSize)+len(value)+1) << 1)
+	word = word<<(8*lengthSize&63)<<8 | lengthBytes // the attributes between them are 0
 
 	dst, i := b.room, b.size
-	binary.LittleEndian.PutUint16(dst[i:], uint16(lengthBytes))
-	i += int(lengthSize)
-	dst[i] = 0 // the attributes
-	binary.LittleEndian.PutUint64(dst[i+1:], word)
-	i += 1 + wordSize
+	binary.LittleEndian.PutUint64(dst[i:], word)
+	i += int(lengthSize) + 1 + wordSize
 	if n := len(key); n >= 8 { // by words, the last one over the one before
 		to := dst[i : i+n]
 		for j := 0; j < n-8; j += 8 {
