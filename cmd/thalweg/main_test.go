@@ -175,6 +175,8 @@ func TestBenchPrintsALineOfJSON(t *testing.T) {
 	}
 	_, err := thalweg(t, "", "bench marathon")
 	require.ErrorContains(t, err, "marathon")
-	_, err = thalweg(t, "", "bench latency -filled")
-	require.ErrorContains(t, err, "leave out --filled")
+	for _, workload := range []string{"latency", "restore"} {
+		_, err = thalweg(t, "", "bench "+workload+" -filled")
+		require.ErrorContains(t, err, "leave out --filled")
+	}
 }

@@ -66,8 +66,11 @@ type Latency struct {
 
 // Run runs one benchmark.
 func Run(ctx context.Context, name string, o Options) (r Result, err error) {
-	if o.Filled && name == "latency" {
+	switch {
+	case o.Filled && name == "latency":
 		return r, errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
+	case o.Filled && name == "restore":
+		return r, errors.New("bench: restore has no feeder, its topic is full before: leave out --filled")
 	}
 	p, err := openPlace(ctx, o.Brokers, o.Sync, o.Logger)
 	if err != nil {
