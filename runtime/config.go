@@ -73,7 +73,7 @@ type Config struct {
 	PurgeEvery time.Duration
 
 	// BufferedBytesMax limits what is fetched and not processed, of all workers of this process; an input that has
-	// its share, or 4 MiB, is not fetched further. Default 64 MiB.
+	// its share of it, 4 MiB at most, is not fetched further. Default 64 MiB.
 	BufferedBytesMax int64
 	// CacheBytesMax is the memory for the decoded state of all stores of this process. State that fits is read and
 	// written at memory speed; beyond that a read costs some microseconds. Default 512 MiB.

@@ -534,6 +534,28 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
+// TestAppendFillsItsRoom: in whatever room there is left, a record comes out as it does with room to spare.
+func TestAppendFillsItsRoom(t *testing.T) {
+	for key := range 20 {
+		for value := range 80 {
+			for _, ts := range []int64{0, 100} {
+				k, v := bytes.Repeat([]byte("k"), key), bytes.Repeat([]byte("v"), value)
+				spacious := NewBuilder(None)
+				spacious.Append(0, nil, nil, nil)
+				first := spacious.Size()
+				spacious.Append(ts, k, v, nil)
+				for room := first; room <= first+shortOverhead+key+value+1; room++ {
+					tight := NewBuilder(None)
+					tight.room = make([]byte, room)
+					tight.Append(0, nil, nil, nil)
+					tight.Append(ts, k, v, nil)
+					require.Equal(t, spacious.room[HeaderBytes:spacious.size], tight.room[HeaderBytes:tight.size])
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkEncode(b *testing.B) {
 	for _, size := range []int{16, 100} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {

@@ -49,20 +49,20 @@ func (b *Builder) Reset() {
 	b.count = 0
 }
 
-// What a record must not exceed to be short, and how much longer it can be then than key and value: the attributes, the
-// lengths, the deltas, and as much as its first word is longer than what it holds.
+// What a record must not exceed to be short, and how much room it takes then beside key and value: its first word, the
+// length of the value, the number of headers.
 const (
 	shortKey      = 1 << 6
 	shortValue    = 1 << 12
 	shortDelta    = 1 << 14
-	shortOverhead = 2 + 1 + 8 + 2 + 1
+	shortOverhead = 8 + 2 + 1
 )
 
 // Append adds a record and copies all of it. A nil key or value is null. The timestamp is in milliseconds.
 //
 // Nearly every record is short: the length of its key takes one byte, and its other numbers take two at most. What
-// stands before the key is put together in one word then. Nothing is called but memmove, at the
-// end, so that the compiler keeps all of this in registers.
+// stands before the key is put together in one word then. Nothing is called but memmove, at the end, so that the
+// compiler keeps all of this in registers.
 func (b *Builder) Append(timestamp int64, key, value []byte, headers []Header) {
 	ts, delta := zigzag(timestamp-b.baseTimestamp), uint64(b.count)<<1
 	if len(key) >= shortKey || len(value) >= shortValue || ts >= shortDelta || delta-1 >= shortDelta-1 ||

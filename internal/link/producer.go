@@ -65,9 +65,9 @@ type producer struct {
 	groupIn bool                    // in this transaction; unless implicit
 }
 
-// What a round to the bundled broker holds at most and, inside of a transaction, at least. It may be more than the five
-// batches of a producer that a partition recognises when they are repeated: of a call it is always known what was
-// appended.
+// What a round to the bundled broker holds: of a partition at most, and inside of a transaction, unless somebody waits,
+// at least. It may be more than the five batches of a producer that a partition recognises when they are repeated: a
+// call tells what was appended, where an answer that is lost on a connection does not.
 const (
 	roundBatchesMax = 16
 	lingerBytes     = 4 << 20

@@ -77,7 +77,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		n, err := t.drain(q, limit, budgetRecords-processed)
 		processed += n
 		if err != nil {
-			return processed, err // at Source, for whoever wants to know
+			return processed, err // failed, above, tells of the record at Source
 		}
 		t.env.Source = nil
 	}

@@ -195,6 +195,8 @@ func TestT26WallClockPunctuation(t *testing.T) {
 	var fired []int64
 	p := process("p", processor{init: func(c *topology.Context[string, string]) error {
 		_, err := c.Schedule(10*time.Millisecond, topology.WallClock, func(now int64) error {
+			_, inRecord := c.Metadata()
+			require.False(t, inRecord)
 			fired = append(fired, now-start)
 			return nil
 		})
@@ -204,6 +206,8 @@ func TestT26WallClockPunctuation(t *testing.T) {
 	due, ok := r.task.NextWallPunctuation()
 	require.True(t, ok)
 	require.EqualValues(t, start+10, due)
+	r.add("in", 0, at(1), at(2))
+	r.step(1)
 	now := int64(start)
 	for _, by := range []int64{100, 10, 12, 7, 1, 105, 5} {
 		now += by

@@ -7,12 +7,13 @@ import "math"
 // not change, and what is set aside and not used in the end stays so: that is why it ends at the segment's limit, and
 // why a small segment does without. So do small writes, for which there is nothing to gain.
 const (
-	reserveFrom  = 4 << 20
+	reserveFrom  = 4 << 20 // size of the segment
 	reserveMost  = 16 << 20
-	reserveWrite = 64 << 10
+	reserveWrite = 64 << 10 // size of a write
 )
 
-// reserve prepares a write of n bytes. It sets aside as much as the segment holds at most. l.mu is held.
+// reserve prepares a write of n bytes: where that goes beyond what is set aside it sets aside as much as the segment
+// holds already, reserveMost at most. l.mu is held.
 func (s *segment) reserve(n, limit int64) {
 	size := s.size.Load()
 	if size < reserveFrom || n < reserveWrite || size+n <= s.ahead {

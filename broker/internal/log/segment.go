@@ -52,7 +52,7 @@ type segment struct {
 	stream  bool         // the file's own position is size, and Write is to be used in place of WriteAt
 	scratch []byte       // what Write may spoil
 	torn    bool         // a failed write may have left something behind size
-	ahead   int64        // see reserve
+	ahead   int64        // blocks are set aside for the bytes before it
 	index   index
 
 	txnMu   sync.RWMutex
@@ -113,7 +113,7 @@ func openSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
 }
 
 // write appends whole batches at the end of what is valid, over whatever a failed write may have left there. The caller
-// publishes them by size and next. The segment is not meant to grow beyond limit.
+// publishes them by size and next. Above limit the segment is rolled.
 func (s *segment) write(p []byte, limit int64) error {
 	var err error
 	if s.stream {

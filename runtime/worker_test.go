@@ -1,0 +1,24 @@
+package runtime
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"thalweg/internal/link"
+)
+
+// TestShare: the workers' inputs share BufferedBytesMax, and none gets more than it can use.
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		inputs int
+		want   int
+	}{{0, shareMost}, {1, shareMost}, {8, shareMost}, {16, 2 << 20}, {32, 1 << 20}, {1 << 20, shareLeast}} {
+		w := worker{app: &App{cfg: Config{BufferedBytesMax: 64 << 20, Workers: 2}}}
+		w.inputs = make(map[link.TopicPartition]*input, c.inputs)
+		for i := range c.inputs {
+			w.inputs[link.TopicPartition{Partition: int32(i)}] = nil
+		}
+		require.Equal(t, c.want, w.share(), "%d inputs", c.inputs)
+	}
+}
