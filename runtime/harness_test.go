@@ -3,12 +3,11 @@ package runtime_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,13 +188,35 @@ func (h *harness) config() runtime.Config {
 	}
 }
 
-// logger shows the runtime's log in verbose runs with THALWEG_LOG set.
-func logger(t *testing.T) *slog.Logger {
-	var w io.Writer = io.Discard
-	if os.Getenv("THALWEG_LOG") != "" {
-		w = os.Stderr
+// logTail is how much of its log a test keeps.
+const logTail = 256 << 10
+
+// lastLog keeps the end of a log for the case that the test fails.
+type lastLog struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (l *lastLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.buf = append(l.buf, b...); len(l.buf) > 2*logTail {
+		l.buf = append(l.buf[:0], l.buf[len(l.buf)-logTail:]...)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
+	return len(b), nil
+}
+
+// logger shows the runtime's log when the test fails.
+func logger(t *testing.T) *slog.Logger {
+	l := new(lastLog)
+	t.Cleanup(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if t.Failed() {
+			t.Logf("the end of the application's log:\n%s", l.buf[max(0, len(l.buf)-logTail):])
+		}
+	})
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // running is an application under test.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -18,6 +19,7 @@ type group struct {
 	events  chan Event
 	closed  <-chan struct{}
 	watched chan struct{} // closed when watch has ended
+	lost    atomic.Bool   // the membership is, until the next assignment
 }
 
 func newGroup(closed <-chan struct{}) *group {
@@ -43,12 +45,14 @@ func (g *group) options(cfg Config) []kgo.Opt {
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(isolation),
 		kgo.OnPartitionsAssigned(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
+			g.lost.Store(false)
 			g.send(ctx, Event{Kind: Assigned, Partitions: flatten(m)}, false)
 		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
 			g.send(ctx, Event{Kind: Revoked, Partitions: flatten(m)}, true)
 		}),
 		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
+			g.lost.Store(true)
 			g.send(ctx, Event{Kind: Lost, Partitions: flatten(m)}, true)
 		}),
 	}

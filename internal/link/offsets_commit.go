@@ -25,8 +25,8 @@ func (l *Link) CommitOffsets(ctx context.Context, offsets []Offset) error {
 }
 
 // commit sends a request that carries offsets in the name of the member that this link is. While the group
-// rebalances the member's generation changes under our feet: as long as it is the same member, what it owns is its
-// own until it gives it back, so the request is made again with the new generation.
+// rebalances, the member's generation changes under our feet: as long as it is the same member, what it owns is its
+// own until it gives it back (KIP-429), so the request is made again with the new generation.
 func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 	build func(member string, generation int32) kmsg.Request) error {
 	tps := offsetPartitions(offsets)
@@ -52,8 +52,27 @@ func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 		if !errors.Is(err, kerr.IllegalGeneration) {
 			return err
 		}
-		if m, g := l.client.GroupMetadata(); m != member || g <= generation {
+		if !l.awaitGeneration(ctx, member, generation) {
 			return err
+		}
+	}
+}
+
+// awaitGeneration waits for the client to know of a generation after one that the group's coordinator refused, and
+// tells whether the member is still the same. The coordinator is ahead from when the last member has joined until its
+// answer has arrived. Who is not in the group any more finds out by a heartbeat, and is lost.
+func (l *Link) awaitGeneration(ctx context.Context, member string, refused int32) bool {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.cfg.SessionTimeout, errRetryTimeout)
+	defer cancel()
+	for pause := newBackoff(); ; {
+		switch m, generation := l.client.GroupMetadata(); {
+		case m != member || l.group.lost.Load():
+			return false
+		case generation > refused:
+			return true
+		}
+		if pause.wait(ctx) != nil {
+			return false
 		}
 	}
 }

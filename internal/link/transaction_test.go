@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -155,6 +156,7 @@ func TestCommitOfAnOldGenerationIsFenced(t *testing.T) {
 		b.event(l, Assigned)
 		offsets := []Offset{{TopicPartition{topic, 0}, 3, -1, ""}}
 		require.NoError(t, l.CommitOffsets(b.ctx, offsets))
+		l.cfg.SessionTimeout = 100 * time.Millisecond // it waits for a newer generation, and there is none
 
 		err := l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
 			return l.offsetCommitRequest(offsets, member, generation-1)

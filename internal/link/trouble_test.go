@@ -56,11 +56,15 @@ func (c *cutConn) Write(b []byte) (int, error) {
 }
 
 func (b *bench) cutter(seed uint64) *cutter {
-	dial := (&net.Dialer{}).DialContext
+	return &cutter{dial: b.dialer(), rng: rand.New(rand.NewPCG(seed, 1))}
+}
+
+// dialer is how the bench's broker is reached.
+func (b *bench) dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if b.base.Broker != nil {
-		dial = b.base.Broker.Dial
+		return b.base.Broker.Dial
 	}
-	return &cutter{dial: dial, rng: rand.New(rand.NewPCG(seed, 1))}
+	return (&net.Dialer{}).DialContext
 }
 
 // copier is a worker that copies numbers, whose group offset says how many it has copied.
