@@ -80,6 +80,11 @@ type Config struct {
 	CacheBytesMax int64
 	// BlockCacheBytesMax is the memory of the state engine for blocks read from disk. Default 64 MiB.
 	BlockCacheBytesMax int64
+	// HeadroomBytes is how much garbage may pile up before Go's collector runs, beyond what GOGC allows (exactly so
+	// much at its default of 100). An application without much state has a few megabytes alive, and would collect
+	// hundreds of times a second. It counts as heap in Go's metrics and towards a GOMEMLIMIT, and is resident only as
+	// far as it is used. Default 32 MiB; negative means none.
+	HeadroomBytes int64
 	// BatchBytes is the size from which a record batch is sent before the commit, before compression. Default 256 KiB.
 	BatchBytes int
 	// RecordBytesMax is the largest record that is written; it must be below the max.message.bytes of the topics that
@@ -163,6 +168,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BufferedBytesMax, 64<<20)
 	setDefault(&c.CacheBytesMax, 512<<20)
 	setDefault(&c.BlockCacheBytesMax, 64<<20)
+	setDefault(&c.HeadroomBytes, 32<<20)
 	setDefault(&c.BatchBytes, 256<<10)
 	setDefault(&c.RecordBytesMax, 1_000_000)
 	setDefault(&c.StartTimeout, 30*time.Second)

@@ -18,7 +18,7 @@ import (
 	"thalweg/topology"
 )
 
-// home is what a process keeps on disk for an application:
+// home is what a process has for an application while it runs: its memory, and on disk
 //
 //	<StateDir>/<application>/lock     held while the application runs
 //	                         pid      of the holder, for messages
@@ -30,6 +30,7 @@ import (
 type home struct {
 	engine   engine.Engine // nil when nothing is kept on disk
 	budget   *state.Budget
+	headroom []byte // never touched, see Config.HeadroomBytes
 	process  string
 	ages     *ages // nil when nothing is kept on disk; guarded by the application's mutex
 	lock     io.Closer
@@ -40,6 +41,8 @@ type home struct {
 // openHome opens the directory, or says who has it.
 func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 	h := &home{budget: state.NewBudget(cfg.CacheBytesMax), patience: cfg.CloseTimeout}
+	// The collector's goal is a multiple of what is alive, and this counts as alive while it has no page.
+	h.headroom = make([]byte, max(cfg.HeadroomBytes, 0))
 	if !keepsState(topo) {
 		h.process = uuid.NewString()
 		return h, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	goruntime "runtime"
 	"slices"
 
 	"thalweg/internal/batch"
@@ -26,6 +27,8 @@ func Handwritten(workload string, d Data, commitEvery int, check *results) (took
 	if err != nil {
 		return took, err
 	}
+	headroom := make([]byte, 32<<20) // what runtime.Config.HeadroomBytes gives an application
+	defer goruntime.KeepAlive(headroom)
 	since := startClock()
 	err = inTime(d.Inputs, func(input int, r *batch.Record) {
 		each(input, r)
