@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +39,10 @@ func brokerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// A broker has little alive: the collector would run every few milliseconds. Memory that is never touched
+			// puts it off, as runtime.Config.HeadroomBytes does for an application.
+			headroom := make([]byte, 32<<20)
+			defer runtime.KeepAlive(headroom)
 			fmt.Fprintf(cmd.OutOrStdout(), "listening on %s, data in %s\n", b.Addr(), dir)
 			<-cmd.Context().Done()
 			return b.Close()
