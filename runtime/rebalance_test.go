@@ -1,36 +1,59 @@
 package runtime_test
 
 import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/runtime"
 )
 
-// TestRebalance lets processes with several workers join and leave in the middle of a run. What they have on disk
-// goes stale and is used again. Counts stay exact.
+// TestRebalance lets processes with several workers join and leave in the middle of a run, near the broker and far from
+// it. What they have on disk goes stale and is used again. Nobody fails, so counts are exact, at least once, too.
 func TestRebalance(t *testing.T) {
-	h := newHarness(t)
-	var configs [3]runtime.Config // one per process
-	for i := range configs {
-		configs[i] = h.config()
-		configs[i].StateFS = vfs.NewMem()
-		configs[i].Workers = 1 + i
-		configs[i].NoLocal = i == 1
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		for _, far := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/far %t", guarantee, far), func(t *testing.T) {
+				h := newHarness(t)
+				var configs [3]runtime.Config // one per process
+				for i := range configs {
+					configs[i] = h.config()
+					configs[i].Guarantee = guarantee
+					configs[i].StateFS = vfs.NewMem()
+					configs[i].Workers = 1 + i
+					configs[i].NoLocal = far || i == 1
+					if far {
+						configs[i].ClientOptions = append(configs[i].ClientOptions, kgo.Dialer(slowly(h.broker.Dial)))
+					}
+				}
+				h.joinAndLeave(configs[:], 10)
+				h.exact()
+			})
+		}
 	}
-	var apps [3]*running
+}
+
+// joinAndLeave starts and stops processes at random while records arrive.
+func (h *harness) joinAndLeave(configs []runtime.Config, rounds int) {
+	h.t.Helper()
+	apps := make([]*running, len(configs))
 	alive := 0
-	for round := range 12 {
+	for round := range rounds {
 		i := h.random.IntN(len(apps))
 		switch {
 		case apps[i] == nil:
-			t.Logf("round %d: process %d joins", round, i)
-			apps[i] = h.start(words(t, byWord), configs[i])
+			h.t.Logf("round %d: process %d joins", round, i)
+			apps[i] = h.start(words(h.t, byWord), configs[i])
 			alive++
 		case alive > 1:
-			t.Logf("round %d: process %d leaves", round, i)
+			h.t.Logf("round %d: process %d leaves", round, i)
 			apps[i].stop()
 			apps[i] = nil
 			alive--
@@ -46,7 +69,29 @@ func TestRebalance(t *testing.T) {
 			app.stop()
 		}
 	}
-	h.exact()
+}
+
+// slowly dials connections on which answers take their time, some of them much.
+func slowly(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return slowConn{conn}, err
+	}
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+type slowConn struct{ net.Conn }
+
+func (c slowConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	switch most := rand.IntN(20); {
+	case most == 0:
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+	case most < 8:
+		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+	}
+	return n, err
 }
 
 // TestTakeover runs a second process beside the first: it gets its share of the tasks, with their state, and all of

@@ -1,12 +1,14 @@
 package link
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 
 	"thalweg/internal/assign"
 )
@@ -98,6 +100,28 @@ func TestEnsureTopics(t *testing.T) {
 
 		_, err = l.Partitions(b.ctx, b.name("missing"))
 		require.ErrorContains(t, err, "create the topic")
+	})
+}
+
+// Processes that start at the same time make the same topics: each is made by one of them, and all go on.
+func TestEnsureTopicsAllAtOnce(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		links := make([]*Link, 4)
+		for i := range links {
+			links[i] = b.open(nil)
+		}
+		for round := range 20 {
+			specs := []TopicSpec{
+				{Name: b.name(fmt.Sprintf("words-%d", round)), Partitions: 3},
+				{Name: b.name(fmt.Sprintf("changelog-%d", round)), Partitions: 2,
+					Config: map[string]string{"cleanup.policy": "compact"}},
+			}
+			var all errgroup.Group
+			for _, l := range links {
+				all.Go(func() error { return l.EnsureTopics(b.ctx, specs) })
+			}
+			require.NoError(t, all.Wait())
+		}
 	})
 }
 

@@ -107,8 +107,7 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 	var errs []error
 	var names []string
 	for _, spec := range specs {
-		l.metadata.forget(spec.Name)
-		n, err := l.metadata.partitions(ctx, spec.Name)
+		n, err := l.partitionsNow(ctx, spec.Name)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -135,6 +134,19 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 		errs = append(errs, checkCleanup(spec, config))
 	}
 	return errors.Join(errs...)
+}
+
+// partitionsNow asks for the partition count of a topic that is there. Somebody else may have made it a moment ago, and
+// the broker that answers not know of it yet.
+func (l *Link) partitionsNow(ctx context.Context, topic string) (int32, error) {
+	l.metadata.forget(topic)
+	began := time.Now()
+	for pause := newBackoff(); ; {
+		n, err := l.metadata.partitions(ctx, topic)
+		if !isUnknownTopic(err) || time.Since(began) > unknownTopicMax || pause.wait(ctx) != nil {
+			return n, err
+		}
+	}
 }
 
 // checkCleanup refuses a policy that deletes what is to be kept, or keeps only the last value where every record
