@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/link"
@@ -26,7 +25,7 @@ func setup(ctx context.Context, l *link.Link, topo *topology.Topology, cfg Confi
 	if cfg.Errors.DeadLetters != "" && !slices.Contains(outputs, cfg.Errors.DeadLetters) {
 		outputs = append(outputs, cfg.Errors.DeadLetters)
 	}
-	counts, err := awaitTopics(ctx, l.Admin(), cfg, inputs, outputs)
+	counts, err := awaitTopics(ctx, l, cfg, inputs, outputs)
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +41,14 @@ func setup(ctx context.Context, l *link.Link, topo *topology.Topology, cfg Confi
 
 // awaitTopics waits until the topics that others make are there, and returns the partition counts of the inputs.
 func awaitTopics(
-	ctx context.Context, admin *kadm.Client, cfg Config, inputs, outputs []string,
+	ctx context.Context, l *link.Link, cfg Config, inputs, outputs []string,
 ) (map[string]int32, error) {
 	names := append(slices.Clone(inputs), outputs...)
 	logged := false
 	for {
-		details, err := admin.ListTopics(ctx, names...)
+		details, err := l.ListTopics(ctx, names...)
 		if err != nil {
-			return nil, fmt.Errorf("topics: the broker does not answer (waited %v): %w", cfg.StartTimeout, err)
+			return nil, fmt.Errorf("topics: %w", err)
 		}
 		var missing []string
 		counts := map[string]int32{}

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,9 +14,13 @@ func (l *Link) RemoveMembers(ctx context.Context, group string, dead func(client
 ) {
 	describe := kmsg.NewPtrDescribeGroupsRequest()
 	describe.Groups = []string{group}
-	described, err := describe.RequestWith(ctx, l.client)
+	described, err := request(ctx, l.cfg.RetryTimeout, "describe group "+group, nil,
+		func(ctx context.Context) (*kmsg.DescribeGroupsResponse, error) {
+			return describe.RequestWith(ctx, l.client)
+		},
+		func(*kmsg.DescribeGroupsResponse) error { return nil })
 	if err != nil {
-		return 0, classified(fmt.Errorf("link: describe group %s: %w", group, err))
+		return 0, err
 	}
 	leave := kmsg.NewPtrLeaveGroupRequest()
 	leave.Group = group
@@ -33,12 +36,11 @@ func (l *Link) RemoveMembers(ctx context.Context, group string, dead func(client
 	if len(leave.Members) == 0 {
 		return 0, nil
 	}
-	left, err := leave.RequestWith(ctx, l.client)
-	if err == nil {
-		err = kerr.ErrorForCode(left.ErrorCode)
-	}
+	_, err = request(ctx, l.cfg.RetryTimeout, "remove dead members from group "+group, nil,
+		func(ctx context.Context) (*kmsg.LeaveGroupResponse, error) { return leave.RequestWith(ctx, l.client) },
+		func(r *kmsg.LeaveGroupResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	if err != nil {
-		return 0, classified(fmt.Errorf("link: remove dead members from group %s: %w", group, err))
+		return 0, err
 	}
 	return len(leave.Members), nil
 }

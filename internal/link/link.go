@@ -213,24 +213,34 @@ func beforeImplicitTransactions() *kversion.Versions {
 // request sends a control request, which franz-go retries on broken connections and moved coordinators, and tries
 // again while one of the given codes is the answer.
 func request[R kmsg.Response](ctx context.Context, timeout time.Duration, what string, again []error,
-	send func(context.Context) (R, error), codeOf func(R) error) (R, error) {
+	send func(context.Context) (R, error), codeOf func(R) error) (resp R, err error) {
+	err = retry(ctx, timeout, what, again, func(ctx context.Context) (err error) {
+		if resp, err = send(ctx); err != nil {
+			return err
+		}
+		return codeOf(resp)
+	})
+	return resp, err
+}
+
+// retry does something until it succeeds, or fails for a reason that stays, or timeout has passed. The given errors
+// are tried again, too.
+func retry(ctx context.Context, timeout time.Duration, what string, again []error,
+	try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errRetryTimeout)
 	defer cancel()
 	began := time.Now()
 	for pause := newBackoff(); ; {
-		resp, err := send(ctx)
+		err := try(ctx)
 		if err == nil {
-			err = codeOf(resp)
+			return nil
 		}
-		if err == nil {
-			return resp, nil
-		}
-		retry := isAny(err, again) || isRetriable(err) && ctx.Err() == nil
-		if !retry || isUnknownTopic(err) && time.Since(began) > unknownTopicMax {
-			return resp, classified(fmt.Errorf("link: %s: %w%s", what, err, advice(err)))
+		retriable := isAny(err, again) || isRetriable(err) && ctx.Err() == nil
+		if !retriable || isUnknownTopic(err) && time.Since(began) > unknownTopicMax {
+			return classified(fmt.Errorf("link: %s: %w%s", what, err, advice(err)))
 		}
 		if waitErr := pause.wait(ctx); waitErr != nil {
-			return resp, classified(fmt.Errorf("link: %s: %w, last: %w", what, waitErr, err))
+			return classified(fmt.Errorf("link: %s: %w, last: %w", what, waitErr, err))
 		}
 	}
 }

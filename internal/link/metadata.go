@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -120,13 +121,22 @@ func (m *metadata) partitions(ctx context.Context, topic string) (int32, error) 
 			return 0, err
 		}
 		if err := failed[topic]; err != nil {
-			return 0, fmt.Errorf("link: topic %q: %w%s", topic, err, advice(err))
+			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("link: topic %q: %w", topic, kerr.UnknownTopicOrPartition)
+	return 0, kerr.UnknownTopicOrPartition
 }
 
-// Partitions returns the partition count of a topic.
-func (l *Link) Partitions(ctx context.Context, topic string) (int32, error) {
-	return l.metadata.partitions(ctx, topic)
+// Partitions returns the partition count of a topic. A topic that the broker does not know is an error at once.
+func (l *Link) Partitions(ctx context.Context, topic string) (n int32, err error) {
+	var unknown error
+	err = retry(ctx, l.cfg.RetryTimeout, fmt.Sprintf("partitions of topic %q", topic), nil,
+		func(ctx context.Context) (err error) {
+			if n, err = l.metadata.partitions(ctx, topic); isUnknownTopic(err) {
+				unknown = fmt.Errorf("link: topic %q: %w%s", topic, err, advice(err))
+				return nil
+			}
+			return err
+		})
+	return n, errors.Join(err, unknown)
 }

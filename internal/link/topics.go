@@ -24,6 +24,15 @@ type TopicSpec struct {
 
 const cleanupPolicy = "cleanup.policy"
 
+// ListTopics returns what the broker tells about topics.
+func (l *Link) ListTopics(ctx context.Context, names ...string) (details kadm.TopicDetails, err error) {
+	err = retry(ctx, l.cfg.RetryTimeout, "list topics", nil, func(ctx context.Context) (err error) {
+		details, err = l.admin.ListTopics(ctx, names...)
+		return err
+	})
+	return details, err
+}
+
 // EnsureTopics makes the topics that are missing and checks those that exist: their partition count, and that their
 // cleanup.policy loses nothing that is to be kept. It never changes a topic. All that is wrong is in the error.
 func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
@@ -34,16 +43,16 @@ func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	for i := range specs {
 		names[i] = specs[i].Name
 	}
-	existing, err := l.admin.ListTopics(ctx, names...)
+	existing, err := l.ListTopics(ctx, names...)
 	if err != nil {
-		return classified(fmt.Errorf("link: internal topics: %w", err))
+		return err
 	}
 	var check []TopicSpec
 	var errs []error
 	for _, spec := range specs {
 		detail := existing[spec.Name]
 		switch {
-		case detail.Err == nil && existing.Has(spec.Name):
+		case detail.Err == nil && existing.Has(spec.Name), errors.Is(detail.Err, kerr.LeaderNotAvailable):
 			check = append(check, spec)
 		case detail.Err == nil || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
 			made, err := l.createTopic(ctx, spec)
@@ -72,16 +81,16 @@ func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err 
 	if replicas == 0 {
 		replicas = -1
 	}
-	resp, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
-	if err == nil {
-		err = resp.Err
-	}
+	what := fmt.Sprintf("create internal topic %q with %d partitions", spec.Name, spec.Partitions)
+	err = retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
+		_, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
+		return err
+	})
 	switch {
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return false, nil
 	case err != nil:
-		return false, classified(fmt.Errorf("link: create internal topic %q with %d partitions: %w%s",
-			spec.Name, spec.Partitions, err, advice(err)))
+		return false, err
 	}
 	l.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
 	return true, l.awaitTopic(ctx, spec.Name)
@@ -122,9 +131,13 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 	if len(names) == 0 {
 		return errors.Join(errs...)
 	}
-	configs, err := l.admin.DescribeTopicConfigs(ctx, names...)
+	var configs kadm.ResourceConfigs
+	err := retry(ctx, l.cfg.RetryTimeout, "describe internal topics", nil, func(ctx context.Context) (err error) {
+		configs, err = l.admin.DescribeTopicConfigs(ctx, names...)
+		return err
+	})
 	if err != nil {
-		return errors.Join(append(errs, fmt.Errorf("link: describe internal topics: %w", err))...)
+		return errors.Join(append(errs, err)...)
 	}
 	for _, spec := range specs {
 		config, err := configs.On(spec.Name, nil)
@@ -138,15 +151,14 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 
 // partitionsNow asks for the partition count of a topic that is there. Somebody else may have made it a moment ago, and
 // the broker that answers not know of it yet.
-func (l *Link) partitionsNow(ctx context.Context, topic string) (int32, error) {
+func (l *Link) partitionsNow(ctx context.Context, topic string) (n int32, err error) {
 	l.metadata.forget(topic)
-	began := time.Now()
-	for pause := newBackoff(); ; {
-		n, err := l.metadata.partitions(ctx, topic)
-		if !isUnknownTopic(err) || time.Since(began) > unknownTopicMax || pause.wait(ctx) != nil {
-			return n, err
-		}
-	}
+	what := fmt.Sprintf("partitions of topic %q", topic)
+	err = retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) (err error) {
+		n, err = l.metadata.partitions(ctx, topic)
+		return err
+	})
+	return n, err
 }
 
 // checkCleanup refuses a policy that deletes what is to be kept, or keeps only the last value where every record

@@ -125,6 +125,27 @@ func drainEvents(l *Link) {
 	}
 }
 
+// A start that meets a connection that breaks goes on.
+func TestEnsureTopicsOverConnectionsThatBreak(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		cut := b.cutter(seed)
+		l := b.open(func(c *Config) { c.Client = []kgo.Opt{kgo.Dialer(cut.Dial)} })
+		for round := range 80 {
+			spec := TopicSpec{Name: b.name(fmt.Sprintf("words-%d", round)), Partitions: 2}
+			for range 2 { // made, and found
+				require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{spec}))
+			}
+			n, err := l.Partitions(b.ctx, spec.Name)
+			require.NoError(t, err)
+			require.EqualValues(t, 2, n)
+			_, err = l.RemoveMembers(b.ctx, b.name("group"), func(string) bool { return true })
+			require.NoError(t, err)
+		}
+	})
+}
+
 func TestExactlyOnceOverConnectionsThatBreak(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		seed := rand.Uint64()
