@@ -14,8 +14,8 @@ import (
 	"thalweg/runtime"
 )
 
-// TestRebalance lets processes with several workers join and leave in the middle of a run: near the broker, far from it,
-// and over connections that break. What they have on disk goes stale and is used again. Counts are exact, at least
+// TestRebalance lets processes with several workers join and leave in the middle of a run: near the broker, far from
+// it, and over connections that break. What they have on disk goes stale and is used again. Counts are exact, at least
 // once, too, as long as nothing breaks.
 func TestRebalance(t *testing.T) {
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
@@ -39,7 +39,7 @@ func TestRebalance(t *testing.T) {
 					}
 					configs[i] = cfg
 				}
-				h.joinAndLeave(configs[:], 10)
+				h.joinAndLeave(configs[:], 8)
 				t.Logf("%d connections cut", breaking.made.Load())
 				h.atLeast()
 				if guarantee == runtime.ExactlyOnce || network != "breaking" {
@@ -97,9 +97,9 @@ func (c slowConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	switch most := rand.IntN(20); {
 	case most == 0:
-		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond)
 	case most < 8:
-		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+		<-time.After(time.Duration(rand.IntN(5)) * time.Millisecond)
 	}
 	return n, err
 }
