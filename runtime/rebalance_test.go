@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // it, and over connections that break. What they have on disk goes stale and is used again. Counts are exact, at least
 // once, too, as long as nothing breaks.
 func TestRebalance(t *testing.T) {
+	t.Parallel()
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
 		for _, network := range []string{"near", "far", "breaking"} {
 			t.Run(guarantee.String()+"/"+network, func(t *testing.T) {
@@ -101,6 +103,76 @@ func (c slowConn) Read(b []byte) (int, error) {
 	case most < 8:
 		<-time.After(time.Duration(rand.IntN(5)) * time.Millisecond)
 	}
+	return n, err
+}
+
+// TestAProcessThatFallsSilent cuts a process off until the group has given its tasks to another, and lets it come back
+// with what it had not committed.
+func TestAProcessThatFallsSilent(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			silence := &gate{dial: h.broker.Dial}
+			var apps [2]*running
+			for i := range apps {
+				cfg := h.config()
+				cfg.Guarantee, cfg.StateFS, cfg.SessionTimeout = guarantee, vfs.NewMem(), 6*time.Second
+				if i == 1 {
+					cfg.NoLocal, cfg.ClientOptions = true, []kgo.Opt{kgo.Dialer(silence.Dial)}
+				}
+				apps[i] = h.start(words(t, byWord), cfg).settled()
+			}
+			require.Eventually(t, func() bool { return tasks(apps[0]) == 4 && tasks(apps[1]) == 4 }, patience, poll)
+			h.feed(200)
+			silence.Lock() // in the middle of its work
+			h.feed(200)
+			h.await()
+			require.Eventually(t, func() bool { return tasks(apps[0]) == 8 }, patience, poll)
+			silence.Unlock()
+			h.feed(200)
+			h.await()
+			require.Eventually(t, func() bool { return tasks(apps[0]) == 4 && tasks(apps[1]) == 4 }, patience, poll)
+			h.feed(200)
+			h.await()
+			for _, app := range apps {
+				app.stop()
+			}
+			h.atLeast()
+			if guarantee == runtime.ExactlyOnce {
+				h.exact()
+			}
+		})
+	}
+}
+
+// gate dials connections that carry nothing while it is locked.
+type gate struct {
+	sync.RWMutex
+	dial dialer
+}
+
+func (g *gate) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := g.dial(ctx, network, addr)
+	return &gatedConn{conn, g}, err
+}
+
+type gatedConn struct {
+	net.Conn
+	gate *gate
+}
+
+func (c *gatedConn) Write(b []byte) (int, error) {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	return c.Conn.Write(b)
+}
+
+func (c *gatedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.gate.RLock()
+	defer c.gate.RUnlock()
 	return n, err
 }
 
