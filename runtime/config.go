@@ -208,6 +208,7 @@ func (c Config) validate() error {
 		"CommitEvery %v must be below TransactionTimeout %v", c.CommitEvery, c.TransactionTimeout)
 	check(c.BufferedBytesMax >= 1<<16, "BufferedBytesMax is %d, must be at least 64 KiB", c.BufferedBytesMax)
 	check(c.CacheBytesMax >= 1<<16, "CacheBytesMax is %d, must be at least 64 KiB", c.CacheBytesMax)
+	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
 	check(c.BatchBytes >= 1<<10, "BatchBytes is %d, must be at least 1 KiB", c.BatchBytes)
 	check(c.RecordBytesMax >= 1<<10, "RecordBytesMax is %d, must be at least 1 KiB", c.RecordBytesMax)
 	return errors.Join(errs...)

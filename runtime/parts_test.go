@@ -243,6 +243,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{Config{ApplicationID: "a b", Seeds: []string{"x:1"}}, "letters"},
 		{Config{ApplicationID: "a"}, "neither Broker nor Seeds"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: -1}, "Workers is -1"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, HeadroomBytes: 1 << 50}, "at most 64 GiB"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CommitEvery: time.Minute}, "TransactionTimeout"},
 	} {
 		_, err := New(topo, c.cfg)
