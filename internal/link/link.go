@@ -121,7 +121,7 @@ func (l *Link) Close() {
 		l.producer.close()
 		if l.group != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			_ = l.client.LeaveGroupContext(ctx) // a group that can't be told finds out by its session timeout
+			l.leave(ctx)
 			cancel()
 		}
 		l.client.Close()

@@ -1,0 +1,68 @@
+package link
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// RemoveMembers takes those members out of a group whose client id dead names, so that it need not wait for the end
+// of their sessions. A group that does not exist has none.
+func (l *Link) RemoveMembers(ctx context.Context, group string, dead func(clientID string) bool) (
+	removed int, err error,
+) {
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{group}
+	described, err := request(ctx, l.cfg.RetryTimeout, "describe group "+group, nil,
+		func(ctx context.Context) (*kmsg.DescribeGroupsResponse, error) {
+			return describe.RequestWith(ctx, l.client)
+		},
+		func(*kmsg.DescribeGroupsResponse) error { return nil })
+	if err != nil {
+		return 0, err
+	}
+	var members []string
+	for _, g := range described.Groups {
+		for _, m := range g.Members {
+			if m.InstanceID == nil && dead(m.ClientID) {
+				members = append(members, m.MemberID)
+			}
+		}
+	}
+	if len(members) == 0 {
+		return 0, nil
+	}
+	if err := l.takeOut(ctx, group, members...); err != nil {
+		return 0, err
+	}
+	return len(members), nil
+}
+
+// takeOut tells a group's coordinator that members are gone.
+func (l *Link) takeOut(ctx context.Context, group string, members ...string) error {
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = group
+	for _, id := range members {
+		m := kmsg.NewLeaveGroupRequestMember()
+		m.MemberID = id
+		leave.Members = append(leave.Members, m)
+	}
+	_, err := request(ctx, l.cfg.RetryTimeout, "remove members from group "+group, nil,
+		func(ctx context.Context) (*kmsg.LeaveGroupResponse, error) { return leave.RequestWith(ctx, l.client) },
+		func(r *kmsg.LeaveGroupResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
+	return err
+}
+
+// leave says goodbye to the group, once more over another connection when the first breaks: a member that just falls
+// silent keeps its partitions from the others until its session ends.
+func (l *Link) leave(ctx context.Context) {
+	member, _ := l.client.GroupMetadata()
+	err := l.client.LeaveGroupContext(ctx)
+	if isRetriable(err) && member != "" && l.cfg.InstanceID == "" {
+		err = l.takeOut(ctx, l.cfg.Group, member)
+	}
+	if err != nil {
+		l.log.Warn("can't leave the group: it waits for the session to end", "group", l.cfg.Group, "err", err)
+	}
+}
