@@ -145,16 +145,42 @@ func TestStateDirectoryInUse(t *testing.T) {
 }
 
 func TestUnreachableBroker(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.Broker, cfg.Seeds, cfg.StartTimeout = nil, []string{addr}, 300*time.Millisecond
-	err = h.start(words(t, byWord), cfg).fails()
-	require.ErrorContains(t, err, addr)
+	cfg.Broker, cfg.Seeds, cfg.StartTimeout = nil, []string{unusedAddress(t)}, 300*time.Millisecond
+	err := h.start(words(t, byWord), cfg).fails()
+	require.ErrorContains(t, err, cfg.Seeds[0])
 	require.ErrorContains(t, err, "is the broker running")
+}
+
+// TestCloseWhileConnecting: who is asked to stop before the broker has answered has not failed.
+func TestCloseWhileConnecting(t *testing.T) {
+	h := newHarness(t)
+	for range 5 {
+		cfg := h.config()
+		cfg.Broker, cfg.Seeds = nil, []string{unusedAddress(t)}
+		tried := make(chan struct{}, 1)
+		cfg.ClientOptions = []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			select {
+			case tried <- struct{}{}:
+			default:
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		})}
+		app := h.start(words(t, byWord), cfg)
+		<-tried
+		app.stop()
+		require.Equal(t, runtime.Closed, app.State())
+	}
+}
+
+// unusedAddress is one at which nobody listens.
+func unusedAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
 }
 
 // TestFencedWorker lets somebody else take the worker's transactional id in the middle of a run.

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -54,13 +55,21 @@ func (l *Link) takeOut(ctx context.Context, group string, members ...string) err
 	return err
 }
 
-// leave says goodbye to the group, once more over another connection when the first breaks: a member that just falls
-// silent keeps its partitions from the others until its session ends.
-func (l *Link) leave(ctx context.Context) {
+// leaveMax bounds each of the two ways to leave a group.
+const leaveMax = 3 * time.Second
+
+// leave says goodbye to the group, and once more over another connection when the client can't: a member that just
+// falls silent keeps its partitions from the others until its session ends.
+func (l *Link) leave() {
+	try := func(leave func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(context.Background(), leaveMax)
+		defer cancel()
+		return leave(ctx)
+	}
 	member, _ := l.client.GroupMetadata()
-	err := l.client.LeaveGroupContext(ctx)
-	if isRetriable(err) && member != "" && l.cfg.InstanceID == "" {
-		err = l.takeOut(ctx, l.cfg.Group, member)
+	err := try(l.client.LeaveGroupContext)
+	if err != nil && member != "" && l.cfg.InstanceID == "" {
+		err = try(func(ctx context.Context) error { return l.takeOut(ctx, l.cfg.Group, member) })
 	}
 	if err != nil {
 		l.log.Warn("can't leave the group: it waits for the session to end", "group", l.cfg.Group, "err", err)

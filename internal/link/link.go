@@ -120,9 +120,7 @@ func (l *Link) Close() {
 		l.fetcher.Close()
 		l.producer.close()
 		if l.group != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			l.leave(ctx)
-			cancel()
+			l.leave()
 		}
 		l.client.Close()
 		if l.group != nil {
@@ -174,10 +172,15 @@ func probe(ctx context.Context, cfg Config) (implicit bool, err error) {
 		if err == nil {
 			return supportsImplicitTransactions(resp), nil
 		}
-		if !isRetriable(err) || pause.wait(ctx) != nil {
-			return false, fmt.Errorf("link: open: no answer from %v: %w; "+
-				"is the broker running, and is this its address?", client.OptValue(kgo.SeedBrokers), err)
+		if isRetriable(err) {
+			waitErr := pause.wait(ctx)
+			if waitErr == nil {
+				continue
+			}
+			err = fmt.Errorf("%w, last: %w", waitErr, err)
 		}
+		return false, fmt.Errorf("link: open: no answer from %v: %w; "+
+			"is the broker running, and is this its address?", client.OptValue(kgo.SeedBrokers), err)
 	}
 }
 
@@ -235,7 +238,7 @@ func retry(ctx context.Context, timeout time.Duration, what string, again []erro
 		if err == nil {
 			return nil
 		}
-		retriable := isAny(err, again) || isRetriable(err) && ctx.Err() == nil
+		retriable := isAny(err, again) || isRetriable(err)
 		if !retriable || isUnknownTopic(err) && time.Since(began) > unknownTopicMax {
 			return classified(fmt.Errorf("link: %s: %w%s", what, err, advice(err)))
 		}
