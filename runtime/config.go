@@ -30,6 +30,10 @@ const (
 
 func (g Guarantee) String() string { return [...]string{"exactly-once", "at-least-once"}[g] }
 
+// DefaultHeadroomBytes is what Config.HeadroomBytes is when it is 0. A program that opens a broker and no application
+// does well to hold a slice of this size, too, without touching it: a broker has even less alive.
+const DefaultHeadroomBytes = 32 << 20
+
 // Config sets an application up. ApplicationID and one of Broker and Seeds are required.
 type Config struct {
 	// ApplicationID names the consumer group and begins the names of changelog and repartition topics, so it must
@@ -168,7 +172,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BufferedBytesMax, 64<<20)
 	setDefault(&c.CacheBytesMax, 512<<20)
 	setDefault(&c.BlockCacheBytesMax, 64<<20)
-	setDefault(&c.HeadroomBytes, 32<<20)
+	setDefault(&c.HeadroomBytes, DefaultHeadroomBytes)
 	setDefault(&c.BatchBytes, 256<<10)
 	setDefault(&c.RecordBytesMax, 1_000_000)
 	setDefault(&c.StartTimeout, 30*time.Second)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,6 +187,11 @@ func (h *harness) config() runtime.Config {
 		Workers:       1,
 		Logger:        logger(h.t),
 	}
+}
+
+// over reaches the broker over connections with something around them.
+func (h *harness) over(wrap func(net.Conn) net.Conn) []kgo.Opt {
+	return []kgo.Opt{kgo.Dialer(brokertest.Wrapped(h.broker.Dial, wrap))}
 }
 
 // logTail is how much of its log a test keeps.

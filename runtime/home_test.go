@@ -35,5 +35,5 @@ func TestHeadroomPutsTheCollectorOff(t *testing.T) {
 	}
 	require.InDelta(t, 2*room, goals[room]-goals[-1], room/2)
 	require.Less(t, heapGoal(), goals[room]-room, "not when it has ended")
-	require.EqualValues(t, 32<<20, Config{}.withDefaults().HeadroomBytes)
+	require.EqualValues(t, DefaultHeadroomBytes, Config{}.withDefaults().HeadroomBytes)
 }

@@ -1,7 +1,6 @@
 package runtime_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/runtime"
 )
@@ -25,7 +23,7 @@ func TestRebalance(t *testing.T) {
 			t.Run(guarantee.String()+"/"+network, func(t *testing.T) {
 				t.Parallel()
 				h := newHarness(t)
-				breaking := &cuts{dial: slowly(h.broker.Dial), random: rand.New(rand.NewPCG(h.random.Uint64(), 2))}
+				breaking := h.cuts()
 				breaking.on.Store(network == "breaking")
 				var configs [3]runtime.Config // one per process
 				for i := range configs {
@@ -36,7 +34,7 @@ func TestRebalance(t *testing.T) {
 					cfg.NoLocal = i == 1
 					if network != "near" {
 						cfg.NoLocal = true
-						cfg.ClientOptions = append(cfg.ClientOptions, kgo.Dialer(breaking.Dial))
+						cfg.ClientOptions = h.over(func(c net.Conn) net.Conn { return breaking.wrap(slowConn{c}) })
 						cfg.SessionTimeout = 6 * time.Second // a member's farewell may be what is lost
 					}
 					configs[i] = cfg
@@ -83,24 +81,15 @@ func (h *harness) joinAndLeave(configs []runtime.Config, rounds int) {
 	}
 }
 
-// slowly dials connections on which answers take their time, some of them much.
-func slowly(dial dialer) dialer {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		return slowConn{conn}, err
-	}
-}
-
-type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
-
+// slowConn is a connection on which answers take their time, some of them much.
 type slowConn struct{ net.Conn }
 
 func (c slowConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	switch most := rand.IntN(20); {
-	case most == 0:
+	switch dice := rand.IntN(20); {
+	case dice == 0:
 		<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond)
-	case most < 8:
+	case dice < 8:
 		<-time.After(time.Duration(rand.IntN(5)) * time.Millisecond)
 	}
 	return n, err
@@ -114,13 +103,13 @@ func TestAProcessThatFallsSilent(t *testing.T) {
 		t.Run(guarantee.String(), func(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t)
-			silence := &gate{dial: h.broker.Dial}
+			silence := new(gate)
 			var apps [2]*running
 			for i := range apps {
 				cfg := h.config()
 				cfg.Guarantee, cfg.StateFS, cfg.SessionTimeout = guarantee, vfs.NewMem(), 6*time.Second
 				if i == 1 {
-					cfg.NoLocal, cfg.ClientOptions = true, []kgo.Opt{kgo.Dialer(silence.Dial)}
+					cfg.NoLocal, cfg.ClientOptions = true, h.over(silence.wrap)
 				}
 				apps[i] = h.start(words(t, byWord), cfg).settled()
 			}
@@ -147,16 +136,10 @@ func TestAProcessThatFallsSilent(t *testing.T) {
 	}
 }
 
-// gate dials connections that carry nothing while it is locked.
-type gate struct {
-	sync.RWMutex
-	dial dialer
-}
+// gate lets connections carry nothing while it is locked.
+type gate struct{ sync.RWMutex }
 
-func (g *gate) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := g.dial(ctx, network, addr)
-	return &gatedConn{conn, g}, err
-}
+func (g *gate) wrap(conn net.Conn) net.Conn { return &gatedConn{conn, g} }
 
 type gatedConn struct {
 	net.Conn

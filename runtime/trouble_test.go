@@ -218,20 +218,15 @@ func TestFencedWorker(t *testing.T) {
 
 // cuts is a network that breaks connections at random moments while it is on.
 type cuts struct {
-	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	mu     sync.Mutex
 	random *rand.Rand
 	on     atomic.Bool
 	made   atomic.Int64
 }
 
-func (c *cuts) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := c.dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &cutConn{Conn: conn, cuts: c}, nil
-}
+func (h *harness) cuts() *cuts { return &cuts{random: rand.New(rand.NewPCG(h.random.Uint64(), 2))} }
+
+func (c *cuts) wrap(conn net.Conn) net.Conn { return &cutConn{Conn: conn, cuts: c} }
 
 type cutConn struct {
 	net.Conn
@@ -262,10 +257,10 @@ func TestBrokenConnections(t *testing.T) {
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
 		t.Run(guarantee.String(), func(t *testing.T) {
 			h := newHarness(t)
-			network := &cuts{dial: h.broker.Dial, random: rand.New(rand.NewPCG(h.random.Uint64(), 2))}
+			network := h.cuts()
 			cfg := h.config()
 			cfg.Guarantee, cfg.NoLocal, cfg.Workers = guarantee, true, 2
-			cfg.ClientOptions = []kgo.Opt{kgo.Dialer(network.Dial)}
+			cfg.ClientOptions = h.over(network.wrap)
 			app := h.start(words(t, byWord), cfg).settled()
 			network.on.Store(true)
 			for range 30 {

@@ -2,6 +2,8 @@
 package brokertest
 
 import (
+	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -40,6 +42,20 @@ func Client(t testing.TB, b *broker.Broker, opts ...kgo.Opt) *kgo.Client {
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return client
+}
+
+// Dialer makes connections, as kgo.Dialer takes it.
+type Dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Wrapped makes the connections of dial and puts something around each: to slow them down, to hold or to cut them.
+func Wrapped(dial Dialer, wrap func(net.Conn) net.Conn) Dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(conn), nil
+	}
 }
 
 // On puts the broker's data directory on fs, so that another broker can be opened on it later.

@@ -5,11 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
+	goruntime "runtime"
 
 	"github.com/spf13/cobra"
 
 	"thalweg/broker"
+	"thalweg/runtime"
 )
 
 func brokerCommand() *cobra.Command {
@@ -39,10 +40,8 @@ func brokerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// A broker has little alive: the collector would run every few milliseconds. Memory that is never touched
-			// puts it off, as runtime.Config.HeadroomBytes does for an application.
-			headroom := make([]byte, 32<<20)
-			defer runtime.KeepAlive(headroom)
+			headroom := make([]byte, runtime.DefaultHeadroomBytes) // for the collector
+			defer goruntime.KeepAlive(headroom)
 			fmt.Fprintf(cmd.OutOrStdout(), "listening on %s, data in %s\n", b.Addr(), dir)
 			<-cmd.Context().Done()
 			return b.Close()

@@ -1,8 +1,6 @@
 package link
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -197,26 +195,16 @@ func TestTheSuccessorOfAStaticMemberTakesItsPlaceAtOnce(t *testing.T) {
 	})
 }
 
-// leaveCutter dials connections of which two break: the first that a farewell goes to, and the next that is made.
-type leaveCutter struct {
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	cut  atomic.Int32
-}
-
-func (d *leaveCutter) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := d.dial(ctx, network, addr)
-	return &leaveConn{conn, d}, err
-}
-
+// leaveConn breaks twice: the first connection that a farewell goes to, and the next that is made.
 type leaveConn struct {
 	net.Conn
-	cutter *leaveCutter
+	cut *atomic.Int32 // how many were
 }
 
 func (c *leaveConn) Write(b []byte) (int, error) {
 	victims := [...]kmsg.Key{kmsg.LeaveGroup, kmsg.ApiVersions}
-	if cut := c.cutter.cut.Load(); cut < 2 && kmsg.Key(binary.BigEndian.Uint16(b[4:])) == victims[cut] {
-		c.cutter.cut.Store(cut + 1)
+	if cut := c.cut.Load(); cut < 2 && apiOf(b) == victims[cut] {
+		c.cut.Store(cut + 1)
 		return 0, errors.Join(errCut, c.Close())
 	}
 	return c.Conn.Write(b)
@@ -226,14 +214,14 @@ func TestAMemberLeavesOverAConnectionThatBreaks(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		admin := b.open(nil)
 		topic := b.topic(admin, "in", 1)
-		cutter := &leaveCutter{dial: b.dialer()}
+		var cut atomic.Int32
 		l := b.open(func(c *Config) {
 			c.Group, c.Topics = b.name("group"), []string{topic}
-			c.Client = []kgo.Opt{kgo.Dialer(cutter.Dial)}
+			c.Client = b.over(func(conn net.Conn) net.Conn { return &leaveConn{conn, &cut} })
 		})
 		b.event(l, Assigned)
 		l.Close()
-		require.EqualValues(t, 2, cutter.cut.Load())
+		require.EqualValues(t, 2, cut.Load())
 		groups, err := admin.Admin().DescribeGroups(b.ctx, b.name("group"))
 		require.NoError(t, err)
 		require.Empty(t, groups[b.name("group")].Members)

@@ -62,7 +62,7 @@ func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 // tells whether the member is still the same. The coordinator is ahead from when the last member has joined until its
 // answer has arrived. Who is not in the group any more finds out by a heartbeat, and is lost.
 func (l *Link) awaitGeneration(ctx context.Context, member string, refused int32) bool {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.cfg.SessionTimeout, errRetryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.SessionTimeout)
 	defer cancel()
 	for pause := newBackoff(); ; {
 		switch m, generation := l.client.GroupMetadata(); {

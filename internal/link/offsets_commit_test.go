@@ -1,7 +1,6 @@
 package link
 
 import (
-	"context"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -10,23 +9,17 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// lateJoins dials connections on which answers to JoinGroup, once they are held, arrive only some time after the answer
-// to an offset commit.
+// lateJoins makes answers to JoinGroup, once they are held, arrive only some time after the answer to an offset commit.
 type lateJoins struct {
-	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	held    atomic.Bool
 	release chan struct{}
 	once    sync.Once
 }
 
-func (d *lateJoins) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := d.dial(ctx, network, addr)
-	return &lateConn{Conn: conn, joins: d}, err
-}
+func (d *lateJoins) wrap(conn net.Conn) net.Conn { return &lateConn{Conn: conn, joins: d} }
 
 type lateConn struct {
 	net.Conn
@@ -35,9 +28,12 @@ type lateConn struct {
 }
 
 func (c *lateConn) Write(b []byte) (int, error) {
-	c.asked.Store(int32(binary.BigEndian.Uint16(b[4:]))) // franz-go writes a request at once, behind its length
+	c.asked.Store(int32(apiOf(b)))
 	return c.Conn.Write(b)
 }
+
+// apiOf is the API key of a request, which franz-go writes at once, behind its length.
+func apiOf(request []byte) kmsg.Key { return kmsg.Key(binary.BigEndian.Uint16(request[4:])) }
 
 func (c *lateConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
@@ -64,7 +60,7 @@ func TestOffsetsAreCommittedWhileTheAnswerToAJoinIsOnItsWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEveryBroker(t, func(t *testing.T, b *bench) {
 				topic := b.topic(b.open(nil), "in", 2)
-				joins := &lateJoins{dial: b.dialer(), release: make(chan struct{})}
+				joins := &lateJoins{release: make(chan struct{})}
 				defer joins.letGo()
 				join := func(change func(*Config)) *Link {
 					return b.open(func(c *Config) {
@@ -74,7 +70,7 @@ func TestOffsetsAreCommittedWhileTheAnswerToAJoinIsOnItsWay(t *testing.T) {
 					})
 				}
 				l := join(func(c *Config) {
-					c.Client = []kgo.Opt{kgo.Dialer(joins.Dial)}
+					c.Client = b.over(joins.wrap)
 					if transactional {
 						c.TransactionalID = b.name("txn")
 					}

@@ -52,7 +52,8 @@ func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	for _, spec := range specs {
 		detail := existing[spec.Name]
 		switch {
-		case detail.Err == nil && existing.Has(spec.Name), errors.Is(detail.Err, kerr.LeaderNotAvailable):
+		case detail.Err == nil && existing.Has(spec.Name),
+			errors.Is(detail.Err, kerr.LeaderNotAvailable): // somebody else is making it
 			check = append(check, spec)
 		case detail.Err == nil || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
 			made, err := l.createTopic(ctx, spec)

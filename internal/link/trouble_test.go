@@ -12,23 +12,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/broker/brokertest"
 )
 
-// cutter dials connections that break at random moments: before a write, or after it, so that the answer is lost.
+// cutter makes connections break at random moments: before a write, or after it, so that the answer is lost.
 type cutter struct {
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	mu   sync.Mutex
-	rng  *rand.Rand
-	off  bool
+	mu  sync.Mutex
+	rng *rand.Rand
+	off bool
 }
 
-func (c *cutter) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := c.dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &cutConn{conn, c}, nil
-}
+func newCutter(seed uint64) *cutter { return &cutter{rng: rand.New(rand.NewPCG(seed, 1))} }
+
+func (c *cutter) wrap(conn net.Conn) net.Conn { return &cutConn{conn, c} }
 
 func (c *cutter) throw(n int) bool {
 	c.mu.Lock()
@@ -55,16 +52,13 @@ func (c *cutConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (b *bench) cutter(seed uint64) *cutter {
-	return &cutter{dial: b.dialer(), rng: rand.New(rand.NewPCG(seed, 1))}
-}
-
-// dialer is how the bench's broker is reached.
-func (b *bench) dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
+// over reaches the bench's broker over connections with something around them.
+func (b *bench) over(wrap func(net.Conn) net.Conn) []kgo.Opt {
+	dial := (&net.Dialer{}).DialContext
 	if b.base.Broker != nil {
-		return b.base.Broker.Dial
+		dial = b.base.Broker.Dial
 	}
-	return (&net.Dialer{}).DialContext
+	return []kgo.Opt{kgo.Dialer(brokertest.Wrapped(dial, wrap))}
 }
 
 // copier is a worker that copies numbers, whose group offset says how many it has copied.
@@ -130,8 +124,8 @@ func TestEnsureTopicsOverConnectionsThatBreak(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		cut := b.cutter(seed)
-		l := b.open(func(c *Config) { c.Client = []kgo.Opt{kgo.Dialer(cut.Dial)} })
+		cut := newCutter(seed)
+		l := b.open(func(c *Config) { c.Client = b.over(cut.wrap) })
 		for round := range 80 {
 			spec := TopicSpec{Name: b.name(fmt.Sprintf("words-%d", round)), Partitions: 2}
 			for range 2 { // made, and found
@@ -152,11 +146,11 @@ func TestExactlyOnceOverConnectionsThatBreak(t *testing.T) {
 		t.Logf("seed %d", seed)
 		admin := b.open(nil)
 		in, out := b.topic(admin, "in", 1), b.topic(admin, "out", 2)
-		cut := b.cutter(seed)
+		cut := newCutter(seed)
 		cut.off = true // so that it opens
 		l := b.open(func(c *Config) {
 			c.Group, c.Topics, c.TransactionalID = b.name("group"), []string{in}, b.name("txn")
-			c.Client = []kgo.Opt{kgo.Dialer(cut.Dial)}
+			c.Client = b.over(cut.wrap)
 			c.RetryTimeout = 20 * time.Second
 		})
 		b.event(l, Assigned)
@@ -195,9 +189,9 @@ func TestFetchingOverConnectionsThatBreak(t *testing.T) {
 		for i := range n {
 			b.produce(writer, item(in, 0, fmt.Sprint(i)), item(in, 1, fmt.Sprint(i)), item(in, 2, fmt.Sprint(i)))
 		}
-		cut := b.cutter(seed)
+		cut := newCutter(seed)
 		l := b.open(func(c *Config) {
-			c.Client = []kgo.Opt{kgo.Dialer(cut.Dial)}
+			c.Client = b.over(cut.wrap)
 			c.FetchBytesMax, c.FetchPartitionBytesMax = 400, 200
 		})
 		r := b.reader(l.Fetcher())

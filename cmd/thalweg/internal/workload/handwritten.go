@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"thalweg/internal/batch"
+	"thalweg/runtime"
 )
 
 // Data are the record batches that a workload reads, by topic.
@@ -27,7 +28,7 @@ func Handwritten(workload string, d Data, commitEvery int, check *results) (took
 	if err != nil {
 		return took, err
 	}
-	headroom := make([]byte, 32<<20) // what runtime.Config.HeadroomBytes gives an application
+	headroom := make([]byte, runtime.DefaultHeadroomBytes) // as the application has
 	defer goruntime.KeepAlive(headroom)
 	since := startClock()
 	err = inTime(d.Inputs, func(input int, r *batch.Record) {
