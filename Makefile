@@ -14,7 +14,7 @@ test: ## all tests that need nothing but Go
 race: ## the same under the race detector
 	go test -race ./...
 
-random: ## 5000 random topologies: engines, restarts, partitions, commits, the optimiser
+random: ## 5000 random topologies: engines, restarts, partitions, commits, the optimizer
 	go test -count 1 -timeout 30m ./internal/oracle -run TestRandomTopologies -random 5000
 
 lint: ## vet, staticcheck, formatting

@@ -16,7 +16,7 @@ import (
 
 // named calls for something for each order, and joins what it gets with the customers' table, which has no changelog.
 func named(t *testing.T) *topology.Topology {
-	b := stream.NewBuilder().Optimise(stream.ReuseTopics)
+	b := stream.NewBuilder().OptimizeWith(stream.ReuseTopics)
 	customers := b.Table(stream.NewTopic[string, string]("customers"), state.NewKV[string, string]("customer-rows"))
 	b.Stream(stream.NewTopic[string, string]("orders")).
 		MapAsync(4, func(_ context.Context, k, v string) (string, error) { return k + ":" + v, nil }).

@@ -36,7 +36,7 @@ func (b *Builder) Build() (*Topology, error) {
 	if len(nodes) == 0 && len(b.errs) == 0 {
 		return nil, errors.New("stream: the builder is empty: begin with Stream or Table")
 	}
-	nodes, _ = plan.Optimise(nodes, b.rules...)
+	nodes, _ = plan.Optimize(nodes, b.rules...)
 	t, err := topology.New(nodes)
 	if err := errors.Join(append(b.errs[:len(b.errs):len(b.errs)], err)...); err != nil {
 		return nil, err

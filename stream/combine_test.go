@@ -22,7 +22,7 @@ func grouped(rules ...stream.Rule) *stream.Builder {
 	b := stream.NewBuilder()
 	b.Stream(in).GroupBy(func(k, _ string) string { return k }, "words").Count(byWord).ToStream().To(counts)
 	if len(rules) > 0 {
-		b.Optimise(rules...)
+		b.OptimizeWith(rules...)
 	}
 	return b
 }
@@ -50,7 +50,7 @@ func TestCountsAreCombinedBeforeARepartition(t *testing.T) {
 }
 
 func TestRecordsWithoutAKeyAreNotCombined(t *testing.T) {
-	b := stream.NewBuilder().Optimise(stream.CombineCounts)
+	b := stream.NewBuilder().OptimizeWith(stream.CombineCounts)
 	pin := stream.NewTopic[string, *string]("in")
 	b.Stream(pin).GroupBy(func(_ string, v *string) *string { return v }, "words").Count(state.NewKV[*string, int64]("n"))
 	d := drive(t, b)
@@ -126,6 +126,6 @@ func TestCountsAreCombinedOnlyWhereNothingElseIsAsked(t *testing.T) {
 	require.Regexp(t, `(?s)Steps\ncombine counts: "words" \(.*combine_test.go:\d+\) holds partial counts for `+
 		`count-by-word \(.*combine_test.go:\d+\)\n.*sub-topology 0 combines what it writes to words`, text)
 	names := repartitions(t, b)
-	require.Equal(t, names, repartitions(t, b.Optimise(stream.CombineCounts)))
+	require.Equal(t, names, repartitions(t, b.OptimizeWith(stream.CombineCounts)))
 	require.True(t, slices.Contains(names, "words"))
 }

@@ -129,8 +129,8 @@ func ExampleBuilder_Table_timeToLive() {
 }
 
 // A repartition for each of two aggregations becomes one, for both.
-func ExampleBuilder_Optimise() {
-	b := stream.NewBuilder().Optimise()
+func ExampleBuilder_Optimize() {
+	b := stream.NewBuilder().Optimize()
 	byValue := b.Stream(in).SelectKey(func(_, v string) string { return v })
 	byValue.Repartition("first").GroupByKey().Count(state.NewKV[string, int64]("counts")).ToStream().To(counts)
 	byValue.Repartition("second").GroupByKey().
@@ -147,13 +147,13 @@ func ExampleBuilder_Optimise() {
 	// [counts in out test-counts-changelog test-first-repartition test-last-changelog]
 }
 
-// What the rules of Optimise do to a topology: what there was before, each step, and what there is after.
+// What the rules of Optimize do to a topology: what there was before, each step, and what there is after.
 func ExampleBuilder_Explain() {
 	b := stream.NewBuilder()
 	byValue := b.Stream(in).SelectKey(func(_, v string) string { return v })
 	byValue.Repartition("first").To(out)
 	byValue.Repartition("second").GroupByKey().Count(state.NewKV[string, int64]("counts")).ToStream().To(counts)
-	explained, err := b.Optimise(stream.MergeRepartitions).Explain()
+	explained, err := b.OptimizeWith(stream.MergeRepartitions).Explain()
 	if err != nil {
 		panic(err)
 	}

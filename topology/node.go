@@ -51,7 +51,7 @@ type Node struct {
 	RowsFromTopic string
 	Reset         Reset // where a source starts when its group has no offset
 
-	// What the checks and the optimiser need to know.
+	// What the checks and the optimizer need to know.
 	ChangesKey   bool // what comes out may have another key than what went in
 	ChangesValue bool // what comes out may have another value
 	ByKey        bool // equal keys must be in equal partitions of all its inputs

@@ -73,7 +73,7 @@ func benchCommand() *cobra.Command {
 	f.StringVar(&guarantee, "guarantee", "eos", "eos (exactly-once) or alo (at-least-once)")
 	f.DurationVar(&o.Commit, "commit", 0, "time between commits (0: between 10 and 100 ms, by the load)")
 	f.IntVar(&o.Workers, "workers", goruntime.GOMAXPROCS(0), "tasks that run at the same time")
-	f.BoolVar(&o.AsWritten, "as-written", false, "run the topology without the optimiser's rules")
+	f.BoolVar(&o.AsWritten, "as-written", false, "run the topology without the optimizer's rules")
 	f.BoolVar(&o.Filled, "filled", false, "fill the embedded broker's topics before the clock runs, as a cluster's are")
 	f.BoolVar(&o.NoLocal, "requests", false, "send requests to the embedded broker, too")
 	f.IntVar(&o.Rate, "rate", 50_000, "latency: records per second")

@@ -54,7 +54,7 @@ func modes() map[string]mode {
 		"pebble":     {newEngine: newPebble},
 		"restart":    {restartEvery: 3, allows: outlivesRestart},
 		"partitions": {partitions: 3, allows: isPerKey},
-		"optimised": {
+		"optimized": {
 			rules: []stream.Rule{stream.MergeRepartitions, stream.ReuseTopics, stream.ShareSelfJoins}, restartEvery: 3,
 			allows: outlivesRestart,
 		},

@@ -22,7 +22,7 @@ var (
 )
 
 // TestRandomTopologies runs random topologies with random input in ways that must not make a difference: on another
-// engine, with restarts, with several partitions, with fewer commits, with the optimiser's rules. The first result is
+// engine, with restarts, with several partitions, with fewer commits, with the optimizer's rules. The first result is
 // what the others are compared with.
 func TestRandomTopologies(t *testing.T) {
 	seed := *randomSeed
@@ -32,7 +32,7 @@ func TestRandomTopologies(t *testing.T) {
 	ran, steps := map[string]int{}, map[string]int{}
 	for i := range uint64(*randomCount) {
 		s := randomScenario(seed + i)
-		for rule, n := range optimised(s) {
+		for rule, n := range optimized(s) {
 			steps[rule] += n
 		}
 		// A test of its own, so that what it opened is closed at its end.
@@ -40,7 +40,7 @@ func TestRandomTopologies(t *testing.T) {
 			return
 		}
 	}
-	fmt.Printf("random topologies from seed %d: runs %v, the optimiser did %v\n", seed, ran, steps)
+	fmt.Printf("random topologies from seed %d: runs %v, the optimizer did %v\n", seed, ran, steps)
 }
 
 // inAllModes runs a topology in each mode that allows it, which ran counts.
@@ -68,7 +68,7 @@ func randomModes() map[string]mode {
 	for _, rule := range []stream.Rule{stream.MergeRepartitions, stream.ReuseTopics, stream.ShareSelfJoins} {
 		modes[rule.String()] = mode{rules: []stream.Rule{rule}}
 	}
-	for _, name := range []string{"optimised", stream.MergeRepartitions.String()} {
+	for _, name := range []string{"optimized", stream.MergeRepartitions.String()} {
 		m := modes[name]
 		m.allows = isNoRace
 		modes[name] = m
@@ -102,13 +102,13 @@ func readsOneTopic(s *scenario) bool {
 // isNoRace leaves out topologies in which the streams of repartitions that are merged may meet again: which of two
 // records of equal times then comes first is an accident, with the rule as without.
 func isNoRace(s *scenario) bool {
-	return !slices.ContainsFunc(s.Nodes, meets) || optimised(s)[stream.MergeRepartitions.String()] == 0
+	return !slices.ContainsFunc(s.Nodes, meets) || optimized(s)[stream.MergeRepartitions.String()] == 0
 }
 
 func meets(n node) bool { return len(n.In) > 1 }
 
-// optimised is how much the optimiser finds to do, by rule.
-func optimised(s *scenario) map[string]int {
+// optimized is how much the optimizer finds to do, by rule.
+func optimized(s *scenario) map[string]int {
 	b := stream.NewBuilder()
 	if _, err := newBuilder(s, b).build(); err != nil {
 		return nil
@@ -239,7 +239,7 @@ func (g *grower) growStream(from string) {
 		g.add(&g.streams, node{Op: "flatMapValues", In: in, Fn: g.one("chars", "twice", "words")})
 	case 3, 4:
 		moved := g.add(&g.streams, node{Op: "selectKey", In: in, Key: g.one("value", "first", "mod:3", "nullIfOdd", "key")})
-		if g.IntN(2) == 0 { // several repartitions of one stream, for the optimiser
+		if g.IntN(2) == 0 { // several repartitions of one stream, for the optimizer
 			g.aggregate(moved)
 			g.aggregate(g.add(nil, node{Op: "mapValues", In: []string{moved}, Fn: g.fn()}))
 		}

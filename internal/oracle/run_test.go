@@ -21,7 +21,7 @@ type mode struct {
 	newEngine    func() (engine.Engine, error)
 	restartEvery int // input items; 0: never
 	partitions   int32
-	rules        []stream.Rule        // of the optimiser
+	rules        []stream.Rule        // of the optimizer
 	commitEvery  int                  // records; 0: each
 	allows       func(*scenario) bool // nil: all
 }
@@ -47,7 +47,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	b := newBuilder(s, stream.NewBuilder())
 	b.peek, b.refused = r.peek, func() { r.dropped++ }
 	if len(m.rules) > 0 {
-		b.b.Optimise(m.rules...)
+		b.b.OptimizeWith(m.rules...)
 	}
 	defer func() {
 		if v := recover(); v != nil {

@@ -59,8 +59,8 @@ func (g *graph) did(r Rule, format string, args ...any) {
 	g.steps = append(g.steps, Step{r, fmt.Sprintf(format, args...)})
 }
 
-// Optimise applies rules to nodes, which it changes, and returns those that are left, with what was done.
-func Optimise(nodes []*topology.Node, some ...Rule) ([]*topology.Node, []Step) {
+// Optimize applies rules to nodes, which it changes, and returns those that are left, with what was done.
+func Optimize(nodes []*topology.Node, some ...Rule) ([]*topology.Node, []Step) {
 	g := &graph{nodes: nodes}
 	for r := range rules { // in their own order: a rule may make work for the next
 		for _, asked := range some {
@@ -79,7 +79,7 @@ func Explain(nodes []*topology.Node, some ...Rule) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	nodes, steps := Optimise(topology.Clone(nodes), some...)
+	nodes, steps := Optimize(topology.Clone(nodes), some...)
 	after, err := topology.New(nodes)
 	if err != nil {
 		return "", err

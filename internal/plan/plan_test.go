@@ -189,7 +189,7 @@ func TestRules(t *testing.T) {
 			c.build(&d)
 			before := d.String()
 			var steps []Step
-			d.nodes, steps = Optimise(d.nodes, c.rule)
+			d.nodes, steps = Optimize(d.nodes, c.rule)
 			if c.want == "" {
 				require.Empty(t, steps)
 				require.Equal(t, before, d.String())
@@ -204,7 +204,7 @@ func TestRules(t *testing.T) {
 				}
 				var o drawing
 				c.build(&o)
-				_, steps := Optimise(o.nodes, other)
+				_, steps := Optimize(o.nodes, other)
 				require.Empty(t, steps, other)
 			}
 		})
@@ -224,8 +224,8 @@ func TestMergedRepartitionsAgreeOnPartitions(t *testing.T) {
 		}
 		return &d
 	}
-	_, steps := Optimise(build("x", "x").nodes, MergeRepartitions)
+	_, steps := Optimize(build("x", "x").nodes, MergeRepartitions)
 	require.Len(t, steps, 1)
-	_, steps = Optimise(build("x", "y").nodes, MergeRepartitions)
+	_, steps = Optimize(build("x", "y").nodes, MergeRepartitions)
 	require.Empty(t, steps)
 }

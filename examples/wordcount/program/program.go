@@ -37,7 +37,7 @@ func (p Program) Build() (*topology.Topology, error) {
 		Count(p.ByWord).
 		ToStream().
 		To(p.Counts)
-	return b.Optimise().Build()
+	return b.Optimize().Build()
 }
 
 func words(line string) iter.Seq[string] { return strings.FieldsSeq(strings.ToLower(line)) }

@@ -25,7 +25,7 @@ type Options struct {
 	Guarantee runtime.Guarantee
 	Commit    time.Duration // 0 adapts
 	Workers   int
-	AsWritten bool // without the optimiser's rules
+	AsWritten bool // without the optimizer's rules
 	Filled    bool // the embedded broker's topics hold all before the clock runs, as a cluster's do
 	NoLocal   bool // requests instead of direct calls, also to the embedded broker
 	Rate      int  // of the latency workload, records per second

@@ -61,7 +61,7 @@ func (w Workload) topology(in []string, out string, asWritten bool) (*topology.T
 	b := stream.NewBuilder()
 	w.build(b, in, out)
 	if !asWritten {
-		b.Optimise()
+		b.Optimize()
 	}
 	return b.Build()
 }

@@ -41,7 +41,7 @@ func TestT32RepartitionsAreMerged(t *testing.T) {
 			To(stream.NewTopic[string, string]("joined"))
 		moved.Repartition("own", 7)
 		if len(rules) > 0 {
-			b.Optimise(rules...)
+			b.OptimizeWith(rules...)
 		}
 		return b
 	}
@@ -75,7 +75,7 @@ func TestRepartitionsThatMustDifferAreNotMerged(t *testing.T) {
 	moved.Repartition("takes-null-keys").OuterJoin(b.Stream(right), stream.Around(ms, 0), "j3", opt)
 	moved.SelectKey(func(k, _ string) string { return k }).Repartition("other-keys").GroupByKey().Count(byWord)
 	names := repartitions(t, b)
-	require.Equal(t, names, repartitions(t, b.Optimise()))
+	require.Equal(t, names, repartitions(t, b.Optimize()))
 }
 
 func TestTopicsAreReusedOnlyWhereTheyAreTheRows(t *testing.T) {
@@ -87,7 +87,7 @@ func TestTopicsAreReusedOnlyWhereTheyAreTheRows(t *testing.T) {
 	b.Table(nilable, state.NewKV[string, []string]("lists"))
 	b.Table(right.Timestamps(func(topology.Record[string, string]) int64 { return 1 }), state.NewKV[string, string]("t"))
 	b.Stream(numbers).ToTable(state.NewKV[string, int64]("made"))
-	topo, err := b.Optimise(stream.ReuseTopics).Build()
+	topo, err := b.OptimizeWith(stream.ReuseTopics).Build()
 	require.NoError(t, err)
 	require.Contains(t, topo.Fingerprint().String(), "keeps rows (key-value, restored from in)")
 	n := 0
@@ -105,15 +105,15 @@ func TestT37SelfJoinsShareABuffer(t *testing.T) {
 		"around": stream.Around(10*ms, 2*ms), "before": stream.Around(0, 0).Before(7 * ms),
 		"apart": stream.Around(0, 20*ms).Before(-2 * ms).After(5 * ms),
 	} {
-		results := func(optimise bool) []raw {
+		results := func(optimize bool) []raw {
 			b := stream.NewBuilder()
 			b.Stream(in).Join(b.Stream(in), w, "self", dash).To(out)
-			if optimise {
-				b.Optimise(stream.ShareSelfJoins)
+			if optimize {
+				b.OptimizeWith(stream.ShareSelfJoins)
 			}
 			topo, err := b.Build()
 			require.NoError(t, err)
-			require.Len(t, topo.Subtopologies()[0].Stores, map[bool]int{false: 2, true: 1}[optimise])
+			require.Len(t, topo.Subtopologies()[0].Stores, map[bool]int{false: 2, true: 1}[optimize])
 			d := drive(t, b)
 			for i, ts := range []int64{1, 5, 5, 12, 3, 30, 9, 18, 17, 31, 31} {
 				put(d, in, []string{"a", "b"}[i%3%2], fmt.Sprint(i), ts)
@@ -121,7 +121,7 @@ func TestT37SelfJoinsShareABuffer(t *testing.T) {
 					d.rebuild(b)
 				}
 			}
-			require.Equal(t, map[bool]int64{false: d.dropped(topology.Expired), true: d.dropped(topology.Expired)}[optimise],
+			require.Equal(t, map[bool]int64{false: d.dropped(topology.Expired), true: d.dropped(topology.Expired)}[optimize],
 				d.dropped(topology.Expired))
 			return d.outputs["out"]
 		}
@@ -131,7 +131,7 @@ func TestT37SelfJoinsShareABuffer(t *testing.T) {
 	b := stream.NewBuilder()
 	b.Stream(in).LeftJoin(b.Stream(in), stream.Around(ms, 0), "left", func(l string, _ *string) string { return l })
 	b.Stream(in).Join(b.Stream(in).Filter(func(string, string) bool { return true }), stream.Around(ms, 0), "two", dash)
-	topo, err := b.Optimise().Build()
+	topo, err := b.Optimize().Build()
 	require.NoError(t, err)
 	require.Len(t, topo.Subtopologies()[0].Stores, 5, "neither a left join nor two streams can share")
 }
@@ -143,8 +143,8 @@ func TestExplainShowsBeforeAndAfter(t *testing.T) {
 	text, err := b.Explain()
 	require.NoError(t, err)
 	require.Regexp(t, `(?s)^Before\n.*keeps self-other-join-store.*Steps\n`+
-		`reuse topics: store "rows" \(.*optimise_test.go:\d+\) is restored from topic "left"\n`+
-		`share self joins: the join at .*optimise_test.go:\d+ does without store "self-other-join-store"\n\n`+
+		`reuse topics: store "rows" \(.*optimize_test.go:\d+\) is restored from topic "left"\n`+
+		`share self joins: the join at .*optimize_test.go:\d+ does without store "self-other-join-store"\n\n`+
 		`After\n.*keeps self-this-join-store`, text)
 	topo, err := b.Build()
 	require.NoError(t, err)

@@ -2,7 +2,7 @@ package stream
 
 import "thalweg/internal/plan"
 
-// Rule is a way in which [Builder.Optimise] makes a topology cheaper.
+// Rule is a way in which [Builder.Optimize] makes a topology cheaper.
 type Rule = plan.Rule
 
 // The rules.
@@ -20,18 +20,19 @@ const (
 	CombineCounts = plan.CombineCounts
 )
 
-// Optimise lets Build make the topology cheaper by the rules; without one, by all. Results stay the same, and so do the
-// names of topics and stores; some are done without. What is done without is not carried over: switch rules on or off
-// for an application that has state only after a reset.
-func (b *Builder) Optimise(rules ...Rule) *Builder {
-	if b.rules = rules; len(rules) == 0 {
-		b.rules = plan.All()
-	}
+// Optimize lets Build make the topology cheaper by all rules. Results stay the same, and so do the names of topics and
+// stores; some are no longer needed. What is no longer needed is not carried over: switch rules on or off for an
+// application that has state only after a reset.
+func (b *Builder) Optimize() *Builder { return b.OptimizeWith(plan.All()...) }
+
+// OptimizeWith is [Builder.Optimize] by these rules only.
+func (b *Builder) OptimizeWith(rules ...Rule) *Builder {
+	b.rules = rules
 	return b
 }
 
-// Explain tells what the rules of Optimise do, or would do where there are none: the topology before, each step, and
-// the topology after.
+// Explain describes what the rules of Optimize do, or would do where there are none: the topology before, each step,
+// and the topology after.
 func (b *Builder) Explain() (string, error) {
 	if _, err := b.Build(); err != nil {
 		return "", err
