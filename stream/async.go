@@ -22,7 +22,7 @@ func (s Stream[K, V]) MapAsync[V2 any](n int, f func(context.Context, K, V) (V2,
 	if n < 1 || n > asyncMax {
 		s.n.b.fail(site, "MapAsync: %d calls at the same time: it takes 1 to %d", n, asyncMax)
 	}
-	keys, _ := s.serdes()
+	keys, _ := serdesOr(s.keys, s.values)
 	t := &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.MapAsync(n, keys, f), ChangesValue: true,
 	}

@@ -73,22 +73,24 @@ func (c Cogrouped[K, A]) With[V any](g Grouped[K, V], add func(K, V, A) A) Cogro
 }
 
 // Emit says when results are told; otherwise [OnCommit].
-func (c Cogrouped[K, A]) Emit(e Emit) Cogrouped[K, A] { c.emit = e; return c }
+func (c Cogrouped[K, A]) Emit[E Emit](e E) Cogrouped[K, A] { c.emit = Emit(e); return c }
 
 // Aggregate adds the records of all the streams to what initial returned. A nil result deletes the row.
-func (c Cogrouped[K, A]) Aggregate(st state.KV[K, A], initial func() A) Table[K, A] {
+func (c Cogrouped[K, A]) Aggregate[S state.KV[K, A]](store S, initial func() A) Table[K, A] {
+	st := state.KV[K, A](store)
 	n, site := &node{}, caller()
 	c.emit.mustNotClose(c.b, site, "Aggregate")
 	rows := op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}
-	c.add(n, site, st, func(in cogroupInput[K, A], _ int) topology.Make { return in.plain(st, initial, rows) },
+	cogroup(c, n, site, st, func(in cogroupInput[K, A], _ int) topology.Make { return in.plain(st, initial, rows) },
 		op.Tell(st, rows))
 	mustLive(c.b, site, "Cogroup", st)
 	return stored(n, st)
 }
 
-// add adds a node for each stream, and one that tells of the rows.
-func (c Cogrouped[K, A]) add(
-	n *node, site string, st state.Store, input func(cogroupInput[K, A], int) topology.Make, tell topology.Make,
+// cogroup adds a node for each stream, and one that tells of the rows.
+func cogroup[K, A any](
+	c Cogrouped[K, A], n *node, site string, st state.Store, input func(cogroupInput[K, A], int) topology.Make,
+	tell topology.Make,
 ) {
 	var parents []*node
 	for i, in := range c.inputs {
@@ -110,30 +112,30 @@ type WindowedCogroup[K, A any] struct {
 }
 
 // Windowed cuts the cogroup into windows.
-func (c Cogrouped[K, A]) Windowed(w Window) WindowedCogroup[K, A] {
-	w.check(c.b, caller())
-	return WindowedCogroup[K, A]{c, w}
+func (c Cogrouped[K, A]) Windowed[W Window](w W) WindowedCogroup[K, A] {
+	Window(w).check(c.b, caller())
+	return WindowedCogroup[K, A]{c, Window(w)}
 }
 
 // Emit says when results are told; otherwise [OnCommit]. A cogroup does not tell of windows on close: use Suppress.
-func (c WindowedCogroup[K, A]) Emit(e Emit) WindowedCogroup[K, A] { c.c.emit = e; return c }
+func (c WindowedCogroup[K, A]) Emit[E Emit](e E) WindowedCogroup[K, A] { c.c.emit = Emit(e); return c }
 
 // Aggregate adds the records of all the streams, per key and window, to what initial returned.
-func (c WindowedCogroup[K, A]) Aggregate(st state.Windowed[K, A], initial func() A) WindowTable[K, A] {
+func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initial func() A) WindowTable[K, A] {
 	n, site, b := &node{}, caller(), c.c.b
-	keep, st := c.w.keep(b, site, st)
-	closing := c.c.closing(n, site)
-	c.c.add(n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
+	keep, st := c.w.keep(b, site, state.Windowed[K, A](store))
+	closing := cogroupClosing(b, c.c.emit, n, site)
+	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i})
 	}, op.TellWindows(st, c.w.spec(), closing))
 	return windowTable(n, st, c.w)
 }
 
-func (c Cogrouped[K, A]) closing(n *node, site string) op.Closing {
-	if c.emit == OnClose {
-		c.b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(UntilWindowCloses(name))")
+func cogroupClosing(b *Builder, emit Emit, n *node, site string) op.Closing {
+	if emit == OnClose {
+		b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(UntilWindowCloses(name))")
 	}
-	return op.Closing{Rows: op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}}
+	return op.Closing{Rows: op.Rows{OnUpdate: emit == OnUpdate, Silent: emit != OnUpdate, Old: &n.old}}
 }
 
 // SessionCogroup is a cogroup cut into sessions.
@@ -143,23 +145,23 @@ type SessionCogroup[K, A any] struct {
 }
 
 // Sessions cuts the cogroup into sessions.
-func (c Cogrouped[K, A]) Sessions(s SessionSpec) SessionCogroup[K, A] {
-	s.check(c.b, caller())
-	return SessionCogroup[K, A]{c, s}
+func (c Cogrouped[K, A]) Sessions[S SessionSpec](s S) SessionCogroup[K, A] {
+	SessionSpec(s).check(c.b, caller())
+	return SessionCogroup[K, A]{c, SessionSpec(s)}
 }
 
 // Emit says when results are told; otherwise [OnCommit]. A cogroup does not tell of sessions on close: use Suppress.
-func (c SessionCogroup[K, A]) Emit(e Emit) SessionCogroup[K, A] { c.c.emit = e; return c }
+func (c SessionCogroup[K, A]) Emit[E Emit](e E) SessionCogroup[K, A] { c.c.emit = Emit(e); return c }
 
 // Aggregate adds the records of all the streams, per session, to what initial returned; merge makes one aggregate of
 // the sessions that a record bridges.
-func (c SessionCogroup[K, A]) Aggregate(
-	st state.Session[K, A], initial func() A, merge func(K, A, A) A,
+func (c SessionCogroup[K, A]) Aggregate[S state.Session[K, A]](
+	store S, initial func() A, merge func(K, A, A) A,
 ) WindowTable[K, A] {
 	n, site, b := &node{}, caller(), c.c.b
-	keep, st := c.spec.keep(b, site, st)
-	closing := c.c.closing(n, site)
-	c.c.add(n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
+	keep, st := c.spec.keep(b, site, state.Session[K, A](store))
+	closing := cogroupClosing(b, c.c.emit, n, site)
+	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.sessions(cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i})
 	}, op.TellSessions(st, closing))
 	return sessionTable(n, st, c.spec)

@@ -21,7 +21,7 @@ func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration
 	if within < 0 {
 		b.fail(site, "Deduplicate: within %v: it must not be negative", within)
 	}
-	keys, _ := s.serdes()
+	keys, _ := serdesOr(s.keys, s.values)
 	ids := serdeOf[ID]()
 	checkSerdes(b, site, "Deduplicate "+name, keys, ids)
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
@@ -48,7 +48,7 @@ func (s Stream[K, V]) Batch[V2 any](n int, every time.Duration, name string, f f
 	case every < 0 || every > 0 && every < time.Millisecond:
 		b.fail(site, "Batch: every %v: a millisecond is the least, 0 is never", every)
 	}
-	keys, values := s.serdes()
+	keys, values := serdesOr(s.keys, s.values)
 	st := state.NewKV[op.Pair[K, int32], V](name).Values(values).
 		Keys(op.PairKeys[K, int32]{Keys: keys, Within: serde.For[int32]()})
 	node := b.add("batch", "batch-"+name, &topology.Node{

@@ -33,7 +33,7 @@ type Grouped[K, V any] struct {
 }
 
 // GroupByKey groups records by the key that they have.
-func (s Stream[K, V]) GroupByKey() Grouped[K, V] {
+func (s Stream[K, V]) GroupByKey[G Grouped[K, V]]() Grouped[K, V] {
 	s.n.mustBeByKey("GroupByKey", caller())
 	return Grouped[K, V]{s: s}
 }
@@ -41,14 +41,15 @@ func (s Stream[K, V]) GroupByKey() Grouped[K, V] {
 // GroupBy gives each record another key and groups by it: through a repartition of that name.
 func (s Stream[K, V]) GroupBy[K2 any](key func(K, V) K2, name string) Grouped[K2, V] {
 	to := Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(key)).moves("GroupBy"), values: s.values}
-	return Grouped[K2, V]{s: to.repartition("GroupBy", name, nil)}
+	return Grouped[K2, V]{s: repartitioned(to, "GroupBy", name, nil)}
 }
 
 // Emit says when results are told; otherwise [OnCommit].
-func (g Grouped[K, V]) Emit(e Emit) Grouped[K, V] { g.emit = e; return g }
+func (g Grouped[K, V]) Emit[E Emit](e E) Grouped[K, V] { g.emit = Emit(e); return g }
 
 // Count counts the records of each key.
-func (g Grouped[K, V]) Count(st state.KV[K, int64]) Table[K, int64] {
+func (g Grouped[K, V]) Count[S state.KV[K, int64]](store S) Table[K, int64] {
+	st := state.KV[K, int64](store)
 	t := aggregate(g, "count", st, op.CountFold[K, V]())
 	if g.emit == OnCommit && st.Spec().TTL == 0 { // else each record has a say of its own
 		keys, n := g.s.keys, serde.For[int64]()
@@ -62,8 +63,8 @@ func (g Grouped[K, V]) Count(st state.KV[K, int64]) Table[K, int64] {
 }
 
 // Reduce combines the values of each key. The first is taken as it is; a nil result deletes the row.
-func (g Grouped[K, V]) Reduce(st state.KV[K, V], f func(V, V) V) Table[K, V] {
-	return aggregate(g, "reduce", st, op.ReduceFold[K](f))
+func (g Grouped[K, V]) Reduce[S state.KV[K, V]](st S, f func(V, V) V) Table[K, V] {
+	return aggregate(g, "reduce", state.KV[K, V](st), op.ReduceFold[K](f))
 }
 
 // Aggregate adds the records of each key to what initial returned. A nil result deletes the row, and the next record of

@@ -33,16 +33,17 @@ func groupTable[K, V, K2, V2 any](parent *node, f func(K, V) (K2, V2), name stri
 }
 
 // Emit says when results are told; otherwise [OnCommit].
-func (g GroupedTable[K, V]) Emit(e Emit) GroupedTable[K, V] { g.emit = e; return g }
+func (g GroupedTable[K, V]) Emit[E Emit](e E) GroupedTable[K, V] { g.emit = Emit(e); return g }
 
 // Count counts the rows of each group. A group that has become empty stays, with 0.
-func (g GroupedTable[K, V]) Count(st state.KV[K, int64]) Table[K, int64] {
-	return aggregateTable(g, "count", st, op.CountFold[K, V](), func(_ K, _ V, n int64, _ bool) int64 { return n - 1 })
+func (g GroupedTable[K, V]) Count[S state.KV[K, int64]](st S) Table[K, int64] {
+	less := func(_ K, _ V, n int64, _ bool) int64 { return n - 1 }
+	return aggregateTable(g, "count", state.KV[K, int64](st), op.CountFold[K, V](), less)
 }
 
 // Reduce combines the rows of each group: add takes a row in, sub takes one out.
-func (g GroupedTable[K, V]) Reduce(st state.KV[K, V], add, sub func(V, V) V) Table[K, V] {
-	return aggregateTable(g, "reduce", st, op.ReduceFold[K](add), op.ReduceFold[K](sub))
+func (g GroupedTable[K, V]) Reduce[S state.KV[K, V]](st S, add, sub func(V, V) V) Table[K, V] {
+	return aggregateTable(g, "reduce", state.KV[K, V](st), op.ReduceFold[K](add), op.ReduceFold[K](sub))
 }
 
 // Aggregate adds the rows of each group to what initial returned: add takes a row in, sub takes one out.

@@ -49,7 +49,7 @@ func joinAsOf[K, V, V2, R any](
 			b.fail(site, "%s: a buffer of %d records: it takes one or more", method, n)
 		}
 	}
-	keys, values := s.serdes()
+	keys, values := serdesOr(s.keys, s.values)
 	st := state.NewKV[[]byte, op.Buffered[V]](name).Values(op.BufferedValues[V]{Values: values})
 	n := b.add("join-as-of", "join-as-of-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: union([]state.Store{st}, t.reads), ByKey: true,

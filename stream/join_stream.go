@@ -126,8 +126,8 @@ func joinStreams[K, V, V2, R any](
 func joinBuffers[K, V, V2, R any](
 	j *op.StreamJoin[K, V, V2, R], s Stream[K, V], o Stream[K, V2], w Within, name string, kind joinKind,
 ) []state.Store {
-	keys, values := s.serdes()
-	_, others := o.serdes()
+	keys, values := serdesOr(s.keys, s.values)
+	_, others := serdesOr(o.keys, o.values)
 	keep := w.before + w.after + w.grace
 	this, other, held := "-this", "-other", ""
 	switch kind {

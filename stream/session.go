@@ -19,34 +19,35 @@ type SessionGroup[K, V any] struct {
 }
 
 // Sessions cuts the groups into sessions: records no more than a gap apart.
-func (g Grouped[K, V]) Sessions(s SessionSpec) SessionGroup[K, V] {
-	s.check(g.s.n.b, caller())
-	return SessionGroup[K, V]{s: g.s, spec: s, emit: g.emit, late: &tap{}}
+func (g Grouped[K, V]) Sessions[S SessionSpec](s S) SessionGroup[K, V] {
+	SessionSpec(s).check(g.s.n.b, caller())
+	return SessionGroup[K, V]{s: g.s, spec: SessionSpec(s), emit: g.emit, late: &tap{}}
 }
 
 // Emit says when results are told; otherwise [OnCommit].
-func (g SessionGroup[K, V]) Emit(e Emit) SessionGroup[K, V] { g.emit = e; return g }
+func (g SessionGroup[K, V]) Emit[E Emit](e E) SessionGroup[K, V] { g.emit = Emit(e); return g }
 
 // CloseWhenIdle closes sessions although nothing comes in: see [WindowedGroup.CloseWhenIdle].
-func (g SessionGroup[K, V]) CloseWhenIdle(quiet time.Duration) SessionGroup[K, V] {
-	g.quiet = quiet
+func (g SessionGroup[K, V]) CloseWhenIdle[D time.Duration](quiet D) SessionGroup[K, V] {
+	g.quiet = time.Duration(quiet)
 	return g
 }
 
 // Late is the stream of the records that are left out of the aggregation that the group is used for: see
 // [WindowedGroup.Late].
-func (g SessionGroup[K, V]) Late() Stream[K, V] { return late(g.s, g.late) }
+func (g SessionGroup[K, V]) Late[S Stream[K, V]]() Stream[K, V] { return late(g.s, g.late) }
 
 // Count counts the records of each session, those with null values too.
-func (g SessionGroup[K, V]) Count(st state.Session[K, int64]) WindowTable[K, int64] {
+func (g SessionGroup[K, V]) Count[S state.Session[K, int64]](st S) WindowTable[K, int64] {
 	add := func(_ K, a, b int64) int64 { return a + b }
-	return sessions(g, "count", st, op.NoInitial[int64], op.CountFold[K, V](), add, true)
+	return sessions(g, "count", state.Session[K, int64](st), op.NoInitial[int64], op.CountFold[K, V](), add, true)
 }
 
 // Reduce combines the values of each session. A nil result deletes the row.
-func (g SessionGroup[K, V]) Reduce(st state.Session[K, V], f func(V, V) V) WindowTable[K, V] {
+func (g SessionGroup[K, V]) Reduce[S state.Session[K, V]](st S, f func(V, V) V) WindowTable[K, V] {
 	merge := func(_ K, a, b V) V { return f(a, b) }
-	return sessions(g, "reduce", st, op.NoInitial[V], op.ReduceFold[K](f), merge, serde.IsNilable[V]())
+	sees := serde.IsNilable[V]()
+	return sessions(g, "reduce", state.Session[K, V](st), op.NoInitial[V], op.ReduceFold[K](f), merge, sees)
 }
 
 // Aggregate adds the records of each session to what initial returned. When a record bridges sessions, merge makes

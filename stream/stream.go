@@ -17,13 +17,13 @@ type Stream[K, V any] struct {
 }
 
 // Filter keeps the records for which keep holds.
-func (s Stream[K, V]) Filter(keep func(K, V) bool) Stream[K, V] {
-	return Stream[K, V]{s.n.then("filter", op.Filter(keep, true)), s.keys, s.values}
+func (s Stream[K, V]) Filter[F ~func(K, V) bool](keep F) Stream[K, V] {
+	return Stream[K, V]{s.n.then("filter", op.Filter[K, V](keep, true)), s.keys, s.values}
 }
 
 // FilterNot drops the records for which drop holds.
-func (s Stream[K, V]) FilterNot(drop func(K, V) bool) Stream[K, V] {
-	return Stream[K, V]{s.n.then("filter-not", op.Filter(drop, false)), s.keys, s.values}
+func (s Stream[K, V]) FilterNot[F ~func(K, V) bool](drop F) Stream[K, V] {
+	return Stream[K, V]{s.n.then("filter-not", op.Filter[K, V](drop, false)), s.keys, s.values}
 }
 
 // Map makes another record of each. The key may change: see the package comment on keys and partitions.
@@ -63,17 +63,18 @@ func (s Stream[K, V]) FlatMapValuesWithKey[V2 any](f func(K, V) iter.Seq[V2]) St
 }
 
 // Peek shows each record to look and passes it on.
-func (s Stream[K, V]) Peek(look func(K, V)) Stream[K, V] {
-	return Stream[K, V]{s.n.then("peek", op.Peek(look)), s.keys, s.values}
+func (s Stream[K, V]) Peek[F ~func(K, V)](look F) Stream[K, V] {
+	return Stream[K, V]{s.n.then("peek", op.Peek[K, V](look)), s.keys, s.values}
 }
 
 // ForEach ends a stream with a function of each record.
-func (s Stream[K, V]) ForEach(f func(K, V)) { s.n.then("for-each", op.Peek(f)) }
+func (s Stream[K, V]) ForEach[F ~func(K, V)](f F) { s.n.then("for-each", op.Peek[K, V](f)) }
 
 // Merge is this stream and others in one. Nothing is said about the order of records of different streams.
-func (s Stream[K, V]) Merge(others ...Stream[K, V]) Stream[K, V] {
+func (s Stream[K, V]) Merge[S Stream[K, V]](others ...S) Stream[K, V] {
 	parents := []*node{s.n}
-	for _, o := range others {
+	for _, other := range others {
+		o := Stream[K, V](other)
 		parents = append(parents, o.n)
 		if !same(s.keys, o.keys) {
 			s.keys = nil
@@ -88,8 +89,12 @@ func (s Stream[K, V]) Merge(others ...Stream[K, V]) Stream[K, V] {
 
 // Split sends each record to the stream of the first predicate that holds for it: the streams are returned in the
 // order of the predicates, and after them the stream of the records for which none holds.
-func (s Stream[K, V]) Split(when ...func(K, V) bool) []Stream[K, V] {
-	n := s.n.then("split", op.Split(when))
+func (s Stream[K, V]) Split[F ~func(K, V) bool](when ...F) []Stream[K, V] {
+	predicates := make([]func(K, V) bool, len(when))
+	for i, w := range when {
+		predicates[i] = w
+	}
+	n := s.n.then("split", op.Split(predicates))
 	branches := make([]Stream[K, V], len(when)+1)
 	for i := range branches {
 		branches[i] = Stream[K, V]{n.then("branch", op.Pass[K, V]()), s.keys, s.values}
@@ -104,13 +109,13 @@ type Partitions int32
 // meet in one task. Its durable name is made of the application's id and name. Records without a key are dropped and
 // counted, unless they go to a join that takes them. Without a number of partitions the topic gets as many as what it
 // meets, or as the topics that the records came from.
-func (s Stream[K, V]) Repartition(name string, partitions ...Partitions) Stream[K, V] {
-	return s.repartition("Repartition", name, partitions)
+func (s Stream[K, V]) Repartition[N ~string](name N, partitions ...Partitions) Stream[K, V] {
+	return repartitioned(s, "Repartition", string(name), partitions)
 }
 
-func (s Stream[K, V]) repartition(method, name string, partitions []Partitions) Stream[K, V] {
+func repartitioned[K, V any](s Stream[K, V], method, name string, partitions []Partitions) Stream[K, V] {
 	site := caller()
-	keys, values := s.serdes()
+	keys, values := serdesOr(s.keys, s.values)
 	topic := topology.Topic{Name: name, Repartition: true}
 	for _, n := range partitions {
 		topic.Partitions = int32(n)
@@ -139,22 +144,17 @@ func repartition[K, V any](
 	return n
 }
 
-// serdes are those that the records came with, or those of their types.
-func (s Stream[K, V]) serdes() (serde.Serde[K], serde.Serde[V]) {
-	return serdesOr(s.keys, s.values)
-}
-
 // To writes the records to a topic, which must be there.
-func (s Stream[K, V]) To(t Topic[K, V]) {
-	site := caller()
+func (s Stream[K, V]) To[T Topic[K, V]](topic T) {
+	site, t := caller(), Topic[K, V](topic)
 	t.check(s.n.b, site, "To")
 	s.n.b.add("sink", s.n.b.free("sink-"+t.name), topology.NewSink("", site, t.sink()), s.n)
 }
 
 // ToDynamic writes each record to the topic that t names, which must be there.
-func (s Stream[K, V]) ToDynamic(t func(K, V) string) {
+func (s Stream[K, V]) ToDynamic[F ~func(K, V) string](t F) {
 	site := caller()
-	keys, values := s.serdes()
+	keys, values := serdesOr(s.keys, s.values)
 	checkSerdes(s.n.b, site, "ToDynamic", keys, values)
 	s.n.b.add("sink", "", topology.NewSink("", site, topology.SinkConfig[K, V]{
 		TopicOf: func(r *topology.Record[K, V]) string { return t(r.Key, r.Value) }, Keys: keys, Values: values,

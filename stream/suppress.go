@@ -42,8 +42,8 @@ func (p Suppression) BytesMax(n int64) Suppression { p.bytesMax = n; return p }
 func (p Suppression) StopWhenFull() Suppression { p.fail = true; return p }
 
 // Suppress holds changes back.
-func (t Table[K, V]) Suppress(p Suppression) Table[K, V] {
-	site := caller()
+func (t Table[K, V]) Suppress[S Suppression](suppression S) Table[K, V] {
+	site, p := caller(), Suppression(suppression)
 	if p.closes {
 		t.n.b.fail(site, "Suppress: only windows close: use UntilTimeLimit")
 	}
@@ -59,8 +59,8 @@ func (t Table[K, V]) Suppress(p Suppression) Table[K, V] {
 }
 
 // Suppress holds changes back.
-func (t WindowTable[K, V]) Suppress(p Suppression) WindowTable[K, V] {
-	site := caller()
+func (t WindowTable[K, V]) Suppress[S Suppression](suppression S) WindowTable[K, V] {
+	site, p := caller(), Suppression(suppression)
 	keys, values := serdesOr(t.keys, t.values)
 	st := state.NewSuppressed[op.Windowed[K], op.Buffered[V]](p.name).
 		Keys(op.SpanKeys[K]{Keys: keys, Size: t.size}).Values(op.BufferedValues[V]{Values: values})

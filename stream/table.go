@@ -36,10 +36,10 @@ func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit
 }
 
 // ToTable takes the stream as changes of a table, kept in a store: see [Builder.Table].
-func (s Stream[K, V]) ToTable(st state.KV[K, V], emit ...Emit) Table[K, V] {
+func (s Stream[K, V]) ToTable[S state.KV[K, V]](st S, emit ...Emit) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToTable", site)
-	return table(s.n, site, "to-table", st, emit)
+	return table(s.n, site, "to-table", state.KV[K, V](st), emit)
 }
 
 // isStoredAs tells whether the rows of a store have the bytes and times of the topic's records. A value of theirs that
@@ -88,8 +88,8 @@ func (b *Builder) LazyTable[K, V any](t Topic[K, V], st state.KV[K, V], emit ...
 }
 
 // ToLazyTable is [Stream.ToTable] with a store that is kept only if an operator needs it: see [Builder.LazyTable].
-func (s Stream[K, V]) ToLazyTable(st state.KV[K, V], emit ...Emit) Table[K, V] {
-	site := caller()
+func (s Stream[K, V]) ToLazyTable[S state.KV[K, V]](store S, emit ...Emit) Table[K, V] {
+	site, st := caller(), state.KV[K, V](store)
 	s.n.mustBeByKey("ToLazyTable", site)
 	return lazyTable(s.n, site, "ToLazyTable", "to-lazy-table-"+st.Name(), st, emit)
 }
@@ -137,10 +137,10 @@ func (b *Builder) VersionedTable[K, V any](t Topic[K, V], st state.Versioned[K, 
 }
 
 // ToVersionedTable takes the stream as changes of a table that remembers the past: see [Builder.VersionedTable].
-func (s Stream[K, V]) ToVersionedTable(st state.Versioned[K, V]) Table[K, V] {
+func (s Stream[K, V]) ToVersionedTable[S state.Versioned[K, V]](st S) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToVersionedTable", site)
-	return versionedTable(s.n, site, "to-versioned-table", st)
+	return versionedTable(s.n, site, "to-versioned-table", state.Versioned[K, V](st))
 }
 
 func versionedTable[K, V any](parent *node, site, method string, st state.Versioned[K, V]) Table[K, V] {
@@ -149,8 +149,8 @@ func versionedTable[K, V any](parent *node, site, method string, st state.Versio
 }
 
 // MaterializeVersioned keeps the rows in a store that remembers the past: see [Builder.VersionedTable].
-func (t Table[K, V]) MaterializeVersioned(st state.Versioned[K, V]) Table[K, V] {
-	n := &node{}
+func (t Table[K, V]) MaterializeVersioned[S state.Versioned[K, V]](store S) Table[K, V] {
+	n, st := &node{}, state.Versioned[K, V](store)
 	return versionedBy(n, t.n, caller(), "materialize-versioned", st,
 		op.MaterializeVersioned(st, op.Rows{Old: &n.old, Sparse: t.n.sparse()}))
 }
@@ -171,14 +171,16 @@ func versionedBy[K, V any](
 }
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
-func (t Table[K, V]) Filter(keep func(K, V) bool) Table[K, V] { return t.filter("filter", keep, true) }
-
-// FilterNot drops the rows for which drop holds.
-func (t Table[K, V]) FilterNot(drop func(K, V) bool) Table[K, V] {
-	return t.filter("filter-not", drop, false)
+func (t Table[K, V]) Filter[F ~func(K, V) bool](keep F) Table[K, V] {
+	return filterTable(t, "filter", keep, true)
 }
 
-func (t Table[K, V]) filter(method string, pass func(K, V) bool, want bool) Table[K, V] {
+// FilterNot drops the rows for which drop holds.
+func (t Table[K, V]) FilterNot[F ~func(K, V) bool](drop F) Table[K, V] {
+	return filterTable(t, "filter-not", drop, false)
+}
+
+func filterTable[K, V any](t Table[K, V], method string, pass func(K, V) bool, want bool) Table[K, V] {
 	t.n = t.n.thenFilter(method, pass, want)
 	if t.view != nil {
 		t.view = op.FilterView(t.view, pass, want)
@@ -249,8 +251,8 @@ func (n *node) through(parent *node) {
 }
 
 // Materialize keeps the rows in a store, where they can be queried. Changes go on as those of [Builder.Table] do.
-func (t Table[K, V]) Materialize(st state.KV[K, V], emit ...Emit) Table[K, V] {
-	n := &node{}
+func (t Table[K, V]) Materialize[S state.KV[K, V]](store S, emit ...Emit) Table[K, V] {
+	n, st := &node{}, state.KV[K, V](store)
 	site := caller()
 	rows := n.rows(t.n.b, site, "Materialize", emit)
 	rows.Sparse = t.n.sparse()
@@ -264,6 +266,6 @@ func (t Table[K, V]) Materialize(st state.KV[K, V], emit ...Emit) Table[K, V] {
 }
 
 // ToStream is the table's changes as records; a deletion has a null value.
-func (t Table[K, V]) ToStream() Stream[K, V] {
+func (t Table[K, V]) ToStream[S Stream[K, V]]() Stream[K, V] {
 	return Stream[K, V]{t.n.then("to-stream", op.ToStream[K, V]()), t.keys, t.values}
 }

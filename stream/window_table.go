@@ -27,16 +27,18 @@ func (t WindowTable[K, V]) ToStream[KO any](key func(K, Span) KO) Stream[KO, V] 
 }
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
-func (t WindowTable[K, V]) Filter(keep func(K, Span, V) bool) WindowTable[K, V] {
-	return t.filter("filter", keep, true)
+func (t WindowTable[K, V]) Filter[F ~func(K, Span, V) bool](keep F) WindowTable[K, V] {
+	return filterWindows(t, "filter", keep, true)
 }
 
 // FilterNot drops the rows for which drop holds.
-func (t WindowTable[K, V]) FilterNot(drop func(K, Span, V) bool) WindowTable[K, V] {
-	return t.filter("filter-not", drop, false)
+func (t WindowTable[K, V]) FilterNot[F ~func(K, Span, V) bool](drop F) WindowTable[K, V] {
+	return filterWindows(t, "filter-not", drop, false)
 }
 
-func (t WindowTable[K, V]) filter(method string, pass func(K, Span, V) bool, want bool) WindowTable[K, V] {
+func filterWindows[K, V any](
+	t WindowTable[K, V], method string, pass func(K, Span, V) bool, want bool,
+) WindowTable[K, V] {
 	holds := func(w op.Windowed[K], v V) bool { return pass(w.Key, w.Span, v) }
 	t.n = t.n.thenFilter(method, holds, want)
 	if t.view != nil {

@@ -23,25 +23,25 @@ type WindowedGroup[K, V any] struct {
 }
 
 // Windowed cuts the groups into windows.
-func (g Grouped[K, V]) Windowed(w Window) WindowedGroup[K, V] {
-	w.check(g.s.n.b, caller())
-	return WindowedGroup[K, V]{s: g.s, w: w, emit: g.emit, late: &tap{}}
+func (g Grouped[K, V]) Windowed[W Window](w W) WindowedGroup[K, V] {
+	Window(w).check(g.s.n.b, caller())
+	return WindowedGroup[K, V]{s: g.s, w: Window(w), emit: g.emit, late: &tap{}}
 }
 
 // Emit says when results are told; otherwise [OnCommit].
-func (g WindowedGroup[K, V]) Emit(e Emit) WindowedGroup[K, V] { g.emit = e; return g }
+func (g WindowedGroup[K, V]) Emit[E Emit](e E) WindowedGroup[K, V] { g.emit = Emit(e); return g }
 
 // CloseWhenIdle closes windows although nothing comes in: once no record has come for about quiet, time goes on with
 // the wall clock. It needs Emit(OnClose). The price: a source that was only slow finds its windows closed.
-func (g WindowedGroup[K, V]) CloseWhenIdle(quiet time.Duration) WindowedGroup[K, V] {
-	g.quiet = quiet
+func (g WindowedGroup[K, V]) CloseWhenIdle[D time.Duration](quiet D) WindowedGroup[K, V] {
+	g.quiet = time.Duration(quiet)
 	return g
 }
 
 // Late is the stream of the records that are left out of the aggregation that the group is used for: those that came
 // too late for every window they belong to, and those without a key or a value that it needs. The header
 // [ReasonHeader] says why: "late", "null-key" or "null-value".
-func (g WindowedGroup[K, V]) Late() Stream[K, V] { return late(g.s, g.late) }
+func (g WindowedGroup[K, V]) Late[S Stream[K, V]]() Stream[K, V] { return late(g.s, g.late) }
 
 // tap is where the records that an aggregation leaves out as too late come out. It may be asked for before or after
 // the aggregation is made.
@@ -72,13 +72,13 @@ func (t *tap) use(n *node) {
 }
 
 // Count counts the records of each key and window, those with null values too.
-func (g WindowedGroup[K, V]) Count(st state.Windowed[K, int64]) WindowTable[K, int64] {
-	return windowed(g, "count", st, op.CountFold[K, V](), true)
+func (g WindowedGroup[K, V]) Count[S state.Windowed[K, int64]](st S) WindowTable[K, int64] {
+	return windowed(g, "count", state.Windowed[K, int64](st), op.CountFold[K, V](), true)
 }
 
 // Reduce combines the values of each key and window. The first is taken as it is; a nil result deletes the row.
-func (g WindowedGroup[K, V]) Reduce(st state.Windowed[K, V], f func(V, V) V) WindowTable[K, V] {
-	return windowed(g, "reduce", st, op.ReduceFold[K](f), serde.IsNilable[V]())
+func (g WindowedGroup[K, V]) Reduce[S state.Windowed[K, V]](st S, f func(V, V) V) WindowTable[K, V] {
+	return windowed(g, "reduce", state.Windowed[K, V](st), op.ReduceFold[K](f), serde.IsNilable[V]())
 }
 
 // Aggregate adds the records of each key and window to what initial returned. A nil result deletes the row.
