@@ -28,7 +28,8 @@ func (b *Broker) handleMetadata(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
 	broker := kmsg.NewMetadataResponseBroker()
-	broker.NodeID, broker.Host, broker.Port = nodeID, b.server.host, b.server.port
+	broker.NodeID = nodeID
+	broker.Host, broker.Port = b.server.advertised(r)
 	resp.Brokers = append(resp.Brokers, broker)
 	resp.ClusterID = kmsg.StringPtr(b.clusterID)
 	resp.ControllerID = nodeID

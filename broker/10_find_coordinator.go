@@ -23,13 +23,14 @@ func (b *Broker) handleFindCoordinator(_ context.Context, r *request) completion
 	if req.CoordinatorType < 0 || req.CoordinatorType > 1 {
 		err = kerr.InvalidRequest
 	}
+	host, port := b.server.advertised(r)
 	if req.Version < 4 {
-		resp.ErrorCode, resp.NodeID, resp.Host, resp.Port = kcode(err), nodeID, b.server.host, b.server.port
+		resp.ErrorCode, resp.NodeID, resp.Host, resp.Port = kcode(err), nodeID, host, port
 		return ready(resp)
 	}
 	for _, key := range req.CoordinatorKeys {
 		c := kmsg.NewFindCoordinatorResponseCoordinator()
-		c.Key, c.ErrorCode, c.NodeID, c.Host, c.Port = key, kcode(err), nodeID, b.server.host, b.server.port
+		c.Key, c.ErrorCode, c.NodeID, c.Host, c.Port = key, kcode(err), nodeID, host, port
 		resp.Coordinators = append(resp.Coordinators, c)
 	}
 	return ready(resp)

@@ -12,7 +12,8 @@ import (
 // Version notes:
 //   - v2: flexible
 //
-// Offset -1 stands for the high watermark.
+// Offset -1 stands for the high watermark; other negative offsets are out of range. As in Kafka, records of a topic
+// that is compacted and never deleted cannot be removed this way: state that is rebuilt from it would miss rows.
 func (b *Broker) handleDeleteRecords(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DeleteRecordsRequest)
 	return func(context.Context) (answer, error) {
@@ -26,7 +27,7 @@ func (b *Broker) handleDeleteRecords(_ context.Context, r *request) completion {
 				part := kmsg.NewDeleteRecordsResponseTopicPartition()
 				part.Partition, part.LowWatermark = rp.Partition, -1
 				p, kerror := set.partition(t.Topic, rp.Partition)
-				if kerror == nil && isInternal(t.Topic) {
+				if kerror == nil && (isInternal(t.Topic) || p.onlyCompacted()) {
 					kerror = kerr.PolicyViolation
 				}
 				if kerror != nil {
@@ -42,4 +43,10 @@ func (b *Broker) handleDeleteRecords(_ context.Context, r *request) completion {
 		}
 		return answer{body: resp}, nil
 	}
+}
+
+// onlyCompacted reports whether the partition's policy is compact without delete.
+func (p *partition) onlyCompacted() bool {
+	config := p.log.Config()
+	return config.Compact && !config.Delete
 }

@@ -22,7 +22,8 @@ func (b *Broker) handleDescribeCluster(_ context.Context, r *request) completion
 	resp.ClusterID, resp.ControllerID = b.clusterID, nodeID
 	resp.ClusterAuthorizedOperations = math.MinInt32
 	node := kmsg.NewDescribeClusterResponseBroker()
-	node.NodeID, node.Host, node.Port = nodeID, b.server.host, b.server.port
+	node.NodeID = nodeID
+	node.Host, node.Port = b.server.advertised(r)
 	resp.Brokers = append(resp.Brokers, node)
 	return ready(resp)
 }

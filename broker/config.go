@@ -136,16 +136,38 @@ func (c Config) validate() error {
 		}
 	}
 	check(c.Sync >= SyncGroup && c.Sync <= SyncNever, "unknown Sync %d", c.Sync)
-	check(c.Partitions > 0, "Partitions is %d, must be positive", c.Partitions)
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"InitialRebalanceDelay", c.InitialRebalanceDelay, 0},
+		{"MinSessionTimeout", c.MinSessionTimeout, time.Millisecond},
+		{"OffsetRetention", c.OffsetRetention, time.Millisecond},
+		{"MaxTransactionTimeout", c.MaxTransactionTimeout, time.Millisecond},
+	} {
+		check(d.value >= d.least, "%s is %v, must be at least %v", d.name, d.value, d.least)
+	}
 	check(c.MinSessionTimeout <= c.MaxSessionTimeout, "MinSessionTimeout %v exceeds MaxSessionTimeout %v",
 		c.MinSessionTimeout, c.MaxSessionTimeout)
-	check(c.MaxRequestBytes >= 1<<10, "MaxRequestBytes is %d, must be at least 1 KiB", c.MaxRequestBytes)
-	check(c.MaxFetchBytes >= 1<<10, "MaxFetchBytes is %d, must be at least 1 KiB", c.MaxFetchBytes)
-	check(c.SegmentBytes >= 1<<20 && c.SegmentBytes <= math.MaxInt32, "SegmentBytes is %d, must be 1 MiB to 2 GiB - 1",
-		c.SegmentBytes)
-	check(c.MaxPipelinedRequests > 0, "MaxPipelinedRequests is %d, must be positive", c.MaxPipelinedRequests)
-	check(c.MaxConnections > 0, "MaxConnections is %d, must be positive", c.MaxConnections)
-	check(c.InitialRebalanceDelay >= 0, "InitialRebalanceDelay is negative")
+	for _, n := range []struct {
+		name         string
+		value, least int64
+		most         int64
+	}{
+		{"Partitions", int64(c.Partitions), 1, int64(c.MaxTopicPartitions)},
+		{"MaxConnections", int64(c.MaxConnections), 1, math.MaxInt32},
+		{"MaxRequestBytes", int64(c.MaxRequestBytes), 1 << 10, math.MaxInt32},
+		{"MaxFetchBytes", int64(c.MaxFetchBytes), 1 << 10, math.MaxInt32},
+		{"MaxBatchBytes", int64(c.MaxBatchBytes), 1 << 10, math.MaxInt32},
+		{"SegmentBytes", int64(c.SegmentBytes), 1 << 20, math.MaxInt32},
+		{"MaxPipelinedRequests", int64(c.MaxPipelinedRequests), 1, math.MaxInt32},
+		{"MaxGroupMembers", int64(c.MaxGroupMembers), 1, math.MaxInt32},
+		{"MaxTailBytes", c.MaxTailBytes, 0, math.MaxInt64},
+		{"MaxTopicPartitions", int64(c.MaxTopicPartitions), 1, math.MaxInt32},
+	} {
+		check(n.value >= n.least && n.value <= n.most, "%s is %d, must be %d to %d", n.name, n.value, n.least, n.most)
+	}
 	return errors.Join(errs...)
 }
 

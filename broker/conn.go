@@ -18,7 +18,8 @@ type conn struct {
 	b      *Broker
 	net    net.Conn
 	cancel context.CancelFunc
-	host   string
+	host   string // the client's, as Kafka writes it
+	server string // the broker's, as the client reached it
 	queue  chan started
 	frame  []byte // reused between Produce requests, whose bytes nobody keeps
 }
@@ -31,9 +32,12 @@ type started struct {
 
 func newConn(b *Broker, nc net.Conn, cancel context.CancelFunc) *conn {
 	c := &conn{b: b, net: nc, cancel: cancel, queue: make(chan started, b.cfg.MaxPipelinedRequests)}
-	c.host = "/127.0.0.1"
+	c.host, c.server = "/127.0.0.1", "localhost"
 	if addr, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.host = "/" + addr.IP.String()
+	}
+	if addr, ok := nc.LocalAddr().(*net.TCPAddr); ok {
+		c.server = addr.IP.String()
 	}
 	return c
 }
@@ -74,7 +78,7 @@ func (c *conn) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.clientHost = c.host
+		r.clientHost, r.serverHost = c.host, c.server
 		complete, err := c.b.begin(ctx, r)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -58,7 +59,7 @@ func makeDir(fs vfs.FS, dir string) error {
 			return err
 		}
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	d, err := fs.OpenDir(parent)
@@ -107,8 +108,8 @@ func (b *Broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, e
 	return l, nil
 }
 
-// recoverTopics opens the logs of all topics and removes what deletions left behind. A directory belongs to the topic
-// of its name: a topic is made anew only once its predecessor's directories are gone.
+// recoverTopics opens the logs of all topics, after what belongs to none of them is out of the way. A directory belongs
+// to the topic of its name, so a topic can be created again only once its predecessor's directories are gone.
 func (b *Broker) recoverTopics() error {
 	for _, name := range []string{offsetsTopic, txnTopic} {
 		if b.metaMachine.Topics()[name] != nil {
@@ -126,7 +127,7 @@ func (b *Broker) recoverTopics() error {
 			known[partitionDir(t.Name, i)] = true
 		}
 	}
-	if err := b.removeLeftovers(known); err != nil {
+	if err := b.clearLeftovers(known); err != nil {
 		return err
 	}
 	for _, t := range b.metaMachine.Topics() {
@@ -137,11 +138,15 @@ func (b *Broker) recoverTopics() error {
 	return nil
 }
 
-// leftover is what the name of a partition's directory looks like, before and after its deletion began.
-var leftover = regexp.MustCompile(`^[a-zA-Z0-9._-]+-[0-9]+(\.[a-z0-9.-]*deleted)?$`)
+// partitionLike matches the name of a partition's directory, and of one whose deletion has begun.
+var partitionLike = regexp.MustCompile(`^[a-zA-Z0-9._-]+-[0-9]+(\.[a-z0-9.-]*deleted)?$`)
 
-// removeLeftovers removes directories that look like a partition's, hold the files of one, and belong to no topic.
-func (b *Broker) removeLeftovers(known map[string]bool) error {
+const deletedSuffix, straySuffix = "deleted", "-stray"
+
+// clearLeftovers finishes the deletions that a crash cut short, and moves aside what looks like a partition but belongs
+// to no topic: a copy of another broker's directory, say, or a topic whose deletion was recorded but had not begun. As
+// in Apache Kafka, only an operator removes such a stray. Anything else in the data directory is left alone.
+func (b *Broker) clearLeftovers(known map[string]bool) error {
 	fs := b.cfg.FS
 	names, err := fs.List(b.cfg.Dir)
 	if err != nil {
@@ -149,20 +154,34 @@ func (b *Broker) removeLeftovers(known map[string]bool) error {
 	}
 	for _, name := range names {
 		path := fs.PathJoin(b.cfg.Dir, name)
-		if known[name] || !leftover.MatchString(name) {
+		deleted := strings.HasSuffix(name, deletedSuffix)
+		if known[name] || !partitionLike.MatchString(name) || !holdsLog(fs, path, deleted) {
 			continue
 		}
-		files, err := fs.List(path)
-		foreign := func(file string) bool { return file != "checkpoint" && len(file) < len("00000000000000000000.") }
-		if err != nil || slices.ContainsFunc(files, foreign) {
-			continue
+		if deleted {
+			b.cfg.Logger.Info("broker: finishing the deletion of a topic", "dir", path)
+			err = log.Remove(fs, path)
+		} else {
+			aside := path + "." + strings.ReplaceAll(uuid.NewString(), "-", "") + straySuffix
+			b.cfg.Logger.Warn("broker: this directory belongs to no topic: it is moved aside; remove it if nobody needs it",
+				"dir", path, "to", aside)
+			err = fs.Rename(path, aside)
 		}
-		b.cfg.Logger.Info("broker: removing what is left of a deleted topic", "dir", path)
-		if err := log.Remove(fs, path); err != nil {
-			return fmt.Errorf("broker: remove %s: %w", path, err)
+		if err != nil {
+			return fmt.Errorf("broker: clear %s: %w", path, err)
 		}
 	}
 	return nil
+}
+
+// logFile matches the names of the files that a partition's directory holds.
+var logFile = regexp.MustCompile(`^(checkpoint[a-z.]*|[0-9]{20}[-0-9a-z.]*)$`)
+
+// holdsLog reports whether a directory holds files of a log and nothing else, or no file where that will do.
+func holdsLog(fs vfs.FS, dir string, emptyWillDo bool) bool {
+	files, err := fs.List(dir)
+	return err == nil && (emptyWillDo || len(files) > 0) &&
+		!slices.ContainsFunc(files, func(f string) bool { return !logFile.MatchString(f) })
 }
 
 // openTopic opens the logs of a topic that are not open yet, and shows the topic to requests.

@@ -18,6 +18,7 @@ type request struct {
 	correlation  int32
 	clientID     string
 	clientHost   string
+	serverHost   string // the address that the connection came in by
 	flexible     bool
 	body         kmsg.Request // nil when the version is unknown
 	unsupported  bool

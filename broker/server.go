@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"thalweg/broker/internal/memnet"
 )
@@ -18,7 +19,7 @@ const memoryAddr = "thalweg.memory:9092"
 type server struct {
 	b        *Broker
 	listener net.Listener // nil without a port
-	host     string       // as advertised
+	host     string       // as advertised; empty when the listener accepts on all addresses
 	port     int32
 
 	mu     sync.Mutex
@@ -43,10 +44,19 @@ func (s *server) address() error {
 		return fmt.Errorf("broker: config: Advertise %q: port: %w", addr, err)
 	}
 	if ip := net.ParseIP(host); s.b.cfg.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
-		host = "localhost" // nobody can connect to 0.0.0.0
+		host = ""
 	}
 	s.host, s.port = host, int32(port)
 	return nil
+}
+
+// advertised is the address that a client is told to connect to. Nobody can connect to 0.0.0.0, so a broker that
+// listens on all addresses names the one that the client's own connection came in by.
+func (s *server) advertised(r *request) (host string, port int32) {
+	if s.host != "" {
+		return s.host, s.port
+	}
+	return r.serverHost, s.port
 }
 
 func (s *server) start() {
@@ -57,19 +67,47 @@ func (s *server) start() {
 	go s.accept()
 }
 
+// The pause after a failed Accept doubles from the first to the second, as in net/http.
+const (
+	acceptBackoffFirst = 5 * time.Millisecond
+	acceptBackoffMax   = time.Second
+)
+
+// accept takes connections until the listener is closed. Any other error is transient: the process may be out of file
+// descriptors, or the client may have given up. So accept logs it, pauses and tries again.
 func (s *server) accept() {
 	defer s.wg.Done()
+	backoff := acceptBackoffFirst
 	for {
 		nc, err := s.listener.Accept()
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				s.b.cfg.Logger.Error("broker: accept: no further connections are taken", "err", err)
-			}
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
+		case err != nil:
+			s.b.cfg.Logger.Error("broker: accept failed, trying again", "err", err, "in", backoff)
+			if !s.pause(backoff) {
+				return
+			}
+			backoff = min(2*backoff, acceptBackoffMax)
+			continue
 		}
+		backoff = acceptBackoffFirst
 		if err := s.serve(nc); err != nil {
 			s.b.cfg.Logger.Warn("broker: connection refused", "remote", nc.RemoteAddr(), "err", err)
 		}
+	}
+}
+
+// pause waits for d by the broker's clock. It reports false when the broker closes meanwhile.
+func (s *server) pause(d time.Duration) bool {
+	over := make(chan struct{})
+	stop := s.b.cfg.Clock.AfterFunc(d, func() { close(over) })
+	select {
+	case <-over:
+		return true
+	case <-s.b.stop:
+		stop()
+		return false
 	}
 }
 

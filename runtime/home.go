@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
+	"thalweg/internal/dirlock"
 	"thalweg/state"
 	"thalweg/state/engine"
 	"thalweg/state/pebble"
@@ -49,29 +49,38 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 	}
 	fs := cfg.StateFS
 	dir := fs.PathJoin(cfg.StateDir, cfg.ApplicationID)
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("state directory %s: %w: set Config.StateDir to a place that can be written", dir, err)
 	}
-	lock, err := fs.Lock(fs.PathJoin(dir, "lock"))
-	if err != nil {
-		return nil, fmt.Errorf("state directory %s: in use by %s: %w: each process needs a StateDir of its own", dir,
-			holder(fs, fs.PathJoin(dir, "pid")), err)
+	lock, err := dirlock.Acquire(fs, dir, dirlock.Files{Lock: "lock", PID: "pid"})
+	switch {
+	case errors.Is(err, dirlock.ErrInUse):
+		return nil, fmt.Errorf("state %w: each process needs a Config.StateDir of its own", err)
+	case err != nil:
+		return nil, fmt.Errorf("state %w: set Config.StateDir to a place that can be written", err)
 	}
 	h.lock, h.dir = lock, dir
 	h.ages = openAges(fs, fs.PathJoin(dir, "used"))
-	err = writeFile(fs, fs.PathJoin(dir, "pid"), fmt.Sprintf("%d\n", os.Getpid()))
-	if err == nil {
-		h.process, err = processName(fs, fs.PathJoin(dir, "process"))
-	}
-	if err == nil {
-		h.engine, err = pebble.Open(fs.PathJoin(dir, "state"), pebble.Options{
-			FS: fs, CacheBytesMax: cfg.BlockCacheBytesMax, Logger: cfg.Logger,
-		})
+	if h.process, err = processName(fs, fs.PathJoin(dir, "process")); err == nil {
+		err = h.openEngine(cfg)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("state directory %s: %w", dir, err), h.close())
 	}
 	return h, nil
+}
+
+// openEngine sets the engine only when it is open: an interface that holds a nil *pebble.Engine is not nil, and close
+// would use it.
+func (h *home) openEngine(cfg Config) error {
+	e, err := pebble.Open(cfg.StateFS.PathJoin(h.dir, "state"), pebble.Options{
+		FS: cfg.StateFS, CacheBytesMax: cfg.BlockCacheBytesMax, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	h.engine = e
+	return nil
 }
 
 func keepsState(topo *topology.Topology) bool {
@@ -83,15 +92,6 @@ func keepsState(topo *topology.Topology) bool {
 		}
 	}
 	return false
-}
-
-// holder names the process that has the lock.
-func holder(fs vfs.FS, path string) string {
-	pid, err := readFile(fs, path)
-	if err != nil || pid == "" {
-		return "another process"
-	}
-	return "process " + pid
 }
 
 // processName reads the process' name, or makes one. A transactional id is made of it, so that a process which comes

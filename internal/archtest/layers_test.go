@@ -17,7 +17,7 @@ import (
 // wants is. Test files are not bound by it.
 const layers = `
 	# Leaves, for everyone.
-	NONE < internal/invariant;
+	NONE < internal/invariant, internal/dirlock;
 	internal/invariant < internal/batch, serde, state/engine;
 
 	# State: typed stores over a byte engine. The engines know nothing of the stores.
@@ -35,7 +35,7 @@ const layers = `
 	stream, internal/task, state/memory < stream/streamtest;
 
 	# The broker stands alone.
-	internal/batch < broker;
+	internal/batch, internal/dirlock < broker;
 	broker < broker/brokertest;
 
 	# The link is what a worker sees of a broker.
@@ -43,7 +43,7 @@ const layers = `
 	internal/assign, internal/batch, broker < internal/link;
 
 	# The runtime. It never sees the DSL.
-	topology, internal/task, internal/assign, internal/link, state/pebble, state/memory < runtime;
+	topology, internal/task, internal/assign, internal/link, state/pebble, state/memory, internal/dirlock < runtime;
 
 	# Programs and whole-system tests see everything.
 	stream, runtime, broker < examples, internal/verify, internal/oracle, internal/sim, cmd;
@@ -59,7 +59,7 @@ const layers = `
 // programs of a user, who feeds topics and looks at them with whatever client there is.
 const modules = `
 	github.com/cockroachdb/pebble/v2      state/pebble
-	github.com/cockroachdb/pebble/v2/vfs  state/pebble broker runtime cmd examples
+	github.com/cockroachdb/pebble/v2/vfs  internal/dirlock state/pebble broker runtime cmd examples
 	github.com/google/uuid                serde broker runtime cmd
 	github.com/klauspost/compress         internal/batch
 	github.com/pierrec/lz4/v4             internal/batch

@@ -108,7 +108,7 @@ func (e *Engine) options(o Options, cache *pebble.Cache) *pebble.Options {
 
 // checkFormat reads or writes the version of the formats in the directory.
 func checkFormat(fs vfs.FS, dir string) error {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make: %w", err)
 	}
 	name := fs.PathJoin(dir, formatFile)

@@ -217,3 +217,25 @@ func TestMembersAreLimited(t *testing.T) {
 	}}, d.now))
 	require.True(t, full)
 }
+
+// While the leader has not sent the assignment, a member's own commit waits for it, but a transaction with the new
+// generation goes through, as in Kafka.
+func TestATransactionCommitsOffsetsBeforeTheAssignment(t *testing.T) {
+	d := newDriver(t)
+	members := map[string][]*kmsg.JoinGroupResponse{}
+	d.join("g", "m0", members)
+	d.join("g", "m1", members)
+	require.Len(t, members["g"], 2)
+	commit := func(generation int32, producer *coord.Producer) *kerr.Error {
+		r := &group.CommitRequest{
+			Group: "g", MemberID: members["g"][0].MemberID, Generation: generation, Producer: producer,
+			Commits: []group.Commit{{Topic: "t", Offset: 1}},
+		}
+		d.take(d.m.Commit(r, d.now))
+		return r.Commits[0].Err
+	}
+	generation := members["g"][0].Generation
+	require.Equal(t, kerr.RebalanceInProgress, commit(generation, nil))
+	require.Nil(t, commit(generation, &coord.Producer{ID: 1}))
+	require.Equal(t, kerr.IllegalGeneration, commit(generation-1, &coord.Producer{ID: 1}))
+}

@@ -173,8 +173,8 @@ func (m *Machine) checkCommit(r *CommitRequest, now time.Time) *kerr.Error {
 		return err
 	case r.Generation != g.generation:
 		return kerr.IllegalGeneration
-	case g.state == completing:
-		return kerr.RebalanceInProgress
+	case g.state == completing && r.Producer == nil:
+		return kerr.RebalanceInProgress // a transaction's offsets are taken, as in Kafka: its generation is the new one
 	}
 	m.touch(g, member, now)
 	return nil

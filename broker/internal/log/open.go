@@ -37,7 +37,7 @@ func Open(o Options) (*Log, error) {
 
 func (l *Log) open() error {
 	fs, dir := l.options.FS, l.options.Dir
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("directory %s: make: %w", dir, err)
 	}
 	var err error

@@ -14,10 +14,11 @@ import (
 func (l *Log) TrimTo(offset int64) (int64, error) {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()
-	if offset < 0 {
-		offset = l.high.Load()
+	high := l.high.Load()
+	if offset == -1 {
+		offset = high
 	}
-	if high := l.high.Load(); offset > high {
+	if offset < 0 || offset > high {
 		return l.start.Load(), fmt.Errorf("log: %s: trim to %d: the high watermark is %d: %w",
 			l.options.name(), offset, high, kerr.OffsetOutOfRange)
 	}
