@@ -98,8 +98,8 @@ type Config struct {
 	// limit.
 	Compression batch.Compression
 
-	// Errors says what becomes of records that fail. The zero value stops at the first.
-	Errors Errors
+	// Errors says what happens to records that fail. The zero value stops at the first.
+	Errors topology.Errors
 
 	// ReplicationFactor of the topics that are created; 0 means the broker's default.
 	ReplicationFactor int16
@@ -129,39 +129,6 @@ type Config struct {
 	Hooks Hooks
 	// Clock is the wall clock, for punctuation, commits and log lines; nil means the machine's.
 	Clock func() time.Time
-}
-
-// Errors is the policy for records that fail, per phase.
-type Errors struct {
-	Decode  topology.Action // a key or value that its serde refuses
-	Process topology.Action // user code that returned an error or panicked
-	Encode  topology.Action // a result that its serde refuses, or that is too large for its topic
-	// Handle, where set, decides instead. It is called on the worker that had the error.
-	Handle func(*topology.ProcessingError) topology.Action
-	// DeadLetters, where set, is a topic that gets the source record of each failure that is skipped, with headers
-	// that say what happened, in the same transaction. It must exist.
-	DeadLetters string
-}
-
-func (e Errors) policy() func(*topology.ProcessingError) topology.Action {
-	if e.Handle != nil {
-		return e.Handle
-	}
-	return func(pe *topology.ProcessingError) topology.Action {
-		switch pe.Phase {
-		case topology.PhaseDecode:
-			return e.Decode
-		case topology.PhaseProcess:
-			return e.Process
-		default:
-			return e.Encode
-		}
-	}
-}
-
-// guarded tells that user code's failures may be survived, which makes each node catch its panics.
-func (e Errors) guarded() bool {
-	return e.Handle != nil || e.Decode == topology.Skip || e.Process == topology.Skip || e.Encode == topology.Skip
 }
 
 func (c Config) withDefaults() Config {
@@ -215,6 +182,9 @@ func (c Config) validate() error {
 	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
 	check(c.BatchBytes >= 1<<10, "BatchBytes is %d, must be at least 1 KiB", c.BatchBytes)
 	check(c.RecordBytesMax >= 1<<10, "RecordBytesMax is %d, must be at least 1 KiB", c.RecordBytesMax)
+	if err := c.Errors.Check(); err != nil {
+		check(false, "%w", err)
+	}
 	return errors.Join(errs...)
 }
 

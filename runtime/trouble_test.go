@@ -32,7 +32,7 @@ func TestPanicFailsTheApplication(t *testing.T) {
 			h.create(1, "dead")
 			cfg := h.config()
 			cfg.Guarantee = guarantee
-			cfg.Errors.DeadLetters = "dead"
+			cfg.Errors = topology.Errors{Process: topology.DeadLetterAndFail, DeadLetters: "dead"}
 			app := h.start(words(t, byWord), cfg).settled()
 			h.feed(100)
 			h.await()
@@ -54,7 +54,7 @@ func TestPanicIsSkipped(t *testing.T) {
 	h := newHarness(t)
 	h.create(1, "dead")
 	cfg := h.config()
-	cfg.Errors = runtime.Errors{Process: topology.Skip, DeadLetters: "dead"}
+	cfg.Errors = topology.Errors{Process: topology.DeadLetter, DeadLetters: "dead"}
 	app := h.start(words(t, byWord), cfg).settled()
 	h.feed(100)
 	h.produce(line("panic!"))

@@ -201,15 +201,7 @@ func (w *worker) bury(ctx context.Context) error {
 		w.outbox.Discard()
 		ctx, cancel := context.WithTimeout(ctx, abandonMost)
 		defer cancel()
-		out, err := w.outbox.Outlet(w.app.cfg.Errors.DeadLetters)
-		if err != nil {
-			return err
-		}
-		p := j.id.Partition % out.Partitions()
-		if l.Key != nil {
-			p = topology.PartitionFor(l.Key, out.Partitions())
-		}
-		if err := out.Append(p, l.Timestamp, l.Key, l.Value, l.Headers); err != nil {
+		if err := l.Send(w.outbox); err != nil {
 			return err
 		}
 		if err := w.send(ctx, w.outbox.Take()); err != nil {

@@ -21,8 +21,9 @@ type Env struct {
 	// Outlet opens the way to a topic that the task writes; sinks call it when they are made, or per topic for
 	// topics that records name.
 	Outlet func(topic string) (Outlet, error)
-	// OnError decides what becomes of a failure; nil is [Fail] for all.
-	OnError func(*ProcessingError) Action
+	// OnError decides what happens to a failure: Skip drops the record at the node that failed, anything else stops
+	// the task; nil is [Fail] for all.
+	OnError func(*ProcessingError) Decision
 	// Guarded tells that OnError may go on after an error of user code: ports are guarded.
 	Guarded bool
 

@@ -18,15 +18,6 @@ const (
 
 func (p Phase) String() string { return [...]string{"decode", "process", "encode"}[p] }
 
-// Action is what an error policy answers.
-type Action uint8
-
-// The actions.
-const (
-	Fail Action = iota // stop: the transaction is dropped and the application stops with the error
-	Skip               // drop the record at the node that failed, count it, go on
-)
-
 // ProcessingError is a failure while a record was processed: which node, which record, why.
 type ProcessingError struct {
 	Phase     Phase
@@ -35,15 +26,19 @@ type ProcessingError struct {
 	Metadata  Metadata // the record of the source topic; Topic is empty in punctuation and flushes
 	Timestamp int64    // of the record at the node
 	Stack     []byte   // of a panic
+	Attempts  int      // how often the record was processed, this time included; 0: there is no record
 	Err       error
 
-	settled bool // the policy has answered: fail
+	decided bool // the policy has answered, or no policy may pass over the failure: it stops the task
 }
 
 func (e *ProcessingError) Error() string {
 	where := "outside of a record"
 	if e.Metadata.Topic != "" {
 		where = fmt.Sprintf("topic %s partition %d offset %d", e.Metadata.Topic, e.Metadata.Partition, e.Metadata.Offset)
+	}
+	if e.Attempts > 1 {
+		where += fmt.Sprintf(", after %d attempts", e.Attempts)
 	}
 	return fmt.Sprintf("%s: node %s (%s): %s: %v", e.Phase, e.Node, e.Site, where, e.Err)
 }
@@ -87,7 +82,7 @@ func (in *Instance) Fail(timestamp int64, err error) error {
 		return err
 	}
 	pe = in.processingError(PhaseProcess, timestamp, err, nil)
-	pe.settled = true
+	pe.decided = true
 	return pe
 }
 
@@ -144,10 +139,19 @@ func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 	return in.settle(pe)
 }
 
-// settle asks the policy, once per failure.
+// Decide asks the policy once. The failure that it answers Fail to, and one that no policy may pass over, stays a Fail
+// whoever asks again.
+func (e *ProcessingError) Decide(policy func(*ProcessingError) Decision) Decision {
+	if e.decided || policy == nil {
+		return Fail
+	}
+	e.decided = true
+	return policy(e)
+}
+
+// settle drops the record here, counted, where the policy says so.
 func (in *Instance) settle(pe *ProcessingError) error {
-	if pe.settled || in.Env.OnError == nil || in.Env.OnError(pe) != Skip {
-		pe.settled = true
+	if pe.Decide(in.Env.OnError) != Skip {
 		return pe
 	}
 	in.Drop(Skipped)

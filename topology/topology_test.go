@@ -210,7 +210,7 @@ func TestGuardDropsTheRecordAtTheNodeThatFailed(t *testing.T) {
 		src.Connect(fails)
 		src.Connect(after)
 		var got *topology.ProcessingError
-		env := &topology.Env{Guarded: true, OnError: func(e *topology.ProcessingError) topology.Action {
+		env := &topology.Env{Guarded: true, OnError: func(e *topology.ProcessingError) topology.Decision {
 			got = e
 			return topology.Skip
 		}}
@@ -238,7 +238,8 @@ func TestFailIsNoPolicysToPassOver(t *testing.T) {
 			in = i
 			return func(r *topology.Record[string, string]) error { return in.Fail(r.Timestamp, errors.New("disk")) }, nil
 		})}
-	env := &topology.Env{Guarded: true, OnError: func(*topology.ProcessingError) topology.Action { return topology.Skip }}
+	skip := func(*topology.ProcessingError) topology.Decision { return topology.Skip }
+	env := &topology.Env{Guarded: true, OnError: skip}
 	g := build(t, env, &outlet{partitions: 1}, chain(source("s", "in"), n)...)
 	require.ErrorContains(t, g.Sources["in"][0].Receive(record("in", "k", "v")), "disk")
 }

@@ -61,12 +61,10 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	}
 	r.nodes = topo.Nodes()
 	c := streamtest.Config{
-		ApplicationID: "app", DeadLetters: s.Config.DeadLetters, NewEngine: m.newEngine, CheckpointCommits: 2,
+		ApplicationID: "app", NewEngine: m.newEngine, CheckpointCommits: 2,
 		Partitions: m.partitions, CommitEvery: m.commitEvery,
 	}
-	if s.Config.OnError == "continue" {
-		c.OnError = func(*topology.ProcessingError) topology.Action { return topology.Skip }
-	}
+	c.Errors = policy(s)
 	r.d = streamtest.New(t, topo, c)
 	err = r.feed(m)
 	if err != nil {
@@ -86,6 +84,20 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	r.count(true)
 	r.got.Dropped = &r.dropped
 	return r.got, nil
+}
+
+// policy is a scenario's error policy. In Kafka Streams a dead letter topic gets the records of both.
+func policy(s *scenario) topology.Errors {
+	d := topology.Fail
+	switch letters := s.Config.DeadLetters != ""; {
+	case s.Config.OnError == "continue" && letters:
+		d = topology.DeadLetter
+	case s.Config.OnError == "continue":
+		d = topology.Skip
+	case letters:
+		d = topology.DeadLetterAndFail
+	}
+	return topology.Errors{Decode: d, Process: d, Encode: d, DeadLetters: s.Config.DeadLetters}
 }
 
 func (r *run) peek(node string, k, v str) {

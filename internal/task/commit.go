@@ -165,7 +165,7 @@ func (t *Task) Discard() error {
 	if t.state != Running {
 		return nil
 	}
-	t.broken, t.last = nil, nil
+	t.broken, t.last, t.lastOf = nil, nil, nil
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()

@@ -21,35 +21,25 @@ const (
 // DeadLetter is the record that a failure leaves: key and value as they came from the source topic, so that they
 // can be sent again; null where the failure was in no record.
 type DeadLetter struct {
+	Topic      string // to write it to
 	Timestamp  int64
 	Key, Value []byte
 	Headers    []topology.Header
+
+	partition int32 // the task's
 }
 
-// decide is the task's error policy: the user's, with a dead letter for what is skipped.
-func (t *Task) decide(pe *topology.ProcessingError) topology.Action {
-	action := topology.Fail
-	if t.config.OnError != nil {
-		action = t.config.OnError(pe)
+// Send writes the dead letter to its topic, as part of the transaction that is open.
+func (l DeadLetter) Send(o *Outbox) error {
+	if l.Topic == "" {
+		return errors.New("no topic is set for it: name it in Errors.DeadLetters")
 	}
-	if action != topology.Skip || t.config.DeadLetters == "" {
-		return action
-	}
-	if err := t.bury(t.letter(pe)); err != nil {
-		pe.Err = errors.Join(pe.Err, fmt.Errorf("dead letter: %w", err))
-		return topology.Fail
-	}
-	return topology.Skip
-}
-
-// bury writes a dead letter with the task's other output.
-func (t *Task) bury(l DeadLetter) error {
-	out, err := t.config.Outbox.Outlet(t.config.DeadLetters)
+	out, err := o.Outlet(l.Topic)
 	if err != nil {
 		return err
 	}
 	n := out.Partitions()
-	p := t.id.Partition % n
+	p := l.partition % n
 	if l.Key != nil {
 		p = topology.PartitionFor(l.Key, n)
 	}
@@ -57,7 +47,7 @@ func (t *Task) bury(l DeadLetter) error {
 }
 
 func (t *Task) letter(pe *topology.ProcessingError) DeadLetter {
-	l := DeadLetter{Timestamp: pe.Timestamp}
+	l := DeadLetter{Topic: t.config.Errors.DeadLetters, Timestamp: pe.Timestamp, partition: t.id.Partition}
 	if s := t.env.Source; s != nil {
 		l.Key, l.Value = s.Key, s.Value
 		if l.Timestamp < 0 {
@@ -94,19 +84,8 @@ func describe(err error) (kind, message string) {
 	return fmt.Sprintf("%T", err), err.Error()
 }
 
-// failed notes what made the task stop.
-func (t *Task) failed(err error) {
-	t.broken = err
-	var pe *topology.ProcessingError
-	if t.config.DeadLetters != "" && errors.As(err, &pe) {
-		l := t.letter(pe)
-		t.last = &l
-	}
-	t.env.Source = nil
-}
-
-// DeadLetter is the one of the failure that made the task stop, for [Config.DeadLetters]. It is not in the outbox,
-// which is discarded with the transaction: the driver writes it after that.
+// DeadLetter is that of the failure which made the task stop, where the policy asks for one. It is not in the outbox,
+// which is discarded with the transaction: the driver sends it after that.
 func (t *Task) DeadLetter() (l DeadLetter, ok bool) {
 	if t.last == nil {
 		return DeadLetter{}, false

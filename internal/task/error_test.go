@@ -26,8 +26,6 @@ func failing() processor {
 	}}
 }
 
-func skip(*topology.ProcessingError) topology.Action { return topology.Skip }
-
 func value(v string) text { return text{Key: "key", Value: v, Timestamp: 7} }
 
 func TestT33ProcessingErrors(t *testing.T) {
@@ -35,12 +33,12 @@ func TestT33ProcessingErrors(t *testing.T) {
 	graph := func() []*topology.Node { return chain(source("s", "in"), process("p", failing()), sink("o", "out")) }
 
 	var phases []topology.Phase
-	r := newRig(t, task.Config{Guarded: true, OnError: func(e *topology.ProcessingError) topology.Action {
+	r := newRig(t, task.Config{Errors: topology.Errors{Handle: func(e *topology.ProcessingError) topology.Action {
 		phases = append(phases, e.Phase)
 		require.Equal(t, "p", e.Node)
 		require.ErrorIs(t, e, errBoom)
 		return topology.Skip
-	}}, graph())
+	}}}, graph())
 	r.add("in", 0, records...)
 	r.step(6)
 	r.commit()
@@ -93,7 +91,7 @@ func (r *rig) letters(topic string) (letters []task.DeadLetter) {
 }
 
 func TestT35DeadLettersAndContinue(t *testing.T) {
-	r := newRig(t, task.Config{Guarded: true, OnError: skip, DeadLetters: "dead"},
+	r := newRig(t, task.Config{Errors: topology.Errors{Process: topology.DeadLetter, DeadLetters: "dead"}},
 		chain(source("s", "in"), process("p", failing()), sink("o", "out")))
 	kaboom := value("ERR KABOOM")
 	kaboom.Headers = []topology.Header{{Key: "mine", Value: []byte("1")}}
@@ -115,7 +113,7 @@ func TestT35DeadLettersAndContinue(t *testing.T) {
 }
 
 func TestT35DeadLettersAndFail(t *testing.T) {
-	r := newRig(t, task.Config{DeadLetters: "dead"},
+	r := newRig(t, task.Config{Errors: topology.Errors{Process: topology.DeadLetterAndFail, DeadLetters: "dead"}},
 		chain(source("s", "in"), process("p", failing()), sink("o", "out")))
 	r.add("in", 0, value("value-1"), value("PANIC"), value("value-2"))
 	r.step(1)
@@ -137,16 +135,17 @@ func TestT35DeadLettersOfDecoding(t *testing.T) {
 	numbers := topology.NewSource("s", "site", topology.SourceConfig[string, int64]{
 		Topics: []topology.Topic{{Name: "in"}}, Keys: serde.For[string](), Values: serde.For[int64](),
 	})
-	for _, action := range []topology.Action{topology.Skip, topology.Fail} {
+	for _, action := range []topology.Action{topology.DeadLetter, topology.DeadLetterAndFail} {
 		var phase topology.Phase
-		r := newRig(t, task.Config{DeadLetters: "dead", OnError: func(e *topology.ProcessingError) topology.Action {
+		handle := func(e *topology.ProcessingError) topology.Action {
 			phase = e.Phase
 			return action
-		}}, []*topology.Node{numbers})
+		}
+		r := newRig(t, task.Config{Errors: topology.Errors{DeadLetters: "dead", Handle: handle}}, []*topology.Node{numbers})
 		r.add("in", 0, value("value"))
 		_, err := r.task.Step(1, 0)
 		require.Equal(t, topology.PhaseDecode, phase)
-		if action == topology.Fail {
+		if action == topology.DeadLetterAndFail {
 			require.Error(t, err)
 			l, ok := r.task.DeadLetter()
 			require.True(t, ok)
@@ -164,10 +163,10 @@ func TestT35DeadLettersOfDecoding(t *testing.T) {
 
 func TestRecordsOverTheLimitAreRefused(t *testing.T) {
 	var seen *topology.ProcessingError
-	r := newRig(t, task.Config{OnError: func(e *topology.ProcessingError) topology.Action {
+	r := newRig(t, task.Config{Errors: topology.Errors{Handle: func(e *topology.ProcessingError) topology.Action {
 		seen = e
 		return topology.Skip
-	}}, chain(source("s", "in"), sink("o", "out")))
+	}}}, chain(source("s", "in"), sink("o", "out")))
 	r.add("in", 0, value(strings.Repeat("x", 2_000_000)), value("small"))
 	r.step(2)
 	r.commit()

@@ -30,12 +30,8 @@ type Config struct {
 	Outbox  *Outbox       // the worker's; nil: a global sub-topology writes nothing
 	Globals *state.Reader // of the process' global stores; nil: there are none
 
-	// OnError decides what becomes of failures; nil: fail. Guarded must be set where it may answer Skip for user
-	// code that failed: each call of a node is then caught by itself, which costs time.
-	OnError func(*topology.ProcessingError) topology.Action
-	Guarded bool
-	// DeadLetters names the topic for records that failed; empty: none.
-	DeadLetters string
+	// Errors says what happens to records that fail. A global sub-topology writes no dead letters.
+	Errors topology.Errors
 
 	// Exists tells whether an input topic has the partition; nil: all have.
 	Exists func(topic string, partition int32) bool
@@ -73,7 +69,8 @@ type Task struct {
 	config Config
 	state  State
 	broken error       // the error after which only Discard and Close are legal
-	last   *DeadLetter // of that error
+	last   *DeadLetter // of that error; nil: none
+	lastOf *topology.ProcessingError
 
 	env   topology.Env
 	tx    *state.Tx
@@ -100,7 +97,7 @@ func New(c Config) (*Task, error) {
 	t := &Task{id: c.ID, config: c, tx: c.Tx, committedTime: topology.Unknown, committedMarks: map[string]int64{}}
 	t.env = topology.Env{
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
-		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: c.Guarded,
+		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis,
 	}
 	t.punct = newPunctuator(&t.env)

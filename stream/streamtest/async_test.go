@@ -135,13 +135,14 @@ func TestMapAsyncEndsTheContextWhenClosed(t *testing.T) {
 
 func TestMapAsyncFailuresAreTheirRecords(t *testing.T) {
 	var failed []string
-	c := streamtest.Config{CommitEvery: -1, DeadLetters: "dead"}
-	c.OnError = func(e *topology.ProcessingError) topology.Action {
+	c := streamtest.Config{CommitEvery: -1}
+	c.Errors.DeadLetters = "dead"
+	c.Errors.Handle = func(e *topology.ProcessingError) topology.Action {
 		failed = append(failed, fmt.Sprintf("%s@%d: %v", e.Node, e.Metadata.Offset, e.Err))
 		if e.Metadata.Offset == 2 {
 			require.Contains(t, string(e.Stack), "service).call")
 		}
-		return topology.Skip
+		return topology.DeadLetter
 	}
 	s := newService()
 	d := asyncDriver(t, s, 8, c)

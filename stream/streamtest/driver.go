@@ -30,10 +30,8 @@ type Config struct {
 	ApplicationID string // empty: "test"
 	// WallClock is where the clock stands at first; the zero value: 1970.
 	WallClock time.Time
-	// OnError is the error policy; nil: every failure stops the application.
-	OnError func(*topology.ProcessingError) topology.Action
-	// DeadLetters names the topic for records that failed; empty: none.
-	DeadLetters string
+	// Errors says what happens to records that fail. The zero value stops the application at the first.
+	Errors topology.Errors
 	// MaxIdle is how long a task waits, by the wall clock, for inputs that are empty; 0: not at all.
 	MaxIdle time.Duration
 }
@@ -97,6 +95,7 @@ func New(t TB, topo *topology.Topology, c Config) *Driver {
 		}
 	}
 	t.Cleanup(d.Close)
+	d.must(c.Errors.Check())
 	d.must(d.start())
 	return d
 }
@@ -157,7 +156,7 @@ func (d *Driver) start() (err error) {
 func (d *Driver) add(id task.ID, subs ...*topology.Subtopology) error {
 	c := task.Config{
 		ApplicationID: d.config.ApplicationID, ID: id, Subs: subs, Outbox: d.outbox, Tx: d.tx(id),
-		OnError: d.config.OnError, Guarded: d.config.OnError != nil, DeadLetters: d.config.DeadLetters,
+		Errors:  d.config.Errors,
 		Exists:  func(topic string, partition int32) bool { return partition < d.partitionsOf(topic) },
 		Globals: d.globalRows(), MaxIdle: d.config.MaxIdle, WallMillis: d.now,
 	}
@@ -403,14 +402,7 @@ func (d *Driver) fail(err error) error {
 		if !ok {
 			continue
 		}
-		b := batch.NewBuilder(batch.None)
-		b.Append(l.Timestamp, l.Key, l.Value, l.Headers)
-		raw, e := b.Finish(batch.NoProducer())
-		if e == nil {
-			log := d.topic(d.config.DeadLetters)
-			e = log.append(topology.PartitionFor(l.Key, int32(len(log.partitions))), raw)
-		}
-		if e != nil {
+		if e := errors.Join(l.Send(d.outbox), d.write()); e != nil {
 			d.t.Logf("streamtest: dead letter: %v", e)
 		}
 	}

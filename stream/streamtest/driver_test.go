@@ -59,7 +59,9 @@ func failOnBad(t *testing.T) *topology.Topology {
 }
 
 func TestFailureStopsTheApplication(t *testing.T) {
-	d := streamtest.New(t, failOnBad(t), streamtest.Config{DeadLetters: "dead"})
+	d := streamtest.New(t, failOnBad(t), streamtest.Config{
+		Errors: topology.Errors{Process: topology.DeadLetterAndFail, DeadLetters: "dead"},
+	})
 	in := d.Input(texts)
 	in.Send("k", "good", 1)
 	err := in.TrySend("k", "bad", 2)
@@ -86,7 +88,7 @@ func header(hs []topology.Header, key string) string {
 
 func TestFailureIsSkipped(t *testing.T) {
 	d := streamtest.New(t, failOnBad(t), streamtest.Config{
-		DeadLetters: "dead", OnError: func(*topology.ProcessingError) topology.Action { return topology.Skip },
+		Errors: topology.Errors{Process: topology.DeadLetter, DeadLetters: "dead"},
 	})
 	in := d.Input(texts)
 	in.SendRecord(topology.Record[string, string]{

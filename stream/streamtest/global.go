@@ -23,7 +23,7 @@ func (d *Driver) addGlobal(s *topology.Subtopology) error {
 		Tx: state.NewTx(state.Config{
 			Engine: d.engine, Namespace: state.GlobalNamespace(), CheckpointCommits: 1,
 		}),
-		OnError: d.config.OnError, Guarded: d.config.OnError != nil, MaxIdle: -1, WallMillis: d.now,
+		Errors: d.config.Errors, MaxIdle: -1, WallMillis: d.now,
 	})
 	if err != nil {
 		return err
