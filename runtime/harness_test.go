@@ -82,9 +82,9 @@ func (p *counter) Process(r topology.Record[string, string]) error {
 func words(t testing.TB, store state.KV[string, int64]) *topology.Topology {
 	t.Helper()
 	text := serde.For[string]()
-	repartition := topology.Topic{Name: "words", Repartition: true}
+	repartition := topology.TopicName{Name: "words", Repartition: true}
 	lines := topology.NewSource("lines", "site:1", topology.SourceConfig[string, string]{
-		Topics: []topology.Topic{{Name: "lines"}}, Keys: text, Values: text,
+		Topics: []topology.TopicName{{Name: "lines"}}, Keys: text, Values: text,
 	})
 	split := topology.NewProcessor("split", "site:2", nil,
 		func() topology.Processor[string, string, string, string] { return &splitter{} })
@@ -94,12 +94,12 @@ func words(t testing.TB, store state.KV[string, int64]) *topology.Topology {
 	lines.Connect(split)
 	split.Connect(out)
 	in := topology.NewSource("words-in", "site:4", topology.SourceConfig[string, string]{
-		Topics: []topology.Topic{repartition}, Keys: text, Values: text,
+		Topics: []topology.TopicName{repartition}, Keys: text, Values: text,
 	})
 	count := topology.NewProcessor("count", "site:5", []state.Store{store},
 		func() topology.Processor[string, string, string, int64] { return &counter{name: store} })
 	counts := topology.NewSink("counts", "site:6", topology.SinkConfig[string, int64]{
-		Topic: topology.Topic{Name: "counts"}, Keys: text, Values: serde.For[int64](),
+		Topic: topology.TopicName{Name: "counts"}, Keys: text, Values: serde.For[int64](),
 	})
 	in.Connect(count)
 	count.Connect(counts)

@@ -17,13 +17,15 @@ import (
 
 // pipe describes a sub-topology for layout tests: it reads some topics and writes others.
 type pipe struct {
-	in, out []topology.Topic
+	in, out []topology.TopicName
 	byKey   bool
 	store   string
 }
 
-func external(name string) topology.Topic { return topology.Topic{Name: name} }
-func internal(name string) topology.Topic { return topology.Topic{Name: name, Repartition: true} }
+func external(name string) topology.TopicName { return topology.TopicName{Name: name} }
+func internal(name string) topology.TopicName {
+	return topology.TopicName{Name: name, Repartition: true}
+}
 
 // idle is a processor that does nothing.
 type idle struct{}
@@ -46,7 +48,7 @@ func build(t *testing.T, pipes ...pipe) *topology.Topology {
 		nodes = append(nodes, n)
 		for _, topic := range p.in {
 			s := topology.NewSource("in-"+topic.Name, "here:1", topology.SourceConfig[string, string]{
-				Topics: []topology.Topic{topic}, Keys: text, Values: text,
+				Topics: []topology.TopicName{topic}, Keys: text, Values: text,
 			})
 			s.Connect(n)
 			nodes = append(nodes, s)
@@ -69,9 +71,9 @@ func TestLayoutCountsRepartitionTopics(t *testing.T) {
 	cfg := Config{ApplicationID: "app"}
 	t.Run("the largest upstream", func(t *testing.T) {
 		topo := build(t,
-			pipe{in: []topology.Topic{external("a"), external("b")}, out: []topology.Topic{internal("x")}},
-			pipe{in: []topology.Topic{internal("x")}, out: []topology.Topic{internal("y")}},
-			pipe{in: []topology.Topic{internal("y")}, store: "rows"})
+			pipe{in: []topology.TopicName{external("a"), external("b")}, out: []topology.TopicName{internal("x")}},
+			pipe{in: []topology.TopicName{internal("x")}, out: []topology.TopicName{internal("y")}},
+			pipe{in: []topology.TopicName{internal("y")}, store: "rows"})
 		l, err := newLayout(topo, cfg, map[string]int32{"a": 3, "b": 5})
 		require.NoError(t, err)
 		require.EqualValues(t, 5, counts(l)["app-x-repartition"])
@@ -87,39 +89,39 @@ func TestLayoutCountsRepartitionTopics(t *testing.T) {
 	})
 	t.Run("as the topic beside it", func(t *testing.T) {
 		topo := build(t,
-			pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{internal("x")}},
-			pipe{in: []topology.Topic{internal("x"), external("b")}, byKey: true})
+			pipe{in: []topology.TopicName{external("a")}, out: []topology.TopicName{internal("x")}},
+			pipe{in: []topology.TopicName{internal("x"), external("b")}, byKey: true})
 		l, err := newLayout(topo, cfg, map[string]int32{"a": 7, "b": 2})
 		require.NoError(t, err)
 		require.EqualValues(t, 2, counts(l)["app-x-repartition"])
 	})
 	t.Run("repartition topics beside each other", func(t *testing.T) {
 		topo := build(t,
-			pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{internal("x")}},
-			pipe{in: []topology.Topic{external("b")}, out: []topology.Topic{internal("y")}},
-			pipe{in: []topology.Topic{internal("x"), internal("y")}, byKey: true})
+			pipe{in: []topology.TopicName{external("a")}, out: []topology.TopicName{internal("x")}},
+			pipe{in: []topology.TopicName{external("b")}, out: []topology.TopicName{internal("y")}},
+			pipe{in: []topology.TopicName{internal("x"), internal("y")}, byKey: true})
 		l, err := newLayout(topo, cfg, map[string]int32{"a": 2, "b": 6})
 		require.NoError(t, err)
 		require.EqualValues(t, 6, counts(l)["app-x-repartition"])
 		require.EqualValues(t, 6, counts(l)["app-y-repartition"])
 	})
 	t.Run("as the user says", func(t *testing.T) {
-		nine := topology.Topic{Name: "x", Repartition: true, Partitions: 9}
+		nine := topology.TopicName{Name: "x", Repartition: true, Partitions: 9}
 		topo := build(t,
-			pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{nine}},
-			pipe{in: []topology.Topic{nine}, out: []topology.Topic{internal("y")}},
-			pipe{in: []topology.Topic{internal("y")}})
+			pipe{in: []topology.TopicName{external("a")}, out: []topology.TopicName{nine}},
+			pipe{in: []topology.TopicName{nine}, out: []topology.TopicName{internal("y")}},
+			pipe{in: []topology.TopicName{internal("y")}})
 		l, err := newLayout(topo, cfg, map[string]int32{"a": 2})
 		require.NoError(t, err)
 		require.Equal(t, []int32{2, 9, 9}, l.partitions)
 	})
 	t.Run("unequal counts are refused", func(t *testing.T) {
-		topo := build(t, pipe{in: []topology.Topic{external("a"), external("b")}, byKey: true})
+		topo := build(t, pipe{in: []topology.TopicName{external("a"), external("b")}, byKey: true})
 		_, err := newLayout(topo, cfg, map[string]int32{"a": 2, "b": 6})
 		require.ErrorContains(t, err, "a (2), b (6)")
 	})
 	t.Run("unequal counts without keys are fine", func(t *testing.T) {
-		topo := build(t, pipe{in: []topology.Topic{external("a"), external("b")}})
+		topo := build(t, pipe{in: []topology.TopicName{external("a"), external("b")}})
 		l, err := newLayout(topo, cfg, map[string]int32{"a": 2, "b": 6})
 		require.NoError(t, err)
 		require.Equal(t, []int32{6}, l.partitions)
@@ -127,7 +129,7 @@ func TestLayoutCountsRepartitionTopics(t *testing.T) {
 		require.Equal(t, []link.TopicPartition{{Topic: "b", Partition: 4}}, l.inputs(topo.Subtopologies()[0], 4))
 	})
 	t.Run("a loop without an outside has no count", func(t *testing.T) {
-		topo := build(t, pipe{in: []topology.Topic{internal("x")}, out: []topology.Topic{internal("x")}})
+		topo := build(t, pipe{in: []topology.TopicName{internal("x")}, out: []topology.TopicName{internal("x")}})
 		_, err := newLayout(topo, cfg, nil)
 		require.ErrorContains(t, err, "app-x-repartition")
 	})
@@ -135,8 +137,8 @@ func TestLayoutCountsRepartitionTopics(t *testing.T) {
 
 func TestLayoutLaysConfigurationsOverEachOther(t *testing.T) {
 	topo := build(t,
-		pipe{in: []topology.Topic{external("a")}, out: []topology.Topic{internal("x")}},
-		pipe{in: []topology.Topic{internal("x")}, store: "rows"})
+		pipe{in: []topology.TopicName{external("a")}, out: []topology.TopicName{internal("x")}},
+		pipe{in: []topology.TopicName{internal("x")}, store: "rows"})
 	l, err := newLayout(topo, Config{ApplicationID: "app", ReplicationFactor: 3, TopicConfigs: map[string]string{
 		"min.insync.replicas": "2", "cleanup.policy": "compact",
 	}}, map[string]int32{"a": 1})
@@ -234,7 +236,7 @@ func TestHooksRunInOrderAndNeverBlock(t *testing.T) {
 }
 
 func TestConfigSaysWhatIsWrong(t *testing.T) {
-	topo := build(t, pipe{in: []topology.Topic{external("a")}})
+	topo := build(t, pipe{in: []topology.TopicName{external("a")}})
 	for _, c := range []struct {
 		cfg  Config
 		says string
@@ -254,7 +256,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestCloseBeforeRun(t *testing.T) {
-	topo := build(t, pipe{in: []topology.Topic{external("a")}})
+	topo := build(t, pipe{in: []topology.TopicName{external("a")}})
 	a, err := New(topo, Config{ApplicationID: "a", Seeds: []string{"x:1"}})
 	require.NoError(t, err)
 	require.NoError(t, a.Close(t.Context()))

@@ -483,3 +483,19 @@ func TestJSON(t *testing.T) {
 	_, err = serde.JSON[order]().Decode([]byte(`{"Amount":"x"}`))
 	require.ErrorContains(t, err, "serde_test.order: 14 bytes: json: ")
 }
+
+type tagged string
+
+func (tagged) TopicSerde() serde.Serde[tagged] { return tags{} }
+
+type tags struct{}
+
+func (tags) Append(dst []byte, v tagged) ([]byte, error) { return append(append(dst, '#'), v...), nil }
+func (tags) Decode(src []byte) (tagged, error)           { return tagged(src[1:]), nil }
+
+func TestForTopicTakesTheTypesOwnSerde(t *testing.T) {
+	require.Equal(t, serde.Serde[tagged](tags{}), serde.ForTopic[tagged]())
+	require.NotEqual(t, serde.Serde[tagged](tags{}), serde.For[tagged](), "stores")
+	require.Equal(t, serde.For[string](), serde.ForTopic[string]())
+	require.IsType(t, serde.For[any](), serde.ForTopic[any](), "an interface has no value to ask")
+}

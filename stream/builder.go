@@ -159,7 +159,7 @@ func (n *node) oldForFree() bool {
 
 // dropNullKeys lets the sinks of repartitions leave out what has no key, except where a join downstream takes it.
 func (b *Builder) dropNullKeys() {
-	readers := map[topology.Topic][]*topology.Node{}
+	readers := map[topology.TopicName][]*topology.Node{}
 	relaxed := map[*topology.Node]bool{}
 	for _, n := range b.nodes {
 		relaxed[n.Node] = n.relaxed

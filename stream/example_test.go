@@ -69,7 +69,7 @@ func ExampleBuilder_Build() {
 
 // A topic's times may come from what its records say.
 func ExampleTopic_Timestamps() {
-	stamped := in.Timestamps(func(r topology.Record[string, string]) int64 { return int64(len(r.Value)) })
+	stamped := in.Timestamps(func(r topology.Record[string, string], _ int64) int64 { return int64(len(r.Value)) })
 	b := stream.NewBuilder()
 	b.Stream(stamped).To(out)
 	d := play(b)

@@ -22,7 +22,7 @@ func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration
 		b.fail(site, "Deduplicate: within %v: it must not be negative", within)
 	}
 	keys, _ := serdesOr(s.keys, s.values)
-	ids := serdeOf[ID]()
+	ids := serde.ForTopic[ID]()
 	checkSerdes(b, site, "Deduplicate "+name, keys, ids)
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
 		Retain(2*within + time.Millisecond)

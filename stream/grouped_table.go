@@ -23,11 +23,11 @@ func (t Table[K, V]) GroupBy[K2, V2 any](f func(K, V) (K2, V2), name string) Gro
 
 func groupTable[K, V, K2, V2 any](parent *node, f func(K, V) (K2, V2), name string) GroupedTable[K2, V2] {
 	site := caller()
-	keys, values := serdeOf[K2](), serdeOf[V2]()
+	keys, values := serde.ForTopic[K2](), serde.ForTopic[V2]()
 	checkSerdes(parent.b, site, "GroupBy "+name, keys, values)
 	parent.needOld()
 	n := parent.then("group-table", op.GroupTable(f, keys)).moves("GroupBy")
-	n = repartition(n, "GroupBy", name, topology.Topic{Name: name, Repartition: true}, keys,
+	n = repartition(n, "GroupBy", name, topology.TopicName{Name: name, Repartition: true}, keys,
 		serde.Serde[topology.Change[V2]](op.ChangeSerde[V2]{Values: values}))
 	return GroupedTable[K2, V2]{n: n, keys: keys, values: values}
 }

@@ -40,7 +40,7 @@ func joinForeign[K, V, FK, FV, R any](
 		Name: name, Foreign: fk, Left: left, Keys: keys, Values: values, ForeignKeys: foreignKeys,
 	}
 	subscribe := t.n.then("foreign-subscribe", op.Subscribe(own)).moves(method)
-	registration := topology.Topic{Name: name + "-subscription-registration", Repartition: true}
+	registration := topology.TopicName{Name: name + "-subscription-registration", Repartition: true}
 	subscribe = repartition(subscribe, method, registration.Name, registration, foreignKeys,
 		serde.Serde[op.Subscription](op.Subscriptions{}))
 
@@ -58,7 +58,7 @@ func joinForeign[K, V, FK, FV, R any](
 		Make: op.TellSubscribers(c),
 	}, o.n)
 
-	answer := topology.Topic{Name: name + "-subscription-response", Repartition: true}
+	answer := topology.TopicName{Name: name + "-subscription-response", Repartition: true}
 	responses := serde.Serde[op.Response[FV]](op.Responses[FV]{Rows: foreignValues})
 	b.add("repartition", b.free("repartition-"+answer.Name+"-sink"), topology.NewSink("", site,
 		topology.SinkConfig[K, op.Response[FV]]{
@@ -66,7 +66,7 @@ func joinForeign[K, V, FK, FV, R any](
 			PartitionOf: func(r *topology.Record[K, op.Response[FV]], _ int32) int32 { return r.Value.Partition },
 		}), subscribed, changed)
 	back := b.add("repartition", b.free("repartition-"+answer.Name+"-source"), topology.NewSource("", site,
-		topology.SourceConfig[K, op.Response[FV]]{Topics: []topology.Topic{answer}, Keys: keys, Values: responses}))
+		topology.SourceConfig[K, op.Response[FV]]{Topics: []topology.TopicName{answer}, Keys: keys, Values: responses}))
 	joined := b.add("foreign-join", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node},
 		Make: op.JoinResponse(own, t.view, f),

@@ -85,7 +85,8 @@ func TestTopicsAreReusedOnlyWhereTheyAreTheRows(t *testing.T) {
 	b.Table(in, state.NewKV[string, string]("second of the topic"[:6]))
 	b.Table(left, state.NewKV[string, string]("living").TTL(ms))
 	b.Table(nilable, state.NewKV[string, []string]("lists"))
-	b.Table(right.Timestamps(func(topology.Record[string, string]) int64 { return 1 }), state.NewKV[string, string]("t"))
+	always := func(topology.Record[string, string], int64) int64 { return 1 }
+	b.Table(right.Timestamps(always), state.NewKV[string, string]("t"))
 	b.Stream(numbers).ToTable(state.NewKV[string, int64]("made"))
 	topo, err := b.OptimizeWith(stream.ReuseTopics).Build()
 	require.NoError(t, err)

@@ -19,63 +19,49 @@ func (b *Builder) Stream[K, V any](topics ...Topic[K, V]) Stream[K, V] {
 
 // source adds a source node, or finds the one that reads the same in the same way.
 func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node, serde.Serde[K], serde.Serde[V]) {
-	var c topology.SourceConfig[K, V]
-	if len(topics) > 0 {
-		c = topics[0].source()
-		c.Topics = nil
-	}
-	names := make([]string, len(topics))
-	for i, t := range topics {
-		t.check(b, site, op)
-		names[i] = t.name
-		c.Topics = append(c.Topics, topology.Topic{Name: t.name})
-		if i > 0 && (!same(t.keys, topics[0].keys) || !same(t.values, topics[0].values) || t.reset != topics[0].reset ||
-			t.timestamps != nil || topics[0].timestamps != nil) {
-			b.fail(site, "%s: topics %s and %s are read in different ways: read them one by one and merge the streams", op,
-				topics[0].name, t.name)
-		}
-	}
 	if len(topics) == 0 {
 		b.fail(site, "%s: name a topic", op)
-		return b.add("source", "", topology.NewSource("", site, c), nil...), serde.For[K](), serde.For[V]()
+		none := topology.SourceConfig[K, V]{}
+		return b.add("source", "", topology.NewSource("", site, none)), serde.For[K](), serde.For[V]()
 	}
-	t := topics[0]
-	id := strings.Join(names, ",")
-	for _, n := range b.sources[id] {
-		if o, ok := n.read.(Topic[K, V]); ok && o.readsAs(t) {
-			return n, t.keys, t.values
+	first := topology.SourceOf(topics[0])
+	names := make([]string, len(topics))
+	all := make([]topology.TopicName, len(topics))
+	for i, t := range topics {
+		checkTopic(b, site, op, t)
+		names[i] = t.Name()
+		all[i] = topology.TopicName{Name: t.Name()}
+		if i > 0 && !readAlike(first, topology.SourceOf(t)) {
+			b.fail(site, "%s: topics %s and %s are read in different ways: read them one by one and merge the streams", op,
+				names[0], names[i])
 		}
 	}
-	n := b.add("source", b.free("source-"+strings.Join(names, "-")), topology.NewSource("", site, c))
-	n.op, n.read = op, t
+	first.Topics = all
+	id := strings.Join(names, ",")
+	for _, n := range b.sources[id] {
+		if o, ok := n.read.(topology.SourceConfig[K, V]); ok && readAlike(o, first) {
+			return n, first.Keys, first.Values
+		}
+	}
+	n := b.add("source", b.free("source-"+strings.Join(names, "-")), topology.NewSource("", site, first))
+	n.op, n.read = op, first
 	b.sources[id] = append(b.sources[id], n)
-	return n, t.keys, t.values
+	return n, first.Keys, first.Values
 }
 
 // globalSource adds the source of a global store. Each has one of its own, since each is somewhere else in the topic.
 func globalSource[K, V any](b *Builder, site, op string, t Topic[K, V], st state.Store) *node {
-	t.check(b, site, op)
-	n := b.add("source", b.free("source-"+t.name+"-"+st.Name()), topology.NewSource("", site, t.source()))
+	checkTopic(b, site, op, t)
+	n := b.add("source", b.free("source-"+t.Name()+"-"+st.Name()), topology.NewSource("", site, topology.SourceOf(t)))
 	n.op, n.Global = op, true
 	b.own(st, site)
 	return n
 }
 
-// source is how the topic is read.
-func (t Topic[K, V]) source() topology.SourceConfig[K, V] {
-	c := topology.SourceConfig[K, V]{
-		Topics: []topology.Topic{{Name: t.name}}, Keys: t.keys, Values: t.values, Reset: t.reset,
-	}
-	if f := t.timestamps; f != nil {
-		c.Timestamps = func(r topology.Record[K, V], _ int64) int64 { return f(r) }
-	}
-	return c
-}
-
-// readsAs tells whether both are certainly read in the same way.
-func (t Topic[K, V]) readsAs(o Topic[K, V]) bool {
-	return t.timestamps == nil && o.timestamps == nil && t.reset == o.reset && same(t.keys, o.keys) &&
-		same(t.values, o.values)
+// readAlike tells whether records of two topics are certainly read in the same way.
+func readAlike[K, V any](a, b topology.SourceConfig[K, V]) bool {
+	return a.Timestamps == nil && b.Timestamps == nil && a.Reset == b.Reset && same(a.Keys, b.Keys) &&
+		same(a.Values, b.Values)
 }
 
 // same tells whether two serdes are certainly equal.

@@ -116,7 +116,7 @@ func (s Stream[K, V]) Repartition[N ~string](name N, partitions ...Partitions) S
 func repartitioned[K, V any](s Stream[K, V], method, name string, partitions []Partitions) Stream[K, V] {
 	site := caller()
 	keys, values := serdesOr(s.keys, s.values)
-	topic := topology.Topic{Name: name, Repartition: true}
+	topic := topology.TopicName{Name: name, Repartition: true}
 	for _, n := range partitions {
 		topic.Partitions = int32(n)
 		if n < 1 {
@@ -128,7 +128,7 @@ func repartitioned[K, V any](s Stream[K, V], method, name string, partitions []P
 
 // repartition adds the sink and the source of an internal topic, and returns the source.
 func repartition[K, V any](
-	parent *node, method, name string, topic topology.Topic, keys serde.Serde[K], values serde.Serde[V],
+	parent *node, method, name string, topic topology.TopicName, keys serde.Serde[K], values serde.Serde[V],
 ) *node {
 	b, site := parent.b, caller()
 	if err := topology.CheckName(name); err != nil {
@@ -139,7 +139,7 @@ func repartition[K, V any](
 		Topic: topic, Keys: keys, Values: values,
 	}), parent)
 	n := b.add("repartition", b.free("repartition-"+name+"-source"), topology.NewSource("", site,
-		topology.SourceConfig[K, V]{Topics: []topology.Topic{topic}, Keys: keys, Values: values}))
+		topology.SourceConfig[K, V]{Topics: []topology.TopicName{topic}, Keys: keys, Values: values}))
 	n.op = method
 	return n
 }
@@ -147,8 +147,8 @@ func repartition[K, V any](
 // To writes the records to a topic, which must be there.
 func (s Stream[K, V]) To[T Topic[K, V]](topic T) {
 	site, t := caller(), Topic[K, V](topic)
-	t.check(s.n.b, site, "To")
-	s.n.b.add("sink", s.n.b.free("sink-"+t.name), topology.NewSink("", site, t.sink()), s.n)
+	checkTopic(s.n.b, site, "To", t)
+	s.n.b.add("sink", s.n.b.free("sink-"+t.Name()), topology.NewSink("", site, topology.SinkOf(t)), s.n)
 }
 
 // ToDynamic writes each record to the topic that t names, which must be there.

@@ -104,10 +104,10 @@ func suppressed[K, V any](parent *node, site string, p Suppression, c op.Suppres
 // serdesOr are the serdes, or those of the types where there are none.
 func serdesOr[K, V any](keys serde.Serde[K], values serde.Serde[V]) (serde.Serde[K], serde.Serde[V]) {
 	if keys == nil {
-		keys = serdeOf[K]()
+		keys = serde.ForTopic[K]()
 	}
 	if values == nil {
-		values = serdeOf[V]()
+		values = serde.ForTopic[V]()
 	}
 	return keys, values
 }

@@ -31,7 +31,7 @@ func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit
 	site := caller()
 	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
 	to := table(n, site, "table", st, emit)
-	to.n.RowsAreRecords = t.isStoredAs(st)
+	to.n.RowsAreRecords = isStoredAs(topology.SourceOf(t), st)
 	return to
 }
 
@@ -44,13 +44,13 @@ func (s Stream[K, V]) ToTable[S state.KV[K, V]](st S, emit ...Emit) Table[K, V] 
 
 // isStoredAs tells whether the rows of a store have the bytes and times of the topic's records. A value of theirs that
 // is read as nil would be a row in the store, so only what is never nil, or as bytes, will do.
-func (t Topic[K, V]) isStoredAs(st state.KV[K, V]) bool {
+func isStoredAs[K, V any](t topology.SourceConfig[K, V], st state.KV[K, V]) bool {
 	neverNil := !serde.IsNilable[V]()
-	if v := reflect.TypeFor[V](); v.Kind() == reflect.Pointer && same(t.values, serde.For[V]()) {
+	if v := reflect.TypeFor[V](); v.Kind() == reflect.Pointer && same(t.Values, serde.For[V]()) {
 		neverNil = v.Elem().Kind() < reflect.Complex64 || v.Elem().Kind() == reflect.String // no type with a null within
 	}
-	return neverNil && t.timestamps == nil && st.Spec().TTL == 0 && same(t.keys, st.KeySerde()) &&
-		same(t.values, st.ValueSerde())
+	return neverNil && t.Timestamps == nil && st.Spec().TTL == 0 && same(t.Keys, st.KeySerde()) &&
+		same(t.Values, st.ValueSerde())
 }
 
 func table[K, V any](parent *node, site, method string, st state.KV[K, V], emit []Emit) Table[K, V] {

@@ -19,8 +19,8 @@ type WindowedKey[K any] struct {
 // WindowKey makes a key and its window one: for [WindowTable.ToStream].
 func WindowKey[K any](k K, w Span) WindowedKey[K] { return WindowedKey[K]{k, w} }
 
-// topicSerde is the serde that NewTopic gives keys of the type.
-func (WindowedKey[K]) topicSerde() any { return SessionKeys(serde.For[K]()) }
+// TopicSerde is the serde that topics give keys of the type: see [serde.ForTopic].
+func (WindowedKey[K]) TopicSerde() serde.Serde[WindowedKey[K]] { return SessionKeys(serde.For[K]()) }
 
 // SessionKeys encodes windowed keys with start and end.
 func SessionKeys[K any](keys serde.Serde[K]) serde.Serde[WindowedKey[K]] {

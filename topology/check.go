@@ -79,8 +79,8 @@ func (n *Node) checkBorders() (errs []error) {
 		fail("nothing forwards to it")
 	}
 	topics := n.Topics
-	if n.Kind == KindSink && n.Sink != (Topic{}) {
-		topics = []Topic{n.Sink}
+	if n.Kind == KindSink && n.Sink != (TopicName{}) {
+		topics = []TopicName{n.Sink}
 	}
 	for _, t := range topics {
 		why := CheckTopicName(t.Name)
@@ -208,7 +208,7 @@ func checkRepartitions(nodes []*Node) (errs []error) {
 func (t *Topology) checkTopics() (errs []error) {
 	for _, s := range t.subs {
 		for _, group := range s.Copartitioned {
-			first := slices.IndexFunc(group, func(t Topic) bool { return t.Partitions > 0 })
+			first := slices.IndexFunc(group, func(t TopicName) bool { return t.Partitions > 0 })
 			if first < 0 {
 				continue
 			}
@@ -225,7 +225,7 @@ func (t *Topology) checkTopics() (errs []error) {
 }
 
 // site is where the source of a topic was made.
-func (s *Subtopology) site(t Topic) string {
+func (s *Subtopology) site(t TopicName) string {
 	for _, n := range s.Nodes {
 		if slices.Contains(n.Topics, t) {
 			return n.Site

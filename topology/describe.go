@@ -40,7 +40,7 @@ type StoreDescription struct {
 func (k Kind) String() string { return [...]string{"source", "processor", "sink"}[k] }
 
 // String is the topic's name without an application: repartition topics end in "-repartition".
-func (t Topic) String() string {
+func (t TopicName) String() string {
 	if t.Repartition {
 		return t.Name + "-repartition"
 	}

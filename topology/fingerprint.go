@@ -17,7 +17,7 @@ type Fingerprint struct{ facts []string }
 func (t *Topology) Fingerprint() Fingerprint {
 	var f Fingerprint
 	for _, s := range t.subs {
-		fromTopic := map[string]Topic{}
+		fromTopic := map[string]TopicName{}
 		for _, n := range s.Nodes {
 			if n.RowsFromTopic != "" {
 				fromTopic[n.RowsFromTopic] = n.Topics[0]

@@ -17,13 +17,13 @@ type Topology struct {
 // Subtopology is a connected part of the graph: what one task per partition runs. Topics are its borders.
 type Subtopology struct {
 	ID      int
-	Global  bool    // one task in each process runs it, over all partitions: see [Topology.Globals]
-	Nodes   []*Node // topological order
-	Inputs  []Topic // what its sources read, each once
-	Outputs []Topic // what its sinks write, where that is fixed
+	Global  bool        // one task in each process runs it, over all partitions: see [Topology.Globals]
+	Nodes   []*Node     // topological order
+	Inputs  []TopicName // what its sources read, each once
+	Outputs []TopicName // what its sinks write, where that is fixed
 	Stores  []state.Store
 	// Copartitioned are groups of inputs that must have equal partition counts.
-	Copartitioned [][]Topic
+	Copartitioned [][]TopicName
 }
 
 // New checks the nodes and puts them in order. All that is wrong is reported at once, the stores among it that a
@@ -98,7 +98,7 @@ func (t *Topology) split() {
 		a, b = root(a), root(b)
 		part[max(a, b)] = min(a, b)
 	}
-	byStore, byTopic := map[string]int{}, map[Topic]int{}
+	byStore, byTopic := map[string]int{}, map[TopicName]int{}
 	for _, n := range t.nodes {
 		for _, c := range n.children {
 			join(n.id, c.id)
@@ -162,7 +162,7 @@ func (s *Subtopology) add(n *Node) {
 
 // copartition groups the inputs that meet in a node which needs equal keys in equal partitions.
 func (s *Subtopology) copartition() {
-	reach := map[*Node][]Topic{}
+	reach := map[*Node][]TopicName{}
 	for _, n := range s.Nodes {
 		set := slices.Clone(n.Topics)
 		for _, p := range slices.Concat(n.parents, n.Beside) {
@@ -173,15 +173,15 @@ func (s *Subtopology) copartition() {
 			}
 		}
 		reach[n] = set
-		known := func(o []Topic) bool { return covers(o, set) }
+		known := func(o []TopicName) bool { return covers(o, set) }
 		if n.ByKey && len(set) > 1 && !slices.ContainsFunc(s.Copartitioned, known) {
-			s.Copartitioned = slices.DeleteFunc(s.Copartitioned, func(o []Topic) bool { return covers(set, o) })
+			s.Copartitioned = slices.DeleteFunc(s.Copartitioned, func(o []TopicName) bool { return covers(set, o) })
 			s.Copartitioned = append(s.Copartitioned, set)
 		}
 	}
 }
 
 // covers tells whether every topic of part is one of all.
-func covers(all, part []Topic) bool {
-	return !slices.ContainsFunc(part, func(t Topic) bool { return !slices.Contains(all, t) })
+func covers(all, part []TopicName) bool {
+	return !slices.ContainsFunc(part, func(t TopicName) bool { return !slices.Contains(all, t) })
 }

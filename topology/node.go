@@ -14,8 +14,8 @@ const (
 	KindSink
 )
 
-// Topic names a topic that a node reads or writes.
-type Topic struct {
+// TopicName names a topic that a node reads or writes.
+type TopicName struct {
 	Name string
 	// Repartition topics are the application's own: their durable name is <application>-<name>-repartition.
 	Repartition bool
@@ -25,7 +25,7 @@ type Topic struct {
 }
 
 // In is the topic's durable name for an application.
-func (t Topic) In(applicationID string) string {
+func (t TopicName) In(applicationID string) string {
 	if t.Repartition {
 		return applicationID + "-" + t.Name + "-repartition"
 	}
@@ -43,8 +43,8 @@ type Node struct {
 	Site string // file:line of the caller's line that made it
 	Make Make
 
-	Topics []Topic       // what a source reads
-	Sink   Topic         // what a sink writes; the name is empty when each record names its own topic
+	Topics []TopicName   // what a source reads
+	Sink   TopicName     // what a sink writes; the name is empty when each record names its own topic
 	Stores []state.Store // what the node reads or writes
 	// RowsFromTopic names the one store among Stores that is restored from the source's topic and has no
 	// changelog of its own.

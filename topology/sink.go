@@ -9,7 +9,7 @@ import (
 
 // SinkConfig says what a typed sink writes, and where.
 type SinkConfig[K, V any] struct {
-	Topic Topic
+	Topic TopicName
 	// TopicOf, where set, names the topic of each record instead of Topic. Such topics are not created.
 	TopicOf func(r *Record[K, V]) string
 	Keys    serde.Serde[K]

@@ -35,7 +35,7 @@ type Source interface {
 
 // SourceConfig says what a typed source reads.
 type SourceConfig[K, V any] struct {
-	Topics []Topic
+	Topics []TopicName
 	Keys   serde.Serde[K]
 	Values serde.Serde[V]
 	Reset  Reset

@@ -37,7 +37,7 @@ func (o *outlet) Append(p int32, ts int64, key, value []byte, _ []topology.Heade
 func text(name string, topics ...string) topology.SourceConfig[string, string] {
 	c := topology.SourceConfig[string, string]{Keys: serde.String{}, Values: serde.String{}}
 	for _, t := range topics {
-		c.Topics = append(c.Topics, topology.Topic{Name: t})
+		c.Topics = append(c.Topics, topology.TopicName{Name: t})
 	}
 	return c
 }
@@ -48,7 +48,7 @@ func source(name string, topics ...string) *topology.Node {
 
 func sink(name, topic string) *topology.Node {
 	return topology.NewSink(name, "app.go:2", topology.SinkConfig[string, string]{
-		Topic: topology.Topic{Name: topic}, Keys: serde.String{}, Values: serde.String{},
+		Topic: topology.TopicName{Name: topic}, Keys: serde.String{}, Values: serde.String{},
 	})
 }
 
@@ -139,12 +139,12 @@ func TestPartitionForIsKafkas(t *testing.T) {
 }
 
 func TestSubtopologiesEndAtTopics(t *testing.T) {
-	inner := topology.Topic{Name: "x", Repartition: true, Partitions: 3}
+	inner := topology.TopicName{Name: "x", Repartition: true, Partitions: 3}
 	w := topology.NewSink("w", "app.go:5", topology.SinkConfig[string, string]{
 		Topic: inner, Keys: serde.String{}, Values: serde.String{},
 	})
 	r := topology.NewSource("r", "app.go:5", topology.SourceConfig[string, string]{
-		Topics: []topology.Topic{inner}, Keys: serde.String{}, Values: serde.String{},
+		Topics: []topology.TopicName{inner}, Keys: serde.String{}, Values: serde.String{},
 	})
 	src, other, meet := source("s", "in"), source("other", "too"), middle("meet", pass)
 	meet.ByKey = true
@@ -155,9 +155,9 @@ func TestSubtopologiesEndAtTopics(t *testing.T) {
 	require.NoError(t, err)
 	subs := topo.Subtopologies()
 	require.Len(t, subs, 2)
-	require.Equal(t, []topology.Topic{{Name: "in"}}, subs[0].Inputs)
-	require.Equal(t, []topology.Topic{inner}, subs[0].Outputs)
-	require.Equal(t, [][]topology.Topic{{inner, {Name: "too"}}}, subs[1].Copartitioned)
+	require.Equal(t, []topology.TopicName{{Name: "in"}}, subs[0].Inputs)
+	require.Equal(t, []topology.TopicName{inner}, subs[0].Outputs)
+	require.Equal(t, [][]topology.TopicName{{inner, {Name: "too"}}}, subs[1].Copartitioned)
 	require.Equal(t, "app-x-repartition", inner.In("app"))
 
 	d := topo.Describe()
@@ -188,7 +188,7 @@ func TestNewReportsAllMistakes(t *testing.T) {
 
 func TestPortsOfOtherTypesAreRefused(t *testing.T) {
 	src := topology.NewSource("s", "app.go:9", topology.SourceConfig[string, int64]{
-		Topics: []topology.Topic{{Name: "in"}}, Keys: serde.String{}, Values: serde.Int64{},
+		Topics: []topology.TopicName{{Name: "in"}}, Keys: serde.String{}, Values: serde.Int64{},
 	})
 	topo, err := topology.New(chain(src, middle("m", pass)))
 	require.NoError(t, err)

@@ -239,16 +239,13 @@ func (b *builder) source() {
 		t := topic(name)
 		switch b.n.Timestamps {
 		case "value":
-			t = t.Timestamps(func(r topology.Record[str, str]) int64 { return num(r.Value) })
+			t = t.Timestamps(func(r topology.Record[str, str], _ int64) int64 { return num(r.Value) })
 		case "valueOrPartitionTime":
-			highest := int64(0)
-			t = t.Timestamps(func(r topology.Record[str, str]) int64 {
-				ts := num(r.Value)
-				if ts < 0 {
-					ts = highest
+			t = t.Timestamps(func(r topology.Record[str, str], partitionTime int64) int64 {
+				if ts := num(r.Value); ts >= 0 {
+					return ts
 				}
-				highest = max(highest, ts)
-				return ts
+				return max(0, partitionTime)
 			})
 		}
 		topics = append(topics, t)

@@ -88,8 +88,8 @@ func (g *graph) replace(sink, reader, other *topology.Node, between []*topology.
 }
 
 // fixedWith is, for each topic, those with a given number of partitions that its own must equal.
-func fixedWith(nodes []*topology.Node) map[topology.Topic][]topology.Topic {
-	fixed := map[topology.Topic][]topology.Topic{}
+func fixedWith(nodes []*topology.Node) map[topology.TopicName][]topology.TopicName {
+	fixed := map[topology.TopicName][]topology.TopicName{}
 	t, err := topology.New(topology.Clone(nodes))
 	if err != nil {
 		return fixed // it is refused anyway
@@ -109,6 +109,6 @@ func fixedWith(nodes []*topology.Node) map[topology.Topic][]topology.Topic {
 }
 
 // within tells whether all of some are among others.
-func within(some, others []topology.Topic) bool {
-	return !slices.ContainsFunc(some, func(t topology.Topic) bool { return !slices.Contains(others, t) })
+func within(some, others []topology.TopicName) bool {
+	return !slices.ContainsFunc(some, func(t topology.TopicName) bool { return !slices.Contains(others, t) })
 }

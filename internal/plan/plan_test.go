@@ -27,8 +27,10 @@ func (d *drawing) add(name string, n topology.Node, parents ...*topology.Node) *
 	return &n
 }
 
-func (d *drawing) source(topic topology.Topic) *topology.Node {
-	return d.add("from-"+topic.Name, topology.Node{Kind: topology.KindSource, Topics: []topology.Topic{topic}, Pure: true})
+func (d *drawing) source(topic topology.TopicName) *topology.Node {
+	return d.add("from-"+topic.Name, topology.Node{
+		Kind: topology.KindSource, Topics: []topology.TopicName{topic}, Pure: true,
+	})
 }
 
 func (d *drawing) pure(name string, parents ...*topology.Node) *topology.Node {
@@ -36,7 +38,7 @@ func (d *drawing) pure(name string, parents ...*topology.Node) *topology.Node {
 }
 
 // through writes to a repartition topic and reads it.
-func (d *drawing) through(topic topology.Topic, parent *topology.Node) (sink, source *topology.Node) {
+func (d *drawing) through(topic topology.TopicName, parent *topology.Node) (sink, source *topology.Node) {
 	topic.Repartition = true
 	sink = d.add("to-"+topic.Name, topology.Node{
 		Kind: topology.KindSink, Sink: topic, Keys: serde.For[string](), Values: serde.For[string](),
@@ -67,7 +69,7 @@ func (d *drawing) String() string {
 	return b.String()
 }
 
-func topic(name string) topology.Topic { return topology.Topic{Name: name} }
+func topic(name string) topology.TopicName { return topology.TopicName{Name: name} }
 
 func rows(name string) state.Store { return state.NewKV[string, string](name) }
 

@@ -133,7 +133,7 @@ func TestT35DeadLettersAndFail(t *testing.T) {
 
 func TestT35DeadLettersOfDecoding(t *testing.T) {
 	numbers := topology.NewSource("s", "site", topology.SourceConfig[string, int64]{
-		Topics: []topology.Topic{{Name: "in"}}, Keys: serde.For[string](), Values: serde.For[int64](),
+		Topics: []topology.TopicName{{Name: "in"}}, Keys: serde.For[string](), Values: serde.For[int64](),
 	})
 	for _, action := range []topology.Action{topology.DeadLetter, topology.DeadLetterAndFail} {
 		var phase topology.Phase

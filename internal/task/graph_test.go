@@ -24,14 +24,14 @@ type port = topology.Port[string, string]
 func source(name string, topics ...string) *topology.Node {
 	c := topology.SourceConfig[string, string]{Keys: serde.For[string](), Values: serde.For[string]()}
 	for _, t := range topics {
-		c.Topics = append(c.Topics, topology.Topic{Name: t})
+		c.Topics = append(c.Topics, topology.TopicName{Name: t})
 	}
 	return topology.NewSource(name, "site", c)
 }
 
 func sink(name, topic string) *topology.Node {
 	return topology.NewSink(name, "site", topology.SinkConfig[string, string]{
-		Topic: topology.Topic{Name: topic}, Keys: serde.For[string](), Values: serde.For[string](),
+		Topic: topology.TopicName{Name: topic}, Keys: serde.For[string](), Values: serde.For[string](),
 	})
 }
 

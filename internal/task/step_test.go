@@ -137,7 +137,7 @@ func TestTimestampsOfTheSource(t *testing.T) {
 	var seen []int64
 	var partitionTimes []int64
 	src := topology.NewSource("s", "site", topology.SourceConfig[string, string]{
-		Topics: []topology.Topic{{Name: "in"}}, Keys: serde.For[string](), Values: serde.For[string](),
+		Topics: []topology.TopicName{{Name: "in"}}, Keys: serde.For[string](), Values: serde.For[string](),
 		Timestamps: func(r text, partitionTime int64) int64 {
 			partitionTimes = append(partitionTimes, partitionTime)
 			return r.Timestamp * 10
