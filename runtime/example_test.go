@@ -41,7 +41,7 @@ func ExampleApp_Run() {
 	builder := stream.NewBuilder()
 	builder.Stream(text).
 		FlatMapValues(func(line string) iter.Seq[string] { return strings.FieldsSeq(strings.ToLower(line)) }).
-		GroupBy(func(_, word string) string { return word }, "words").
+		GroupBy("words", func(_, word string) string { return word }).
 		Count(total).
 		ToStream().
 		To(totals)

@@ -65,7 +65,7 @@ func TestCountAllocatesNothing(t *testing.T) {
 
 func TestCombinedCountAllocatesNothing(t *testing.T) {
 	b := stream.NewBuilder().Optimize()
-	b.Stream(in).GroupBy(func(_, v string) string { return v }, "words").Count(byWord).ToStream().To(counts)
+	b.Stream(in).GroupBy("words", func(_, v string) string { return v }).Count(byWord).ToStream().To(counts)
 	g, _ := task(t, b)
 	r := &topology.SourceRecord{Topic: "in", Record: batch.Record{Key: []byte("k"), Value: []byte("some word")}}
 	require.Zero(t, testing.AllocsPerRun(1000, func() {

@@ -27,7 +27,7 @@ func wordCount() *stream.Builder {
 	b := stream.NewBuilder()
 	b.Stream(lines).
 		FlatMapValues(words).
-		GroupBy(func(_, word string) string { return word }, "words").
+		GroupBy("words", func(_, word string) string { return word }).
 		Count(byWord).
 		ToStream().
 		To(counts)
@@ -89,7 +89,7 @@ func TestNodeNamesDoNotDependOnOtherStreams(t *testing.T) {
 	require.NoError(t, err)
 	b := stream.NewBuilder()
 	b.Stream(stream.NewTopic[string, string]("other")).Filter(func(string, string) bool { return true })
-	b.Stream(lines).FlatMapValues(words).GroupBy(func(_, w string) string { return w }, "words").Count(byWord)
+	b.Stream(lines).FlatMapValues(words).GroupBy("words", func(_, w string) string { return w }).Count(byWord)
 	more, err := b.Build()
 	require.NoError(t, err)
 	require.Equal(t, "- sub-topology 0 reads lines\n+ sub-topology 0 reads other\n"+

@@ -20,7 +20,7 @@ var partial = stream.NewTopic[string, int64]("app-words-repartition")
 
 func grouped(rules ...stream.Rule) *stream.Builder {
 	b := stream.NewBuilder()
-	b.Stream(in).GroupBy(func(k, _ string) string { return k }, "words").Count(byWord).ToStream().To(counts)
+	b.Stream(in).GroupBy("words", func(k, _ string) string { return k }).Count(byWord).ToStream().To(counts)
 	if len(rules) > 0 {
 		b.OptimizeWith(rules...)
 	}
@@ -52,7 +52,7 @@ func TestCountsAreCombinedBeforeARepartition(t *testing.T) {
 func TestRecordsWithoutAKeyAreNotCombined(t *testing.T) {
 	b := stream.NewBuilder().OptimizeWith(stream.CombineCounts)
 	pin := stream.NewTopic[string, *string]("in")
-	b.Stream(pin).GroupBy(func(_ string, v *string) *string { return v }, "words").Count(state.NewKV[*string, int64]("n"))
+	b.Stream(pin).GroupBy("words", func(_ string, v *string) *string { return v }).Count(state.NewKV[*string, int64]("n"))
 	d := drive(t, b)
 	del(d, pin, "k", 1)
 	require.EqualValues(t, 1, d.dropped(topology.NullKey))
@@ -102,13 +102,13 @@ func TestCountsAreCombinedOnlyWhereNothingElseIsAsked(t *testing.T) {
 	key := func(k, _ string) string { return k }
 	for name, build := range map[string]func(b *stream.Builder){
 		"each update is told": func(b *stream.Builder) {
-			b.Stream(in).GroupBy(key, "words").Emit(stream.OnUpdate).Count(byWord)
+			b.Stream(in).GroupBy("words", key).Emit(stream.OnUpdate).Count(byWord)
 		},
 		"rows have a time to live": func(b *stream.Builder) {
-			b.Stream(in).GroupBy(key, "words").Count(byWord.TTL(ms))
+			b.Stream(in).GroupBy("words", key).Count(byWord.TTL(ms))
 		},
 		"another operator reads the topic": func(b *stream.Builder) {
-			g := b.Stream(in).GroupBy(key, "words")
+			g := b.Stream(in).GroupBy("words", key)
 			g.Count(byWord)
 			g.Reduce(state.NewKV[string, string]("last"), func(_, v string) string { return v })
 		},

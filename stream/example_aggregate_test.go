@@ -73,7 +73,7 @@ func ExampleGrouped_Emit() {
 
 func ExampleStream_GroupBy() {
 	b := stream.NewBuilder()
-	b.Stream(in).GroupBy(func(_, v string) string { return v }, "by-value").Count(byWord).ToStream().To(counts)
+	b.Stream(in).GroupBy("by-value", func(_, v string) string { return v }).Count(byWord).ToStream().To(counts)
 	d := play(b)
 	defer d.Close()
 	d.Input(in).Send("1", "water", 0)
@@ -107,7 +107,7 @@ func ExampleGrouped_Cogroup() {
 func ExampleGroupedTable_Count() {
 	b := stream.NewBuilder()
 	b.Table(in, state.NewKV[string, string]("towns")).
-		GroupBy(func(name, town string) (string, string) { return town, name }, "by-town").
+		GroupBy("by-town", func(name, town string) (string, string) { return town, name }).
 		Count(byWord).ToStream().To(counts)
 	d := play(b)
 	defer d.Close()
@@ -125,7 +125,7 @@ func ExampleGroupedTable_Count() {
 func ExampleGroupedTable_Reduce() {
 	b := stream.NewBuilder()
 	b.Table(numbers, state.NewKV[string, int64]("points")).
-		GroupBy(func(name string, points int64) (string, int64) { return name[:1], points }, "by-team").
+		GroupBy("by-team", func(name string, points int64) (string, int64) { return name[:1], points }).
 		Reduce(state.NewKV[string, int64]("team"),
 			func(sum, points int64) int64 { return sum + points },
 			func(sum, points int64) int64 { return sum - points }).
@@ -145,7 +145,7 @@ func ExampleGroupedTable_Reduce() {
 func ExampleGroupedTable_Aggregate() {
 	b := stream.NewBuilder()
 	b.Table(in, state.NewKV[string, string]("rows")).
-		GroupBy(func(k, v string) (string, string) { return k[:1], v }, "by-letter").
+		GroupBy("by-letter", func(k, v string) (string, string) { return k[:1], v }).
 		Aggregate(state.NewKV[string, int64]("letters"),
 			func() int64 { return 0 },
 			func(_, v string, n int64) int64 { return n + int64(len(v)) },

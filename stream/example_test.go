@@ -35,7 +35,7 @@ func Example() {
 	b := stream.NewBuilder()
 	b.Stream(in).
 		FlatMapValues(words).
-		GroupBy(func(_, word string) string { return word }, "words").
+		GroupBy("words", func(_, word string) string { return word }).
 		Count(byWord).
 		ToStream().
 		To(counts)

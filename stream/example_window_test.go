@@ -269,7 +269,7 @@ func ExampleWindowTable_GroupBy() {
 	b := stream.NewBuilder()
 	b.Stream(in).GroupByKey().Windowed(stream.Tumbling(10*time.Millisecond, 0)).
 		Count(state.NewWindowed[string, int64]("windows")).
-		GroupBy(func(_ string, w stream.Span, n int64) (string, int64) { return fmt.Sprint(w.Start), n }, "by-window").
+		GroupBy("by-window", func(_ string, w stream.Span, n int64) (string, int64) { return fmt.Sprint(w.Start), n }).
 		Reduce(state.NewKV[string, int64]("all-keys"),
 			func(sum, n int64) int64 { return sum + n },
 			func(sum, n int64) int64 { return sum - n }).

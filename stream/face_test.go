@@ -62,13 +62,13 @@ func TestTheWholeFaceBuilds(t *testing.T) {
 	s.LeftJoin(b.Stream(payments), stream.Around(time.Hour, time.Minute), "paid",
 		func(o order, p *payment) enriched { return enriched{Order: o, Paid: p != nil} }).To(joined)
 	mine.GroupByKey().Cogroup(add).
-		With(b.Stream(payments).GroupBy(func(_ string, p payment) string { return p.Order }, "pay"),
+		With(b.Stream(payments).GroupBy("pay", func(_ string, p payment) string { return p.Order }),
 			func(_ string, _ payment, t totals) totals { t.Sum--; return t }).
 		Aggregate(state.NewKV[string, totals]("cogroup"), zero)
 	table := b.Table(orders, state.NewKV[string, order]("order-table"))
 	table.JoinForeign(customers, func(_ string, o order) (string, bool) { return o.Customer, true }, "order-customer",
 		func(o order, name string) enriched { return enriched{Order: o, Name: name} }).ToStream().To(joined)
-	table.GroupBy(func(_ string, o order) (string, float64) { return o.Customer, o.Amount }, "amounts").
+	table.GroupBy("amounts", func(_ string, o order) (string, float64) { return o.Customer, o.Amount }).
 		Aggregate(state.NewKV[string, float64]("sum"), func() float64 { return 0 },
 			func(_ string, v, a float64) float64 { return a + v }, func(_ string, v, a float64) float64 { return a - v }).
 		Suppress(stream.UntilTimeLimit(time.Second, "held"))

@@ -39,7 +39,7 @@ func (s Stream[K, V]) GroupByKey[G Grouped[K, V]]() Grouped[K, V] {
 }
 
 // GroupBy gives each record another key and groups by it: through a repartition of that name.
-func (s Stream[K, V]) GroupBy[K2 any](key func(K, V) K2, name string) Grouped[K2, V] {
+func (s Stream[K, V]) GroupBy[K2 any](name string, key func(K, V) K2) Grouped[K2, V] {
 	to := Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(key)).moves("GroupBy"), values: s.values}
 	return Grouped[K2, V]{s: repartitioned(to, "GroupBy", name, nil)}
 }

@@ -17,11 +17,11 @@ type GroupedTable[K, V any] struct {
 }
 
 // GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
-func (t Table[K, V]) GroupBy[K2, V2 any](f func(K, V) (K2, V2), name string) GroupedTable[K2, V2] {
-	return groupTable(t.n, f, name)
+func (t Table[K, V]) GroupBy[K2, V2 any](name string, f func(K, V) (K2, V2)) GroupedTable[K2, V2] {
+	return groupTable(t.n, name, f)
 }
 
-func groupTable[K, V, K2, V2 any](parent *node, f func(K, V) (K2, V2), name string) GroupedTable[K2, V2] {
+func groupTable[K, V, K2, V2 any](parent *node, name string, f func(K, V) (K2, V2)) GroupedTable[K2, V2] {
 	site := caller()
 	keys, values := serde.ForTopic[K2](), serde.ForTopic[V2]()
 	checkSerdes(parent.b, site, "GroupBy "+name, keys, values)

@@ -60,7 +60,7 @@ func TestT21ForeignKeyJoins(t *testing.T) {
 func TestForeignKeyJoinKeepsItsRowsOnlyWhereTheyAreNeeded(t *testing.T) {
 	b := stream.NewBuilder()
 	j := b.Table(left, lefts).JoinForeign(b.Table(right, rights), foreignKey, "fk", dash)
-	j.GroupBy(func(k, v string) (string, string) { return v, k }, "by-value").Count(byWord).ToStream().To(counts)
+	j.GroupBy("by-value", func(k, v string) (string, string) { return v, k }).Count(byWord).ToStream().To(counts)
 	d := drive(t, b)
 	steps(t, d, `R r:x@1; L a:v|r@2 b:v|r@3; R r:y@4`)
 	require.Equal(t, []string{"v|r-x=1@2", "v|r-x=2@3", "v|r-x=1@4", "v|r-y=1@4", "v|r-x=0@4",

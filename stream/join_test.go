@@ -145,7 +145,7 @@ func TestT17AggregateTableTakesTheOldRowOut(t *testing.T) {
 	b := stream.NewBuilder()
 	add := func(_, v, a string) string { return a + "+" + v }
 	sub := func(_, v, a string) string { return a + "-" + v }
-	b.Table(in, lefts).GroupBy(func(k, v string) (string, string) { return k, v }, "same").
+	b.Table(in, lefts).GroupBy("same", func(k, v string) (string, string) { return k, v }).
 		Aggregate(rights, func() string { return "0" }, add, sub).ToStream().To(out)
 	d := drive(t, b)
 	for i, step := range []struct {
@@ -166,7 +166,7 @@ func TestT18RowsMoveBetweenGroups(t *testing.T) {
 	some := func(s string) *string { return &s }
 	b := stream.NewBuilder()
 	pin := stream.NewTopic[string, *string]("in")
-	b.Table(pin, state.NewKV[string, *string]("rows")).GroupBy(func(k string, v *string) (*string, *string) {
+	b.Table(pin, state.NewKV[string, *string]("rows")).GroupBy("by-value", func(k string, v *string) (*string, *string) {
 		switch k {
 		case "null":
 			return nil, v
@@ -174,7 +174,7 @@ func TestT18RowsMoveBetweenGroups(t *testing.T) {
 			return nil, nil
 		}
 		return v, v
-	}, "by-value").Aggregate(state.NewKV[*string, string]("sums"), func() string { return "0" },
+	}).Aggregate(state.NewKV[*string, string]("sums"), func() string { return "0" },
 		func(_, v *string, a string) string { return a + "+" + *v },
 		func(_, v *string, a string) string { return a + "-" + *v },
 	).ToStream().Map(func(k *string, v string) (string, string) { return *k, v }).To(out)
@@ -200,7 +200,7 @@ func TestT18RowsMoveBetweenGroups(t *testing.T) {
 func TestT18RemoveOldBeforeAddNewAndCount(t *testing.T) {
 	b := stream.NewBuilder()
 	rows := b.Table(in, lefts)
-	rows.GroupBy(func(k, _ string) (string, string) { return k[:1], k[1:] }, "first").
+	rows.GroupBy("first", func(k, _ string) (string, string) { return k[:1], k[1:] }).
 		Aggregate(rights, func() string { return "" }, func(_, v, a string) string { return a + v },
 			func(_, v, a string) string { return strings.ReplaceAll(a, v, "") }).ToStream().To(out)
 	d := drive(t, b)
@@ -211,7 +211,7 @@ func TestT18RemoveOldBeforeAddNewAndCount(t *testing.T) {
 	require.Equal(t, []string{"1=1@10", "1=12@10", "1=2@12", "1=2@12"}, got(d, out))
 
 	b = stream.NewBuilder()
-	b.Table(in, lefts).GroupBy(func(_, v string) (string, string) { return v, v }, "colours").Count(byWord).
+	b.Table(in, lefts).GroupBy("colours", func(_, v string) (string, string) { return v, v }).Count(byWord).
 		ToStream().To(counts)
 	d = drive(t, b)
 	put(d, in, "A", "green", 10)
@@ -225,7 +225,7 @@ func TestT18RemoveOldBeforeAddNewAndCount(t *testing.T) {
 
 func TestReduceTable(t *testing.T) {
 	b := stream.NewBuilder()
-	b.Table(numbers, byWord).GroupBy(func(k string, n int64) (string, int64) { return k[:1], n }, "first").
+	b.Table(numbers, byWord).GroupBy("first", func(k string, n int64) (string, int64) { return k[:1], n }).
 		Reduce(state.NewKV[string, int64]("r"), func(a, n int64) int64 { return a + n },
 			func(a, n int64) int64 { return a - n }).
 		ToStream().To(sums)

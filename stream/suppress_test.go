@@ -75,7 +75,7 @@ func TestT25aFinalResultsOfWindows(t *testing.T) {
 func TestT25bTimeLimitCountsFromTheFirstChange(t *testing.T) {
 	feed := func(p stream.Suppression) *driver {
 		b := stream.NewBuilder()
-		n := b.Table(in, lefts).GroupBy(func(_, v string) (string, string) { return v, v }, "by-value").Count(byWord)
+		n := b.Table(in, lefts).GroupBy("by-value", func(_, v string) (string, string) { return v, v }).Count(byWord)
 		n.ToStream().To(counts)
 		n.Suppress(p).ToStream().To(suppressed)
 		d := drive(t, b)

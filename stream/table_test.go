@@ -69,7 +69,7 @@ func TestLazyTablesKeepRowsOnlyWhereTheyAreRead(t *testing.T) {
 	}))
 	require.Equal(t, 1, stores(func(table stream.Table[string, string]) { table.Join(table, dash).ToStream().To(out) }))
 	require.Equal(t, 2, stores(func(table stream.Table[string, string]) {
-		table.GroupBy(func(k, v string) (string, string) { return v, k }, "by").
+		table.GroupBy("by", func(k, v string) (string, string) { return v, k }).
 			Count(state.NewKV[string, int64]("n"))
 	}))
 }
@@ -95,7 +95,7 @@ func TestMaterializeVersioned(t *testing.T) {
 	b := stream.NewBuilder()
 	table := b.Table(right, rights).MapValues(func(v string) string { return v + "!" }).MaterializeVersioned(past)
 	b.Stream(left).JoinTable(table, dash).To(out)
-	table.GroupBy(func(_, v string) (string, string) { return v, v }, "by").
+	table.GroupBy("by", func(_, v string) (string, string) { return v, v }).
 		Count(state.NewKV[string, int64]("n"))
 	d := run(t, b, streamtest.Config{})
 	d.Input(right).Send("a", "1", 10)

@@ -73,7 +73,7 @@ func TestT5StreamJoinsTheRowOfItsTime(t *testing.T) {
 
 func TestT18VersionedRowsOutOfOrderAreInNoGroup(t *testing.T) {
 	b := stream.NewBuilder()
-	b.VersionedTable(in, versioned("rows")).GroupBy(func(_, v string) (string, string) { return v, v }, "by-value").
+	b.VersionedTable(in, versioned("rows")).GroupBy("by-value", func(_, v string) (string, string) { return v, v }).
 		Aggregate(rights, func() string { return "0" }, plus, func(_, v, a string) string { return a + "-" + v }).
 		ToStream().To(out)
 	d := drive(t, b)

@@ -101,6 +101,6 @@ func joinWindows[K, V, V2, R any](
 }
 
 // GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
-func (t WindowTable[K, V]) GroupBy[K2, V2 any](f func(K, Span, V) (K2, V2), name string) GroupedTable[K2, V2] {
-	return groupTable(t.n, func(w op.Windowed[K], v V) (K2, V2) { return f(w.Key, w.Span, v) }, name)
+func (t WindowTable[K, V]) GroupBy[K2, V2 any](name string, f func(K, Span, V) (K2, V2)) GroupedTable[K2, V2] {
+	return groupTable(t.n, name, func(w op.Windowed[K], v V) (K2, V2) { return f(w.Key, w.Span, v) })
 }

@@ -183,7 +183,7 @@ func TestWindowTables(t *testing.T) {
 	last := g.Reduce(state.NewWindowed[string, string]("last"), func(_, v string) string { return v })
 	n.Join(last, func(n int64, v string) string { return fmt.Sprint(n, v) }).ToStream(shown).
 		To(stream.NewTopic[string, string]("joined"))
-	n.GroupBy(func(k string, w stream.Span, n int64) (string, int64) { return fmt.Sprint(w.Start), n }, "by-start").
+	n.GroupBy("by-start", func(k string, w stream.Span, n int64) (string, int64) { return fmt.Sprint(w.Start), n }).
 		Reduce(state.NewKV[string, int64]("sum"), func(a, n int64) int64 { return a + n },
 			func(a, n int64) int64 { return a - n }).ToStream().To(sums)
 	d := drive(t, b)

@@ -205,13 +205,13 @@ func (b *builder) add() {
 		if name == "" {
 			name = "auto-" + b.n.ID
 		}
-		b.put(b.table(0).GroupBy(func(k, v str) (str, str) {
+		b.put(b.table(0).GroupBy(name, func(k, v str) (str, str) {
 			k, v, ok := f(k, v)
 			if !ok {
 				return nil, nil
 			}
 			return k, v
-		}, name))
+		}))
 	case "count", "reduce", "aggregate":
 		b.aggregate()
 	case "joinStreams":

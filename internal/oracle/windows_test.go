@@ -186,13 +186,13 @@ func (b *builder) onWindows() bool {
 		if name == "" {
 			name = "auto-" + b.n.ID
 		}
-		b.put(t.GroupBy(func(k str, w stream.Span, v str) (str, str) {
+		b.put(t.GroupBy(name, func(k str, w stream.Span, v str) (str, str) {
 			k, v, ok := f(rendered(k, w), v)
 			if !ok {
 				return nil, nil
 			}
 			return k, v
-		}, name))
+		}))
 	case "suppress":
 		b.put(t.Suppress(b.suppression()))
 	case "joinTables":

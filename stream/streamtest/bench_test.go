@@ -54,7 +54,7 @@ func finish(b *testing.B, builder *batch.Builder, base int64) batch.Batch {
 // BenchmarkWordCount runs the word count's two sub-topologies from memory to memory, with a commit per 20k lines.
 func BenchmarkWordCount(b *testing.B) {
 	sb := stream.NewBuilder()
-	sb.Stream(lines).FlatMapValues(words).GroupBy(func(_, w string) string { return w }, "words").Count(byWord).
+	sb.Stream(lines).FlatMapValues(words).GroupBy("words", func(_, w string) string { return w }).Count(byWord).
 		ToStream().To(counts)
 	topo, err := sb.Build()
 	require.NoError(b, err)

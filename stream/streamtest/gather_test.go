@@ -227,7 +227,7 @@ func TestGatherRefusals(t *testing.T) {
 	s.GroupByKey().Top(state.NewKV[string, []string]("top"), 0, strings.Compare)
 	s.GroupByKey().Count(state.NewKV[string, int64]("short").TTL(time.Microsecond))
 	g := b.Table(stream.NewTopic[string, string]("t"), state.NewKV[string, string]("t")).
-		GroupBy(func(k, v string) (string, string) { return v, k }, "by-value")
+		GroupBy("by-value", func(k, v string) (string, string) { return v, k })
 	g.Count(state.NewKV[string, int64]("living").TTL(time.Second))
 	_, err := b.Build()
 	require.Error(t, err)

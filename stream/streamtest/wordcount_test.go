@@ -25,7 +25,7 @@ func wordCount(t *testing.T) *topology.Topology {
 	b := stream.NewBuilder()
 	b.Stream(lines).
 		FlatMapValues(words).
-		GroupBy(func(_, word string) string { return word }, "words").
+		GroupBy("words", func(_, word string) string { return word }).
 		Count(byWord).
 		ToStream().
 		To(counts)

@@ -37,7 +37,7 @@ func Build() (*topology.Topology, error) {
 	// The views of each page in each minute. A view counts when it comes no more than ten seconds after its minute, by
 	// the time of the newest view.
 	minutes := views.
-		GroupBy(func(_, page string) string { return page }, "by-page").
+		GroupBy("by-page", func(_, page string) string { return page }).
 		Windowed(stream.Tumbling(time.Minute, 10*time.Second))
 	counts := minutes.Count(pageMinutes)
 	counts.ToStream(stream.WindowKey).To(Running)

@@ -33,7 +33,7 @@ func (p Program) Build() (*topology.Topology, error) {
 	b := stream.NewBuilder()
 	b.Stream(p.Lines).
 		FlatMapValues(words).
-		GroupBy(func(_, word string) string { return word }, "words").
+		GroupBy("words", func(_, word string) string { return word }).
 		Count(p.ByWord).
 		ToStream().
 		To(p.Counts)

@@ -82,7 +82,7 @@ func upperCase(v []byte) []byte {
 func wordcount(b *stream.Builder, in []string, out string) {
 	b.Stream(stream.NewTopic[[]byte, string](in[0])).
 		FlatMapValues(splitAtSpaces).
-		GroupBy(func(_ []byte, word string) string { return word }, "words").
+		GroupBy("words", func(_ []byte, word string) string { return word }).
 		Count(counted).
 		ToStream().
 		To(stream.NewTopic[string, int64](out))
