@@ -34,6 +34,23 @@ func (g Guarantee) String() string { return [...]string{"exactly-once", "at-leas
 // does well to hold a slice of this size, too, without touching it: a broker has even less alive.
 const DefaultHeadroomBytes = 32 << 20
 
+// Topics says how the topics are made that are missing when an application starts. Its internal topics, changelogs and
+// repartitions, are always made. Input topics, output topics with a fixed name and the dead-letter topic are made on
+// the bundled broker in this process; a line in the log names them, so that a misspelled name shows. On a cluster Run
+// fails instead and says how to make them.
+type Topics struct {
+	// Partitions is the partition count of the input and output topics that are made. One that is read together with
+	// another topic by key (a join, a merge before an aggregate) gets that one's count instead. Default 4.
+	Partitions int32
+	// ReplicationFactor of all topics that are made; 0 means the broker's default.
+	ReplicationFactor int16
+	// CreateOnCluster makes input and output topics on a cluster, too, for a program that owns its topics.
+	CreateOnCluster bool
+	// Config are settings of all topics that are made, such as retention.ms. They go over the built-in ones of internal
+	// topics and under those of a store's own.
+	Config map[string]string
+}
+
 // Config sets an application up. ApplicationID and one of Broker and Seeds are required.
 type Config struct {
 	// ApplicationID names the consumer group and begins the names of changelog and repartition topics, so it must
@@ -101,14 +118,11 @@ type Config struct {
 	// Errors says what happens to records that fail. The zero value stops at the first.
 	Errors topology.Errors
 
-	// ReplicationFactor of the topics that are created; 0 means the broker's default.
-	ReplicationFactor int16
-	// TopicConfigs are configurations for the topics that are created, over the built-in ones and under those of a
-	// store's own.
-	TopicConfigs map[string]string
+	// Topics says how topics are made.
+	Topics Topics
 
-	// StartTimeout is how long New's and Run's first steps wait for the broker to answer and for input topics to
-	// appear. Default 30 s.
+	// StartTimeout is how long Run's first steps wait for the broker to answer and, on a cluster, for somebody else to
+	// make the input and output topics that are missing. Default 30 s.
 	StartTimeout time.Duration
 	// RetryTimeout is how long one request to the broker is retried before the worker rewinds and starts over.
 	// Default 2 min.
@@ -142,6 +156,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HeadroomBytes, DefaultHeadroomBytes)
 	setDefault(&c.BatchBytes, 256<<10)
 	setDefault(&c.RecordBytesMax, 1_000_000)
+	setDefault(&c.Topics.Partitions, 4)
 	setDefault(&c.StartTimeout, 30*time.Second)
 	setDefault(&c.RetryTimeout, 2*time.Minute)
 	setDefault(&c.CloseTimeout, 30*time.Second)
@@ -182,6 +197,9 @@ func (c Config) validate() error {
 	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
 	check(c.BatchBytes >= 1<<10, "BatchBytes is %d, must be at least 1 KiB", c.BatchBytes)
 	check(c.RecordBytesMax >= 1<<10, "RecordBytesMax is %d, must be at least 1 KiB", c.RecordBytesMax)
+	check(c.Topics.Partitions > 0, "Topics.Partitions is %d, must be positive", c.Topics.Partitions)
+	check(c.Topics.ReplicationFactor >= 0, "Topics.ReplicationFactor is %d, must not be negative",
+		c.Topics.ReplicationFactor)
 	if err := c.Errors.Check(); err != nil {
 		check(false, "%w", err)
 	}

@@ -139,15 +139,61 @@ func TestLayoutLaysConfigurationsOverEachOther(t *testing.T) {
 	topo := build(t,
 		pipe{in: []topology.TopicName{external("a")}, out: []topology.TopicName{internal("x")}},
 		pipe{in: []topology.TopicName{internal("x")}, store: "rows"})
-	l, err := newLayout(topo, Config{ApplicationID: "app", ReplicationFactor: 3, TopicConfigs: map[string]string{
+	topics := Topics{ReplicationFactor: 3, Config: map[string]string{
 		"min.insync.replicas": "2", "cleanup.policy": "compact",
-	}}, map[string]int32{"a": 1})
+	}}
+	l, err := newLayout(topo, Config{ApplicationID: "app", Topics: topics}, map[string]int32{"a": 1})
 	require.NoError(t, err)
 	repartition := l.internal[0]
 	require.Equal(t, "2", repartition.Config["min.insync.replicas"])
 	require.Equal(t, "delete", repartition.Config["cleanup.policy"])
 	require.Equal(t, "-1", repartition.Config["retention.ms"])
 	require.EqualValues(t, 3, repartition.Replicas)
+}
+
+func TestMissingTopicsGetTheCountOfWhatTheyAreReadWith(t *testing.T) {
+	cfg := Config{ApplicationID: "app", Topics: Topics{Partitions: 4}}
+	a, b, c, d := external("a"), external("b"), external("c"), external("d")
+	nine := topology.TopicName{Name: "x", Repartition: true, Partitions: 9}
+	for _, tc := range []struct {
+		name    string
+		pipes   []pipe
+		there   map[string]int32
+		missing []string
+		want    map[string]int32
+	}{
+		{"alone", []pipe{{in: []topology.TopicName{a}, out: []topology.TopicName{b}}}, nil, []string{"a", "b"},
+			map[string]int32{"a": 4, "b": 4}},
+		{"beside one that is there", []pipe{{in: []topology.TopicName{a, b}, byKey: true}, {in: []topology.TopicName{c}}},
+			map[string]int32{"a": 6}, []string{"b", "c"}, map[string]int32{"b": 6, "c": 4}},
+		{"beside a repartition of the program's", []pipe{
+			{in: []topology.TopicName{c}, out: []topology.TopicName{nine}},
+			{in: []topology.TopicName{nine, b}, byKey: true},
+		}, map[string]int32{"c": 2}, []string{"b"}, map[string]int32{"b": 9}},
+		{"with each other", []pipe{
+			{in: []topology.TopicName{d, internal("y")}, byKey: true}, {in: []topology.TopicName{a, b}, byKey: true},
+			{in: []topology.TopicName{c}, out: []topology.TopicName{internal("y")}},
+		}, map[string]int32{"d": 7}, []string{"a", "b", "c"}, map[string]int32{"a": 4, "b": 4, "c": 4}},
+		{"none is there", []pipe{{in: []topology.TopicName{a, b}, byKey: true}}, nil, []string{"b", "a"},
+			map[string]int32{"a": 4, "b": 4}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := map[string]int32{}
+			for _, spec := range missingTopics(build(t, tc.pipes...), cfg, tc.there, tc.missing) {
+				got[spec.Name] = spec.Partitions
+			}
+			require.Equal(t, tc.want, got)
+		})
+	}
+}
+
+func TestCommandsThatMakeTopics(t *testing.T) {
+	specs := []link.TopicSpec{
+		{Name: "a", Partitions: 4}, {Name: "b", Partitions: 6}, {Name: "c", Partitions: 4, Replicas: 3},
+	}
+	require.Equal(t, "thalweg topics create a c -p 4 && thalweg topics create b -p 6", commands(Config{}, specs))
+	cfg := Config{Seeds: []string{"x:1", "y:2"}, Topics: Topics{ReplicationFactor: 3}}
+	require.Equal(t, "thalweg topics create a -p 4 -replicas 3 -brokers x:1,y:2", commands(cfg, specs[:1]))
 }
 
 func TestStatesMoveLegally(t *testing.T) {
@@ -247,6 +293,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: -1}, "Workers is -1"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, HeadroomBytes: 1 << 50}, "at most 64 GiB"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CommitEvery: time.Minute}, "TransactionTimeout"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Topics: Topics{Partitions: -1}}, "Topics.Partitions is -1"},
 	} {
 		_, err := New(topo, c.cfg)
 		require.ErrorContains(t, err, c.says)

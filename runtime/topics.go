@@ -99,10 +99,7 @@ func newLayout(topo *topology.Topology, cfg Config, counts map[string]int32) (*l
 // count finds the partition counts of repartition topics. One that is read side by side with a topic of others has
 // that topic's count; all others have the largest count of what is upstream of them, or beside them.
 func (l *layout) count(topo *topology.Topology) error {
-	fixed, err := l.fix(topo)
-	if err != nil {
-		return err
-	}
+	fixed := l.fix(topo)
 	subs := topo.Subtopologies()
 	for range len(topo.Nodes()) + 1 { // each round settles at least one more topic, or nothing changes
 		changed := false
@@ -149,7 +146,7 @@ func (l *layout) count(topo *topology.Topology) error {
 }
 
 // fix sets the count of repartition topics that the user chose, or that must equal such a count or an external topic's.
-func (l *layout) fix(topo *topology.Topology) (map[string]bool, error) {
+func (l *layout) fix(topo *topology.Topology) map[string]bool {
 	fixed := map[string]bool{}
 	for name := range l.counts {
 		fixed[name] = true
@@ -182,7 +179,7 @@ func (l *layout) fix(topo *topology.Topology) (map[string]bool, error) {
 			break
 		}
 	}
-	return fixed, nil
+	return fixed
 }
 
 // copartitioned checks that topics which are read by key together have equal counts.
@@ -223,11 +220,11 @@ func (l *layout) addRepartitions(topo *topology.Topology, cfg Config) {
 				"segment.bytes":          strconv.Itoa(repartitionSegmentBytes),
 				"message.timestamp.type": "CreateTime",
 			}
-			maps.Copy(config, cfg.TopicConfigs)
+			maps.Copy(config, cfg.Topics.Config)
 			// What is not yet processed must never expire, and each record is one.
 			config["cleanup.policy"] = "delete"
 			l.internal = append(l.internal, link.TopicSpec{
-				Name: name, Partitions: l.counts[name], Replicas: cfg.ReplicationFactor, Config: config,
+				Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: config,
 			})
 		}
 	}
@@ -249,7 +246,7 @@ func (l *layout) addChangelogs(topo *topology.Topology, cfg Config) {
 			l.internal = append(l.internal, link.TopicSpec{
 				Name:       spec.ChangelogTopic(l.applicationID),
 				Partitions: l.partitions[i],
-				Replicas:   cfg.ReplicationFactor,
+				Replicas:   cfg.Topics.ReplicationFactor,
 				Config:     changelogConfig(spec, cfg),
 			})
 		}
@@ -261,7 +258,7 @@ func changelogConfig(spec state.Spec, cfg Config) map[string]string {
 	own := spec.Topic
 	spec.Topic = nil
 	config := spec.TopicConfig()
-	maps.Copy(config, cfg.TopicConfigs)
+	maps.Copy(config, cfg.Topics.Config)
 	maps.Copy(config, own)
 	return config
 }

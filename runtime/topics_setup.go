@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func setup(ctx context.Context, l *link.Link, topo *topology.Topology, cfg Confi
 	if cfg.Errors.DeadLetters != "" && !slices.Contains(outputs, cfg.Errors.DeadLetters) {
 		outputs = append(outputs, cfg.Errors.DeadLetters)
 	}
-	counts, err := awaitTopics(ctx, l, cfg, inputs, outputs)
+	counts, err := awaitTopics(ctx, l, topo, cfg, inputs, outputs)
 	if err != nil {
 		return nil, err
 	}
@@ -39,38 +40,32 @@ func setup(ctx context.Context, l *link.Link, topo *topology.Topology, cfg Confi
 	return lay, nil
 }
 
-// awaitTopics waits until the topics that others make are there, and returns the partition counts of the inputs.
+// awaitTopics returns the partition counts of the inputs. It makes the topics that are missing, or waits until others
+// have made them.
 func awaitTopics(
-	ctx context.Context, l *link.Link, cfg Config, inputs, outputs []string,
+	ctx context.Context, l *link.Link, topo *topology.Topology, cfg Config, inputs, outputs []string,
 ) (map[string]int32, error) {
 	names := append(slices.Clone(inputs), outputs...)
-	logged := false
-	for {
-		details, err := l.ListTopics(ctx, names...)
+	makes := cfg.Broker != nil || cfg.Topics.CreateOnCluster
+	for first := true; ; {
+		missing, counts, err := lookForTopics(ctx, l, names)
 		if err != nil {
-			return nil, fmt.Errorf("topics: %w", err)
+			return nil, err
 		}
-		var missing []string
-		counts := map[string]int32{}
-		for _, name := range names {
-			d, ok := details[name]
-			switch {
-			case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) || (d.Err == nil && len(d.Partitions) == 0):
-				if !slices.Contains(missing, name) {
-					missing = append(missing, name)
-				}
-			case d.Err != nil && !kerr.IsRetriable(d.Err):
-				return nil, fmt.Errorf("topics: %q: %w", name, d.Err)
-			case d.Err == nil && slices.Contains(inputs, name):
-				counts[name] = int32(len(d.Partitions))
-			}
-		}
+		maps.DeleteFunc(counts, func(name string, _ int32) bool { return !slices.Contains(inputs, name) })
 		if len(missing) == 0 && len(counts) == len(inputs) {
 			return counts, nil
 		}
-		if !logged && len(missing) > 0 {
-			cfg.Logger.Warn("waiting for topics that do not exist yet", "topics", missing, "for", cfg.StartTimeout)
-			logged = true
+		if specs := missingTopics(topo, cfg, counts, missing); first && len(missing) > 0 {
+			first = false
+			if makes {
+				if err := makeTopics(ctx, l, cfg, specs); err != nil {
+					return nil, err
+				}
+				continue // somebody else may have been faster, with other counts
+			}
+			cfg.Logger.Warn("waiting for topics that do not exist yet", "topics", missing, "for", cfg.StartTimeout,
+				"command", commands(cfg, specs))
 		}
 		select {
 		case <-time.After(topicPoll):
@@ -78,10 +73,95 @@ func awaitTopics(
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return nil, context.Cause(ctx)
 			}
-			return nil, fmt.Errorf("topics: no topic %s on the broker (waited %v): create it, or check the name",
-				quoted(missing), cfg.StartTimeout)
+			if len(missing) == 0 {
+				return nil, fmt.Errorf("topics: the broker has not named the leaders of all partitions within %v: "+
+					"is the cluster healthy?", cfg.StartTimeout)
+			}
+			return nil, fmt.Errorf("topics: no topic %s on the broker (waited %v): check the names, or create what is "+
+				"missing: %s", quoted(missing), cfg.StartTimeout, commands(cfg, missingTopics(topo, cfg, counts, missing)))
 		}
 	}
+}
+
+// lookForTopics returns which topics are missing, and the partition counts of those that are there. A topic that is
+// being made is neither.
+func lookForTopics(ctx context.Context, l *link.Link, names []string) (
+	missing []string, counts map[string]int32, err error,
+) {
+	details, err := l.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("topics: %w", err)
+	}
+	counts = map[string]int32{}
+	for _, name := range names {
+		d, ok := details[name]
+		switch {
+		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) || (d.Err == nil && len(d.Partitions) == 0):
+			if !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
+		case d.Err != nil && !kerr.IsRetriable(d.Err):
+			return nil, nil, fmt.Errorf("topics: %q: %w", name, d.Err)
+		case d.Err == nil:
+			counts[name] = int32(len(d.Partitions))
+		}
+	}
+	return missing, counts, nil
+}
+
+// missingTopics gives each missing topic its partition count: that of what it is read with by key, where that is there
+// or the program says it, or the configuration's. there are the counts of the inputs that exist.
+func missingTopics(topo *topology.Topology, cfg Config, there map[string]int32, missing []string) []link.TopicSpec {
+	l := &layout{applicationID: cfg.ApplicationID, counts: maps.Clone(there)}
+	if l.counts == nil {
+		l.counts = map[string]int32{}
+	}
+	var specs []link.TopicSpec
+	for _, name := range missing {
+		l.fix(topo) // with the topics before, too
+		if l.counts[name] == 0 {
+			l.counts[name] = cfg.Topics.Partitions
+		}
+		specs = append(specs, link.TopicSpec{
+			Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: cfg.Topics.Config,
+		})
+	}
+	return specs
+}
+
+func makeTopics(ctx context.Context, l *link.Link, cfg Config, specs []link.TopicSpec) error {
+	made, err := l.CreateTopics(ctx, specs)
+	if err != nil {
+		return fmt.Errorf("topics: %w", err)
+	}
+	if len(made) > 0 {
+		list := make([]string, len(made))
+		for i, spec := range made {
+			list[i] = fmt.Sprintf("%s (%d partitions)", spec.Name, spec.Partitions)
+		}
+		cfg.Logger.Info("made topics that were missing", "application", cfg.ApplicationID, "topics", list)
+	}
+	return nil
+}
+
+// commands are the command lines that make topics.
+func commands(cfg Config, specs []link.TopicSpec) string {
+	byCount := map[int32][]string{}
+	for _, spec := range specs {
+		byCount[spec.Partitions] = append(byCount[spec.Partitions], spec.Name)
+	}
+	var lines []string
+	for _, n := range slices.Sorted(maps.Keys(byCount)) {
+		line := fmt.Sprintf("thalweg topics create %s -p %d", strings.Join(byCount[n], " "), n)
+		if cfg.Topics.ReplicationFactor > 0 {
+			line += fmt.Sprintf(" -replicas %d", cfg.Topics.ReplicationFactor)
+		}
+		if len(cfg.Seeds) > 0 {
+			line += " -brokers " + strings.Join(cfg.Seeds, ",")
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, " && ")
 }
 
 func quoted(names []string) string {

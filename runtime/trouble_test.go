@@ -88,26 +88,6 @@ func requireDeadLetter(t *testing.T, h *harness) {
 	require.Equal(t, "lines", headers["__streams.errors.topic"])
 }
 
-func TestMissingTopics(t *testing.T) {
-	h := newHarness(t)
-	_, err := h.admin.DeleteTopics(h.ctx, "lines")
-	require.NoError(t, err)
-	cfg := h.config()
-	cfg.StartTimeout = 300 * time.Millisecond
-	err = h.start(words(t, byWord), cfg).fails()
-	require.ErrorContains(t, err, `no topic "lines"`)
-	require.ErrorContains(t, err, "create it")
-
-	cfg.StartTimeout = patience
-	app := h.start(words(t, byWord), cfg)
-	h.create(2, "lines") // it comes late
-	app.settled()
-	h.feed(50)
-	h.await()
-	app.stop()
-	h.exact()
-}
-
 func TestInternalTopicsAreChecked(t *testing.T) {
 	t.Run("partition count", func(t *testing.T) {
 		h := newHarness(t)

@@ -56,10 +56,13 @@ func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 			errors.Is(detail.Err, kerr.LeaderNotAvailable): // somebody else is making it
 			check = append(check, spec)
 		case detail.Err == nil || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
-			made, err := l.createTopic(ctx, spec)
-			if err != nil {
+			made, err := l.createTopic(ctx, "internal topic", spec)
+			switch {
+			case err != nil:
 				errs = append(errs, err)
-			} else if !made {
+			case made:
+				l.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
+			default:
 				check = append(check, spec)
 			}
 		default:
@@ -72,8 +75,22 @@ func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	return errors.Join(errs...)
 }
 
+// CreateTopics makes topics and returns those that it made: the others are there already, as they may be.
+func (l *Link) CreateTopics(ctx context.Context, specs []TopicSpec) (made []TopicSpec, err error) {
+	var errs []error
+	for _, spec := range specs {
+		own, err := l.createTopic(ctx, "topic", spec)
+		if err != nil {
+			errs = append(errs, err)
+		} else if own {
+			made = append(made, spec)
+		}
+	}
+	return made, errors.Join(errs...)
+}
+
 // createTopic tells whether it made the topic: somebody else may be first.
-func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err error) {
+func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (made bool, err error) {
 	config := make(map[string]*string, len(spec.Config))
 	for k, v := range spec.Config {
 		config[k] = kadm.StringPtr(v)
@@ -82,7 +99,7 @@ func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err 
 	if replicas == 0 {
 		replicas = -1
 	}
-	what := fmt.Sprintf("create internal topic %q with %d partitions", spec.Name, spec.Partitions)
+	what := fmt.Sprintf("create %s %q with %d partitions", kind, spec.Name, spec.Partitions)
 	err = retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
 		_, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
 		return err
@@ -93,7 +110,6 @@ func (l *Link) createTopic(ctx context.Context, spec TopicSpec) (made bool, err 
 	case err != nil:
 		return false, err
 	}
-	l.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
 	return true, l.awaitTopic(ctx, spec.Name)
 }
 

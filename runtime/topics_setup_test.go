@@ -1,0 +1,152 @@
+package runtime_test
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
+	"thalweg/runtime"
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+// withoutTopics is a harness whose broker has no topics yet.
+func withoutTopics(t *testing.T, opts ...brokertest.Option) *harness {
+	h := newHarness(t, opts...)
+	_, err := h.admin.DeleteTopics(h.ctx, "lines", "counts")
+	require.NoError(t, err)
+	return h
+}
+
+// listening makes a test's broker accept connections.
+func listening(t *testing.T) brokertest.Option {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return brokertest.Configure(func(c *broker.Config) { c.Listener = l })
+}
+
+// onCluster is a configuration that reaches the harness' broker by its address.
+func (h *harness) onCluster() runtime.Config {
+	cfg := h.config()
+	cfg.Broker, cfg.Seeds = nil, []string{h.broker.Addr()}
+	return cfg
+}
+
+// partitions is the count of a topic, or 0.
+func (h *harness) partitions(topic string) int {
+	details, err := h.admin.ListTopics(h.ctx, topic)
+	require.NoError(h.t, err)
+	return len(details[topic].Partitions)
+}
+
+// logged is a log that a test reads when the application has ended.
+func logged(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func TestMissingTopicsAreMadeOnTheBundledBroker(t *testing.T) {
+	h := withoutTopics(t)
+	var log bytes.Buffer
+	cfg := h.config()
+	cfg.StartTimeout = 10 * patience // it is not waited for
+	cfg.Logger = logged(&log)
+	cfg.Errors.DeadLetters, cfg.Errors.Process = "deed", topology.DeadLetter // a typo
+	cfg.Topics.Config = map[string]string{"retention.ms": "86400000"}
+	app := h.start(words(t, byWord), cfg).settled()
+	for _, topic := range []string{"lines", "counts", "deed"} {
+		require.Equal(t, 4, h.partitions(topic), topic)
+	}
+	configs, err := h.admin.DescribeTopicConfigs(h.ctx, "lines")
+	require.NoError(t, err)
+	require.Equal(t, "86400000", setting(configs[0].Configs, "retention.ms"))
+	h.feed(50)
+	h.await()
+	app.stop()
+	h.exact()
+	require.Contains(t, log.String(), "made topics that were missing")
+	require.Contains(t, log.String(), "[lines (4 partitions) counts (4 partitions) deed (4 partitions)]")
+}
+
+func TestAMissingTopicEqualsTheOneItIsJoinedWith(t *testing.T) {
+	h := newHarness(t)
+	h.create(6, "orders")
+	orders, prices := stream.NewTopic[string, int64]("orders"), stream.NewTopic[string, int64]("prices")
+	b := stream.NewBuilder()
+	b.Stream(orders).
+		JoinTable(b.Table(prices, state.NewKV[string, int64]("prices")), func(n, price int64) int64 { return n * price }).
+		To(stream.NewTopic[string, int64]("totals"))
+	topo, err := b.Build()
+	require.NoError(t, err)
+	cfg := h.config()
+	cfg.Topics.Partitions = 2
+	h.start(topo, cfg).settled().stop()
+	require.Equal(t, 6, h.partitions("prices"))
+	require.Equal(t, 2, h.partitions("totals"))
+}
+
+func TestMissingTopicsOfAClusterAreNamedAtOnce(t *testing.T) {
+	h := withoutTopics(t, listening(t))
+	cfg := h.onCluster()
+	cfg.StartTimeout = 300 * time.Millisecond
+	cfg.Errors.DeadLetters, cfg.Errors.Process = "dead", topology.DeadLetter
+	err := h.start(words(t, byWord), cfg).fails()
+	require.ErrorContains(t, err, `no topic "lines", "counts", "dead"`)
+	require.ErrorContains(t, err, "thalweg topics create lines counts dead -p 4 -brokers "+h.broker.Addr())
+	require.Zero(t, h.partitions("lines"))
+
+	cfg.Topics.CreateOnCluster = true
+	h.start(words(t, byWord), cfg).settled().stop()
+	require.Equal(t, 4, h.partitions("dead"))
+}
+
+func TestTopicsOfAClusterThatComeLate(t *testing.T) {
+	h := withoutTopics(t, listening(t))
+	app := h.start(words(t, byWord), h.onCluster())
+	h.create(2, "lines")
+	h.create(1, "counts")
+	app.settled()
+	h.feed(50)
+	h.await()
+	app.stop()
+	h.exact()
+}
+
+func TestTwoProcessesMakeTopicsAtTheSameTime(t *testing.T) {
+	h := withoutTopics(t)
+	var starting sync.WaitGroup
+	apps := make([]*running, 2)
+	for i := range apps {
+		cfg := h.config()
+		cfg.StateFS, cfg.Topics.Partitions = vfs.NewMem(), int32(3+i) // whoever is first decides
+		starting.Go(func() { apps[i] = h.start(words(t, byWord), cfg) })
+	}
+	starting.Wait()
+	for _, app := range apps {
+		app.settled()
+	}
+	require.Contains(t, []int{3, 4}, h.partitions("lines"))
+	h.feed(100)
+	h.await()
+	for _, app := range apps {
+		app.stop()
+	}
+	h.exact()
+}
+
+func setting(configs []kadm.Config, key string) string {
+	for _, c := range configs {
+		if c.Key == key && c.Value != nil {
+			return *c.Value
+		}
+	}
+	return ""
+}
