@@ -31,7 +31,10 @@ const (
 	poll     = 20 * time.Millisecond
 )
 
-var byWord = state.NewKV[string, int64]("by-word")
+var (
+	lineTopic = topology.NewTopic[string, string]("lines")
+	byWord    = state.NewKV[string, int64]("by-word")
+)
 
 // splitter makes a record of each word of a line. The line "panic!" panics.
 type splitter struct {
@@ -81,29 +84,13 @@ func (p *counter) Process(r topology.Record[string, string]) error {
 // words builds lines → words (repartition) → counts.
 func words(t testing.TB, store state.KV[string, int64]) *topology.Topology {
 	t.Helper()
-	text := serde.For[string]()
-	repartition := topology.TopicName{Name: "words", Repartition: true}
-	lines := topology.NewSource("lines", "site:1", topology.SourceConfig[string, string]{
-		Topics: []topology.TopicName{{Name: "lines"}}, Keys: text, Values: text,
-	})
-	split := topology.NewProcessor("split", "site:2", nil,
-		func() topology.Processor[string, string, string, string] { return &splitter{} })
-	out := topology.NewSink("words-out", "site:3", topology.SinkConfig[string, string]{
-		Topic: repartition, Keys: text, Values: text,
-	})
-	lines.Connect(split)
-	split.Connect(out)
-	in := topology.NewSource("words-in", "site:4", topology.SourceConfig[string, string]{
-		Topics: []topology.TopicName{repartition}, Keys: text, Values: text,
-	})
-	count := topology.NewProcessor("count", "site:5", []state.Store{store},
-		func() topology.Processor[string, string, string, int64] { return &counter{name: store} })
-	counts := topology.NewSink("counts", "site:6", topology.SinkConfig[string, int64]{
-		Topic: topology.TopicName{Name: "counts"}, Keys: text, Values: serde.For[int64](),
-	})
-	in.Connect(count)
-	count.Connect(counts)
-	topo, err := topology.New([]*topology.Node{lines, split, out, in, count, counts})
+	b := topology.NewBuilder()
+	b.Source("lines", lineTopic).
+		Process("split", func() *splitter { return &splitter{} }).
+		Repartition("words").
+		Process("count", func() *counter { return &counter{name: store} }, store).
+		Sink("counts", topology.NewTopic[string, int64]("counts"))
+	topo, err := b.Build()
 	require.NoError(t, err)
 	return topo
 }

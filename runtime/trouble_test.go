@@ -38,7 +38,8 @@ func TestPanicFailsTheApplication(t *testing.T) {
 			h.await()
 			h.produce(line("panic!"))
 			err := app.fails()
-			require.ErrorContains(t, err, "node split (site:2)")
+			require.ErrorContains(t, err, "node split (")
+			require.ErrorContains(t, err, "/runtime/harness_test.go:")
 			require.ErrorContains(t, err, "a bad line")
 			require.Equal(t, runtime.Failed, app.State())
 			var pe *topology.ProcessingError

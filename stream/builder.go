@@ -16,6 +16,7 @@ type Topology = topology.Topology
 
 // Builder gathers the operators of an application. It is used by one goroutine.
 type Builder struct {
+	graph   *topology.Builder // has the nodes, in the order in which they were made
 	nodes   []*node
 	ordinal map[string]int    // nodes so far, per kind of operator
 	owned   map[string]string // store → where the operator that writes it was made
@@ -26,19 +27,25 @@ type Builder struct {
 
 // NewBuilder returns an empty builder.
 func NewBuilder() *Builder {
-	return &Builder{ordinal: map[string]int{}, owned: map[string]string{}, sources: map[string][]*node{}}
+	b := &Builder{ordinal: map[string]int{}, owned: map[string]string{}, sources: map[string][]*node{}}
+	b.graph = topology.NewBuilderFor(b.finish)
+	return b
 }
 
 // Build checks what was built and returns it as a topology. Every mistake is reported, each with the line that made
 // it.
-func (b *Builder) Build() (*Topology, error) {
+func (b *Builder) Build() (*Topology, error) { return b.graph.Build() }
+
+// finish makes the topology. The errors are the graph's.
+func (b *Builder) finish(errs []error) (*Topology, error) {
+	errs = slices.Concat(b.errs, errs)
 	nodes := b.made()
-	if len(nodes) == 0 && len(b.errs) == 0 {
+	if len(nodes) == 0 && len(errs) == 0 {
 		return nil, errors.New("stream: the builder is empty: begin with Stream or Table")
 	}
 	nodes, _ = plan.Optimize(nodes, b.rules...)
 	t, err := topology.New(nodes)
-	if err := errors.Join(append(b.errs[:len(b.errs):len(b.errs)], err)...); err != nil {
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -47,11 +54,7 @@ func (b *Builder) Build() (*Topology, error) {
 // made are copies of the nodes.
 func (b *Builder) made() []*topology.Node {
 	b.dropNullKeys()
-	nodes := make([]*topology.Node, len(b.nodes))
-	for i, n := range b.nodes {
-		nodes[i] = n.Node
-	}
-	return topology.Clone(nodes)
+	return topology.Clone(b.graph.Nodes())
 }
 
 // fail records a mistake in the call that site made.
@@ -122,6 +125,7 @@ func (b *Builder) put(nd *node, op, name string, n *topology.Node, parents ...*n
 		}
 	}
 	b.nodes = append(b.nodes, nd)
+	b.graph.Add(n)
 }
 
 // then adds an operator after n.

@@ -30,6 +30,11 @@
 // brings equal keys together (GroupByKey, joins, ToTable); Build refuses a program without. GroupBy repartitions by
 // itself, which is why it takes a name.
 //
+// # Processors
+//
+// [Stream.Process] runs code of your own behind an operator. A part of a program that is easier to write as a graph of
+// processors is added through [Builder.Graph].
+//
 // # Null
 //
 // Null and empty differ. For a nilable type (pointer, slice, map, interface) nil is null, and functions see it. For any

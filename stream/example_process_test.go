@@ -42,7 +42,7 @@ func (p *lastSeen) Process(r topology.Record[string, string]) error {
 func ExampleStream_Process() {
 	b := stream.NewBuilder()
 	b.Stream(in).
-		Process(func() topology.Processor[string, string, string, string] { return &lastSeen{} }, seenAt).
+		Process(func() *lastSeen { return &lastSeen{} }, seenAt).
 		To(out)
 	d := play(b)
 	defer d.Close()
@@ -58,7 +58,7 @@ func ExampleStream_Process() {
 func ExampleStream_ProcessValues() {
 	b := stream.NewBuilder()
 	b.Stream(in).
-		ProcessValues(func() topology.Processor[string, string, string, string] { return &lastSeen{} }, seenAt).
+		ProcessValues(func() *lastSeen { return &lastSeen{} }, seenAt).
 		GroupByKey().Count(byWord).ToStream().To(counts)
 	d := play(b)
 	defer d.Close()
@@ -84,7 +84,7 @@ func (metronome) Process(topology.Record[string, string]) error { return nil }
 func ExampleStream_Process_punctuation() {
 	b := stream.NewBuilder()
 	b.Stream(in).
-		Process(func() topology.Processor[string, string, string, string] { return metronome{} }).
+		Process(func() metronome { return metronome{} }).
 		To(out)
 	d := play(b)
 	defer d.Close()
@@ -132,15 +132,62 @@ func (p *measured) Process(r topology.Record[string, string]) error {
 
 func ExampleBuilder_GlobalStore() {
 	b := stream.NewBuilder()
-	b.GlobalStore(others, func() stream.Filler[string, string] { return &sizes{} }, sizeOf)
+	b.GlobalStore(others, func() *sizes { return &sizes{} }, sizeOf)
 	b.Stream(in).
-		Process(func() topology.Processor[string, string, string, int64] { return &measured{} }).
+		Process(func() *measured { return &measured{} }).
 		To(sums)
 	d := play(b)
 	defer d.Close()
 	d.Input(others).Send("1", "water", 0)
 	d.Input(in).Send("a", "water", 1)
 	d.Input(in).Send("a", "ice", 2)
+	show(d, sums)
+	// Output:
+	// water=5@1
+}
+
+// A graph of processors in the middle of a program: StreamOf and HandleOf lead in and out of it.
+func ExampleBuilder_Graph() {
+	b := stream.NewBuilder()
+	lines := b.Stream(in).Filter(func(_, v string) bool { return v != "" })
+	seen := b.HandleOf(lines).ProcessValues("last-seen", func() *lastSeen { return &lastSeen{} }, seenAt)
+	seen.Sink("seen", out)
+	b.StreamOf(seen).GroupByKey().Count(byWord).ToStream().To(counts)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "x", 100)
+	d.Input(in).Send("a", "", 110)
+	d.Input(in).Send("a", "x", 130)
+	show(d, out)
+	show(d, counts)
+	// Output:
+	// a=seen 30 ms ago@130
+	// a=1@130
+}
+
+// A program that begins with a node of the graph and goes on in the language.
+func ExampleBuilder_StreamOf() {
+	b := stream.NewBuilder()
+	source := b.Graph().Source("texts", in)
+	b.StreamOf(source).GroupByKey().Count(byWord).ToStream().To(counts)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "x", 100)
+	show(d, counts)
+	// Output:
+	// a=1@100
+}
+
+// A stream behind which a processor stands that is named, so that other nodes can choose it.
+func ExampleBuilder_HandleOf() {
+	b := stream.NewBuilder()
+	words := b.HandleOf(b.Stream(in).FlatMapValues(words))
+	words.Process("measure", func() *measured { return &measured{} }).Sink("sizes", sums)
+	b.Graph().GlobalStore("sizes-of", others, func() *sizes { return &sizes{} }, sizeOf)
+	d := play(b)
+	defer d.Close()
+	d.Input(others).Send("1", "water", 0)
+	d.Input(in).Send("a", "ice water", 1)
 	show(d, sums)
 	// Output:
 	// water=5@1

@@ -37,10 +37,10 @@ type Filler[K, V any] = topology.Processor[K, V, struct{}, struct{}]
 // program's own: p makes one for each process, and it opens the store like any other. The processor sees all records
 // of the topic since the store began, but for those that compaction took away: those before a restart again only where
 // the store on disk was lost.
-func (b *Builder) GlobalStore[K, V any](t Topic[K, V], p func() Filler[K, V], st state.Store) {
+func (b *Builder) GlobalStore[K, V any, P Filler[K, V]](t Topic[K, V], p func() P, st state.Store) {
 	site := caller()
 	source := globalSource(b, site, "GlobalStore", t, st)
-	n := topology.NewProcessor("", site, []state.Store{st}, p)
+	n := topology.NewProcessor("", site, []state.Store{st}, topology.MakerOf[K, V, struct{}, struct{}](p))
 	n.Global = true
 	b.add("global-store", "global-store-"+st.Name(), n, source).op = "GlobalStore"
 }

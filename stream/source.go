@@ -31,7 +31,7 @@ func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node,
 		checkTopic(b, site, op, t)
 		names[i] = t.Name()
 		all[i] = topology.TopicName{Name: t.Name()}
-		if i > 0 && !readAlike(first, topology.SourceOf(t)) {
+		if i > 0 && !topology.ReadAlike(first, topology.SourceOf(t)) {
 			b.fail(site, "%s: topics %s and %s are read in different ways: read them one by one and merge the streams", op,
 				names[0], names[i])
 		}
@@ -39,7 +39,7 @@ func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node,
 	first.Topics = all
 	id := strings.Join(names, ",")
 	for _, n := range b.sources[id] {
-		if o, ok := n.read.(topology.SourceConfig[K, V]); ok && readAlike(o, first) {
+		if o, ok := n.read.(topology.SourceConfig[K, V]); ok && topology.ReadAlike(o, first) {
 			return n, first.Keys, first.Values
 		}
 	}
@@ -58,18 +58,12 @@ func globalSource[K, V any](b *Builder, site, op string, t Topic[K, V], st state
 	return n
 }
 
-// readAlike tells whether records of two topics are certainly read in the same way.
-func readAlike[K, V any](a, b topology.SourceConfig[K, V]) bool {
-	return a.Timestamps == nil && b.Timestamps == nil && a.Reset == b.Reset && same(a.Keys, b.Keys) &&
-		same(a.Values, b.Values)
-}
-
 // same tells whether two serdes are certainly equal.
 func same[T any](a, b serde.Serde[T]) bool { return topology.Same(a, b) }
 
 // free is the name, or the name with an ordinal where there is a node of that name already.
 func (b *Builder) free(name string) string {
-	if !slices.ContainsFunc(b.nodes, func(n *node) bool { return n.Name == name }) {
+	if !slices.ContainsFunc(b.graph.Nodes(), func(n *topology.Node) bool { return n.Name == name }) {
 		return name
 	}
 	b.ordinal[name]++

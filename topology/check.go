@@ -51,6 +51,9 @@ func check(nodes []*Node) (errs []error) {
 			errs = append(errs, fmt.Errorf("%s: node %q is there already (%s): names are unique", n.Site, n.Name, o.Site))
 		}
 		byName[n.Name] = n
+		for _, err := range n.faults {
+			errs = append(errs, fmt.Errorf("%s: node %q: %w", n.Site, n.Name, err))
+		}
 		errs = append(errs, n.checkBorders()...)
 	}
 	errs = append(errs, checkStores(nodes)...)
@@ -84,6 +87,9 @@ func (n *Node) checkBorders() (errs []error) {
 	}
 	for _, t := range topics {
 		why := CheckTopicName(t.Name)
+		if t.Repartition && n.Kind == KindSource {
+			continue // its sink is checked, or missing
+		}
 		if t.Repartition {
 			why = CheckName(t.Name)
 		}

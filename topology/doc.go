@@ -1,6 +1,36 @@
 // Package topology is the graph that an application runs: nodes, the typed ports between them, and what a task
 // gives to its nodes while it runs them.
 //
+// # Programs without the DSL
+//
+// A [Builder] makes a graph node by node, as the Topology of Kafka Streams does. Each node has a name, and what a
+// method returns is a [Handle], typed by the records that the node forwards: a child that takes other types does not
+// compile.
+//
+//	b := topology.NewBuilder()
+//	b.Source("orders", Orders).
+//		Process("total", newTotal, Totals). // a processor with a store
+//		Sink("results", Results)
+//	topo, err := b.Build()
+//
+// Package runtime runs the result, and package streamtest tests it. Kafka's calls and these:
+//
+//	addSource, addSink                       Builder.Source, Handle.Sink (topics say their serdes, times and offsets)
+//	addProcessor                             Handle.Process, Handle.ProcessValues (keys stay as they are)
+//	addProcessor with several parents        a.Merge(b).Process
+//	addStateStore, connectProcessorAnd…      the stores in the call of Process, one store in several calls
+//	addGlobalStore, addReadOnlyStateStore    Builder.GlobalStore
+//	addSink with a TopicNameExtractor        Handle.Sink(…).TopicOf
+//	a topic between two parts                Handle.Repartition
+//
+// A [Processor] is any type with its two methods; the function that makes it may return the concrete type. It forwards
+// to all children with [Context.Forward], or to one with [Context.ForwardTo], and is called by a clock after
+// [Context.Schedule]. In each task a processor sees the records of one partition of each input. The builder does not
+// know what a processor does with keys, so it requires neither a Repartition nor equal numbers of partitions: bring
+// equal keys together yourself, and see [Handle.ByKey].
+//
+// A program can mix both ways: see Graph, StreamOf and HandleOf of the builder in package stream.
+//
 // # Typed ports on an untyped graph
 //
 // A [Node] is a blueprint and knows no types: names, kinds, topics, stores, children. Its [Make] builds it inside

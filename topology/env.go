@@ -101,10 +101,8 @@ func (in *Instance) Resume() { in.Env.current = in.number }
 // Tx gives a store's transaction to the store's Open; it makes an Instance a [state.Host], which refuses stores that
 // are not connected to its node.
 func (in *Instance) Tx(store string) (*state.Tx, error) {
-	for _, s := range in.Node.Stores {
-		if s.Name() == store {
-			return in.Env.Tx, nil
-		}
+	if in.Node.opens(store) {
+		return in.Env.Tx, nil
 	}
 	return nil, fmt.Errorf("store %q is not connected to node %s (%s): name it in the call that made the node", store,
 		in.Node.Name, in.Node.Site)

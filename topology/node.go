@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"slices"
+
 	"thalweg/state"
 )
 
@@ -78,6 +80,7 @@ type Node struct {
 	DropNullKeys bool
 
 	rehearse func(*Instance) error // tries what the program's own processor does at first; nil: there is none
+	faults   []error               // mistakes in the call that made it
 
 	id       int // position in topological order, from 0
 	parents  []*Node
@@ -89,6 +92,11 @@ type Node struct {
 type Combined struct {
 	Write, Read, Fold Make
 	Values            any // the serde of what is written
+}
+
+// opens tells whether the node may open a store.
+func (n *Node) opens(store string) bool {
+	return slices.ContainsFunc(n.Stores, func(s state.Store) bool { return s.Name() == store })
 }
 
 // Connect makes child a child of n: the last in the order in which n forwards.

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,9 +27,12 @@ type Closer interface{ Close() error }
 func NewProcessor[K, V, KO, VO any](
 	name, site string, stores []state.Store, make func() Processor[K, V, KO, VO],
 ) *Node {
-	n := &Node{Name: name, Kind: KindProcessor, Site: site, Stores: stores, ChangesKey: true, ChangesValue: true}
+	n := processorNode(name, site, stores, make == nil)
+	n.ChangesKey = true
 	n.Make = processorMake(make, func(*Record[K, V], *Context[KO, VO]) {})
-	n.rehearse = rehearsal(make)
+	if make != nil {
+		n.rehearse = rehearsal(make)
+	}
 	return n
 }
 
@@ -37,12 +41,38 @@ func NewProcessor[K, V, KO, VO any](
 func NewValueProcessor[K, V, VO any](
 	name, site string, stores []state.Store, make func() Processor[K, V, K, VO],
 ) *Node {
-	n := &Node{Name: name, Kind: KindProcessor, Site: site, Stores: stores, ChangesValue: true}
+	n := processorNode(name, site, stores, make == nil)
 	n.Make = processorMake(make, func(r *Record[K, V], c *Context[K, VO]) {
 		c.fixed, c.key, c.nullKey = true, r.Key, r.NullKey
 	})
-	n.rehearse = rehearsal(make)
+	if make != nil {
+		n.rehearse = rehearsal(make)
+	}
 	return n
+}
+
+// processorNode is what needs no types. A nil function and nil stores are mistakes of the program, found at Build.
+func processorNode(name, site string, stores []state.Store, unmade bool) *Node {
+	n := &Node{Name: name, Kind: KindProcessor, Site: site, ChangesValue: true}
+	for i, s := range stores {
+		if s == nil {
+			n.faults = append(n.faults, fmt.Errorf("store %d of %d is nil", i+1, len(stores)))
+			continue
+		}
+		n.Stores = append(n.Stores, s)
+	}
+	if unmade {
+		n.faults = append(n.faults, errors.New("the function that makes its processors is nil"))
+	}
+	return n
+}
+
+// MakerOf is a function that makes processors without their own type, or nil for nil.
+func MakerOf[K, V, KO, VO any, P Processor[K, V, KO, VO]](p func() P) func() Processor[K, V, KO, VO] {
+	if p == nil {
+		return nil
+	}
+	return func() Processor[K, V, KO, VO] { return p() }
 }
 
 func processorMake[K, V, KO, VO any](
@@ -112,7 +142,8 @@ func (c *Context[K, V]) ForwardTo(child string, r Record[K, V]) error {
 			return c.send(c.named[i].port, r)
 		}
 	}
-	return fmt.Errorf("forward: node %s has no child %q", c.in.Node.Name, child)
+	have := list(names(c.in.Node.children))
+	return fmt.Errorf("forward: node %s has no child %q: its children are: %s", c.in.Node.Name, child, have)
 }
 
 func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
-	"strings"
 
 	"thalweg/state"
 )
@@ -21,7 +19,7 @@ func (t *Topology) rehearse() (errs []error) {
 		env.Globals = state.NewReader(nil) // of no namespace: it finds nothing
 	}
 	for _, n := range t.nodes {
-		if n.rehearse == nil {
+		if n.rehearse == nil || len(n.faults) > 0 {
 			continue
 		}
 		mine := env
@@ -72,7 +70,11 @@ func rehearsal[K, V, KO, VO any](make func() Processor[K, V, KO, VO]) func(*Inst
 		if p == nil {
 			return errors.New("the function that makes its processors returned nil")
 		}
-		if v := reflect.ValueOf(p); v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0 && any(p) == any(other) {
+		v := reflect.ValueOf(p)
+		if v.Kind() == reflect.Pointer && v.IsNil() {
+			return errors.New("the function that makes its processors returned nil")
+		}
+		if v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0 && any(p) == any(other) {
 			return errors.New("the function that makes its processors returned the same one twice: each task needs one of " +
 				"its own")
 		}
@@ -100,14 +102,4 @@ func (noPunctuator) Schedule(*Instance, TimeKind, int64, int64, func(now int64) 
 }
 
 // opener is the line outside of this package and of the stores' that opens a store.
-func opener() string {
-	var pcs [16]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	own := []string{reflect.TypeFor[Node]().PkgPath() + ".", reflect.TypeFor[state.Tx]().PkgPath() + "."}
-	for {
-		f, more := frames.Next()
-		if !more || !slices.ContainsFunc(own, func(pkg string) bool { return strings.HasPrefix(f.Function, pkg) }) {
-			return fmt.Sprintf("%s:%d", f.File, f.Line)
-		}
-	}
-}
+func opener() string { return lineOutside(packageOf[Node](), packageOf[state.Tx]()) }

@@ -10,7 +10,8 @@ import (
 // SinkConfig says what a typed sink writes, and where.
 type SinkConfig[K, V any] struct {
 	Topic TopicName
-	// TopicOf, where set, names the topic of each record instead of Topic. Such topics are not created.
+	// TopicOf, where set, names the topic of each record; where it returns "" the record goes to Topic, if that is set.
+	// Topics that records name are not created.
 	TopicOf func(r *Record[K, V]) string
 	Keys    serde.Serde[K]
 	Values  serde.Serde[V]
@@ -31,6 +32,8 @@ func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 		s := &sink[K, V]{in: in, config: c, keys: serde.NewEncoder(c.Keys), values: serde.NewEncoder(c.Values)}
 		if c.TopicOf != nil {
 			s.byName = map[string]Outlet{}
+		}
+		if c.Topic.Name == "" {
 			return s.receive, nil
 		}
 		out, err := in.Env.Outlet(c.Topic.In(in.Env.ApplicationID))
@@ -103,6 +106,9 @@ func (s *sink[K, V]) outlet(r *Record[K, V]) (Outlet, error) {
 	name := s.config.TopicOf(r)
 	if out, ok := s.byName[name]; ok {
 		return out, nil
+	}
+	if name == "" && s.out != nil {
+		return s.out, nil
 	}
 	if name == "" {
 		return nil, errors.New("the record names no topic: the name is empty")

@@ -121,3 +121,9 @@ func (s *source[K, V]) decode(r *SourceRecord) (err error) {
 	}
 	return nil
 }
+
+// ReadAlike tells whether two sources certainly decode records, and take their times, in the same way.
+func ReadAlike[K, V any](a, b SourceConfig[K, V]) bool {
+	return a.Timestamps == nil && b.Timestamps == nil && a.Reset == b.Reset && Same(a.Keys, b.Keys) &&
+		Same(a.Values, b.Values)
+}
