@@ -27,17 +27,18 @@ type BufferStore[K, V any] struct {
 	found   []BufferEntry[V]
 }
 
-func openBuffer[K, V any](tx *Tx, s Buffer[K, V]) (*BufferStore[K, V], error) {
-	if st, found, err := reopen[*BufferStore[K, V]](tx, s.spec.name()); found {
+func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
+	if st, found, err := reopen[*BufferStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(s)
+	r, err := tx.newRoom(n)
 	if err != nil {
 		return nil, err
 	}
+	c := codecOf[K, V](n)
 	st := &BufferStore[K, V]{
-		buffers: newBuffers(r, s.spec.get().Retention), keys: newKeyring(s.codec.keys),
-		values: serde.Local(s.codec.values), null: newNullness[V](),
+		buffers: newBuffers(r, n.made.Retention), keys: newKeyring(c.keys),
+		values: serde.Local(c.values), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.buffers, st)
 }

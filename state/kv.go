@@ -38,16 +38,17 @@ type KVStore[K, V any] struct {
 	out   Flushed[K, V]
 }
 
-func openKV[K, V any](tx *Tx, s KV[K, V]) (*KVStore[K, V], error) {
-	if st, found, err := reopen[*KVStore[K, V]](tx, s.spec.name()); found {
+func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
+	if st, found, err := reopen[*KVStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(s)
+	r, err := tx.newRoom(n)
 	if err != nil {
 		return nil, err
 	}
-	st := &KVStore[K, V]{room: r, keys: newKeyring(s.codec.keys), null: newNullness[V]()}
-	st.cells.open(r, r.keyRows(), 0, serde.Local(s.codec.values))
+	c := codecOf[K, V](n)
+	st := &KVStore[K, V]{room: r, keys: newKeyring(c.keys), null: newNullness[V]()}
+	st.cells.open(r, r.keyRows(), 0, serde.Local(c.values))
 	return st, tx.enroll(&keyed{r, st.cells.shelf}, st)
 }
 

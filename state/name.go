@@ -5,20 +5,47 @@ import (
 	"time"
 )
 
-// name is the part of a store's name that has no types. What it points at never changes: a name with another setting
-// points at another Spec. The zero name has none.
-type name struct{ spec *Spec }
+// name is what a store's name knows without types. It is embedded, so that the names of all types share its methods.
+type name struct{ made *made }
 
-func nameOf(s Spec) name { return name{&s} }
-
-func (n name) get() Spec {
-	if n.spec == nil {
-		return Spec{}
-	}
-	return *n.spec
+// made never changes: a name with another setting points at another one.
+type made struct {
+	Spec
+	keys, values any // a serde.Serde of the name's types each
+	// prepare opens the task's instance, with its types.
+	prepare func(name, *Tx) error
 }
 
-func (n name) name() string { return n.get().Name }
+func newName(s Spec, keys, values any, prepare func(name, *Tx) error) name {
+	return name{&made{s, keys, values, prepare}}
+}
+
+// Name returns the store's durable name.
+func (n name) Name() string { return n.Spec().Name }
+
+// Spec describes the store.
+func (n name) Spec() Spec {
+	if n.made == nil {
+		return Spec{}
+	}
+	return n.made.Spec
+}
+
+// Check returns why the store can never work, or nil.
+func (n name) Check() error {
+	if n.made == nil {
+		return checkName("")
+	}
+	return checkStore(n.made.Name, checkSerde(n.made.keys), checkSerde(n.made.values))
+}
+
+// Prepare opens the task's instance before a node asks for it.
+func (n name) Prepare(tx *Tx) error {
+	if err := n.Check(); err != nil {
+		return err
+	}
+	return n.made.prepare(n, tx)
+}
 
 // setting is one of the things that a name says of its store.
 type setting int
@@ -31,34 +58,53 @@ const (
 	windowSize
 )
 
-// with returns the name with a setting; d is the value of those that are durations.
-//
-//go:noinline // see package comment
-func (n name) with(what setting, d time.Duration) name {
-	s := n.get()
-	switch what {
-	case volatile:
-		s.Volatile = true
-	case inMemory:
-		s.InMemory = true
-	case retention:
-		s.Retention = d
-	case ttl:
-		s.TTL = d
-	case windowSize:
-		s.WindowSize = d
+// change returns a copy of a name for its caller to change.
+func change(n name) (name, *made) {
+	m := &made{}
+	if n.made != nil {
+		*m = *n.made
 	}
-	return nameOf(s)
+	return name{m}, m
 }
 
-// topic adds changelog settings.
-func (n name) topic(config map[string]string) name {
-	s := n.get()
-	merged := maps.Clone(s.Topic)
+// with returns the name with a setting; d is the value of those that are durations.
+func with(n name, what setting, d time.Duration) name {
+	n, m := change(n)
+	switch what {
+	case volatile:
+		m.Volatile = true
+	case inMemory:
+		m.InMemory = true
+	case retention:
+		m.Retention = d
+	case ttl:
+		m.TTL = d
+	case windowSize:
+		m.WindowSize = d
+	}
+	return n
+}
+
+// withSerdes returns the name with other serdes, where they are given.
+func withSerdes(n name, keys, values any) name {
+	n, m := change(n)
+	if keys != nil {
+		m.keys = keys
+	}
+	if values != nil {
+		m.values = values
+	}
+	return n
+}
+
+// withTopic adds changelog settings.
+func withTopic(n name, config map[string]string) name {
+	n, m := change(n)
+	merged := maps.Clone(m.Topic)
 	if merged == nil {
 		merged = make(map[string]string, len(config))
 	}
 	maps.Copy(merged, config)
-	s.Topic = merged
-	return nameOf(s)
+	m.Topic = merged
+	return n
 }

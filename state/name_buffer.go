@@ -8,69 +8,55 @@ import (
 
 // NewBuffer names one side's buffer of a stream-stream join: records by key and time, equal ones kept apart.
 func NewBuffer[K, V any](name string) Buffer[K, V] {
-	return Buffer[K, V]{spec: nameOf(Spec{Name: name, Kind: KindJoin}), codec: codecFor[K, V]()}
+	return Buffer[K, V]{newName(Spec{Name: name, Kind: KindJoin}, serde.For[K](), serde.For[V](), prepareBuffer[K, V])}
 }
 
 // Buffer names a buffer of records by key and time. Equal names are the same store.
-type Buffer[K, V any] struct {
-	spec  name
-	codec codec[K, V]
-}
-
-// Name returns the store's durable name.
-func (s Buffer[K, V]) Name() string { return s.spec.name() }
-
-// Spec describes the store.
-func (s Buffer[K, V]) Spec() Spec { return s.spec.get() }
-
-// Check returns why the store can never work, or nil.
-func (s Buffer[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
+type Buffer[K, V any] struct{ name }
 
 // Keys sets the serde of keys.
-func (s Buffer[K, V]) Keys(keys serde.Serde[K]) Buffer[K, V] { s.codec.keys = keys; return s }
+func (s Buffer[K, V]) Keys[S serde.Serde[K]](keys S) Buffer[K, V] {
+	return Buffer[K, V]{withSerdes(s.name, keys, nil)}
+}
 
 // Values sets the serde of values.
-func (s Buffer[K, V]) Values(values serde.Serde[V]) Buffer[K, V] {
-	s.codec.values = values
-	return s
+func (s Buffer[K, V]) Values[S serde.Serde[V]](values S) Buffer[K, V] {
+	return Buffer[K, V]{withSerdes(s.name, nil, values)}
 }
 
 // KeySerde returns the serde of keys.
-func (s Buffer[K, V]) KeySerde() serde.Serde[K] { return s.codec.keys }
+func (s Buffer[K, V]) KeySerde[S Buffer[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
-func (s Buffer[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
+func (s Buffer[K, V]) ValueSerde[S Buffer[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Buffer[K, V]) Volatile() Buffer[K, V] { s.spec = s.spec.with(volatile, 0); return s }
+func (s Buffer[K, V]) Volatile[S Buffer[K, V]]() Buffer[K, V] { return Buffer[K, V]{with(s.name, volatile, 0)} }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Buffer[K, V]) InMemory() Buffer[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
+func (s Buffer[K, V]) InMemory[S Buffer[K, V]]() Buffer[K, V] { return Buffer[K, V]{with(s.name, inMemory, 0)} }
 
 // Topic adds configurations of the changelog topic to the defaults.
-func (s Buffer[K, V]) Topic(config map[string]string) Buffer[K, V] {
-	s.spec = s.spec.topic(config)
-	return s
+func (s Buffer[K, V]) Topic[M ~map[string]string](config M) Buffer[K, V] {
+	return Buffer[K, V]{withTopic(s.name, config)}
 }
 
 // Retain keeps records for d behind the newest timestamp; operators ask for what they need at least.
-func (s Buffer[K, V]) Retain(d time.Duration) Buffer[K, V] {
-	s.spec = s.spec.with(retention, d)
-	return s
+func (s Buffer[K, V]) Retain[D time.Duration](d D) Buffer[K, V] {
+	return Buffer[K, V]{with(s.name, retention, time.Duration(d))}
 }
 
 // Open returns the task's instance: the same one each time.
-func (s Buffer[K, V]) Open(h Host) (*BufferStore[K, V], error) {
-	tx, err := h.Tx(s.spec.name())
+func (s Buffer[K, V]) Open[H Host](h H) (*BufferStore[K, V], error) {
+	tx, err := h.Tx(s.Name())
 	if err != nil {
 		return nil, err
 	}
-	return openBuffer(tx, s)
+	return openBuffer[K, V](tx, s.name)
 }
 
-// Prepare opens the task's instance before a node asks for it.
-func (s Buffer[K, V]) Prepare(tx *Tx) error {
-	_, err := openBuffer(tx, s)
+func prepareBuffer[K, V any](n name, tx *Tx) error {
+	_, err := openBuffer[K, V](tx, n)
 	return err
 }

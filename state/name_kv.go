@@ -8,72 +8,64 @@ import (
 
 // NewKV names a key-value store. Serdes are found by type (serde.For) and set with Keys and Values.
 func NewKV[K, V any](name string) KV[K, V] {
-	return KV[K, V]{spec: nameOf(Spec{Name: name, Kind: KindKeyValue}), codec: codecFor[K, V]()}
+	return KV[K, V]{newName(Spec{Name: name, Kind: KindKeyValue}, serde.For[K](), serde.For[V](), prepareKV[K, V])}
 }
 
 // NewSuppressed names the buffer of a suppression: a key-value store whose changelog records say in which form their
 // values are, as Kafka Streams wants it.
 func NewSuppressed[K, V any](name string) KV[K, V] {
-	return KV[K, V]{spec: nameOf(Spec{Name: name, Kind: KindSuppress}), codec: codecFor[K, V]()}
+	return KV[K, V]{newName(Spec{Name: name, Kind: KindSuppress}, serde.For[K](), serde.For[V](), prepareKV[K, V])}
 }
 
 // KV names a key-value store with timestamps. Equal names are the same store.
-type KV[K, V any] struct {
-	spec  name
-	codec codec[K, V]
-}
-
-// Name returns the store's durable name.
-func (s KV[K, V]) Name() string { return s.spec.name() }
-
-// Spec describes the store.
-func (s KV[K, V]) Spec() Spec { return s.spec.get() }
-
-// Check returns why the store can never work, or nil.
-func (s KV[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
+type KV[K, V any] struct{ name }
 
 // Keys sets the serde of keys.
-func (s KV[K, V]) Keys(keys serde.Serde[K]) KV[K, V] { s.codec.keys = keys; return s }
+func (s KV[K, V]) Keys[S serde.Serde[K]](keys S) KV[K, V] {
+	return KV[K, V]{withSerdes(s.name, keys, nil)}
+}
 
 // Values sets the serde of values.
-func (s KV[K, V]) Values(values serde.Serde[V]) KV[K, V] { s.codec.values = values; return s }
+func (s KV[K, V]) Values[S serde.Serde[V]](values S) KV[K, V] {
+	return KV[K, V]{withSerdes(s.name, nil, values)}
+}
 
 // KeySerde returns the serde of keys.
-func (s KV[K, V]) KeySerde() serde.Serde[K] { return s.codec.keys }
+func (s KV[K, V]) KeySerde[S KV[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
-func (s KV[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
+func (s KV[K, V]) ValueSerde[S KV[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s KV[K, V]) Volatile() KV[K, V] { s.spec = s.spec.with(volatile, 0); return s }
+func (s KV[K, V]) Volatile[S KV[K, V]]() KV[K, V] { return KV[K, V]{with(s.name, volatile, 0)} }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s KV[K, V]) InMemory() KV[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
+func (s KV[K, V]) InMemory[S KV[K, V]]() KV[K, V] { return KV[K, V]{with(s.name, inMemory, 0)} }
 
 // Topic adds configurations of the changelog topic to the defaults.
-func (s KV[K, V]) Topic(config map[string]string) KV[K, V] {
-	s.spec = s.spec.topic(config)
-	return s
+func (s KV[K, V]) Topic[M ~map[string]string](config M) KV[K, V] {
+	return KV[K, V]{withTopic(s.name, config)}
 }
 
 // TTL deletes a key when it was not changed for d, by the time of the records that the store's table or aggregation
 // sees, and tells of the deletion as of any other. Records that are so old already are left out, counted as expired.
 // The keys are in memory, too, and all rows are read when a task starts. What a processor keeps lives as long as the
 // processor says.
-func (s KV[K, V]) TTL(d time.Duration) KV[K, V] { s.spec = s.spec.with(ttl, d); return s }
+func (s KV[K, V]) TTL[D time.Duration](d D) KV[K, V] {
+	return KV[K, V]{with(s.name, ttl, time.Duration(d))}
+}
 
 // Open returns the task's instance: the same one each time.
-func (s KV[K, V]) Open(h Host) (*KVStore[K, V], error) {
-	tx, err := h.Tx(s.spec.name())
+func (s KV[K, V]) Open[H Host](h H) (*KVStore[K, V], error) {
+	tx, err := h.Tx(s.Name())
 	if err != nil {
 		return nil, err
 	}
-	return openKV(tx, s)
+	return openKV[K, V](tx, s.name)
 }
 
-// Prepare opens the task's instance before a node asks for it.
-func (s KV[K, V]) Prepare(tx *Tx) error {
-	_, err := openKV(tx, s)
+func prepareKV[K, V any](n name, tx *Tx) error {
+	_, err := openKV[K, V](tx, n)
 	return err
 }

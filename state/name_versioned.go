@@ -9,63 +9,50 @@ import (
 // NewVersioned names a store that keeps, for history behind the newest timestamp, every version of a key's value.
 func NewVersioned[K, V any](name string, history time.Duration) Versioned[K, V] {
 	spec := Spec{Name: name, Kind: KindVersioned, Retention: history}
-	return Versioned[K, V]{spec: nameOf(spec), codec: codecFor[K, V]()}
+	return Versioned[K, V]{newName(spec, serde.For[K](), serde.For[V](), prepareVersioned[K, V])}
 }
 
 // Versioned names a key-value store with a history. Equal names are the same store.
-type Versioned[K, V any] struct {
-	spec  name
-	codec codec[K, V]
-}
-
-// Name returns the store's durable name.
-func (s Versioned[K, V]) Name() string { return s.spec.name() }
-
-// Spec describes the store.
-func (s Versioned[K, V]) Spec() Spec { return s.spec.get() }
-
-// Check returns why the store can never work, or nil.
-func (s Versioned[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
+type Versioned[K, V any] struct{ name }
 
 // Keys sets the serde of keys.
-func (s Versioned[K, V]) Keys(keys serde.Serde[K]) Versioned[K, V] { s.codec.keys = keys; return s }
+func (s Versioned[K, V]) Keys[S serde.Serde[K]](keys S) Versioned[K, V] {
+	return Versioned[K, V]{withSerdes(s.name, keys, nil)}
+}
 
 // Values sets the serde of values.
-func (s Versioned[K, V]) Values(values serde.Serde[V]) Versioned[K, V] {
-	s.codec.values = values
-	return s
+func (s Versioned[K, V]) Values[S serde.Serde[V]](values S) Versioned[K, V] {
+	return Versioned[K, V]{withSerdes(s.name, nil, values)}
 }
 
 // KeySerde returns the serde of keys.
-func (s Versioned[K, V]) KeySerde() serde.Serde[K] { return s.codec.keys }
+func (s Versioned[K, V]) KeySerde[S Versioned[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
-func (s Versioned[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
+func (s Versioned[K, V]) ValueSerde[S Versioned[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Versioned[K, V]) Volatile() Versioned[K, V] { s.spec = s.spec.with(volatile, 0); return s }
+func (s Versioned[K, V]) Volatile[S Versioned[K, V]]() Versioned[K, V] { return Versioned[K, V]{with(s.name, volatile, 0)} }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Versioned[K, V]) InMemory() Versioned[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
+func (s Versioned[K, V]) InMemory[S Versioned[K, V]]() Versioned[K, V] { return Versioned[K, V]{with(s.name, inMemory, 0)} }
 
 // Topic adds configurations of the changelog topic to the defaults.
-func (s Versioned[K, V]) Topic(config map[string]string) Versioned[K, V] {
-	s.spec = s.spec.topic(config)
-	return s
+func (s Versioned[K, V]) Topic[M ~map[string]string](config M) Versioned[K, V] {
+	return Versioned[K, V]{withTopic(s.name, config)}
 }
 
 // Open returns the task's instance: the same one each time.
-func (s Versioned[K, V]) Open(h Host) (*VersionedStore[K, V], error) {
-	tx, err := h.Tx(s.spec.name())
+func (s Versioned[K, V]) Open[H Host](h H) (*VersionedStore[K, V], error) {
+	tx, err := h.Tx(s.Name())
 	if err != nil {
 		return nil, err
 	}
-	return openVersioned(tx, s)
+	return openVersioned[K, V](tx, s.name)
 }
 
-// Prepare opens the task's instance before a node asks for it.
-func (s Versioned[K, V]) Prepare(tx *Tx) error {
-	_, err := openVersioned(tx, s)
+func prepareVersioned[K, V any](n name, tx *Tx) error {
+	_, err := openVersioned[K, V](tx, n)
 	return err
 }

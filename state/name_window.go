@@ -8,75 +8,60 @@ import (
 
 // NewWindowed names a window store: values by key and window start.
 func NewWindowed[K, V any](name string) Windowed[K, V] {
-	return Windowed[K, V]{spec: nameOf(Spec{Name: name, Kind: KindWindow}), codec: codecFor[K, V]()}
+	return Windowed[K, V]{newName(Spec{Name: name, Kind: KindWindow}, serde.For[K](), serde.For[V](), prepareWindow[K, V])}
 }
 
 // Windowed names a store of values by key and window. Equal names are the same store.
-type Windowed[K, V any] struct {
-	spec  name
-	codec codec[K, V]
-}
-
-// Name returns the store's durable name.
-func (s Windowed[K, V]) Name() string { return s.spec.name() }
-
-// Spec describes the store.
-func (s Windowed[K, V]) Spec() Spec { return s.spec.get() }
-
-// Check returns why the store can never work, or nil.
-func (s Windowed[K, V]) Check() error { return checkCodec(s.spec.name(), s.codec) }
+type Windowed[K, V any] struct{ name }
 
 // Keys sets the serde of keys.
-func (s Windowed[K, V]) Keys(keys serde.Serde[K]) Windowed[K, V] { s.codec.keys = keys; return s }
+func (s Windowed[K, V]) Keys[S serde.Serde[K]](keys S) Windowed[K, V] {
+	return Windowed[K, V]{withSerdes(s.name, keys, nil)}
+}
 
 // Values sets the serde of values.
-func (s Windowed[K, V]) Values(values serde.Serde[V]) Windowed[K, V] {
-	s.codec.values = values
-	return s
+func (s Windowed[K, V]) Values[S serde.Serde[V]](values S) Windowed[K, V] {
+	return Windowed[K, V]{withSerdes(s.name, nil, values)}
 }
 
 // KeySerde returns the serde of keys.
-func (s Windowed[K, V]) KeySerde() serde.Serde[K] { return s.codec.keys }
+func (s Windowed[K, V]) KeySerde[S Windowed[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
-func (s Windowed[K, V]) ValueSerde() serde.Serde[V] { return s.codec.values }
+func (s Windowed[K, V]) ValueSerde[S Windowed[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Windowed[K, V]) Volatile() Windowed[K, V] { s.spec = s.spec.with(volatile, 0); return s }
+func (s Windowed[K, V]) Volatile[S Windowed[K, V]]() Windowed[K, V] { return Windowed[K, V]{with(s.name, volatile, 0)} }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Windowed[K, V]) InMemory() Windowed[K, V] { s.spec = s.spec.with(inMemory, 0); return s }
+func (s Windowed[K, V]) InMemory[S Windowed[K, V]]() Windowed[K, V] { return Windowed[K, V]{with(s.name, inMemory, 0)} }
 
 // Topic adds configurations of the changelog topic to the defaults.
-func (s Windowed[K, V]) Topic(config map[string]string) Windowed[K, V] {
-	s.spec = s.spec.topic(config)
-	return s
+func (s Windowed[K, V]) Topic[M ~map[string]string](config M) Windowed[K, V] {
+	return Windowed[K, V]{withTopic(s.name, config)}
 }
 
 // Retain keeps windows readable for d behind the newest timestamp; operators ask for what they need at least.
-func (s Windowed[K, V]) Retain(d time.Duration) Windowed[K, V] {
-	s.spec = s.spec.with(retention, d)
-	return s
+func (s Windowed[K, V]) Retain[D time.Duration](d D) Windowed[K, V] {
+	return Windowed[K, V]{with(s.name, retention, time.Duration(d))}
 }
 
 // Size sets the size of the windows; the windowed operators set it from their window.
-func (s Windowed[K, V]) Size(d time.Duration) Windowed[K, V] {
-	s.spec = s.spec.with(windowSize, d)
-	return s
+func (s Windowed[K, V]) Size[D time.Duration](d D) Windowed[K, V] {
+	return Windowed[K, V]{with(s.name, windowSize, time.Duration(d))}
 }
 
 // Open returns the task's instance: the same one each time.
-func (s Windowed[K, V]) Open(h Host) (*WindowStore[K, V], error) {
-	tx, err := h.Tx(s.spec.name())
+func (s Windowed[K, V]) Open[H Host](h H) (*WindowStore[K, V], error) {
+	tx, err := h.Tx(s.Name())
 	if err != nil {
 		return nil, err
 	}
-	return openWindow(tx, s)
+	return openWindow[K, V](tx, s.name)
 }
 
-// Prepare opens the task's instance before a node asks for it.
-func (s Windowed[K, V]) Prepare(tx *Tx) error {
-	_, err := openWindow(tx, s)
+func prepareWindow[K, V any](n name, tx *Tx) error {
+	_, err := openWindow[K, V](tx, n)
 	return err
 }

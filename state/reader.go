@@ -120,8 +120,8 @@ type KVReader[K, V any] struct {
 }
 
 // Read returns the reading side of the store.
-func (s KV[K, V]) Read(r *Reader) *KVReader[K, V] {
-	return &KVReader[K, V]{r.keyRows(s.Name()), s.codec}
+func (s KV[K, V]) Read[R *Reader](reader R) *KVReader[K, V] {
+	return &KVReader[K, V]{(*Reader)(reader).keyRows(s.Name()), codecOf[K, V](s.name)}
 }
 
 // Get returns the value of key with its timestamp. It looks into one namespace after the other.

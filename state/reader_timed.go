@@ -18,8 +18,8 @@ type WindowReader[K, V any] struct {
 }
 
 // Read returns the reading side of the store.
-func (s Windowed[K, V]) Read(r *Reader) *WindowReader[K, V] {
-	return &WindowReader[K, V]{timedRows{r, s.Name(), windowTail}, s.codec}
+func (s Windowed[K, V]) Read[R *Reader](r R) *WindowReader[K, V] {
+	return &WindowReader[K, V]{timedRows{r, s.Name(), windowTail}, codecOf[K, V](s.name)}
 }
 
 // Get returns the value of key in the window that begins at start, with its timestamp.
@@ -75,8 +75,8 @@ type SessionReader[K, V any] struct {
 }
 
 // Read returns the reading side of the store.
-func (s Session[K, V]) Read(r *Reader) *SessionReader[K, V] {
-	return &SessionReader[K, V]{timedRows{r, s.Name(), sessionTail}, s.codec}
+func (s Session[K, V]) Read[R *Reader](r R) *SessionReader[K, V] {
+	return &SessionReader[K, V]{timedRows{r, s.Name(), sessionTail}, codecOf[K, V](s.name)}
 }
 
 // Get returns the value of one session.

@@ -19,17 +19,18 @@ type SessionStore[K, V any] struct {
 	out      Flushed[K, V]
 }
 
-func openSession[K, V any](tx *Tx, s Session[K, V]) (*SessionStore[K, V], error) {
-	if st, found, err := reopen[*SessionStore[K, V]](tx, s.spec.name()); found {
+func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
+	if st, found, err := reopen[*SessionStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(s)
+	r, err := tx.newRoom(n)
 	if err != nil {
 		return nil, err
 	}
+	c := codecOf[K, V](n)
 	st := &SessionStore[K, V]{
-		segments: newSegments(r, sessionTail, s.spec.get().Retention, cellMaker(r, sessionTail, s.codec.values)),
-		keys:     newKeyring(s.codec.keys), null: newNullness[V](),
+		segments: newSegments(r, sessionTail, n.made.Retention, cellMaker(r, sessionTail, c.values)),
+		keys:     newKeyring(c.keys), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.segments, st)
 }

@@ -22,17 +22,18 @@ type VersionedStore[K, V any] struct {
 // Latest asks for the newest version.
 const Latest int64 = math.MaxInt64
 
-func openVersioned[K, V any](tx *Tx, s Versioned[K, V]) (*VersionedStore[K, V], error) {
-	if st, found, err := reopen[*VersionedStore[K, V]](tx, s.spec.name()); found {
+func openVersioned[K, V any](tx *Tx, n name) (*VersionedStore[K, V], error) {
+	if st, found, err := reopen[*VersionedStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(s)
+	r, err := tx.newRoom(n)
 	if err != nil {
 		return nil, err
 	}
+	c := codecOf[K, V](n)
 	st := &VersionedStore[K, V]{
-		histories: newHistories(r, s.spec.get().Retention), keys: newKeyring(s.codec.keys),
-		values: serde.Local(s.codec.values), null: newNullness[V](),
+		histories: newHistories(r, n.made.Retention), keys: newKeyring(c.keys),
+		values: serde.Local(c.values), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.histories, st)
 }

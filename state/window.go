@@ -28,17 +28,18 @@ type WindowStore[K, V any] struct {
 	out      Flushed[K, V]
 }
 
-func openWindow[K, V any](tx *Tx, s Windowed[K, V]) (*WindowStore[K, V], error) {
-	if st, found, err := reopen[*WindowStore[K, V]](tx, s.spec.name()); found {
+func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
+	if st, found, err := reopen[*WindowStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(s)
+	r, err := tx.newRoom(n)
 	if err != nil {
 		return nil, err
 	}
+	c := codecOf[K, V](n)
 	st := &WindowStore[K, V]{
-		segments: newSegments(r, windowTail, s.spec.get().Retention, cellMaker(r, 0, s.codec.values)),
-		keys:     newKeyring(s.codec.keys), null: newNullness[V](),
+		segments: newSegments(r, windowTail, n.made.Retention, cellMaker(r, 0, c.values)),
+		keys:     newKeyring(c.keys), null: newNullness[V](),
 	}
 	return st, tx.enroll(st.segments, st)
 }
