@@ -28,14 +28,20 @@ func (s Buffer[K, V]) Values[S serde.Serde[V]](values S) Buffer[K, V] {
 func (s Buffer[K, V]) KeySerde[S Buffer[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
-func (s Buffer[K, V]) ValueSerde[S Buffer[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
+func (s Buffer[K, V]) ValueSerde[S Buffer[K, V]]() serde.Serde[V] {
+	return codecOf[K, V](s.name).values
+}
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Buffer[K, V]) Volatile[S Buffer[K, V]]() Buffer[K, V] { return Buffer[K, V]{with(s.name, volatile, 0)} }
+func (s Buffer[K, V]) Volatile[S Buffer[K, V]]() Buffer[K, V] {
+	return Buffer[K, V]{with(s.name, volatile, 0)}
+}
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Buffer[K, V]) InMemory[S Buffer[K, V]]() Buffer[K, V] { return Buffer[K, V]{with(s.name, inMemory, 0)} }
+func (s Buffer[K, V]) InMemory[S Buffer[K, V]]() Buffer[K, V] {
+	return Buffer[K, V]{with(s.name, inMemory, 0)}
+}
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Buffer[K, V]) Topic[M ~map[string]string](config M) Buffer[K, V] {

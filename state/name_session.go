@@ -8,7 +8,8 @@ import (
 
 // NewSession names a session store: values by key and session.
 func NewSession[K, V any](name string) Session[K, V] {
-	return Session[K, V]{newName(Spec{Name: name, Kind: KindSession}, serde.For[K](), serde.For[V](), prepareSession[K, V])}
+	spec := Spec{Name: name, Kind: KindSession}
+	return Session[K, V]{newName(spec, serde.For[K](), serde.For[V](), prepareSession[K, V])}
 }
 
 // NewHeld names the store of what has met nothing yet in a stream-stream join: sessions of one moment each. Its
@@ -35,14 +36,20 @@ func (s Session[K, V]) Values[S serde.Serde[V]](values S) Session[K, V] {
 func (s Session[K, V]) KeySerde[S Session[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
-func (s Session[K, V]) ValueSerde[S Session[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
+func (s Session[K, V]) ValueSerde[S Session[K, V]]() serde.Serde[V] {
+	return codecOf[K, V](s.name).values
+}
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Session[K, V]) Volatile[S Session[K, V]]() Session[K, V] { return Session[K, V]{with(s.name, volatile, 0)} }
+func (s Session[K, V]) Volatile[S Session[K, V]]() Session[K, V] {
+	return Session[K, V]{with(s.name, volatile, 0)}
+}
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Session[K, V]) InMemory[S Session[K, V]]() Session[K, V] { return Session[K, V]{with(s.name, inMemory, 0)} }
+func (s Session[K, V]) InMemory[S Session[K, V]]() Session[K, V] {
+	return Session[K, V]{with(s.name, inMemory, 0)}
+}
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Session[K, V]) Topic[M ~map[string]string](config M) Session[K, V] {

@@ -26,17 +26,25 @@ func (s Versioned[K, V]) Values[S serde.Serde[V]](values S) Versioned[K, V] {
 }
 
 // KeySerde returns the serde of keys.
-func (s Versioned[K, V]) KeySerde[S Versioned[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
+func (s Versioned[K, V]) KeySerde[S Versioned[K, V]]() serde.Serde[K] {
+	return codecOf[K, V](s.name).keys
+}
 
 // ValueSerde returns the serde of values.
-func (s Versioned[K, V]) ValueSerde[S Versioned[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
+func (s Versioned[K, V]) ValueSerde[S Versioned[K, V]]() serde.Serde[V] {
+	return codecOf[K, V](s.name).values
+}
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Versioned[K, V]) Volatile[S Versioned[K, V]]() Versioned[K, V] { return Versioned[K, V]{with(s.name, volatile, 0)} }
+func (s Versioned[K, V]) Volatile[S Versioned[K, V]]() Versioned[K, V] {
+	return Versioned[K, V]{with(s.name, volatile, 0)}
+}
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Versioned[K, V]) InMemory[S Versioned[K, V]]() Versioned[K, V] { return Versioned[K, V]{with(s.name, inMemory, 0)} }
+func (s Versioned[K, V]) InMemory[S Versioned[K, V]]() Versioned[K, V] {
+	return Versioned[K, V]{with(s.name, inMemory, 0)}
+}
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Versioned[K, V]) Topic[M ~map[string]string](config M) Versioned[K, V] {

@@ -25,17 +25,25 @@ func (s Windowed[K, V]) Values[S serde.Serde[V]](values S) Windowed[K, V] {
 }
 
 // KeySerde returns the serde of keys.
-func (s Windowed[K, V]) KeySerde[S Windowed[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
+func (s Windowed[K, V]) KeySerde[S Windowed[K, V]]() serde.Serde[K] {
+	return codecOf[K, V](s.name).keys
+}
 
 // ValueSerde returns the serde of values.
-func (s Windowed[K, V]) ValueSerde[S Windowed[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
+func (s Windowed[K, V]) ValueSerde[S Windowed[K, V]]() serde.Serde[V] {
+	return codecOf[K, V](s.name).values
+}
 
 // Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
 // moves to another machine.
-func (s Windowed[K, V]) Volatile[S Windowed[K, V]]() Windowed[K, V] { return Windowed[K, V]{with(s.name, volatile, 0)} }
+func (s Windowed[K, V]) Volatile[S Windowed[K, V]]() Windowed[K, V] {
+	return Windowed[K, V]{with(s.name, volatile, 0)}
+}
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Windowed[K, V]) InMemory[S Windowed[K, V]]() Windowed[K, V] { return Windowed[K, V]{with(s.name, inMemory, 0)} }
+func (s Windowed[K, V]) InMemory[S Windowed[K, V]]() Windowed[K, V] {
+	return Windowed[K, V]{with(s.name, inMemory, 0)}
+}
 
 // Topic adds configurations of the changelog topic to the defaults.
 func (s Windowed[K, V]) Topic[M ~map[string]string](config M) Windowed[K, V] {
