@@ -95,11 +95,12 @@ func producePartition(index int32, r *ProduceResult) kmsg.ProduceResponseTopicPa
 	part.ErrorCode = code(r.Err)
 	part.BaseOffset, part.LogAppendTime, part.LogStartOffset = r.BaseOffset, r.LogAppendTime, r.LogStartOffset
 	part.ErrorRecords = []kmsg.ProduceResponseTopicPartitionErrorRecord{}
-	var invalid *log.InvalidRecordError
-	if errors.As(r.Err, &invalid) {
-		record := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-		record.RelativeOffset, record.ErrorMessage = int32(invalid.Index), kmsg.StringPtr(invalid.Message)
-		part.ErrorRecords = append(part.ErrorRecords, record)
+	if invalid, ok := errors.AsType[*log.InvalidRecordsError](r.Err); ok {
+		for _, r := range invalid.Records {
+			record := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			record.RelativeOffset, record.ErrorMessage = r.Index, kmsg.StringPtr(r.Message)
+			part.ErrorRecords = append(part.ErrorRecords, record)
+		}
 	}
 	part.ErrorMessage = message(r.Err)
 	return part

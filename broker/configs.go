@@ -65,8 +65,10 @@ func (b *Broker) topicConfigs() []topicConfig {
 		{"max.compaction.lag.ms", kindLong, maxInt64Text, 1, i64, nil, "log.cleaner.max.compaction.lag.ms", noEffect},
 		{"max.message.bytes", kindInt, strconv.Itoa(b.cfg.MaxBatchBytes), 0, i32, nil, "message.max.bytes",
 			"The largest batch that is taken, in bytes, compressed."},
-		{"message.timestamp.after.max.ms", kindLong, "3600000", 0, i64, nil, "", noEffect},
-		{"message.timestamp.before.max.ms", kindLong, maxInt64Text, 0, i64, nil, "", noEffect},
+		{"message.timestamp.after.max.ms", kindLong, "3600000", 0, i64, nil, "log.message.timestamp.after.max.ms",
+			"How far a record's timestamp may lie after the broker's clock, in milliseconds."},
+		{"message.timestamp.before.max.ms", kindLong, maxInt64Text, 0, i64, nil, "log.message.timestamp.before.max.ms",
+			"How far a record's timestamp may lie before the broker's clock, in milliseconds."},
 		{"message.timestamp.type", kindString, "CreateTime", 0, 0, []string{"CreateTime", "LogAppendTime"},
 			"log.message.timestamp.type", "Whose clock gives the timestamp of a record: the producer's or the broker's."},
 		{"min.cleanable.dirty.ratio", kindDouble, "0.5", 0, 1, nil, "log.cleaner.min.cleanable.ratio",
@@ -194,6 +196,12 @@ func (b *Broker) logConfig(t *meta.Topic) log.Config {
 			return time.Duration(min(n, forever.Milliseconds())) * time.Millisecond
 		}
 	}
+	bound := func(name string) time.Duration { // 0 is none
+		if d := millis(name); d < forever {
+			return d
+		}
+		return 0
+	}
 	ratio, err := strconv.ParseFloat(value("min.cleanable.dirty.ratio"), 64)
 	if err != nil {
 		ratio = 0.5
@@ -204,8 +212,10 @@ func (b *Broker) logConfig(t *meta.Topic) log.Config {
 		RetentionBytes: number("retention.bytes"), RetentionAge: millis("retention.ms"),
 		MaxBatchBytes: int(number("max.message.bytes")), IndexBytes: int(number("index.interval.bytes")),
 		Compact: slices.Contains(policy, "compact"), Delete: slices.Contains(policy, "delete"),
-		LogAppendTime:   value("message.timestamp.type") == "LogAppendTime",
-		DeleteRetention: millis("delete.retention.ms"), MinCleanable: ratio,
+		LogAppendTime:      value("message.timestamp.type") == "LogAppendTime",
+		TimestampBeforeMax: bound("message.timestamp.before.max.ms"),
+		TimestampAfterMax:  bound("message.timestamp.after.max.ms"),
+		DeleteRetention:    millis("delete.retention.ms"), MinCleanable: ratio,
 		MinCompactionLag: millis("min.compaction.lag.ms"),
 	}
 }

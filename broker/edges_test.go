@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/batch"
 )
 
 // flaky is a listener whose first calls of Accept fail.
@@ -210,4 +212,51 @@ func TestAccessControlListsAreDisabled(t *testing.T) {
 	removed, err := remove.RequestWith(within(t), client)
 	require.NoError(t, err)
 	require.Equal(t, kerr.SecurityDisabled.Code, removed.Results[0].ErrorCode)
+}
+
+// A batch is refused as a whole, and all its invalid records are named.
+func TestAllInvalidRecordsAreNamed(t *testing.T) {
+	b := brokertest.New(t)
+	client := brokertest.Client(t, b)
+	compact := "compact"
+	_, err := kadm.NewClient(client).CreateTopic(within(t), 1, 1, map[string]*string{"cleanup.policy": &compact}, "t")
+	require.NoError(t, err)
+	builder := batch.NewBuilder(batch.None)
+	for i, key := range [][]byte{nil, []byte("k"), nil} {
+		builder.Append(int64(i), key, []byte("v"), nil)
+	}
+	raw, err := builder.Finish(batch.NoProducer())
+	require.NoError(t, err)
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis = -1, 10_000
+	topic, partition := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+	partition.Records = raw
+	topic.Topic, topic.Partitions = "t", append(topic.Partitions, partition)
+	req.Topics = append(req.Topics, topic)
+	req.SetVersion(9)
+	conn := dial(t, b)
+	conn.send(req, 9, 1)
+	_, body := conn.receive()
+	resp := kmsg.NewPtrProduceResponse()
+	resp.SetVersion(9)
+	require.NoError(t, resp.ReadFrom(body[1:])) // behind the header's tags
+	answer := resp.Topics[0].Partitions[0]
+	require.Equal(t, kerr.InvalidRecord.Code, answer.ErrorCode)
+	require.Len(t, answer.ErrorRecords, 2)
+	require.EqualValues(t, 0, answer.ErrorRecords[0].RelativeOffset)
+	require.EqualValues(t, 2, answer.ErrorRecords[1].RelativeOffset)
+}
+
+// Apache Kafka takes no record of more than an hour ahead, and neither do we.
+func TestARecordOfTheFutureIsRefusedByDefault(t *testing.T) {
+	b := brokertest.New(t)
+	client := brokertest.Client(t, b)
+	createTopic(t, b, 1, "t")
+	at := func(d time.Duration) error {
+		r := &kgo.Record{Topic: "t", Timestamp: time.Now().Add(d), Value: []byte("v")}
+		return client.ProduceSync(within(t), r).FirstErr()
+	}
+	require.ErrorIs(t, at(2*time.Hour), kerr.InvalidTimestamp)
+	require.NoError(t, at(30*time.Minute))
+	require.NoError(t, at(-50*365*24*time.Hour))
 }

@@ -258,8 +258,16 @@ func TestCutChangelog(t *testing.T) {
 	app.caughtUp().stop()
 	ends, err := h.admin.ListEndOffsets(h.ctx, "wordcount-by-word-changelog")
 	require.NoError(t, err)
+	policy := func(value string) {
+		_, err := h.admin.AlterTopicConfigs(h.ctx, []kadm.AlterConfig{
+			{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &value},
+		}, "wordcount-by-word-changelog")
+		require.NoError(t, err)
+	}
+	policy("compact,delete") // else the broker refuses to cut it
 	_, err = h.admin.DeleteRecords(h.ctx, ends.Offsets())
 	require.NoError(t, err)
+	policy("compact")
 
 	var log bytes.Buffer
 	cfg.StateFS = old

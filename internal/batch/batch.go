@@ -249,3 +249,16 @@ func SetLogAppendTime(raw []byte, ms int64) {
 	putInt64(raw[posMaxTimestamp:], ms)
 	sealChecksum(raw)
 }
+
+// SetCreateTime makes maxTimestamp the batch's largest timestamp and clears what only a broker may set: that the time
+// is the broker's, and the delete horizon. It seals the checksum again where that changed something.
+func SetCreateTime(raw []byte, maxTimestamp int64) {
+	b := Batch{raw: raw}
+	attributes := b.attributes() &^ (attrLogAppendTime | attrDeleteHorizon)
+	if attributes == b.attributes() && maxTimestamp == b.MaxTimestamp() {
+		return
+	}
+	binary.BigEndian.PutUint16(raw[posAttributes:], attributes)
+	putInt64(raw[posMaxTimestamp:], maxTimestamp)
+	sealChecksum(raw)
+}

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -60,11 +61,13 @@ const MaxDecompressedBytes = 128 << 20
 type Decoder struct {
 	MaxBytes int // of one batch's records, decompressed; 0 means MaxDecompressedBytes
 
-	in   bytes.Reader
-	gzip *gzip.Reader
-	lz4  *lz4.Reader
-	zstd *zstd.Decoder
-	max  int // what zstd was made with
+	in         bytes.Reader
+	gzip       *gzip.Reader
+	lz4        *lz4.Reader
+	zstd       *zstd.Decoder
+	max        int           // what zstd was made with
+	zstdStream *zstd.Decoder // of Inspect, as is buffered
+	buffered   *bufio.Reader
 }
 
 func (d *Decoder) limit() int {
@@ -77,36 +80,23 @@ func (d *Decoder) limit() int {
 func (d *Decoder) decompress(c Compression, src []byte) ([]byte, error) {
 	switch c {
 	case Gzip:
-		return d.ungzip(src)
+		return d.readAll(src, c)
 	case Snappy:
 		return unsnappy(src, d.limit())
 	case LZ4:
-		d.in.Reset(src)
-		if d.lz4 == nil {
-			d.lz4 = lz4.NewReader(&d.in)
-		} else {
-			d.lz4.Reset(&d.in)
-		}
-		return readAll(d.lz4, len(src), d.limit(), c)
+		return d.readAll(src, c)
 	case Zstd:
 		return d.unzstd(src)
 	}
 	return nil, fmt.Errorf("%w: %v", ErrCorrupt, c)
 }
 
-func (d *Decoder) ungzip(src []byte) ([]byte, error) {
-	d.in.Reset(src)
-	var err error
-	if d.gzip == nil {
-		d.gzip, err = gzip.NewReader(&d.in)
-	} else {
-		err = d.gzip.Reset(&d.in)
-	}
+func (d *Decoder) readAll(src []byte, c Compression) ([]byte, error) {
+	r, err := d.reader(c, src)
 	if err != nil {
-		d.gzip = nil
-		return nil, fmt.Errorf("%w: gzip: %w", ErrCorrupt, err)
+		return nil, err
 	}
-	return readAll(d.gzip, len(src), d.limit(), Gzip)
+	return readAll(r, len(src), d.limit(), c)
 }
 
 func (d *Decoder) unzstd(src []byte) ([]byte, error) {

@@ -21,7 +21,7 @@ func (l *Log) AppendFrom(batches []byte, origin Origin) (Appended, error) {
 // AppendUnforced is AppendFrom without any care for the disk: Written has to follow it, after more appends perhaps.
 func (l *Log) AppendUnforced(batches []byte, origin Origin) (Appended, error) {
 	config := l.config.Load()
-	if err := validate(batches, config, origin); err != nil {
+	if err := l.validate(batches, config, origin); err != nil {
 		return Appended{}, l.refuse(err)
 	}
 	l.mu.Lock()
@@ -49,69 +49,6 @@ func (l *Log) Written() error {
 		l.options.Syncer.dirty(l)
 	case SyncNever:
 		l.advance(-1)
-	}
-	return nil
-}
-
-// validate checks what can be checked without the log's state.
-func validate(batches []byte, config *Config, origin Origin) error {
-	if len(batches) == 0 {
-		return fmt.Errorf("no batches: %w", kerr.CorruptMessage)
-	}
-	for len(batches) > 0 {
-		b, rest, err := batch.Parse(batches)
-		if err == nil && origin == OriginClient {
-			err = b.Verify()
-		}
-		if err != nil {
-			return protocolError(err)
-		}
-		batches = rest
-		if err := validateBatch(b, config, origin); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func validateBatch(b batch.Batch, config *Config, origin Origin) error {
-	switch {
-	case origin != OriginCoordinator && b.Size() > config.MaxBatchBytes:
-		return fmt.Errorf("batch of %d bytes, at most %d (max.message.bytes): %w",
-			b.Size(), config.MaxBatchBytes, kerr.MessageTooLarge)
-	case b.Count() == 0 || b.Count() != int(b.LastOffsetDelta())+1:
-		return fmt.Errorf("batch of %d records in %d offsets: %w", b.Count(), b.LastOffsetDelta()+1, kerr.InvalidRecord)
-	case b.IsControl():
-		return fmt.Errorf("a control batch from outside: %w", kerr.InvalidRecord)
-	case b.ProducerID() < 0 && b.IsTransactional():
-		return fmt.Errorf("a transactional batch without a producer id: %w", kerr.InvalidRecord)
-	case b.ProducerID() >= 0 && (b.ProducerEpoch() < 0 || origin != OriginCoordinator && b.BaseSequence() < 0):
-		return fmt.Errorf("producer %d with epoch %d and sequence %d: %w",
-			b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), kerr.InvalidRecord)
-	}
-	if config.Compact {
-		return requireKeys(b)
-	}
-	return nil
-}
-
-// requireKeys refuses records that compaction could not place.
-func requireKeys(b batch.Batch) error {
-	it, err := b.Records(nil)
-	if err != nil {
-		return protocolError(err)
-	}
-	var r batch.Record
-	for it.Next(&r) {
-		if r.Key == nil {
-			return &InvalidRecordError{
-				Index:   int32(r.Offset - b.BaseOffset()),
-				Message: "a record of a compacted topic needs a key",
-			}
-		}
-	}
-	if it.Err() != nil {
-		return protocolError(it.Err())
 	}
 	return nil
 }

@@ -45,8 +45,9 @@ type Log struct {
 	high     atomic.Int64 // high watermark
 	lastSafe atomic.Int64 // last stable offset
 
-	failure atomic.Pointer[error] // what made the log refuse everything
-	watches watches
+	decoders sync.Pool             // of *batch.Decoder: appends are validated before they take mu
+	failure  atomic.Pointer[error] // what made the log refuse everything
+	watches  watches
 }
 
 // Append appends batches and returns once they are written; WaitDurable waits for the disk. Either all of them are
@@ -377,18 +378,6 @@ const (
 	// sequences, and be of any size. Their checksums are as good as OriginProcess's.
 	OriginCoordinator
 )
-
-// InvalidRecordError names the record that made a batch unacceptable. It wraps INVALID_RECORD.
-type InvalidRecordError struct {
-	Index   int32 // in its batch
-	Message string
-}
-
-// Error says what is wrong.
-func (e *InvalidRecordError) Error() string { return fmt.Sprintf("record %d: %s", e.Index, e.Message) }
-
-// Unwrap returns the protocol's error.
-func (e *InvalidRecordError) Unwrap() error { return kerr.InvalidRecord }
 
 // protocolError turns what package batch finds wrong into the protocol's error.
 func protocolError(err error) error {

@@ -298,9 +298,10 @@ func TestValidation(t *testing.T) {
 	require.NoError(t, err)
 	_, err = l.Append(raw)
 	isKafka(t, kerr.InvalidRecord, err)
-	var invalid *InvalidRecordError
+	var invalid *InvalidRecordsError
 	require.ErrorAs(t, err, &invalid)
-	require.Equal(t, int32(1), invalid.Index)
+	require.Len(t, invalid.Records, 1)
+	require.Equal(t, int32(1), invalid.Records[0].Index)
 	require.Zero(t, l.End())
 	_, err = l.AppendFrom(makeBatch(t, batch.Producer{ID: 4, Sequence: -1}, recs(40)...), OriginCoordinator)
 	require.NoError(t, err)

@@ -31,15 +31,18 @@ type Options struct {
 
 // Config is what may change while the log is open. Zero values mean the default.
 type Config struct {
-	SegmentBytes     int64         // default 1 GiB
-	SegmentAge       time.Duration // default 7 days
-	RetentionBytes   int64         // 0 or less: unlimited
-	RetentionAge     time.Duration // 0 or less: unlimited
-	MaxBatchBytes    int           // default 1 MiB + 12
-	IndexBytes       int           // bytes of log between two index entries; default 4096
-	Compact          bool          // cleanup.policy contains compact: keys are required, the log is compacted
-	Delete           bool          // cleanup.policy contains delete: retention applies
-	LogAppendTime    bool          // timestamps are the broker's
+	SegmentBytes   int64         // default 1 GiB
+	SegmentAge     time.Duration // default 7 days
+	RetentionBytes int64         // 0 or less: unlimited
+	RetentionAge   time.Duration // 0 or less: unlimited
+	MaxBatchBytes  int           // default 1 MiB + 12
+	IndexBytes     int           // bytes of log between two index entries; default 4096
+	Compact        bool          // cleanup.policy contains compact: keys are required, the log is compacted
+	Delete         bool          // cleanup.policy contains delete: retention applies
+	LogAppendTime  bool          // timestamps are the broker's
+	// How far a producer's timestamps may lie before and after the broker's clock; 0: as far as they like.
+	TimestampBeforeMax, TimestampAfterMax time.Duration
+
 	ProducerExpiry   time.Duration // default 24 h
 	DeleteRetention  time.Duration // how long compaction keeps tombstones; default 24 h
 	MinCleanable     float64       // compact when that share of the log is dirty; default 0.5
