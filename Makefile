@@ -3,10 +3,10 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: oracle help test race random fuzz bench lint verify kill kafka clients changelogs fmt
+.PHONY: bench-kafka oracle help test race random fuzz bench lint verify kill kafka clients changelogs fmt
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-11s %s\n", $$1, $$2}'
 
 test: ## all tests that need nothing but Go
 	go test ./...
@@ -39,6 +39,9 @@ fuzz: ## each fuzz target for 20 seconds
 bench: ## the workloads of docs/performance.md on the bundled broker
 	go build -o bin/thalweg ./cmd/thalweg
 	for w in stateless 'stateless --filled' count wordcount window session table-join stream-join fk-join latency restore; do bin/thalweg bench $$w || exit 1; done
+
+bench-kafka: ## W=WORKLOAD in turns with Kafka Streams, BENCH="-pairs 5 -tuned …" for more (needs Java 17 and Maven)
+	go run ./internal/kafkatest/bench -w $(W) $(BENCH)
 
 verify: ## word counts against awk: workers, guarantees, bundled broker and Apache Kafka
 	internal/verify/wordcount

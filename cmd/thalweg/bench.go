@@ -76,6 +76,9 @@ func benchCommand() *cobra.Command {
 	f.BoolVar(&o.AsWritten, "as-written", false, "run the topology without the optimizer's rules")
 	f.BoolVar(&o.Filled, "filled", false, "fill the embedded broker's topics before the clock runs, as a cluster's are")
 	f.BoolVar(&o.NoLocal, "requests", false, "send requests to the embedded broker, too")
+	f.Int32Var(&o.Partitions, "partitions", 0, "of the input: wordcount has 1 or 4 (0: what the workload names)")
+	f.StringVar(&o.Elsewhere, "elsewhere", "", "latency: another process has the application, which reads NAME-in and "+
+		"writes NAME-out: only send and receive")
 	f.IntVar(&o.Rate, "rate", 50_000, "latency: records per second")
 	f.DurationVar(&o.Warmup, "warmup", 10*time.Second, "latency: before measuring")
 	f.DurationVar(&o.Measure, "measure", 30*time.Second, "latency: how long to measure")

@@ -41,6 +41,7 @@ func (p *place) checkCounts(ctx context.Context, name, out string, r *Result) er
 		r.Words = sum
 		r.PerSecond, r.PerCPUSecond = float64(sum)/r.WallSeconds, float64(sum)/r.CPUSeconds
 	}
+	r.Results = int64(len(last))
 	r.Checked = fmt.Sprintf("%d keys add up to %d", len(last), sum)
 	return nil
 }
@@ -58,6 +59,7 @@ func (p *place) compare(ctx context.Context, w Workload, in source, out string, 
 	if err != nil {
 		return err
 	}
+	r.Results = int64(got.n())
 	if len(in.inputs) == 0 {
 		r.Checked = fmt.Sprintf("%d results, which nobody knows better", got.n())
 		return nil

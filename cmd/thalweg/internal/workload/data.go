@@ -39,6 +39,7 @@ func Sets() []Set {
 		{"left-1", 1, 500_000, 0, side(5)},
 		{"right-1", 1, 500_000, 0, side(6)},
 		{"uniq-1", 1, 1_000_000, 0, unique},
+		{"big-1", 1, 4_000_000, 0, big},
 	}
 }
 
@@ -194,6 +195,19 @@ func unique(n int, emit func(*Record) error) error {
 	r, rec := random{7}, Record{}
 	for i := range n {
 		rec.Key = appendKey(rec.Key[:0], "uniq-", i*7_368_787%1_000_000, 7)
+		rec.Timestamp = Start + int64(i)
+		rec.Value = r.payload(rec.Value[:0], 100)
+		if err := emit(&rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func big(n int, emit func(*Record) error) error {
+	r, rec := random{8}, Record{}
+	for i := range n {
+		rec.Key = appendKey(rec.Key[:0], "key-", r.below(4_000_000), 12)
 		rec.Timestamp = Start + int64(i)
 		rec.Value = r.payload(rec.Value[:0], 100)
 		if err := emit(&rec); err != nil {

@@ -49,7 +49,7 @@ func (h *handwritten) workload(name string, tables [][][]byte) (each func(int, *
 	case "wordcount":
 		h.counts, h.commit = newCounts(1<<18), h.commitCounts
 		return h.splitAndCount, nil
-	case "window":
+	case "window", "window-repartition":
 		w := &windows{h: h}
 		h.commit = w.commit
 		return w.add, nil
@@ -62,9 +62,18 @@ func (h *handwritten) workload(name string, tables [][][]byte) (each func(int, *
 		return (&tableAndStream{h: h, rows: rows}).add, err
 	case "stream-join":
 		return newTwoStreams(h).add, nil
+	case "large":
+		l := &latest{h: h, keys: newCounts(1 << 18)}
+		h.commit = func() {
+			l.changed(func(key []byte, row timed) {
+				h.append(h.log, row.ts, key, row.value)
+				h.result(row.ts, key, row.value)
+			})
+		}
+		return l.add, nil
 	case "fk-join":
 		rows, err := newRows(tables[0])
-		f := &foreign{h: h, rows: rows, keys: newCounts(1 << 18)}
+		f := &foreign{latest: latest{h: h, keys: newCounts(1 << 18)}, rows: rows}
 		h.commit = f.commit
 		return f.add, err
 	default:

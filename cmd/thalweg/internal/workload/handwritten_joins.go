@@ -116,30 +116,42 @@ func (j *twoStreams) add(side int, r *batch.Record) {
 	j.h.append(j.h.log, r.Timestamp, j.logKey, r.Value)
 }
 
-// foreign joins rows with those that their values name.
-type foreign struct {
+// latest keeps the last record of each key.
+type latest struct {
 	h    *handwritten
-	rows map[string][]byte
 	keys *counts
-	left []timed
-	key  []byte
+	rows []timed
 }
 
-func (j *foreign) add(_ int, r *batch.Record) {
-	key := j.keys.index(r.Key)
-	if int(key) == len(j.left) {
-		j.left = append(j.left, timed{})
+func (l *latest) add(_ int, r *batch.Record) {
+	key := l.keys.index(r.Key)
+	if int(key) == len(l.rows) {
+		l.rows = append(l.rows, timed{})
 	}
-	j.left[key] = timed{r.Timestamp, r.Value}
-	j.keys.hit(key, r.Timestamp)
+	l.rows[key] = timed{r.Timestamp, r.Value}
+	l.keys.hit(key, r.Timestamp)
+}
+
+// changed calls f with each row that has changed since the last call.
+func (l *latest) changed(f func(key []byte, row timed)) {
+	for _, at := range l.keys.dirty {
+		e := &l.keys.entries[at]
+		e.dirty = false
+		f(l.keys.key(e), l.rows[at])
+	}
+	l.keys.dirty = l.keys.dirty[:0]
+}
+
+// foreign joins rows with those that their values name.
+type foreign struct {
+	latest
+	rows map[string][]byte
+	key  []byte
 }
 
 // commit encodes the rows that changed, whom they name, and what they meet.
 func (j *foreign) commit() {
-	for _, at := range j.keys.dirty {
-		e, row := &j.keys.entries[at], j.left[at]
-		e.dirty = false
-		key := j.keys.key(e)
+	j.changed(func(key []byte, row timed) {
 		j.key = appendForeign(j.key[:0], row.value)
 		j.h.append(j.h.log, row.ts, key, row.value)
 		named := len(j.key)
@@ -149,6 +161,5 @@ func (j *foreign) commit() {
 			j.h.scratch = appendRowAndEvent(j.h.scratch[:0], right, row.value)
 			j.h.result(row.ts, key, j.h.scratch)
 		}
-	}
-	j.keys.dirty = j.keys.dirty[:0]
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -24,28 +25,26 @@ const (
 // latency sends at a fixed rate and measures, from when each record was to be sent, how long its update takes to
 // reach a consumer that reads committed.
 func (p *place) latency(ctx context.Context, o Options, r *Result) error {
-	const in, out = "latency-in", "latency-out"
+	name := o.Elsewhere
+	if name == "" {
+		name = "latency-" + uuid.NewString()[:8]
+	}
+	in, out := name+"-in", name+"-out"
 	r.Partitions = 1
 	for _, topic := range []string{in, out} {
 		if err := p.create(ctx, topic, 1); err != nil {
 			return err
 		}
 	}
-	topo, err := latency(in, out)
-	if err != nil {
-		return err
-	}
-	app, err := runtime.New(topo, p.config("latency", o))
-	if err != nil {
-		return err
-	}
+	all := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return app.Run(ctx) })
-	if err := app.WaitRunning(ctx); err != nil {
-		cancel()
-		return errors.Join(err, g.Wait())
+	if o.Elsewhere == "" {
+		if err := p.runLatency(ctx, g, name, o); err != nil {
+			cancel()
+			return errors.Join(err, g.Wait())
+		}
 	}
 	at := newSchedule(time.Now(), o)
 	g.Go(func() error { return p.sendAtRate(ctx, in, at) })
@@ -70,7 +69,21 @@ func (p *place) latency(ctx context.Context, o Options, r *Result) error {
 	if len(seen) != want {
 		return fmt.Errorf("bench: %s, once each, until %s after the last", r.Checked, lateMax)
 	}
-	return nil
+	return p.removeTopics(all, name)
+}
+
+// runLatency starts the application in this process and waits until it works.
+func (p *place) runLatency(ctx context.Context, g *errgroup.Group, name string, o Options) error {
+	topo, err := latency(name+"-in", name+"-out")
+	if err != nil {
+		return err
+	}
+	app, err := runtime.New(topo, p.config(name, o))
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return app.Run(ctx) })
+	return app.WaitRunning(ctx)
 }
 
 // schedule says when each record is due, and which are measured: those due in [from, until). Times are microseconds.

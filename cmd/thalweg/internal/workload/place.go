@@ -103,6 +103,28 @@ func (p *place) create(ctx context.Context, topic string, partitions int32) erro
 	return nil
 }
 
+// removeTopics deletes the topics of a cluster whose names begin so: they are a run's own. The bundled broker's vanish
+// with its directory.
+func (p *place) removeTopics(ctx context.Context, prefix string) error {
+	if p.broker != nil {
+		return nil
+	}
+	all, err := p.admin.ListTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("bench: list topics: %w", err)
+	}
+	var own []string
+	for _, topic := range all.Names() {
+		if strings.HasPrefix(topic, prefix) {
+			own = append(own, topic)
+		}
+	}
+	if _, err := p.admin.DeleteTopics(ctx, own...); err != nil {
+		return fmt.Errorf("bench: delete topics %s: %w", strings.Join(own, ", "), err)
+	}
+	return nil
+}
+
 // records is how many offsets a topic's partitions have in all, and how many partitions there are; none at all for
 // a topic that does not exist.
 func (p *place) records(ctx context.Context, topic string) (n int64, partitions int32, err error) {

@@ -28,7 +28,12 @@ type Options struct {
 	AsWritten bool // without the optimizer's rules
 	Filled    bool // the embedded broker's topics hold all before the clock runs, as a cluster's do
 	NoLocal   bool // requests instead of direct calls, also to the embedded broker
-	Rate      int  // of the latency workload, records per second
+	// Partitions of the input, where the workload has a data set of so many; 0 is what the workload names.
+	Partitions int32
+	// Elsewhere names the topics of the latency workload's application, which runs in another process and reads
+	// <Elsewhere>-in and writes <Elsewhere>-out. Empty runs it here.
+	Elsewhere string
+	Rate      int // of the latency workload, records per second
 	Warmup    time.Duration
 	Measure   time.Duration
 	Profile   io.Writer // of the measured time's CPU; may be nil
@@ -37,26 +42,28 @@ type Options struct {
 
 // Result is what a benchmark measured.
 type Result struct {
-	Workload      string  `json:"workload"`
-	Brokers       string  `json:"brokers"`
-	Sync          string  `json:"sync,omitempty"`
-	Filled        bool    `json:"filled,omitempty"` // the input was there before; its feeder is not counted
-	Guarantee     string  `json:"guarantee"`
-	CommitMillis  float64 `json:"commit_ms"` // 0: adaptive
-	Workers       int     `json:"workers"`
-	Partitions    int32   `json:"partitions"`
-	Records       int64   `json:"records"`
-	Words         int64   `json:"words"`
-	WallSeconds   float64 `json:"wall_s"`
-	CPUSeconds    float64 `json:"cpu_s"`
-	KernelSeconds float64 `json:"kernel_s"`  // the part of the CPU time that the kernel took: mostly log pages
-	PerSecond     float64 `json:"per_s"`     // words where these are counted, else records
-	PerCPUSecond  float64 `json:"per_cpu_s"` // the same per CPU-second of this process
-	ByHandNanos   float64 `json:"by_hand_ns,omitempty"`
-	TimesByHand   float64 `json:"times_by_hand,omitempty"` // this process's CPU to the hand-written loop's
-	PeakRSSMiB    float64 `json:"peak_rss_mib"`
-	LatencyMillis Latency `json:"latency_ms,omitzero"`
-	Checked       string  `json:"checked"` // how the result was found to be right
+	Workload      string   `json:"workload"`
+	Brokers       string   `json:"brokers"`
+	Sync          string   `json:"sync,omitempty"`
+	Filled        bool     `json:"filled,omitempty"` // the input was there before; its feeder is not counted
+	Guarantee     string   `json:"guarantee"`
+	CommitMillis  float64  `json:"commit_ms"` // 0: adaptive
+	Workers       int      `json:"workers"`
+	Partitions    int32    `json:"partitions"`
+	Topics        []string `json:"topics,omitempty"` // what is read, tables first
+	Records       int64    `json:"records"`
+	Words         int64    `json:"words"`
+	WallSeconds   float64  `json:"wall_s"`
+	CPUSeconds    float64  `json:"cpu_s"`
+	KernelSeconds float64  `json:"kernel_s"`  // the part of the CPU time that the kernel took: mostly log pages
+	PerSecond     float64  `json:"per_s"`     // words where these are counted, else records
+	PerCPUSecond  float64  `json:"per_cpu_s"` // the same per CPU-second of this process
+	ByHandNanos   float64  `json:"by_hand_ns,omitempty"`
+	TimesByHand   float64  `json:"times_by_hand,omitempty"` // this process's CPU to the hand-written loop's
+	PeakRSSMiB    float64  `json:"peak_rss_mib"`
+	Results       int64    `json:"results,omitempty"` // what came out: keys where these count, else records
+	LatencyMillis Latency  `json:"latency_ms,omitzero"`
+	Checked       string   `json:"checked"` // how the result was found to be right
 }
 
 // Latency are percentiles, in milliseconds.
@@ -103,7 +110,11 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 		return err
 	}
 	r.Filled = o.Filled || o.Input != "" || p.broker == nil
-	in, err := p.source(ctx, w.Tables, w.Inputs, o, r)
+	inputs, err := ofPartitions(w.Inputs, o.Partitions)
+	if err != nil {
+		return err
+	}
+	in, err := p.source(ctx, w.Tables, inputs, o, r)
 	if err != nil {
 		return err
 	}
@@ -115,8 +126,12 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err != nil {
 		return err
 	}
+	cfg := p.config(out, o)
+	if w.configure != nil {
+		w.configure(&cfg)
+	}
 	goruntime.GC()
-	app, err := p.start(ctx, topo, p.config(out, o), in, o.Profile)
+	app, err := p.start(ctx, topo, cfg, in, o.Profile)
 	if err != nil {
 		return err
 	}
@@ -127,6 +142,9 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	units := max(r.Records, r.Words)
 	r.PerSecond, r.PerCPUSecond = float64(units)/r.WallSeconds, float64(units)/r.CPUSeconds
 	if err := p.check(ctx, w, in, out, r); err != nil {
+		return err
+	}
+	if err := p.removeTopics(ctx, out); err != nil {
 		return err
 	}
 	if len(in.inputs) == 0 {
@@ -161,7 +179,6 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
-	since := startClock()
 	go func() {
 		err := app.Run(ctx)
 		cancel(err)
@@ -176,11 +193,9 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	if profile != nil {
 		err = errors.Join(err, pprof.StartCPUProfile(profile))
 	}
-	if in.feed != nil {
-		since = startClock()
-		if err == nil {
-			err = in.feed(ctx)
-		}
+	since := startClock()
+	if err == nil && in.feed != nil {
+		err = in.feed(ctx)
 	}
 	if err == nil {
 		err = app.WaitCaughtUp(ctx)

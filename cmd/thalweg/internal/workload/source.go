@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // source is what a workload reads.
@@ -20,6 +21,7 @@ func (s source) data() Data { return Data{raw(s.tables), raw(s.inputs)} }
 // source finds or makes the topics. The embedded broker is fed while the application runs, if it is not to be filled; a
 // cluster before.
 func (p *place) source(ctx context.Context, tables, inputs []string, o Options, r *Result) (src source, err error) {
+	defer func() { r.Topics = src.topics }()
 	if o.Input != "" {
 		return p.asItIs(ctx, len(tables)+len(inputs), o.Input, r)
 	}
@@ -73,6 +75,22 @@ func (p *place) asItIs(ctx context.Context, needed int, topic string, r *Result)
 		err = fmt.Errorf("bench: topic %s does not exist", topic)
 	}
 	return source{topics: []string{topic}}, err
+}
+
+// ofPartitions are the data sets like these of so many partitions.
+func ofPartitions(sets []string, partitions int32) ([]string, error) {
+	if partitions == 0 {
+		return sets, nil
+	}
+	out := make([]string, len(sets))
+	for i, name := range sets {
+		base := name[:strings.LastIndexByte(name, '-')]
+		out[i] = fmt.Sprintf("%s-%d", base, partitions)
+		if _, ok := SetOf(out[i]); !ok {
+			return nil, fmt.Errorf("bench: there is no data set %s: %s has another number of partitions", out[i], name)
+		}
+	}
+	return out, nil
 }
 
 // encode makes a data set, or its beginning, and its topic.

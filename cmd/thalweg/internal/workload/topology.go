@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 
+	"thalweg/runtime"
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/stream"
@@ -22,6 +23,8 @@ type Workload struct {
 
 	compared bool // the results are compared with the hand-written loop's
 	table    bool // they are rows: the last of each key counts
+
+	configure func(*runtime.Config) // may be nil
 }
 
 // Workloads are the benchmarks that run a topology over a data set until it is all processed.
@@ -43,6 +46,10 @@ func Workloads() []Workload {
 			build: streamJoin, compared: true},
 		{Name: "fk-join", About: "rows with rows that their values name", Tables: []string{"table-1"},
 			Inputs: []string{"left-1"}, Units: "records", build: foreignJoin, compared: true, table: true},
+		{Name: "large", About: "last value per key, most rows on disk", Inputs: []string{"big-1"}, Units: "records",
+			build: lastPerKey, compared: true, table: true, configure: smallCaches},
+		{Name: "window-repartition", About: "as window, through a topic of 4 partitions", Inputs: []string{"events-1"},
+			Units: "records", build: countPerWindowApart},
 	}
 }
 
@@ -114,10 +121,21 @@ func countPerKey(b *stream.Builder, in []string, out string) {
 		To(stream.NewTopic[string, int64](out))
 }
 
+func lastPerKey(b *stream.Builder, in []string, out string) {
+	b.Stream(stream.NewTopic[string, []byte](in[0])).
+		GroupByKey().
+		Reduce(rows, func(_, last []byte) []byte { return last }).
+		ToStream().
+		To(stream.NewTopic[string, []byte](out))
+}
+
+// smallCaches leave most rows of the large workload on disk.
+func smallCaches(c *runtime.Config) { c.CacheBytesMax, c.BlockCacheBytesMax = 64<<20, 64<<20 }
+
 // counted is the store of every workload that counts.
 var counted = state.NewKV[string, int64]("counts")
 
-// rows is the store of the restore workload.
+// rows is the store of tables.
 var rows = state.NewKV[string, []byte]("rows")
 
 // restored is a table over a topic, materialised with a changelog of its own.

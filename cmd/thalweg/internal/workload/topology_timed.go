@@ -20,8 +20,18 @@ const (
 )
 
 func countPerWindow(b *stream.Builder, in []string, out string) {
-	b.Stream(stream.NewTopic[string, []byte](in[0])).
-		GroupByKey().
+	windowCount(b.Stream(stream.NewTopic[string, []byte](in[0])), out)
+}
+
+// countPerWindowApart counts in other tasks than those that read the input.
+func countPerWindowApart(b *stream.Builder, in []string, out string) {
+	windowCount(b.Stream(stream.NewTopic[string, []byte](in[0])).
+		SelectKey(func(key string, _ []byte) string { return key }).
+		Repartition("again", stream.Partitions(4)), out)
+}
+
+func windowCount(s stream.Stream[string, []byte], out string) {
+	s.GroupByKey().
 		Windowed(stream.Tumbling(windowSize, windowGrace)).
 		Count(state.NewWindowed[string, int64]("windows")).
 		ToStream(stream.WindowKey).
