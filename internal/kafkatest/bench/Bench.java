@@ -90,15 +90,18 @@ public class Bench {
   public static void main(String[] args) throws Exception {
     Bench bench = new Bench(args);
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+    String name = null;
     KafkaStreams serving = null;
     for (String line = in.readLine(); line != null; line = in.readLine()) {
       if (line.equals("run")) {
         System.out.println(bench.workload.equals("restore") ? bench.restore() : bench.run());
       } else if (line.startsWith("start ")) {
-        serving = bench.serve(line.substring("start ".length()));
+        name = line.substring("start ".length());
+        serving = bench.serve(name);
         System.out.println("{\"running\":true}");
       } else if (line.equals("stop")) {
         bench.close(serving);
+        bench.remove(name);
         System.out.println("{\"stopped\":true}");
       } else {
         throw new IllegalArgumentException("unknown command: " + line);

@@ -27,8 +27,9 @@ func same(workload string, ours, theirs result) error {
 		}
 		return nil // ours has checked itself
 	case workload == "session":
-		// A record may come within the gap of a session that has closed. Kafka Streams merges the two if its cache still
-		// has the old one, whose deletion it then does not write, so that its counts can add up to more than the input.
+		// A record may come within the gap of a session that has expired (docs/semantics.md, rule cachedExpired). Kafka
+		// Streams merges the two if its cache still has the old one, whose deletion it then does not write: its counts
+		// can add up to more than the input.
 		return nil
 	case ours.Results != theirs.Results:
 		return fmt.Errorf("ours: %s; Kafka Streams: %s: not the same", ours.Checked, theirs.Checked)

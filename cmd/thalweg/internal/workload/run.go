@@ -168,7 +168,8 @@ type ran struct {
 	stats runtime.Stats
 }
 
-// start runs the application until it has caught up. The clock runs from the moment that it works.
+// start runs the application until it has caught up. The clock runs from the moment that it works; on the bundled broker
+// that is at once.
 func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.Config,
 	in source, profile io.Writer,
 ) (r ran, err error) {
@@ -179,6 +180,7 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
+	since := startClock()
 	go func() {
 		err := app.Run(ctx)
 		cancel(err)
@@ -193,7 +195,9 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	if profile != nil {
 		err = errors.Join(err, pprof.StartCPUProfile(profile))
 	}
-	since := startClock()
+	if in.feed != nil || p.broker == nil { // a cluster takes its time to let a group join
+		since = startClock()
+	}
 	if err == nil && in.feed != nil {
 		err = in.feed(ctx)
 	}
