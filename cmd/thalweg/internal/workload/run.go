@@ -168,8 +168,8 @@ type ran struct {
 	stats runtime.Stats
 }
 
-// start runs the application until it has caught up. The clock runs from the moment that it works; on the bundled broker
-// that is at once.
+// start runs the application until it has caught up. The clock runs from the moment that it works, which on the bundled
+// broker is at once.
 func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.Config,
 	in source, profile io.Writer,
 ) (r ran, err error) {
