@@ -85,6 +85,10 @@ func TestTimedOperatorsAllocateLittle(t *testing.T) {
 			b.Stream(in).GroupByKey().Windowed(stream.Tumbling(time.Second, time.Second)).
 				Count(state.NewWindowed[string, int64]("windows")).ToStream(stream.WindowKey).To(spans)
 		},
+		"days": func(b *stream.Builder) {
+			b.Stream(in).GroupByKey().Windowed(stream.Days(1, location("Asia/Kathmandu"), time.Second)).
+				Emit(stream.OnClose).Count(state.NewWindowed[string, int64]("days")).ToStream(stream.WindowKey).To(spans)
+		},
 		"session": func(b *stream.Builder) {
 			b.Stream(in).GroupByKey().Sessions(stream.SessionGap(time.Second, time.Second)).
 				Count(state.NewSession[string, int64]("sessions")).ToStream(stream.WindowKey).To(spans)

@@ -128,6 +128,7 @@ func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initia
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i})
 	}, op.TellWindows(st, c.w.spec(), closing))
+	n.Facts = c.w.facts(st.Name())
 	return windowTable(n, st, c.w)
 }
 

@@ -6,15 +6,18 @@ import (
 	"thalweg/stream/internal/op"
 )
 
-// Span is a window's stretch of time, in milliseconds since the epoch. The End of a tumbling, hopping or unlimited
-// window does not belong to it; that of a sliding window or a session does.
+// Span is a window's stretch of time, in milliseconds since the epoch. The End of a sliding window or a session belongs
+// to it; that of all other windows does not.
 type Span = op.Span
 
-// Window says how time is cut into windows. Make one with [Tumbling], [Hopping], [Sliding] or [Unlimited].
+// Window says how time is cut into windows. Make one with [Tumbling], [Hopping], [Sliding] or [Unlimited], for a
+// calendar with [Days], [Weeks] or [Months], in your own way with [Custom].
 type Window struct {
 	kind                 windowKind
 	size, advance, grace time.Duration
 	offset               time.Duration
+	calendar             op.Calendar
+	own                  WindowAssigner
 }
 
 type windowKind uint8
@@ -24,6 +27,8 @@ const (
 	hopping
 	sliding
 	unlimited
+	calendar
+	custom
 )
 
 // Tumbling windows follow each other without gaps. Records up to grace behind the newest are still taken in.
@@ -48,14 +53,19 @@ func Unlimited(start time.Time) Window {
 	}
 }
 
-// Offset shifts the windows from the epoch, by less than their advance: for days of a time zone, say.
+// Offset shifts the windows from the epoch, by less than their advance. Those of a calendar begin when the clocks show
+// so much behind midnight.
 func (w Window) Offset(d time.Duration) Window { w.offset = d; return w }
 
 // check reports what is wrong with the window.
 func (w Window) check(b *Builder, site string) {
 	switch {
 	case w.kind == noWindow:
-		b.fail(site, "Windowed: make the window with Tumbling, Hopping, Sliding or Unlimited")
+		b.fail(site, "Windowed: make the window with Tumbling, Hopping, Sliding, Unlimited, Days, Weeks, Months or Custom")
+	case w.kind == calendar:
+		w.checkCalendar(b, site)
+	case w.kind == custom:
+		w.checkCustom(b, site)
 	case w.kind == sliding && w.size < 0:
 		b.fail(site, "Windowed: a difference of %v: it must not be negative", w.size)
 	case w.kind != sliding && w.size < time.Millisecond:
@@ -64,20 +74,14 @@ func (w Window) check(b *Builder, site string) {
 		b.fail(site, "Windowed: windows begin each %v: a millisecond is the least", w.advance)
 	case w.advance > w.size:
 		b.fail(site, "Windowed: windows of %v begin each %v: what lies between would be lost", w.size, w.advance)
-	case w.grace < 0:
-		b.fail(site, "Windowed: a grace of %v: it must not be negative", w.grace)
 	case w.offset < 0 || w.kind == hopping && w.offset >= w.advance:
 		b.fail(site, "Windowed: an offset of %v: it must not be negative and stay below the advance, %v", w.offset,
 			w.advance)
 	case w.kind == sliding && w.offset != 0:
 		b.fail(site, "Windowed: sliding windows have no offset")
 	}
-}
-
-func (w Window) spec() op.Windows {
-	return op.Windows{
-		Size: w.size.Milliseconds(), Advance: w.advance.Milliseconds(), Grace: w.grace.Milliseconds(),
-		Offset: w.offset.Milliseconds(), Unlimited: w.kind == unlimited,
+	if w.grace < 0 {
+		b.fail(site, "Windowed: a grace of %v: it must not be negative", w.grace)
 	}
 }
 

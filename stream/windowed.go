@@ -133,6 +133,7 @@ func windowed[K, V, A any](
 	}
 	b.put(n, "window-"+method, "window-"+method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: windowMake(g.w, c),
+		Facts: g.w.facts(st.Name()),
 	}, g.s.n)
 	b.own(st, site)
 	g.late.use(n)
@@ -152,12 +153,15 @@ func (w Window) keep[K, A any](b *Builder, site string, st state.Windowed[K, A])
 	if w.kind == unlimited {
 		return 0, st
 	}
-	needed := w.size + w.grace
+	needed := w.sizeMax() + w.grace
 	if w.kind == sliding { // a window's left neighbour is read, too
 		needed += w.size
 	}
 	keep := retention(b, site, st.Name(), st.Spec().Retention, needed)
-	return keep, st.Retain(keep).Size(w.size)
+	if st = st.Retain(keep); !w.variable() {
+		st = st.Size(w.size)
+	}
+	return keep, st
 }
 
 func windowTable[K, A any](n *node, st state.Windowed[K, A], w Window) WindowTable[K, A] {
@@ -165,8 +169,11 @@ func windowTable[K, A any](n *node, st state.Windowed[K, A], w Window) WindowTab
 		n: n, view: op.WindowView(st), reads: []state.Store{st}, keys: st.KeySerde(), values: st.ValueSerde(),
 		grace: w.grace, size: w.size.Milliseconds(),
 	}
-	if w.kind == unlimited {
+	switch {
+	case w.kind == unlimited:
 		t.grace, t.size = -1, math.MaxInt64
+	case w.variable():
+		t.size = -1
 	}
 	return t
 }

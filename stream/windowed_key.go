@@ -28,7 +28,7 @@ func SessionKeys[K any](keys serde.Serde[K]) serde.Serde[WindowedKey[K]] {
 }
 
 // TimeWindowKeys encodes windowed keys with the start alone, as Kafka Streams does for windows of one size, which is
-// needed to read them.
+// needed to read them. Windows of different lengths, as those of a calendar, need [SessionKeys].
 func TimeWindowKeys[K any](keys serde.Serde[K], size time.Duration) serde.Serde[WindowedKey[K]] {
 	return windowedKeys[K]{keys, size.Milliseconds()}
 }

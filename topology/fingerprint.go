@@ -25,6 +25,9 @@ func (t *Topology) Fingerprint() Fingerprint {
 			if n.Kind == KindSink && n.Combined != nil {
 				f.add("sub-topology %d combines what it writes to %s", s.ID, n.Sink)
 			}
+			for _, fact := range n.Facts {
+				f.add("sub-topology %d %s", s.ID, fact)
+			}
 		}
 		for _, in := range s.Inputs {
 			f.add("sub-topology %d reads %s", s.ID, in)

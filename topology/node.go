@@ -52,6 +52,8 @@ type Node struct {
 	// changelog of its own.
 	RowsFromTopic string
 	Reset         Reset // where a source starts when its group has no offset
+	// Facts are what else of the node is durable: a line each for the fingerprint, which begins with the sub-topology.
+	Facts []string
 
 	// What the checks and the optimizer need to know.
 	ChangesKey   bool // what comes out may have another key than what went in

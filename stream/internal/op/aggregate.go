@@ -178,9 +178,7 @@ func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topolo
 	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
 		store, err := st.Open(in)
 		if err == nil && !c.OnUpdate {
-			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
-				return t.flush(f.Key, Span{f.Start, w.end(f.Start)}, f)
-			})
+			t.flushWindows(store, w.cutter(false))
 		}
 		return err
 	})

@@ -47,6 +47,17 @@ func (t *teller[K, A]) flush(key K, span Span, f *state.Flushed[K, A]) error {
 	return t.tell(key, span, f.Timestamp, nil)
 }
 
+// flushWindows tells with each commit what has become of the rows of a store.
+func (t *teller[K, A]) flushWindows(store *state.WindowStore[K, A], cut cutter) {
+	store.OnFlush(t.in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
+		end, err := cut.end(f.Start)
+		if err != nil {
+			return t.in.Fail(f.Timestamp, err)
+		}
+		return t.flush(f.Key, Span{f.Start, end}, f)
+	})
+}
+
 // closing knows up to which time windows have been told of as closed: Unknown where none was. It is committed with the
 // input's offsets, so that nothing is told again after a restart.
 type closing struct {

@@ -19,30 +19,6 @@ type Windowed[K any] struct {
 	Span Span
 }
 
-// Windows are aligned windows of one size: one begins each Advance. All times are milliseconds.
-type Windows struct {
-	Size, Advance, Grace int64
-	Offset               int64 // where the first one begins, below Advance
-	Unlimited            bool  // one window that begins at Offset and never ends
-}
-
-// first is the start of the first window that holds ts; later ones follow each advance, up to ts.
-func (w Windows) first(ts int64) int64 {
-	if w.Unlimited {
-		return w.Offset
-	}
-	// The lowest start above ts-Size on the grid, and never below zero.
-	low := max(ts-w.Size+w.Advance-w.Offset, 0)
-	return low - low%w.Advance + w.Offset
-}
-
-func (w Windows) end(start int64) int64 {
-	if w.Unlimited {
-		return math.MaxInt64
-	}
-	return start + w.Size
-}
-
 // Closing says how an aggregation of windows tells of its results.
 type Closing struct {
 	Rows
@@ -76,15 +52,17 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, store: store, fold: c.Fold, takesNull: c.TakesNull,
-			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention, time: timeMark(in, c.Store.Name(), c.Input),
-			newest: newestMark(in, c.Store.Name())}
+		cut := c.Windows.cutter(c.Closing.OnClose)
+		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, fold: c.Fold,
+			takesNull: c.TakesNull, left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
+			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name())}
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()
+		if err := a.recall(); err != nil {
+			return nil, err
+		}
 		if c.Closing.flushes() {
-			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
-				return a.rows.flush(f.Key, Span{f.Start, c.Windows.end(f.Start)}, f)
-			})
+			a.rows.flushWindows(store, cut)
 		}
 		if c.Closing.Quiet > 0 {
 			watchIdle(in, c.Closing.Quiet, a.time, a.close)
@@ -96,6 +74,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 type windowAggregate[K, V, A any] struct {
 	in        *topology.Instance
 	windows   Windows
+	cut       cutter
 	store     *state.WindowStore[K, A]
 	fold      Fold[K, V, A]
 	takesNull bool
@@ -112,21 +91,22 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	if out, err := a.left.nulls(r, a.takesNull); out {
 		return err
 	}
+	spans, err := a.cut.at(r.Timestamp)
+	if err != nil {
+		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	}
 	*a.time = max(*a.time, r.Timestamp)
 	closeTime := *a.time - a.windows.Grace
 	taken, missed := false, false
-	for start := a.windows.first(r.Timestamp); start <= r.Timestamp; start += a.windows.Advance {
-		if a.windows.end(start) <= closeTime {
+	for _, w := range spans {
+		if w.End <= closeTime {
 			a.in.Drop(topology.Late)
 			missed = true
 			continue
 		}
 		taken = true
-		if err := a.update(r, start); err != nil {
+		if err := a.update(r, w); err != nil {
 			return err
-		}
-		if a.windows.Unlimited {
-			break
 		}
 	}
 	if missed && !taken {
@@ -137,10 +117,10 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	return a.close(r.Headers)
 }
 
-func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64) error {
-	row, err := a.store.Find(r.Key, start)
+func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], w Span) error {
+	row, err := a.store.Find(r.Key, w.Start)
 	if errors.Is(err, state.ErrExpired) { // another input of a shared store is ahead
-		return a.unkept(r, start)
+		return a.unkept(r, w)
 	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
@@ -152,7 +132,7 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64)
 	if !ok || ts < r.Timestamp {
 		ts = r.Timestamp
 	}
-	*a.newest = max(*a.newest, start)
+	*a.newest = max(*a.newest, w.Start)
 	c := &a.rows.out.Value
 	if c.HasOld = ok && a.rows.old; c.HasOld {
 		c.Old = agg
@@ -169,14 +149,14 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], start int64)
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = a.rows.tell(r.Key, Span{start, a.windows.end(start)}, ts, r.Headers)
+	err = a.rows.tell(r.Key, w, ts, r.Headers)
 	a.in.Resume()
 	return err
 }
 
 // unkept tells of a window that the store has given up, although it is not closed for this input: as Kafka Streams does
 // it begins anew, and is forgotten.
-func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], start int64) error {
+func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], w Span) error {
 	a.in.Drop(topology.Expired)
 	if !a.rows.onUpdate {
 		return nil
@@ -184,7 +164,7 @@ func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], start int64)
 	c := &a.rows.out.Value
 	c.New = a.fold(r.Key, r.Value, *new(A), false)
 	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
-	err := a.rows.tell(r.Key, Span{start, a.windows.end(start)}, r.Timestamp, r.Headers)
+	err := a.rows.tell(r.Key, w, r.Timestamp, r.Headers)
 	a.in.Resume()
 	return err
 }
@@ -196,25 +176,50 @@ func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
 		return nil
 	}
 	closeTime := *a.time - a.windows.Grace
-	if from, ok := a.closing.advance(closeTime); ok {
-		if err := a.tellClosed(from-a.windows.Size+1, closeTime-a.windows.Size, headers); err != nil {
-			return err
+	if before, ok := a.closing.advance(closeTime); ok {
+		if first, last := a.cut.closing(before, closeTime); first <= last {
+			if err := a.tellClosed(first, last, Span{before, closeTime}, headers); err != nil {
+				return err
+			}
 		}
 	}
 	a.expire()
 	return nil
 }
 
-// tellClosed tells of the windows that start in [from, to]. It stands apart from close, which each record calls: a
-// loop's body would have its variables allocated there.
-func (a *windowAggregate[K, V, A]) tellClosed(from, to int64, headers []topology.Header) error {
+// tellClosed tells of the windows that start in [from, to] and have been closed since a time. It stands apart from
+// close, which each record calls: a loop's body would have its variables allocated there.
+func (a *windowAggregate[K, V, A]) tellClosed(from, to int64, since Span, headers []topology.Header) error {
 	for e, err := range a.store.ByTime(from, to) {
 		if err != nil {
 			return a.in.Fail(*a.time, err)
 		}
+		end, err := a.cut.end(e.Start)
+		if err != nil {
+			return a.in.Fail(*a.time, err)
+		}
+		if end <= since.Start || end > since.End {
+			continue
+		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := a.rows.tell(e.Key, Span{e.Start, a.windows.end(e.Start)}, e.Timestamp, headers); err != nil {
+		if err := a.rows.tell(e.Key, Span{e.Start, end}, e.Timestamp, headers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recall tells a cutter that has to remember open windows which ones there are.
+func (a *windowAggregate[K, V, A]) recall() error {
+	if a.windows.Own == nil || !a.closing.on {
+		return nil
+	}
+	for e, err := range a.store.ByTime(0, math.MaxInt64) {
+		if err == nil {
+			_, err = a.cut.end(e.Start)
+		}
+		if err != nil {
 			return err
 		}
 	}
