@@ -36,9 +36,11 @@ var (
 	byWord    = state.NewKV[string, int64]("by-word")
 )
 
-// splitter makes a record of each word of a line. The line "panic!" panics.
+// splitter makes a record of each word of a line. The line "panic!" panics, and refuse, where set, may fail others
+// when their words are on their way.
 type splitter struct {
-	c *topology.Context[string, string]
+	c      *topology.Context[string, string]
+	refuse func(line string) error
 }
 
 func (s *splitter) Init(c *topology.Context[string, string]) error { s.c = c; return nil }
@@ -52,6 +54,9 @@ func (s *splitter) Process(r topology.Record[string, string]) error {
 		if err := s.c.Forward(out); err != nil {
 			return err
 		}
+	}
+	if s.refuse != nil {
+		return s.refuse(r.Value)
 	}
 	return nil
 }
@@ -84,9 +89,15 @@ func (p *counter) Process(r topology.Record[string, string]) error {
 // words builds lines → words (repartition) → counts.
 func words(t testing.TB, store state.KV[string, int64]) *topology.Topology {
 	t.Helper()
+	return wordsUnless(t, store, nil)
+}
+
+// wordsUnless is words with lines that are refused.
+func wordsUnless(t testing.TB, store state.KV[string, int64], refuse func(line string) error) *topology.Topology {
+	t.Helper()
 	b := topology.NewBuilder()
 	b.Source("lines", lineTopic).
-		Process("split", func() *splitter { return &splitter{} }).
+		Process("split", func() *splitter { return &splitter{refuse: refuse} }).
 		Repartition("words").
 		Process("count", func() *counter { return &counter{name: store} }, store).
 		Sink("counts", topology.NewTopic[string, int64]("counts"))

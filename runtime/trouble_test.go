@@ -173,18 +173,8 @@ func TestFencedWorker(t *testing.T) {
 	app := h.start(words(t, byWord), cfg).settled()
 	h.feed(200)
 	h.await()
-	f, err := cfg.StateFS.Open("state/wordcount/process")
-	require.NoError(t, err)
-	process, err := io.ReadAll(f)
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
-	id := "wordcount-" + strings.TrimSpace(string(process)) + "-0"
 	for range 3 {
-		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID, req.TransactionTimeoutMillis = &id, 10_000
-		resp, err := req.RequestWith(h.ctx, h.client)
-		require.NoError(t, err)
-		require.Zero(t, resp.ErrorCode)
+		h.fence(cfg)
 		h.feed(200)
 		select {
 		case <-rewound:
@@ -195,6 +185,22 @@ func TestFencedWorker(t *testing.T) {
 	}
 	app.stop()
 	h.exact()
+}
+
+// fence takes the transactional id of the application's first worker.
+func (h *harness) fence(cfg runtime.Config) {
+	h.t.Helper()
+	f, err := cfg.StateFS.Open("state/wordcount/process")
+	require.NoError(h.t, err)
+	process, err := io.ReadAll(f)
+	require.NoError(h.t, err)
+	require.NoError(h.t, f.Close())
+	id := "wordcount-" + strings.TrimSpace(string(process)) + "-0"
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = &id, 10_000
+	resp, err := req.RequestWith(h.ctx, h.client)
+	require.NoError(h.t, err)
+	require.Zero(h.t, resp.ErrorCode)
 }
 
 // cuts is a network that breaks connections at random moments while it is on.

@@ -188,6 +188,10 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 	}
+	retried, err := w.retry(ctx, now)
+	if err != nil {
+		return err
+	}
 	processed, err := w.process(now)
 	if err != nil {
 		return err
@@ -201,7 +205,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.checkpoint(now); err != nil {
 		return err
 	}
-	if took || processed {
+	if took || processed || retried {
 		return nil
 	}
 	return w.wait(ctx, stop, now)
@@ -288,6 +292,9 @@ func (w *worker) sleep(now time.Time) time.Duration {
 	if !w.app.paused.Load() {
 		for _, j := range w.running {
 			if next, ok := j.task.NextWallPunctuation(); ok {
+				until(time.UnixMilli(next))
+			}
+			if next, ok := j.task.NextRetry(); ok {
 				until(time.UnixMilli(next))
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thalweg/internal/link"
+	"thalweg/internal/task"
 	"thalweg/topology"
 )
 
@@ -152,23 +153,24 @@ const (
 
 // heal decides what an error means: back to the last commit and on, or the end. An error that it returns is the end.
 func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) error {
-	class := link.Fatal
-	if _, user := errors.AsType[*topology.ProcessingError](cause); !user {
-		class = link.ClassOf(cause)
-	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w (%w)", context.Cause(ctx), cause)
 	}
+	class := classOf(cause)
 	for class == link.Abort || class == link.Fenced {
-		w.log.Warn("going back to the last commit", "class", class.String(), "err", cause)
 		w.counts.Rewinds++
-		w.failures++
 		if f := w.app.cfg.Hooks.Rewound; f != nil {
 			index, err := w.index, cause
 			w.app.hooks.add(func() { f(index, err) })
 		}
-		if err := w.backOff(ctx, stop); err != nil {
-			return err
+		if b, ok := errors.AsType[*task.Blocked](cause); ok {
+			w.noteBlocked(b) // it waits by itself: no back-off for the others
+		} else {
+			w.log.Warn("going back to the last commit", "class", class.String(), "err", cause)
+			w.failures++
+			if err := w.backOff(ctx, stop); err != nil {
+				return err
+			}
 		}
 		w.doing(&doingRewind)
 		err := w.rewind(ctx, class)
@@ -188,6 +190,18 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		return errors.Join(cause, fmt.Errorf("dead letter: %w", err))
 	}
 	return cause
+}
+
+// classOf says what an error asks for: user code that failed ends the worker, unless its record is to be processed
+// again.
+func classOf(cause error) link.Class {
+	if _, ok := errors.AsType[*task.Blocked](cause); ok {
+		return link.Abort
+	}
+	if _, user := errors.AsType[*topology.ProcessingError](cause); user {
+		return link.Fatal
+	}
+	return link.ClassOf(cause)
 }
 
 // bury writes the dead letter of the record that stops the application, in a transaction of its own: that of the
@@ -300,7 +314,7 @@ func (w *worker) finish(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if class := link.ClassOf(err); class == link.Abort || class == link.Fenced || class == link.Canceled {
+	if class := classOf(err); class == link.Abort || class == link.Fenced || class == link.Canceled {
 		w.log.Warn("the last commit failed: its records are processed again at the next start", "err", err)
 		return nil
 	}

@@ -57,7 +57,7 @@ func (e *Env) Current() *Instance {
 
 // instance makes a node's instance, whose number is one more than that of the instance before.
 func (e *Env) instance(n *Node) *Instance {
-	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1, call: Call{env: e}}
+	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1}
 	e.instances = append(e.instances, in)
 	return in
 }
@@ -86,7 +86,6 @@ type Instance struct {
 	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
 
-	call    Call
 	refused func(store, at string) // of a rehearsal: is told which stores are not connected, and where they are opened
 }
 

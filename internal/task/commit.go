@@ -145,8 +145,7 @@ func (t *Task) Committed(position func(store string) int64) error {
 		return position(store)
 	})
 	if err != nil {
-		t.failed(err)
-		return fmt.Errorf("task %s: committed: %w", t.id, err)
+		return fmt.Errorf("task %s: committed: %w", t.id, t.failed(err))
 	}
 	for _, q := range t.queues {
 		q.commit()
@@ -165,7 +164,7 @@ func (t *Task) Discard() error {
 	if t.state != Running {
 		return nil
 	}
-	t.broken, t.last, t.lastOf = nil, nil, nil
+	t.broken, t.verdict = nil, verdict{}
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()
@@ -178,9 +177,9 @@ func (t *Task) Discard() error {
 		err = errors.Join(err, e)
 	}
 	if err != nil {
-		t.failed(err)
+		return t.failed(err)
 	}
-	return err
+	return nil
 }
 
 // counters are what a node has counted.

@@ -16,6 +16,7 @@ const (
 	headerTopic      = "__streams.errors.topic"
 	headerPartition  = "__streams.errors.partition"
 	headerOffset     = "__streams.errors.offset"
+	headerAttempts   = "__streams.errors.attempts" // ours: of a record that was processed more than once
 )
 
 // DeadLetter is the record that a failure leaves: key and value as they came from the source topic, so that they
@@ -71,6 +72,9 @@ func (t *Task) letter(pe *topology.ProcessingError) DeadLetter {
 		add(headerTopic, m.Topic)
 		add(headerPartition, strconv.Itoa(int(m.Partition)))
 		add(headerOffset, strconv.FormatInt(m.Offset, 10))
+		if pe.Attempts > 1 {
+			add(headerAttempts, strconv.Itoa(pe.Attempts))
+		}
 	}
 	return l
 }
@@ -87,8 +91,8 @@ func describe(err error) (kind, message string) {
 // DeadLetter is that of the failure which made the task stop, where the policy asks for one. It is not in the outbox,
 // which is discarded with the transaction: the driver sends it after that.
 func (t *Task) DeadLetter() (l DeadLetter, ok bool) {
-	if t.last == nil {
+	if t.verdict.letter == nil {
 		return DeadLetter{}, false
 	}
-	return *t.last, true
+	return *t.verdict.letter, true
 }

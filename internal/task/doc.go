@@ -16,10 +16,15 @@
 //			commit(t.Offsets())
 //			err = t.Committed(positions)       // or t.Discard(): back to the last commit, exactly
 //		}
+//		if at, ok := t.NextRetry(); ok && at <= wallMillis {
+//			// … commit as above, then
+//			processed, err := t.Retry(wallMillis)
+//		}
 //	}
 //
-// After an error of Add, Step, Punctuate or Flush the only legal calls are Discard, Close and the readers. After
-// Discard the queues are empty, and the driver fetches again from [Task.Inputs].
+// After an error of Add, Step, Retry, Punctuate or Flush the only legal calls are Discard, Close and the readers. After
+// Discard the queues are empty, and the driver fetches again from [Task.Inputs]. After a [Blocked] the driver does so
+// and carries on; any other failure of a record is the application's end.
 //
 // # An offset's metadata
 //

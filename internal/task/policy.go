@@ -19,8 +19,18 @@ func guarded(e topology.Errors) bool {
 	return e.Handle != nil || drops(e.Decode) || drops(e.Process) || drops(e.Encode)
 }
 
-// resolve is what the user's policy says about a failure.
-func (t *Task) resolve(pe *topology.ProcessingError) topology.Decision {
+// verdict is what else the policy wants of a failure that stops the task.
+type verdict struct {
+	of     *topology.ProcessingError
+	letter *DeadLetter // nil: none
+	again  *Blocked    // nil: it is not processed again
+}
+
+// resolve is what the user's policy says about a failure. Where again is set, the record is to be processed again.
+func (t *Task) resolve(pe *topology.ProcessingError) (d topology.Decision, again *Blocked) {
+	if q := t.queue(pe.Metadata.Topic, pe.Metadata.Partition); q != nil {
+		pe.Attempts = q.attempt(pe.Metadata.Offset)
+	}
 	e := &t.config.Errors
 	var action topology.Action
 	if e.Handle != nil {
@@ -31,27 +41,31 @@ func (t *Task) resolve(pe *topology.ProcessingError) topology.Decision {
 	}
 	switch a := action.(type) {
 	case topology.Decision:
-		return a
+		return a, nil
 	case topology.Retry:
-		return a.Then
+		return a.Then, t.again(pe, a)
 	default:
-		return topology.Fail
+		return topology.Fail, nil
 	}
 }
 
-// decide is the policy as nodes ask it: Skip, or Fail. It writes the dead letter of a record that is dropped, and keeps
-// that of one that stops the task.
+// decide is the policy as nodes ask it: Skip, or Fail. It writes the dead letter of a record that is dropped.
 func (t *Task) decide(pe *topology.ProcessingError) topology.Decision {
-	switch t.resolve(pe) {
-	case topology.Skip:
-		return topology.Skip
-	case topology.DeadLetter:
-		if t.config.Outbox == nil {
-			return topology.Skip
+	d, again := t.resolve(pe)
+	if again != nil {
+		t.verdict = verdict{of: pe, again: again}
+		return topology.Fail
+	}
+	switch d {
+	case topology.Skip, topology.DeadLetter:
+		if d == topology.DeadLetter && t.config.Outbox != nil {
+			if err := t.letter(pe).Send(t.config.Outbox); err != nil {
+				pe.Err = errors.Join(pe.Err, fmt.Errorf("dead letter: %w", err))
+				return topology.Fail
+			}
 		}
-		if err := t.letter(pe).Send(t.config.Outbox); err != nil {
-			pe.Err = errors.Join(pe.Err, fmt.Errorf("dead letter: %w", err))
-			return topology.Fail
+		if pe.Attempts > 1 && t.config.GaveUp != nil {
+			t.config.GaveUp(pe, d)
 		}
 		return topology.Skip
 	case topology.DeadLetterAndFail:
@@ -62,7 +76,10 @@ func (t *Task) decide(pe *topology.ProcessingError) topology.Decision {
 
 // stop is the policy for a failure that no node has asked about: it is too late to drop the record alone.
 func (t *Task) stop(pe *topology.ProcessingError) topology.Decision {
-	if d := t.resolve(pe); d == topology.DeadLetter || d == topology.DeadLetterAndFail {
+	d, again := t.resolve(pe)
+	if again != nil {
+		t.verdict = verdict{of: pe, again: again}
+	} else if d == topology.DeadLetter || d == topology.DeadLetterAndFail {
 		t.keepLetter(pe)
 	}
 	return topology.Fail
@@ -71,18 +88,24 @@ func (t *Task) stop(pe *topology.ProcessingError) topology.Decision {
 // keepLetter keeps the dead letter of a failure that stops the task.
 func (t *Task) keepLetter(pe *topology.ProcessingError) {
 	l := t.letter(pe)
-	t.last, t.lastOf = &l, pe
+	t.verdict = verdict{of: pe, letter: &l}
 }
 
-// failed notes what made the task stop.
-func (t *Task) failed(err error) {
-	t.broken = err
+// failed notes what made the task stop, and returns it: a [Blocked] where the record is to be processed again.
+func (t *Task) failed(err error) error {
 	var pe *topology.ProcessingError
 	if errors.As(err, &pe) {
 		pe.Decide(t.stop)
 	}
-	if t.lastOf != pe { // of a failure that user code has passed over
-		t.last = nil
+	if t.verdict.of != pe { // the verdict on a failure that user code has passed over
+		t.verdict = verdict{}
 	}
+	if b := t.verdict.again; b != nil {
+		b.Err = err
+		t.block(b)
+		err = b
+	}
+	t.broken = err
 	t.env.Source = nil
+	return err
 }

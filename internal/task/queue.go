@@ -36,6 +36,9 @@ type queue struct {
 	end           int64 // known end of the partition: Step waits for records below it; Unknown: not known
 	partitionTime int64 // highest timestamp processed
 	committed     mark
+
+	blockedAt int64 // the offset from which on records wait: see retry.go
+	retrying  retrying
 }
 
 // mark is what a commit fixes of a queue.
@@ -218,6 +221,9 @@ func (q *queue) waiting() bool { return q.fetched < q.end }
 
 func (q *queue) commit() {
 	q.committed = mark{q.next, q.partitionTime}
+	if q.next > q.retrying.offset {
+		q.retrying, q.blockedAt = retrying{offset: topology.Unknown}, never
+	}
 }
 
 func (q *queue) moved() bool { return q.next != q.committed.next }

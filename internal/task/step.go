@@ -55,7 +55,7 @@ func (t *Task) Queued() (records int) {
 
 // Step processes up to budget records, each time from the input whose head has the smallest timestamp (of equal ones
 // the input that comes first), and calls the punctuations of stream time that they bring due. It returns early when
-// nothing is left or an input has to be waited for.
+// nothing is left or an input has to be waited for. Inputs that are blocked count neither as empty nor as inputs.
 func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err error) {
 	if err := t.ready("step"); err != nil {
 		return 0, err
@@ -66,9 +66,10 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 			err = t.env.Recovered(v)
 		}
 		if err != nil {
-			t.failed(err)
+			err = t.failed(err)
 		}
 	}()
+	t.beginWaits()
 	for processed < budgetRecords {
 		q, limit, err := t.choose()
 		if q == nil || err != nil {
@@ -97,7 +98,7 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 				return n, err
 			}
 		}
-		if ok, err := q.load(); !ok || err != nil || q.time > limit {
+		if ok, err := q.load(); !ok || err != nil || q.time > limit || q.head.Offset >= q.blockedAt {
 			return n, err
 		}
 	}
@@ -116,6 +117,8 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 		if !ok {
 			empty = true
 			waiting = waiting || q.waiting()
+		} else if q.blocked() {
+			continue // the others do not wait for it
 		} else if best == nil || q.time < best.time {
 			best, at = q, i
 		}
@@ -126,7 +129,7 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 	limit = never
 	for i, q := range t.queues {
 		switch {
-		case q == best || !q.has:
+		case q == best || !q.has || q.blocked():
 		case i < at:
 			limit = min(limit, q.time-1)
 		default:
@@ -187,7 +190,7 @@ func (t *Task) guarded(f func() error) (err error) {
 			err = t.env.Recovered(v)
 		}
 		if err != nil {
-			t.failed(err)
+			err = t.failed(err)
 		}
 	}()
 	return f()

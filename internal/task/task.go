@@ -32,6 +32,8 @@ type Config struct {
 
 	// Errors says what happens to records that fail. A global sub-topology writes no dead letters.
 	Errors topology.Errors
+	// GaveUp is told about a record that was processed more than once and is now dropped; nil: nobody is.
+	GaveUp func(*topology.ProcessingError, topology.Decision)
 
 	// Exists tells whether an input topic has the partition; nil: all have.
 	Exists func(topic string, partition int32) bool
@@ -65,12 +67,11 @@ type Input struct {
 
 // Task runs a sub-topology on a partition; see the package's documentation. It belongs to one goroutine.
 type Task struct {
-	id     ID
-	config Config
-	state  State
-	broken error       // the error after which only Discard and Close are legal
-	last   *DeadLetter // of that error; nil: none
-	lastOf *topology.ProcessingError
+	id      ID
+	config  Config
+	state   State
+	broken  error   // the error after which only Discard and Close are legal
+	verdict verdict // on that error
 
 	env   topology.Env
 	tx    *state.Tx
@@ -127,7 +128,7 @@ func New(c Config) (*Task, error) {
 
 func (t *Task) newQueue(topic string, partition int32) *queue {
 	q := &queue{task: t, next: topology.Unknown, fetched: topology.Unknown, end: topology.Unknown}
-	q.partitionTime = topology.Unknown
+	q.partitionTime, q.blockedAt, q.retrying.offset = topology.Unknown, never, topology.Unknown
 	q.committed = mark{topology.Unknown, topology.Unknown}
 	q.head.Topic, q.head.Partition = topic, partition
 	return q

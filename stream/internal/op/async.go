@@ -3,6 +3,7 @@ package op
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"thalweg/serde"
 	"thalweg/topology"
@@ -49,7 +50,7 @@ func called[K, V, V2 any](
 ) (result V2, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = topology.NewPanic(v)
+			err = &topology.Panic{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	return f(ctx, key, value)

@@ -1,0 +1,48 @@
+package runtime
+
+import (
+	"context"
+	"time"
+
+	"thalweg/internal/task"
+	"thalweg/topology"
+)
+
+// retry processes the first record whose wait is over. What was processed before is committed first.
+func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err error) {
+	if w.app.paused.Load() {
+		return false, nil
+	}
+	wall := now.UnixMilli()
+	for _, j := range w.running {
+		at, ok := j.task.NextRetry()
+		if !ok || at > wall {
+			continue
+		}
+		if !w.open.IsZero() || !w.skipped.IsZero() || j.task.Pending() {
+			if err := w.commit(ctx, now); err != nil {
+				return false, err
+			}
+		}
+		w.doing(&j.doing)
+		processed, err := j.task.Retry(wall)
+		if processed {
+			w.worked(now)
+		}
+		return processed, err
+	}
+	return false, nil
+}
+
+// noteBlocked logs a failure after which the record is processed again.
+func (w *worker) noteBlocked(b *task.Blocked) {
+	w.log.Warn("a record failed, its partition waits", "topic", b.Topic, "partition", b.Partition, "offset", b.Offset,
+		"attempt", b.Attempt, "attempts", b.Attempts, "wait", b.Wait, "err", b.Err)
+}
+
+// gaveUp logs that the last attempt of a record failed, too, and that the record is dropped.
+func (w *worker) gaveUp(e *topology.ProcessingError, d topology.Decision) {
+	w.log.Error("a record failed for the last time and is dropped", "topic", e.Metadata.Topic,
+		"partition", e.Metadata.Partition, "offset", e.Metadata.Offset, "attempts", e.Attempts, "then", d.String(),
+		"err", e)
+}
