@@ -14,14 +14,18 @@ import (
 // ordered is the index of a shelf's entries by key. It is made when a scan first asks for it: of all entries where the
 // shelf is complete, else of those that the engine does not have yet.
 type ordered struct {
-	tree  *btree.BTreeG[uint32]
+	tree  any      // see treeOf
 	pivot []byte   // the key that pivotIndex stands for in a seek
 	fresh []uint32 // entries that may have to be listed
 }
 
 const pivotIndex = ^uint32(0)
 
-func (o *ordered) remove(index uint32) { o.tree.Delete(index) }
+// treeOf is the index's tree. The field hides its type, since every package that mentions a Tx would compile the whole
+// tree otherwise.
+func treeOf(o *ordered) *btree.BTreeG[uint32] { return o.tree.(*btree.BTreeG[uint32]) }
+
+func (o *ordered) remove(index uint32) { treeOf(o).Delete(index) }
 
 func (s *shelf) orderKey(o *ordered, index uint32) []byte {
 	if index == pivotIndex {
@@ -36,8 +40,8 @@ func (s *shelf) sorted() *ordered {
 	if o == nil {
 		o = &ordered{}
 		less := func(a, b uint32) bool { return bytes.Compare(s.orderKey(o, a), s.orderKey(o, b)) < 0 }
-		o.tree = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
-		s.order = o
+		tree := btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+		o.tree, s.order = tree, o
 		if s.complete {
 			all := make([]uint32, 0, s.Len())
 			s.All(func(index uint32, _ *table.Entry) bool {
@@ -47,7 +51,7 @@ func (s *shelf) sorted() *ordered {
 			table.Sort(&s.room.sorter, s.Table, all)
 			for _, index := range all {
 				s.At(index).Mark(table.Listed)
-				o.tree.Load(index)
+				tree.Load(index)
 			}
 			return o
 		}
@@ -59,7 +63,7 @@ func (s *shelf) sorted() *ordered {
 			continue
 		}
 		e.Mark(table.Listed)
-		o.tree.Set(index)
+		treeOf(o).Set(index)
 	}
 	o.fresh = o.fresh[:0]
 	return o
@@ -72,7 +76,7 @@ func (s *shelf) dropOrder() {
 	if s.order == nil {
 		return
 	}
-	s.order.tree.Scan(func(index uint32) bool {
+	treeOf(s.order).Scan(func(index uint32) bool {
 		s.At(index).Clear(table.Listed)
 		return true
 	})
@@ -95,7 +99,7 @@ func (s *shelf) scan(lower, upper []byte, reverse bool, yield func(row) bool) er
 		return nil
 	}
 	m := &merge{shelf: s, order: s.sorted(), reverse: reverse}
-	m.entries = m.order.tree.Copy().Iter()
+	m.entries = treeOf(m.order).Copy().Iter()
 	s.room.scans++
 	defer func() {
 		m.entries.Release()
