@@ -21,7 +21,7 @@ import (
 //   - v10: the current leader in errors
 //   - v12: partitions join the transaction by being written to (KIP-890)
 //   - v13: topic ids
-func (b *Broker) handleProduce(_ context.Context, r *request) completion {
+func (b *broker) handleProduce(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.ProduceRequest)
 	id := ""
 	if req.TransactionID != nil {

@@ -24,7 +24,7 @@ import (
 //   - v13: topic ids
 //   - v15: replica state in place of the replica id
 //   - v16: node endpoints
-func (b *Broker) handleFetch(_ context.Context, r *request) completion {
+func (b *broker) handleFetch(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.FetchRequest)
 	return func(ctx context.Context) (answer, error) {
 		if req.SessionID != 0 {
@@ -36,7 +36,7 @@ func (b *Broker) handleFetch(_ context.Context, r *request) completion {
 	}
 }
 
-func (b *Broker) newFetch(req *kmsg.FetchRequest) *fetch {
+func (b *broker) newFetch(req *kmsg.FetchRequest) *fetch {
 	f := &fetch{
 		b: b, minBytes: int(req.MinBytes), maxBytes: int(req.MaxBytes),
 		maxWait: time.Duration(max(req.MaxWaitMillis, 0)) * time.Millisecond,

@@ -20,7 +20,7 @@ import (
 //   - v7: the offset of the largest timestamp (-3)
 //   - v8, v9, v11: tiered storage (-4, -5, -6): everything that there is, is local
 //   - v10: timeout
-func (b *Broker) handleListOffsets(_ context.Context, r *request) completion {
+func (b *broker) handleListOffsets(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	set := b.topics.load()
@@ -73,7 +73,7 @@ const (
 const debugging = -2
 
 // listOffset answers for one partition, which for the asker ends at end.
-func (b *Broker) listOffset(p *partition, ms, end int64, part *kmsg.ListOffsetsResponseTopicPartition) {
+func (b *broker) listOffset(p *partition, ms, end int64, part *kmsg.ListOffsetsResponseTopicPartition) {
 	var found log.TimeOffset
 	var ok bool
 	var err error

@@ -24,7 +24,7 @@ const leaderEpoch = 0
 //   - v10: topic ids
 //   - v12: topics may be asked for by id
 //   - v13: an error for the whole
-func (b *Broker) handleMetadata(_ context.Context, r *request) completion {
+func (b *broker) handleMetadata(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
 	broker := kmsg.NewMetadataResponseBroker()
@@ -59,7 +59,7 @@ func (b *Broker) handleMetadata(_ context.Context, r *request) completion {
 	}
 }
 
-func (b *Broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, version int16, create bool,
+func (b *broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, version int16, create bool,
 ) kmsg.MetadataResponseTopic {
 	name, byID := "", rt.Topic == nil
 	if !byID {
@@ -83,7 +83,7 @@ func (b *Broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, ver
 }
 
 // autoCreate makes the topics that are missing, as the client and the configuration allow.
-func (b *Broker) autoCreate(resp *kmsg.MetadataResponse) {
+func (b *broker) autoCreate(resp *kmsg.MetadataResponse) {
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		if t.ErrorCode != kerr.UnknownTopicOrPartition.Code || t.Topic == nil {

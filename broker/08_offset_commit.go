@@ -21,7 +21,7 @@ import (
 //   - v8: flexible
 //   - v9: the generation may be the member epoch of KIP-848
 //   - v10: topic ids
-func (b *Broker) handleOffsetCommit(_ context.Context, r *request) completion {
+func (b *broker) handleOffsetCommit(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.OffsetCommitRequest)
 	commit := &group.CommitRequest{
 		Group: req.Group, MemberID: req.MemberID, Instance: req.InstanceID, Generation: req.Generation,
@@ -75,12 +75,12 @@ func commitTopic(t *topic, terr *kerr.Error, partition int32) (string, *kerr.Err
 	return t.Name, err
 }
 
-func (b *Broker) commitOffsets(r *group.CommitRequest) (ticket int64, failed error) {
+func (b *broker) commitOffsets(r *group.CommitRequest) (ticket int64, failed error) {
 	return b.groups.Do(func(now time.Time) coord.Step { return b.groupMachine.Commit(r, now) })
 }
 
 // commitsDurable waits for the disk, and marks what did not get there.
-func (b *Broker) commitsDurable(ctx context.Context, r *group.CommitRequest, ticket int64, failed error) {
+func (b *broker) commitsDurable(ctx context.Context, r *group.CommitRequest, ticket int64, failed error) {
 	if failed == nil {
 		failed = b.groups.Wait(ctx, ticket)
 	}

@@ -19,7 +19,7 @@ import (
 //   - v10: topic ids
 //
 // A group that nobody has seen is no error: its offsets are -1.
-func (b *Broker) handleOffsetFetch(_ context.Context, r *request) completion {
+func (b *broker) handleOffsetFetch(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.OffsetFetchRequest)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
@@ -84,7 +84,7 @@ func flatten(resp *kmsg.OffsetFetchResponse) {
 }
 
 // fetchOffsets runs within a view of the groups.
-func (b *Broker) fetchOffsets(rg *kmsg.OffsetFetchRequestGroup, req *kmsg.OffsetFetchRequest,
+func (b *broker) fetchOffsets(rg *kmsg.OffsetFetchRequestGroup, req *kmsg.OffsetFetchRequest,
 ) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = rg.Group
@@ -121,7 +121,7 @@ func (b *Broker) fetchOffsets(rg *kmsg.OffsetFetchRequestGroup, req *kmsg.Offset
 	return out
 }
 
-func (b *Broker) fetchTopicOffsets(groupID string, t *topic, partitions []int32, stable bool,
+func (b *broker) fetchTopicOffsets(groupID string, t *topic, partitions []int32, stable bool,
 ) kmsg.OffsetFetchResponseGroupTopic {
 	out := kmsg.NewOffsetFetchResponseGroupTopic()
 	out.Topic, out.TopicID = t.Name, t.ID

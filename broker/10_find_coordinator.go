@@ -16,7 +16,7 @@ import (
 //   - v6: share groups, which we do not have
 //
 // The only node coordinates everything.
-func (b *Broker) handleFindCoordinator(_ context.Context, r *request) completion {
+func (b *broker) handleFindCoordinator(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.FindCoordinatorRequest)
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
 	var err *kerr.Error

@@ -22,7 +22,7 @@ import (
 //   - v7: protocol type in the answer
 //   - v8: reason
 //   - v9: skip assignment
-func (b *Broker) handleJoinGroup(_ context.Context, r *request) completion {
+func (b *broker) handleJoinGroup(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.JoinGroupRequest)
 	w := newWaiter[*kmsg.JoinGroupResponse](b.groups)
 	join := group.JoinRequest{
@@ -87,7 +87,7 @@ func (w *waiter[T]) wait(ctx context.Context, stepped error) (resp T, err error)
 }
 
 // coordinatorError is what clients of a coordinator are told when its log does not take records: to come again.
-func (b *Broker) coordinatorError(err error) *kerr.Error {
+func (b *broker) coordinatorError(err error) *kerr.Error {
 	b.cfg.Logger.Error("broker: coordinator", "err", err)
 	return kerr.CoordinatorNotAvailable
 }

@@ -12,7 +12,7 @@ import (
 // Version notes:
 //   - v3: static members
 //   - v4: flexible
-func (b *Broker) handleHeartbeat(_ context.Context, r *request) completion {
+func (b *broker) handleHeartbeat(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.HeartbeatRequest)
 	resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
 	b.groups.View(func(now time.Time) { resp.ErrorCode = kcode(b.groupMachine.Heartbeat(req, now)) })

@@ -17,7 +17,7 @@ import (
 //   - v3: several members, static ones by the name of their instance
 //   - v4: flexible
 //   - v5: reason
-func (b *Broker) handleLeaveGroup(_ context.Context, r *request) completion {
+func (b *broker) handleLeaveGroup(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.LeaveGroupRequest)
 	var leaving []group.Leaving
 	if req.Version < 3 {

@@ -15,7 +15,7 @@ import (
 //   - v3: static members
 //   - v4: flexible
 //   - v5: protocol type and name, checked
-func (b *Broker) handleSyncGroup(_ context.Context, r *request) completion {
+func (b *broker) handleSyncGroup(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.SyncGroupRequest)
 	w := newWaiter[*kmsg.SyncGroupResponse](b.groups)
 	_, err := b.groups.Do(func(now time.Time) coord.Step { return b.groupMachine.Sync(req, w.reply, now) })

@@ -16,7 +16,7 @@ import (
 //   - v4: static members
 //   - v5: flexible
 //   - v6: GROUP_ID_NOT_FOUND, where older versions are told of a dead group; messages
-func (b *Broker) handleDescribeGroups(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeGroups(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	resp.Groups = []kmsg.DescribeGroupsResponseGroup{}

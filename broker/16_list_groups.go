@@ -15,7 +15,7 @@ import (
 //   - v3: flexible
 //   - v4: states, and a filter by them
 //   - v5: types, and a filter by them
-func (b *Broker) handleListGroups(_ context.Context, r *request) completion {
+func (b *broker) handleListGroups(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.ListGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
 	b.groups.View(func(time.Time) { resp.Groups = b.groupMachine.List() })

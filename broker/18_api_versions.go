@@ -16,7 +16,7 @@ import (
 //
 // A version that we do not know is answered in the form of v0, with UNSUPPORTED_VERSION: the client tries again.
 // The epoch of the finalized features has to be 0 or more: the Java producer takes no notice of them otherwise.
-func (b *Broker) handleApiVersions(_ context.Context, r *request) completion {
+func (b *broker) handleApiVersions(_ context.Context, r *request) completion {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	if r.unsupported {
 		resp.ErrorCode = kerr.UnsupportedVersion.Code

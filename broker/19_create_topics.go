@@ -22,7 +22,7 @@ import (
 //   - v7: topic ids
 //
 // Java's clients need empty arrays where there is nothing, and not null.
-func (b *Broker) handleCreateTopics(_ context.Context, r *request) completion {
+func (b *broker) handleCreateTopics(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.CreateTopicsRequest)
 	return func(context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
@@ -78,7 +78,7 @@ func wantedTopic(rt *kmsg.CreateTopicsRequestTopic, validateOnly bool) newTopic 
 }
 
 // createTopic makes a topic: it exists once its record is durable.
-func (b *Broker) createTopic(t newTopic) (*meta.Topic, error) {
+func (b *broker) createTopic(t newTopic) (*meta.Topic, error) {
 	b.admin.Lock()
 	defer b.admin.Unlock()
 	if err := b.checkNewTopic(&t); err != nil {
@@ -97,7 +97,7 @@ func (b *Broker) createTopic(t newTopic) (*meta.Topic, error) {
 	return mt, nil
 }
 
-func (b *Broker) checkNewTopic(t *newTopic) error {
+func (b *broker) checkNewTopic(t *newTopic) error {
 	set := b.topics.load()
 	if err := checkTopicName(t.name); err != nil {
 		return &textError{kerr.InvalidTopicException, err.Error()}
@@ -146,7 +146,7 @@ func checkAssignments(t *newTopic) error {
 	return nil
 }
 
-func (b *Broker) createdConfigs(t *meta.Topic) []kmsg.CreateTopicsResponseTopicConfig {
+func (b *broker) createdConfigs(t *meta.Topic) []kmsg.CreateTopicsResponseTopicConfig {
 	configs := []kmsg.CreateTopicsResponseTopicConfig{}
 	for _, c := range b.topicConfigs() {
 		out := kmsg.NewCreateTopicsResponseTopicConfig()
@@ -162,7 +162,7 @@ func (b *Broker) createdConfigs(t *meta.Topic) []kmsg.CreateTopicsResponseTopicC
 }
 
 // changeTopic gives an existing topic another partition count or other configurations. b.admin is held.
-func (b *Broker) changeTopic(t *topic, change func(*meta.Topic)) error {
+func (b *broker) changeTopic(t *topic, change func(*meta.Topic)) error {
 	next := *t.Topic
 	next.Configs = maps.Clone(t.Configs)
 	if next.Configs == nil {

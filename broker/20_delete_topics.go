@@ -17,7 +17,7 @@ import (
 //   - v4: flexible
 //   - v5: messages
 //   - v6: topic ids
-func (b *Broker) handleDeleteTopics(_ context.Context, r *request) completion {
+func (b *broker) handleDeleteTopics(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DeleteTopicsRequest)
 	return func(context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
@@ -48,7 +48,7 @@ func (b *Broker) handleDeleteTopics(_ context.Context, r *request) completion {
 
 // deleteTopic removes a topic, then its offsets in groups, then its files. What a crash leaves of the files is removed
 // at the next start.
-func (b *Broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
+func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
 	b.admin.Lock()
 	defer b.admin.Unlock()
 	t, kerror := b.topics.load().find(name, id, byID)

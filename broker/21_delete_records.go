@@ -14,7 +14,7 @@ import (
 //
 // Offset -1 stands for the high watermark; other negative offsets are out of range. As in Kafka, records of a topic
 // that is compacted and never deleted cannot be removed this way: state that is rebuilt from it would miss rows.
-func (b *Broker) handleDeleteRecords(_ context.Context, r *request) completion {
+func (b *broker) handleDeleteRecords(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DeleteRecordsRequest)
 	return func(context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)

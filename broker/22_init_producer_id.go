@@ -20,7 +20,7 @@ import (
 //
 // An ongoing transaction of the transactional id is aborted first. We wait for that rather than send the client away
 // with CONCURRENT_TRANSACTIONS; it gets that when it takes long.
-func (b *Broker) handleInitProducerID(_ context.Context, r *request) completion {
+func (b *broker) handleInitProducerID(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.InitProducerIDRequest)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
@@ -36,7 +36,7 @@ func (b *Broker) handleInitProducerID(_ context.Context, r *request) completion 
 	}
 }
 
-func (b *Broker) initProducerID(ctx context.Context, req *kmsg.InitProducerIDRequest) (int64, int16, *kerr.Error) {
+func (b *broker) initProducerID(ctx context.Context, req *kmsg.InitProducerIDRequest) (int64, int16, *kerr.Error) {
 	if req.TransactionalID != nil && *req.TransactionalID == "" {
 		return 0, 0, kerr.InvalidRequest
 	}

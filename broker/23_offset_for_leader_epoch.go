@@ -15,7 +15,7 @@ import (
 //   - v4: flexible
 //
 // The answer is the end of the largest epoch that is not above the one asked for.
-func (b *Broker) handleOffsetForLeaderEpoch(_ context.Context, r *request) completion {
+func (b *broker) handleOffsetForLeaderEpoch(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.OffsetForLeaderEpochRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
 	set := b.topics.load()

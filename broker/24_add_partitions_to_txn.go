@@ -16,7 +16,7 @@ import (
 //   - v3: flexible
 //   - v4: several transactions, verification (between brokers)
 //   - v5: TRANSACTION_ABORTABLE
-func (b *Broker) handleAddPartitionsToTxn(_ context.Context, r *request) completion {
+func (b *broker) handleAddPartitionsToTxn(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.AddPartitionsToTxnRequest)
 	if req.Version >= 4 {
 		return b.addManyToTxn(req)
@@ -48,7 +48,7 @@ func (b *Broker) handleAddPartitionsToTxn(_ context.Context, r *request) complet
 	}
 }
 
-func (b *Broker) addManyToTxn(req *kmsg.AddPartitionsToTxnRequest) completion {
+func (b *broker) addManyToTxn(req *kmsg.AddPartitionsToTxnRequest) completion {
 	resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
 	last := int64(-1)
 	for i := range req.Transactions {
@@ -67,7 +67,7 @@ func (b *Broker) addManyToTxn(req *kmsg.AddPartitionsToTxnRequest) completion {
 }
 
 // addToTxn adds all partitions or none: if one is unknown, the others are not attempted.
-func (b *Broker) addToTxn(rt *kmsg.AddPartitionsToTxnRequestTransaction, version int16,
+func (b *broker) addToTxn(rt *kmsg.AddPartitionsToTxnRequestTransaction, version int16,
 ) (topics []kmsg.AddPartitionsToTxnResponseTransactionTopic, ticket int64) {
 	add := txn.AddRequest{
 		ID: rt.TransactionalID, ProducerID: rt.ProducerID, Epoch: rt.ProducerEpoch, VerifyOnly: rt.VerifyOnly,

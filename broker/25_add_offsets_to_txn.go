@@ -14,7 +14,7 @@ import (
 // Version notes:
 //   - v2: PRODUCER_FENCED, where older versions are told INVALID_PRODUCER_EPOCH
 //   - v3: flexible
-func (b *Broker) handleAddOffsetsToTxn(_ context.Context, r *request) completion {
+func (b *broker) handleAddOffsetsToTxn(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.AddOffsetsToTxnRequest)
 	resp := req.ResponseKind().(*kmsg.AddOffsetsToTxnResponse)
 	ticket, err := b.joinTransaction(&txn.AddRequest{
@@ -34,6 +34,6 @@ func (b *Broker) handleAddOffsetsToTxn(_ context.Context, r *request) completion
 }
 
 // offsetsPartitions is what belongs to a transaction that commits offsets.
-func (b *Broker) offsetsPartitions() []txn.TopicPartition {
+func (b *broker) offsetsPartitions() []txn.TopicPartition {
 	return []txn.TopicPartition{{Topic: b.offsets.topic, Partition: b.offsets.index}}
 }

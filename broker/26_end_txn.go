@@ -20,7 +20,7 @@ import (
 //
 // The decision is durable before anything follows from it. The answer waits for the markers, too, so that the next
 // transaction of the producer never meets CONCURRENT_TRANSACTIONS.
-func (b *Broker) handleEndTxn(_ context.Context, r *request) completion {
+func (b *broker) handleEndTxn(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.EndTxnRequest)
 	end := txn.EndRequest{
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch, Commit: req.Commit,
@@ -46,7 +46,7 @@ func (b *Broker) handleEndTxn(_ context.Context, r *request) completion {
 // lastOldEpoch is where a producer's epochs are about to be used up, and a new id is kept ready.
 const lastOldEpoch = 32_765
 
-func (b *Broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64) {
+func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64) {
 	end.FreshID = -1
 	if end.Epoch >= lastOldEpoch {
 		var err error
@@ -69,7 +69,7 @@ func (b *Broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64) {
 	return res, ticket
 }
 
-func (b *Broker) ended(ctx context.Context, id string, res txn.EndResult, ticket int64) *kerr.Error {
+func (b *broker) ended(ctx context.Context, id string, res txn.EndResult, ticket int64) *kerr.Error {
 	if err := b.txns.Wait(ctx, ticket); err != nil {
 		return b.waitError(ctx, err)
 	}

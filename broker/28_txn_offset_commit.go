@@ -18,7 +18,7 @@ import (
 //   - v3: flexible; the member's id and generation are checked
 //   - v5: the group joins the transaction by being written to (KIP-890)
 //   - v6: topic ids
-func (b *Broker) handleTxnOffsetCommit(_ context.Context, r *request) completion {
+func (b *broker) handleTxnOffsetCommit(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.TxnOffsetCommitRequest)
 	commit := &group.CommitRequest{
 		Group: req.Group, MemberID: req.MemberID, Instance: req.InstanceID, Generation: req.Generation,
@@ -50,7 +50,7 @@ func (b *Broker) handleTxnOffsetCommit(_ context.Context, r *request) completion
 	}
 }
 
-func (b *Broker) commitTxnOffsets(req *kmsg.TxnOffsetCommitRequest, commit *group.CommitRequest,
+func (b *broker) commitTxnOffsets(req *kmsg.TxnOffsetCommitRequest, commit *group.CommitRequest,
 ) (joined, ticket int64, failed error) {
 	gate := b.gates.of(req.TransactionalID)
 	gate.RLock()

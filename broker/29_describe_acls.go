@@ -15,7 +15,7 @@ const noAuthorizer = "the broker has no authorizer"
 // Version notes:
 //   - v2: flexible
 //   - v3: user resource types
-func (b *Broker) handleDescribeACLs(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeACLs(_ context.Context, r *request) completion {
 	resp := r.body.(*kmsg.DescribeACLsRequest).ResponseKind().(*kmsg.DescribeACLsResponse)
 	resp.ErrorCode, resp.ErrorMessage = kerr.SecurityDisabled.Code, kmsg.StringPtr(noAuthorizer)
 	return ready(resp)
@@ -24,7 +24,7 @@ func (b *Broker) handleDescribeACLs(_ context.Context, r *request) completion {
 // CreateACLs: v1-3
 //
 // Version notes: as of DescribeACLs.
-func (b *Broker) handleCreateACLs(_ context.Context, r *request) completion {
+func (b *broker) handleCreateACLs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.CreateACLsRequest)
 	resp := req.ResponseKind().(*kmsg.CreateACLsResponse)
 	for range req.Creations {
@@ -38,7 +38,7 @@ func (b *Broker) handleCreateACLs(_ context.Context, r *request) completion {
 // DeleteACLs: v1-3
 //
 // Version notes: as of DescribeACLs.
-func (b *Broker) handleDeleteACLs(_ context.Context, r *request) completion {
+func (b *broker) handleDeleteACLs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DeleteACLsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteACLsResponse)
 	for range req.Filters {

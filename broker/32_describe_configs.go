@@ -15,7 +15,7 @@ import (
 //   - v1: sources and synonyms
 //   - v3: types and documentation
 //   - v4: flexible
-func (b *Broker) handleDescribeConfigs(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeConfigs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	resp.Resources = []kmsg.DescribeConfigsResponseResource{}
@@ -39,7 +39,7 @@ func (b *Broker) handleDescribeConfigs(_ context.Context, r *request) completion
 	return ready(resp)
 }
 
-func (b *Broker) describeConfigs(rr *kmsg.DescribeConfigsRequestResource, req *kmsg.DescribeConfigsRequest,
+func (b *broker) describeConfigs(rr *kmsg.DescribeConfigsRequestResource, req *kmsg.DescribeConfigsRequest,
 ) ([]kmsg.DescribeConfigsResponseResourceConfig, error) {
 	switch rr.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
@@ -92,7 +92,7 @@ func (c *topicConfig) describe(t *topic, req *kmsg.DescribeConfigsRequest) kmsg.
 
 // describeBroker gives the defaults of topics under the names that they have with a broker, and what else clients ask
 // for.
-func (b *Broker) describeBroker(req *kmsg.DescribeConfigsRequest) []kmsg.DescribeConfigsResponseResourceConfig {
+func (b *broker) describeBroker(req *kmsg.DescribeConfigsRequest) []kmsg.DescribeConfigsResponseResourceConfig {
 	var configs []kmsg.DescribeConfigsResponseResourceConfig
 	add := func(name, value string, kind kmsg.ConfigType, doc string) {
 		c := kmsg.NewDescribeConfigsResponseResourceConfig()

@@ -16,7 +16,7 @@ import (
 //
 // Version notes:
 //   - v2: flexible
-func (b *Broker) handleAlterConfigs(_ context.Context, r *request) completion {
+func (b *broker) handleAlterConfigs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.AlterConfigsRequest)
 	return func(context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
@@ -45,7 +45,7 @@ func (b *Broker) handleAlterConfigs(_ context.Context, r *request) completion {
 //
 // Version notes:
 //   - v1: flexible
-func (b *Broker) handleIncrementalAlterConfigs(_ context.Context, r *request) completion {
+func (b *broker) handleIncrementalAlterConfigs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.IncrementalAlterConfigsRequest)
 	return func(context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
@@ -69,7 +69,7 @@ func (b *Broker) handleIncrementalAlterConfigs(_ context.Context, r *request) co
 	}
 }
 
-func (b *Broker) alterConfigs(kind kmsg.ConfigResourceType, name string, validateOnly bool,
+func (b *broker) alterConfigs(kind kmsg.ConfigResourceType, name string, validateOnly bool,
 	change func(map[string]string) error,
 ) error {
 	if kind != kmsg.ConfigResourceTypeTopic {
@@ -98,7 +98,7 @@ func (b *Broker) alterConfigs(kind kmsg.ConfigResourceType, name string, validat
 	return b.changeTopic(t, func(mt *meta.Topic) { mt.Configs = configs })
 }
 
-func (b *Broker) alterConfig(configs map[string]string, rc *kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
+func (b *broker) alterConfig(configs map[string]string, rc *kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
 	c := b.topicConfig(rc.Name)
 	if c == nil {
 		return &textError{kerr.InvalidConfig, "Unknown topic config name: " + rc.Name}

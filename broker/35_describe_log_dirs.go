@@ -14,7 +14,7 @@ import (
 //   - v2: flexible
 //   - v3: an error for the whole
 //   - v4: sizes of the disk
-func (b *Broker) handleDescribeLogDirs(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeLogDirs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeLogDirsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
 	dir := kmsg.NewDescribeLogDirsResponseDir()

@@ -14,7 +14,7 @@ import (
 //
 // Version notes:
 //   - v2: flexible
-func (b *Broker) handleCreatePartitions(_ context.Context, r *request) completion {
+func (b *broker) handleCreatePartitions(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.CreatePartitionsRequest)
 	return func(context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
@@ -30,7 +30,7 @@ func (b *Broker) handleCreatePartitions(_ context.Context, r *request) completio
 	}
 }
 
-func (b *Broker) createPartitions(name string, count int32, validateOnly bool) error {
+func (b *broker) createPartitions(name string, count int32, validateOnly bool) error {
 	b.admin.Lock()
 	defer b.admin.Unlock()
 	set := b.topics.load()

@@ -15,7 +15,7 @@ import (
 // Version notes:
 //   - v2: flexible
 //   - v3: messages
-func (b *Broker) handleDeleteGroups(_ context.Context, r *request) completion {
+func (b *broker) handleDeleteGroups(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DeleteGroupsRequest)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.DeleteGroupsResponse)
@@ -31,7 +31,7 @@ func (b *Broker) handleDeleteGroups(_ context.Context, r *request) completion {
 	}
 }
 
-func (b *Broker) deleteGroup(ctx context.Context, id string) *kerr.Error {
+func (b *broker) deleteGroup(ctx context.Context, id string) *kerr.Error {
 	var refused *kerr.Error
 	ticket, err := b.groups.Do(func(time.Time) (step coord.Step) {
 		step, refused = b.groupMachine.Delete(id)

@@ -12,7 +12,7 @@ import (
 )
 
 // OffsetDelete: v0
-func (b *Broker) handleOffsetDelete(_ context.Context, r *request) completion {
+func (b *broker) handleOffsetDelete(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.OffsetDeleteRequest)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse)

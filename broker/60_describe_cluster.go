@@ -12,7 +12,7 @@ import (
 // Version notes:
 //   - v1: endpoint type
 //   - v2: fenced brokers
-func (b *Broker) handleDescribeCluster(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeCluster(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeClusterRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
 	resp.EndpointType = req.EndpointType

@@ -7,7 +7,7 @@ import (
 )
 
 // DescribeProducers: v0
-func (b *Broker) handleDescribeProducers(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeProducers(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeProducersRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
 	set := b.topics.load()

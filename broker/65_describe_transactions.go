@@ -11,7 +11,7 @@ import (
 )
 
 // DescribeTransactions: v0
-func (b *Broker) handleDescribeTransactions(_ context.Context, r *request) completion {
+func (b *broker) handleDescribeTransactions(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
 	b.txns.View(func(time.Time) {

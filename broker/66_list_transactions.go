@@ -17,7 +17,7 @@ import (
 // Version notes:
 //   - v1: filter by how long a transaction has been open
 //   - v2: filter by a pattern of transactional ids
-func (b *Broker) handleListTransactions(_ context.Context, r *request) completion {
+func (b *broker) handleListTransactions(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.ListTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.ListTransactionsResponse)
 	pattern := regexp.MustCompile("")

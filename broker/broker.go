@@ -21,8 +21,8 @@ import (
 // nodeID is the id of the only node that there is.
 const nodeID = 1
 
-// Broker is an open broker. All methods may be called from any goroutine.
-type Broker struct {
+// broker is what a Broker is made of.
+type broker struct {
 	cfg       Config
 	clusterID string
 	handlers  map[int16]*handler
@@ -56,34 +56,12 @@ type Broker struct {
 	closeErr   error
 }
 
-// Open recovers what the data directory holds and starts serving.
-func Open(cfg Config) (*Broker, error) {
-	cfg = cfg.withDefaults()
-	b := &Broker{cfg: cfg, metaMachine: meta.New(), stop: make(chan struct{})}
-	b.handlers = b.handlerTable()
-	b.server = newServer(b)
-	if err := cfg.validate(); err != nil {
-		return nil, errors.Join(err, b.server.close())
-	}
-	err := b.server.address()
-	if err == nil {
-		err = b.recover()
-	}
-	if err != nil {
-		return nil, errors.Join(err, b.Close())
-	}
-	b.startMaintenance()
-	b.server.start()
-	return b, nil
-}
-
-// Close stops serving, forces what is written to the disk and releases the data directory.
-func (b *Broker) Close() error {
+func (b *broker) Close() error {
 	b.closeOnce.Do(func() { b.closeErr = b.close() })
 	return b.closeErr
 }
 
-func (b *Broker) close() error {
+func (b *broker) close() error {
 	close(b.stop)
 	errs := []error{b.server.close()}
 	b.stopMaintenance()
@@ -118,11 +96,10 @@ func (b *Broker) close() error {
 	return nil
 }
 
-// ClusterID returns the name that the broker gave itself when its data directory was made.
-func (b *Broker) ClusterID() string { return b.clusterID }
+func (b *broker) ClusterID() string { return b.clusterID }
 
 // closedOr returns the error of a call that came to an end: that the broker was closed, or the context's.
-func (b *Broker) closedOr(ctx context.Context) error {
+func (b *broker) closedOr(ctx context.Context) error {
 	select {
 	case <-b.stop:
 		return errClosed
@@ -134,7 +111,7 @@ func (b *Broker) closedOr(ctx context.Context) error {
 var errClosed = errors.New("broker: closed")
 
 // waitDurable waits for a coordinator's log where no client waits.
-func (b *Broker) waitDurable(s *coord.Shard, ticket int64) error {
+func (b *broker) waitDurable(s *coord.Shard, ticket int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
 	return s.Wait(ctx, ticket)
@@ -155,7 +132,7 @@ type maintenance struct {
 	stopped bool
 }
 
-func (b *Broker) startMaintenance() {
+func (b *broker) startMaintenance() {
 	m := &b.maintain
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -164,7 +141,7 @@ func (b *Broker) startMaintenance() {
 	}
 }
 
-func (b *Broker) stopMaintenance() {
+func (b *broker) stopMaintenance() {
 	m := &b.maintain
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -175,7 +152,7 @@ func (b *Broker) stopMaintenance() {
 }
 
 // runMaintenance gives every log its turn, one after the other.
-func (b *Broker) runMaintenance() {
+func (b *broker) runMaintenance() {
 	m := &b.maintain
 	m.mu.Lock()
 	if m.stopped {

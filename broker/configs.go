@@ -41,7 +41,7 @@ const (
 )
 
 // topicConfigs returns the table of all topic configurations, in the order of their names.
-func (b *Broker) topicConfigs() []topicConfig {
+func (b *broker) topicConfigs() []topicConfig {
 	codecs := []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}
 	const i32, i64 = math.MaxInt32, math.MaxInt64
 	return []topicConfig{
@@ -97,7 +97,7 @@ const forever = 100 * 365 * 24 * time.Hour
 
 const noEffect = "Accepted for compatibility; it has no effect on this broker."
 
-func (b *Broker) topicConfig(name string) *topicConfig {
+func (b *broker) topicConfig(name string) *topicConfig {
 	table := b.topicConfigs()
 	i := sort.Search(len(table), func(i int) bool { return table[i].name >= name })
 	if i == len(table) || table[i].name != name {
@@ -155,7 +155,7 @@ func (c *topicConfig) elements(value string) []string {
 }
 
 // checkConfigs tells what is wrong with the configurations of a topic.
-func (b *Broker) checkConfigs(configs map[string]string) error {
+func (b *broker) checkConfigs(configs map[string]string) error {
 	for name, value := range configs {
 		c := b.topicConfig(name)
 		if c == nil {
@@ -169,7 +169,7 @@ func (b *Broker) checkConfigs(configs map[string]string) error {
 }
 
 // logConfig is what a topic's configurations mean to its logs.
-func (b *Broker) logConfig(t *meta.Topic) log.Config {
+func (b *broker) logConfig(t *meta.Topic) log.Config {
 	if isInternal(t.Name) { // cut down to snapshots by the coordinators
 		return log.Config{SegmentBytes: internalSegmentBytes}
 	}

@@ -15,7 +15,7 @@ import (
 // conn is one client's connection: the reader starts requests in their order, the writer completes and answers them in
 // the same order. queue holds those between the two, and its capacity limits how far the reader is ahead.
 type conn struct {
-	b      *Broker
+	b      *broker
 	net    net.Conn
 	cancel context.CancelFunc
 	host   string // the client's, as Kafka writes it
@@ -30,7 +30,7 @@ type started struct {
 	complete completion
 }
 
-func newConn(b *Broker, nc net.Conn, cancel context.CancelFunc) *conn {
+func newConn(b *broker, nc net.Conn, cancel context.CancelFunc) *conn {
 	c := &conn{b: b, net: nc, cancel: cancel, queue: make(chan started, b.cfg.MaxPipelinedRequests)}
 	c.host, c.server = "/127.0.0.1", "localhost"
 	if addr, ok := nc.RemoteAddr().(*net.TCPAddr); ok {

@@ -63,9 +63,7 @@ type AbortedTxn struct {
 	FirstOffset int64
 }
 
-// Fetch reads batches, with the checks of a Fetch request. The error is nil unless the request as a whole fails; see
-// FetchResult.Err.
-func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
+func (b *broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
 	f := fetch{
 		b: b, iso: log.Isolation(req.Isolation), minBytes: req.MinBytes, maxBytes: req.MaxBytes, maxWait: req.MaxWait,
 		parts: make([]fetchPart, len(req.Partitions)), results: make([]FetchResult, len(req.Partitions)),
@@ -82,7 +80,7 @@ func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, er
 
 // fetch is one request on its way.
 type fetch struct {
-	b                  *Broker
+	b                  *broker
 	iso                log.Isolation
 	minBytes, maxBytes int
 	maxWait            time.Duration
@@ -194,7 +192,7 @@ func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) 
 }
 
 // readError keeps an error of the protocol and makes one of any other.
-func (b *Broker) readError(p *partition, err error) error {
+func (b *broker) readError(p *partition, err error) error {
 	if now, gone := b.topics.load().partition(p.topic, p.index); gone != nil || now != p {
 		return kerr.UnknownTopicOrPartition // deleted while it was read
 	}

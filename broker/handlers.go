@@ -16,7 +16,7 @@ type handler struct {
 }
 
 // handlerTable is all APIs. The file of each says what its versions brought.
-func (b *Broker) handlerTable() map[int16]*handler {
+func (b *broker) handlerTable() map[int16]*handler {
 	table := map[kmsg.Key]*handler{
 		kmsg.Produce:                 {0, 13, b.handleProduce},
 		kmsg.Fetch:                   {4, 18, b.handleFetch},
@@ -64,7 +64,7 @@ func (b *Broker) handlerTable() map[int16]*handler {
 }
 
 // begin starts a request. An error ends the connection: there is no answer that the client would understand.
-func (b *Broker) begin(ctx context.Context, r *request) (completion, error) {
+func (b *broker) begin(ctx context.Context, r *request) (completion, error) {
 	h := b.handlers[r.key]
 	if h == nil {
 		return nil, fmt.Errorf("request %s v%d of client %q: not supported", kmsg.NameForKey(r.key), r.version, r.clientID)

@@ -28,7 +28,7 @@ const (
 )
 
 // recover opens everything that the data directory holds.
-func (b *Broker) recover() error {
+func (b *broker) recover() error {
 	fs, dir := b.cfg.FS, b.cfg.Dir
 	if err := makeDir(fs, dir); err != nil {
 		return fmt.Errorf("broker: make data directory %s: %w", dir, err)
@@ -69,7 +69,7 @@ func makeDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (b *Broker) recoverMetadata() error {
+func (b *broker) recoverMetadata() error {
 	l, err := b.openLog(metadataName, 0, log.Config{SegmentBytes: internalSegmentBytes})
 	if err != nil {
 		return err
@@ -89,14 +89,14 @@ func (b *Broker) recoverMetadata() error {
 	return nil
 }
 
-func (b *Broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.Shard, error) {
+func (b *broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.Shard, error) {
 	return coord.Open(coord.Config{
 		Machine: m, Log: l, Now: b.cfg.Clock.Now, AfterFunc: b.cfg.Clock.AfterFunc, Logger: b.cfg.Logger,
 		SnapshotBytes: snapshotBytes, OnTick: onTick,
 	})
 }
 
-func (b *Broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, error) {
+func (b *broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, error) {
 	l, err := log.Open(log.Options{
 		FS: b.cfg.FS, Dir: b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(topic, index)),
 		Topic: topic, Partition: index, Now: b.cfg.Clock.Now, Syncer: b.syncer, Memory: b.memory,
@@ -110,7 +110,7 @@ func (b *Broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, e
 
 // recoverTopics opens the logs of all topics, after what belongs to none of them is out of the way. A directory belongs
 // to the topic of its name, so a topic can be created again only once its predecessor's directories are gone.
-func (b *Broker) recoverTopics() error {
+func (b *broker) recoverTopics() error {
 	for _, name := range []string{offsetsTopic, txnTopic} {
 		if b.metaMachine.Topics()[name] != nil {
 			continue
@@ -146,7 +146,7 @@ const deletedSuffix, straySuffix = "deleted", "-stray"
 // clearLeftovers finishes the deletions that a crash cut short, and moves aside what looks like a partition but belongs
 // to no topic: a copy of another broker's directory, say, or a topic whose deletion was recorded but had not begun. As
 // in Apache Kafka, only an operator removes such a stray. Anything else in the data directory is left alone.
-func (b *Broker) clearLeftovers(known map[string]bool) error {
+func (b *broker) clearLeftovers(known map[string]bool) error {
 	fs := b.cfg.FS
 	names, err := fs.List(b.cfg.Dir)
 	if err != nil {
@@ -185,7 +185,7 @@ func holdsLog(fs vfs.FS, dir string, emptyWillDo bool) bool {
 }
 
 // openTopic opens the logs of a topic that are not open yet, and shows the topic to requests.
-func (b *Broker) openTopic(mt *meta.Topic) error {
+func (b *broker) openTopic(mt *meta.Topic) error {
 	next := &topic{Topic: mt}
 	if before := b.topics.load(); before != nil && before.byName[mt.Name] != nil {
 		next.partitions = append(next.partitions, before.byName[mt.Name].partitions...)
@@ -205,7 +205,7 @@ func (b *Broker) openTopic(mt *meta.Topic) error {
 	return nil
 }
 
-func (b *Broker) recoverCoordinators() error {
+func (b *broker) recoverCoordinators() error {
 	set := b.topics.load()
 	b.offsets, b.txnState = set.byName[offsetsTopic].partitions[0], set.byName[txnTopic].partitions[0]
 	b.groupMachine = group.New(group.Config{
@@ -233,7 +233,7 @@ func (b *Broker) recoverCoordinators() error {
 }
 
 // changeMetadata makes a change of the metadata durable.
-func (b *Broker) changeMetadata(f func() (coord.Step, error)) error {
+func (b *broker) changeMetadata(f func() (coord.Step, error)) error {
 	var failed error
 	ticket, err := b.meta.Do(func(time.Time) (step coord.Step) {
 		step, failed = f()

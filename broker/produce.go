@@ -57,9 +57,7 @@ type ProduceResult struct {
 	Err error
 }
 
-// Produce appends batches, with the checks and the durability of a Produce request. The error is nil unless the
-// request as a whole fails; see ProduceResult.Err.
-func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
+func (b *broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
 	p := b.newProduce(req.TransactionalID, true, len(req.Partitions))
 	if req.Summed {
 		p.origin = log.OriginProcess
@@ -79,7 +77,7 @@ func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResu
 // produce is one request on its way. Appending and waiting are apart, so that a connection's next request is appended
 // while this one waits for the disk.
 type produce struct {
-	b        *Broker
+	b        *broker
 	id       string
 	version2 bool // partitions join the transaction by being written to
 	origin   log.Origin
@@ -94,7 +92,7 @@ type producePart struct {
 	last    int64 // offset to wait for, -1 if none
 }
 
-func (b *Broker) newProduce(id string, version2 bool, parts int) *produce {
+func (b *broker) newProduce(id string, version2 bool, parts int) *produce {
 	return &produce{
 		b: b, id: id, version2: version2, joined: -1,
 		parts: make([]producePart, 0, parts), results: make([]ProduceResult, 0, parts),
@@ -224,7 +222,7 @@ func (p *produce) wait(ctx context.Context) {
 }
 
 // waitError is what a request is told whose records did not become durable in its time.
-func (b *Broker) waitError(ctx context.Context, err error) *kerr.Error {
+func (b *broker) waitError(ctx context.Context, err error) *kerr.Error {
 	if ctx.Err() != nil {
 		return kerr.RequestTimedOut
 	}
@@ -232,7 +230,7 @@ func (b *Broker) waitError(ctx context.Context, err error) *kerr.Error {
 }
 
 // appendError keeps an error of the protocol and makes one of any other.
-func (b *Broker) appendError(p *partition, err error) error {
+func (b *broker) appendError(p *partition, err error) error {
 	var known *kerr.Error
 	if errors.As(err, &known) {
 		if known == kerr.KafkaStorageError {

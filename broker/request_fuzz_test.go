@@ -41,7 +41,7 @@ func FuzzParseRequest(f *testing.F) {
 		}
 		ctx, cancel := contextThatIsOver()
 		defer cancel()
-		complete, err := b.begin(ctx, r)
+		complete, err := b.in.(*broker).begin(ctx, r)
 		if err != nil {
 			return
 		}

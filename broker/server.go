@@ -17,7 +17,7 @@ const memoryAddr = "thalweg.memory:9092"
 
 // server owns the connections.
 type server struct {
-	b        *Broker
+	b        *broker
 	listener net.Listener // nil without a port
 	host     string       // as advertised; empty when the listener accepts on all addresses
 	port     int32
@@ -28,7 +28,7 @@ type server struct {
 	wg     sync.WaitGroup
 }
 
-func newServer(b *Broker) *server {
+func newServer(b *broker) *server {
 	return &server{b: b, listener: b.cfg.Listener, conns: make(map[*conn]struct{})}
 }
 
@@ -154,8 +154,7 @@ func (s *server) close() error {
 	return err
 }
 
-// Addr returns the seed address for clients: the listener's, or a name that only Dial understands.
-func (b *Broker) Addr() string {
+func (b *broker) Addr() string {
 	switch {
 	case b.cfg.Advertise != "":
 		return b.cfg.Advertise
@@ -166,9 +165,7 @@ func (b *Broker) Addr() string {
 	}
 }
 
-// Dial returns a new connection within the process. Network and address are ignored; the signature is that of
-// kgo.Dialer.
-func (b *Broker) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (b *broker) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type producerIDs struct {
 	next, end int64
 }
 
-func (b *Broker) nextProducerID() (int64, error) {
+func (b *broker) nextProducerID() (int64, error) {
 	p := &b.pids
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +54,7 @@ func (b *Broker) nextProducerID() (int64, error) {
 }
 
 // joinTransaction makes partitions part of a producer's transaction. The ticket is for b.txns.
-func (b *Broker) joinTransaction(r *txn.AddRequest) (ticket int64, failed *kerr.Error) {
+func (b *broker) joinTransaction(r *txn.AddRequest) (ticket int64, failed *kerr.Error) {
 	ticket, err := b.txns.Do(func(now time.Time) (step coord.Step) {
 		step, failed = b.txnMachine.Add(r, now)
 		return step
@@ -66,14 +66,14 @@ func (b *Broker) joinTransaction(r *txn.AddRequest) (ticket int64, failed *kerr.
 }
 
 // storageError logs what went wrong with a log and returns what clients are told.
-func (b *Broker) storageError(err error) *kerr.Error {
+func (b *broker) storageError(err error) *kerr.Error {
 	b.cfg.Logger.Error("broker: storage", "err", err)
 	return kerr.KafkaStorageError
 }
 
 // finishLater writes a transaction's markers in the background, once the decision is durable. The decision stands: what
 // fails is tried again, and after the next start if need be.
-func (b *Broker) finishLater(e txn.Ending, decided int64) {
+func (b *broker) finishLater(e txn.Ending, decided int64) {
 	b.background.Add(1)
 	go func() {
 		defer b.background.Done()
@@ -100,7 +100,7 @@ const finishRetry = 5 * time.Second
 
 // finish carries out a decision. COMPLETE is recorded only after all markers are durable, so that a crash before
 // repeats them; a marker more than one is harmless.
-func (b *Broker) finish(e txn.Ending, decided int64) error {
+func (b *broker) finish(e txn.Ending, decided int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
 	if err := b.txns.Wait(ctx, decided); err != nil {
@@ -136,7 +136,7 @@ func (b *Broker) finish(e txn.Ending, decided int64) error {
 	return err
 }
 
-func (b *Broker) appendMarker(p *partition, m log.Marker) (int64, error) {
+func (b *broker) appendMarker(p *partition, m log.Marker) (int64, error) {
 	if p == b.offsets {
 		return b.groups.Marker(m)
 	}
@@ -145,7 +145,7 @@ func (b *Broker) appendMarker(p *partition, m log.Marker) (int64, error) {
 }
 
 // finishDue finishes the transactions that ran out of time.
-func (b *Broker) finishDue() {
+func (b *broker) finishDue() {
 	var due []txn.Ending
 	ticket := b.txns.View(func(time.Time) { due = b.txnMachine.TakeDue() })
 	for _, e := range due {
@@ -155,7 +155,7 @@ func (b *Broker) finishDue() {
 }
 
 // transactionEnded returns once the transactional id has no transaction whose markers are being written.
-func (b *Broker) transactionEnded(ctx context.Context, id string) error {
+func (b *broker) transactionEnded(ctx context.Context, id string) error {
 	done := make(chan struct{})
 	b.txns.View(func(time.Time) { b.txnMachine.Wait(id, func() { close(done) }) })
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
@@ -169,7 +169,7 @@ func (b *Broker) transactionEnded(ctx context.Context, id string) error {
 }
 
 // adoptTransactions brings the coordinator and the transactions that are open in partitions together after recovery.
-func (b *Broker) adoptTransactions() error {
+func (b *broker) adoptTransactions() error {
 	for _, t := range b.topics.load().byName {
 		for _, p := range t.partitions {
 			for _, open := range p.log.OpenTransactions() {
@@ -182,7 +182,7 @@ func (b *Broker) adoptTransactions() error {
 	return nil
 }
 
-func (b *Broker) adopt(p *partition, open log.OpenTransaction) error {
+func (b *broker) adopt(p *partition, open log.OpenTransaction) error {
 	producer := coord.Producer{ID: open.ProducerID, Epoch: open.ProducerEpoch}
 	orphan := false
 	_, err := b.txns.Do(func(now time.Time) (step coord.Step) {

@@ -64,7 +64,7 @@ func (g *ages) note(names []string, now time.Time) error {
 }
 
 // noteUsed writes down which tasks and global stores are kept up here.
-func (a *App) noteUsed(now time.Time, names ...string) error {
+func (a *app) noteUsed(now time.Time, names ...string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.home == nil || a.home.ages == nil || len(names) == 0 {
@@ -74,7 +74,7 @@ func (a *App) noteUsed(now time.Time, names ...string) error {
 }
 
 // expired tells that the copy of a topic on disk, of a task or a global store, is too old to go on from.
-func (a *App) expired(name, changelog string, now time.Time) bool {
+func (a *app) expired(name, changelog string, now time.Time) bool {
 	retention := defaultDeleteRetention
 	for _, spec := range a.layout.internal {
 		if ms, err := strconv.ParseInt(spec.Config["delete.retention.ms"], 10, 64); spec.Name == changelog && err == nil {

@@ -12,11 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thalweg/internal/link"
+	"thalweg/state/engine"
 	"thalweg/topology"
 )
 
-// App is an application in this process. Its methods may be called from any goroutine.
-type App struct {
+// app is what an App is made of.
+type app struct {
 	topo     *topology.Topology
 	cfg      Config
 	machine  *machine
@@ -33,7 +34,7 @@ type App struct {
 	control    *link.Link // while it runs
 	workers    []*worker
 	fills      []*fill
-	views      map[*View]bool // open
+	views      map[*View]engine.Snapshot // open
 	viewsEnded bool
 	uneven     time.Time                     // since when the tasks are spread unevenly; zero: they are not
 	held       map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
@@ -41,47 +42,14 @@ type App struct {
 	err        error
 }
 
-// New checks what can be checked without a broker. Nothing is opened before Run.
-func New(topo *topology.Topology, cfg Config) (*App, error) {
-	if topo == nil {
-		return nil, errors.New("runtime: no topology: build it first")
-	}
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	for _, s := range topo.Subtopologies() {
-		if len(s.Inputs) == 0 {
-			return nil, fmt.Errorf("runtime: sub-topology %d has no source: nothing would ever reach its nodes", s.ID)
-		}
-	}
-	a := &App{
-		topo:   topo,
-		cfg:    cfg,
-		hooks:  newHookQueue(),
-		claims: newClaims(),
-		stop:   make(chan struct{}),
-		done:   make(chan struct{}),
-		views:  map[*View]bool{},
-		held:   map[TaskID]int64{},
-		purge:  map[link.TopicPartition]int64{},
-	}
-	a.machine = newMachine(a.stateChanged)
-	return a, nil
-}
-
-func (a *App) stateChanged(from, to State) {
+func (a *app) stateChanged(from, to State) {
 	a.cfg.Logger.Info("application "+to.String(), "application", a.cfg.ApplicationID, "from", from.String())
 	if f := a.cfg.Hooks.StateChanged; f != nil {
 		a.hooks.add(func() { f(from, to) })
 	}
 }
 
-// Run works until ctx ends or Close is called, then commits, leaves the group and returns nil. It returns an error
-// when something failed that a retry can't mend. It can be called once.
-//
-// When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way.
-func (a *App) Run(ctx context.Context) error {
+func (a *app) Run(ctx context.Context) error {
 	if err := a.machine.begin(); err != nil {
 		return err
 	}
@@ -117,7 +85,7 @@ var errCloseTimeout = errors.New("runtime: not everything was committed within C
 	"processed again at the next start")
 
 // supervise turns the end of ctx into a graceful stop with a deadline.
-func (a *App) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
+func (a *app) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
 	select {
 	case <-ctx.Done():
 		a.shut()
@@ -135,16 +103,14 @@ func (a *App) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // shut asks everything to commit and stop.
-func (a *App) shut() {
+func (a *app) shut() {
 	a.stopOnce.Do(func() {
 		close(a.stop)
 		a.machine.closing()
 	})
 }
 
-// Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It may be
-// called from a hook.
-func (a *App) Close(ctx context.Context) error {
+func (a *app) Close(ctx context.Context) error {
 	a.shut()
 	if a.machine.closeUnstarted() {
 		close(a.done)
@@ -160,26 +126,19 @@ func (a *App) Close(ctx context.Context) error {
 	}
 }
 
-// Done is closed when nothing of the application runs any more.
-func (a *App) Done() <-chan struct{} { return a.done }
+func (a *app) Done() <-chan struct{} { return a.done }
 
-// State is where the application is at the moment.
-func (a *App) State() State { return a.machine.get() }
+func (a *app) State() State { return a.machine.get() }
 
-// WaitRunning returns nil once every task that this process was given is processed, and an error when the application
-// ends or ctx does.
-func (a *App) WaitRunning(ctx context.Context) error { return a.machine.wait(ctx, Running) }
+func (a *app) WaitRunning(ctx context.Context) error { return a.machine.wait(ctx, Running) }
 
-// Pause stops processing, punctuation and restore. The process stays in the group and keeps its tasks.
-func (a *App) Pause() { a.setPaused(true) }
+func (a *app) Pause() { a.setPaused(true) }
 
-// Resume undoes Pause.
-func (a *App) Resume() { a.setPaused(false) }
+func (a *app) Resume() { a.setPaused(false) }
 
-// Paused tells whether the application is paused.
-func (a *App) Paused() bool { return a.paused.Load() }
+func (a *app) Paused() bool { return a.paused.Load() }
 
-func (a *App) setPaused(paused bool) {
+func (a *app) setPaused(paused bool) {
 	a.paused.Store(paused)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -189,7 +148,7 @@ func (a *App) setPaused(paused bool) {
 }
 
 // run opens what the application needs and runs its workers.
-func (a *App) run(ctx context.Context) (err error) {
+func (a *app) run(ctx context.Context) (err error) {
 	h, err := openHome(a.topo, a.cfg)
 	if err != nil {
 		return err
@@ -240,7 +199,7 @@ func (a *App) run(ctx context.Context) (err error) {
 
 // work runs the workers, which begin when the global stores are filled, and what looks after them. The first error
 // stops all, each after its last commit.
-func (a *App) work(ctx context.Context, control *link.Link, workers []*worker, fills []*fill) error {
+func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, fills []*fill) error {
 	var running sync.WaitGroup
 	finished := make(chan struct{})
 	running.Go(func() { a.purgeEvery(ctx, control, finished) })
@@ -276,7 +235,7 @@ func (a *App) work(ctx context.Context, control *link.Link, workers []*worker, f
 }
 
 // connect opens the link for topics and purges. It waits for a broker that is not there yet.
-func (a *App) connect(ctx context.Context) (*link.Link, error) {
+func (a *app) connect(ctx context.Context) (*link.Link, error) {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	ctx, cancelTimeout := context.WithTimeout(ctx, a.cfg.StartTimeout)
@@ -288,12 +247,12 @@ func (a *App) connect(ctx context.Context) (*link.Link, error) {
 	return l, nil
 }
 
-func (a *App) linkConfig(name string) link.Config {
+func (a *app) linkConfig(name string) link.Config {
 	return link.Config{
 		Seeds:              a.cfg.Seeds,
 		Broker:             a.cfg.Broker,
 		NoLocal:            a.cfg.NoLocal,
-		Client:             a.cfg.ClientOptions,
+		Client:             franzOptions(a.cfg.ClientOptions),
 		ClientID:           a.clientID(name),
 		SessionTimeout:     a.cfg.SessionTimeout,
 		TransactionTimeout: a.cfg.TransactionTimeout,
@@ -305,7 +264,7 @@ func (a *App) linkConfig(name string) link.Config {
 }
 
 // untilStop ends with ctx or when the application is asked to stop, for what is pointless then.
-func (a *App) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+func (a *app) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	finished := make(chan struct{})
 	go func() {
@@ -322,7 +281,7 @@ func (a *App) untilStop(ctx context.Context) (context.Context, context.CancelFun
 }
 
 // interrupted is nil for errors that come from being asked to stop.
-func (a *App) interrupted(err error) error {
+func (a *app) interrupted(err error) error {
 	select {
 	case <-a.stop:
 		if errors.Is(err, context.Canceled) {
@@ -334,7 +293,7 @@ func (a *App) interrupted(err error) error {
 }
 
 // purgeEvery deletes processed records from repartition topics.
-func (a *App) purgeEvery(ctx context.Context, control *link.Link, finished <-chan struct{}) {
+func (a *app) purgeEvery(ctx context.Context, control *link.Link, finished <-chan struct{}) {
 	ticker := time.NewTicker(a.cfg.PurgeEvery)
 	defer ticker.Stop()
 	for {
@@ -355,7 +314,7 @@ func (a *App) purgeEvery(ctx context.Context, control *link.Link, finished <-cha
 }
 
 // purgeLater notes committed offsets for the next purge.
-func (a *App) purgeLater(committed map[link.TopicPartition]int64) {
+func (a *app) purgeLater(committed map[link.TopicPartition]int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for tp, offset := range committed {
@@ -369,7 +328,7 @@ const unevenMost = 3 * time.Second
 // refresh works out the application's state from those of its workers. The assignment is even, so a process whose
 // workers have one task more or less than each other, or worse, is in the middle of one: the first worker to join a
 // group gets everything, until the others have joined. Running is better said once than taken back.
-func (a *App) refresh() {
+func (a *app) refresh() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	settled, least, most := true, int32(math.MaxInt32), int32(0)

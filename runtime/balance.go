@@ -9,7 +9,7 @@ import (
 )
 
 // stateConfig says where the stores of a task lie.
-func (a *App) stateConfig(id TaskID) state.Config {
+func (a *app) stateConfig(id TaskID) state.Config {
 	return state.Config{
 		Engine: a.home.engine, Namespace: state.Namespace(id.Partition), Budget: a.home.budget,
 		CheckpointCommits: -1, // by Config.CheckpointEvery
@@ -17,7 +17,7 @@ func (a *App) stateConfig(id TaskID) state.Config {
 }
 
 // balancing is what the group's leader needs to know to spread the tasks.
-func (a *App) balancing() link.BalancerConfig {
+func (a *app) balancing() link.BalancerConfig {
 	var c link.BalancerConfig
 	for _, s := range a.topo.Subtopologies() {
 		sub := link.Subtopology{ID: int32(s.ID), Stateful: len(s.Stores) > 0}
@@ -31,7 +31,7 @@ func (a *App) balancing() link.BalancerConfig {
 }
 
 // report tells the leader what state this process has on disk.
-func (a *App) report() assign.Report {
+func (a *app) report() assign.Report {
 	r := assign.Report{Process: a.home.process, Weight: 1}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -45,7 +45,7 @@ func (a *App) report() assign.Report {
 }
 
 // findHeld looks at what an earlier run left on disk.
-func (a *App) findHeld() error {
+func (a *app) findHeld() error {
 	for _, s := range a.topo.Subtopologies() {
 		for p := range a.layout.partitions[s.ID] {
 			if err := a.noteHeld(TaskID{s.ID, p}); err != nil {
@@ -57,7 +57,7 @@ func (a *App) findHeld() error {
 }
 
 // noteHeld remembers how far the state of a task on disk is.
-func (a *App) noteHeld(id TaskID) error {
+func (a *app) noteHeld(id TaskID) error {
 	if a.home.engine == nil {
 		return nil
 	}

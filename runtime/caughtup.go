@@ -13,11 +13,7 @@ import (
 // caughtUpEvery is the time between two looks at the offsets.
 const caughtUpEvery = 20 * time.Millisecond
 
-// WaitCaughtUp waits until everything that the input topics hold is processed and committed, with all that followed
-// from it in the application's own topics, be it by this process or by others of the same application. It is for
-// inputs that end: tests, examples, work in batches. What was acknowledged to a producer counts, be it safe already or
-// not (acks=1). It returns early with the application's error when it ends.
-func (a *App) WaitCaughtUp(ctx context.Context) error {
+func (a *app) WaitCaughtUp(ctx context.Context) error {
 	if err := a.WaitRunning(ctx); err != nil {
 		return err
 	}
@@ -49,7 +45,7 @@ func (a *App) WaitCaughtUp(ctx context.Context) error {
 }
 
 // progress is the end of each input, and whether the group has committed up to all of them.
-func (a *App) progress(ctx context.Context) (ends map[link.TopicPartition]int64, all bool, err error) {
+func (a *app) progress(ctx context.Context) (ends map[link.TopicPartition]int64, all bool, err error) {
 	a.mu.Lock()
 	control, lay := a.control, a.layout
 	a.mu.Unlock()
@@ -89,7 +85,7 @@ func (a *App) progress(ctx context.Context) (ends map[link.TopicPartition]int64,
 }
 
 // ended is the application's own error, where it has one, instead of what its end looks like to a waiter.
-func (a *App) ended(err error) error {
+func (a *app) ended(err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err != nil {

@@ -30,6 +30,18 @@ const (
 
 func (g Guarantee) String() string { return [...]string{"exactly-once", "at-least-once"}[g] }
 
+// ClientOptions are options for franz-go, made with [Options]. The type hides franz-go's own, which would make each
+// package that mentions a Config compile a part of that library.
+type ClientOptions struct{ opts any } // nil or []kgo.Opt
+
+// Options are options for franz-go, for Config.ClientOptions.
+func Options(opts ...kgo.Opt) ClientOptions { return ClientOptions{opts} }
+
+func franzOptions(o ClientOptions) []kgo.Opt {
+	opts, _ := o.opts.([]kgo.Opt)
+	return opts
+}
+
 // DefaultHeadroomBytes is what Config.HeadroomBytes is when it is 0. A program that opens a broker and no application
 // does well to hold a slice of this size, too, without touching it: a broker has even less alive.
 const DefaultHeadroomBytes = 32 << 20
@@ -61,8 +73,8 @@ type Config struct {
 	Broker *link.Broker
 	// Seeds are the host:port addresses of a cluster (Apache Kafka, or the bundled broker in another process).
 	Seeds []string
-	// ClientOptions are further options for franz-go: TLS, SASL, a dialer of your own.
-	ClientOptions []kgo.Opt
+	// ClientOptions are further options for franz-go, made with [Options]: TLS, SASL, a dialer of your own.
+	ClientOptions ClientOptions
 	// NoLocal makes data go through requests also to Broker; it is for tests and comparisons.
 	NoLocal bool
 

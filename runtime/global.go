@@ -21,7 +21,7 @@ const fillBytesMax = 8 << 20
 // as long as the application runs. The rows go to the engine with every fetch, and are read from there by the workers
 // and by views. No group knows of it: where it is lies in the engine beside the rows.
 type fill struct {
-	app     *App
+	app     *app
 	name    string // of the store
 	log     *slog.Logger
 	task    *task.Task
@@ -34,7 +34,7 @@ type fill struct {
 }
 
 // globalRows reads the global stores of this process; nil: there are none.
-func (a *App) globalRows() *state.Reader {
+func (a *app) globalRows() *state.Reader {
 	if len(a.topo.Globals()) == 0 {
 		return nil
 	}
@@ -42,7 +42,7 @@ func (a *App) globalRows() *state.Reader {
 }
 
 // openFills opens the global stores and begins to read what they lack.
-func (a *App) openFills(ctx context.Context, control *link.Link) ([]*fill, error) {
+func (a *app) openFills(ctx context.Context, control *link.Link) ([]*fill, error) {
 	var fills []*fill
 	for _, s := range a.topo.Globals() {
 		f, err := a.openFill(ctx, control, s)
@@ -60,7 +60,7 @@ func (a *App) openFills(ctx context.Context, control *link.Link) ([]*fill, error
 	return fills, nil
 }
 
-func (a *App) openFill(ctx context.Context, control *link.Link, s *topology.Subtopology) (_ *fill, err error) {
+func (a *app) openFill(ctx context.Context, control *link.Link, s *topology.Subtopology) (_ *fill, err error) {
 	f := &fill{
 		app: a, name: s.Stores[0].Name(), behind: map[link.TopicPartition]*Restore{}, full: make(chan struct{}),
 		log: a.cfg.Logger.With("application", a.cfg.ApplicationID, "global store", s.Stores[0].Name()),
@@ -267,7 +267,7 @@ func (f *fill) advance(fetched []link.Fetched, elapsed time.Duration) {
 }
 
 // filled waits until all global stores are; false: the application stops before.
-func (a *App) filled(ctx context.Context, fills []*fill) bool {
+func (a *app) filled(ctx context.Context, fills []*fill) bool {
 	for _, f := range fills {
 		select {
 		case <-f.full:

@@ -188,8 +188,8 @@ func (h *harness) config() runtime.Config {
 }
 
 // over reaches the broker over connections with something around them.
-func (h *harness) over(wrap func(net.Conn) net.Conn) []kgo.Opt {
-	return []kgo.Opt{kgo.Dialer(brokertest.Wrapped(h.broker.Dial, wrap))}
+func (h *harness) over(wrap func(net.Conn) net.Conn) runtime.ClientOptions {
+	return runtime.Options(kgo.Dialer(brokertest.Wrapped(h.broker.Dial, wrap)))
 }
 
 // logTail is how much of its log a test keeps.

@@ -12,18 +12,18 @@ import (
 // predecessor is dead.
 
 // clientID names a link for the broker's logs and for removePredecessor.
-func (a *App) clientID(name string) string {
+func (a *app) clientID(name string) string {
 	if a.home == nil {
 		return a.cfg.ApplicationID + "-" + name
 	}
 	return a.clientPrefix() + name
 }
 
-func (a *App) clientPrefix() string { return a.cfg.ApplicationID + "-" + a.home.process + "-" }
+func (a *app) clientPrefix() string { return a.cfg.ApplicationID + "-" + a.home.process + "-" }
 
 // removePredecessor takes the members out of the group that a crash of this process left there: without that the
 // others would wait for them until their sessions end. It is a short cut, so that trouble with it is no error.
-func (a *App) removePredecessor(ctx context.Context, control *link.Link) {
+func (a *app) removePredecessor(ctx context.Context, control *link.Link) {
 	if a.home.lock == nil { // the name is new
 		return
 	}

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"thalweg/state"
-	"thalweg/state/engine"
 	"thalweg/topology"
 )
 
@@ -23,15 +21,10 @@ type View struct {
 	// Partitions are the ones whose tasks run here; other processes have the others. A global store is here whole.
 	Partitions []int32
 
-	app      *App
-	snapshot engine.Snapshot
-	once     sync.Once
+	end func() error
 }
 
-// View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
-// behind the last commit by Config.CheckpointEvery at most; Checkpoint closes the gap. Rows of an aborted transaction
-// are never seen. A store that is in memory alone can't be viewed.
-func (a *App) View(store state.Store) (*View, error) {
+func (a *app) View(store state.Store) (*View, error) {
 	sub := -1
 	var kept state.Store // as the topology has it: the caller's name may say less
 	for _, s := range slices.Concat(a.topo.Subtopologies(), a.topo.Globals()) {
@@ -56,7 +49,12 @@ func (a *App) View(store state.Store) (*View, error) {
 	if a.home == nil || a.home.engine == nil || a.viewsEnded {
 		return nil, fmt.Errorf("view: store %q: the application is %s", store.Name(), a.State())
 	}
-	v := &View{app: a}
+	v := &View{}
+	v.end = func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.closeView(v)
+	}
 	var namespaces [][]byte
 	if sub < 0 {
 		namespaces = append(namespaces, state.GlobalNamespace())
@@ -70,8 +68,8 @@ func (a *App) View(store state.Store) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("view: store %q: %w", store.Name(), err)
 	}
-	v.snapshot, v.Reader = snapshot, state.NewReader(snapshot, namespaces...)
-	a.views[v] = true
+	v.Reader = state.NewReader(snapshot, namespaces...)
+	a.views[v] = snapshot
 	return v, nil
 }
 
@@ -85,35 +83,31 @@ func keeps(s *topology.Subtopology, store state.Store) state.Store {
 
 // Close lets the view go. It keeps old versions of rows alive until then. A view that is open when the application
 // ends is closed by it.
-func (v *View) Close() error {
-	v.app.mu.Lock()
-	defer v.app.mu.Unlock()
-	return v.close()
-}
+func (v *View) Close() error { return v.end() }
 
-// close needs the application's mutex.
-func (v *View) close() (err error) {
-	v.once.Do(func() {
-		delete(v.app.views, v)
-		err = v.snapshot.Close()
-	})
-	return err
+// closeView needs the mutex.
+func (a *app) closeView(v *View) error {
+	snapshot, open := a.views[v]
+	if !open {
+		return nil
+	}
+	delete(a.views, v)
+	return snapshot.Close()
 }
 
 // closeViews ends what is still open, and lets nothing more be opened.
-func (a *App) closeViews() error {
+func (a *app) closeViews() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.viewsEnded = true
 	var errs []error
 	for v := range a.views {
-		errs = append(errs, v.close())
+		errs = append(errs, a.closeView(v))
 	}
 	return errors.Join(errs...)
 }
 
-// Checkpoint makes all workers of this process write what they have committed to the engine, where views see it.
-func (a *App) Checkpoint(ctx context.Context) error {
+func (a *app) Checkpoint(ctx context.Context) error {
 	a.mu.Lock()
 	workers := a.workers
 	a.mu.Unlock()

@@ -155,8 +155,7 @@ func sortNodes(nodes map[string]NodeStats) []NodeStats {
 	return slices.SortedFunc(maps.Values(nodes), func(a, b NodeStats) int { return cmp.Compare(a.Node, b.Node) })
 }
 
-// Stats returns the latest figures.
-func (a *App) Stats() Stats {
+func (a *app) Stats() Stats {
 	a.mu.Lock()
 	workers, fills, h := a.workers, a.fills, a.home
 	s := Stats{}

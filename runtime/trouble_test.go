@@ -141,13 +141,13 @@ func TestCloseWhileConnecting(t *testing.T) {
 		cfg := h.config()
 		cfg.Broker, cfg.Seeds = nil, []string{unusedAddress(t)}
 		tried := make(chan struct{}, 1)
-		cfg.ClientOptions = []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		cfg.ClientOptions = runtime.Options(kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			select {
 			case tried <- struct{}{}:
 			default:
 			}
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		})}
+		}))
 		app := h.start(words(t, byWord), cfg)
 		<-tried
 		app.stop()

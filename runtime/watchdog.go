@@ -3,7 +3,7 @@ package runtime
 import "time"
 
 // watch says so when a worker makes no progress: user code that hangs, a broker that does not answer, a lock.
-func (a *App) watch(workers []*worker, finished <-chan struct{}) {
+func (a *app) watch(workers []*worker, finished <-chan struct{}) {
 	ticker := time.NewTicker(max(a.cfg.StallAfter/4, time.Millisecond))
 	defer ticker.Stop()
 	told := make([]int64, len(workers)) // the beat at which a stall was reported

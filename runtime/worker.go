@@ -27,7 +27,7 @@ var errStop = errors.New("runtime: stopping")
 // worker runs tasks on one goroutine, with one link and one transaction. Fields without a comment about it belong to
 // that goroutine.
 type worker struct {
-	app   *App
+	app   *app
 	index int
 	log   *slog.Logger
 	asks  chan chan error // for checkpoints; answered by the worker
@@ -68,7 +68,7 @@ type worker struct {
 	usedAt     time.Time // of the last note of which tasks are kept up
 }
 
-func newWorker(a *App, index int) *worker {
+func newWorker(a *app, index int) *worker {
 	return &worker{
 		app:        a,
 		index:      index,

@@ -14,7 +14,7 @@ func TestShare(t *testing.T) {
 		inputs int
 		want   int
 	}{{0, shareMost}, {1, shareMost}, {8, shareMost}, {16, 2 << 20}, {32, 1 << 20}, {1 << 20, shareLeast}} {
-		w := worker{app: &App{cfg: Config{BufferedBytesMax: 64 << 20, Workers: 2}}}
+		w := worker{app: &app{cfg: Config{BufferedBytesMax: 64 << 20, Workers: 2}}}
 		w.inputs = make(map[link.TopicPartition]*input, c.inputs)
 		for i := range c.inputs {
 			w.inputs[link.TopicPartition{Partition: int32(i)}] = nil

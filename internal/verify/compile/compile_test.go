@@ -26,10 +26,10 @@ type ceiling struct {
 // The ceilings stand a little above what was measured. Lower them when the count falls; see CONTRIBUTING.md, "When you
 // add a method to a generic type", before you raise one.
 var ceilings = map[string]ceiling{
-	"word count":         {[]string{"wordcount", "wordcount/program"}, 1250, 280_000},
-	"word count's main":  {[]string{"wordcount"}, 600, 120_000},
-	"twelve queries":     {[]string{"queries"}, 4700, 1_300_000},
-	"a package with New": {[]string{"newapp"}, 560, 120_000},
+	"word count":         {[]string{"wordcount", "wordcount/program"}, 440, 105_000},
+	"word count's main":  {[]string{"wordcount"}, 60, 6_000},
+	"twelve queries":     {[]string{"queries"}, 4500, 1_250_000},
+	"a package with New": {[]string{"newapp"}, 50, 10_000},
 }
 
 func TestCompileCost(t *testing.T) {
@@ -44,7 +44,6 @@ func TestCompileCost(t *testing.T) {
 					byType[f.of] = byType[f.of].plus(f.cost)
 				}
 			}
-			require.Positive(t, sum.functions, "no code of generic types: is the count broken?")
 			t.Logf("%d functions, %d bytes", sum.functions, sum.text)
 			if sum.functions > c.functions || sum.text > c.text {
 				t.Errorf("%d functions of generic types (at most %d), %d bytes of text (at most %d):\n%s",
@@ -90,12 +89,14 @@ func instances(t *testing.T, pkg string) []function {
 	var all []function
 	lines := bufio.NewScanner(strings.NewReader(run(t, "go", "tool", "nm", "-size", archive)))
 	lines.Buffer(nil, 1<<20)
+	functions := 0
 	for lines.Scan() {
 		// The address, the size, the kind, the name, which may have spaces.
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 4 || !strings.EqualFold(fields[2], "t") {
 			continue
 		}
+		functions++
 		name := strings.Join(fields[3:], " ")
 		if !strings.Contains(name, "[") {
 			continue
@@ -105,6 +106,7 @@ func instances(t *testing.T, pkg string) []function {
 		all = append(all, function{generic(name), cost{1, size}})
 	}
 	require.NoError(t, lines.Err())
+	require.Positive(t, functions, "the archive of %s has no function: is the count broken?", pkg)
 	return all
 }
 

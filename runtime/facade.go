@@ -1,0 +1,108 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thalweg/internal/link"
+	"thalweg/state"
+	"thalweg/state/engine"
+	"thalweg/topology"
+)
+
+// App is an application in this process. Its methods may be called from any goroutine.
+//
+// What it is made of is behind an interface: a package that mentions an App would otherwise compile what the machinery
+// has of generic types.
+type App struct{ in application }
+
+type application interface {
+	Run(ctx context.Context) error
+	Close(ctx context.Context) error
+	Done() <-chan struct{}
+	Pause()
+	Resume()
+	Paused() bool
+	State() State
+	Stats() Stats
+	View(store state.Store) (*View, error)
+	Checkpoint(ctx context.Context) error
+	WaitRunning(ctx context.Context) error
+	WaitCaughtUp(ctx context.Context) error
+}
+
+// New checks what can be checked without a broker. Nothing is opened before Run.
+func New(topo *topology.Topology, cfg Config) (*App, error) {
+	if topo == nil {
+		return nil, errors.New("runtime: no topology: build it first")
+	}
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	for _, s := range topo.Subtopologies() {
+		if len(s.Inputs) == 0 {
+			return nil, fmt.Errorf("runtime: sub-topology %d has no source: nothing would ever reach its nodes", s.ID)
+		}
+	}
+	a := &app{
+		topo:   topo,
+		cfg:    cfg,
+		hooks:  newHookQueue(),
+		claims: newClaims(),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
+		views:  map[*View]engine.Snapshot{},
+		held:   map[TaskID]int64{},
+		purge:  map[link.TopicPartition]int64{},
+	}
+	a.machine = newMachine(a.stateChanged)
+	return &App{a}, nil
+}
+
+// Run works until ctx ends or Close is called, then commits, leaves the group and returns nil. It returns an error
+// when something failed that a retry can't mend. It can be called once.
+//
+// When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way.
+func (a *App) Run(ctx context.Context) error { return a.in.Run(ctx) }
+
+// Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It may be
+// called from a hook.
+func (a *App) Close(ctx context.Context) error { return a.in.Close(ctx) }
+
+// Done is closed when nothing of the application runs any more.
+func (a *App) Done() <-chan struct{} { return a.in.Done() }
+
+// Pause stops processing, punctuation and restore. The process stays in the group and keeps its tasks.
+func (a *App) Pause() { a.in.Pause() }
+
+// Resume undoes Pause.
+func (a *App) Resume() { a.in.Resume() }
+
+// Paused tells whether the application is paused.
+func (a *App) Paused() bool { return a.in.Paused() }
+
+// State is where the application is at the moment.
+func (a *App) State() State { return a.in.State() }
+
+// Stats returns the latest figures.
+func (a *App) Stats() Stats { return a.in.Stats() }
+
+// View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
+// behind the last commit by Config.CheckpointEvery at most; Checkpoint closes the gap. Rows of an aborted transaction
+// are never seen. A store that is in memory alone can't be viewed.
+func (a *App) View(store state.Store) (*View, error) { return a.in.View(store) }
+
+// Checkpoint makes all workers of this process write what they have committed to the engine, where views see it.
+func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx) }
+
+// WaitRunning returns nil once every task that this process was given is processed, and an error when the application
+// ends or ctx does.
+func (a *App) WaitRunning(ctx context.Context) error { return a.in.WaitRunning(ctx) }
+
+// WaitCaughtUp waits until everything that the input topics hold is processed and committed, with all that followed
+// from it in the application's own topics, be it by this process or by others of the same application. It is for
+// inputs that end: tests, examples, work in batches. What was acknowledged to a producer counts, be it safe already or
+// not (acks=1). It returns early with the application's error when it ends.
+func (a *App) WaitCaughtUp(ctx context.Context) error { return a.in.WaitCaughtUp(ctx) }
