@@ -38,18 +38,24 @@ type cogroupSessions[K, A any] struct {
 	st        state.Session[K, A]
 	retention int64
 	initial   func() A
-	merge     func(K, A, A) A
+	merge     func(*topology.Call, K, A, A) (A, error)
 	closing   op.Closing
 	input     int
 }
 
 // Cogroup begins an aggregate of several streams with this one.
 func (g Grouped[K, V]) Cogroup[A any](add func(K, V, A) A) Cogrouped[K, A] {
-	return Cogrouped[K, A]{b: g.s.n.b, emit: g.emit}.With(g, add)
+	return cogroupWith(Cogrouped[K, A]{b: g.s.n.b, emit: g.emit}, g, ofThree(add))
 }
 
 // With adds a stream to the aggregate.
 func (c Cogrouped[K, A]) With[V any](g Grouped[K, V], add func(K, V, A) A) Cogrouped[K, A] {
+	return cogroupWith(c, g, ofThree(add))
+}
+
+func cogroupWith[K, V, A any](
+	c Cogrouped[K, A], g Grouped[K, V], add func(*topology.Call, K, V, A) (A, error),
+) Cogrouped[K, A] {
 	sees := serde.IsNilable[V]()
 	in := cogroupInput[K, A]{n: g.s.n}
 	in.plain = func(st state.KV[K, A], initial func() A, rows op.Rows) topology.Make {
@@ -159,8 +165,15 @@ func (c SessionCogroup[K, A]) Emit[E Emit](e E) SessionCogroup[K, A] { c.c.emit 
 func (c SessionCogroup[K, A]) Aggregate[S state.Session[K, A]](
 	store S, initial func() A, merge func(K, A, A) A,
 ) WindowTable[K, A] {
+	return sessionCogroup(c, state.Session[K, A](store), initial, ofThree(merge))
+}
+
+func sessionCogroup[K, A any](
+	c SessionCogroup[K, A], st state.Session[K, A], initial func() A,
+	merge func(*topology.Call, K, A, A) (A, error),
+) WindowTable[K, A] {
 	n, site, b := &node{}, caller(), c.c.b
-	keep, st := c.spec.keep(b, site, state.Session[K, A](store))
+	keep, st := c.spec.keep(b, site, st)
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.sessions(cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i})

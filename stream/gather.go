@@ -28,7 +28,7 @@ func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration
 		Retain(2*within + time.Millisecond)
 	n := b.add("deduplicate", "deduplicate-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
-		Make: op.Deduplicate(st, id, within.Milliseconds()),
+		Make: op.Deduplicate(st, ofTwo(id), within.Milliseconds()),
 	}, s.n)
 	b.own(st, site)
 	return Stream[K, V]{n, s.keys, s.values}
@@ -53,7 +53,7 @@ func (s Stream[K, V]) Batch[V2 any](n int, every time.Duration, name string, f f
 		Keys(op.PairKeys[K, int32]{Keys: keys, Within: serde.For[int32]()})
 	node := b.add("batch", "batch-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, ChangesValue: true,
-		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: n, Every: every.Milliseconds(), F: f}),
+		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: n, Every: every.Milliseconds(), F: ofTwo(f)}),
 	}, s.n)
 	b.own(st, site)
 	return Stream[K, V2]{n: node, keys: s.keys}
@@ -68,7 +68,7 @@ const batchMax = 1_000_000
 // The trade-off: a row is written as a whole, so n should be small. What fell out of the list is forgotten.
 func (g Grouped[K, V]) Top[A ~[]V](st state.KV[K, A], n int, compare func(a, b V) int) Table[K, A] {
 	mustKeepSome(g.s.n.b, n)
-	return aggregate(g, "top", st, op.TopFold[K, V, A](n, compare))
+	return aggregate(g, "top", st, op.TopFold[K, V, A](n, ofValues[K](compare)))
 }
 
 // Top keeps the first n values of each key and window in the order of compare: see [Grouped.Top].
@@ -76,7 +76,7 @@ func (g WindowedGroup[K, V]) Top[A ~[]V](
 	st state.Windowed[K, A], n int, compare func(a, b V) int,
 ) WindowTable[K, A] {
 	mustKeepSome(g.s.n.b, n)
-	return windowed(g, "top", st, op.TopFold[K, V, A](n, compare), serde.IsNilable[V]())
+	return windowed(g, "top", st, op.TopFold[K, V, A](n, ofValues[K](compare)), serde.IsNilable[V]())
 }
 
 func mustKeepSome(b *Builder, n int) {

@@ -50,7 +50,8 @@ func (b *Builder) GlobalStore[K, V any, P Filler[K, V]](t Topic[K, V], p func() 
 func (s Stream[K, V]) JoinGlobal[GK, GV, R any](
 	t GlobalTable[GK, GV], key func(K, V) (GK, bool), f func(V, GV) R,
 ) Stream[K, R] {
-	return joinGlobal(s, "JoinGlobal", t, key, false, func(v V, g *GV) R { return f(v, *g) })
+	return joinGlobal(s, "JoinGlobal", t, pairOfTwo(key), false,
+		func(_ *topology.Call, _ K, v V, g *GV) (R, error) { return f(v, *g), nil })
 }
 
 // LeftJoinGlobal joins each record with the table's row under the key that key names, or with nil. The pointer is valid
@@ -58,11 +59,12 @@ func (s Stream[K, V]) JoinGlobal[GK, GV, R any](
 func (s Stream[K, V]) LeftJoinGlobal[GK, GV, R any](
 	t GlobalTable[GK, GV], key func(K, V) (GK, bool), f func(V, *GV) R,
 ) Stream[K, R] {
-	return joinGlobal(s, "LeftJoinGlobal", t, key, true, f)
+	return joinGlobal(s, "LeftJoinGlobal", t, pairOfTwo(key), true, ofValues[K](f))
 }
 
 func joinGlobal[K, V, GK, GV, R any](
-	s Stream[K, V], method string, t GlobalTable[GK, GV], key func(K, V) (GK, bool), left bool, f func(V, *GV) R,
+	s Stream[K, V], method string, t GlobalTable[GK, GV], key func(*topology.Call, K, V) (GK, bool, error), left bool,
+	f func(*topology.Call, K, V, *GV) (R, error),
 ) Stream[K, R] {
 	n := s.n.b.add("join-global", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), ChangesValue: true,

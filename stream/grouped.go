@@ -40,7 +40,7 @@ func (s Stream[K, V]) GroupByKey[G Grouped[K, V]]() Grouped[K, V] {
 
 // GroupBy gives each record another key and groups by it: through a repartition of that name.
 func (s Stream[K, V]) GroupBy[K2 any](name string, key func(K, V) K2) Grouped[K2, V] {
-	to := Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(key)).moves("GroupBy"), values: s.values}
+	to := Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(ofTwo(key))).moves("GroupBy"), values: s.values}
 	return Grouped[K2, V]{s: repartitioned(to, "GroupBy", name, nil)}
 }
 
@@ -64,13 +64,13 @@ func (g Grouped[K, V]) Count[S state.KV[K, int64]](store S) Table[K, int64] {
 
 // Reduce combines the values of each key. The first is taken as it is; a nil result deletes the row.
 func (g Grouped[K, V]) Reduce[S state.KV[K, V]](st S, f func(V, V) V) Table[K, V] {
-	return aggregate(g, "reduce", state.KV[K, V](st), op.ReduceFold[K](f))
+	return aggregate(g, "reduce", state.KV[K, V](st), op.ReduceFold(ofValues[K](f)))
 }
 
 // Aggregate adds the records of each key to what initial returned. A nil result deletes the row, and the next record of
 // the key begins anew.
 func (g Grouped[K, V]) Aggregate[A any](st state.KV[K, A], initial func() A, add func(K, V, A) A) Table[K, A] {
-	return aggregate(g, "aggregate", st, op.AggregateFold(initial, add))
+	return aggregate(g, "aggregate", st, op.AggregateFold(initial, ofThree(add)))
 }
 
 func aggregate[K, V, A any](g Grouped[K, V], method string, st state.KV[K, A], fold op.Fold[K, V, A]) Table[K, A] {

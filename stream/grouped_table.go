@@ -18,10 +18,12 @@ type GroupedTable[K, V any] struct {
 
 // GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
 func (t Table[K, V]) GroupBy[K2, V2 any](name string, f func(K, V) (K2, V2)) GroupedTable[K2, V2] {
-	return groupTable(t.n, name, f)
+	return groupTable(t.n, name, pairOfTwo(f))
 }
 
-func groupTable[K, V, K2, V2 any](parent *node, name string, f func(K, V) (K2, V2)) GroupedTable[K2, V2] {
+func groupTable[K, V, K2, V2 any](
+	parent *node, name string, f func(*topology.Call, K, V) (K2, V2, error),
+) GroupedTable[K2, V2] {
 	site := caller()
 	keys, values := serde.ForTopic[K2](), serde.ForTopic[V2]()
 	checkSerdes(parent.b, site, "GroupBy "+name, keys, values)
@@ -37,20 +39,21 @@ func (g GroupedTable[K, V]) Emit[E Emit](e E) GroupedTable[K, V] { g.emit = Emit
 
 // Count counts the rows of each group. A group that has become empty stays, with 0.
 func (g GroupedTable[K, V]) Count[S state.KV[K, int64]](st S) Table[K, int64] {
-	less := func(_ K, _ V, n int64, _ bool) int64 { return n - 1 }
-	return aggregateTable(g, "count", state.KV[K, int64](st), op.CountFold[K, V](), less)
+	return aggregateTable(g, "count", state.KV[K, int64](st), op.StepFold[K, V](1), op.StepFold[K, V](-1))
 }
 
 // Reduce combines the rows of each group: add takes a row in, sub takes one out.
 func (g GroupedTable[K, V]) Reduce[S state.KV[K, V]](st S, add, sub func(V, V) V) Table[K, V] {
-	return aggregateTable(g, "reduce", state.KV[K, V](st), op.ReduceFold[K](add), op.ReduceFold[K](sub))
+	return aggregateTable(g, "reduce", state.KV[K, V](st), op.ReduceFold(ofValues[K](add)),
+		op.ReduceFold(ofValues[K](sub)))
 }
 
 // Aggregate adds the rows of each group to what initial returned: add takes a row in, sub takes one out.
 func (g GroupedTable[K, V]) Aggregate[A any](
 	st state.KV[K, A], initial func() A, add, sub func(K, V, A) A,
 ) Table[K, A] {
-	return aggregateTable(g, "aggregate", st, op.AggregateFold(initial, add), op.AggregateFold(initial, sub))
+	return aggregateTable(g, "aggregate", st, op.AggregateFold(initial, ofThree(add)),
+		op.AggregateFold(initial, ofThree(sub)))
 }
 
 func aggregateTable[K, V, A any](

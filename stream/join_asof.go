@@ -18,19 +18,21 @@ type RecordsMax int
 func (s Stream[K, V]) JoinAsOf[V2, R any](
 	t Table[K, V2], grace time.Duration, name string, f func(V, V2) R, most ...RecordsMax,
 ) Stream[K, R] {
-	return joinAsOf(s, "JoinAsOf", t, grace, name, most, false, func(_ K, v V, o *V2) R { return f(v, *o) })
+	return joinAsOf(s, "JoinAsOf", t, grace, name, most, false, func(_ *topology.Call, _ K, v V, o *V2) (R, error) {
+		return f(v, *o), nil
+	})
 }
 
 // LeftJoinAsOf is JoinAsOf for all records: f gets nil where there was no row. The pointer is valid during the call.
 func (s Stream[K, V]) LeftJoinAsOf[V2, R any](
 	t Table[K, V2], grace time.Duration, name string, f func(V, *V2) R, most ...RecordsMax,
 ) Stream[K, R] {
-	return joinAsOf(s, "LeftJoinAsOf", t, grace, name, most, true, func(_ K, v V, o *V2) R { return f(v, o) })
+	return joinAsOf(s, "LeftJoinAsOf", t, grace, name, most, true, ofValues[K](f))
 }
 
 func joinAsOf[K, V, V2, R any](
 	s Stream[K, V], method string, t Table[K, V2], grace time.Duration, name string, most []RecordsMax, left bool,
-	f func(K, V, *V2) R,
+	f func(*topology.Call, K, V, *V2) (R, error),
 ) Stream[K, R] {
 	site, b := caller(), s.n.b
 	s.n.mustBeByKey(method, site)

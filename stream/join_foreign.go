@@ -13,7 +13,8 @@ import (
 func (t Table[K, V]) JoinForeign[FK comparable, FV, R any](
 	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, FV) R, emit ...Emit,
 ) Table[K, R] {
-	return joinForeign(t, "JoinForeign", o, fk, name, false, emit, func(v V, fv *FV) R { return f(v, *fv) })
+	return joinForeign(t, "JoinForeign", o, pairOfTwo(fk), name, false, emit,
+		func(_ *topology.Call, _ K, v V, fv *FV) (R, error) { return f(v, *fv), nil })
 }
 
 // LeftJoinForeign joins each row with the row of the other table that it names, or with nil where there is none or it
@@ -21,12 +22,12 @@ func (t Table[K, V]) JoinForeign[FK comparable, FV, R any](
 func (t Table[K, V]) LeftJoinForeign[FK comparable, FV, R any](
 	o Table[FK, FV], fk func(K, V) (FK, bool), name string, f func(V, *FV) R, emit ...Emit,
 ) Table[K, R] {
-	return joinForeign(t, "LeftJoinForeign", o, fk, name, true, emit, f)
+	return joinForeign(t, "LeftJoinForeign", o, pairOfTwo(fk), name, true, emit, ofValues[K](f))
 }
 
 func joinForeign[K, V, FK, FV, R any](
-	t Table[K, V], method string, o Table[FK, FV], fk func(K, V) (FK, bool), name string, left bool, emit []Emit,
-	f func(V, *FV) R,
+	t Table[K, V], method string, o Table[FK, FV], fk func(*topology.Call, K, V) (FK, bool, error),
+	name string, left bool, emit []Emit, f func(*topology.Call, K, V, *FV) (R, error),
 ) Table[K, R] {
 	site, b := caller(), t.n.b
 	mustBeKept(t.n, t.view != nil, method, site)

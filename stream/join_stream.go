@@ -31,40 +31,44 @@ func (w Within) RecordsMax(n int) Within { w.recordsMax = n; return w }
 // Join joins records of equal keys that are not further apart than said. The name is that of the buffers, which are
 // durable. Records without key or value are dropped and counted.
 func (s Stream[K, V]) Join[V2, R any](o Stream[K, V2], w Within, name string, f func(V, V2) R) Stream[K, R] {
-	return joinStreams(s, "Join", o, w, name, inner, func(_ K, v *V, o *V2) R { return f(*v, *o) })
+	return joinStreams(s, "Join", o, w, name, inner, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
+		return f(*v, *o), nil
+	})
 }
 
 // LeftJoin is Join, and tells of records of this stream that met nothing, once nothing can come any more: f gets nil.
 // Pointers are valid during the call. A record without a key meets nothing at once.
 func (s Stream[K, V]) LeftJoin[V2, R any](o Stream[K, V2], w Within, name string, f func(V, *V2) R) Stream[K, R] {
-	return joinStreams(s, "LeftJoin", o, w, name, leftOuter, func(_ K, v *V, o *V2) R { return f(*v, o) })
+	return joinStreams(s, "LeftJoin", o, w, name, leftOuter, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
+		return f(*v, o), nil
+	})
 }
 
 // OuterJoin is Join, and tells of records of both streams that met nothing, once nothing can come any more: f gets nil
 // for the other. Pointers are valid during the call. A record without a key meets nothing at once.
 func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name string, f func(*V, *V2) R) Stream[K, R] {
-	return joinStreams(s, "OuterJoin", o, w, name, outer, func(_ K, v *V, o *V2) R { return f(v, o) })
+	return joinStreams(s, "OuterJoin", o, w, name, outer, ofValues[K](f))
 }
 
 // JoinWithKey is Join with a function that looks at the key too.
 func (s Stream[K, V]) JoinWithKey[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(K, V, V2) R,
 ) Stream[K, R] {
-	return joinStreams(s, "JoinWithKey", o, w, name, inner, func(k K, v *V, o *V2) R { return f(k, *v, *o) })
+	return joinStreams(s, "JoinWithKey", o, w, name, inner, innerOf(ofThree(f)))
 }
 
 // LeftJoinWithKey is LeftJoin with a function that looks at the key too.
 func (s Stream[K, V]) LeftJoinWithKey[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(K, V, *V2) R,
 ) Stream[K, R] {
-	return joinStreams(s, "LeftJoinWithKey", o, w, name, leftOuter, func(k K, v *V, o *V2) R { return f(k, *v, o) })
+	return joinStreams(s, "LeftJoinWithKey", o, w, name, leftOuter, leftOf(ofThree(f)))
 }
 
 // OuterJoinWithKey is OuterJoin with a function that looks at the key too.
 func (s Stream[K, V]) OuterJoinWithKey[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(K, *V, *V2) R,
 ) Stream[K, R] {
-	return joinStreams(s, "OuterJoinWithKey", o, w, name, outer, f)
+	return joinStreams(s, "OuterJoinWithKey", o, w, name, outer, ofThree(f))
 }
 
 // joinKind says of which sides records are told of that met nothing.
@@ -89,7 +93,8 @@ func (w Within) check(b *Builder, site, method string) {
 }
 
 func joinStreams[K, V, V2, R any](
-	s Stream[K, V], method string, o Stream[K, V2], w Within, name string, kind joinKind, f func(K, *V, *V2) R,
+	s Stream[K, V], method string, o Stream[K, V2], w Within, name string, kind joinKind,
+	f func(*topology.Call, K, *V, *V2) (R, error),
 ) Stream[K, R] {
 	site, b := caller(), s.n.b
 	s.n.mustBeByKey(method, site)

@@ -11,27 +11,29 @@ import (
 // JoinTable joins each record with the table's newest row of its key; records without one go nowhere. Changes of the
 // table join nothing by themselves.
 func (s Stream[K, V]) JoinTable[V2, R any](t Table[K, V2], f func(V, V2) R) Stream[K, R] {
-	return joinTable(s, "JoinTable", t, false, func(_ K, v V, o *V2) R { return f(v, *o) })
+	return joinTable(s, "JoinTable", t, false, func(_ *topology.Call, _ K, v V, o *V2) (R, error) {
+		return f(v, *o), nil
+	})
 }
 
 // LeftJoinTable joins each record with the table's newest row of its key, or with nil. The pointer is valid during the
 // call.
 func (s Stream[K, V]) LeftJoinTable[V2, R any](t Table[K, V2], f func(V, *V2) R) Stream[K, R] {
-	return joinTable(s, "LeftJoinTable", t, true, func(_ K, v V, o *V2) R { return f(v, o) })
+	return joinTable(s, "LeftJoinTable", t, true, ofValues[K](f))
 }
 
 // JoinTableWithKey is JoinTable with a function that looks at the key too.
 func (s Stream[K, V]) JoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, V2) R) Stream[K, R] {
-	return joinTable(s, "JoinTableWithKey", t, false, func(k K, v V, o *V2) R { return f(k, v, *o) })
+	return joinTable(s, "JoinTableWithKey", t, false, foundOf(ofThree(f)))
 }
 
 // LeftJoinTableWithKey is LeftJoinTable with a function that looks at the key too.
 func (s Stream[K, V]) LeftJoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, *V2) R) Stream[K, R] {
-	return joinTable(s, "LeftJoinTableWithKey", t, true, f)
+	return joinTable(s, "LeftJoinTableWithKey", t, true, ofThree(f))
 }
 
 func joinTable[K, V, V2, R any](
-	s Stream[K, V], method string, t Table[K, V2], left bool, f func(K, V, *V2) R,
+	s Stream[K, V], method string, t Table[K, V2], left bool, f func(*topology.Call, K, V, *V2) (R, error),
 ) Stream[K, R] {
 	site := caller()
 	s.n.mustBeByKey(method, site)
@@ -65,23 +67,28 @@ func mustBeKept(n *node, kept bool, method, site string) {
 
 // Join is the table of the keys that both tables have.
 func (t Table[K, V]) Join[V2, R any](o Table[K, V2], f func(V, V2) R) Table[K, R] {
-	return joinTables(t, "Join", o, true, true, func(v *V, o *V2) R { return f(*v, *o) })
+	return joinTables(t, "Join", o, true, true, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
+		return f(*v, *o), nil
+	})
 }
 
 // LeftJoin is the table of the keys that this table has; the other's row may be nil. Pointers are valid during the
 // call.
 func (t Table[K, V]) LeftJoin[V2, R any](o Table[K, V2], f func(V, *V2) R) Table[K, R] {
-	return joinTables(t, "LeftJoin", o, true, false, func(v *V, o *V2) R { return f(*v, o) })
+	return joinTables(t, "LeftJoin", o, true, false, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
+		return f(*v, o), nil
+	})
 }
 
 // OuterJoin is the table of the keys that either table has; one of the rows may be nil. Pointers are valid during the
 // call.
 func (t Table[K, V]) OuterJoin[V2, R any](o Table[K, V2], f func(*V, *V2) R) Table[K, R] {
-	return joinTables(t, "OuterJoin", o, false, false, f)
+	return joinTables(t, "OuterJoin", o, false, false, ofValues[K](f))
 }
 
 func joinTables[K, V, V2, R any](
-	t Table[K, V], method string, o Table[K, V2], mustLeft, mustRight bool, f func(*V, *V2) R,
+	t Table[K, V], method string, o Table[K, V2], mustLeft, mustRight bool,
+	f func(*topology.Call, K, *V, *V2) (R, error),
 ) Table[K, R] {
 	j := join[K, V, V2, R]{method, t.n, o.n, t.view, o.view, t.reads, o.reads, mustLeft, mustRight, f}
 	n, view := j.add()
@@ -96,7 +103,7 @@ type join[K, V, V2, R any] struct {
 	rView               op.View[K, V2]
 	lReads, rReads      []state.Store
 	mustLeft, mustRight bool
-	f                   func(*V, *V2) R
+	f                   func(*topology.Call, K, *V, *V2) (R, error)
 }
 
 func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
@@ -113,7 +120,7 @@ func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
 	b.put(right, "join-tables-right", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: j.lReads, ByKey: true, Beside: []*topology.Node{j.l.Node},
 		Make: op.JoinTables(j.lView, op.Side{MustOther: j.mustLeft, MustOwn: j.mustRight, Old: &right.old},
-			func(o *V2, v *V) R { return f(v, o) }),
+			func(c *topology.Call, k K, o *V2, v *V) (R, error) { return f(c, k, v, o) }),
 	}, j.r)
 	left.askOld, right.askOld = j.l.needOld, j.r.needOld
 	if !j.mustRight { // a deletion of what was not there must be told apart

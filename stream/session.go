@@ -39,15 +39,19 @@ func (g SessionGroup[K, V]) Late[S Stream[K, V]]() Stream[K, V] { return late(g.
 
 // Count counts the records of each session, those with null values too.
 func (g SessionGroup[K, V]) Count[S state.Session[K, int64]](st S) WindowTable[K, int64] {
-	add := func(_ K, a, b int64) int64 { return a + b }
+	add := func(_ *topology.Call, _ K, a, b int64) (int64, error) { return a + b, nil }
 	return sessions(g, "count", state.Session[K, int64](st), op.NoInitial[int64], op.CountFold[K, V](), add, true)
 }
 
 // Reduce combines the values of each session. A nil result deletes the row.
 func (g SessionGroup[K, V]) Reduce[S state.Session[K, V]](st S, f func(V, V) V) WindowTable[K, V] {
-	merge := func(_ K, a, b V) V { return f(a, b) }
-	sees := serde.IsNilable[V]()
-	return sessions(g, "reduce", state.Session[K, V](st), op.NoInitial[V], op.ReduceFold[K](f), merge, sees)
+	return reduceSessions(g, state.Session[K, V](st), ofValues[K](f))
+}
+
+func reduceSessions[K, V any](
+	g SessionGroup[K, V], st state.Session[K, V], f func(*topology.Call, K, V, V) (V, error),
+) WindowTable[K, V] {
+	return sessions(g, "reduce", st, op.NoInitial[V], op.ReduceFold(f), f, serde.IsNilable[V]())
 }
 
 // Aggregate adds the records of each session to what initial returned. When a record bridges sessions, merge makes
@@ -55,12 +59,19 @@ func (g SessionGroup[K, V]) Reduce[S state.Session[K, V]](st S, f func(V, V) V) 
 func (g SessionGroup[K, V]) Aggregate[A any](
 	st state.Session[K, A], initial func() A, add func(K, V, A) A, merge func(K, A, A) A,
 ) WindowTable[K, A] {
+	return aggregateSessions(g, st, initial, ofThree(add), ofThree(merge))
+}
+
+func aggregateSessions[K, V, A any](
+	g SessionGroup[K, V], st state.Session[K, A], initial func() A, add func(*topology.Call, K, V, A) (A, error),
+	merge func(*topology.Call, K, A, A) (A, error),
+) WindowTable[K, A] {
 	return sessions(g, "aggregate", st, op.Initial(initial), op.AggregateFold(initial, add), merge, serde.IsNilable[V]())
 }
 
 func sessions[K, V, A any](
 	g SessionGroup[K, V], method string, st state.Session[K, A], initial func() (A, bool), fold op.Fold[K, V, A],
-	merge func(K, A, A) A, takesNull bool,
+	merge func(*topology.Call, K, A, A) (A, error), takesNull bool,
 ) WindowTable[K, A] {
 	n, site := &node{}, caller()
 	b := g.s.n.b

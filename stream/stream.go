@@ -18,57 +18,57 @@ type Stream[K, V any] struct {
 
 // Filter keeps the records for which keep holds.
 func (s Stream[K, V]) Filter[F ~func(K, V) bool](keep F) Stream[K, V] {
-	return Stream[K, V]{s.n.then("filter", op.Filter[K, V](keep, true)), s.keys, s.values}
+	return Stream[K, V]{s.n.then("filter", op.Filter(ofTwo[K, V, bool](keep), true)), s.keys, s.values}
 }
 
 // FilterNot drops the records for which drop holds.
 func (s Stream[K, V]) FilterNot[F ~func(K, V) bool](drop F) Stream[K, V] {
-	return Stream[K, V]{s.n.then("filter-not", op.Filter[K, V](drop, false)), s.keys, s.values}
+	return Stream[K, V]{s.n.then("filter-not", op.Filter(ofTwo[K, V, bool](drop), false)), s.keys, s.values}
 }
 
 // Map makes another record of each. The key may change: see the package comment on keys and partitions.
 func (s Stream[K, V]) Map[K2, V2 any](f func(K, V) (K2, V2)) Stream[K2, V2] {
-	return Stream[K2, V2]{n: s.n.then("map", op.Map(f)).moves("Map")}
+	return Stream[K2, V2]{n: s.n.then("map", op.Map(pairOfTwo(f))).moves("Map")}
 }
 
 // MapValues replaces each value.
 func (s Stream[K, V]) MapValues[V2 any](f func(V) V2) Stream[K, V2] {
-	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(func(_ K, v V) V2 { return f(v) })), keys: s.keys}
+	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(ofValue[K](f))), keys: s.keys}
 }
 
 // MapValuesWithKey replaces each value, looking at the key too.
 func (s Stream[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Stream[K, V2] {
-	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(f)), keys: s.keys}
+	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(ofTwo(f))), keys: s.keys}
 }
 
 // SelectKey gives each record another key.
 func (s Stream[K, V]) SelectKey[K2 any](f func(K, V) K2) Stream[K2, V] {
-	return Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(f)).moves("SelectKey"), values: s.values}
+	return Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(ofTwo(f))).moves("SelectKey"), values: s.values}
 }
 
 // FlatMap makes any number of records of each.
 func (s Stream[K, V]) FlatMap[K2, V2 any](f func(K, V) iter.Seq2[K2, V2]) Stream[K2, V2] {
-	return Stream[K2, V2]{n: s.n.then("flat-map", op.FlatMap(f)).moves("FlatMap")}
+	return Stream[K2, V2]{n: s.n.then("flat-map", op.FlatMap(ofTwo(f))).moves("FlatMap")}
 }
 
 // FlatMapValues makes any number of records of each, under the same key.
 func (s Stream[K, V]) FlatMapValues[V2 any](f func(V) iter.Seq[V2]) Stream[K, V2] {
-	n := s.n.then("flat-map-values", op.FlatMapValues(func(_ K, v V) iter.Seq[V2] { return f(v) }))
+	n := s.n.then("flat-map-values", op.FlatMapValues(ofValue[K](f)))
 	return Stream[K, V2]{n: n, keys: s.keys}
 }
 
 // FlatMapValuesWithKey makes any number of records of each, under the same key, looking at the key too.
 func (s Stream[K, V]) FlatMapValuesWithKey[V2 any](f func(K, V) iter.Seq[V2]) Stream[K, V2] {
-	return Stream[K, V2]{n: s.n.then("flat-map-values", op.FlatMapValues(f)), keys: s.keys}
+	return Stream[K, V2]{n: s.n.then("flat-map-values", op.FlatMapValues(ofTwo(f))), keys: s.keys}
 }
 
 // Peek shows each record to look and passes it on.
 func (s Stream[K, V]) Peek[F ~func(K, V)](look F) Stream[K, V] {
-	return Stream[K, V]{s.n.then("peek", op.Peek[K, V](look)), s.keys, s.values}
+	return Stream[K, V]{s.n.then("peek", op.Peek(seeing[K, V](look))), s.keys, s.values}
 }
 
 // ForEach ends a stream with a function of each record.
-func (s Stream[K, V]) ForEach[F ~func(K, V)](f F) { s.n.then("for-each", op.Peek[K, V](f)) }
+func (s Stream[K, V]) ForEach[F ~func(K, V)](f F) { s.n.then("for-each", op.Peek(seeing[K, V](f))) }
 
 // Merge is this stream and others in one. Nothing is said about the order of records of different streams.
 func (s Stream[K, V]) Merge[S Stream[K, V]](others ...S) Stream[K, V] {
@@ -90,11 +90,15 @@ func (s Stream[K, V]) Merge[S Stream[K, V]](others ...S) Stream[K, V] {
 // Split sends each record to the stream of the first predicate that holds for it: the streams are returned in the
 // order of the predicates, and after them the stream of the records for which none holds.
 func (s Stream[K, V]) Split[F ~func(K, V) bool](when ...F) []Stream[K, V] {
-	predicates := make([]func(K, V) bool, len(when))
+	predicates := make([]func(*topology.Call, K, V) (bool, error), len(when))
 	for i, w := range when {
-		predicates[i] = w
+		predicates[i] = ofTwo[K, V, bool](w)
 	}
-	n := s.n.then("split", op.Split(predicates))
+	return split(s, predicates)
+}
+
+func split[K, V any](s Stream[K, V], when []func(*topology.Call, K, V) (bool, error)) []Stream[K, V] {
+	n := s.n.then("split", op.Split(when))
 	branches := make([]Stream[K, V], len(when)+1)
 	for i := range branches {
 		branches[i] = Stream[K, V]{n.then("branch", op.Pass[K, V]()), s.keys, s.values}
@@ -152,12 +156,15 @@ func (s Stream[K, V]) To[T Topic[K, V]](topic T) {
 }
 
 // ToDynamic writes each record to the topic that t names, which must be there.
-func (s Stream[K, V]) ToDynamic[F ~func(K, V) string](t F) {
+func (s Stream[K, V]) ToDynamic[F ~func(K, V) string](t F) { toDynamic(s, ofTwo[K, V, string](t)) }
+
+func toDynamic[K, V any](s Stream[K, V], t func(*topology.Call, K, V) (string, error)) {
 	site := caller()
 	keys, values := serdesOr(s.keys, s.values)
 	checkSerdes(s.n.b, site, "ToDynamic", keys, values)
 	s.n.b.add("sink", "", topology.NewSink("", site, topology.SinkConfig[K, V]{
-		TopicOf: func(r *topology.Record[K, V]) string { return t(r.Key, r.Value) }, Keys: keys, Values: values,
+		TopicOf: func(c *topology.Call, r *topology.Record[K, V]) (string, error) { return t(c, r.Key, r.Value) },
+		Keys:    keys, Values: values,
 	}), s.n)
 }
 

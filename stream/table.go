@@ -172,15 +172,17 @@ func versionedBy[K, V any](
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
 func (t Table[K, V]) Filter[F ~func(K, V) bool](keep F) Table[K, V] {
-	return filterTable(t, "filter", keep, true)
+	return filterTable(t, "filter", ofTwo[K, V, bool](keep), true)
 }
 
 // FilterNot drops the rows for which drop holds.
 func (t Table[K, V]) FilterNot[F ~func(K, V) bool](drop F) Table[K, V] {
-	return filterTable(t, "filter-not", drop, false)
+	return filterTable(t, "filter-not", ofTwo[K, V, bool](drop), false)
 }
 
-func filterTable[K, V any](t Table[K, V], method string, pass func(K, V) bool, want bool) Table[K, V] {
+func filterTable[K, V any](
+	t Table[K, V], method string, pass func(*topology.Call, K, V) (bool, error), want bool,
+) Table[K, V] {
 	t.n = t.n.thenFilter(method, pass, want)
 	if t.view != nil {
 		t.view = op.FilterView(t.view, pass, want)
@@ -191,7 +193,9 @@ func filterTable[K, V any](t Table[K, V], method string, pass func(K, V) bool, w
 // sparse tells that the node's deletions may be of rows that never were, and mean nothing then.
 func (n *node) sparse() bool { return n.filters && !n.versioned }
 
-func (n *node) thenFilter[K, V any](method string, pass func(K, V) bool, want bool) *node {
+func (n *node) thenFilter[K, V any](
+	method string, pass func(*topology.Call, K, V) (bool, error), want bool,
+) *node {
 	to := &node{filters: true}
 	n.b.put(to, "table-"+method, "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, n.versioned, &to.old),
@@ -205,13 +209,15 @@ func (n *node) thenFilter[K, V any](method string, pass func(K, V) bool, want bo
 
 // MapValues replaces the value of each row. A nil result is no row.
 func (t Table[K, V]) MapValues[V2 any](f func(V) V2) Table[K, V2] {
-	return mapTable(t, func(_ K, v V) V2 { return f(v) })
+	return mapTable(t, ofValue[K](f))
 }
 
 // MapValuesWithKey replaces the value of each row, looking at the key too.
-func (t Table[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Table[K, V2] { return mapTable(t, f) }
+func (t Table[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Table[K, V2] {
+	return mapTable(t, ofTwo(f))
+}
 
-func mapTable[K, V, V2 any](t Table[K, V], f func(K, V) V2) Table[K, V2] {
+func mapTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, V) (V2, error)) Table[K, V2] {
 	to := Table[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys}
 	if t.view != nil {
 		to.view = op.MapView(t.view, f)
@@ -219,7 +225,7 @@ func mapTable[K, V, V2 any](t Table[K, V], f func(K, V) V2) Table[K, V2] {
 	return to
 }
 
-func (n *node) thenMap[K, V, V2 any](f func(K, V) V2) *node {
+func (n *node) thenMap[K, V, V2 any](f func(*topology.Call, K, V) (V2, error)) *node {
 	to := &node{}
 	n.b.put(to, "table-map-values", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.MapTable(f, &to.old), ChangesValue: true,
@@ -231,6 +237,10 @@ func (n *node) thenMap[K, V, V2 any](f func(K, V) V2) *node {
 // TransformValues replaces the value of each row, and is asked about rows that there are not, too: it gets nil for
 // these. A nil result of a nilable type is no row. The pointer is valid during the call.
 func (t Table[K, V]) TransformValues[V2 any](f func(K, *V) V2) Table[K, V2] {
+	return transformTable(t, ofTwo(f))
+}
+
+func transformTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, *V) (V2, error)) Table[K, V2] {
 	n := &node{}
 	t.n.b.put(n, "table-transform-values", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.TransformTable(f, &n.old), ChangesValue: true,

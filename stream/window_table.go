@@ -6,6 +6,7 @@ import (
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/stream/internal/op"
+	"thalweg/topology"
 )
 
 // WindowTable is a table with a row for each key and window. It is a small value.
@@ -22,42 +23,43 @@ type WindowTable[K, V any] struct {
 // ToStream is the table's changes as records, under keys that key makes of key and window: [WindowKey] keeps both. A
 // deletion has a null value.
 func (t WindowTable[K, V]) ToStream[KO any](key func(K, Span) KO) Stream[KO, V] {
-	n := t.n.then("window-to-stream", op.WindowToStream[K, V](key))
+	n := t.n.then("window-to-stream", op.WindowToStream[K, V](ofTwo(key)))
 	return Stream[KO, V]{n: n.moves("ToStream"), values: t.values}
 }
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
 func (t WindowTable[K, V]) Filter[F ~func(K, Span, V) bool](keep F) WindowTable[K, V] {
-	return filterWindows(t, "filter", keep, true)
+	return filterWindows(t, "filter", ofWindow[K, V, bool](keep), true)
 }
 
 // FilterNot drops the rows for which drop holds.
 func (t WindowTable[K, V]) FilterNot[F ~func(K, Span, V) bool](drop F) WindowTable[K, V] {
-	return filterWindows(t, "filter-not", drop, false)
+	return filterWindows(t, "filter-not", ofWindow[K, V, bool](drop), false)
 }
 
 func filterWindows[K, V any](
-	t WindowTable[K, V], method string, pass func(K, Span, V) bool, want bool,
+	t WindowTable[K, V], method string, pass func(*topology.Call, op.Windowed[K], V) (bool, error), want bool,
 ) WindowTable[K, V] {
-	holds := func(w op.Windowed[K], v V) bool { return pass(w.Key, w.Span, v) }
-	t.n = t.n.thenFilter(method, holds, want)
+	t.n = t.n.thenFilter(method, pass, want)
 	if t.view != nil {
-		t.view = op.FilterView(t.view, holds, want)
+		t.view = op.FilterView(t.view, pass, want)
 	}
 	return t
 }
 
 // MapValues replaces the value of each row. A nil result is no row.
 func (t WindowTable[K, V]) MapValues[V2 any](f func(V) V2) WindowTable[K, V2] {
-	return mapWindows(t, func(_ op.Windowed[K], v V) V2 { return f(v) })
+	return mapWindows(t, ofValue[op.Windowed[K]](f))
 }
 
 // MapValuesWithKey replaces the value of each row, looking at key and window too.
 func (t WindowTable[K, V]) MapValuesWithKey[V2 any](f func(K, Span, V) V2) WindowTable[K, V2] {
-	return mapWindows(t, func(w op.Windowed[K], v V) V2 { return f(w.Key, w.Span, v) })
+	return mapWindows(t, ofWindow(f))
 }
 
-func mapWindows[K, V, V2 any](t WindowTable[K, V], f func(op.Windowed[K], V) V2) WindowTable[K, V2] {
+func mapWindows[K, V, V2 any](
+	t WindowTable[K, V], f func(*topology.Call, op.Windowed[K], V) (V2, error),
+) WindowTable[K, V2] {
 	to := WindowTable[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys, grace: t.grace, size: t.size}
 	if t.view != nil {
 		to.view = op.MapView(t.view, f)
@@ -67,23 +69,28 @@ func mapWindows[K, V, V2 any](t WindowTable[K, V], f func(op.Windowed[K], V) V2)
 
 // Join is the table of the keys and windows that both tables have.
 func (t WindowTable[K, V]) Join[V2, R any](o WindowTable[K, V2], f func(V, V2) R) WindowTable[K, R] {
-	return joinWindows(t, "Join", o, true, true, func(v *V, o *V2) R { return f(*v, *o) })
+	return joinWindows(t, "Join", o, true, true, func(_ *topology.Call, _ op.Windowed[K], v *V, o *V2) (R, error) {
+		return f(*v, *o), nil
+	})
 }
 
 // LeftJoin is the table of the keys and windows that this table has; the other's row may be nil. Pointers are valid
 // during the call.
 func (t WindowTable[K, V]) LeftJoin[V2, R any](o WindowTable[K, V2], f func(V, *V2) R) WindowTable[K, R] {
-	return joinWindows(t, "LeftJoin", o, true, false, func(v *V, o *V2) R { return f(*v, o) })
+	return joinWindows(t, "LeftJoin", o, true, false, func(_ *topology.Call, _ op.Windowed[K], v *V, o *V2) (R, error) {
+		return f(*v, o), nil
+	})
 }
 
 // OuterJoin is the table of the keys and windows that either table has; one of the rows may be nil. Pointers are valid
 // during the call.
 func (t WindowTable[K, V]) OuterJoin[V2, R any](o WindowTable[K, V2], f func(*V, *V2) R) WindowTable[K, R] {
-	return joinWindows(t, "OuterJoin", o, false, false, f)
+	return joinWindows(t, "OuterJoin", o, false, false, ofValues[op.Windowed[K]](f))
 }
 
 func joinWindows[K, V, V2, R any](
-	t WindowTable[K, V], method string, o WindowTable[K, V2], mustLeft, mustRight bool, f func(*V, *V2) R,
+	t WindowTable[K, V], method string, o WindowTable[K, V2], mustLeft, mustRight bool,
+	f func(*topology.Call, op.Windowed[K], *V, *V2) (R, error),
 ) WindowTable[K, R] {
 	j := join[op.Windowed[K], V, V2, R]{method, t.n, o.n, t.view, o.view, t.reads, o.reads, mustLeft, mustRight, f}
 	n, view := j.add()
@@ -102,5 +109,8 @@ func joinWindows[K, V, V2, R any](
 
 // GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
 func (t WindowTable[K, V]) GroupBy[K2, V2 any](name string, f func(K, Span, V) (K2, V2)) GroupedTable[K2, V2] {
-	return groupTable(t.n, name, func(w op.Windowed[K], v V) (K2, V2) { return f(w.Key, w.Span, v) })
+	return groupTable(t.n, name, func(_ *topology.Call, w op.Windowed[K], v V) (K2, V2, error) {
+		k, g := f(w.Key, w.Span, v)
+		return k, g, nil
+	})
 }

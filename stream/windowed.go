@@ -78,14 +78,14 @@ func (g WindowedGroup[K, V]) Count[S state.Windowed[K, int64]](st S) WindowTable
 
 // Reduce combines the values of each key and window. The first is taken as it is; a nil result deletes the row.
 func (g WindowedGroup[K, V]) Reduce[S state.Windowed[K, V]](st S, f func(V, V) V) WindowTable[K, V] {
-	return windowed(g, "reduce", state.Windowed[K, V](st), op.ReduceFold[K](f), serde.IsNilable[V]())
+	return windowed(g, "reduce", state.Windowed[K, V](st), op.ReduceFold(ofValues[K](f)), serde.IsNilable[V]())
 }
 
 // Aggregate adds the records of each key and window to what initial returned. A nil result deletes the row.
 func (g WindowedGroup[K, V]) Aggregate[A any](
 	st state.Windowed[K, A], initial func() A, add func(K, V, A) A,
 ) WindowTable[K, A] {
-	return windowed(g, "aggregate", st, op.AggregateFold(initial, add), serde.IsNilable[V]())
+	return windowed(g, "aggregate", st, op.AggregateFold(initial, ofThree(add)), serde.IsNilable[V]())
 }
 
 // windowOutput is where an aggregation of windows, sliding windows or sessions is told of: the policy, checked.

@@ -57,7 +57,7 @@ func (e *Env) Current() *Instance {
 
 // instance makes a node's instance, whose number is one more than that of the instance before.
 func (e *Env) instance(n *Node) *Instance {
-	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1}
+	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1, call: Call{env: e}}
 	e.instances = append(e.instances, in)
 	return in
 }
@@ -86,6 +86,7 @@ type Instance struct {
 	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
 
+	call    Call
 	refused func(store, at string) // of a rehearsal: is told which stores are not connected, and where they are opened
 }
 

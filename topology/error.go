@@ -3,7 +3,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 )
 
 // Phase is where in a record's way through a task an error arose.
@@ -45,20 +44,6 @@ func (e *ProcessingError) Error() string {
 
 func (e *ProcessingError) Unwrap() error { return e.Err }
 
-// Panic is the error of user code that panicked.
-type Panic struct {
-	Value any
-	Stack []byte // where it panicked, if not in the task's goroutine
-}
-
-func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
-
-// Unwrap is the value that was passed to panic, where it is an error.
-func (p *Panic) Unwrap() error {
-	err, _ := p.Value.(error)
-	return err
-}
-
 // Error makes err this node's failure with the record at hand. An error that is a ProcessingError already, of a
 // node downstream, stays as it is.
 func (in *Instance) Error(phase Phase, timestamp int64, err error) error {
@@ -69,7 +54,7 @@ func (in *Instance) Error(phase Phase, timestamp int64, err error) error {
 	if errors.As(err, &pe) {
 		return err
 	}
-	return in.processingError(phase, timestamp, err, nil)
+	return in.processingError(phase, timestamp, err)
 }
 
 // Fail is Error for a failure that no policy may pass over, such as a store's: it always stops the task.
@@ -81,32 +66,33 @@ func (in *Instance) Fail(timestamp int64, err error) error {
 	if errors.As(err, &pe) {
 		return err
 	}
-	pe = in.processingError(PhaseProcess, timestamp, err, nil)
+	pe = in.processingError(PhaseProcess, timestamp, err)
 	pe.decided = true
 	return pe
 }
 
-func (in *Instance) processingError(phase Phase, timestamp int64, err error, stack []byte) *ProcessingError {
+func (in *Instance) processingError(phase Phase, timestamp int64, err error) *ProcessingError {
 	pe := &ProcessingError{
-		Phase: phase, Node: in.Node.Name, Site: in.Node.Site, Timestamp: timestamp, Err: err, Stack: stack,
+		Phase: phase, Node: in.Node.Name, Site: in.Node.Site, Timestamp: timestamp, Err: err,
 	}
 	if s := in.Env.Source; s != nil {
 		pe.Metadata = s.Metadata()
 	}
-	if p := (*Panic)(nil); stack == nil && errors.As(err, &p) {
+	if p := (*Panic)(nil); errors.As(err, &p) {
 		pe.Stack = p.Stack
 	}
 	return pe
 }
 
-// Recovered makes the value that recover returned the failure of the node whose user code ran.
+// Recovered makes the value that recover returned the failure of the node whose user code ran. The deferred function
+// that has recovered calls it.
 func (e *Env) Recovered(value any) error {
-	p := &Panic{Value: value}
+	p := NewPanic(value)
 	in := e.Current()
 	if in == nil {
-		return fmt.Errorf("task %d_%d: %w\n%s", e.Subtopology, e.Partition, p, debug.Stack())
+		return fmt.Errorf("task %d_%d: %w\n%s", e.Subtopology, e.Partition, p, p.Stack)
 	}
-	return in.processingError(PhaseProcess, e.StreamTime, p, debug.Stack())
+	return in.processingError(PhaseProcess, e.StreamTime, p)
 }
 
 // Handle asks the policy what becomes of the failure: nil means the record is dropped here and counted.
@@ -125,7 +111,7 @@ func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			in.Resume()
-			err = in.settle(in.processingError(PhaseProcess, timestamp, &Panic{Value: v}, debug.Stack()))
+			err = in.settle(in.processingError(PhaseProcess, timestamp, NewPanic(v)))
 		}
 	}()
 	err = call()
@@ -134,7 +120,7 @@ func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 		return err
 	}
 	if pe == nil {
-		pe = in.processingError(PhaseProcess, timestamp, err, nil)
+		pe = in.processingError(PhaseProcess, timestamp, err)
 	}
 	return in.settle(pe)
 }
@@ -156,4 +142,19 @@ func (in *Instance) settle(pe *ProcessingError) error {
 	}
 	in.Drop(Skipped)
 	return nil
+}
+
+// Attempt runs user code whose failure is not that of the record at hand as a whole: that of a record that has waited,
+// or of the row that there was before. Where the policy goes on, what call was for is left out, counted: done is false.
+func (in *Instance) Attempt(timestamp int64, call func() error) (done bool, err error) {
+	if !in.Env.Guarded {
+		err = call()
+		return err == nil, in.Error(PhaseProcess, timestamp, err)
+	}
+	err = in.guard(timestamp, func() error {
+		err := call()
+		done = err == nil
+		return err
+	})
+	return done, err
 }

@@ -118,7 +118,7 @@ type Sink[K, V any] struct {
 // TopicOf makes each record go to the topic that f names, which must be there; records for which f returns "" go to the
 // sink's own topic, which also says how all of them are encoded and partitioned.
 func (s Sink[K, V]) TopicOf[F ~func(r *Record[K, V]) string](f F) Sink[K, V] {
-	s.c.TopicOf = f
+	s.c.TopicOf = func(_ *Call, r *Record[K, V]) (string, error) { return f(r), nil }
 	s.n.Make = NewSink("", "", s.c).Make
 	return s
 }

@@ -12,7 +12,7 @@ type SinkConfig[K, V any] struct {
 	Topic TopicName
 	// TopicOf, where set, names the topic of each record; where it returns "" the record goes to Topic, if that is set.
 	// Topics that records name are not created.
-	TopicOf func(r *Record[K, V]) string
+	TopicOf func(c *Call, r *Record[K, V]) (string, error)
 	Keys    serde.Serde[K]
 	Values  serde.Serde[V]
 	// PartitionOf, where set, chooses a record's partition among n instead of the hash of its key; negative drops
@@ -103,7 +103,10 @@ func (s *sink[K, V]) outlet(r *Record[K, V]) (Outlet, error) {
 	if s.config.TopicOf == nil {
 		return s.out, nil
 	}
-	name := s.config.TopicOf(r)
+	name, err := s.config.TopicOf(s.in.CallAt(r.Timestamp, r.Headers), r)
+	if err != nil {
+		return nil, s.in.Error(PhaseProcess, r.Timestamp, err)
+	}
 	if out, ok := s.byName[name]; ok {
 		return out, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -138,7 +139,8 @@ func TestMapAsyncFailuresAreTheirRecords(t *testing.T) {
 	c := streamtest.Config{CommitEvery: -1}
 	c.Errors.DeadLetters = "dead"
 	c.Errors.Handle = func(e *topology.ProcessingError) topology.Action {
-		failed = append(failed, fmt.Sprintf("%s@%d: %v", e.Node, e.Metadata.Offset, e.Err))
+		text, _, _ := strings.Cut(e.Err.Error(), " (") // of a panic without its line
+		failed = append(failed, fmt.Sprintf("%s@%d: %s", e.Node, e.Metadata.Offset, text))
 		if e.Metadata.Offset == 2 {
 			require.Contains(t, string(e.Stack), "service).call")
 		}

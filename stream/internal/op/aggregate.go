@@ -6,40 +6,6 @@ import (
 	"thalweg/topology"
 )
 
-// A Fold takes a record into an aggregate; ok is false for the first record of a key. A nil result deletes the row.
-type Fold[K, V, A any] func(key K, value V, agg A, ok bool) A
-
-// CountFold counts.
-func CountFold[K, V any]() Fold[K, V, int64] {
-	return func(_ K, _ V, n int64, _ bool) int64 { return n + 1 }
-}
-
-// ReduceFold keeps the first value as it is and reduces the others into it.
-func ReduceFold[K, V any](f func(V, V) V) Fold[K, V, V] {
-	return func(_ K, v, agg V, ok bool) V {
-		if !ok {
-			return v
-		}
-		return f(agg, v)
-	}
-}
-
-// AggregateFold begins with what initial returns.
-func AggregateFold[K, V, A any](initial func() A, add func(K, V, A) A) Fold[K, V, A] {
-	return func(k K, v V, agg A, ok bool) A {
-		if !ok {
-			agg = initial()
-		}
-		return add(k, v, agg)
-	}
-}
-
-// NoInitial is the start of an aggregate that its first record makes.
-func NoInitial[A any]() (agg A, ok bool) { return agg, false }
-
-// Initial is the start of an aggregate that there is before its first record.
-func Initial[A any](f func() A) func() (A, bool) { return func() (A, bool) { return f(), true } }
-
 // Rows says how a node that keeps rows in a store hands changes on.
 type Rows struct {
 	OnUpdate bool  // at once, not with the commit
@@ -58,13 +24,14 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 			return nil, err
 		}
 		in.Expect = append(in.Expect, store.Touch)
-		a := &aggregate[K, V, A]{in: in, store: store, fold: fold, null: serde.NullOf[A](), old: *rows.Old}
+		a := &aggregate[K, V, A]{in: in, store: store, null: serde.NullOf[A](), old: *rows.Old}
 		switch {
 		case rows.OnUpdate:
 			a.next = next
 		case !rows.Silent:
 			flushTo(in, store, a.old, next)
 		}
+		a.add = fold.apart(in, st.ValueSerde(), a.next != nil && a.old).Add
 		a.life, err = newLifetime(in, st, store, a.forget)
 		return a.receive, err
 	})
@@ -73,7 +40,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 type aggregate[K, V, A any] struct {
 	in    *topology.Instance
 	store *state.KVStore[K, A]
-	fold  Fold[K, V, A]
+	add   func(*topology.Call, K, V, A, bool) (A, error)
 	null  func(*A) bool
 	next  topology.Port[K, topology.Change[A]] // nil: changes go on with the commit
 	old   bool
@@ -121,7 +88,9 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		}
 	}
 	c := &a.out.Value
-	c.New = a.fold(r.Key, r.Value, agg, ok)
+	if c.New, err = a.add(a.in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value, agg, ok); err != nil {
+		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	}
 	if c.HasNew = a.null == nil || !a.null(&c.New); c.HasNew {
 		err = a.store.Set(row, c.New, ts)
 	} else {

@@ -3,7 +3,6 @@ package op
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 
 	"thalweg/serde"
 	"thalweg/topology"
@@ -50,7 +49,7 @@ func called[K, V, V2 any](
 ) (result V2, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &topology.Panic{Value: v, Stack: debug.Stack()}
+			err = topology.NewPanic(v)
 		}
 	}()
 	return f(ctx, key, value)

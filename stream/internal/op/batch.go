@@ -11,7 +11,7 @@ type BatchConfig[K, V, V2 any] struct {
 	Store state.KV[Pair[K, int32], V] // the records of the open batches, numbered
 	Count int                         // most records of a batch
 	Every int64                       // milliseconds of the wall clock that a batch is open; 0: until it is full
-	F     func(K, []V) V2
+	F     func(*topology.Call, K, []V) (V2, error)
 }
 
 // Batch makes one record of each batch. A batch that is open when the task starts anew is open for Every from then on.
@@ -108,7 +108,8 @@ func (b *batches[K, V, V2]) receive(r *topology.Record[K, V]) error {
 	return b.in.Fail(r.Timestamp, b.store.Put(Pair[K, int32]{r.Key, number}, r.Value, r.Timestamp))
 }
 
-// close tells of a batch. Its last record may be none of the store's.
+// close tells of a batch. Its last record may be none of the store's. A batch for which F fails is gone as a whole: for
+// which of its records F failed is not known.
 func (b *batches[K, V, V2]) close(o *openBatch[K, V], headers []topology.Header) error {
 	o.closed = true
 	delete(b.open, o.id)
@@ -117,10 +118,14 @@ func (b *batches[K, V, V2]) close(o *openBatch[K, V], headers []topology.Header)
 			return b.in.Fail(o.timestamp, err)
 		}
 	}
-	b.out.Key, b.out.Value = o.key, b.c.F(o.key, o.values)
+	var err error
+	if b.out.Value, err = b.c.F(b.in.CallAt(o.timestamp, headers), o.key, o.values); err != nil {
+		return b.in.Error(topology.PhaseProcess, o.timestamp, err)
+	}
+	b.out.Key = o.key
 	b.out.Timestamp, b.out.Headers = o.timestamp, headers
 	b.out.NullValue = b.null != nil && b.null(&b.out.Value)
-	err := b.next(&b.out)
+	err = b.next(&b.out)
 	b.in.Resume()
 	return err
 }

@@ -21,11 +21,6 @@ const (
 	combineRest  = 16 * combineMaxKeys
 )
 
-// SumFold adds partial counts.
-func SumFold[K any]() Fold[K, int64, int64] {
-	return func(_ K, n, sum int64, _ bool) int64 { return sum + n }
-}
-
 // CountInto writes to the node's topic how many records of each key came, with the latest of their timestamps: for
 // those between two commits once, if memory allows. Records without key or value do not count.
 func CountInto[K, V any](keys serde.Serde[K]) topology.Make {

@@ -9,7 +9,9 @@ import (
 // Deduplicate lets the first record of a key and id through, and leaves out others of it that are no more than within
 // milliseconds away. What comes more than that behind the newest record goes through: what there was is forgotten. So
 // does what has no id.
-func Deduplicate[K, V, I any](st state.Buffer[Pair[K, I], bool], id func(K, V) I, within int64) topology.Make {
+func Deduplicate[K, V, I any](
+	st state.Buffer[Pair[K, I], bool], id func(*topology.Call, K, V) (I, error), within int64,
+) topology.Make {
 	seesNull, nullID := serde.IsNilable[V](), serde.NullOf[I]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
 		seen, err := st.Open(in)
@@ -23,7 +25,7 @@ func Deduplicate[K, V, I any](st state.Buffer[Pair[K, I], bool], id func(K, V) I
 			}
 		}
 		expire()
-		return func(r *topology.Record[K, V]) error {
+		return func(r *topology.Record[K, V]) (err error) {
 			in.Enter()
 			switch {
 			case r.NullKey:
@@ -35,7 +37,10 @@ func Deduplicate[K, V, I any](st state.Buffer[Pair[K, I], bool], id func(K, V) I
 			}
 			*time = max(*time, r.Timestamp)
 			expire()
-			key := Pair[K, I]{r.Key, id(r.Key, r.Value)}
+			key := Pair[K, I]{Key: r.Key}
+			if key.Within, err = id(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value); err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
 			if r.Timestamp >= *time-within && (nullID == nil || !nullID(&key.Within)) {
 				found, err := seen.Fetch(key, r.Timestamp-within, r.Timestamp+within)
 				if err != nil {

@@ -6,15 +6,22 @@ import (
 )
 
 // Filter lets the records through for which pass answers want.
-func Filter[K, V any](pass func(K, V) bool, want bool) topology.Make {
+func Filter[K, V any](pass func(*topology.Call, K, V) (bool, error), want bool) topology.Make {
 	seesNull := serde.IsNilable[V]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
 		return func(r *topology.Record[K, V]) error {
 			in.Enter()
-			if r.NullValue && !seesNull || pass(r.Key, r.Value) == want {
+			if r.NullValue && !seesNull {
 				return next(r)
 			}
-			return nil
+			passes, err := pass(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value)
+			if err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
+			if passes != want {
+				return nil
+			}
+			return next(r)
 		}, nil
 	})
 }

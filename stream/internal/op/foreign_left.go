@@ -17,8 +17,9 @@ func rowHash[V any](s serde.Serde[V], scratch []byte, row V) (h [16]byte, out []
 
 // ForeignLeft is the left side of a join by a foreign key.
 type ForeignLeft[K, V, FK any] struct {
-	Name        string                // of the join
-	Foreign     func(K, V) (FK, bool) // answers false for a row that names no key
+	Name string // of the join
+	// Foreign answers false for a row that names no key.
+	Foreign     func(*topology.Call, K, V) (FK, bool, error)
 	Left        bool
 	Keys        serde.Serde[K]
 	Values      serde.Serde[V]
@@ -45,13 +46,17 @@ func Subscribe[K, V, FK any](c ForeignLeft[K, V, FK]) topology.Make {
 	) (topology.Port[K, topology.Change[V]], error) {
 		s := c.subscriber(in.Env)
 		s.in, s.next = in, next
+		s.extractWas = func() (err error) {
+			s.wasKey, err = s.extract(in.Call(), &s.was, s.current.Key, s.current.Value.Old)
+			return err
+		}
 		return s.receive, nil
 	})
 }
 
 type subscribe[K, V, FK any] struct {
 	in          *topology.Instance
-	foreign     func(K, V) (FK, bool)
+	foreign     func(*topology.Call, K, V) (FK, bool, error)
 	keys        serde.Serde[K]
 	values      serde.Serde[V]
 	foreignKeys serde.Serde[FK]
@@ -62,6 +67,11 @@ type subscribe[K, V, FK any] struct {
 
 	was, is                FK // slots
 	wasBytes, isBytes, row []byte
+
+	current    *topology.Record[K, topology.Change[V]]
+	extractWas func() error // of current: sets wasKey
+	wasKey     *FK
+	unknown    bool // which key the row before named: Foreign failed for it
 }
 
 func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -74,6 +84,7 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	if !c.HasOld && !c.HasNew {
 		return nil
 	}
+	call := s.in.CallAt(r.Timestamp, r.Headers)
 	o := &s.out.Value
 	if o.Key, err = s.keys.Append(nil, r.Key); err != nil {
 		return s.in.Error(topology.PhaseEncode, r.Timestamp, err)
@@ -86,11 +97,18 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	o.Partition = s.in.Env.Partition
 	s.out.Timestamp, s.out.Headers = r.Timestamp, r.Headers
 	var was, is *FK
-	if c.HasOld {
-		was = s.extract(&s.was, r.Key, c.Old)
-	}
 	if c.HasNew {
-		is = s.extract(&s.is, r.Key, c.New)
+		if is, err = s.extract(call, &s.is, r.Key, c.New); err != nil {
+			return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		}
+	}
+	if s.unknown = false; c.HasOld {
+		s.current, s.wasKey = r, nil
+		known, err := s.in.Attempt(r.Timestamp, s.extractWas)
+		if err != nil {
+			return err
+		}
+		was, s.unknown = s.wasKey, !known
 	}
 	return s.tell(was, is, c.HasNew)
 }
@@ -109,12 +127,12 @@ func (s *subscribe[K, V, FK]) ask(
 	return s.send(fk, Ask)
 }
 
-func (s *subscribe[K, V, FK]) extract(slot *FK, key K, row V) *FK {
-	fk, ok := s.foreign(key, row)
-	if *slot = fk; !ok || s.null != nil && s.null(slot) {
-		return nil
+func (s *subscribe[K, V, FK]) extract(c *topology.Call, slot *FK, key K, row V) (*FK, error) {
+	fk, ok, err := s.foreign(c, key, row)
+	if *slot = fk; err != nil || !ok || s.null != nil && s.null(slot) {
+		return nil, err
 	}
-	return slot
+	return slot, nil
 }
 
 // left tells of every row, also where it names no key: then under the null key.
@@ -142,6 +160,8 @@ func (s *subscribe[K, V, FK]) inner(was, is *FK, hasRow bool) error {
 	switch {
 	case was == nil && is == nil:
 		return nil
+	case was == nil && s.unknown: // something may be joined, of a row before that
+		return s.send(is, TellAlways)
 	case was == nil:
 		return s.send(is, TellIfThere)
 	case is == nil:
@@ -183,7 +203,7 @@ func (s *subscribe[K, V, FK]) send(fk *FK, i Instruction) error {
 // JoinResponse joins a response with the left row that it is for, if that is still the one. f gets nil where there is
 // no right row.
 func JoinResponse[K, V, FK, FV, R any](
-	c ForeignLeft[K, V, FK], table View[K, V], f func(V, *FV) R,
+	c ForeignLeft[K, V, FK], table View[K, V], f func(*topology.Call, K, V, *FV) (R, error),
 ) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, R],
@@ -200,7 +220,7 @@ type joinResponse[K, V, FK, FV, R any] struct {
 	get        Get[K, V]
 	left       bool
 	subscriber *subscribe[K, V, FK]
-	f          func(V, *FV) R
+	f          func(*topology.Call, K, V, *FV) (R, error)
 	null       func(*R) bool
 	next       topology.Port[K, R]
 	out        topology.Record[K, R]
@@ -211,6 +231,7 @@ type joinResponse[K, V, FK, FV, R any] struct {
 
 func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[FV]]) error {
 	j.in.Enter()
+	j.in.CallAt(r.Timestamp, r.Headers)
 	a := &r.Value
 	asOf := Told
 	if a.HasHash && (j.left || a.Says == ARow) {
@@ -235,7 +256,9 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 		if j.right = a.Row; a.Says == ARow {
 			fv = &j.right
 		}
-		j.out.Value = j.f(row, fv)
+		if j.out.Value, err = j.f(j.in.Call(), r.Key, row, fv); err != nil {
+			return j.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		}
 		j.out.NullValue = j.null != nil && j.null(&j.out.Value)
 	}
 	return j.next(&j.out)
@@ -285,8 +308,8 @@ func (j *joinResponse[K, V, FK, FV, R]) names(
 	if !has {
 		return false, nil, nil
 	}
-	if is = j.subscriber.extract(&j.foreign, r.Key, row); is == nil {
-		return false, nil, nil
+	if is, err = j.subscriber.extract(j.in.Call(), &j.foreign, r.Key, row); err != nil || is == nil {
+		return false, nil, j.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
 	if j.scratch, err = j.subscriber.foreignKeys.Append(j.scratch[:0], *is); err != nil {
 		return false, nil, j.in.Error(topology.PhaseEncode, r.Timestamp, err)

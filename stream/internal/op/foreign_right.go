@@ -48,6 +48,7 @@ type subscribed[K, FK, FV any] struct {
 
 func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (err error) {
 	s.in.Enter()
+	s.in.CallAt(r.Timestamp, r.Headers) // of the functions through which the table is read
 	sub := &r.Value
 	if r.NullValue || r.NullKey && sub.Instruction != TellAlways {
 		s.in.Drop(topology.NullKey)

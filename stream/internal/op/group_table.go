@@ -9,8 +9,9 @@ import (
 )
 
 // GroupTable sends the changes of rows to their groups: a row that stays in its group as one change, one that moves as
-// a change of the old group before one of the new. A null key or value is in no group.
-func GroupTable[K, V, K2, V2 any](f func(K, V) (K2, V2), keys serde.Serde[K2]) topology.Make {
+// a change of the old group before one of the new. A null key or value is in no group. An old row for which f fails is
+// as that of a MapTable.
+func GroupTable[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error), keys serde.Serde[K2]) topology.Make {
 	nullKey, nullValue := serde.NullOf[K2](), serde.NullOf[V2]()
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K2, topology.Change[V2]],
@@ -18,13 +19,17 @@ func GroupTable[K, V, K2, V2 any](f func(K, V) (K2, V2), keys serde.Serde[K2]) t
 		g := &groupTable[K, V, K2, V2]{
 			in: in, f: f, keys: serde.Local(keys), nullKey: nullKey, nullValue: nullValue, next: next,
 		}
+		g.groupOld = func() (err error) {
+			g.isOld, err = g.group(g.current.Key, g.current.Value.Old, &g.oldK, &g.oldV)
+			return err
+		}
 		return g.receive, nil
 	})
 }
 
 type groupTable[K, V, K2, V2 any] struct {
 	in         *topology.Instance
-	f          func(K, V) (K2, V2)
+	f          func(*topology.Call, K, V) (K2, V2, error)
 	keys       serde.Serde[K2]
 	nullKey    func(*K2) bool
 	nullValue  func(*V2) bool
@@ -33,6 +38,10 @@ type groupTable[K, V, K2, V2 any] struct {
 	oldK, newK K2
 	oldV, newV V2
 	oldB, newB []byte // encoded keys: what is equal is what lies in one partition under one key
+
+	current  *topology.Record[K, topology.Change[V]]
+	groupOld func() error // of current: sets isOld
+	isOld    bool
 }
 
 func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -40,8 +49,20 @@ func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change
 	if r.Value.Stale {
 		return nil
 	}
-	hasOld := r.Value.HasOld && g.group(r.Key, r.Value.Old, &g.oldK, &g.oldV)
-	hasNew := r.Value.HasNew && g.group(r.Key, r.Value.New, &g.newK, &g.newV)
+	g.in.CallAt(r.Timestamp, r.Headers)
+	hasOld, hasNew := r.Value.HasOld, r.Value.HasNew
+	if hasNew {
+		if hasNew, err = g.group(r.Key, r.Value.New, &g.newK, &g.newV); err != nil {
+			return g.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		}
+	}
+	if hasOld {
+		g.current = r
+		if hasOld, err = g.in.Attempt(r.Timestamp, g.groupOld); err != nil {
+			return err
+		}
+		hasOld = hasOld && g.isOld
+	}
 	stays := hasOld && hasNew
 	if stays {
 		if g.oldB, err = g.keys.Append(g.oldB[:0], g.oldK); err == nil {
@@ -70,9 +91,9 @@ func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change
 	return g.next(&g.out)
 }
 
-func (g *groupTable[K, V, K2, V2]) group(key K, row V, k *K2, v *V2) bool {
-	*k, *v = g.f(key, row)
-	return (g.nullKey == nil || !g.nullKey(k)) && (g.nullValue == nil || !g.nullValue(v))
+func (g *groupTable[K, V, K2, V2]) group(key K, row V, k *K2, v *V2) (isIn bool, err error) {
+	*k, *v, err = g.f(g.in.Call(), key, row)
+	return (g.nullKey == nil || !g.nullKey(k)) && (g.nullValue == nil || !g.nullValue(v)), err
 }
 
 // AggregateTable takes rows out of and into the aggregate of their group: what was before goes out first.
@@ -85,6 +106,8 @@ func AggregateTable[K, V, A any](st state.KV[K, A], add, sub Fold[K, V, A], rows
 			return nil, err
 		}
 		null := serde.NullOf[A]()
+		oldGoesOn := w.next != nil && w.old
+		add, sub := add.apart(in, st.ValueSerde(), oldGoesOn).Add, sub.apart(in, st.ValueSerde(), oldGoesOn).Add
 		var agg A
 		return func(r *topology.Record[K, topology.Change[V]]) error {
 			in.Enter()
@@ -100,12 +123,17 @@ func AggregateTable[K, V, A any](st state.KV[K, A], add, sub Fold[K, V, A], rows
 				ts = r.Timestamp
 			}
 			agg = old
+			call := in.CallAt(r.Timestamp, r.Headers)
 			if ok && r.Value.HasOld {
-				agg = sub(r.Key, r.Value.Old, agg, true)
+				if agg, err = sub(call, r.Key, r.Value.Old, agg, true); err != nil {
+					return in.Error(topology.PhaseProcess, r.Timestamp, err)
+				}
 				ok = null == nil || !null(&agg)
 			}
 			if r.Value.HasNew {
-				agg = add(r.Key, r.Value.New, agg, ok)
+				if agg, err = add(call, r.Key, r.Value.New, agg, ok); err != nil {
+					return in.Error(topology.PhaseProcess, r.Timestamp, err)
+				}
 				ok = null == nil || !null(&agg)
 			}
 			return w.write(r.Key, agg, ok, ts, r.Headers)

@@ -9,13 +9,15 @@ import (
 // Lookup is how a record finds its row in a global table.
 type Lookup[K, V, GK, GV any] struct {
 	Store state.KV[GK, GV]
-	Key   func(K, V) (GK, bool)
+	Key   func(*topology.Call, K, V) (GK, bool, error)
 	Null  func(*GK) bool // nil: the type has no null
 }
 
 // JoinGlobal joins each record of a stream with the row of a global table that its lookup finds. left joins null where
 // there is none.
-func JoinGlobal[K, V, GK, GV, R any](c Lookup[K, V, GK, GV], left bool, f func(V, *GV) R) topology.Make {
+func JoinGlobal[K, V, GK, GV, R any](
+	c Lookup[K, V, GK, GV], left bool, f func(*topology.Call, K, V, *GV) (R, error),
+) topology.Make {
 	null := serde.NullOf[R]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
 		var (
@@ -29,14 +31,17 @@ func JoinGlobal[K, V, GK, GV, R any](c Lookup[K, V, GK, GV], left bool, f func(V
 				in.Drop(topology.NullValue)
 				return nil
 			}
-			key, ok := c.Key(r.Key, r.Value)
+			call := in.CallAt(r.Timestamp, r.Headers)
+			key, ok, err := c.Key(call, r.Key, r.Value)
+			if err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
 			ok = ok && (c.Null == nil || !c.Null(&key))
 			if !ok && !left {
 				in.Drop(topology.NullKey)
 				return nil
 			}
 			if ok {
-				var err error
 				if row, _, ok, err = rows.Get(key); err != nil {
 					return in.Fail(r.Timestamp, err)
 				}
@@ -48,7 +53,9 @@ func JoinGlobal[K, V, GK, GV, R any](c Lookup[K, V, GK, GV], left bool, f func(V
 			if ok {
 				found = &row
 			}
-			out.Value = f(r.Value, found)
+			if out.Value, err = f(call, r.Key, r.Value, found); err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
 			out.NullValue = null != nil && null(&out.Value)
 			out.Key, out.NullKey, out.Timestamp, out.Headers = r.Key, r.NullKey, r.Timestamp, r.Headers
 			return next(&out)

@@ -22,7 +22,8 @@ type StreamJoin[K, V, O, R any] struct {
 	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
 	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
 	RecordsMax           int                                   // of each side; more stop the task; 0: no limit
-	F                    func(K, *V, *O) R                     // nil for a side without a record
+	// F gets nil for a side without a record.
+	F func(*topology.Call, K, *V, *O) (R, error)
 }
 
 // JoinLeft is the left side's node.
@@ -32,7 +33,7 @@ func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
 		recordsMax: j.RecordsMax,
 		add:        func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
-		release:    j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
+		count:      j.count, alone: j.alone,
 	})
 }
 
@@ -42,25 +43,21 @@ func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
 		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
 		recordsMax: j.RecordsMax,
-		f:          func(k K, o *O, v *V) R { return j.F(k, v, o) },
+		f:          func(c *topology.Call, k K, o *O, v *V) (R, error) { return j.F(c, k, v, o) },
 		add:        func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
-		release:    j.release, several: func(h Held[V, O]) bool { return len(h.Left)+len(h.Right) > 1 },
+		count:      j.count, alone: j.alone,
 	})
 }
 
-// release tells of held records alone.
-func (j StreamJoin[K, V, O, R]) release(key K, h Held[V, O], tell func(R) error) error {
-	for i := range h.Left {
-		if err := tell(j.F(key, &h.Left[i], nil)); err != nil {
-			return err
-		}
+// count is how many records are held under a key.
+func (j StreamJoin[K, V, O, R]) count(h *Held[V, O]) int { return len(h.Left) + len(h.Right) }
+
+// alone joins one of them with nothing.
+func (j StreamJoin[K, V, O, R]) alone(c *topology.Call, key K, h *Held[V, O], i int) (R, error) {
+	if i < len(h.Left) {
+		return j.F(c, key, &h.Left[i], nil)
 	}
-	for i := range h.Right {
-		if err := tell(j.F(key, nil, &h.Right[i])); err != nil {
-			return err
-		}
-	}
-	return nil
+	return j.F(c, key, nil, &h.Right[i-len(h.Left)])
 }
 
 // sideConfig is one side of a join: V is its own value, O the other's, H what is held of both.
@@ -73,10 +70,10 @@ type sideConfig[K, V, O, H, R any] struct {
 	before, after, grace int64 // a record at t meets the other's in [t-before, t+after]
 	recordsMax           int   // in the buffer; 0: no limit
 	lookLeft, lookRight  int64 // how far ahead a held record of a side may still meet one
-	f                    func(K, *V, *O) R
+	f                    func(*topology.Call, K, *V, *O) (R, error)
 	add                  func(H, V) H
-	release              func(K, H, func(R) error) error
-	several              func(H) bool // more than one record is held under a key
+	count                func(*H) int
+	alone                func(*topology.Call, K, *H, int) (R, error)
 }
 
 // joinTimes is what both sides know together.
@@ -113,7 +110,13 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			s.own.Expire(*s.time - s.retention + 1)
 		}
 		in.Expect = append(in.Expect, s.expect)
-		s.tellHeld = func(result R) error { return s.tell(s.heldKey, result, s.heldTime) }
+		s.tellHeld = func() error {
+			result, err := c.alone(in.Call(), s.heldKey, &s.released, s.heldAt)
+			if err != nil {
+				return err
+			}
+			return s.tell(s.heldKey, result, s.heldTime)
+		}
 		return s.receive, nil
 	})
 }
@@ -157,11 +160,15 @@ type joinOf[K, V, O, H, R any] struct {
 	next      topology.Port[K, R]
 	out       topology.Record[K, R]
 
-	v        V // slots that f's pointers point to
-	o        O
+	v       V // slots that f's pointers point to
+	o       O
+	results []R // of the record at hand, where they wait for one another
+
 	heldKey  K
 	heldTime int64
-	tellHeld func(R) error
+	released H // what is released, of heldKey
+	heldAt   int
+	tellHeld func() error // of one of it
 }
 
 // expect has memory fetched for records that will come soon, whose times are about the stream's.
@@ -175,14 +182,14 @@ func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
 	s.in.Enter()
 	*s.times.stream = max(*s.times.stream, r.Timestamp)
 	s.out.Headers = r.Headers
+	s.in.CallAt(r.Timestamp, r.Headers)
 	switch {
 	case r.NullValue:
 		s.in.Drop(topology.NullValue)
 		return nil
 	case r.NullKey && s.c.keep:
-		s.v = r.Value
 		s.out.NullKey = true
-		err := s.tell(r.Key, s.c.f(r.Key, &s.v, nil), r.Timestamp)
+		err := s.tellAlone(r)
 		s.out.NullKey = false
 		return err
 	case r.NullKey:
@@ -224,20 +231,51 @@ func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, er
 		return false, s.in.Fail(r.Timestamp, err)
 	}
 	s.v = r.Value
+	s.results = emptied(s.results)
+	if s.in.Env.Guarded && len(found) > 1 { // a record that fails with one of them is joined with none
+		if err := s.joinAll(r, found); err != nil {
+			return false, err
+		}
+	}
 	for i := range found {
 		s.in.Resume()
-		s.o = found[i].Value
+		result, err := s.result(r, found, i)
+		if err != nil {
+			return true, s.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		}
 		if s.held != nil && (i == 0 || found[i].Timestamp != found[i-1].Timestamp) {
 			if err := s.letGo(r.Key, found[i].Timestamp); err != nil {
 				return true, err
 			}
 		}
-		if err := s.tell(r.Key, s.c.f(r.Key, &s.v, &s.o), max(r.Timestamp, found[i].Timestamp)); err != nil {
+		if err := s.tell(r.Key, result, max(r.Timestamp, found[i].Timestamp)); err != nil {
 			return true, err
 		}
 		matched = true
 	}
 	return matched, nil
+}
+
+// result joins the record with one of those that were found, if that was not done before.
+func (s *joinOf[K, V, O, H, R]) result(
+	r *topology.Record[K, V], found []state.BufferEntry[O], i int,
+) (R, error) {
+	if i < len(s.results) {
+		return s.results[i], nil
+	}
+	s.o = found[i].Value
+	return s.c.f(s.in.Call(), r.Key, &s.v, &s.o)
+}
+
+func (s *joinOf[K, V, O, H, R]) joinAll(r *topology.Record[K, V], found []state.BufferEntry[O]) error {
+	for i := range found {
+		result, err := s.result(r, found, i)
+		if err != nil {
+			return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		}
+		s.results = append(s.results, result)
+	}
+	return nil
 }
 
 // letGo forgets what is held of the other side: it has met something.
@@ -253,7 +291,7 @@ func (s *joinOf[K, V, O, H, R]) letGo(key K, ts int64) error {
 // alone tells of a record that met nothing: at once where its window is over, otherwise when it closes.
 func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
 	if max(r.Timestamp+s.c.after, 0) < *s.times.stream {
-		return s.tell(r.Key, s.c.f(r.Key, &s.v, nil), r.Timestamp)
+		return s.tellAlone(r)
 	}
 	*s.times.least = min(*s.times.least, r.Timestamp)
 	k := HeldKey[K]{Left: s.c.left, Key: r.Key}
@@ -262,6 +300,16 @@ func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
 		err = s.held.Put(k, r.Timestamp, r.Timestamp, s.c.add(h, r.Value))
 	}
 	return s.in.Fail(r.Timestamp, err)
+}
+
+// tellAlone tells of a record that met nothing.
+func (s *joinOf[K, V, O, H, R]) tellAlone(r *topology.Record[K, V]) error {
+	s.v = r.Value
+	result, err := s.c.f(s.in.Call(), r.Key, &s.v, nil)
+	if err != nil {
+		return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	}
+	return s.tell(r.Key, result, r.Timestamp)
 }
 
 // buffer keeps the record for the other side, unless it is older than what is kept.
@@ -314,15 +362,17 @@ func (s *joinOf[K, V, O, H, R]) releaseUntil(now int64) error {
 			look, open = s.c.lookLeft, &leftOpen
 		}
 		if e.End+look+s.c.grace >= now {
-			if *open = true; leftOpen && rightOpen && s.c.several(e.Value) {
+			if *open = true; leftOpen && rightOpen && s.c.count(&e.Value) > 1 {
 				break // the key's next record is the one that is not looked at
 			}
 			continue
 		}
-		s.in.Resume()
-		s.heldKey, s.heldTime = e.Key.Key, e.End
-		if err := s.c.release(e.Key.Key, e.Value, s.tellHeld); err != nil {
-			return err
+		s.heldKey, s.heldTime, s.released = e.Key.Key, e.End, e.Value
+		for s.heldAt = range s.c.count(&s.released) { // each fails for itself: it is another record than the one at hand
+			s.in.Resume()
+			if _, err := s.in.Attempt(s.heldTime, s.tellHeld); err != nil {
+				return err
+			}
 		}
 		if err := s.held.Remove(e.Key, e.Start, e.End); err != nil {
 			return s.in.Fail(now, err)

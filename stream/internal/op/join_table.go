@@ -13,7 +13,9 @@ import (
 // JoinTable joins each record of a stream with the row of its key: of a versioned table that of the record's time,
 // otherwise the newest. left joins null where there is none, also for records without a key; otherwise such records go
 // nowhere.
-func JoinTable[K, V, O, R any](table View[K, O], left bool, f func(K, V, *O) R) topology.Make {
+func JoinTable[K, V, O, R any](
+	table View[K, O], left bool, f func(*topology.Call, K, V, *O) (R, error),
+) topology.Make {
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
 		j, err := newTableJoin(in, table, left, f, next)
 		if err != nil {
@@ -24,6 +26,7 @@ func JoinTable[K, V, O, R any](table View[K, O], left bool, f func(K, V, *O) R) 
 			if j.drops(r) {
 				return nil
 			}
+			in.CallAt(r.Timestamp, r.Headers)
 			return j.join(r.Key, r.NullKey, r.Value, r.Timestamp, r.Headers)
 		}, nil
 	})
@@ -33,7 +36,7 @@ type tableJoin[K, V, O, R any] struct {
 	in   *topology.Instance
 	get  Get[K, O]
 	left bool
-	f    func(K, V, *O) R
+	f    func(*topology.Call, K, V, *O) (R, error)
 	null func(*R) bool
 	next topology.Port[K, R]
 	out  topology.Record[K, R]
@@ -41,7 +44,8 @@ type tableJoin[K, V, O, R any] struct {
 }
 
 func newTableJoin[K, V, O, R any](
-	in *topology.Instance, table View[K, O], left bool, f func(K, V, *O) R, next topology.Port[K, R],
+	in *topology.Instance, table View[K, O], left bool, f func(*topology.Call, K, V, *O) (R, error),
+	next topology.Port[K, R],
 ) (*tableJoin[K, V, O, R], error) {
 	get, err := table(in)
 	return &tableJoin[K, V, O, R]{in: in, get: get, left: left, f: f, null: serde.NullOf[R](), next: next}, err
@@ -60,6 +64,7 @@ func (j *tableJoin[K, V, O, R]) drops(r *topology.Record[K, V]) bool {
 	return true
 }
 
+// join joins a record, which is the node's call.
 func (j *tableJoin[K, V, O, R]) join(key K, nullKey bool, v V, ts int64, headers []topology.Header) (err error) {
 	var found *O
 	if !nullKey {
@@ -73,7 +78,9 @@ func (j *tableJoin[K, V, O, R]) join(key K, nullKey bool, v V, ts int64, headers
 			return nil
 		}
 	}
-	j.out.Value = j.f(key, v, found)
+	if j.out.Value, err = j.f(j.in.Call(), key, v, found); err != nil {
+		return j.in.Error(topology.PhaseProcess, ts, err)
+	}
 	j.out.NullValue = j.null != nil && j.null(&j.out.Value)
 	j.out.Key, j.out.NullKey, j.out.Timestamp, j.out.Headers = key, nullKey, ts, headers
 	return j.next(&j.out)
@@ -89,7 +96,7 @@ type Waiting struct {
 // further as is said, and are joined in order of time.
 func JoinTableLate[K, V, O, R any](
 	table View[K, O], st state.KV[[]byte, Buffered[V]], late Waiting, keys serde.Serde[K], left bool,
-	f func(K, V, *O) R,
+	f func(*topology.Call, K, V, *O) (R, error),
 ) topology.Make {
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
 		store, err := st.Open(in)
@@ -102,6 +109,11 @@ func JoinTableLate[K, V, O, R any](
 		}
 		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), late: late,
 			time: timeMark(in, st.Name(), 0)}
+		l.joinFirst = func() error {
+			b := &l.firstRow
+			in.CallOf(l.first.time, b.Headers, b.Origin)
+			return j.join(l.first.key, false, b.New, l.first.time, b.Headers)
+		}
 		for e, err := range store.All() {
 			if err != nil {
 				return nil, err
@@ -125,6 +137,10 @@ type tableJoinLate[K, V, O, R any] struct {
 	time    *int64 // highest timestamp of the stream
 	waiting queue[K]
 	seq     uint32 // of the last record; wraps around
+
+	first     waits[K] // is joined: its time has come
+	firstRow  Buffered[V]
+	joinFirst func() error
 }
 
 func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
@@ -132,6 +148,7 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 	if l.drops(r) {
 		return nil
 	}
+	l.in.CallAt(r.Timestamp, r.Headers)
 	if r.NullKey {
 		return l.join(r.Key, true, r.Value, r.Timestamp, r.Headers)
 	}
@@ -143,16 +160,7 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 		return l.in.Fail(r.Timestamp, err)
 	}
 	for len(l.waiting) > 0 && l.waiting[0].time <= *l.time-l.late.Grace {
-		first := l.waiting.pop()
-		b, ts, _, err := l.store.Get(first.bytes)
-		if err == nil {
-			err = l.store.Delete(first.bytes, ts)
-		}
-		if err != nil {
-			return l.in.Fail(first.time, err)
-		}
-		l.in.Resume()
-		if err := l.join(first.key, false, b.New, first.time, b.Headers); err != nil {
+		if err := l.release(); err != nil {
 			return err
 		}
 	}
@@ -161,6 +169,21 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 			"less grace", len(l.waiting)))
 	}
 	return nil
+}
+
+// release joins the record that waits for longest. It is another than the one at hand, and fails for itself.
+func (l *tableJoinLate[K, V, O, R]) release() (err error) {
+	l.first = l.waiting.pop()
+	var ts int64
+	if l.firstRow, ts, _, err = l.store.Get(l.first.bytes); err == nil {
+		err = l.store.Delete(l.first.bytes, ts)
+	}
+	if err != nil {
+		return l.in.Fail(l.first.time, err)
+	}
+	l.in.Resume()
+	_, err = l.in.Attempt(l.first.time, l.joinFirst)
+	return err
 }
 
 func (l *tableJoinLate[K, V, O, R]) hold(r *topology.Record[K, V]) error {

@@ -13,8 +13,11 @@ type Side struct {
 	Old       *bool // what was before is needed downstream
 }
 
-// JoinTables takes the changes of one side of a join of two tables. f gets nil for a side without a row.
-func JoinTables[K, V, O, R any](other View[K, O], side Side, f func(*V, *O) R) topology.Make {
+// JoinTables takes the changes of one side of a join of two tables. f gets nil for a side without a row. An old row for
+// which f fails is as that of a MapTable.
+func JoinTables[K, V, O, R any](
+	other View[K, O], side Side, f func(*topology.Call, K, *V, *O) (R, error),
+) topology.Make {
 	null := serde.NullOf[R]()
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[R]],
@@ -24,6 +27,11 @@ func JoinTables[K, V, O, R any](other View[K, O], side Side, f func(*V, *O) R) t
 			return nil, err
 		}
 		j := &joinTables[K, V, O, R]{in: in, get: get, side: side, f: f, null: null, next: next, old: *side.Old}
+		j.joinOld = func() (err error) {
+			c := &j.current.Value
+			j.out.Value.Old, err = j.join(j.current.Key, &c.Old, c.HasOld, j.hasOther)
+			return err
+		}
 		return j.receive, nil
 	})
 }
@@ -32,7 +40,7 @@ type joinTables[K, V, O, R any] struct {
 	in   *topology.Instance
 	get  Get[K, O]
 	side Side
-	f    func(*V, *O) R
+	f    func(*topology.Call, K, *V, *O) (R, error)
 	null func(*R) bool
 	next topology.Port[K, topology.Change[R]]
 	old  bool
@@ -40,6 +48,10 @@ type joinTables[K, V, O, R any] struct {
 	own   V // slots that f's pointers point to
 	other O
 	out   topology.Record[K, topology.Change[R]]
+
+	current  *topology.Record[K, topology.Change[V]]
+	hasOther bool
+	joinOld  func() error // of current and other
 }
 
 func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -48,6 +60,7 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 		j.in.Drop(topology.Stale)
 		return nil
 	}
+	j.in.CallAt(r.Timestamp, r.Headers)
 	ts, has := int64(0), false
 	if j.other, ts, has, err = j.get(r.Key, state.Latest); err != nil {
 		return j.in.Fail(r.Timestamp, err)
@@ -61,18 +74,23 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 	}
 	o := &j.out.Value
 	if o.HasNew = c.HasNew || has && !j.side.MustOwn; o.HasNew {
-		o.New = j.join(&c.New, c.HasNew, has)
+		if o.New, err = j.join(r.Key, &c.New, c.HasNew, has); err != nil {
+			return j.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		}
 		o.HasNew = j.null == nil || !j.null(&o.New)
 	}
 	if o.HasOld = j.old && (c.HasOld || has && !j.side.MustOwn); o.HasOld {
-		o.Old = j.join(&c.Old, c.HasOld, has)
-		o.HasOld = j.null == nil || !j.null(&o.Old)
+		j.current, j.hasOther = r, has
+		if o.HasOld, err = j.in.Attempt(r.Timestamp, j.joinOld); err != nil {
+			return err
+		}
+		o.HasOld = o.HasOld && (j.null == nil || !j.null(&o.Old))
 	}
 	j.out.Key, j.out.Timestamp, j.out.Headers = r.Key, ts, r.Headers
 	return j.next(&j.out)
 }
 
-func (j *joinTables[K, V, O, R]) join(own *V, hasOwn, hasOther bool) R {
+func (j *joinTables[K, V, O, R]) join(key K, own *V, hasOwn, hasOther bool) (R, error) {
 	var v *V
 	var o *O
 	if hasOwn {
@@ -82,20 +100,20 @@ func (j *joinTables[K, V, O, R]) join(own *V, hasOwn, hasOther bool) R {
 	if hasOther {
 		o = &j.other
 	}
-	return j.f(v, o)
+	return j.f(j.in.Call(), key, v, o)
 }
 
 // JoinedView reads through a join: f gets nil for a side without a row, where must does not name it.
 func JoinedView[K, V, O, R any](
-	left View[K, V], right View[K, O], mustLeft, mustRight bool, f func(*V, *O) R,
+	left View[K, V], right View[K, O], mustLeft, mustRight bool, f func(*topology.Call, K, *V, *O) (R, error),
 ) View[K, R] {
 	null := serde.NullOf[R]()
-	return func(h state.Host) (Get[K, R], error) {
-		getLeft, err := left(h)
+	return func(in *topology.Instance) (Get[K, R], error) {
+		getLeft, err := left(in)
 		if err != nil {
 			return nil, err
 		}
-		getRight, err := right(h)
+		getRight, err := right(in)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +147,9 @@ func JoinedView[K, V, O, R any](
 			} else {
 				rts = topology.Unknown
 			}
-			row = f(lp, rp)
+			if row, err = f(in.Call(), key, lp, rp); err != nil {
+				return none, 0, false, failedView(in, err)
+			}
 			return row, max(lts, rts), null == nil || !null(&row), nil
 		}, nil
 	}

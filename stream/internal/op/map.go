@@ -6,7 +6,7 @@ import (
 )
 
 // Map replaces key and value. A key can't be made of a null value that f does not see: such a record is dropped.
-func Map[K, V, K2, V2 any](f func(K, V) (K2, V2)) topology.Make {
+func Map[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error)) topology.Make {
 	seesNull, nullKey, nullValue := serde.IsNilable[V](), serde.NullOf[K2](), serde.NullOf[V2]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K2, V2]) (topology.Port[K, V], error) {
 		var out topology.Record[K2, V2]
@@ -16,7 +16,10 @@ func Map[K, V, K2, V2 any](f func(K, V) (K2, V2)) topology.Make {
 				in.Drop(topology.NullValue)
 				return nil
 			}
-			out.Key, out.Value = f(r.Key, r.Value)
+			var err error
+			if out.Key, out.Value, err = f(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value); err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
 			out.NullKey = nullKey != nil && nullKey(&out.Key)
 			out.NullValue = nullValue != nil && nullValue(&out.Value)
 			out.Timestamp, out.Headers = r.Timestamp, r.Headers
@@ -26,7 +29,7 @@ func Map[K, V, K2, V2 any](f func(K, V) (K2, V2)) topology.Make {
 }
 
 // MapValues replaces the value. A null that f does not see stays null.
-func MapValues[K, V, V2 any](f func(K, V) V2) topology.Make {
+func MapValues[K, V, V2 any](f func(*topology.Call, K, V) (V2, error)) topology.Make {
 	seesNull, nullValue := serde.IsNilable[V](), serde.NullOf[V2]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V2]) (topology.Port[K, V], error) {
 		var out topology.Record[K, V2]
@@ -35,7 +38,10 @@ func MapValues[K, V, V2 any](f func(K, V) V2) topology.Make {
 			if r.NullValue && !seesNull {
 				out.Value, out.NullValue = *new(V2), true
 			} else {
-				out.Value = f(r.Key, r.Value)
+				var err error
+				if out.Value, err = f(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value); err != nil {
+					return in.Error(topology.PhaseProcess, r.Timestamp, err)
+				}
 				out.NullValue = nullValue != nil && nullValue(&out.Value)
 			}
 			out.Key, out.NullKey = r.Key, r.NullKey
@@ -46,7 +52,7 @@ func MapValues[K, V, V2 any](f func(K, V) V2) topology.Make {
 }
 
 // SelectKey replaces the key. As in Map, a null value that f does not see makes no key.
-func SelectKey[K, V, K2 any](f func(K, V) K2) topology.Make {
+func SelectKey[K, V, K2 any](f func(*topology.Call, K, V) (K2, error)) topology.Make {
 	seesNull, nullKey := serde.IsNilable[V](), serde.NullOf[K2]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K2, V]) (topology.Port[K, V], error) {
 		var out topology.Record[K2, V]
@@ -56,7 +62,10 @@ func SelectKey[K, V, K2 any](f func(K, V) K2) topology.Make {
 				in.Drop(topology.NullValue)
 				return nil
 			}
-			out.Key = f(r.Key, r.Value)
+			var err error
+			if out.Key, err = f(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value); err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
 			out.NullKey = nullKey != nil && nullKey(&out.Key)
 			out.Value, out.NullValue = r.Value, r.NullValue
 			out.Timestamp, out.Headers = r.Timestamp, r.Headers

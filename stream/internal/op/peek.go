@@ -6,13 +6,15 @@ import (
 )
 
 // Peek shows every record to look and lets it through. The end of a stream is one without children.
-func Peek[K, V any](look func(K, V)) topology.Make {
+func Peek[K, V any](look func(*topology.Call, K, V) error) topology.Make {
 	seesNull := serde.IsNilable[V]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
 		return func(r *topology.Record[K, V]) error {
 			in.Enter()
 			if !r.NullValue || seesNull {
-				look(r.Key, r.Value)
+				if err := look(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value); err != nil {
+					return in.Error(topology.PhaseProcess, r.Timestamp, err)
+				}
 			}
 			return next(r)
 		}, nil

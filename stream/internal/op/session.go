@@ -1,6 +1,7 @@
 package op
 
 import (
+	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -12,7 +13,7 @@ type SessionConfig[K, V, A any] struct {
 	Retention  int64
 	Initial    func() (agg A, ok bool) // ok is false where the first record makes the aggregate
 	Fold       Fold[K, V, A]
-	Merge      func(key K, a, b A) A
+	Merge      func(c *topology.Call, key K, a, b A) (A, error)
 	TakesNull  bool
 	Closing    Closing
 	Input      int // which of several inputs of the store this is
@@ -34,6 +35,7 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 			time:   timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name()),
 			rows:   newTeller(in, out, c.Closing)}
+		a.add, a.merge = c.apart(in, a.rows.onUpdate && a.rows.old)
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()
 		if c.Closing.flushes() {
@@ -52,11 +54,34 @@ type sessionAggregate[K, V, A any] struct {
 	in      *topology.Instance
 	config  SessionConfig[K, V, A]
 	store   *state.SessionStore[K, A]
+	add     func(*topology.Call, K, V, A, bool) (A, error)
+	merge   func(*topology.Call, K, A, A) (A, error)
 	left    leftOut[K, V]
 	rows    *teller[K, A]
 	closing closing
 	time    *int64 // highest timestamp seen
 	newest  *int64 // latest end put into the store
+}
+
+// apart are Fold and Merge, as Fold.apart has them.
+func (c SessionConfig[K, V, A]) apart(in *topology.Instance, oldGoesOn bool) (
+	add func(*topology.Call, K, V, A, bool) (A, error), merge func(*topology.Call, K, A, A) (A, error),
+) {
+	if !c.Fold.copies(in, oldGoesOn) {
+		return c.Fold.Add, c.Merge
+	}
+	copied := copyOf(serde.Local(c.Store.ValueSerde()))
+	return c.Fold.apart(in, c.Store.ValueSerde(), oldGoesOn).Add,
+		func(call *topology.Call, k K, a, b A) (A, error) {
+			a, err := copied(a)
+			if err == nil {
+				b, err = copied(b)
+			}
+			if err != nil {
+				return a, err
+			}
+			return c.Merge(call, k, a, b)
+		}
 }
 
 func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -89,13 +114,9 @@ func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 func (a *sessionAggregate[K, V, A]) update(
 	r *topology.Record[K, V], span Span, met []state.SessionEntry[K, A],
 ) error {
-	agg, ok := a.config.Initial()
-	for i := range met {
-		if ok {
-			agg = a.config.Merge(r.Key, agg, met[i].Value)
-		} else {
-			agg, ok = met[i].Value, true
-		}
+	agg, err := a.fold(r, met)
+	if err != nil {
+		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
 	c := &a.rows.out.Value
 	if span != (Span{r.Timestamp, r.Timestamp}) {
@@ -114,9 +135,8 @@ func (a *sessionAggregate[K, V, A]) update(
 		a.in.Resume()
 	}
 	*a.newest = max(*a.newest, span.End)
-	c.New = a.config.Fold(r.Key, r.Value, agg, ok)
+	c.New = agg
 	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
-	var err error
 	if c.HasNew {
 		err = a.store.Put(r.Key, span.Start, span.End, c.New)
 	} else {
@@ -131,6 +151,22 @@ func (a *sessionAggregate[K, V, A]) update(
 	err = a.rows.tell(r.Key, span, span.End, nil)
 	a.in.Resume()
 	return err
+}
+
+// fold adds the record to what the sessions that it meets have.
+func (a *sessionAggregate[K, V, A]) fold(
+	r *topology.Record[K, V], met []state.SessionEntry[K, A],
+) (agg A, err error) {
+	call := a.in.CallAt(r.Timestamp, r.Headers)
+	agg, ok := a.config.Initial()
+	for i := range met {
+		if !ok {
+			agg, ok = met[i].Value, true
+		} else if agg, err = a.merge(call, r.Key, agg, met[i].Value); err != nil {
+			return agg, err
+		}
+	}
+	return a.add(call, r.Key, r.Value, agg, ok)
 }
 
 // close is as for windows, but a session that ends exactly at the time of closing is still open.

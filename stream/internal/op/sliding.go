@@ -2,10 +2,8 @@ package op
 
 import (
 	"errors"
-	"reflect"
 	"slices"
 
-	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -28,8 +26,10 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		}
 		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
 			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
-			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name()),
+			holds: in.Env.Guarded,
+			time:  timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name()),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
+		a.add = c.Fold.apart(in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.expire()
 		if c.Closing.flushes() {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
@@ -43,23 +43,6 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 	})
 }
 
-// copyOf makes values that share nothing with the one they were made from: several windows must not share an aggregate
-// that is changed in place.
-func copyOf[A any](s serde.Serde[A]) func(A) (A, error) {
-	switch reflect.TypeFor[A]().Kind() {
-	case reflect.Bool, reflect.String, reflect.Float32, reflect.Float64, reflect.Int, reflect.Int8, reflect.Int16,
-		reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return func(a A) (A, error) { return a, nil }
-	}
-	return func(a A) (A, error) {
-		b, err := s.Append(nil, a) // not scratch: the copy may hold views of it
-		if err != nil {
-			return a, err
-		}
-		return s.Decode(b)
-	}
-}
-
 type slidingAggregate[K, V, A any] struct {
 	in      *topology.Instance
 	c       WindowConfig[K, V, A]
@@ -67,12 +50,16 @@ type slidingAggregate[K, V, A any] struct {
 	store   *state.WindowStore[K, A]
 	left    leftOut[K, V]
 	rows    *teller[K, A]
-	copy    func(A) (A, error)
+	add     func(*topology.Call, K, V, A, bool) (A, error)
+	copy    func(A) (A, error) // several windows must not share an aggregate that is changed in place
 	closing closing
 	time    *int64 // highest timestamp seen
 	newest  *int64 // latest start put into the store
 
 	found []state.WindowEntry[K, A] // scratch
+
+	holds bool // as for aligned windows
+	held  []windowResult[A]
 }
 
 func (a *slidingAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -85,11 +72,23 @@ func (a *slidingAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		a.in.Drop(topology.Late)
 		return a.left.tell(r, topology.Late)
 	}
-	if r.Timestamp < a.size {
-		return a.early(r)
+	a.in.CallAt(r.Timestamp, r.Headers)
+	a.held = emptied(a.held)
+	add, early := a.usual, r.Timestamp < a.size
+	if early {
+		add = a.early
 	}
-	if err := a.usual(r); err != nil {
+	if err := add(r); err != nil {
 		return err
+	}
+	for i := range a.held {
+		a.rows.out.Value = a.held[i].change
+		if err := a.write(r, a.held[i].span.Start, a.held[i].timestamp); err != nil {
+			return err
+		}
+	}
+	if early {
+		return nil
 	}
 	return a.close(r.Headers)
 }
@@ -253,15 +252,27 @@ func (a *slidingAggregate[K, V, A]) update(r *topology.Record[K, V], start int64
 	}
 	c := &a.rows.out.Value
 	c.Old, c.HasOld = b.agg, b.ok && a.rows.old
-	c.New = a.c.Fold(r.Key, r.Value, b.agg, b.ok)
-	return a.write(r, start, max(b.ts, r.Timestamp))
+	var err error
+	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, b.agg, b.ok); err != nil {
+		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	}
+	return a.hold(r, start, max(b.ts, r.Timestamp))
 }
 
 // put makes a window of others' records.
 func (a *slidingAggregate[K, V, A]) put(r *topology.Record[K, V], start int64, b base[A]) error {
 	c := &a.rows.out.Value
 	c.New, c.HasOld = b.agg, false
-	return a.write(r, start, b.ts)
+	return a.hold(r, start, b.ts)
+}
+
+// hold writes what update or put has made of a window, or keeps it until the record is added to all of them.
+func (a *slidingAggregate[K, V, A]) hold(r *topology.Record[K, V], start, ts int64) error {
+	if a.holds {
+		a.held = append(a.held, windowResult[A]{span: Span{Start: start}, timestamp: ts, change: a.rows.out.Value})
+		return nil
+	}
+	return a.write(r, start, ts)
 }
 
 func (a *slidingAggregate[K, V, A]) write(r *topology.Record[K, V], start, ts int64) error {

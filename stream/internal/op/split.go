@@ -8,7 +8,7 @@ import (
 )
 
 // Split sends a record to the child of the first predicate that holds, or to the child after these.
-func Split[K, V any](when []func(K, V) bool) topology.Make {
+func Split[K, V any](when []func(*topology.Call, K, V) (bool, error)) topology.Make {
 	seesNull := serde.IsNilable[V]()
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
 		if len(next) != len(when)+1 {
@@ -28,8 +28,13 @@ func Split[K, V any](when []func(K, V) bool) topology.Make {
 			if r.NullValue && !seesNull {
 				return rest(r)
 			}
+			c := in.CallAt(r.Timestamp, r.Headers)
 			for i, holds := range when {
-				if holds(r.Key, r.Value) {
+				ok, err := holds(c, r.Key, r.Value)
+				if err != nil {
+					return in.Error(topology.PhaseProcess, r.Timestamp, err)
+				}
+				if ok {
 					return ports[i](r)
 				}
 			}

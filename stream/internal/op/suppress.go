@@ -179,12 +179,12 @@ func (s *suppress[K, V]) letGo() error {
 
 // SuppressedView reads a table as it went on: of what is held back the row that went on before.
 func SuppressedView[K, V any](parent View[K, V], st state.KV[K, Buffered[V]]) View[K, V] {
-	return func(h state.Host) (Get[K, V], error) {
-		get, err := parent(h)
+	return func(in *topology.Instance) (Get[K, V], error) {
+		get, err := parent(in)
 		if err != nil {
 			return nil, err
 		}
-		store, err := st.Open(h)
+		store, err := st.Open(in)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 
-	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -24,19 +23,23 @@ const (
 
 var errChanging = errors.New("table: the row is about to be told of")
 
-// A View is how a table is read by other nodes: from its store, or through the functions between the store and it.
-type View[K, V any] func(h state.Host) (Get[K, V], error)
+// A View is how a table is read by another node: from its store, or through the functions between the store and it. If
+// one of them fails, the node that reads has failed. Their call is that of the node.
+type View[K, V any] func(in *topology.Instance) (Get[K, V], error)
+
+// failedView makes the error of a function that a view reads through the failure of the node that reads.
+func failedView(in *topology.Instance, err error) error {
+	return in.Error(topology.PhaseProcess, in.Call().Timestamp(), err)
+}
 
 // StoreView reads a store.
 func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
-	return func(h state.Host) (Get[K, V], error) {
-		store, err := st.Open(h)
+	return func(in *topology.Instance) (Get[K, V], error) {
+		store, err := st.Open(in)
 		if err != nil {
 			return nil, err
 		}
-		if in, ok := h.(*topology.Instance); ok {
-			in.Expect = append(in.Expect, store.Touch)
-		}
+		in.Expect = append(in.Expect, store.Touch)
 		return func(key K, asOf int64) (V, int64, bool, error) {
 			if asOf > Steady {
 				return store.Get(key)
@@ -182,87 +185,6 @@ func (w *rowWriter[K, V]) put(key K, row V, has bool, ts int64, headers []topolo
 	c.New, c.HasNew = row, has
 	w.out.Key, w.out.Timestamp, w.out.Headers = key, ts, headers
 	return w.next(&w.out)
-}
-
-// FilterTable turns the rows for which pass does not answer want into none. With old values what was none before and
-// stays none is not heard of.
-func FilterTable[K, V any](pass func(K, V) bool, want, versioned bool, old *bool) topology.Make {
-	return topology.Between(func(
-		in *topology.Instance, next topology.Port[K, topology.Change[V]],
-	) (topology.Port[K, topology.Change[V]], error) {
-		var out topology.Record[K, topology.Change[V]]
-		old := *old
-		return func(r *topology.Record[K, topology.Change[V]]) error {
-			in.Enter()
-			out = *r
-			c := &out.Value
-			c.HasNew = c.HasNew && pass(r.Key, c.New) == want
-			c.HasOld = old && c.HasOld && pass(r.Key, c.Old) == want
-			if old && !c.HasNew && !c.HasOld && !versioned {
-				return nil
-			}
-			return next(&out)
-		}, nil
-	})
-}
-
-// FilterView reads through a filter.
-func FilterView[K, V any](v View[K, V], pass func(K, V) bool, want bool) View[K, V] {
-	return func(h state.Host) (Get[K, V], error) {
-		get, err := v(h)
-		if err != nil {
-			return nil, err
-		}
-		return func(key K, asOf int64) (V, int64, bool, error) {
-			row, ts, ok, err := get(key, asOf)
-			return row, ts, ok && pass(key, row) == want, err
-		}, nil
-	}
-}
-
-// MapTable replaces rows. A nil result is no row.
-func MapTable[K, V, V2 any](f func(K, V) V2, old *bool) topology.Make {
-	null := serde.NullOf[V2]()
-	return topology.Between(func(
-		in *topology.Instance, next topology.Port[K, topology.Change[V2]],
-	) (topology.Port[K, topology.Change[V]], error) {
-		var out topology.Record[K, topology.Change[V2]]
-		old := *old
-		return func(r *topology.Record[K, topology.Change[V]]) error {
-			in.Enter()
-			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
-			c := &out.Value
-			c.Stale = r.Value.Stale
-			if c.HasNew = r.Value.HasNew; c.HasNew {
-				c.New = f(r.Key, r.Value.New)
-				c.HasNew = null == nil || !null(&c.New)
-			}
-			if c.HasOld = old && r.Value.HasOld; c.HasOld {
-				c.Old = f(r.Key, r.Value.Old)
-				c.HasOld = null == nil || !null(&c.Old)
-			}
-			return next(&out)
-		}, nil
-	})
-}
-
-// MapView reads through a MapTable.
-func MapView[K, V, V2 any](v View[K, V], f func(K, V) V2) View[K, V2] {
-	null := serde.NullOf[V2]()
-	return func(h state.Host) (Get[K, V2], error) {
-		get, err := v(h)
-		if err != nil {
-			return nil, err
-		}
-		return func(key K, asOf int64) (out V2, ts int64, ok bool, err error) {
-			row, ts, ok, err := get(key, asOf)
-			if err != nil || !ok {
-				return out, ts, false, err
-			}
-			out = f(key, row)
-			return out, ts, null == nil || !null(&out), nil
-		}, nil
-	}
 }
 
 // ToStream makes each change of a row a record: a deletion has a null value.

@@ -1,22 +1,29 @@
 package op
 
-import "slices"
+import "thalweg/topology"
 
 // TopFold keeps the first n of a group's values in the order of compare, of equal ones those that came first. Lists
 // that it made stay as they are.
-func TopFold[K, V any, A ~[]V](n int, compare func(a, b V) int) Fold[K, V, A] {
-	return func(_ K, v V, top A, _ bool) A {
-		at, _ := slices.BinarySearchFunc(top, v, func(a, b V) int {
-			if c := compare(a, b); c != 0 {
-				return c
+func TopFold[K, V any, A ~[]V](n int, compare func(c *topology.Call, key K, a, b V) (int, error)) Fold[K, V, A] {
+	return Fold[K, V, A]{Add: func(c *topology.Call, key K, v V, top A, _ bool) (A, error) {
+		at, end := 0, len(top)
+		for at < end { // the first one behind v, and so behind its equals
+			middle := int(uint(at+end) >> 1)
+			order, err := compare(c, key, top[middle], v)
+			switch {
+			case err != nil:
+				return nil, err
+			case order <= 0:
+				at = middle + 1
+			default:
+				end = middle
 			}
-			return -1 // behind its equals
-		})
+		}
 		if at == n {
-			return top
+			return top, nil
 		}
 		list := make(A, 0, min(len(top)+1, n))
 		list = append(append(list, top[:at]...), v)
-		return append(list, top[at:min(len(top), n-1)]...)
-	}
+		return append(list, top[at:min(len(top), n-1)]...), nil
+	}}
 }

@@ -2,12 +2,12 @@ package op
 
 import (
 	"thalweg/serde"
-	"thalweg/state"
 	"thalweg/topology"
 )
 
-// TransformTable replaces rows: f gets nil where there is none. A nil result is no row.
-func TransformTable[K, V, V2 any](f func(K, *V) V2, old *bool) topology.Make {
+// TransformTable replaces rows: f gets nil where there is none. A nil result is no row. An old row for which f fails is
+// as that of a MapTable.
+func TransformTable[K, V, V2 any](f func(*topology.Call, K, *V) (V2, error), old *bool) topology.Make {
 	null := serde.NullOf[V2]()
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V2]],
@@ -15,26 +15,36 @@ func TransformTable[K, V, V2 any](f func(K, *V) V2, old *bool) topology.Make {
 		var (
 			out topology.Record[K, topology.Change[V2]]
 			row V // slot that f's pointer points to
+			was *V
 			old = *old
 		)
-		return func(r *topology.Record[K, topology.Change[V]]) error {
+		c := &out.Value
+		transformOld := func() (err error) {
+			c.Old, err = f(in.Call(), out.Key, was)
+			return err
+		}
+		return func(r *topology.Record[K, topology.Change[V]]) (err error) {
 			in.Enter()
+			call := in.CallAt(r.Timestamp, r.Headers)
 			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
-			c := &out.Value
 			c.Stale = r.Value.Stale
+			var is *V
 			if row = r.Value.New; r.Value.HasNew {
-				c.New = f(r.Key, &row)
-			} else {
-				c.New = f(r.Key, nil)
+				is = &row
+			}
+			if c.New, err = f(call, r.Key, is); err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
 			}
 			c.HasNew = null == nil || !null(&c.New)
 			if c.HasOld = old; old {
+				was = nil
 				if row = r.Value.Old; r.Value.HasOld {
-					c.Old = f(r.Key, &row)
-				} else {
-					c.Old = f(r.Key, nil)
+					was = &row
 				}
-				c.HasOld = null == nil || !null(&c.Old)
+				if c.HasOld, err = in.Attempt(r.Timestamp, transformOld); err != nil {
+					return err
+				}
+				c.HasOld = c.HasOld && (null == nil || !null(&c.Old))
 			}
 			return next(&out)
 		}, nil
@@ -42,22 +52,25 @@ func TransformTable[K, V, V2 any](f func(K, *V) V2, old *bool) topology.Make {
 }
 
 // TransformView reads through a TransformTable.
-func TransformView[K, V, V2 any](v View[K, V], f func(K, *V) V2) View[K, V2] {
+func TransformView[K, V, V2 any](v View[K, V], f func(*topology.Call, K, *V) (V2, error)) View[K, V2] {
 	null := serde.NullOf[V2]()
-	return func(h state.Host) (Get[K, V2], error) {
-		get, err := v(h)
+	return func(in *topology.Instance) (Get[K, V2], error) {
+		get, err := v(in)
 		if err != nil {
 			return nil, err
 		}
+		var slot V
 		return func(key K, asOf int64) (out V2, ts int64, ok bool, err error) {
 			row, ts, ok, err := get(key, asOf)
-			switch {
-			case err != nil:
+			if err != nil {
 				return out, ts, false, err
-			case ok:
-				out = f(key, &row)
-			default:
-				out = f(key, nil)
+			}
+			var is *V
+			if slot = row; ok {
+				is = &slot
+			}
+			if out, err = f(in.Call(), key, is); err != nil {
+				return out, ts, false, failedView(in, err)
 			}
 			return out, ts, null == nil || !null(&out), nil
 		}, nil

@@ -92,8 +92,8 @@ func (w *versionWriter[K, V]) write(key K, row V, has bool, ts int64, headers []
 
 // VersionedView reads a store with a history.
 func VersionedView[K, V any](st state.Versioned[K, V]) View[K, V] {
-	return func(h state.Host) (Get[K, V], error) {
-		store, err := st.Open(h)
+	return func(in *topology.Instance) (Get[K, V], error) {
+		store, err := st.Open(in)
 		if err != nil {
 			return nil, err
 		}

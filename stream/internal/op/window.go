@@ -53,9 +53,10 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			return nil, err
 		}
 		cut := c.Windows.cutter(c.Closing.OnClose)
-		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, fold: c.Fold,
-			takesNull: c.TakesNull, left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
+		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
+			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
 			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name())}
+		a.add = c.Fold.apart(in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()
 		if err := a.recall(); err != nil {
@@ -76,7 +77,7 @@ type windowAggregate[K, V, A any] struct {
 	windows   Windows
 	cut       cutter
 	store     *state.WindowStore[K, A]
-	fold      Fold[K, V, A]
+	add       func(*topology.Call, K, V, A, bool) (A, error)
 	takesNull bool
 	left      leftOut[K, V]
 	rows      *teller[K, A]
@@ -84,6 +85,19 @@ type windowAggregate[K, V, A any] struct {
 	retention int64
 	time      *int64 // highest timestamp seen
 	newest    *int64 // latest start put into the store
+
+	// A record that fails in one window must be in none: where the task goes on after a failure, nothing is written
+	// before the record is added to all of them.
+	holds bool
+	held  []windowResult[A]
+}
+
+// windowResult is what a record makes of a window.
+type windowResult[A any] struct {
+	span      Span
+	timestamp int64
+	change    topology.Change[A]
+	unkept    bool // told of, not written
 }
 
 func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
@@ -97,6 +111,8 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	}
 	*a.time = max(*a.time, r.Timestamp)
 	closeTime := *a.time - a.windows.Grace
+	a.in.CallAt(r.Timestamp, r.Headers)
+	a.holds, a.held = a.in.Env.Guarded && len(spans) > 1, emptied(a.held)
 	taken, missed := false, false
 	for _, w := range spans {
 		if w.End <= closeTime {
@@ -106,6 +122,11 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		}
 		taken = true
 		if err := a.update(r, w); err != nil {
+			return err
+		}
+	}
+	for i := range a.held {
+		if err := a.writeHeld(r, &a.held[i]); err != nil {
 			return err
 		}
 	}
@@ -132,12 +153,26 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], w Span) erro
 	if !ok || ts < r.Timestamp {
 		ts = r.Timestamp
 	}
-	*a.newest = max(*a.newest, w.Start)
 	c := &a.rows.out.Value
 	if c.HasOld = ok && a.rows.old; c.HasOld {
 		c.Old = agg
 	}
-	c.New = a.fold(r.Key, r.Value, agg, ok)
+	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, agg, ok); err != nil {
+		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	}
+	if a.holds {
+		a.held = append(a.held, windowResult[A]{span: w, timestamp: ts, change: *c})
+		return nil
+	}
+	return a.write(r, row, w, ts)
+}
+
+// write writes what update has put into the slot's Value.
+func (a *windowAggregate[K, V, A]) write(
+	r *topology.Record[K, V], row state.WindowRef[A], w Span, ts int64,
+) (err error) {
+	*a.newest = max(*a.newest, w.Start)
+	c := &a.rows.out.Value
 	if c.HasNew = !a.rows.isNull(&c.New); c.HasNew {
 		err = a.store.Set(row, c.New, ts)
 	} else {
@@ -146,12 +181,28 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], w Span) erro
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
 	}
+	return a.tell(r, w, ts)
+}
+
+func (a *windowAggregate[K, V, A]) tell(r *topology.Record[K, V], w Span, ts int64) error {
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = a.rows.tell(r.Key, w, ts, r.Headers)
+	err := a.rows.tell(r.Key, w, ts, r.Headers)
 	a.in.Resume()
 	return err
+}
+
+func (a *windowAggregate[K, V, A]) writeHeld(r *topology.Record[K, V], h *windowResult[A]) error {
+	a.rows.out.Value = h.change
+	if h.unkept {
+		return a.tell(r, h.span, h.timestamp)
+	}
+	row, err := a.store.Find(r.Key, h.span.Start)
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	return a.write(r, row, h.span, h.timestamp)
 }
 
 // unkept tells of a window that the store has given up, although it is not closed for this input: as Kafka Streams does
@@ -162,11 +213,16 @@ func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], w Span) erro
 		return nil
 	}
 	c := &a.rows.out.Value
-	c.New = a.fold(r.Key, r.Value, *new(A), false)
+	var err error
+	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, *new(A), false); err != nil {
+		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	}
 	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
-	err := a.rows.tell(r.Key, w, r.Timestamp, r.Headers)
-	a.in.Resume()
-	return err
+	if a.holds {
+		a.held = append(a.held, windowResult[A]{span: w, timestamp: r.Timestamp, change: *c, unkept: true})
+		return nil
+	}
+	return a.tell(r, w, r.Timestamp)
 }
 
 // close tells of the windows that are closed now, and then lets go what is older than the store keeps: what closes is
@@ -235,8 +291,8 @@ func (a *windowAggregate[K, V, A]) expire() {
 
 // WindowView reads a window store.
 func WindowView[K, A any](st state.Windowed[K, A]) View[Windowed[K], A] {
-	return func(h state.Host) (Get[Windowed[K], A], error) {
-		store, err := st.Open(h)
+	return func(in *topology.Instance) (Get[Windowed[K], A], error) {
+		store, err := st.Open(in)
 		if err != nil {
 			return nil, err
 		}
@@ -246,8 +302,8 @@ func WindowView[K, A any](st state.Windowed[K, A]) View[Windowed[K], A] {
 
 // SessionView reads a session store.
 func SessionView[K, A any](st state.Session[K, A]) View[Windowed[K], A] {
-	return func(h state.Host) (Get[Windowed[K], A], error) {
-		store, err := st.Open(h)
+	return func(in *topology.Instance) (Get[Windowed[K], A], error) {
+		store, err := st.Open(in)
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +315,7 @@ func SessionView[K, A any](st state.Session[K, A]) View[Windowed[K], A] {
 }
 
 // WindowToStream makes each change of a row a record whose key f makes of key and window.
-func WindowToStream[K, V, KO any](f func(K, Span) KO) topology.Make {
+func WindowToStream[K, V, KO any](f func(*topology.Call, K, Span) (KO, error)) topology.Make {
 	nullKey := serde.NullOf[KO]()
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[KO, V],
@@ -267,7 +323,10 @@ func WindowToStream[K, V, KO any](f func(K, Span) KO) topology.Make {
 		var out topology.Record[KO, V]
 		return func(r *topology.Record[Windowed[K], topology.Change[V]]) error {
 			in.Enter()
-			out.Key = f(r.Key.Key, r.Key.Span)
+			var err error
+			if out.Key, err = f(in.CallAt(r.Timestamp, r.Headers), r.Key.Key, r.Key.Span); err != nil {
+				return in.Error(topology.PhaseProcess, r.Timestamp, err)
+			}
 			out.NullKey = nullKey != nil && nullKey(&out.Key)
 			out.Timestamp, out.Headers = r.Timestamp, r.Headers
 			out.Value = *new(V)
