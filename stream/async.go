@@ -19,14 +19,15 @@ import (
 // changes in place have to be copied before.
 func (s Stream[K, V]) MapAsync[V2 any](n int, f func(context.Context, K, V) (V2, error)) Stream[K, V2] {
 	site := caller()
+	s.n.needs("MapAsync", f == nil)
 	if n < 1 || n > asyncMax {
-		s.n.b.fail(site, "MapAsync: %d calls at the same time: it takes 1 to %d", n, asyncMax)
+		s.n.builder().fail(site, "MapAsync: %d calls at the same time: it takes 1 to %d", n, asyncMax)
 	}
 	keys, _ := serdesOr(s.keys, s.values)
 	t := &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.MapAsync(n, keys, f), ChangesValue: true,
 	}
-	return Stream[K, V2]{n: s.n.b.add("map-async", "", t, s.n), keys: s.keys}
+	return Stream[K, V2]{n: s.n.builder().add("map-async", "", t, s.n), keys: s.keys}
 }
 
 // asyncMax is how many calls of a MapAsync may be in flight in each task.

@@ -37,27 +37,27 @@ func wordCount() *stream.Builder {
 const wordCountText = `Topologies:
    Sub-topology: 0
     Source: source-lines (topics: [lines])
-      --> flat-map-values-1
-    Processor: flat-map-values-1 (stores: [])
-      --> select-key-1
+      --> source-lines.flat-map-values
+    Processor: source-lines.flat-map-values (stores: [])
+      --> repartition-words-key
       <-- source-lines
-    Processor: select-key-1 (stores: [])
+    Processor: repartition-words-key (stores: [])
       --> repartition-words-sink
-      <-- flat-map-values-1
+      <-- source-lines.flat-map-values
     Sink: repartition-words-sink (topic: words-repartition)
-      <-- select-key-1
+      <-- repartition-words-key
 
   Sub-topology: 1
     Source: repartition-words-source (topics: [words-repartition])
       --> count-by-word
     Processor: count-by-word (stores: [by-word])
-      --> to-stream-1
+      --> count-by-word.to-stream
       <-- repartition-words-source
-    Processor: to-stream-1 (stores: [])
-      --> sink-counts
+    Processor: count-by-word.to-stream (stores: [])
+      --> count-by-word.to-stream.sink-counts
       <-- count-by-word
-    Sink: sink-counts (topic: counts)
-      <-- to-stream-1
+    Sink: count-by-word.to-stream.sink-counts (topic: counts)
+      <-- count-by-word.to-stream
 
 `
 
@@ -120,7 +120,7 @@ func TestBuildReportsEveryMistakeWithItsLine(t *testing.T) {
 	text := err.Error()
 	for _, want := range []string{
 		"GroupByKey brings equal keys together, but SelectKey (", "ToTable brings equal keys together",
-		`Repartition: name "no good"`, `repartition "twice" is there already`, "store: the name is empty",
+		`Repartition: name "no good"`, `Repartition: "twice" is there already`, "store: the name is empty",
 		`store "c" is written by another operator already`, "OnClose is for windows", `topic: name "ä"`,
 		"topic chans: value:", "the other side was made by another builder",
 	} {
@@ -133,8 +133,8 @@ func TestBuildReportsEveryMistakeWithItsLine(t *testing.T) {
 
 func TestRepartitionsThatMeetNeedEqualPartitions(t *testing.T) {
 	b := stream.NewBuilder()
-	left := b.Stream(lines).Repartition("left", stream.Partitions(3))
-	right := b.Stream(counts).MapValues(func(n int64) string { return fmt.Sprint(n) }).Repartition("right", 4)
+	left := b.Stream(lines).Repartition("left").Partitions(3)
+	right := b.Stream(counts).MapValues(func(n int64) string { return fmt.Sprint(n) }).Repartition("right").Partitions(4)
 	left.Merge(right).GroupByKey().Count(byWord)
 	_, err := b.Build()
 	require.ErrorContains(t, err, `repartition "right" has 4 partitions, but "left" (`)

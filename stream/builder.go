@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strconv"
 
 	"thalweg/internal/plan"
 	"thalweg/state"
@@ -18,28 +18,46 @@ type Topology = topology.Topology
 type Builder struct {
 	graph   *topology.Builder // has the nodes, in the order in which they were made
 	nodes   []*node
-	ordinal map[string]int    // nodes so far, per kind of operator
-	owned   map[string]string // store → where the operator that writes it was made
 	sources map[string][]*node
-	errs    []error
+	taps    []*tap
+	emit    Emit
 	rules   []plan.Rule
+	errs    []error
+
+	children     map[siblings]int         // nodes so far
+	given        map[string]*node         // by the name that the program gave it
+	owned        map[string]string        // store → where the operator that writes it was made
+	repartitions map[string]string        // topic → where the operator that writes it was made
+	wrapped      map[*topology.Node]*node // of the graph
+	invalid      int                      // names that were refused
 }
 
 // NewBuilder returns an empty builder.
 func NewBuilder() *Builder {
-	b := &Builder{ordinal: map[string]int{}, owned: map[string]string{}, sources: map[string][]*node{}}
+	b := &Builder{
+		sources: map[string][]*node{}, children: map[siblings]int{}, given: map[string]*node{},
+		owned: map[string]string{}, repartitions: map[string]string{}, wrapped: map[*topology.Node]*node{},
+	}
 	b.graph = topology.NewBuilderFor(b.finish)
 	return b
 }
 
-// Build checks what was built and returns it as a topology. Every mistake is reported, each with the line that made
-// it.
+// Emit sets when operators emit for which the program sets nothing else; otherwise [OnCommit]. It holds for operators
+// that were made before, too.
+func (b *Builder) Emit(e Emit) *Builder {
+	e.mustNotClose(b, caller(), "Builder.Emit")
+	b.emit = e
+	return b
+}
+
+// Build checks what was built and returns it as a topology. It reports every mistake, each once and with the line that
+// made it.
 func (b *Builder) Build() (*Topology, error) { return b.graph.Build() }
 
 // finish makes the topology. The errors are the graph's.
 func (b *Builder) finish(errs []error) (*Topology, error) {
-	errs = slices.Concat(b.errs, errs)
-	nodes := b.made()
+	nodes, more := b.made()
+	errs = slices.Concat(more, errs)
 	if len(nodes) == 0 && len(errs) == 0 {
 		return nil, errors.New("stream: the builder is empty: begin with Stream or Table")
 	}
@@ -51,10 +69,15 @@ func (b *Builder) finish(errs []error) (*Topology, error) {
 	return t, nil
 }
 
-// made are copies of the nodes.
-func (b *Builder) made() []*topology.Node {
+// made are copies of the nodes as the settings have them, with the mistakes that the DSL knows of.
+func (b *Builder) made() ([]*topology.Node, []error) {
+	for _, t := range b.taps {
+		t.mustBeUsed(b)
+	}
+	b.nameNodes()
+	b.setPaces()
 	b.dropNullKeys()
-	return topology.Clone(b.graph.Nodes())
+	return topology.Clone(b.graph.Nodes()), slices.Concat(b.errs, b.checkSerdes())
 }
 
 // fail records a mistake in the call that site made.
@@ -62,103 +85,39 @@ func (b *Builder) fail(site, format string, args ...any) {
 	b.errs = append(b.errs, fmt.Errorf("%s: %w", site, fmt.Errorf(format, args...)))
 }
 
-// own records that the operator made at site is the one that writes a store.
-func (b *Builder) own(st state.Store, site string) {
+// refused is a name in the place of one that was refused: there is nothing wrong with it, so that no other check
+// reports the same mistake again.
+func (b *Builder) refused() string {
+	b.invalid++
+	return "refused-" + strconv.Itoa(b.invalid)
+}
+
+// topicName checks the name of a topic that a call reads or writes.
+func (b *Builder) topicName(site, method, name string) string {
+	if err := topology.CheckTopicName(name); err != nil {
+		b.fail(site, "%s: topic: %w", method, err)
+		return b.refused()
+	}
+	return name
+}
+
+// durableName checks a name from which those of stores and topics are made.
+func (b *Builder) durableName(site, method, name string) string {
+	if err := topology.CheckName(name); err != nil {
+		b.fail(site, "%s: %w", method, err)
+		return b.refused()
+	}
+	return name
+}
+
+// own records that an operator is the one that writes a store.
+func (b *Builder) own(n *node, st state.Store) {
 	if o, ok := b.owned[st.Name()]; ok {
-		b.fail(site, "store %q is written by another operator already (%s): give each a name of its own", st.Name(), o)
+		b.fail(n.Site, "store %q is written by another operator already (%s): give each a name of its own", st.Name(), o)
+		n.Stores = slices.DeleteFunc(slices.Clone(n.Stores), func(o state.Store) bool { return o.Name() == st.Name() })
 		return
 	}
-	b.owned[st.Name()] = site
-}
-
-// node is a topology node with what the language must know of it while a program is being written.
-type node struct {
-	*topology.Node
-	b    *Builder
-	op   string // the method that made it
-	read any    // of a source: the Topic[K, V]
-
-	// moved is the nearest node upstream after which records may lie in another partition than their key's; nil: none.
-	moved *node
-
-	old     bool        // changes carry the old row
-	askOld  func()      // makes the nodes upstream send old rows; nil: the node has them in a store of its own
-	oldFree func() bool // with askOld: whether they can without further ado
-	keep    func()      // makes the node keep its rows, where it does so only when they are needed
-
-	// filters tell deletions of rows that did not pass, be there any or not.
-	filters bool
-
-	// versioned tables tell rows that are not the newest, and can be read as of a time.
-	versioned bool
-	history   time.Duration
-	// relaxed joins take null keys (KIP-962).
-	relaxed bool
-}
-
-// add puts a node into the graph as the next child of its parents.
-func (b *Builder) add(op, name string, n *topology.Node, parents ...*node) *node {
-	nd := &node{}
-	b.put(nd, op, name, n, parents...)
-	return nd
-}
-
-// put is add for a node that was needed before: its Make looks at it.
-func (b *Builder) put(nd *node, op, name string, n *topology.Node, parents ...*node) {
-	if name == "" {
-		b.ordinal[op]++
-		name = fmt.Sprintf("%s-%d", op, b.ordinal[op])
-	}
-	n.Name = name
-	nd.Node, nd.b, nd.op = n, b, op
-	for i, p := range parents {
-		if slices.Contains(parents[:i], p) {
-			continue // a stream merged with itself is one stream
-		}
-		if p.b != b {
-			b.fail(n.Site, "%s: the other side was made by another builder", op)
-			continue
-		}
-		p.Connect(n)
-		if nd.moved == nil {
-			nd.moved = p.moved
-		}
-	}
-	b.nodes = append(b.nodes, nd)
-	b.graph.Add(n)
-}
-
-// then adds an operator after n.
-func (n *node) then(op string, m topology.Make) *node {
-	return n.b.add(op, "", &topology.Node{Kind: topology.KindProcessor, Site: caller(), Make: m, Pure: true}, n)
-}
-
-// mustBeByKey refuses to bring keys together that may lie in different partitions.
-func (n *node) mustBeByKey(op, site string) {
-	if n.moved != nil {
-		n.b.fail(site, "%s brings equal keys together, but %s (%s) may have changed the key: put Repartition(\"a name\") "+
-			"between them", op, n.moved.op, n.moved.Site)
-	}
-}
-
-// needOld makes the node's changes carry old rows, from as far upstream as they are known.
-func (n *node) needOld() {
-	if n.old {
-		return
-	}
-	n.old = true
-	if n.askOld != nil {
-		n.askOld()
-	}
-}
-
-// oldForFree makes the node's changes carry old rows where that costs nothing more than is spent already.
-func (n *node) oldForFree() bool {
-	if !n.old && n.askOld != nil && !n.oldFree() {
-		return false
-	}
-	n.needOld()
-	return true
+	b.owned[st.Name()] = n.Site
 }
 
 // dropNullKeys lets the sinks of repartitions leave out what has no key, except where a join downstream takes it.

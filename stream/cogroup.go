@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"fmt"
+	"strconv"
 
 	"thalweg/serde"
 	"thalweg/state"
@@ -45,17 +45,29 @@ type cogroupSessions[K, A any] struct {
 
 // Cogroup begins an aggregate of several streams with this one.
 func (g Grouped[K, V]) Cogroup[A any](add func(K, V, A) A) Cogrouped[K, A] {
-	return cogroupWith(Cogrouped[K, A]{b: g.s.n.b, emit: g.emit}, g, ofThree(add))
+	c := Cogrouped[K, A]{b: g.s.n.builder(), emit: g.emit}
+	c.b.needs("Cogroup", add == nil)
+	return cogroupWith(c, g, ofThree(add))
+}
+
+// builder is the cogroup's: see [node.builder].
+func (c Cogrouped[K, A]) builder() *Builder {
+	if c.b == nil {
+		(*node)(nil).builder()
+	}
+	return c.b
 }
 
 // With adds a stream to the aggregate.
 func (c Cogrouped[K, A]) With[V any](g Grouped[K, V], add func(K, V, A) A) Cogrouped[K, A] {
+	c.builder().needs("With", add == nil)
 	return cogroupWith(c, g, ofThree(add))
 }
 
 func cogroupWith[K, V, A any](
 	c Cogrouped[K, A], g Grouped[K, V], add func(*topology.Call, K, V, A) (A, error),
 ) Cogrouped[K, A] {
+	c.builder()
 	sees := serde.IsNilable[V]()
 	in := cogroupInput[K, A]{n: g.s.n}
 	in.plain = func(st state.KV[K, A], initial func() A, rows op.Rows) topology.Make {
@@ -78,18 +90,20 @@ func cogroupWith[K, V, A any](
 	return c
 }
 
-// Emit says when results are told; otherwise [OnCommit].
+// Emit says when results are emitted; otherwise as [Builder.Emit] does.
 func (c Cogrouped[K, A]) Emit[E Emit](e E) Cogrouped[K, A] { c.emit = Emit(e); return c }
 
 // Aggregate adds the records of all the streams to what initial returned. A nil result deletes the row.
 func (c Cogrouped[K, A]) Aggregate[S state.KV[K, A]](store S, initial func() A) Table[K, A] {
 	st := state.KV[K, A](store)
-	n, site := &node{}, caller()
-	c.emit.mustNotClose(c.b, site, "Aggregate")
-	rows := op.Rows{OnUpdate: c.emit == OnUpdate, Silent: c.emit != OnUpdate, Old: &n.old}
+	n, site, b := &node{}, caller(), c.builder()
+	b.needs("Aggregate", initial == nil)
+	c.emit.mustNotClose(b, site, "Aggregate")
+	rows := n.rows(c.emit)
+	rows.Silent = true
 	cogroup(c, n, site, st, func(in cogroupInput[K, A], _ int) topology.Make { return in.plain(st, initial, rows) },
 		op.Tell(st, rows))
-	mustLive(c.b, site, "Cogroup", st)
+	mustLive(b, site, "Cogroup", st)
 	return stored(n, st)
 }
 
@@ -100,15 +114,17 @@ func cogroup[K, A any](
 ) {
 	var parents []*node
 	for i, in := range c.inputs {
-		name := fmt.Sprintf("cogroup-%s-%d", st.Name(), i+1)
-		parents = append(parents, c.b.add("cogroup", name, &topology.Node{
+		number := strconv.Itoa(i + 1)
+		part := c.b.addPart(n, number, "cogroup-"+st.Name()+"-"+number, &topology.Node{
 			Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: input(in, i),
-		}, in.n))
+		}, in.n)
+		part.op = "Cogroup"
+		parents = append(parents, part)
 	}
 	c.b.put(n, "cogroup", "cogroup-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: tell,
 	}, parents...)
-	c.b.own(st, site)
+	c.b.own(n, st)
 }
 
 // WindowedCogroup is a cogroup cut into windows.
@@ -119,16 +135,18 @@ type WindowedCogroup[K, A any] struct {
 
 // Windowed cuts the cogroup into windows.
 func (c Cogrouped[K, A]) Windowed[W Window](w W) WindowedCogroup[K, A] {
-	Window(w).check(c.b, caller())
+	Window(w).check(c.builder(), caller())
 	return WindowedCogroup[K, A]{c, Window(w)}
 }
 
-// Emit says when results are told; otherwise [OnCommit]. A cogroup does not tell of windows on close: use Suppress.
+// Emit says when results are emitted; otherwise as [Builder.Emit] does. A cogroup does not emit windows on close: use
+// Suppress.
 func (c WindowedCogroup[K, A]) Emit[E Emit](e E) WindowedCogroup[K, A] { c.c.emit = Emit(e); return c }
 
 // Aggregate adds the records of all the streams, per key and window, to what initial returned.
 func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initial func() A) WindowTable[K, A] {
-	n, site, b := &node{}, caller(), c.c.b
+	n, site, b := &node{}, caller(), c.c.builder()
+	b.needs("Aggregate", initial == nil)
 	keep, st := c.w.keep(b, site, state.Windowed[K, A](store))
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
@@ -142,7 +160,9 @@ func cogroupClosing(b *Builder, emit Emit, n *node, site string) op.Closing {
 	if emit == OnClose {
 		b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(UntilWindowCloses(name))")
 	}
-	return op.Closing{Rows: op.Rows{OnUpdate: emit == OnUpdate, Silent: emit != OnUpdate, Old: &n.old}}
+	rows := n.rows(emit)
+	rows.Silent = true
+	return op.Closing{Rows: rows}
 }
 
 // SessionCogroup is a cogroup cut into sessions.
@@ -153,11 +173,12 @@ type SessionCogroup[K, A any] struct {
 
 // Sessions cuts the cogroup into sessions.
 func (c Cogrouped[K, A]) Sessions[S SessionSpec](s S) SessionCogroup[K, A] {
-	SessionSpec(s).check(c.b, caller())
+	SessionSpec(s).check(c.builder(), caller())
 	return SessionCogroup[K, A]{c, SessionSpec(s)}
 }
 
-// Emit says when results are told; otherwise [OnCommit]. A cogroup does not tell of sessions on close: use Suppress.
+// Emit says when results are emitted; otherwise as [Builder.Emit] does. A cogroup does not emit sessions on close: use
+// Suppress.
 func (c SessionCogroup[K, A]) Emit[E Emit](e E) SessionCogroup[K, A] { c.c.emit = Emit(e); return c }
 
 // Aggregate adds the records of all the streams, per session, to what initial returned; merge makes one aggregate of
@@ -165,6 +186,7 @@ func (c SessionCogroup[K, A]) Emit[E Emit](e E) SessionCogroup[K, A] { c.c.emit 
 func (c SessionCogroup[K, A]) Aggregate[S state.Session[K, A]](
 	store S, initial func() A, merge func(K, A, A) A,
 ) WindowTable[K, A] {
+	c.c.builder().needs("Aggregate", initial == nil, merge == nil)
 	return sessionCogroup(c, state.Session[K, A](store), initial, ofThree(merge))
 }
 
@@ -172,7 +194,7 @@ func sessionCogroup[K, A any](
 	c SessionCogroup[K, A], st state.Session[K, A], initial func() A,
 	merge func(*topology.Call, K, A, A) (A, error),
 ) WindowTable[K, A] {
-	n, site, b := &node{}, caller(), c.c.b
+	n, site, b := &node{}, caller(), c.c.builder()
 	keep, st := c.spec.keep(b, site, st)
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {

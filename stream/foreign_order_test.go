@@ -161,20 +161,20 @@ func TestForeignKeyJoinInAnyOrder(t *testing.T) {
 	kinds := []struct {
 		name   string
 		left   bool
-		emit   []stream.Emit
+		emit   stream.Emit
 		filter bool
 	}{
 		{name: "inner"},
 		{name: "left", left: true},
-		{name: "inner, at once", emit: []stream.Emit{stream.OnUpdate}},
-		{name: "left, at once", left: true, emit: []stream.Emit{stream.OnUpdate}},
+		{name: "inner, at once", emit: stream.OnUpdate},
+		{name: "left, at once", left: true, emit: stream.OnUpdate},
 		{name: "inner, filtered", filter: true},
 		{name: "left, filtered", left: true, filter: true},
 	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			b := stream.NewBuilder()
-			l, r := b.Table(left, lefts, kind.emit...), b.Table(right, rights, kind.emit...)
+			l, r := b.Table(left, lefts).Emit(kind.emit), b.Table(right, rights).Emit(kind.emit)
 			passes := func(_, v string) bool { return !kind.filter || v[0] != 'z' }
 			if kind.filter {
 				l, r = l.Filter(passes), r.Filter(passes).MapValues(func(v string) string { return v })

@@ -16,47 +16,48 @@ import (
 // The trade-off: all ids of twice that time are in memory. What comes more than within behind the newest record goes
 // through unseen: nothing is lost, but it may be a duplicate.
 func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration, name string) Stream[K, V] {
-	site, b := caller(), s.n.b
+	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Deduplicate", site)
 	if within < 0 {
 		b.fail(site, "Deduplicate: within %v: it must not be negative", within)
 	}
 	keys, _ := serdesOr(s.keys, s.values)
 	ids := serde.ForTopic[ID]()
-	checkSerdes(b, site, "Deduplicate "+name, keys, ids)
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
 		Retain(2*within + time.Millisecond)
+	s.n.needs("Deduplicate", id == nil)
 	n := b.add("deduplicate", "deduplicate-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
 		Make: op.Deduplicate(st, ofTwo(id), within.Milliseconds()),
 	}, s.n)
-	b.own(st, site)
+	b.own(n, st)
 	return Stream[K, V]{n, s.keys, s.values}
 }
 
-// Batch gathers the records of each key and makes one of them when there are n, or when the first has waited for about
-// every by the wall clock; 0 is for ever. Its time is the latest of theirs. The slice is f's own. The name is that of
-// the store of what waits, which is durable. Records without key or value are dropped and counted.
+// Batch gathers the records of each key and makes one of them when there are count, or when the first has waited for
+// about every by the wall clock; with 0 only the count matters. Its time is the latest of theirs. The slice is f's own.
+// The name is that of the store of what waits, which is durable. Records without key or value are dropped and counted.
 //
 // The trade-off: what waits is in memory, and which records are in a batch depends on the clock, unless every is 0.
-func (s Stream[K, V]) Batch[V2 any](n int, every time.Duration, name string, f func(K, []V) V2) Stream[K, V2] {
-	site, b := caller(), s.n.b
+func (s Stream[K, V]) Batch[V2 any](count int, every time.Duration, name string, f func(K, []V) V2) Stream[K, V2] {
+	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Batch", site)
 	switch {
-	case n < 1 || n > batchMax:
-		b.fail(site, "Batch: %d records: it takes 1 to %d", n, batchMax)
+	case count < 1 || count > batchMax:
+		b.fail(site, "Batch: %d records: it takes 1 to %d", count, batchMax)
 	case every < 0 || every > 0 && every < time.Millisecond:
 		b.fail(site, "Batch: every %v: a millisecond is the least, 0 is never", every)
 	}
 	keys, values := serdesOr(s.keys, s.values)
 	st := state.NewKV[op.Pair[K, int32], V](name).Values(values).
 		Keys(op.PairKeys[K, int32]{Keys: keys, Within: serde.For[int32]()})
-	node := b.add("batch", "batch-"+name, &topology.Node{
+	s.n.needs("Batch", f == nil)
+	n := b.add("batch", "batch-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, ChangesValue: true,
-		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: n, Every: every.Milliseconds(), F: ofTwo(f)}),
+		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: count, Every: every.Milliseconds(), F: ofTwo(f)}),
 	}, s.n)
-	b.own(st, site)
-	return Stream[K, V2]{n: node, keys: s.keys}
+	b.own(n, st)
+	return Stream[K, V2]{n: n, keys: s.keys}
 }
 
 // batchMax is the most records of a batch.
@@ -67,6 +68,7 @@ const batchMax = 1_000_000
 //
 // The trade-off: a row is written as a whole, so n should be small. What fell out of the list is forgotten.
 func (g Grouped[K, V]) Top[A ~[]V](st state.KV[K, A], n int, compare func(a, b V) int) Table[K, A] {
+	g.s.n.needs("Top", compare == nil)
 	mustKeepSome(g.s.n.b, n)
 	return aggregate(g, "top", st, op.TopFold[K, V, A](n, ofValues[K](compare)))
 }
@@ -75,6 +77,7 @@ func (g Grouped[K, V]) Top[A ~[]V](st state.KV[K, A], n int, compare func(a, b V
 func (g WindowedGroup[K, V]) Top[A ~[]V](
 	st state.Windowed[K, A], n int, compare func(a, b V) int,
 ) WindowTable[K, A] {
+	g.s.n.needs("Top", compare == nil)
 	mustKeepSome(g.s.n.b, n)
 	return windowed(g, "top", st, op.TopFold[K, V, A](n, ofValues[K](compare)), serde.IsNilable[V]())
 }

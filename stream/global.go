@@ -14,6 +14,12 @@ type GlobalTable[K, V any] struct {
 	st state.KV[K, V]
 }
 
+// Named names the operator that fills the table, in metrics, drawings and error texts.
+func (t GlobalTable[K, V]) Named[N ~string](name N) GlobalTable[K, V] {
+	t.n.named(string(name))
+	return t
+}
+
 // GlobalTable reads all partitions of a topic as a table, kept in a store that every task of the process reads. It is
 // read to its end before the first record is processed, and followed from then on without regard to the times of
 // records elsewhere: a join sees what has arrived. A null value deletes a row; a record without a key is dropped and
@@ -24,9 +30,8 @@ func (b *Builder) GlobalTable[K, V any](t Topic[K, V], st state.KV[K, V]) Global
 	mustLive(b, site, "GlobalTable", st)
 	n := b.add("global-table", "global-table-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, Global: true,
-		Make: op.Table(st, op.Rows{OnUpdate: true, Old: new(bool)}),
+		Make: op.Table(st, op.Rows{Pace: new(op.OnUpdate), Old: new(bool)}),
 	}, source)
-	n.op = "GlobalTable"
 	return GlobalTable[K, V]{n, st}
 }
 
@@ -42,7 +47,7 @@ func (b *Builder) GlobalStore[K, V any, P Filler[K, V]](t Topic[K, V], p func() 
 	source := globalSource(b, site, "GlobalStore", t, st)
 	n := topology.NewProcessor("", site, []state.Store{st}, topology.MakerOf[K, V, struct{}, struct{}](p))
 	n.Global = true
-	b.add("global-store", "global-store-"+st.Name(), n, source).op = "GlobalStore"
+	b.add("global-store", "global-store-"+st.Name(), n, source)
 }
 
 // JoinGlobal joins each record with the table's row under the key that key names; records without such a key or row go
@@ -50,6 +55,7 @@ func (b *Builder) GlobalStore[K, V any, P Filler[K, V]](t Topic[K, V], p func() 
 func (s Stream[K, V]) JoinGlobal[GK, GV, R any](
 	t GlobalTable[GK, GV], key func(K, V) (GK, bool), f func(V, GV) R,
 ) Stream[K, R] {
+	s.n.needs("JoinGlobal", key == nil, f == nil)
 	return joinGlobal(s, "JoinGlobal", t, pairOfTwo(key), false,
 		func(_ *topology.Call, _ K, v V, g *GV) (R, error) { return f(v, *g), nil })
 }
@@ -59,6 +65,7 @@ func (s Stream[K, V]) JoinGlobal[GK, GV, R any](
 func (s Stream[K, V]) LeftJoinGlobal[GK, GV, R any](
 	t GlobalTable[GK, GV], key func(K, V) (GK, bool), f func(V, *GV) R,
 ) Stream[K, R] {
+	s.n.needs("LeftJoinGlobal", key == nil, f == nil)
 	return joinGlobal(s, "LeftJoinGlobal", t, pairOfTwo(key), true, ofValues[K](f))
 }
 
@@ -66,7 +73,7 @@ func joinGlobal[K, V, GK, GV, R any](
 	s Stream[K, V], method string, t GlobalTable[GK, GV], key func(*topology.Call, K, V) (GK, bool, error), left bool,
 	f func(*topology.Call, K, V, *GV) (R, error),
 ) Stream[K, R] {
-	n := s.n.b.add("join-global", "", &topology.Node{
+	n := s.n.builder().add("join-global", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), ChangesValue: true,
 		Make: op.JoinGlobal(op.Lookup[K, V, GK, GV]{Store: t.st, Key: key, Null: serde.NullOf[GK]()}, left, f),
 	}, s.n)

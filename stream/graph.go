@@ -34,7 +34,7 @@ func (b *Builder) StreamOf[K, V any](h topology.Handle[K, V]) Stream[K, V] {
 
 // HandleOf is a stream as a node of [Builder.Graph], to put processors and sinks behind it.
 func (b *Builder) HandleOf[K, V any](s Stream[K, V]) topology.Handle[K, V] {
-	if s.n.b != b {
+	if s.n.builder() != b {
 		b.fail(caller(), "HandleOf: the stream was made by another builder")
 		return topology.HandleOf(b.graph, s.keys, s.values)
 	}
@@ -46,7 +46,11 @@ func (b *Builder) wrap(n *topology.Node) *node {
 	if i := slices.IndexFunc(b.nodes, func(nd *node) bool { return nd.Node == n }); i >= 0 {
 		return b.nodes[i]
 	}
-	return &node{Node: n, b: b, op: "node " + n.Name, moved: b.movedAt(n)}
+	if b.wrapped[n] == nil {
+		name := place{given: n.Name, givenAt: n.Site}
+		b.wrapped[n] = &node{Node: n, b: b, op: "node " + n.Name, place: name, moved: b.movedAt(n)}
+	}
+	return b.wrapped[n]
 }
 
 // movedAt is the nearest node, n or upstream of it, after which records may lie in another partition than their key's.

@@ -18,6 +18,7 @@ type RecordsMax int
 func (s Stream[K, V]) JoinAsOf[V2, R any](
 	t Table[K, V2], grace time.Duration, name string, f func(V, V2) R, most ...RecordsMax,
 ) Stream[K, R] {
+	s.n.needs("JoinAsOf", f == nil)
 	return joinAsOf(s, "JoinAsOf", t, grace, name, most, false, func(_ *topology.Call, _ K, v V, o *V2) (R, error) {
 		return f(v, *o), nil
 	})
@@ -27,6 +28,7 @@ func (s Stream[K, V]) JoinAsOf[V2, R any](
 func (s Stream[K, V]) LeftJoinAsOf[V2, R any](
 	t Table[K, V2], grace time.Duration, name string, f func(V, *V2) R, most ...RecordsMax,
 ) Stream[K, R] {
+	s.n.needs("LeftJoinAsOf", f == nil)
 	return joinAsOf(s, "LeftJoinAsOf", t, grace, name, most, true, ofValues[K](f))
 }
 
@@ -34,7 +36,7 @@ func joinAsOf[K, V, V2, R any](
 	s Stream[K, V], method string, t Table[K, V2], grace time.Duration, name string, most []RecordsMax, left bool,
 	f func(*topology.Call, K, V, *V2) (R, error),
 ) Stream[K, R] {
-	site, b := caller(), s.n.b
+	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey(method, site)
 	switch {
 	case !t.n.versioned:
@@ -58,7 +60,7 @@ func joinAsOf[K, V, V2, R any](
 		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
 		Make: op.JoinTableLate(t.view, st, late, keys, left, f),
 	}, s.n)
-	b.own(st, site)
+	b.own(n, st)
 	n.relaxed = left
 	n.sameBuilder(t.n, method)
 	return Stream[K, R]{n: n, keys: s.keys}

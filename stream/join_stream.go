@@ -31,6 +31,7 @@ func (w Within) RecordsMax(n int) Within { w.recordsMax = n; return w }
 // Join joins records of equal keys that are not further apart than said. The name is that of the buffers, which are
 // durable. Records without key or value are dropped and counted.
 func (s Stream[K, V]) Join[V2, R any](o Stream[K, V2], w Within, name string, f func(V, V2) R) Stream[K, R] {
+	s.n.needs("Join", f == nil)
 	return joinStreams(s, "Join", o, w, name, inner, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
 		return f(*v, *o), nil
 	})
@@ -39,6 +40,7 @@ func (s Stream[K, V]) Join[V2, R any](o Stream[K, V2], w Within, name string, f 
 // LeftJoin is Join, and tells of records of this stream that met nothing, once nothing can come any more: f gets nil.
 // Pointers are valid during the call. A record without a key meets nothing at once.
 func (s Stream[K, V]) LeftJoin[V2, R any](o Stream[K, V2], w Within, name string, f func(V, *V2) R) Stream[K, R] {
+	s.n.needs("LeftJoin", f == nil)
 	return joinStreams(s, "LeftJoin", o, w, name, leftOuter, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
 		return f(*v, o), nil
 	})
@@ -47,6 +49,7 @@ func (s Stream[K, V]) LeftJoin[V2, R any](o Stream[K, V2], w Within, name string
 // OuterJoin is Join, and tells of records of both streams that met nothing, once nothing can come any more: f gets nil
 // for the other. Pointers are valid during the call. A record without a key meets nothing at once.
 func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name string, f func(*V, *V2) R) Stream[K, R] {
+	s.n.needs("OuterJoin", f == nil)
 	return joinStreams(s, "OuterJoin", o, w, name, outer, ofValues[K](f))
 }
 
@@ -54,6 +57,7 @@ func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name strin
 func (s Stream[K, V]) JoinWithKey[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(K, V, V2) R,
 ) Stream[K, R] {
+	s.n.needs("JoinWithKey", f == nil)
 	return joinStreams(s, "JoinWithKey", o, w, name, inner, innerOf(ofThree(f)))
 }
 
@@ -61,6 +65,7 @@ func (s Stream[K, V]) JoinWithKey[V2, R any](
 func (s Stream[K, V]) LeftJoinWithKey[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(K, V, *V2) R,
 ) Stream[K, R] {
+	s.n.needs("LeftJoinWithKey", f == nil)
 	return joinStreams(s, "LeftJoinWithKey", o, w, name, leftOuter, leftOf(ofThree(f)))
 }
 
@@ -68,6 +73,7 @@ func (s Stream[K, V]) LeftJoinWithKey[V2, R any](
 func (s Stream[K, V]) OuterJoinWithKey[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(K, *V, *V2) R,
 ) Stream[K, R] {
+	s.n.needs("OuterJoinWithKey", f == nil)
 	return joinStreams(s, "OuterJoinWithKey", o, w, name, outer, ofThree(f))
 }
 
@@ -96,34 +102,34 @@ func joinStreams[K, V, V2, R any](
 	s Stream[K, V], method string, o Stream[K, V2], w Within, name string, kind joinKind,
 	f func(*topology.Call, K, *V, *V2) (R, error),
 ) Stream[K, R] {
-	site, b := caller(), s.n.b
+	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey(method, site)
 	o.n.mustBeByKey(method, site)
 	w.check(b, site, method)
-	if err := topology.CheckName(name); err != nil {
-		b.fail(site, "%s: %w", method, err)
-	}
+	name = b.durableName(site, method, name)
 	j := op.StreamJoin[K, V, V2, R]{
 		Before: w.before.Milliseconds(), After: w.after.Milliseconds(), Grace: w.grace.Milliseconds(),
 		KeepLeft: kind != inner, KeepRight: kind == outer, RecordsMax: w.recordsMax, F: f,
 	}
 	stores := joinBuffers(&j, s, o, w, name, kind)
-	for _, st := range stores {
-		b.own(st, site)
-	}
-	left := b.add("join-streams-left", "join-"+name+"-left", &topology.Node{
+	n := &node{}
+	left := b.addPart(n, "left", "join-"+name+"-left", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: j.JoinLeft(), Stores: stores, ByKey: true, ChangesValue: true,
 	}, s.n)
-	right := b.add("join-streams-right", "join-"+name+"-right", &topology.Node{
+	right := b.addPart(n, "right", "join-"+name+"-right", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: j.JoinRight(), Stores: stores, ByKey: true, ChangesValue: true,
 	}, o.n)
 	if kind == inner {
 		left.Twin, right.Twin = right.Node, left.Node
 	}
 	left.relaxed, right.relaxed = kind != inner, kind != inner
-	n := b.add("join-streams", "join-"+name, &topology.Node{
+	b.put(n, "join-streams", "join-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, R](), ByKey: true,
 	}, left, right)
+	left.op, right.op, n.op = method, method, method
+	for _, st := range stores {
+		b.own(left, st)
+	}
 	return Stream[K, R]{n: n, keys: s.keys}
 }
 

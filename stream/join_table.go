@@ -11,6 +11,7 @@ import (
 // JoinTable joins each record with the table's newest row of its key; records without one go nowhere. Changes of the
 // table join nothing by themselves.
 func (s Stream[K, V]) JoinTable[V2, R any](t Table[K, V2], f func(V, V2) R) Stream[K, R] {
+	s.n.needs("JoinTable", f == nil)
 	return joinTable(s, "JoinTable", t, false, func(_ *topology.Call, _ K, v V, o *V2) (R, error) {
 		return f(v, *o), nil
 	})
@@ -19,16 +20,19 @@ func (s Stream[K, V]) JoinTable[V2, R any](t Table[K, V2], f func(V, V2) R) Stre
 // LeftJoinTable joins each record with the table's newest row of its key, or with nil. The pointer is valid during the
 // call.
 func (s Stream[K, V]) LeftJoinTable[V2, R any](t Table[K, V2], f func(V, *V2) R) Stream[K, R] {
+	s.n.needs("LeftJoinTable", f == nil)
 	return joinTable(s, "LeftJoinTable", t, true, ofValues[K](f))
 }
 
 // JoinTableWithKey is JoinTable with a function that looks at the key too.
 func (s Stream[K, V]) JoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, V2) R) Stream[K, R] {
+	s.n.needs("JoinTableWithKey", f == nil)
 	return joinTable(s, "JoinTableWithKey", t, false, foundOf(ofThree(f)))
 }
 
 // LeftJoinTableWithKey is LeftJoinTable with a function that looks at the key too.
 func (s Stream[K, V]) LeftJoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, *V2) R) Stream[K, R] {
+	s.n.needs("LeftJoinTableWithKey", f == nil)
 	return joinTable(s, "LeftJoinTableWithKey", t, true, ofThree(f))
 }
 
@@ -38,7 +42,7 @@ func joinTable[K, V, V2, R any](
 	site := caller()
 	s.n.mustBeByKey(method, site)
 	mustBeKept(t.n, t.view != nil, method, site)
-	n := s.n.b.add("join-table", "", &topology.Node{
+	n := s.n.builder().add("join-table", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.JoinTable(t.view, left, f), Stores: t.reads, ByKey: true,
 		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
 	}, s.n)
@@ -49,13 +53,14 @@ func joinTable[K, V, V2, R any](
 
 // sameBuilder refuses to mix the nodes of two builders.
 func (n *node) sameBuilder(o *node, method string) {
-	if n.b != o.b {
+	if n.b != o.builder() {
 		n.b.fail(n.Site, "%s: the other side was made by another builder", method)
 	}
 }
 
 // mustBeKept refuses to read a table whose rows are kept nowhere.
 func mustBeKept(n *node, kept bool, method, site string) {
+	n.builder()
 	if n.keep != nil {
 		n.keep()
 	}
@@ -67,6 +72,7 @@ func mustBeKept(n *node, kept bool, method, site string) {
 
 // Join is the table of the keys that both tables have.
 func (t Table[K, V]) Join[V2, R any](o Table[K, V2], f func(V, V2) R) Table[K, R] {
+	t.n.needs("Join", f == nil)
 	return joinTables(t, "Join", o, true, true, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
 		return f(*v, *o), nil
 	})
@@ -75,6 +81,7 @@ func (t Table[K, V]) Join[V2, R any](o Table[K, V2], f func(V, V2) R) Table[K, R
 // LeftJoin is the table of the keys that this table has; the other's row may be nil. Pointers are valid during the
 // call.
 func (t Table[K, V]) LeftJoin[V2, R any](o Table[K, V2], f func(V, *V2) R) Table[K, R] {
+	t.n.needs("LeftJoin", f == nil)
 	return joinTables(t, "LeftJoin", o, true, false, func(_ *topology.Call, _ K, v *V, o *V2) (R, error) {
 		return f(*v, o), nil
 	})
@@ -83,6 +90,7 @@ func (t Table[K, V]) LeftJoin[V2, R any](o Table[K, V2], f func(V, *V2) R) Table
 // OuterJoin is the table of the keys that either table has; one of the rows may be nil. Pointers are valid during the
 // call.
 func (t Table[K, V]) OuterJoin[V2, R any](o Table[K, V2], f func(*V, *V2) R) Table[K, R] {
+	t.n.needs("OuterJoin", f == nil)
 	return joinTables(t, "OuterJoin", o, false, false, ofValues[K](f))
 }
 
@@ -107,17 +115,20 @@ type join[K, V, V2, R any] struct {
 }
 
 func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
-	site, b := caller(), j.l.b
+	site, b := caller(), j.l.builder()
 	j.l.mustBeByKey(j.method, site)
 	j.r.mustBeByKey(j.method, site)
 	mustBeKept(j.l, j.lView != nil, j.method, site)
 	mustBeKept(j.r, j.rView != nil, j.method, site)
-	left, right, f := &node{}, &node{}, j.f
-	b.put(left, "join-tables-left", "", &topology.Node{
+	left, right, n, f := &node{}, &node{}, &node{}, j.f
+	left.partOf(n, "left")
+	right.partOf(n, "right")
+	n.under = j.l
+	b.put(left, "join-tables", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: j.rReads, ByKey: true, Beside: []*topology.Node{j.r.Node},
 		Make: op.JoinTables(j.rView, op.Side{MustOther: j.mustRight, MustOwn: j.mustLeft, Old: &left.old}, f),
 	}, j.l)
-	b.put(right, "join-tables-right", "", &topology.Node{
+	b.put(right, "join-tables", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: j.lReads, ByKey: true, Beside: []*topology.Node{j.l.Node},
 		Make: op.JoinTables(j.lView, op.Side{MustOther: j.mustLeft, MustOwn: j.mustRight, Old: &right.old},
 			func(c *topology.Call, k K, o *V2, v *V) (R, error) { return f(c, k, v, o) }),
@@ -129,10 +140,10 @@ func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
 	if !j.mustLeft {
 		j.r.needOld()
 	}
-	n := &node{}
 	b.put(n, "join-tables", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.Pass[K, topology.Change[R]](), ByKey: true, ChangesValue: true,
 	}, left, right)
+	left.op, right.op, n.op = j.method, j.method, j.method
 	n.askOld = func() { left.needOld(); right.needOld() }
 	n.oldFree = func() bool { return j.l.oldForFree() && j.r.oldForFree() }
 	if j.lView == nil || j.rView == nil {

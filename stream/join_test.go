@@ -65,7 +65,7 @@ func TestT1TableTableJoins(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			b := stream.NewBuilder()
-			l, r := b.Table(left, lefts, stream.OnUpdate), b.Table(right, rights, stream.OnUpdate)
+			l, r := b.Table(left, lefts).Emit(stream.OnUpdate), b.Table(right, rights).Emit(stream.OnUpdate)
 			switch kind {
 			case "inner":
 				l.Join(r, dash).ToStream().To(out)
@@ -81,7 +81,7 @@ func TestT1TableTableJoins(t *testing.T) {
 
 func TestT3TableTableJoinTakesTheHigherTime(t *testing.T) {
 	b := stream.NewBuilder()
-	l, r := b.Table(left, lefts, stream.OnUpdate), b.Table(right, rights, stream.OnUpdate)
+	l, r := b.Table(left, lefts).Emit(stream.OnUpdate), b.Table(right, rights).Emit(stream.OnUpdate)
 	l.LeftJoin(r, func(l string, r *string) string { return opt(&l, r) }).ToStream().To(out)
 	d := drive(t, b)
 	put(d, left, "0", "X0", 5)
@@ -130,8 +130,8 @@ func TestJoinsReadTablesWithoutAStoreThroughTheirFunctions(t *testing.T) {
 
 func TestJoinedInputsAreCopartitioned(t *testing.T) {
 	b := stream.NewBuilder()
-	b.Stream(left).SelectKey(func(_, v string) string { return v }).Repartition("again", 3).
-		JoinTable(b.Stream(right).Repartition("more", 4).ToTable(rights), dash).To(out)
+	b.Stream(left).SelectKey(func(_, v string) string { return v }).Repartition("again").Partitions(3).
+		JoinTable(b.Stream(right).Repartition("more").Partitions(4).ToTable(rights), dash).To(out)
 	_, err := b.Build()
 	require.ErrorContains(t, err, "records that meet by key need equal partition counts")
 

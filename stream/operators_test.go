@@ -287,6 +287,6 @@ func TestProcessors(t *testing.T) {
 	b = stream.NewBuilder()
 	b.Stream(in).Process(make)
 	_, err = b.Build()
-	require.ErrorContains(t, err, `node process-1 opens store "seen" (`)
+	require.ErrorContains(t, err, `node source-in.process opens store "seen" (`)
 	require.ErrorContains(t, err, `which is not connected to it: add it to the stores that the call names`)
 }

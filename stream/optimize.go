@@ -41,5 +41,6 @@ func (b *Builder) Explain() (string, error) {
 	if rules == nil {
 		rules = plan.All()
 	}
-	return plan.Explain(b.made(), rules...)
+	nodes, _ := b.made()
+	return plan.Explain(nodes, rules...)
 }

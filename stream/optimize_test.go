@@ -39,7 +39,7 @@ func TestT32RepartitionsAreMerged(t *testing.T) {
 			To(stream.NewTopic[string, int]("most"))
 		moved.Repartition("d").Join(b.Stream(right), stream.Around(10*ms, 0), "j", dash).
 			To(stream.NewTopic[string, string]("joined"))
-		moved.Repartition("own", 7)
+		moved.Repartition("own").Partitions(7)
 		if len(rules) > 0 {
 			b.OptimizeWith(rules...)
 		}
@@ -68,7 +68,7 @@ func TestT32RepartitionsAreMerged(t *testing.T) {
 
 func TestRepartitionsThatMustDifferAreNotMerged(t *testing.T) {
 	b := stream.NewBuilder()
-	five := b.Stream(left).Repartition("five", 5)
+	five := b.Stream(left).Repartition("five").Partitions(5)
 	moved := b.Stream(in).SelectKey(func(_, v string) string { return v })
 	moved.Repartition("with-external").Join(b.Stream(right), stream.Around(ms, 0), "j1", dash)
 	moved.Repartition("with-five").Join(five, stream.Around(ms, 0), "j2", dash)

@@ -12,7 +12,7 @@ func (s Stream[K, V]) Process[K2, V2 any, P topology.Processor[K, V, K2, V2]](
 	p func() P, stores ...state.Store,
 ) Stream[K2, V2] {
 	t := topology.NewProcessor("", caller(), stores, topology.MakerOf[K, V, K2, V2](p))
-	n := s.n.b.add("process", "", t, s.n)
+	n := s.n.builder().add("process", "", t, s.n)
 	return Stream[K2, V2]{n: n.moves("Process")}
 }
 
@@ -21,6 +21,6 @@ func (s Stream[K, V]) ProcessValues[V2 any, P topology.Processor[K, V, K, V2]](
 	p func() P, stores ...state.Store,
 ) Stream[K, V2] {
 	t := topology.NewValueProcessor("", caller(), stores, topology.MakerOf[K, V, K, V2](p))
-	n := s.n.b.add("process-values", "", t, s.n)
+	n := s.n.builder().add("process-values", "", t, s.n)
 	return Stream[K, V2]{n: n, keys: s.keys}
 }

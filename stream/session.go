@@ -20,11 +20,11 @@ type SessionGroup[K, V any] struct {
 
 // Sessions cuts the groups into sessions: records no more than a gap apart.
 func (g Grouped[K, V]) Sessions[S SessionSpec](s S) SessionGroup[K, V] {
-	SessionSpec(s).check(g.s.n.b, caller())
+	SessionSpec(s).check(g.s.n.builder(), caller())
 	return SessionGroup[K, V]{s: g.s, spec: SessionSpec(s), emit: g.emit, late: &tap{}}
 }
 
-// Emit says when results are told; otherwise [OnCommit].
+// Emit says when results are emitted; otherwise as [Builder.Emit] does.
 func (g SessionGroup[K, V]) Emit[E Emit](e E) SessionGroup[K, V] { g.emit = Emit(e); return g }
 
 // CloseWhenIdle closes sessions although nothing comes in: see [WindowedGroup.CloseWhenIdle].
@@ -45,6 +45,7 @@ func (g SessionGroup[K, V]) Count[S state.Session[K, int64]](st S) WindowTable[K
 
 // Reduce combines the values of each session. A nil result deletes the row.
 func (g SessionGroup[K, V]) Reduce[S state.Session[K, V]](st S, f func(V, V) V) WindowTable[K, V] {
+	g.s.n.needs("Reduce", f == nil)
 	return reduceSessions(g, state.Session[K, V](st), ofValues[K](f))
 }
 
@@ -59,6 +60,7 @@ func reduceSessions[K, V any](
 func (g SessionGroup[K, V]) Aggregate[A any](
 	st state.Session[K, A], initial func() A, add func(K, V, A) A, merge func(K, A, A) A,
 ) WindowTable[K, A] {
+	g.s.n.needs("Aggregate", initial == nil, add == nil, merge == nil)
 	return aggregateSessions(g, st, initial, ofThree(add), ofThree(merge))
 }
 
@@ -74,7 +76,7 @@ func sessions[K, V, A any](
 	merge func(*topology.Call, K, A, A) (A, error), takesNull bool,
 ) WindowTable[K, A] {
 	n, site := &node{}, caller()
-	b := g.s.n.b
+	b := g.s.n.builder()
 	keep, st := g.spec.keep(b, site, st)
 	c := op.SessionConfig[K, V, A]{
 		Gap: g.spec.gap.Milliseconds(), Grace: g.spec.grace.Milliseconds(), Store: st, Retention: keep.Milliseconds(),
@@ -84,7 +86,7 @@ func sessions[K, V, A any](
 	b.put(n, "session-"+method, "session-"+method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.AggregateSessions(c),
 	}, g.s.n)
-	b.own(st, site)
+	b.own(n, st)
 	g.late.use(n)
 	return sessionTable(n, st, g.spec)
 }

@@ -16,63 +16,84 @@ type Stream[K, V any] struct {
 	values serde.Serde[V]
 }
 
-// Filter keeps the records for which keep holds.
+// Named names the operator that made the stream, in metrics, drawings and error texts. Otherwise its name is made of
+// what it hangs on and its kind.
+func (s Stream[K, V]) Named[N ~string](name N) Stream[K, V] {
+	s.n.named(string(name))
+	return s
+}
+
+// Filter keeps the records for which keep holds. Where V has no nil, a null value passes and keep is not called:
+// deletions get through. [Stream.DropNulls] leaves them out.
 func (s Stream[K, V]) Filter[F ~func(K, V) bool](keep F) Stream[K, V] {
+	s.n.needs("Filter", keep == nil)
 	return Stream[K, V]{s.n.then("filter", op.Filter(ofTwo[K, V, bool](keep), true)), s.keys, s.values}
 }
 
-// FilterNot drops the records for which drop holds.
+// FilterNot drops the records for which drop holds. Where V has no nil, a null value passes: see [Stream.Filter].
 func (s Stream[K, V]) FilterNot[F ~func(K, V) bool](drop F) Stream[K, V] {
+	s.n.needs("FilterNot", drop == nil)
 	return Stream[K, V]{s.n.then("filter-not", op.Filter(ofTwo[K, V, bool](drop), false)), s.keys, s.values}
+}
+
+// DropNulls leaves out the records with null values. They are what the program does not want, so they are not counted
+// as dropped.
+func (s Stream[K, V]) DropNulls[S Stream[K, V]]() Stream[K, V] {
+	return Stream[K, V]{s.n.then("drop-nulls", op.DropNulls[K, V]()), s.keys, s.values}
 }
 
 // Map makes another record of each. The key may change: see the package comment on keys and partitions.
 func (s Stream[K, V]) Map[K2, V2 any](f func(K, V) (K2, V2)) Stream[K2, V2] {
+	s.n.needs("Map", f == nil)
 	return Stream[K2, V2]{n: s.n.then("map", op.Map(pairOfTwo(f))).moves("Map")}
 }
 
-// MapValues replaces each value.
+// MapValues replaces each value. Where V has no nil, a null value stays null and f is not called.
 func (s Stream[K, V]) MapValues[V2 any](f func(V) V2) Stream[K, V2] {
+	s.n.needs("MapValues", f == nil)
 	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(ofValue[K](f))), keys: s.keys}
 }
 
-// MapValuesWithKey replaces each value, looking at the key too.
+// MapValuesWithKey replaces each value, looking at the key too: see [Stream.MapValues].
 func (s Stream[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Stream[K, V2] {
+	s.n.needs("MapValuesWithKey", f == nil)
 	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(ofTwo(f))), keys: s.keys}
 }
 
 // SelectKey gives each record another key.
 func (s Stream[K, V]) SelectKey[K2 any](f func(K, V) K2) Stream[K2, V] {
+	s.n.needs("SelectKey", f == nil)
 	return Stream[K2, V]{n: s.n.then("select-key", op.SelectKey(ofTwo(f))).moves("SelectKey"), values: s.values}
 }
 
 // FlatMap makes any number of records of each.
 func (s Stream[K, V]) FlatMap[K2, V2 any](f func(K, V) iter.Seq2[K2, V2]) Stream[K2, V2] {
+	s.n.needs("FlatMap", f == nil)
 	return Stream[K2, V2]{n: s.n.then("flat-map", op.FlatMap(ofTwo(f))).moves("FlatMap")}
 }
 
 // FlatMapValues makes any number of records of each, under the same key.
 func (s Stream[K, V]) FlatMapValues[V2 any](f func(V) iter.Seq[V2]) Stream[K, V2] {
+	s.n.needs("FlatMapValues", f == nil)
 	n := s.n.then("flat-map-values", op.FlatMapValues(ofValue[K](f)))
 	return Stream[K, V2]{n: n, keys: s.keys}
 }
 
 // FlatMapValuesWithKey makes any number of records of each, under the same key, looking at the key too.
 func (s Stream[K, V]) FlatMapValuesWithKey[V2 any](f func(K, V) iter.Seq[V2]) Stream[K, V2] {
+	s.n.needs("FlatMapValuesWithKey", f == nil)
 	return Stream[K, V2]{n: s.n.then("flat-map-values", op.FlatMapValues(ofTwo(f))), keys: s.keys}
 }
 
-// Peek shows each record to look and passes it on.
+// Peek shows each record to look and passes it on. Where V has no nil, a record with a null value passes unseen.
 func (s Stream[K, V]) Peek[F ~func(K, V)](look F) Stream[K, V] {
+	s.n.needs("Peek", look == nil)
 	return Stream[K, V]{s.n.then("peek", op.Peek(seeing[K, V](look))), s.keys, s.values}
 }
 
-// ForEach ends a stream with a function of each record.
-func (s Stream[K, V]) ForEach[F ~func(K, V)](f F) { s.n.then("for-each", op.Peek(seeing[K, V](f))) }
-
 // Merge is this stream and others in one. Nothing is said about the order of records of different streams.
 func (s Stream[K, V]) Merge[S Stream[K, V]](others ...S) Stream[K, V] {
-	parents := []*node{s.n}
+	b, parents := s.n.builder(), []*node{s.n}
 	for _, other := range others {
 		o := Stream[K, V](other)
 		parents = append(parents, o.n)
@@ -84,7 +105,7 @@ func (s Stream[K, V]) Merge[S Stream[K, V]](others ...S) Stream[K, V] {
 		}
 	}
 	t := &topology.Node{Kind: topology.KindProcessor, Site: caller(), Make: op.Pass[K, V]()}
-	return Stream[K, V]{s.n.b.add("merge", "", t, parents...), s.keys, s.values}
+	return Stream[K, V]{b.add("merge", "", t, parents...), s.keys, s.values}
 }
 
 // Split sends each record to the stream of the first predicate that holds for it: the streams are returned in the
@@ -92,6 +113,7 @@ func (s Stream[K, V]) Merge[S Stream[K, V]](others ...S) Stream[K, V] {
 func (s Stream[K, V]) Split[F ~func(K, V) bool](when ...F) []Stream[K, V] {
 	predicates := make([]func(*topology.Call, K, V) (bool, error), len(when))
 	for i, w := range when {
+		s.n.needs("Split", w == nil)
 		predicates[i] = ofTwo[K, V, bool](w)
 	}
 	return split(s, predicates)
@@ -104,72 +126,4 @@ func split[K, V any](s Stream[K, V], when []func(*topology.Call, K, V) (bool, er
 		branches[i] = Stream[K, V]{n.then("branch", op.Pass[K, V]()), s.keys, s.values}
 	}
 	return branches
-}
-
-// Partitions is how many partitions a repartition topic shall have.
-type Partitions int32
-
-// Repartition writes the records to a topic of the application's own and reads them from there, so that equal keys
-// meet in one task. Its durable name is made of the application's id and name. Records without a key are dropped and
-// counted, unless they go to a join that takes them. Without a number of partitions the topic gets as many as what it
-// meets, or as the topics that the records came from.
-func (s Stream[K, V]) Repartition[N ~string](name N, partitions ...Partitions) Stream[K, V] {
-	return repartitioned(s, "Repartition", string(name), partitions)
-}
-
-func repartitioned[K, V any](s Stream[K, V], method, name string, partitions []Partitions) Stream[K, V] {
-	site := caller()
-	keys, values := serdesOr(s.keys, s.values)
-	topic := topology.TopicName{Name: name, Repartition: true}
-	for _, n := range partitions {
-		topic.Partitions = int32(n)
-		if n < 1 {
-			s.n.b.fail(site, "%s: %d partitions: it takes one or more", method, n)
-		}
-	}
-	return Stream[K, V]{repartition(s.n, method, name, topic, keys, values), keys, values}
-}
-
-// repartition adds the sink and the source of an internal topic, and returns the source.
-func repartition[K, V any](
-	parent *node, method, name string, topic topology.TopicName, keys serde.Serde[K], values serde.Serde[V],
-) *node {
-	b, site := parent.b, caller()
-	if err := topology.CheckName(name); err != nil {
-		b.fail(site, "%s: %w", method, err)
-	}
-	checkSerdes(b, site, method+" "+name, keys, values)
-	b.add("repartition", b.free("repartition-"+name+"-sink"), topology.NewSink("", site, topology.SinkConfig[K, V]{
-		Topic: topic, Keys: keys, Values: values,
-	}), parent)
-	n := b.add("repartition", b.free("repartition-"+name+"-source"), topology.NewSource("", site,
-		topology.SourceConfig[K, V]{Topics: []topology.TopicName{topic}, Keys: keys, Values: values}))
-	n.op = method
-	return n
-}
-
-// To writes the records to a topic, which must be there.
-func (s Stream[K, V]) To[T Topic[K, V]](topic T) {
-	site, t := caller(), Topic[K, V](topic)
-	checkTopic(s.n.b, site, "To", t)
-	s.n.b.add("sink", s.n.b.free("sink-"+t.Name()), topology.NewSink("", site, topology.SinkOf(t)), s.n)
-}
-
-// ToDynamic writes each record to the topic that t names, which must be there.
-func (s Stream[K, V]) ToDynamic[F ~func(K, V) string](t F) { toDynamic(s, ofTwo[K, V, string](t)) }
-
-func toDynamic[K, V any](s Stream[K, V], t func(*topology.Call, K, V) (string, error)) {
-	site := caller()
-	keys, values := serdesOr(s.keys, s.values)
-	checkSerdes(s.n.b, site, "ToDynamic", keys, values)
-	s.n.b.add("sink", "", topology.NewSink("", site, topology.SinkConfig[K, V]{
-		TopicOf: func(c *topology.Call, r *topology.Record[K, V]) (string, error) { return t(c, r.Key, r.Value) },
-		Keys:    keys, Values: values,
-	}), s.n)
-}
-
-// moves says that records may lie in another partition than their key's from here on.
-func (n *node) moves(method string) *node {
-	n.op, n.moved, n.ChangesKey = method, n, true
-	return n
 }

@@ -45,7 +45,7 @@ func (p Suppression) StopWhenFull() Suppression { p.fail = true; return p }
 func (t Table[K, V]) Suppress[S Suppression](suppression S) Table[K, V] {
 	site, p := caller(), Suppression(suppression)
 	if p.closes {
-		t.n.b.fail(site, "Suppress: only windows close: use UntilTimeLimit")
+		t.n.builder().fail(site, "Suppress: only windows close: use UntilTimeLimit")
 	}
 	keys, values := serdesOr(t.keys, t.values)
 	st := state.NewSuppressed[K, op.Buffered[V]](p.name).Keys(keys).Values(op.BufferedValues[V]{Values: values})
@@ -70,7 +70,7 @@ func (t WindowTable[K, V]) Suppress[S Suppression](suppression S) WindowTable[K,
 	}
 	if p.closes {
 		if t.grace < 0 {
-			t.n.b.fail(site, "Suppress: an unlimited window never closes: use UntilTimeLimit")
+			t.n.builder().fail(site, "Suppress: an unlimited window never closes: use UntilTimeLimit")
 		}
 		c.TimeOf = func(w op.Windowed[K], _ int64) int64 { return w.Span.End }
 		c.Delay, c.Deletions = t.grace.Milliseconds(), false
@@ -83,7 +83,7 @@ func (t WindowTable[K, V]) Suppress[S Suppression](suppression S) WindowTable[K,
 }
 
 func suppressed[K, V any](parent *node, site string, p Suppression, c op.SuppressConfig[K, V]) *node {
-	n, b := &node{}, parent.b
+	n, b := &node{}, parent.builder()
 	switch {
 	case parent.versioned:
 		b.fail(site, "Suppress: a versioned table can't be held back")
@@ -97,7 +97,7 @@ func suppressed[K, V any](parent *node, site string, p Suppression, c op.Suppres
 	b.put(n, "suppress", "suppress-"+p.name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{c.Store}, ByKey: true, Make: op.Suppress(c),
 	}, parent)
-	b.own(c.Store, site)
+	b.own(n, c.Store)
 	return n
 }
 

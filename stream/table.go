@@ -24,22 +24,58 @@ func stored[K, V any](n *node, st state.KV[K, V]) Table[K, V] {
 	return Table[K, V]{n, op.StoreView(st), []state.Store{st}, st.KeySerde(), st.ValueSerde()}
 }
 
+// Named names the operator that made the table, in metrics, drawings and error texts. Otherwise its name is made of its
+// store's, or of what it hangs on and its kind.
+func (t Table[K, V]) Named[N ~string](name N) Table[K, V] {
+	t.n.named(string(name))
+	return t
+}
+
+// Emit sets when the operator that made the table emits changes of its rows; otherwise as [Builder.Emit] does. It is a
+// setting of operators that keep rows.
+func (t Table[K, V]) Emit[E Emit](e E) Table[K, V] {
+	t.n.emitting(Emit(e))
+	return t
+}
+
+// Keys sets the serde with which the keys of the rows are encoded from here on, in topics and buffers of the
+// application's own: of joins by foreign key and suppressions. The store of the table has its own.
+func (t Table[K, V]) Keys[S serde.Serde[K]](keys S) Table[K, V] {
+	if t.n.mustHaveSerde("Keys", keys) {
+		t.keys = keys
+	}
+	return t
+}
+
+// Values sets the serde with which the rows are encoded from here on, in topics and buffers of the application's own:
+// see [Table.Keys]. Directly behind [Table.JoinForeign] it is the serde of the rows in its store, too.
+func (t Table[K, V]) Values[S serde.Serde[V]](values S) Table[K, V] {
+	if !t.n.mustHaveSerde("Values", values) {
+		return t
+	}
+	t.values = values
+	if again, ok := t.n.recode.(func(serde.Serde[V]) Table[K, V]); ok {
+		return again(t.values)
+	}
+	return t
+}
+
 // Table reads a topic as a table, kept in a store. A null value deletes a row; a record without a key is dropped and
-// counted. Changes go on with the commit, each key once, unless the caller says [OnUpdate]. A row that came and went in
-// between, or never was, is not told of.
-func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit) Table[K, V] {
+// counted. [Table.Emit] sets when changes go on. With the commit, a row that came and went in between, or never was, is
+// not emitted.
+func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
 	site := caller()
 	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
-	to := table(n, site, "table", st, emit)
+	to := table(n, site, "table", st)
 	to.n.RowsAreRecords = isStoredAs(topology.SourceOf(t), st)
 	return to
 }
 
 // ToTable takes the stream as changes of a table, kept in a store: see [Builder.Table].
-func (s Stream[K, V]) ToTable[S state.KV[K, V]](st S, emit ...Emit) Table[K, V] {
+func (s Stream[K, V]) ToTable[S state.KV[K, V]](st S) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToTable", site)
-	return table(s.n, site, "to-table", state.KV[K, V](st), emit)
+	return table(s.n, site, "to-table", state.KV[K, V](st))
 }
 
 // isStoredAs tells whether the rows of a store have the bytes and times of the topic's records. A value of theirs that
@@ -53,13 +89,13 @@ func isStoredAs[K, V any](t topology.SourceConfig[K, V], st state.KV[K, V]) bool
 		same(t.Values, st.ValueSerde())
 }
 
-func table[K, V any](parent *node, site, method string, st state.KV[K, V], emit []Emit) Table[K, V] {
+func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table[K, V] {
 	n := &node{}
-	rows := n.rows(parent.b, site, method, emit)
+	rows := n.rows(byDefault)
 	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.Table(st, rows),
 	}, parent)
-	parent.b.own(st, site)
+	parent.b.own(n, st)
 	checkTTL(parent.b, site, st)
 	return stored(n, st)
 }
@@ -81,51 +117,45 @@ func mustLive(b *Builder, site, method string, st state.Store) {
 
 // LazyTable is [Builder.Table] with a store that is kept only if an operator needs it: a join, a regrouping, a
 // suppression. Where none does, changes go on at once, and a filter tells of the deletion of rows that never passed it.
-func (b *Builder) LazyTable[K, V any](t Topic[K, V], st state.KV[K, V], emit ...Emit) Table[K, V] {
+func (b *Builder) LazyTable[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
 	site := caller()
 	n, _, _ := source(b, site, "LazyTable", []Topic[K, V]{t})
-	return lazyTable(n, site, "LazyTable", "lazy-table-"+st.Name(), st, emit)
+	return lazyTable(n, site, "LazyTable", "lazy-table-"+st.Name(), st)
 }
 
 // ToLazyTable is [Stream.ToTable] with a store that is kept only if an operator needs it: see [Builder.LazyTable].
-func (s Stream[K, V]) ToLazyTable[S state.KV[K, V]](store S, emit ...Emit) Table[K, V] {
+func (s Stream[K, V]) ToLazyTable[S state.KV[K, V]](store S) Table[K, V] {
 	site, st := caller(), state.KV[K, V](store)
 	s.n.mustBeByKey("ToLazyTable", site)
-	return lazyTable(s.n, site, "ToLazyTable", "to-lazy-table-"+st.Name(), st, emit)
+	return lazyTable(s.n, site, "ToLazyTable", "to-lazy-table-"+st.Name(), st)
 }
 
-func lazyTable[K, V any](parent *node, site, method, name string, st state.KV[K, V], emit []Emit) Table[K, V] {
-	n, kept := &node{}, false
+func lazyTable[K, V any](parent *node, site, method, name string, st state.KV[K, V]) Table[K, V] {
+	return lazyTableOf(&node{}, parent, site, method, name, &st)
+}
+
+func lazyTableOf[K, V any](n, parent *node, site, method, name string, st *state.KV[K, V]) Table[K, V] {
+	kept := false
 	n.keep = func() {
 		if !kept {
 			kept = true
-			n.Stores = []state.Store{st}
-			n.b.own(st, site)
+			n.Stores = []state.Store{*st}
+			n.b.own(n, *st)
 		}
 	}
-	rows := n.rows(parent.b, site, method, emit)
-	parent.b.put(n, method, name, &topology.Node{
+	rows := n.rows(byDefault)
+	parent.b.put(n, "lazy-table", name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, ByKey: true, Make: func(in *topology.Instance, next []any) (any, error) {
 			if kept {
-				return op.Table(st, rows)(in, next)
+				return op.Table(*st, rows)(in, next)
 			}
 			return op.Rowless[K, V]()(in, next)
 		},
 	}, parent)
-	checkTTL(parent.b, site, st)
+	n.op = method
+	checkTTL(parent.b, site, *st)
 	n.askOld, n.oldFree = n.keep, func() bool { return kept }
-	return stored(n, st)
-}
-
-// rows is how a node that keeps a table tells of its changes.
-func (n *node) rows(b *Builder, site, method string, emit []Emit) op.Rows {
-	if len(emit) > 1 {
-		b.fail(site, "%s: %d emit policies: there can be one", method, len(emit))
-	}
-	for _, e := range emit {
-		e.mustNotClose(b, site, method)
-	}
-	return op.Rows{OnUpdate: len(emit) > 0 && emit[0] == OnUpdate, Old: &n.old}
+	return stored(n, *st)
 }
 
 // VersionedTable reads a topic as a table that remembers the past: joins of streams see the row that a key had at the
@@ -166,17 +196,19 @@ func versionedBy[K, V any](
 	if n.history < time.Millisecond {
 		parent.b.fail(site, "store %q remembers %v: it needs a millisecond at least", st.Name(), n.history)
 	}
-	parent.b.own(st, site)
+	parent.b.own(n, st)
 	return Table[K, V]{n, op.VersionedView(st), []state.Store{st}, st.KeySerde(), st.ValueSerde()}
 }
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
 func (t Table[K, V]) Filter[F ~func(K, V) bool](keep F) Table[K, V] {
+	t.n.needs("Filter", keep == nil)
 	return filterTable(t, "filter", ofTwo[K, V, bool](keep), true)
 }
 
 // FilterNot drops the rows for which drop holds.
 func (t Table[K, V]) FilterNot[F ~func(K, V) bool](drop F) Table[K, V] {
+	t.n.needs("FilterNot", drop == nil)
 	return filterTable(t, "filter-not", ofTwo[K, V, bool](drop), false)
 }
 
@@ -197,7 +229,7 @@ func (n *node) thenFilter[K, V any](
 	method string, pass func(*topology.Call, K, V) (bool, error), want bool,
 ) *node {
 	to := &node{filters: true}
-	n.b.put(to, "table-"+method, "", &topology.Node{
+	n.builder().put(to, "table-"+method, "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, n.versioned, &to.old),
 	}, n)
 	to.through(n)
@@ -209,11 +241,13 @@ func (n *node) thenFilter[K, V any](
 
 // MapValues replaces the value of each row. A nil result is no row.
 func (t Table[K, V]) MapValues[V2 any](f func(V) V2) Table[K, V2] {
+	t.n.needs("MapValues", f == nil)
 	return mapTable(t, ofValue[K](f))
 }
 
 // MapValuesWithKey replaces the value of each row, looking at the key too.
 func (t Table[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Table[K, V2] {
+	t.n.needs("MapValuesWithKey", f == nil)
 	return mapTable(t, ofTwo(f))
 }
 
@@ -242,7 +276,8 @@ func (t Table[K, V]) TransformValues[V2 any](f func(K, *V) V2) Table[K, V2] {
 
 func transformTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, *V) (V2, error)) Table[K, V2] {
 	n := &node{}
-	t.n.b.put(n, "table-transform-values", "", &topology.Node{
+	t.n.needs("TransformValues", f == nil)
+	t.n.builder().put(n, "table-transform-values", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.TransformTable(f, &n.old), ChangesValue: true,
 	}, t.n)
 	n.through(t.n)
@@ -261,17 +296,17 @@ func (n *node) through(parent *node) {
 }
 
 // Materialize keeps the rows in a store, where they can be queried. Changes go on as those of [Builder.Table] do.
-func (t Table[K, V]) Materialize[S state.KV[K, V]](store S, emit ...Emit) Table[K, V] {
+func (t Table[K, V]) Materialize[S state.KV[K, V]](store S) Table[K, V] {
 	n, st := &node{}, state.KV[K, V](store)
-	site := caller()
-	rows := n.rows(t.n.b, site, "Materialize", emit)
+	site, b := caller(), t.n.builder()
+	rows := n.rows(byDefault)
 	rows.Sparse = t.n.sparse()
-	t.n.b.put(n, "materialize", "materialize-"+st.Name(), &topology.Node{
+	b.put(n, "materialize", "materialize-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st},
 		Make: op.Materialize(st, rows),
 	}, t.n)
-	t.n.b.own(st, site)
-	checkTTL(t.n.b, site, st)
+	b.own(n, st)
+	checkTTL(b, site, st)
 	return stored(n, st)
 }
 

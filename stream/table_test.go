@@ -16,18 +16,18 @@ var rows = state.NewKV[string, string]("rows")
 // A table tells of each key once per commit, and not of what came and went; OnUpdate tells of each step.
 func TestTablesTellWithTheCommit(t *testing.T) {
 	for _, c := range []struct {
-		emit []stream.Emit
+		emit stream.Emit
 		want []string
 	}{
-		{nil, []string{"a=2@2"}},
-		{[]stream.Emit{stream.OnCommit}, []string{"a=2@2"}},
-		{[]stream.Emit{stream.OnUpdate}, []string{"a=1@1", "a=2@2", "b=3@3", "b=~@4"}},
+		{stream.Emit(0), []string{"a=2@2"}},
+		{stream.OnCommit, []string{"a=2@2"}},
+		{stream.OnUpdate, []string{"a=1@1", "a=2@2", "b=3@3", "b=~@4"}},
 	} {
 		for kind, table := range map[string]func(*stream.Builder) stream.Table[string, string]{
-			"Table":   func(b *stream.Builder) stream.Table[string, string] { return b.Table(in, rows, c.emit...) },
-			"ToTable": func(b *stream.Builder) stream.Table[string, string] { return b.Stream(in).ToTable(rows, c.emit...) },
+			"Table":   func(b *stream.Builder) stream.Table[string, string] { return b.Table(in, rows).Emit(c.emit) },
+			"ToTable": func(b *stream.Builder) stream.Table[string, string] { return b.Stream(in).ToTable(rows).Emit(c.emit) },
 			"Materialize": func(b *stream.Builder) stream.Table[string, string] {
-				return b.LazyTable(in, state.NewKV[string, string]("lazy")).Materialize(rows, c.emit...)
+				return b.LazyTable(in, state.NewKV[string, string]("lazy")).Materialize(rows).Emit(c.emit)
 			},
 		} {
 			b := stream.NewBuilder()
@@ -41,16 +41,6 @@ func TestTablesTellWithTheCommit(t *testing.T) {
 			require.Equal(t, c.want, d.Output(out).ReadStrings(), kind)
 		}
 	}
-}
-
-func TestTablesHaveOneEmitPolicy(t *testing.T) {
-	b := stream.NewBuilder()
-	b.Table(in, rows, stream.OnUpdate, stream.OnCommit)
-	b.Stream(in).ToTable(state.NewKV[string, string]("b"), stream.OnClose)
-	_, err := b.Build()
-	require.ErrorContains(t, err, "table: 2 emit policies: there can be one")
-	require.ErrorContains(t, err, "to-table: OnClose is for windows")
-	require.ErrorContains(t, err, "table_test.go:")
 }
 
 func TestLazyTablesKeepRowsOnlyWhereTheyAreRead(t *testing.T) {
@@ -78,7 +68,7 @@ func TestLazyTablesKeepRowsOnlyWhereTheyAreRead(t *testing.T) {
 func TestKeptFiltersTellOfNoRowThatNeverWas(t *testing.T) {
 	b := stream.NewBuilder()
 	kept := b.LazyTable(in, rows).Filter(func(_, v string) bool { return v != "x" }).
-		Materialize(state.NewKV[string, string]("kept"), stream.OnUpdate)
+		Materialize(state.NewKV[string, string]("kept")).Emit(stream.OnUpdate)
 	kept.OuterJoin(b.Table(right, rights), opt).ToStream().To(out)
 	d := run(t, b, streamtest.Config{})
 	d.Input(right).Send("a", "r", 1)

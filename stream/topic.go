@@ -1,9 +1,9 @@
 package stream
 
 import (
+	"fmt"
 	"time"
 
-	"thalweg/serde"
 	"thalweg/topology"
 )
 
@@ -30,24 +30,20 @@ func Back(d time.Duration) Reset {
 	return Reset{Policy: topology.ResetBack, BackMillis: d.Milliseconds()}
 }
 
-func checkTopic[K, V any](b *Builder, site, op string, t Topic[K, V]) {
-	if err := topology.CheckTopicName(t.Name()); err != nil {
-		b.fail(site, "%s: topic: %w", op, err)
-		return
-	}
-	keys, values := t.Serdes()
-	checkSerdes(b, site, op+": topic "+t.Name(), keys, values)
-}
-
-func checkSerdes[K, V any](b *Builder, site, what string, keys serde.Serde[K], values serde.Serde[V]) {
+// checkCodec says what is wrong with a pair of serdes.
+func checkCodec(site, what string, keys, values any) (errs []error) {
 	if keys == nil || values == nil {
-		b.fail(site, "%s: it has no serde: make it with NewTopic", what)
-		return
+		return []error{fmt.Errorf("%s: %s: it has no serde: make it with NewTopic", site, what)}
 	}
-	if err := serde.Check(keys); err != nil {
-		b.fail(site, "%s: key: %w", what, err)
+	for _, s := range []struct {
+		of    string
+		serde any
+	}{{"key", keys}, {"value", values}} {
+		if c, ok := s.serde.(interface{ Check() error }); ok {
+			if err := c.Check(); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %s: %w", site, what, s.of, err))
+			}
+		}
 	}
-	if err := serde.Check(values); err != nil {
-		b.fail(site, "%s: value: %w", what, err)
-	}
+	return errs
 }

@@ -69,6 +69,7 @@ func mapWindows[K, V, V2 any](
 
 // Join is the table of the keys and windows that both tables have.
 func (t WindowTable[K, V]) Join[V2, R any](o WindowTable[K, V2], f func(V, V2) R) WindowTable[K, R] {
+	t.n.needs("Join", f == nil)
 	return joinWindows(t, "Join", o, true, true, func(_ *topology.Call, _ op.Windowed[K], v *V, o *V2) (R, error) {
 		return f(*v, *o), nil
 	})
@@ -77,6 +78,7 @@ func (t WindowTable[K, V]) Join[V2, R any](o WindowTable[K, V2], f func(V, V2) R
 // LeftJoin is the table of the keys and windows that this table has; the other's row may be nil. Pointers are valid
 // during the call.
 func (t WindowTable[K, V]) LeftJoin[V2, R any](o WindowTable[K, V2], f func(V, *V2) R) WindowTable[K, R] {
+	t.n.needs("LeftJoin", f == nil)
 	return joinWindows(t, "LeftJoin", o, true, false, func(_ *topology.Call, _ op.Windowed[K], v *V, o *V2) (R, error) {
 		return f(*v, o), nil
 	})
@@ -85,6 +87,7 @@ func (t WindowTable[K, V]) LeftJoin[V2, R any](o WindowTable[K, V2], f func(V, *
 // OuterJoin is the table of the keys and windows that either table has; one of the rows may be nil. Pointers are valid
 // during the call.
 func (t WindowTable[K, V]) OuterJoin[V2, R any](o WindowTable[K, V2], f func(*V, *V2) R) WindowTable[K, R] {
+	t.n.needs("OuterJoin", f == nil)
 	return joinWindows(t, "OuterJoin", o, false, false, ofValues[op.Windowed[K]](f))
 }
 

@@ -24,11 +24,11 @@ type WindowedGroup[K, V any] struct {
 
 // Windowed cuts the groups into windows.
 func (g Grouped[K, V]) Windowed[W Window](w W) WindowedGroup[K, V] {
-	Window(w).check(g.s.n.b, caller())
+	Window(w).check(g.s.n.builder(), caller())
 	return WindowedGroup[K, V]{s: g.s, w: Window(w), emit: g.emit, late: &tap{}}
 }
 
-// Emit says when results are told; otherwise [OnCommit].
+// Emit says when results are emitted; otherwise as [Builder.Emit] does.
 func (g WindowedGroup[K, V]) Emit[E Emit](e E) WindowedGroup[K, V] { g.emit = Emit(e); return g }
 
 // CloseWhenIdle closes windows although nothing comes in: once no record has come for about quiet, time goes on with
@@ -45,13 +45,17 @@ func (g WindowedGroup[K, V]) Late[S Stream[K, V]]() Stream[K, V] { return late(g
 
 // tap is where the records that an aggregation leaves out as too late come out. It may be asked for before or after
 // the aggregation is made.
-type tap struct{ from, to *node }
+type tap struct{ group, from, to *node }
 
 func late[K, V any](s Stream[K, V], t *tap) Stream[K, V] {
+	b := s.n.builder()
 	if t.to == nil {
-		t.to = s.n.b.add("late", "", &topology.Node{
+		t.group, t.to = s.n, &node{}
+		t.to.under = s.n
+		b.put(t.to, "late", "", &topology.Node{
 			Kind: topology.KindProcessor, Site: caller(), Make: op.Pass[K, V](), ByKey: true,
 		})
+		b.taps = append(b.taps, t)
 		t.join()
 	}
 	return Stream[K, V]{t.to, s.keys, s.values}
@@ -60,6 +64,16 @@ func late[K, V any](s Stream[K, V], t *tap) Stream[K, V] {
 func (t *tap) join() {
 	if t.from != nil && t.to != nil {
 		t.from.Connect(t.to.Node)
+	}
+}
+
+// mustBeUsed refuses the late records of a group of which nothing is made. The node hangs on the group then, so that
+// no other check reports the same mistake again.
+func (t *tap) mustBeUsed(b *Builder) {
+	if t.from == nil {
+		b.fail(t.to.Site, "Late: nothing is aggregated from this group, so no record is late: call Count, Reduce or "+
+			"Aggregate on it, or leave Late out")
+		t.use(t.group)
 	}
 }
 
@@ -78,6 +92,7 @@ func (g WindowedGroup[K, V]) Count[S state.Windowed[K, int64]](st S) WindowTable
 
 // Reduce combines the values of each key and window. The first is taken as it is; a nil result deletes the row.
 func (g WindowedGroup[K, V]) Reduce[S state.Windowed[K, V]](st S, f func(V, V) V) WindowTable[K, V] {
+	g.s.n.needs("Reduce", f == nil)
 	return windowed(g, "reduce", state.Windowed[K, V](st), op.ReduceFold(ofValues[K](f)), serde.IsNilable[V]())
 }
 
@@ -85,6 +100,7 @@ func (g WindowedGroup[K, V]) Reduce[S state.Windowed[K, V]](st S, f func(V, V) V
 func (g WindowedGroup[K, V]) Aggregate[A any](
 	st state.Windowed[K, A], initial func() A, add func(K, V, A) A,
 ) WindowTable[K, A] {
+	g.s.n.needs("Aggregate", initial == nil, add == nil)
 	return windowed(g, "aggregate", st, op.AggregateFold(initial, ofThree(add)), serde.IsNilable[V]())
 }
 
@@ -104,7 +120,7 @@ func (o windowOutput) closing(n *node) op.Closing {
 		o.b.fail(o.site, "CloseWhenIdle: %v: a millisecond is the least", o.quiet)
 	}
 	return op.Closing{
-		Rows: op.Rows{OnUpdate: o.emit == OnUpdate, Old: &n.old}, OnClose: o.emit == OnClose, Quiet: o.quiet.Milliseconds(),
+		Rows: n.rows(o.emit), OnClose: o.emit == OnClose, Quiet: o.quiet.Milliseconds(),
 	}
 }
 
@@ -121,9 +137,9 @@ func windowed[K, V, A any](
 	g WindowedGroup[K, V], method string, st state.Windowed[K, A], fold op.Fold[K, V, A], takesNull bool,
 ) WindowTable[K, A] {
 	n, site := &node{}, caller()
-	b := g.s.n.b
+	b := g.s.n.builder()
 	if g.emit == OnClose && g.w.kind == unlimited {
-		b.fail(site, "%s: an unlimited window never closes: emit OnCommit or OnUpdate", method)
+		b.fail(site, "%s: an unlimited window never closes: emit OnCommit or OnUpdate", methodOf(method))
 	}
 	keep, st := g.w.keep(b, site, st)
 	closing := windowOutput{b, site, g.emit, g.quiet}.closing(n)
@@ -135,7 +151,7 @@ func windowed[K, V, A any](
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: windowMake(g.w, c),
 		Facts: g.w.facts(st.Name()),
 	}, g.s.n)
-	b.own(st, site)
+	b.own(n, st)
 	g.late.use(n)
 	return windowTable(n, st, g.w)
 }

@@ -27,6 +27,9 @@ type Env struct {
 	// Guarded tells that OnError may go on after an error of user code: ports are guarded.
 	Guarded bool
 
+	// EmitUpdates makes operators for which the program sets no policy emit each update, and not with the commit.
+	EmitUpdates bool
+
 	StreamTime int64 // highest timestamp that the task has taken from its inputs, or Unknown
 	WallTime   int64 // milliseconds since the epoch, read once per step
 

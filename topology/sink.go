@@ -22,14 +22,19 @@ type SinkConfig[K, V any] struct {
 	HashKey func(dst []byte, key K) ([]byte, error)
 }
 
-// NewSink makes a sink node that takes records of K and V.
+// NewSink makes a sink node that takes records of K and V. Its serdes are those of the node's Keys and Values when a
+// task is built.
 func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 	n := &Node{Name: name, Kind: KindSink, Site: site, Sink: c.Topic, Keys: c.Keys, Values: c.Values}
 	n.Make = Operator(func(in *Instance, next []any) (Port[K, V], error) {
 		if len(next) != 0 {
 			return nil, fmt.Errorf("node %s: a sink has no children", in.Node.Name)
 		}
-		s := &sink[K, V]{in: in, config: c, keys: serde.NewEncoder(c.Keys), values: serde.NewEncoder(c.Values)}
+		keys, values, err := serdesOf[K, V](in.Node)
+		if err != nil {
+			return nil, err
+		}
+		s := &sink[K, V]{in: in, config: c, keys: serde.NewEncoder(keys), values: serde.NewEncoder(values)}
 		if c.TopicOf != nil {
 			s.byName = map[string]Outlet{}
 		}

@@ -44,7 +44,8 @@ type SourceConfig[K, V any] struct {
 	Timestamps func(r Record[K, V], partitionTime int64) int64
 }
 
-// NewSource makes a source node whose children take records of K and V.
+// NewSource makes a source node whose children take records of K and V. Its serdes are those of the node's Keys and
+// Values when a task is built.
 func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 	n := &Node{
 		Name: name, Kind: KindSource, Site: site, Topics: c.Topics, Reset: c.Reset, Keys: c.Keys, Values: c.Values,
@@ -55,10 +56,26 @@ func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 			return nil, err
 		}
 		s := &source[K, V]{in: in, config: c, next: out, nullOfKey: serde.NullOf[K](), nullOfValue: serde.NullOf[V]()}
-		s.config.Keys, s.config.Values = serde.Local(c.Keys), serde.Local(c.Values)
+		keys, values, err := serdesOf[K, V](in.Node)
+		if err != nil {
+			return nil, err
+		}
+		s.config.Keys, s.config.Values = serde.Local(keys), serde.Local(values)
 		return s, nil
 	}
 	return n
+}
+
+// serdesOf are the serdes of a source or a sink, with their types.
+func serdesOf[K, V any](n *Node) (keys serde.Serde[K], values serde.Serde[V], err error) {
+	keys, ok := n.Keys.(serde.Serde[K])
+	if !ok {
+		return nil, nil, fmt.Errorf("node %s: its keys have the serde %T", n.Name, n.Keys)
+	}
+	if values, ok = n.Values.(serde.Serde[V]); !ok {
+		return nil, nil, fmt.Errorf("node %s: its values have the serde %T", n.Name, n.Values)
+	}
+	return keys, values, nil
 }
 
 type source[K, V any] struct {

@@ -21,3 +21,9 @@ func Check(cond bool, format string, args ...any) {
 func Never(format string, args ...any) {
 	panic(fmt.Sprintf("invariant broken: "+format, args...))
 }
+
+// Misuse panics with what the caller of a public package did wrong, where there is no error to return and no program to
+// check later: a method of a zero value.
+func Misuse(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
+}

@@ -73,7 +73,7 @@ func changelogTopology(t testing.TB, name string) *topology.Topology {
 	// Rows by key.
 	to("counts", grouped.Count(counts).ToStream().MapValues(number))
 	to("joined-up", grouped.Reduce(joinedUp, func(a, b string) string { return a + "+" + b }).ToStream())
-	table := in.ToTable(rows, stream.OnUpdate)
+	table := in.ToTable(rows).Emit(stream.OnUpdate)
 	to("rows", table.ToStream())
 	to("limited", table.Suppress(stream.UntilTimeLimit(700*ms, "limited-store")).ToStream())
 

@@ -287,7 +287,7 @@ func (b *builder) materialized(t tableOf) tableOf {
 	if b.n.Store == nil || b.isVersioned() {
 		return t
 	}
-	return t.Materialize(b.kv(), b.emit)
+	return t.Materialize(b.kv()).Emit(b.emit)
 }
 
 func (b *builder) maps() {
@@ -383,10 +383,10 @@ func (b *builder) plumbing() {
 
 func (b *builder) toTable(s streamOf) {
 	if b.n.Store != nil {
-		b.put(s.ToTable(b.kv(), b.emit))
+		b.put(s.ToTable(b.kv()).Emit(b.emit))
 		return
 	}
-	b.put(s.ToLazyTable(b.kv(), b.emit))
+	b.put(s.ToLazyTable(b.kv()).Emit(b.emit))
 }
 
 func (b *builder) toStream() {

@@ -123,9 +123,9 @@ func (b *builder) joinForeign() {
 	l, r, name := b.table(0), b.table(1), "auto-"+b.n.ID
 	var t tableOf
 	if b.n.Type == "left" {
-		t = l.LeftJoinForeign(r, foreign, name, func(l str, r *str) str { return f(nil, l, deref(r)) }, b.emit)
+		t = l.LeftJoinForeign(r, foreign, name, func(l str, r *str) str { return f(nil, l, deref(r)) }).Emit(b.emit)
 	} else {
-		t = l.JoinForeign(r, foreign, name, func(l, r str) str { return f(nil, l, r) }, b.emit)
+		t = l.JoinForeign(r, foreign, name, func(l, r str) str { return f(nil, l, r) }).Emit(b.emit)
 	}
 	b.put(b.materialized(t))
 }

@@ -22,7 +22,7 @@ var surprises = map[string][]string{
 	"S-02-close-gap-retention": {"a@0/10=2@5 by 2", "a@10/20=1@12 by 3", "a@20/30=1@25 by 4", "a@40/50=1@47 by 5"},
 	"S-03-close-memory":        {"a@0/10=2@5 by 2", "a@10/20=2@15 by 4"},
 	// Two aggregations of one grouping behind a peek: it builds.
-	"S-06-optimized-build": {"m1=1@1 by 0", "m1=2@2 by 1", "m2=1@3 by 2"},
+	"S-06-optimised-build": {"m1=1@1 by 0", "m1=2@2 by 1", "m2=1@3 by 2"},
 	// The first count of a key had no row before it: nothing is subtracted, with or without a cache.
 	"S-07-initial-old":        {"all=0+1@1 by 0", "all=0+1+1@2 by 1", "all=0+1+1-1+2@3 by 2"},
 	"S-08-initial-old-cached": {"all=0+1@1 by 0", "all=0+1+1@2 by 1", "all=0+1+1-1+2@3 by 2"},
@@ -75,7 +75,7 @@ func TestSurprises(t *testing.T) {
 	require.Len(t, surprises, tested)
 }
 
-var selfJoins = []string{"S-04-self-join-optimized", "S-05-left-self-join-optimized"}
+var selfJoins = []string{"S-04-self-join-optimised", "S-05-left-self-join-optimised"}
 
 // TestSelfJoins compares with Kafka Streams' results without its optimizer, which gets these wrong.
 func TestSelfJoins(t *testing.T) {

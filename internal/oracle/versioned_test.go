@@ -17,9 +17,9 @@ func (b *builder) tableSource() {
 	case b.isVersioned():
 		b.put(b.b.VersionedTable(t, b.versioned()))
 	case b.n.Store == nil:
-		b.put(b.b.LazyTable(t, b.kv(), b.emit))
+		b.put(b.b.LazyTable(t, b.kv()).Emit(b.emit))
 	default:
-		b.put(b.b.Table(t, b.kv(), b.emit))
+		b.put(b.b.Table(t, b.kv()).Emit(b.emit))
 	}
 }
 

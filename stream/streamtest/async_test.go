@@ -154,7 +154,8 @@ func TestMapAsyncFailuresAreTheirRecords(t *testing.T) {
 	}
 	d.Commit()
 	require.Equal(t, []string{"a/1", "a/2"}, valuesOf(d))
-	require.Equal(t, []string{"map-async-1@1: no answer", "map-async-1@2: panic: no service"}, failed)
+	require.Equal(t, []string{"source-texts.map-async@1: no answer", "source-texts.map-async@2: panic: no service"},
+		failed)
 	require.EqualValues(t, 2, d.Dropped(topology.Skipped))
 	letters := d.Written("dead")
 	require.Len(t, letters, 2)
@@ -164,7 +165,7 @@ func TestMapAsyncFailuresAreTheirRecords(t *testing.T) {
 	d = asyncDriver(t, newService(), 8, streamtest.Config{CommitEvery: -1})
 	d.Input(texts).Send("a", "1", 1)
 	d.Input(texts).Send("a", "bad", 2)
-	require.ErrorContains(t, d.TryCommit(), "node map-async-1")
+	require.ErrorContains(t, d.TryCommit(), "node source-texts.map-async")
 	require.Empty(t, valuesOf(d), "of a failed transaction nothing is seen")
 }
 

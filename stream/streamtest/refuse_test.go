@@ -40,9 +40,9 @@ func TestBuildRefusesAllAtOnce(t *testing.T) {
 	g.Windowed(stream.Tumbling(time.Second, time.Second)).Count(count("d").Retain(time.Second))
 	next(`put Repartition("a name") between them`)
 	s.SelectKey(func(_, v string) string { return v }).Join(o, stream.Around(time.Second, 0), "j1", dash)
-	five := s.Repartition("five", 5)
+	five := s.Repartition("five").Partitions(5)
 	next(`repartition "six" has 6 partitions, but "five" (`)
-	six := o.Repartition("six", 6)
+	six := o.Repartition("six").Partitions(6)
 	five.Join(six, stream.Around(time.Second, 0), "j2", dash)
 	next("make it with VersionedTable")
 	s.JoinAsOf(table, time.Second, "j3", dash)
@@ -120,13 +120,15 @@ func TestUnconnectedStoresAreRefused(t *testing.T) {
 	told := err.Error()
 	at := func(line int) string { return fmt.Sprintf("refuse_test.go:%d", line) }
 	for i, want := range [][]string{
-		{at(line+1) + `: node process-1 opens store "other" (`, at(seen.line + 1), `), which is not connected to it but to ` +
-			`process-values-1 (`, at(line + 2), `): add it to the stores that the call names`},
-		{at(line+2) + `: node process-values-1 opens store "kept" (`, `connected to it but to process-1 (`, at(line + 1)},
-		{at(line+2) + `: node process-values-1 opens store "global" (`, `: the store is global (`, `read it with Read(`},
-		{at(line+3) + `: node process-2 opens store "none" (`, `not connected to it: add it to the stores`},
-		{at(line+5) + `: node process-3: `, `returned the same one twice`},
-		{at(line+6) + `: node process-4: `, `returned nil`},
+		{at(line+1) + `: node source-texts.process opens store "other" (`, at(seen.line + 1), `), which is not connected ` +
+			`to it but to source-texts.process-values (`, at(line + 2), `): add it to the stores that the call names`},
+		{at(line+2) + `: node source-texts.process-values opens store "kept" (`,
+			`connected to it but to source-texts.process (`, at(line + 1)},
+		{at(line+2) + `: node source-texts.process-values opens store "global" (`, `: the store is global (`,
+			`read it with Read(`},
+		{at(line+3) + `: node source-texts.process-2 opens store "none" (`, `not connected to it: add it to the stores`},
+		{at(line+5) + `: node source-texts.process-3: `, `returned the same one twice`},
+		{at(line+6) + `: node source-texts.process-4: `, `returned nil`},
 	} {
 		lines := strings.Split(told, "\n")
 		require.Len(t, lines, 6, told)

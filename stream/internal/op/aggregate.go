@@ -6,12 +6,33 @@ import (
 	"thalweg/topology"
 )
 
+// Pace says when changes of rows go on.
+type Pace uint8
+
+// The paces.
+const (
+	PaceOfRun Pace = iota // as the environment of the task says
+	OnCommit
+	OnUpdate
+)
+
 // Rows says how a node that keeps rows in a store hands changes on.
 type Rows struct {
-	OnUpdate bool  // at once, not with the commit
-	Silent   bool  // another node tells of what is committed
-	Sparse   bool  // with Old: a deletion of what was not there is neither kept nor told of
-	Old      *bool // what was before is needed downstream; read when a task is built
+	Pace   *Pace // nil: OnCommit; read when a task is built
+	Silent bool  // with OnCommit: another node emits what is committed
+	Sparse bool  // with Old: a deletion of what was not there is neither kept nor emitted
+	Old    *bool // what was before is needed downstream; read when a task is built
+}
+
+// onUpdate tells whether changes go on at once, and not with the commit.
+func (r Rows) onUpdate(in *topology.Instance) bool {
+	switch {
+	case r.Pace == nil:
+		return false
+	case *r.Pace == PaceOfRun:
+		return in.Env.EmitUpdates
+	}
+	return *r.Pace == OnUpdate
 }
 
 // Aggregate folds the records of a key into a row of a store.
@@ -26,7 +47,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		in.Expect = append(in.Expect, store.Touch)
 		a := &aggregate[K, V, A]{in: in, store: store, null: serde.NullOf[A](), old: *rows.Old}
 		switch {
-		case rows.OnUpdate:
+		case rows.onUpdate(in):
 			a.next = next
 		case !rows.Silent:
 			flushTo(in, store, a.old, next)
@@ -135,7 +156,7 @@ func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		if !rows.OnUpdate {
+		if !rows.onUpdate(in) {
 			flushTo(in, store, *rows.Old, next)
 		}
 		return next, nil
@@ -146,7 +167,7 @@ func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topology.Make {
 	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
 		store, err := st.Open(in)
-		if err == nil && !c.OnUpdate {
+		if err == nil && !c.onUpdate(in) {
 			t.flushWindows(store, w.cutter(false))
 		}
 		return err
@@ -157,7 +178,7 @@ func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topolo
 func TellSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
 	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
 		store, err := st.Open(in)
-		if err == nil && !c.OnUpdate {
+		if err == nil && !c.onUpdate(in) {
 			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
 				return t.flush(f.Key, Span{f.Start, f.End}, f)
 			})

@@ -22,7 +22,8 @@ func newTeller[K, A any](
 	in *topology.Instance, next topology.Port[Windowed[K], topology.Change[A]], c Closing,
 ) *teller[K, A] {
 	return &teller[K, A]{
-		in: in, next: next, null: serde.NullOf[A](), onUpdate: c.OnUpdate && !c.OnClose, old: *c.Old && !c.OnClose,
+		in: in, next: next, null: serde.NullOf[A](), onUpdate: c.onUpdate(in) && !c.OnClose,
+		old: *c.Old && !c.OnClose,
 	}
 }
 

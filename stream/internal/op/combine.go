@@ -3,6 +3,7 @@ package op
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/maphash"
 
 	"thalweg/serde"
@@ -23,7 +24,7 @@ const (
 
 // CountInto writes to the node's topic how many records of each key came, with the latest of their timestamps: for
 // those between two commits once, if memory allows. Records without key or value do not count.
-func CountInto[K, V any](keys serde.Serde[K]) topology.Make {
+func CountInto[K, V any]() topology.Make {
 	return topology.Operator(func(in *topology.Instance, _ []any) (topology.Port[K, V], error) {
 		out, err := in.Env.Outlet(in.Node.Sink.In(in.Env.ApplicationID))
 		if err != nil {
@@ -31,7 +32,11 @@ func CountInto[K, V any](keys serde.Serde[K]) topology.Make {
 		}
 		c := &combiner{in: in, out: out, seed: maphash.MakeSeed(), keys: []byte{}}
 		in.Settle = c.settle
-		keys := serde.Local(keys)
+		shared, ok := in.Node.Keys.(serde.Serde[K])
+		if !ok {
+			return nil, fmt.Errorf("node %s: its keys have the serde %T", in.Node.Name, in.Node.Keys)
+		}
+		keys := serde.Local(shared)
 		key := []byte{} // never nil, which would be a null key
 		return func(r *topology.Record[K, V]) (err error) {
 			in.Enter()

@@ -2,6 +2,7 @@ package op
 
 import (
 	"bytes"
+	"fmt"
 
 	"thalweg/serde"
 	"thalweg/state"
@@ -10,12 +11,16 @@ import (
 
 // GroupTable sends the changes of rows to their groups: a row that stays in its group as one change, one that moves as
 // a change of the old group before one of the new. A null key or value is in no group. An old row for which f fails is
-// as that of a MapTable.
-func GroupTable[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error), keys serde.Serde[K2]) topology.Make {
+// as that of a MapTable. The node's Keys are the serde of the groups' keys.
+func GroupTable[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error)) topology.Make {
 	nullKey, nullValue := serde.NullOf[K2](), serde.NullOf[V2]()
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K2, topology.Change[V2]],
 	) (topology.Port[K, topology.Change[V]], error) {
+		keys, ok := in.Node.Keys.(serde.Serde[K2])
+		if !ok {
+			return nil, fmt.Errorf("node %s: its keys have the serde %T", in.Node.Name, in.Node.Keys)
+		}
 		g := &groupTable[K, V, K2, V2]{
 			in: in, f: f, keys: serde.Local(keys), nullKey: nullKey, nullValue: nullValue, next: next,
 		}

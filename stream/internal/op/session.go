@@ -38,7 +38,7 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		a.add, a.merge = c.apart(in, a.rows.onUpdate && a.rows.old)
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()
-		if c.Closing.flushes() {
+		if c.Closing.flushes(in) {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
 				return a.rows.flush(f.Key, Span{f.Start, f.End}, f)
 			})

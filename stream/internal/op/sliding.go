@@ -31,7 +31,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
 		a.add = c.Fold.apart(in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.expire()
-		if c.Closing.flushes() {
+		if c.Closing.flushes(in) {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
 				return a.rows.flush(f.Key, Span{f.Start, f.Start + a.size}, f)
 			})

@@ -127,7 +127,7 @@ func newRowWriter[K, V any](
 		return nil, err
 	}
 	w := &rowWriter[K, V]{in: in, store: store, old: *rows.Old}
-	if rows.OnUpdate {
+	if rows.onUpdate(in) {
 		w.next, w.quiet = next, rows.Sparse && w.old
 	} else {
 		flushTo(in, store, w.old, next)

@@ -27,7 +27,9 @@ type Closing struct {
 }
 
 // flushes tells whether the node tells of its results with each commit.
-func (c Closing) flushes() bool { return !c.OnClose && !c.OnUpdate && !c.Silent }
+func (c Closing) flushes(in *topology.Instance) bool {
+	return !c.OnClose && !c.onUpdate(in) && !c.Silent
+}
 
 // WindowConfig is an aggregation of windows.
 type WindowConfig[K, V, A any] struct {
@@ -62,7 +64,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		if err := a.recall(); err != nil {
 			return nil, err
 		}
-		if c.Closing.flushes() {
+		if c.Closing.flushes(in) {
 			a.rows.flushWindows(store, cut)
 		}
 		if c.Closing.Quiet > 0 {

@@ -27,7 +27,7 @@ func countPerWindow(b *stream.Builder, in []string, out string) {
 func countPerWindowApart(b *stream.Builder, in []string, out string) {
 	windowCount(b.Stream(stream.NewTopic[string, []byte](in[0])).
 		SelectKey(func(key string, _ []byte) string { return key }).
-		Repartition("again", stream.Partitions(4)), out)
+		Repartition("again").Partitions(4), out)
 }
 
 func windowCount(s stream.Stream[string, []byte], out string) {
