@@ -166,7 +166,8 @@ func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.T
 	m.touch(g, &next, now)
 	step.Records = append(step.Records, g.record(now))
 	step.Reply(func(err error) {
-		if err != nil {
+		if err != nil { // the log refused the record: the instance is still its predecessor
+			m.restoreStatic(g, old, &next, wasLeader, now)
 			r.fail(kerr.UnknownServerError, next.id)
 			return
 		}
@@ -178,6 +179,17 @@ func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.T
 		}
 		r.Reply(resp)
 	})
+}
+
+// restoreStatic undoes replaceStatic.
+func (m *Machine) restoreStatic(g *group, old, next *member, wasLeader bool, now time.Time) {
+	m.timers.Stop(timer{sessionTimer, g.id, next.id})
+	delete(g.members, next.id)
+	g.add(old)
+	if wasLeader {
+		g.leader = old.id
+	}
+	m.touch(g, old, now)
 }
 
 func metadataOf(protocols []kmsg.JoinGroupRequestProtocol, name string) []byte {

@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -238,4 +239,48 @@ func TestATransactionCommitsOffsetsBeforeTheAssignment(t *testing.T) {
 	require.Equal(t, kerr.RebalanceInProgress, commit(generation, nil))
 	require.Nil(t, commit(generation, &coord.Producer{ID: 1}))
 	require.Equal(t, kerr.IllegalGeneration, commit(generation-1, &coord.Producer{ID: 1}))
+}
+
+// A restarted instance whose record the log refuses changes nothing: its predecessor is still the member.
+func TestARefusedRecordKeepsTheStaticMember(t *testing.T) {
+	d := newDriver(t)
+	joined := map[string]*kmsg.JoinGroupResponse{}
+	join := func(memberID, newID string) coord.Step {
+		req := kmsg.NewPtrJoinGroupRequest()
+		req.Version, req.Group, req.ProtocolType, req.MemberID = 7, "g", "consumer", memberID
+		req.InstanceID = kmsg.StringPtr("i1")
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 10_000, 10_000
+		protocol := kmsg.NewJoinGroupRequestProtocol()
+		protocol.Name, protocol.Metadata = "p", []byte("m")
+		req.Protocols = append(req.Protocols, protocol)
+		return d.m.Join(group.JoinRequest{JoinGroupRequest: req, NewMemberID: newID, Reply: func(
+			r *kmsg.JoinGroupResponse,
+		) {
+			joined[newID] = r
+		}}, d.now)
+	}
+	d.take(join("", "first"))
+	require.Zero(t, joined["first"].ErrorCode)
+	d.sync("g", joined["first"])
+	heartbeat := func(id string) *kerr.Error {
+		req := kmsg.NewPtrHeartbeatRequest()
+		req.Group, req.MemberID, req.InstanceID = "g", id, kmsg.StringPtr("i1")
+		req.Generation = joined["first"].Generation
+		return d.m.Heartbeat(req, d.now)
+	}
+	require.Nil(t, heartbeat("first"))
+
+	step := join("", "second")
+	require.NotEmpty(t, step.Records)
+	for _, after := range step.After {
+		after(errors.New("the disk is full"))
+	}
+	require.Equal(t, kerr.UnknownServerError.Code, joined["second"].ErrorCode)
+	require.Nil(t, heartbeat("first"))
+	require.Equal(t, kerr.FencedInstanceID, heartbeat("second"))
+
+	d.take(join("", "third"))
+	require.Zero(t, joined["third"].ErrorCode)
+	require.Equal(t, kerr.FencedInstanceID, heartbeat("first"))
+	require.Nil(t, heartbeat("third"))
 }
