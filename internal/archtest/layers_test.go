@@ -3,6 +3,7 @@ package archtest
 import (
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +115,22 @@ func TestLayersKeepTheLaws(t *testing.T) {
 		require.True(t, p.allowed[from]["serde"], from)
 	}
 	require.True(t, p.allowed["runtime"]["broker"])
+}
+
+// Tests of topologies build quickly: they link neither the state engine on disk nor a Kafka client nor a broker.
+func TestTheTestDriverLinksLittle(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/stream/streamtest").Output()
+	require.NoError(t, err)
+	deps := strings.Fields(string(out))
+	require.Contains(t, deps, module+"/internal/task")
+	for _, dep := range deps {
+		for _, heavy := range []string{
+			"github.com/cockroachdb/pebble", "github.com/twmb/franz-go", module + "/broker", module + "/runtime",
+			module + "/internal/link", "github.com/stretchr/testify",
+		} {
+			require.False(t, within(dep, heavy), "stream/streamtest imports %s", dep)
+		}
+	}
 }
 
 type layerPolicy struct {

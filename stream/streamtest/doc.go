@@ -13,5 +13,17 @@
 // With one partition (the default) the whole topology runs as one task, which takes its inputs by the timestamps of
 // their first records. With more there is a task per sub-topology and partition, as in production.
 //
-// What goes wrong fails the test, except through the methods named Try. Outside of a test [Open] does without one.
+// # Stores
+//
+// [Driver.Get], [Rows] and [Driver.Range] read key-value stores; [Driver.GetWindow], [Driver.Windows] and
+// [Driver.WindowsOf] windows; [Driver.GetSession], [Driver.Sessions] and [Driver.SessionsOf] sessions; and
+// [Driver.GetAsOf] versioned stores. Values are copies.
+//
+// # Failures
+//
+// What goes wrong fails the test, except through the methods whose names begin with Try. Errors name the record of the
+// input that was being processed. Records that fail follow [Config.Errors], the policy that runs in production;
+// [Driver.AdvanceWallClock] brings the retries.
+//
+// [Golden] compares with a file. Outside of a test [Open] runs a topology without one.
 package streamtest

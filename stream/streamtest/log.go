@@ -2,6 +2,8 @@ package streamtest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"thalweg/internal/batch"
 	"thalweg/topology"
@@ -80,4 +82,24 @@ func (d *Driver) partitionsOf(topic string) int32 {
 		return n
 	}
 	return d.config.Partitions
+}
+
+// Topics are the names of all topics that hold records, sorted.
+func (d *Driver) Topics() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(d.topics)) {
+		if len(d.topics[name].records) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Written are the records of a topic, as bytes, in the order in which they were written. The name is the durable
+// one, also of a repartition topic or a changelog.
+func (d *Driver) Written(topic string) []Written {
+	if l := d.topics[topic]; l != nil {
+		return slices.Clone(l.records)
+	}
+	return nil
 }

@@ -2,8 +2,8 @@ package streamtest
 
 import (
 	"thalweg/internal/task"
+	"thalweg/serde"
 	"thalweg/state"
-	"thalweg/topology"
 )
 
 // tx makes a task's transaction object.
@@ -40,13 +40,44 @@ func has(r *run, store state.Store) bool {
 	return false
 }
 
+// stores opens a store in each task that has it.
+func stores[S any](d *Driver, store state.Store, open func(*state.Tx) (S, error)) (all []S) {
+	d.t.Helper()
+	for _, r := range d.all() {
+		if has(r, store) {
+			st, err := open(r.Tx())
+			d.must(err)
+			all = append(all, st)
+		}
+	}
+	if len(all) == 0 {
+		d.t.Fatalf("streamtest: store %q: no task has it", store.Name())
+	}
+	return all
+}
+
+// copier copies values: what a store holds may be changed in place by the next record.
+func copier[V any](d *Driver, store string, values serde.Serde[V]) func(V) V {
+	return func(v V) V {
+		d.t.Helper()
+		b, err := values.Append(nil, v)
+		if err == nil {
+			v, err = values.Decode(b)
+		}
+		if err != nil {
+			d.t.Fatalf("streamtest: store %q: copy a value: %v", store, err)
+		}
+		return v
+	}
+}
+
 // Row is a row of a store.
 type Row[V any] struct {
 	Value     V
 	Timestamp int64
 }
 
-// Get looks a key up in whichever partition has it.
+// Get returns a copy of a key's value, from whichever partition has it.
 func (d *Driver) Get[K, V any](store state.KV[K, V], key K) (value V, ok bool) {
 	d.t.Helper()
 	row, ok := d.GetRow(store, key)
@@ -56,11 +87,11 @@ func (d *Driver) Get[K, V any](store state.KV[K, V], key K) (value V, ok bool) {
 // GetRow is Get with the row's timestamp.
 func (d *Driver) GetRow[K, V any](store state.KV[K, V], key K) (row Row[V], ok bool) {
 	d.t.Helper()
-	for _, st := range open(d, store) {
+	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		value, timestamp, ok, err := st.Get(key)
 		d.must(err)
 		if ok {
-			return Row[V]{value, timestamp}, true
+			return Row[V]{copier(d, store.Name(), store.ValueSerde())(value), timestamp}, true
 		}
 	}
 	return row, false
@@ -69,66 +100,41 @@ func (d *Driver) GetRow[K, V any](store state.KV[K, V], key K) (row Row[V], ok b
 // Rows are all rows of a store, of all partitions.
 func Rows[K comparable, V any](d *Driver, store state.KV[K, V]) map[K]Row[V] {
 	d.t.Helper()
-	rows := map[K]Row[V]{}
-	for _, st := range open(d, store) {
+	rows, clone := map[K]Row[V]{}, copier(d, store.Name(), store.ValueSerde())
+	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.All() {
 			d.must(err)
-			rows[e.Key] = Row[V]{e.Value, e.Timestamp}
+			rows[e.Key] = Row[V]{clone(e.Value), e.Timestamp}
 		}
 	}
 	return rows
 }
 
-func open[K, V any](d *Driver, store state.KV[K, V]) (stores []*state.KVStore[K, V]) {
+// Range are the rows from one key to another, both included, in the order of their encoded keys; partition by
+// partition.
+func (d *Driver) Range[K, V any](store state.KV[K, V], from, to K) (rows []state.Entry[K, V]) {
 	d.t.Helper()
-	for _, r := range d.all() {
-		if has(r, store) {
-			st, err := store.Open(r.Tx())
+	clone := copier(d, store.Name(), store.ValueSerde())
+	for _, st := range stores(d, store, store.Open[*state.Tx]) {
+		for e, err := range st.Range(from, to) {
 			d.must(err)
-			stores = append(stores, st)
+			e.Value = clone(e.Value)
+			rows = append(rows, e)
 		}
 	}
-	if len(stores) == 0 {
-		d.t.Fatalf("streamtest: store %q: no task has it", store.Name())
-	}
-	return stores
+	return rows
 }
 
-// Dropped is how many records were left out for a reason, by all nodes.
-func (d *Driver) Dropped(why topology.Reason) (n int64) {
-	d.each(func(s task.NodeStats) { n += s.Dropped[why] })
-	return n
-}
-
-// DroppedTotal is how many records were left out in all.
-func (d *Driver) DroppedTotal() (n int64) {
-	for why := range topology.Reasons {
-		n += d.Dropped(topology.Reason(why))
-	}
-	return n
-}
-
-// Node is what a node has done, in all tasks.
-func (d *Driver) Node(name string) (sum task.NodeStats) {
-	sum.Node = name
-	d.each(func(s task.NodeStats) {
-		if s.Node != name {
-			return
-		}
-		sum.Processed += s.Processed
-		for why, n := range s.Dropped {
-			sum.Dropped[why] += n
-		}
-	})
-	return sum
-}
-
-func (d *Driver) each(f func(task.NodeStats)) {
-	var s task.Stats
-	for _, r := range d.all() {
-		r.Stats(&s)
-		for _, n := range s.Nodes {
-			f(n)
+// GetAsOf returns a copy of the value that a key of a versioned store had at a time; [state.Latest] is the newest. The
+// timestamp is when it began.
+func (d *Driver) GetAsOf[K, V any](store state.Versioned[K, V], key K, asOf int64) (row Row[V], ok bool) {
+	d.t.Helper()
+	for _, st := range stores(d, store, store.Open[*state.Tx]) {
+		value, timestamp, ok, err := st.GetAsOf(key, asOf)
+		d.must(err)
+		if ok {
+			return Row[V]{copier(d, store.Name(), store.ValueSerde())(value), timestamp}, true
 		}
 	}
+	return row, false
 }
