@@ -100,19 +100,6 @@ func ExampleWithin_After() {
 	// a=order with return@700000
 }
 
-func ExampleStream_JoinWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).JoinWithKey(b.Stream(others), stream.Around(time.Minute, 0), "meetings",
-		func(k, l, r string) string { return k + ": " + pair(l, r) }).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "left", 1)
-	d.Input(others).Send("a", "right", 2)
-	show(d, out)
-	// Output:
-	// a=a: left with right@2
-}
-
 // A record meets the row that is there when it comes. Changes of the table join nothing by themselves.
 func ExampleStream_JoinTable() {
 	b := stream.NewBuilder()
@@ -284,57 +271,6 @@ func ExampleTable_LeftJoinForeign() {
 	// order 1=anna with nothing@1
 	// order 1=anna with Oslo@2
 	// order 1=anna with nothing@3
-}
-
-func ExampleStream_LeftJoinWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).LeftJoinWithKey(b.Stream(others), stream.Around(10*time.Millisecond, 0), "meetings",
-		func(k, l string, r *string) string { return k + ": " + both(&l, r) }).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "alone", 100)
-	d.Input(in).Send("c", "newer", 200)
-	show(d, out)
-	// Output:
-	// a=a: alone with nothing@100
-}
-
-func ExampleStream_OuterJoinWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).OuterJoinWithKey(b.Stream(others), stream.Around(10*time.Millisecond, 0), "meetings",
-		func(k string, l, r *string) string { return k + ": " + both(l, r) }).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(others).Send("a", "alone", 100)
-	d.Input(in).Send("c", "newer", 200)
-	show(d, out)
-	// Output:
-	// a=a: nothing with alone@100
-}
-
-func ExampleStream_JoinTableWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).JoinTableWithKey(b.Table(others, state.NewKV[string, string]("rows")),
-		func(k, l, r string) string { return k + ": " + pair(l, r) }).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(others).Send("a", "row", 1)
-	d.Input(in).Send("a", "event", 2)
-	show(d, out)
-	// Output:
-	// a=a: event with row@2
-}
-
-func ExampleStream_LeftJoinTableWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).LeftJoinTableWithKey(b.Table(others, state.NewKV[string, string]("rows")),
-		func(k, l string, r *string) string { return k + ": " + both(&l, r) }).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "event", 1)
-	show(d, out)
-	// Output:
-	// a=a: event with nothing@1
 }
 
 func ExampleStream_LeftJoinAsOf() {

@@ -3,7 +3,6 @@ package stream_test
 import (
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 
 	"thalweg/stream"
@@ -58,17 +57,6 @@ func ExampleStream_MapValues() {
 	// a=~@1
 }
 
-func ExampleStream_MapValuesWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).MapValuesWithKey(func(k, v string) string { return k + "/" + v }).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "water", 0)
-	show(d, out)
-	// Output:
-	// a=a/water@0
-}
-
 func ExampleStream_SelectKey() {
 	b := stream.NewBuilder()
 	b.Stream(in).SelectKey(func(_, v string) string { return v[:1] }).To(out)
@@ -110,20 +98,6 @@ func ExampleStream_FlatMapValues() {
 	// Output:
 	// page 1=deep@0
 	// page 1=water@0
-}
-
-func ExampleStream_FlatMapValuesWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).FlatMapValuesWithKey(func(k, v string) iter.Seq[string] {
-		return slices.Values([]string{k, v})
-	}).To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "water", 0)
-	show(d, out)
-	// Output:
-	// a=a@0
-	// a=water@0
 }
 
 func ExampleStream_Peek() {

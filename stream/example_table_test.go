@@ -86,19 +86,6 @@ func ExampleTable_Materialize() {
 	// WATER true
 }
 
-func ExampleTable_MapValuesWithKey() {
-	b := stream.NewBuilder()
-	b.Table(in, state.NewKV[string, string]("rows")).
-		MapValuesWithKey(func(k, v string) string { return k + "/" + v }).
-		ToStream().To(out)
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "water", 1)
-	show(d, out)
-	// Output:
-	// a=a/water@1
-}
-
 // The function is called for rows that go, too.
 func ExampleTable_TransformValues() {
 	b := stream.NewBuilder()

@@ -302,26 +302,6 @@ func ExampleWindowTable_Filter() {
 	// a[0/10]=2 times@2
 }
 
-// Windows of the same key and time meet.
-// Functions of a table of windows see the window, too.
-func ExampleWindowTable_MapValuesWithKey() {
-	b := stream.NewBuilder()
-	b.Stream(in).GroupByKey().Windowed(stream.Tumbling(10*time.Millisecond, 0)).
-		Count(state.NewWindowed[string, int64]("windows")).
-		FilterNot(func(key string, _ stream.Span, _ int64) bool { return key == "test" }).
-		MapValuesWithKey(func(_ string, w stream.Span, n int64) int64 { return n * 1000 / (w.End - w.Start) }).
-		ToStream(shown).To(sums) // records per second
-	d := play(b)
-	defer d.Close()
-	d.Input(in).Send("a", "x", 1)
-	d.Input(in).Send("test", "x", 2)
-	d.Input(in).Send("a", "x", 12)
-	show(d, sums)
-	// Output:
-	// a[0/10]=100@1
-	// a[10/20]=100@12
-}
-
 func ExampleWindowTable_Join() {
 	b := stream.NewBuilder()
 	w := stream.Tumbling(10*time.Millisecond, 0)

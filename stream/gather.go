@@ -16,6 +16,13 @@ import (
 // The trade-off: all ids of twice that time are in memory. What comes more than within behind the newest record goes
 // through unseen: nothing is lost, but it may be a duplicate.
 func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration, name string) Stream[K, V] {
+	s.n.needs("Deduplicate", id == nil)
+	return deduplicate(s, ofTwo(id), within, name)
+}
+
+func deduplicate[K, V, ID any](
+	s Stream[K, V], id func(*topology.Call, K, V) (ID, error), within time.Duration, name string,
+) Stream[K, V] {
 	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Deduplicate", site)
 	if within < 0 {
@@ -25,10 +32,9 @@ func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration
 	ids := serde.ForTopic[ID]()
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
 		Retain(2*within + time.Millisecond)
-	s.n.needs("Deduplicate", id == nil)
 	n := b.add("deduplicate", "deduplicate-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
-		Make: op.Deduplicate(st, ofTwo(id), within.Milliseconds()),
+		Make: op.Deduplicate(st, id, within.Milliseconds()),
 	}, s.n)
 	b.own(n, st)
 	return Stream[K, V]{n, s.keys, s.values}
@@ -40,6 +46,13 @@ func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration
 //
 // The trade-off: what waits is in memory, and which records are in a batch depends on the clock, unless every is 0.
 func (s Stream[K, V]) Batch[V2 any](count int, every time.Duration, name string, f func(K, []V) V2) Stream[K, V2] {
+	s.n.needs("Batch", f == nil)
+	return batch(s, count, every, name, ofTwo(f))
+}
+
+func batch[K, V, V2 any](
+	s Stream[K, V], count int, every time.Duration, name string, f func(*topology.Call, K, []V) (V2, error),
+) Stream[K, V2] {
 	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Batch", site)
 	switch {
@@ -51,10 +64,9 @@ func (s Stream[K, V]) Batch[V2 any](count int, every time.Duration, name string,
 	keys, values := serdesOr(s.keys, s.values)
 	st := state.NewKV[op.Pair[K, int32], V](name).Values(values).
 		Keys(op.PairKeys[K, int32]{Keys: keys, Within: serde.For[int32]()})
-	s.n.needs("Batch", f == nil)
 	n := b.add("batch", "batch-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, ChangesValue: true,
-		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: count, Every: every.Milliseconds(), F: ofTwo(f)}),
+		Make: op.Batch(op.BatchConfig[K, V, V2]{Store: st, Count: count, Every: every.Milliseconds(), F: f}),
 	}, s.n)
 	b.own(n, st)
 	return Stream[K, V2]{n: n, keys: s.keys}

@@ -53,30 +53,6 @@ func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name strin
 	return joinStreams(s, "OuterJoin", o, w, name, outer, ofValues[K](f))
 }
 
-// JoinWithKey is Join with a function that looks at the key too.
-func (s Stream[K, V]) JoinWithKey[V2, R any](
-	o Stream[K, V2], w Within, name string, f func(K, V, V2) R,
-) Stream[K, R] {
-	s.n.needs("JoinWithKey", f == nil)
-	return joinStreams(s, "JoinWithKey", o, w, name, inner, innerOf(ofThree(f)))
-}
-
-// LeftJoinWithKey is LeftJoin with a function that looks at the key too.
-func (s Stream[K, V]) LeftJoinWithKey[V2, R any](
-	o Stream[K, V2], w Within, name string, f func(K, V, *V2) R,
-) Stream[K, R] {
-	s.n.needs("LeftJoinWithKey", f == nil)
-	return joinStreams(s, "LeftJoinWithKey", o, w, name, leftOuter, leftOf(ofThree(f)))
-}
-
-// OuterJoinWithKey is OuterJoin with a function that looks at the key too.
-func (s Stream[K, V]) OuterJoinWithKey[V2, R any](
-	o Stream[K, V2], w Within, name string, f func(K, *V, *V2) R,
-) Stream[K, R] {
-	s.n.needs("OuterJoinWithKey", f == nil)
-	return joinStreams(s, "OuterJoinWithKey", o, w, name, outer, ofThree(f))
-}
-
 // joinKind says of which sides records are told of that met nothing.
 type joinKind uint8
 

@@ -24,18 +24,6 @@ func (s Stream[K, V]) LeftJoinTable[V2, R any](t Table[K, V2], f func(V, *V2) R)
 	return joinTable(s, "LeftJoinTable", t, true, ofValues[K](f))
 }
 
-// JoinTableWithKey is JoinTable with a function that looks at the key too.
-func (s Stream[K, V]) JoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, V2) R) Stream[K, R] {
-	s.n.needs("JoinTableWithKey", f == nil)
-	return joinTable(s, "JoinTableWithKey", t, false, foundOf(ofThree(f)))
-}
-
-// LeftJoinTableWithKey is LeftJoinTable with a function that looks at the key too.
-func (s Stream[K, V]) LeftJoinTableWithKey[V2, R any](t Table[K, V2], f func(K, V, *V2) R) Stream[K, R] {
-	s.n.needs("LeftJoinTableWithKey", f == nil)
-	return joinTable(s, "LeftJoinTableWithKey", t, true, ofThree(f))
-}
-
 func joinTable[K, V, V2, R any](
 	s Stream[K, V], method string, t Table[K, V2], left bool, f func(*topology.Call, K, V, *V2) (R, error),
 ) Stream[K, R] {

@@ -27,7 +27,7 @@ func TestStatelessOperators(t *testing.T) {
 		Filter(func(_, v string) bool { return v != "drop" }).
 		FilterNot(func(k, _ string) bool { return k == "no" }).
 		MapValues(strings.ToUpper).
-		MapValuesWithKey(func(k, v string) string { return k + v }).
+		Try().MapValues(func(_ *stream.Call, k, v string) (string, error) { return k + v, nil }).
 		Peek(func(k, v string) { peeked = append(peeked, k+"/"+v) })
 	s.FlatMap(func(k, v string) iter.Seq2[string, string] {
 		return func(yield func(string, string) bool) {
@@ -80,7 +80,7 @@ func TestT30SplitIsFirstMatch(t *testing.T) {
 	require.Len(t, branches, 4)
 	names := []string{"x2", "x3", "x5", "rest"}
 	for i, s := range branches {
-		s.MapValuesWithKey(func(k string, n int64) string { return names[i] }).To(out)
+		s.MapValues(func(int64) string { return names[i] }).To(out)
 	}
 	d := drive(t, b)
 	for n := range int64(8) {

@@ -54,12 +54,6 @@ func (s Stream[K, V]) MapValues[V2 any](f func(V) V2) Stream[K, V2] {
 	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(ofValue[K](f))), keys: s.keys}
 }
 
-// MapValuesWithKey replaces each value, looking at the key too: see [Stream.MapValues].
-func (s Stream[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Stream[K, V2] {
-	s.n.needs("MapValuesWithKey", f == nil)
-	return Stream[K, V2]{n: s.n.then("map-values", op.MapValues(ofTwo(f))), keys: s.keys}
-}
-
 // SelectKey gives each record another key.
 func (s Stream[K, V]) SelectKey[K2 any](f func(K, V) K2) Stream[K2, V] {
 	s.n.needs("SelectKey", f == nil)
@@ -77,12 +71,6 @@ func (s Stream[K, V]) FlatMapValues[V2 any](f func(V) iter.Seq[V2]) Stream[K, V2
 	s.n.needs("FlatMapValues", f == nil)
 	n := s.n.then("flat-map-values", op.FlatMapValues(ofValue[K](f)))
 	return Stream[K, V2]{n: n, keys: s.keys}
-}
-
-// FlatMapValuesWithKey makes any number of records of each, under the same key, looking at the key too.
-func (s Stream[K, V]) FlatMapValuesWithKey[V2 any](f func(K, V) iter.Seq[V2]) Stream[K, V2] {
-	s.n.needs("FlatMapValuesWithKey", f == nil)
-	return Stream[K, V2]{n: s.n.then("flat-map-values", op.FlatMapValues(ofTwo(f))), keys: s.keys}
 }
 
 // Peek shows each record to look and passes it on. Where V has no nil, a record with a null value passes unseen.

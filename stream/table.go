@@ -245,12 +245,6 @@ func (t Table[K, V]) MapValues[V2 any](f func(V) V2) Table[K, V2] {
 	return mapTable(t, ofValue[K](f))
 }
 
-// MapValuesWithKey replaces the value of each row, looking at the key too.
-func (t Table[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) Table[K, V2] {
-	t.n.needs("MapValuesWithKey", f == nil)
-	return mapTable(t, ofTwo(f))
-}
-
 func mapTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, V) (V2, error)) Table[K, V2] {
 	to := Table[K, V2]{n: t.n.thenMap(f), reads: t.reads, keys: t.keys}
 	if t.view != nil {

@@ -23,7 +23,13 @@ type WindowTable[K, V any] struct {
 // ToStream is the table's changes as records, under keys that key makes of key and window: [WindowKey] keeps both. A
 // deletion has a null value.
 func (t WindowTable[K, V]) ToStream[KO any](key func(K, Span) KO) Stream[KO, V] {
-	n := t.n.then("window-to-stream", op.WindowToStream[K, V](ofTwo(key)))
+	return windowToStream(t, ofTwo(key))
+}
+
+func windowToStream[K, V, KO any](
+	t WindowTable[K, V], key func(*topology.Call, K, Span) (KO, error),
+) Stream[KO, V] {
+	n := t.n.then("window-to-stream", op.WindowToStream[K, V](key))
 	return Stream[KO, V]{n: n.moves("ToStream"), values: t.values}
 }
 
@@ -50,11 +56,6 @@ func filterWindows[K, V any](
 // MapValues replaces the value of each row. A nil result is no row.
 func (t WindowTable[K, V]) MapValues[V2 any](f func(V) V2) WindowTable[K, V2] {
 	return mapWindows(t, ofValue[op.Windowed[K]](f))
-}
-
-// MapValuesWithKey replaces the value of each row, looking at key and window too.
-func (t WindowTable[K, V]) MapValuesWithKey[V2 any](f func(K, Span, V) V2) WindowTable[K, V2] {
-	return mapWindows(t, ofWindow(f))
 }
 
 func mapWindows[K, V, V2 any](

@@ -293,11 +293,12 @@ func (b *builder) materialized(t tableOf) tableOf {
 func (b *builder) maps() {
 	if b.n.Op == "mapValues" {
 		f := valueFunc(b.n.Fn)
+		full := func(_ *stream.Call, k, v str) (str, error) { return f(k, v), nil }
 		if x, ok := b.in(0).(flow); ok {
-			b.put(flow{x.MapValuesWithKey(f), x.moved})
+			b.put(flow{x.Try().MapValues(full), x.moved})
 			return
 		}
-		b.put(b.materialized(b.table(0).MapValuesWithKey(f)))
+		b.put(b.materialized(b.table(0).Try().MapValues(full)))
 		return
 	}
 	x := b.stream(0)

@@ -1,8 +1,6 @@
 package oracle
 
 import (
-	"strings"
-
 	"thalweg/state"
 	"thalweg/stream"
 )
@@ -23,11 +21,13 @@ func (b *builder) joinStreams() {
 	var out streamOf
 	switch b.n.Type {
 	case "inner":
-		out = l.JoinWithKey(r, within, name, f)
+		out = l.Try().Join(r, within, name, keyed(f))
 	case "left":
-		out = l.LeftJoinWithKey(r, within, name, func(k, l str, r *str) str { return f(k, l, deref(r)) })
+		out = l.Try().LeftJoin(r, within, name, leftKeyed(f))
 	default:
-		out = l.OuterJoinWithKey(r, within, name, func(k str, l, r *str) str { return f(k, deref(l), deref(r)) })
+		out = l.Try().OuterJoin(r, within, name, func(_ *stream.Call, k str, l, r *str) (str, error) {
+			return f(k, deref(l), deref(r)), nil
+		})
 	}
 	b.put(flow{out, false})
 }
@@ -36,14 +36,13 @@ func (b *builder) joinStreamTable() {
 	f := joiner(b.n.Joiner)
 	s := b.keyed(b.stream(0), "")
 	t := b.table(1)
-	left := func(k, l str, r *str) str { return f(k, l, deref(r)) }
 	switch {
 	case b.n.Grace != nil:
 		b.joinAsOf(s, t)
 	case b.n.Type == "left":
-		b.put(flow{s.LeftJoinTableWithKey(t, left), false})
+		b.put(flow{s.Try().LeftJoinTable(t, leftKeyed(f)), false})
 	default:
-		b.put(flow{s.JoinTableWithKey(t, f), false})
+		b.put(flow{s.Try().JoinTable(t, keyed(f)), false})
 	}
 }
 
@@ -69,49 +68,24 @@ func (b *builder) joinGlobal() {
 	b.put(flow{s.JoinGlobal(t, by, func(l, r str) str { return f(nil, l, r) }), s.moved})
 }
 
-// A joiner of JoinAsOf does not see the key. Where a scenario's does, the key rides in the value.
-const rides = "\x00"
-
-func withKey(s streamOf) streamOf {
-	return s.MapValuesWithKey(func(k, v str) str {
-		if v == nil {
-			return nil
-		}
-		if k == nil {
-			return ptr(rides + *v)
-		}
-		return ptr("=" + *k + rides + *v)
-	})
-}
-
-// unkeyed takes the key out of a value.
-func unkeyed(v str) (k, plain str) {
-	key, rest, ok := strings.Cut(*v, rides)
-	if !ok {
-		return nil, v
-	}
-	if strings.HasPrefix(key, "=") {
-		k = ptr(key[1:])
-	}
-	return k, &rest
-}
-
 func (b *builder) joinAsOf(s streamOf, t tableOf) {
 	f := joiner(b.n.Joiner)
-	join := func(l, r str) str { return f(nil, l, r) }
-	if b.n.Joiner == "keyed" {
-		s = withKey(s)
-		join = func(l, r str) str {
-			k, l := unkeyed(l)
-			return f(k, l, r)
-		}
-	}
 	grace, name := ms(*b.n.Grace), "auto-"+b.n.ID
 	if b.n.Type == "left" {
-		b.put(flow{s.LeftJoinAsOf(t, grace, name, func(l str, r *str) str { return join(l, deref(r)) }), false})
+		b.put(flow{s.Try().LeftJoinAsOf(t, grace, name, leftKeyed(f)), false})
 		return
 	}
-	b.put(flow{s.JoinAsOf(t, grace, name, join), false})
+	b.put(flow{s.Try().JoinAsOf(t, grace, name, keyed(f)), false})
+}
+
+// keyed is a joiner of an inner join.
+func keyed(f func(k, l, r str) str) func(c *stream.Call, k, l, r str) (str, error) {
+	return func(_ *stream.Call, k, l, r str) (str, error) { return f(k, l, r), nil }
+}
+
+// leftKeyed is a joiner of a left join.
+func leftKeyed(f func(k, l, r str) str) func(c *stream.Call, k, l str, r *str) (str, error) {
+	return func(_ *stream.Call, k, l str, r *str) (str, error) { return f(k, l, deref(r)), nil }
 }
 
 func (b *builder) joinForeign() {

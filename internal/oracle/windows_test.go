@@ -173,7 +173,9 @@ func (b *builder) onWindows() bool {
 		}
 	case "mapValues":
 		f := valueFunc(b.n.Fn)
-		b.put(t.MapValuesWithKey(func(k str, w stream.Span, v str) str { return f(rendered(k, w), v) }))
+		b.put(t.Try().MapValues(func(_ *stream.Call, k str, w stream.Span, v str) (str, error) {
+			return f(rendered(k, w), v), nil
+		}))
 	case "toStream":
 		s := t.ToStream(rendered)
 		if b.n.Key != "" {

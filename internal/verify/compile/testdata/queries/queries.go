@@ -180,7 +180,9 @@ func buildQ5(b *stream.Builder) {
 	b.Stream(Bids).GroupByKey().
 		Windowed(stream.Hopping(size, 2*time.Second, grace)).
 		Count(state.NewWindowed[int64, int64]("bids")).
-		MapValuesWithKey(func(a int64, _ stream.Span, n int64) Counted { return Counted{a, n} }).
+		Try().MapValues(func(_ *stream.Call, a int64, _ stream.Span, n int64) (Counted, error) {
+		return Counted{a, n}, nil
+	}).
 		ToStream(func(_ int64, w stream.Span) int64 { return w.Start }).
 		Repartition("by-window").
 		GroupByKey().
