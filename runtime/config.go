@@ -12,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/internal/batch"
 	"thalweg/internal/link"
 	"thalweg/topology"
 )
@@ -123,9 +122,8 @@ type Config struct {
 	// RecordBytesMax is the largest record that is written; it must be below the max.message.bytes of the topics that
 	// are written to. Larger ones follow Errors.Encode. Default 1 MB.
 	RecordBytesMax int
-	// Compression of what is produced. None is the fastest where the broker is near; LZ4 where the network is the
-	// limit.
-	Compression batch.Compression
+	// Compression of what is produced, at first none.
+	Compression Compression
 
 	// Errors says what happens to records that fail. The zero value stops at the first.
 	Errors topology.Errors
@@ -188,17 +186,11 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("runtime: config: "+format, args...))
-		}
-	}
+	errs, check := problems()
 	check(c.ApplicationID != "", "ApplicationID is empty: it names the group and the internal topics")
 	check(topicName(c.ApplicationID), "ApplicationID %q: letters, digits, '.', '_' and '-' only, at most %d",
 		c.ApplicationID, applicationIDBytesMax)
-	check(c.Broker != nil || len(c.Seeds) > 0, "neither Broker nor Seeds says where the broker is")
-	check(c.Broker == nil || len(c.Seeds) == 0, "both Broker and Seeds are set: choose one")
+	c.checkClient(check)
 	check(c.Guarantee <= AtLeastOnce, "unknown Guarantee %d", c.Guarantee)
 	check(c.Workers > 0, "Workers is %d, must be positive", c.Workers)
 	check(c.CommitEvery >= 0, "CommitEvery is negative")
@@ -208,14 +200,38 @@ func (c Config) validate() error {
 	check(c.CacheBytesMax >= 1<<16, "CacheBytesMax is %d, must be at least 64 KiB", c.CacheBytesMax)
 	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
 	check(c.BatchBytes >= 1<<10, "BatchBytes is %d, must be at least 1 KiB", c.BatchBytes)
+	if err := c.Errors.Check(); err != nil {
+		check(false, "%w", err)
+	}
+	return errors.Join(*errs...)
+}
+
+// validateClient checks what a [Client] uses.
+func (c Config) validateClient() error {
+	errs, check := problems()
+	c.checkClient(check)
+	return errors.Join(*errs...)
+}
+
+// checkClient checks what a [Client] uses and an application, too.
+func (c Config) checkClient(check func(ok bool, format string, args ...any)) {
+	check(c.Broker != nil || len(c.Seeds) > 0, "neither Broker nor Seeds says where the broker is")
+	check(c.Broker == nil || len(c.Seeds) == 0, "both Broker and Seeds are set: choose one")
 	check(c.RecordBytesMax >= 1<<10, "RecordBytesMax is %d, must be at least 1 KiB", c.RecordBytesMax)
 	check(c.Topics.Partitions > 0, "Topics.Partitions is %d, must be positive", c.Topics.Partitions)
 	check(c.Topics.ReplicationFactor >= 0, "Topics.ReplicationFactor is %d, must not be negative",
 		c.Topics.ReplicationFactor)
-	if err := c.Errors.Check(); err != nil {
-		check(false, "%w", err)
+	check(c.Compression <= Zstd, "unknown Compression %d", c.Compression)
+}
+
+// problems collects what is wrong with a configuration.
+func problems() (*[]error, func(ok bool, format string, args ...any)) {
+	errs := new([]error)
+	return errs, func(ok bool, format string, args ...any) {
+		if !ok {
+			*errs = append(*errs, fmt.Errorf("runtime: config: "+format, args...))
+		}
 	}
-	return errors.Join(errs...)
 }
 
 // applicationIDBytesMax leaves room in a topic's 249 bytes for a name and its suffix.

@@ -27,6 +27,15 @@
 // What is to be given away is committed first, and its state stays on disk. What arrives is restored from the
 // changelog, from the position that the state on disk has, before its first record is processed.
 //
+// # Data in and out
+//
+// A [Client] makes topics, writes records to them and reads them, typed by the topology's own topics: what Kafka's
+// producer, consumer and admin client do. It needs no application.
+//
+//	client, err := runtime.NewClient(cfg)
+//	err = client.Put(ctx, lines, "key", "a line")
+//	for r, err := range client.Read(ctx, counts, runtime.Earliest()) { … }
+//
 // # Errors
 //
 // Bad input follows [Config.Errors]. Lost connections are retried, with a line in the log. A worker that lost its

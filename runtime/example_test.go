@@ -7,34 +7,19 @@ import (
 	"log"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/broker"
 	"thalweg/runtime"
 	"thalweg/state"
 	"thalweg/stream"
+	"thalweg/topology"
 )
 
 // A word count on a bundled broker in memory, from the topology to a query of its store.
-func ExampleApp_Run() {
-	ctx := context.Background()
-	b, err := broker.Open(broker.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer b.Close()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial))
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close()
-	if _, err := kadm.NewClient(client).CreateTopics(ctx, 4, 1, nil, "text", "totals"); err != nil {
-		log.Fatal(err)
-	}
-
+func ExampleApp_RunDuring() {
 	text := stream.NewTopic[string, string]("text")
 	totals := stream.NewTopic[string, int64]("totals")
 	total := state.NewKV[string, int64]("total")
@@ -49,42 +34,133 @@ func ExampleApp_Run() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	app, err := runtime.New(topo, runtime.Config{
-		ApplicationID: "example", Broker: b, StateFS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler),
-	})
+	b, err := broker.Open(broker.Config{}) // in memory: it has no Dir
 	if err != nil {
 		log.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx) }()
+	defer b.Close()
+	cfg := runtime.Config{
+		ApplicationID: "example", Broker: b, StateFS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler),
+	}
+	client, err := runtime.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	app, err := runtime.New(topo, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = app.RunDuring(context.Background(), func(ctx context.Context) error {
+		if err := app.WaitRunning(ctx); err != nil { // the topics are there now
+			return err
+		}
+		for _, line := range []string{"to be or not to be", "that is the question"} {
+			if err := client.Put(ctx, text, "hamlet", line); err != nil {
+				return err
+			}
+		}
+		if err := app.WaitCaughtUp(ctx); err != nil {
+			return err
+		}
+		if err := app.Checkpoint(ctx); err != nil { // or wait for Config.CheckpointEvery
+			return err
+		}
+		view, err := app.View(total)
+		if err != nil {
+			return err
+		}
+		defer view.Close()
+		for _, word := range []string{"be", "question"} {
+			n, _, _, err := total.Read(view.Reader).Get(word)
+			if err != nil {
+				return err
+			}
+			fmt.Println(word, n)
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// be 2
+	// question 1
+	// <nil>
+}
 
-	for _, line := range []string{"to be or not to be", "that is the question"} {
-		r := &kgo.Record{Topic: "text", Value: []byte(line)}
-		if err := client.ProduceSync(ctx, r).FirstErr(); err != nil {
+// A client makes a topic, writes to it and reads it, without an application.
+func ExampleClient() {
+	ctx := context.Background()
+	b, err := broker.Open(broker.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	client, err := runtime.NewClient(runtime.Config{Broker: b}) // or Seeds, for a cluster
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	prices := stream.NewTopic[string, float64]("prices")
+	if err := client.Create(ctx, 1, prices); err != nil {
+		log.Fatal(err)
+	}
+	if err := client.Put(ctx, prices, "bread", 4.5); err != nil {
+		log.Fatal(err)
+	}
+	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	err = client.Send(ctx, prices,
+		topology.Record[string, float64]{Key: "wine", Value: 15, Timestamp: noon.UnixMilli()},
+		topology.Record[string, float64]{Key: "bread", NullValue: true}) // bread is sold out
+	if err != nil {
+		log.Fatal(err)
+	}
+	for r, err := range client.Read(ctx, prices, runtime.Earliest()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(r.Offset, r.Key, r.Value, r.NullValue)
+	}
+	// Output:
+	// 0 bread 4.5 false
+	// 1 wine 15 false
+	// 2 bread 0 true
+}
+
+// A member of a consumer group goes on where the group has committed.
+func ExampleFrom_Group() {
+	ctx := context.Background()
+	b, err := broker.Open(broker.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	client, err := runtime.NewClient(runtime.Config{Broker: b})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	mails := stream.NewTopic[string, string]("mails")
+	if err := client.Create(ctx, 1, mails); err != nil {
+		log.Fatal(err)
+	}
+	for _, to := range []string{"anna", "bo", "cleo"} {
+		if err := client.Put(ctx, mails, to, "hello"); err != nil {
 			log.Fatal(err)
 		}
 	}
-	if err := app.WaitCaughtUp(ctx); err != nil {
-		log.Fatal(err)
+	from := runtime.Earliest().Group("mailer") // and .Follow(), in a service
+	for r, err := range client.Read(ctx, mails, from) {
+		if err != nil || r.Key == "bo" {
+			break // bo's mail can't be sent: it is not committed
+		}
+		fmt.Println("sent to", r.Key)
 	}
-	if err := app.Checkpoint(ctx); err != nil { // or wait for Config.CheckpointEvery
-		log.Fatal(err)
+	for r, err := range client.Read(ctx, mails, from) {
+		fmt.Println("again:", r.Key, err)
 	}
-	view, err := app.View(total)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer view.Close()
-	for _, word := range []string{"be", "question"} {
-		n, _, _, err := total.Read(view.Reader).Get(word)
-		fmt.Println(word, n, err)
-	}
-	if err := app.Close(ctx); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(<-ended)
 	// Output:
-	// be 2 <nil>
-	// question 1 <nil>
-	// <nil>
+	// sent to anna
+	// again: bo <nil>
+	// again: cleo <nil>
 }

@@ -149,7 +149,7 @@ func (w *worker) connect(ctx context.Context) error {
 		Partitions:     w.partitionsOf,
 		BatchBytes:     a.cfg.BatchBytes,
 		RecordMaxBytes: a.cfg.RecordBytesMax,
-		Compression:    a.cfg.Compression,
+		Compression:    a.cfg.Compression.codec(),
 	})
 	if err := l.InitProducer(ctx); err != nil {
 		l.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,6 +128,12 @@ func (l *Link) Close() {
 			<-l.group.watched
 		}
 	})
+}
+
+// NewClient returns a client of franz-go with the link's connection and further options.
+func (c Config) NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
+	c = c.withDefaults()
+	return kgo.NewClient(slices.Concat(c.connection(), opts, c.Client)...)
 }
 
 // connection returns what every client of the link needs, before Config.Client.

@@ -1,0 +1,237 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
+
+	"thalweg/internal/link"
+)
+
+// errClientClosed is what a call returns when the client is closed before or meanwhile.
+var errClientClosed = errors.New("the client is closed")
+
+// connection is what is behind a [Client]. It connects when something is asked for that needs it.
+type connection struct {
+	cfg    Config
+	room   *semaphore.Weighted // for bytes on their way to the broker
+	closed chan struct{}
+	open   chan struct{} // has a token while nobody opens the control link
+
+	mu       sync.Mutex
+	producer *kgo.Client
+	control  *link.Link // for topics, offsets and reads without a group
+}
+
+func newConnection(cfg Config) *connection {
+	c := &connection{
+		cfg: cfg, room: semaphore.NewWeighted(sendBytesMax), closed: make(chan struct{}), open: make(chan struct{}, 1),
+	}
+	c.open <- struct{}{}
+	return c
+}
+
+func (c *connection) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isClosed() {
+		return
+	}
+	close(c.closed)
+	if c.producer != nil {
+		c.producer.Close()
+	}
+	if c.control != nil {
+		c.control.Close()
+	}
+}
+
+func (c *connection) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *connection) linkConfig() link.Config {
+	return link.Config{
+		Seeds:          c.cfg.Seeds,
+		Broker:         c.cfg.Broker,
+		NoLocal:        c.cfg.NoLocal,
+		Client:         franzOptions(c.cfg.ClientOptions),
+		ClientID:       "thalweg-client",
+		SessionTimeout: c.cfg.SessionTimeout,
+		RetryTimeout:   c.cfg.RetryTimeout,
+		OpenTimeout:    c.cfg.StartTimeout,
+		Logger:         c.cfg.Logger,
+	}
+}
+
+// produce returns the client that writes. It connects by itself.
+func (c *connection) produce() (*kgo.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isClosed() {
+		return nil, errClientClosed
+	}
+	if c.producer == nil {
+		client, err := c.linkConfig().NewClient(c.producerOptions()...)
+		if err != nil {
+			return nil, err
+		}
+		c.producer = client
+	}
+	return c.producer, nil
+}
+
+// link returns the link that reads and administers, which waits at first for a broker that answers.
+func (c *connection) link(ctx context.Context) (*link.Link, error) {
+	ctx, cancel := c.untilClosed(ctx)
+	defer cancel()
+	select {
+	case <-c.open:
+		defer func() { c.open <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if c.control != nil {
+		return c.control, nil
+	}
+	l, err := link.Open(ctx, c.linkConfig())
+	if err != nil {
+		return nil, fmt.Errorf("waited up to %v: %w", c.cfg.StartTimeout, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isClosed() {
+		l.Close()
+		return nil, errClientClosed
+	}
+	c.control = l
+	return l, nil
+}
+
+// untilClosed ends with ctx or when the client is closed.
+func (c *connection) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-c.closed:
+			cancel(errClientClosed)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+func (c *connection) ping(ctx context.Context) error {
+	client, err := c.produce()
+	if err != nil {
+		return fmt.Errorf("runtime: ping: %w", err)
+	}
+	if err := client.Ping(ctx); err != nil {
+		at := "the broker in this process"
+		if len(c.cfg.Seeds) > 0 {
+			at = strings.Join(c.cfg.Seeds, ",")
+		}
+		return fmt.Errorf("runtime: ping: no broker answers at %s: is it running? %w", at, err)
+	}
+	return nil
+}
+
+func (c *connection) create(ctx context.Context, partitions int32, topics []string) error {
+	if partitions < 0 {
+		return fmt.Errorf("runtime: create topics: %d partitions: it takes one or more, or 0 for the default", partitions)
+	}
+	l, err := c.link(ctx)
+	if err != nil {
+		return fmt.Errorf("runtime: create topics: %w", err)
+	}
+	specs := make([]link.TopicSpec, len(topics))
+	for i, name := range topics {
+		specs[i] = link.TopicSpec{
+			Name: name, Partitions: partitions, Replicas: c.cfg.Topics.ReplicationFactor, Config: c.cfg.Topics.Config,
+		}
+		setDefault(&specs[i].Partitions, c.cfg.Topics.Partitions)
+	}
+	if _, err := l.CreateTopics(ctx, specs); err != nil {
+		return fmt.Errorf("runtime: create topics: %w", err)
+	}
+	if partitions == 0 {
+		return nil
+	}
+	var errs []error
+	for _, name := range topics {
+		n, err := l.Partitions(ctx, name)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("runtime: create topic %s: %w", name, err))
+		case n != partitions:
+			errs = append(errs, fmt.Errorf("runtime: create topic %s: it exists with %d partitions, not %d", name, n,
+				partitions))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *connection) remove(ctx context.Context, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	l, err := c.link(ctx)
+	if err != nil {
+		return fmt.Errorf("runtime: delete topics: %w", err)
+	}
+	deleted, err := l.Admin().DeleteTopics(ctx, topics...)
+	errs := []error{err}
+	for _, t := range deleted {
+		if t.Err != nil && !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			errs = append(errs, fmt.Errorf("%s: %w", t.Topic, t.Err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("runtime: delete topics: %w", err)
+	}
+	return nil
+}
+
+func (c *connection) reset(ctx context.Context, applicationID string) error {
+	if !topicName(applicationID) || applicationID == "" {
+		return fmt.Errorf("runtime: reset: %q is no application id", applicationID)
+	}
+	l, err := c.link(ctx)
+	if err != nil {
+		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
+	}
+	all, err := l.Admin().ListTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
+	}
+	var internal []string
+	for _, name := range all.Names() {
+		if strings.HasPrefix(name, applicationID+"-") &&
+			(strings.HasSuffix(name, "-changelog") || strings.HasSuffix(name, "-repartition")) {
+			internal = append(internal, name)
+		}
+	}
+	err = c.remove(ctx, internal)
+	gone, groupErr := l.Admin().DeleteGroup(ctx, applicationID)
+	if groupErr == nil {
+		groupErr = gone.Err
+	}
+	if groupErr != nil && !errors.Is(groupErr, kerr.GroupIDNotFound) {
+		err = errors.Join(err, fmt.Errorf("group %s: %w: is a process of the application running?", applicationID, groupErr))
+	}
+	if err != nil {
+		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
+	}
+	return nil
+}

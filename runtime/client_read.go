@@ -1,0 +1,303 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"time"
+
+	"thalweg/internal/batch"
+	"thalweg/internal/link"
+	"thalweg/topology"
+)
+
+const (
+	readBytesMax          = 8 << 20 // of one answer
+	readPartitionBytesMax = 1 << 20 // of one partition in it
+	// groupLook is the time between two looks at what a group has committed.
+	groupLook      = 100 * time.Millisecond
+	groupCommits   = time.Second // between two commits
+	groupRebalance = time.Minute // how long a member may take to give partitions back
+)
+
+// reading is one call of Read under way: by its own goroutine, the caller's.
+type reading struct {
+	link    *link.Link
+	fetcher *link.Fetcher
+	topic   string
+	from    From
+	log     *slog.Logger
+	closed  <-chan struct{}
+	visit   func(*topology.SourceRecord) bool
+
+	ends      map[link.TopicPartition]int64 // where reading ends, of all partitions; nil: it follows
+	positions map[link.TopicPartition]*position
+	decoder   batch.Decoder
+	record    topology.SourceRecord
+
+	// With a group:
+	member   bool // an assignment has come
+	moved    bool // something was read or assigned since the last look at what is committed
+	commitAt time.Time
+}
+
+// position is how far a partition is read.
+type position struct {
+	next      int64
+	committed int64 // in the group; -1: nothing is
+}
+
+// errLeft ends reading because the loop was left.
+var errLeft = errors.New("left")
+
+func (c *connection) read(
+	ctx context.Context, topic string, from From, visit func(*topology.SourceRecord) bool,
+) error {
+	err := from.check()
+	if err == nil {
+		err = c.readTopic(ctx, topic, from, visit)
+	}
+	switch {
+	case err == nil || errors.Is(err, errLeft):
+		return nil
+	case c.isClosed():
+		err = errClientClosed
+	}
+	return fmt.Errorf("runtime: read topic %s: %w", topic, err)
+}
+
+func (c *connection) readTopic(
+	ctx context.Context, topic string, from From, visit func(*topology.SourceRecord) bool,
+) error {
+	l, err := c.link(ctx)
+	if err != nil {
+		return err
+	}
+	r := &reading{
+		link: l, topic: topic, from: from, log: c.cfg.Logger.With("topic", topic), closed: c.closed, visit: visit,
+		positions: map[link.TopicPartition]*position{}, commitAt: time.Now().Add(groupCommits),
+	}
+	tps, err := r.partitions(ctx)
+	if err != nil {
+		return err
+	}
+	if !from.follow {
+		if r.ends, err = l.ListOffsets(ctx, tps, link.Latest, true); err != nil {
+			return err
+		}
+	}
+	if from.group != "" {
+		return r.runMember(ctx, c)
+	}
+	r.fetcher, err = l.OpenFetcher(link.FetcherConfig{BytesMax: readBytesMax, PartitionBytesMax: readPartitionBytesMax})
+	if err != nil {
+		return err
+	}
+	defer r.fetcher.Close()
+	starts, err := r.starts(ctx, tps)
+	if err != nil {
+		return err
+	}
+	for _, tp := range tps {
+		r.begin(tp, position{starts[tp], -1})
+	}
+	return r.run(ctx)
+}
+
+// partitions are those of the topic, or those that From names.
+func (r *reading) partitions(ctx context.Context) ([]link.TopicPartition, error) {
+	n, err := r.link.Partitions(ctx, r.topic)
+	if err != nil {
+		return nil, err
+	}
+	var tps []link.TopicPartition
+	for p := range n {
+		if len(r.from.partitions) == 0 || slices.Contains(r.from.partitions, p) {
+			tps = append(tps, link.TopicPartition{Topic: r.topic, Partition: p})
+		}
+	}
+	for _, p := range r.from.partitions {
+		if p < 0 || p >= n {
+			return nil, fmt.Errorf("partition %d: there are %d, from 0", p, n)
+		}
+	}
+	return tps, nil
+}
+
+// starts are the offsets at which From begins.
+func (r *reading) starts(ctx context.Context, tps []link.TopicPartition) (map[link.TopicPartition]int64, error) {
+	if len(tps) == 0 {
+		return nil, nil
+	}
+	switch r.from.start {
+	case fromLatest:
+		return r.link.ListOffsets(ctx, tps, link.Latest, true)
+	case fromTime:
+		return r.link.ListOffsets(ctx, tps, r.from.at, true)
+	case fromOffset:
+		starts := map[link.TopicPartition]int64{}
+		for _, tp := range tps {
+			starts[tp] = r.from.at
+		}
+		return starts, nil
+	default:
+		return r.link.ListOffsets(ctx, tps, link.Earliest, false)
+	}
+}
+
+// begin reads a partition, unless there is nothing to be read.
+func (r *reading) begin(tp link.TopicPartition, p position) {
+	r.positions[tp], r.moved = &p, true
+	if p.next < r.end(tp) {
+		r.fetcher.Set(tp, p.next)
+	}
+}
+
+func (r *reading) end(tp link.TopicPartition) int64 {
+	if r.ends == nil {
+		return math.MaxInt64
+	}
+	return r.ends[tp]
+}
+
+// atEnd tells whether all that this call reads is read.
+func (r *reading) atEnd() bool {
+	if r.ends == nil {
+		return false
+	}
+	for tp, p := range r.positions {
+		if p.next < r.ends[tp] {
+			return false
+		}
+	}
+	return true
+}
+
+// run reads without a group.
+func (r *reading) run(ctx context.Context) error {
+	for !r.atEnd() {
+		select {
+		case fetched := <-r.fetcher.Fetched():
+			if err := r.take(ctx, fetched); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.closed:
+			return errClientClosed
+		}
+	}
+	return nil
+}
+
+// take shows what was fetched to the loop.
+func (r *reading) take(ctx context.Context, fetched []link.Fetched) error {
+	for i := range fetched {
+		f := &fetched[i]
+		p := r.positions[f.TopicPartition]
+		if p == nil || f.Stale() {
+			continue
+		}
+		if out, ok := errors.AsType[*link.OutOfRangeError](f.Err); ok {
+			if err := r.startOver(ctx, out); err != nil {
+				return err
+			}
+			continue
+		}
+		if f.Err != nil {
+			return f.Err
+		}
+		for _, b := range f.Batches {
+			if err := r.takeBatch(ctx, f, p, b); err != nil {
+				return err
+			}
+		}
+		if f.Stale() {
+			continue
+		}
+		// Up to Next there may be markers of transactions, aborted records and what was compacted away.
+		end := r.end(f.TopicPartition)
+		if p.next = max(p.next, min(f.Next, end)); p.next >= end {
+			r.fetcher.Unset(f.TopicPartition)
+		}
+		r.moved = true
+	}
+	return nil
+}
+
+func (r *reading) takeBatch(ctx context.Context, f *link.Fetched, p *position, b batch.Batch) error {
+	end := r.end(f.TopicPartition)
+	if b.IsControl() || b.LastOffset() < p.next || b.BaseOffset() >= end {
+		return nil
+	}
+	it, err := b.Records(&r.decoder)
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", f.Partition, err)
+	}
+	in := &r.record
+	in.Topic, in.Partition = f.Topic, f.Partition
+	for it.Next(&in.Record) {
+		if in.Offset < p.next {
+			continue
+		}
+		if in.Offset >= end || f.Stale() {
+			return nil
+		}
+		if !r.visit(in) {
+			return errLeft
+		}
+		p.next = in.Offset + 1
+		if err := r.between(ctx); err != nil {
+			return err
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("partition %d: %w", f.Partition, err)
+	}
+	return nil
+}
+
+// between looks at what else may have happened, after each record: bodies may be slow.
+func (r *reading) between(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-r.closed:
+		return errClientClosed
+	default:
+	}
+	if r.from.group == "" {
+		return nil
+	}
+	select {
+	case e := <-r.link.Events():
+		return r.handle(ctx, e)
+	default:
+		return r.commitDue(ctx)
+	}
+}
+
+// startOver begins again in a partition that does not hold the offset that was asked for.
+func (r *reading) startOver(ctx context.Context, out *link.OutOfRangeError) error {
+	if r.from.start == fromOffset {
+		return out
+	}
+	starts, err := r.starts(ctx, []link.TopicPartition{out.TopicPartition})
+	if err != nil {
+		return err
+	}
+	next := starts[out.TopicPartition]
+	if out.Offset < out.LogStart { // records that were not read yet are gone
+		next = out.LogStart
+	}
+	r.log.Warn("the partition does not hold what is to be read next: going on elsewhere", "partition", out.Partition,
+		"offset", out.Offset, "from", out.LogStart, "to", out.EndAfter-1, "next", next)
+	p := r.positions[out.TopicPartition]
+	p.next = next
+	r.begin(out.TopicPartition, *p)
+	return nil
+}
