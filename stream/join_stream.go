@@ -12,6 +12,7 @@ import (
 type Within struct {
 	before, after, grace time.Duration
 	recordsMax           int
+	byLeft, byRight      any // func(V) (from, to time.Time) of that side's values; nil: no bounds
 }
 
 // Around lets records meet that are no more than d apart, whichever comes first. Grace is how much later than the end
@@ -86,6 +87,8 @@ func joinStreams[K, V, V2, R any](
 	j := op.StreamJoin[K, V, V2, R]{
 		Before: w.before.Milliseconds(), After: w.after.Milliseconds(), Grace: w.grace.Milliseconds(),
 		KeepLeft: kind != inner, KeepRight: kind == outer, RecordsMax: w.recordsMax, F: f,
+		LeftBounds:  boundsOf[V](b, site, method, "BoundedByLeft", w.byLeft),
+		RightBounds: boundsOf[V2](b, site, method, "BoundedByRight", w.byRight),
 	}
 	stores := joinBuffers(&j, s, o, w, name, kind)
 	n := &node{}

@@ -22,6 +22,9 @@ type StreamJoin[K, V, O, R any] struct {
 	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
 	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
 	RecordsMax           int                                   // of each side; more stop the task; 0: no limit
+	// The bounds that a record sets to the times of those that it meets, in the window. nil: none.
+	LeftBounds  func(V) Span
+	RightBounds func(O) Span
 	// F gets nil for a side without a record.
 	F func(*topology.Call, K, *V, *O) (R, error)
 }
@@ -32,8 +35,9 @@ func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
 		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
 		recordsMax: j.RecordsMax,
-		add:        func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
-		count:      j.count, alone: j.alone,
+		bounds:     j.LeftBounds, others: j.RightBounds, unmet: unmet(j.RightBounds, heldRight[V, O]),
+		add:   func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
+		count: j.count, alone: j.alone,
 	})
 }
 
@@ -43,9 +47,10 @@ func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
 		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
 		recordsMax: j.RecordsMax,
-		f:          func(c *topology.Call, k K, o *O, v *V) (R, error) { return j.F(c, k, v, o) },
-		add:        func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
-		count:      j.count, alone: j.alone,
+		bounds:     j.RightBounds, others: j.LeftBounds, unmet: unmet(j.LeftBounds, heldLeft[V, O]),
+		f:     func(c *topology.Call, k K, o *O, v *V) (R, error) { return j.F(c, k, v, o) },
+		add:   func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
+		count: j.count, alone: j.alone,
 	})
 }
 
@@ -71,6 +76,9 @@ type sideConfig[K, V, O, H, R any] struct {
 	recordsMax           int   // in the buffer; 0: no limit
 	lookLeft, lookRight  int64 // how far ahead a held record of a side may still meet one
 	f                    func(*topology.Call, K, *V, *O) (R, error)
+	bounds               func(V) Span // the record's own for the times of those that it meets; nil: none
+	others               func(O) Span // what those say of its time; nil: nothing
+	unmet                func(h *H, ts int64) (some bool)
 	add                  func(H, V) H
 	count                func(*H) int
 	alone                func(*topology.Call, K, *H, int) (R, error)
@@ -218,74 +226,6 @@ func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
 		}
 	}
 	return s.buffer(r)
-}
-
-// meet joins the record with those of the other side that are in its window.
-func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, err error) {
-	from, to := max(r.Timestamp-s.c.before, 0), max(r.Timestamp+s.c.after, 0)
-	if to < from {
-		return false, nil
-	}
-	found, err := s.other.Fetch(r.Key, from, to)
-	if err != nil {
-		return false, s.in.Fail(r.Timestamp, err)
-	}
-	s.v = r.Value
-	s.results = emptied(s.results)
-	if s.in.Env.Guarded && len(found) > 1 { // a record that fails with one of them is joined with none
-		if err := s.joinAll(r, found); err != nil {
-			return false, err
-		}
-	}
-	for i := range found {
-		s.in.Resume()
-		result, err := s.result(r, found, i)
-		if err != nil {
-			return true, s.in.Error(topology.PhaseProcess, r.Timestamp, err)
-		}
-		if s.held != nil && (i == 0 || found[i].Timestamp != found[i-1].Timestamp) {
-			if err := s.letGo(r.Key, found[i].Timestamp); err != nil {
-				return true, err
-			}
-		}
-		if err := s.tell(r.Key, result, max(r.Timestamp, found[i].Timestamp)); err != nil {
-			return true, err
-		}
-		matched = true
-	}
-	return matched, nil
-}
-
-// result joins the record with one of those that were found, if that was not done before.
-func (s *joinOf[K, V, O, H, R]) result(
-	r *topology.Record[K, V], found []state.BufferEntry[O], i int,
-) (R, error) {
-	if i < len(s.results) {
-		return s.results[i], nil
-	}
-	s.o = found[i].Value
-	return s.c.f(s.in.Call(), r.Key, &s.v, &s.o)
-}
-
-func (s *joinOf[K, V, O, H, R]) joinAll(r *topology.Record[K, V], found []state.BufferEntry[O]) error {
-	for i := range found {
-		result, err := s.result(r, found, i)
-		if err != nil {
-			return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
-		}
-		s.results = append(s.results, result)
-	}
-	return nil
-}
-
-// letGo forgets what is held of the other side: it has met something.
-func (s *joinOf[K, V, O, H, R]) letGo(key K, ts int64) error {
-	k := HeldKey[K]{Left: !s.c.left, Key: key}
-	_, ok, err := s.held.Get(k, ts, ts)
-	if err == nil && ok {
-		err = s.held.Remove(k, ts, ts)
-	}
-	return s.in.Fail(ts, err)
 }
 
 // alone tells of a record that met nothing: at once where its window is over, otherwise when it closes.
