@@ -50,6 +50,22 @@ func (st *VersionedStore[K, V]) GetAsOf(key K, asOf int64) (value V, timestamp i
 	return v.Value, v.From, v.Exists, err
 }
 
+// Earliest returns the earliest value of key with a timestamp in [from, to]. Tombstones are no values.
+func (st *VersionedStore[K, V]) Earliest(key K, from, to int64) (value V, timestamp int64, ok bool, err error) {
+	b, err := st.keys.bytes(key)
+	if err != nil {
+		return value, 0, false, keyError(st.histories.room, err)
+	}
+	v, ok, err := st.histories.earliest(b, from, to)
+	if !ok {
+		return value, 0, false, err
+	}
+	if value, err = st.values.Decode(v.value); err != nil {
+		return value, 0, false, decodeError(st.histories.room.name, "value", err)
+	}
+	return value, v.timestamp, true, nil
+}
+
 // Version is a value, or the absence of one, with the time for which it held.
 type Version[V any] struct {
 	Value  V

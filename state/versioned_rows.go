@@ -2,6 +2,7 @@ package state
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"thalweg/state/engine"
@@ -68,6 +69,24 @@ func (h *histories) version(key []byte, asOf int64) (v version, to int64, found 
 		return past.versions[0], Latest, true, nil
 	}
 	return past.versions[at], past.versions[at-1].timestamp, true, nil
+}
+
+// earliest returns the first version of a key in [from, to] that is a value.
+func (h *histories) earliest(key []byte, from, to int64) (v version, found bool, err error) {
+	index, found, err := h.shelf.lookup(key)
+	if !found {
+		return v, false, err
+	}
+	past, _, found, err := h.cells.value(index)
+	if !found {
+		return v, false, err
+	}
+	for _, v := range slices.Backward(past.versions) {
+		if v.timestamp >= from && v.timestamp <= to && v.value != nil {
+			return v, true, nil
+		}
+	}
+	return v, false, nil
 }
 
 func (h *histories) put(key, value []byte, timestamp int64) (latest, accepted bool, err error) {

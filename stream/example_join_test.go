@@ -134,7 +134,7 @@ func ExampleStream_LeftJoinTable() {
 func ExampleStream_JoinAsOf() {
 	b := stream.NewBuilder()
 	table := b.VersionedTable(others, state.NewVersioned[string, string]("prices", time.Hour))
-	b.Stream(in).JoinAsOf(table, 10*time.Millisecond, "waiting", pair).To(out)
+	b.Stream(in).JoinAsOf(table, stream.AtOrBefore(10*time.Millisecond), "waiting", pair).To(out)
 	d := play(b)
 	defer d.Close()
 	d.Input(others).Send("a", "old price", 1)
@@ -276,7 +276,7 @@ func ExampleTable_LeftJoinForeign() {
 func ExampleStream_LeftJoinAsOf() {
 	b := stream.NewBuilder()
 	table := b.VersionedTable(others, state.NewVersioned[string, string]("prices", time.Hour))
-	b.Stream(in).LeftJoinAsOf(table, 10*time.Millisecond, "waiting",
+	b.Stream(in).LeftJoinAsOf(table, stream.AtOrBefore(10*time.Millisecond), "waiting",
 		func(l string, r *string) string { return both(&l, r) }).To(out)
 	d := play(b)
 	defer d.Close()

@@ -1,7 +1,5 @@
 package stream
 
-import "time"
-
 // Join is [Stream.Join] with a full function. Its call is the record that came second.
 func (t TryStream[K, V]) Join[V2, R any](
 	o Stream[K, V2], w Within, name string, f func(*Call, K, V, V2) (R, error),
@@ -43,18 +41,18 @@ func (t TryStream[K, V]) LeftJoinTable[V2, R any](
 
 // JoinAsOf is [Stream.JoinAsOf] with a full function. Its call is the stream's record, as it was when it came.
 func (t TryStream[K, V]) JoinAsOf[V2, R any](
-	o Table[K, V2], grace time.Duration, name string, f func(*Call, K, V, V2) (R, error),
+	o Table[K, V2], row AsOf, name string, f func(*Call, K, V, V2) (R, error),
 ) Stream[K, R] {
 	t.s.n.needs("JoinAsOf", f == nil)
-	return joinAsOf(t.s, "JoinAsOf", o, grace, name, nil, false, foundOf(f))
+	return joinAsOf(t.s, "JoinAsOf", o, row, name, false, foundOf(f))
 }
 
 // LeftJoinAsOf is [Stream.LeftJoinAsOf] with a full function. Its call is the stream's record, as it was when it came.
 func (t TryStream[K, V]) LeftJoinAsOf[V2, R any](
-	o Table[K, V2], grace time.Duration, name string, f func(*Call, K, V, *V2) (R, error),
+	o Table[K, V2], row AsOf, name string, f func(*Call, K, V, *V2) (R, error),
 ) Stream[K, R] {
 	t.s.n.needs("LeftJoinAsOf", f == nil)
-	return joinAsOf(t.s, "LeftJoinAsOf", o, grace, name, nil, true, f)
+	return joinAsOf(t.s, "LeftJoinAsOf", o, row, name, true, f)
 }
 
 // JoinGlobal is [Stream.JoinGlobal] with full functions.

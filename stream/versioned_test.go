@@ -47,11 +47,11 @@ func TestT2JoinsOfVersionedTables(t *testing.T) {
 
 func TestT4StreamTableJoinWithGrace(t *testing.T) {
 	b := stream.NewBuilder()
-	b.Stream(left).JoinAsOf(b.VersionedTable(right, versioned("r")), 2*ms, "late", dash).To(out)
+	b.Stream(left).JoinAsOf(b.VersionedTable(right, versioned("r")), stream.AtOrBefore(2*ms), "late", dash).To(out)
 	require.Equal(t, map[int]string{9: "B-a@5", 15: "D-b@6", 22: "F-a@4"}, i23(drive(t, b)))
 
 	b = stream.NewBuilder()
-	b.Stream(left).LeftJoinAsOf(b.VersionedTable(right, versioned("r")), 2*ms, "late",
+	b.Stream(left).LeftJoinAsOf(b.VersionedTable(right, versioned("r")), stream.AtOrBefore(2*ms), "late",
 		func(l string, r *string) string { return opt(&l, r) }).To(out)
 	d := drive(t, b)
 	require.Equal(t, map[int]string{5: "A-null@3", 9: "B-a@5", 15: "D-b@6", 19: "C-null@9", 22: "F-a@4"}, i23(d))
@@ -59,7 +59,7 @@ func TestT4StreamTableJoinWithGrace(t *testing.T) {
 	require.Equal(t, []string{"∅=x-null@30"}, got(d, out), "S-01: a null key joins null")
 
 	b = stream.NewBuilder()
-	b.Stream(left).JoinAsOf(b.VersionedTable(right, versioned("r")), 2*ms, "late", dash).To(out)
+	b.Stream(left).JoinAsOf(b.VersionedTable(right, versioned("r")), stream.AtOrBefore(2*ms), "late", dash).To(out)
 	steps(t, drive(t, b), `R 0:Y0@0 1:Y1@0 2:Y2@0 3:Y3@0; L 0:X0@0 1:X1@1 2:X2@2 3:X3@3 → 0=X0-Y0@0 1=X1-Y1@1; restart;
 		R 0:YY0@0 1:YY1@0 2:YY2@0 3:YY3@0; L 0:X0@0 1:X1@1 2:X2@2 3:X3@3 → 0=X0-YY0@0 1=X1-YY1@1;
 		L 5:X@7 → 2=X2-YY2@2 2=X2-YY2@2 3=X3-YY3@3 3=X3-YY3@3; L 0:X0@0 → 0=X0-YY0@0`)
@@ -100,13 +100,18 @@ func TestT22ForeignKeyJoinsIgnoreStaleRowsOfVersionedTables(t *testing.T) {
 func TestJoinsAsOfThatCantBeAreRefused(t *testing.T) {
 	b := stream.NewBuilder()
 	s := b.Stream(left)
-	s.JoinAsOf(b.Table(right, rights), ms, "a", dash)
+	s.JoinAsOf(b.Table(right, rights), stream.AtOrBefore(ms), "a", dash)
 	r := b.VersionedTable(right, state.NewVersioned[string, string]("r", 10*ms))
-	s.JoinAsOf(r, -1, "b", dash)
-	s.JoinAsOf(r, 11*ms, "c", dash)
+	s.JoinAsOf(r, stream.AtOrBefore(-1), "b", dash)
+	s.JoinAsOf(r, stream.AtOrBefore(11*ms), "c", dash)
+	s.JoinAsOf(r, stream.AtOrAfter(10*ms, ms), "e", dash)
+	s.JoinAsOf(r, stream.AtOrAfter(-1, ms), "f", dash)
+	s.JoinAsOf(r.MapValues(func(v string) string { return v }), stream.AtOrAfter(ms, ms), "g", dash)
 	r.Suppress(stream.UntilTimeLimit(ms, "d"))
 	_, err := b.Build()
 	for _, want := range []string{"needs a table that remembers the past", "a grace of -1ns", "remembers only 10ms",
+		"a row at most 10ms later and a grace of 1ms, but the table remembers only 10ms", "a row at most -1ns later",
+		"AtOrAfter looks into a versioned store, but MapValues",
 		"a versioned table can't be held back"} {
 		require.ErrorContains(t, err, want)
 	}

@@ -95,7 +95,7 @@ func changelogTopology(t testing.TB, name string) *topology.Topology {
 	slash := func(a, b string) string { return a + "/" + b }
 	history := in.ToVersionedTable(versions)
 	to("as-of", in.JoinTable(history, slash))
-	to("waiting", in.JoinAsOf(history, 300*ms, "waiting-Buffer", slash))
+	to("waiting", in.JoinAsOf(history, stream.AtOrBefore(300*ms), "waiting-Buffer", slash))
 
 	// Joins of streams.
 	left := in.Filter(func(_, v string) bool { return strings.HasPrefix(v, "l") })

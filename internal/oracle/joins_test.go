@@ -70,12 +70,12 @@ func (b *builder) joinGlobal() {
 
 func (b *builder) joinAsOf(s streamOf, t tableOf) {
 	f := joiner(b.n.Joiner)
-	grace, name := ms(*b.n.Grace), "auto-"+b.n.ID
+	row, name := stream.AtOrBefore(ms(*b.n.Grace)), "auto-"+b.n.ID
 	if b.n.Type == "left" {
-		b.put(flow{s.Try().LeftJoinAsOf(t, grace, name, leftKeyed(f)), false})
+		b.put(flow{s.Try().LeftJoinAsOf(t, row, name, leftKeyed(f)), false})
 		return
 	}
-	b.put(flow{s.Try().JoinAsOf(t, grace, name, keyed(f)), false})
+	b.put(flow{s.Try().JoinAsOf(t, row, name, keyed(f)), false})
 }
 
 // keyed is a joiner of an inner join.

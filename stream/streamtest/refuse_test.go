@@ -45,9 +45,10 @@ func TestBuildRefusesAllAtOnce(t *testing.T) {
 	six := o.Repartition("six").Partitions(6)
 	five.Join(six, stream.Around(time.Second, 0), "j2", dash)
 	next("make it with VersionedTable")
-	s.JoinAsOf(table, time.Second, "j3", dash)
-	next("JoinAsOf: a buffer of 0 records: it takes one or more")
-	s.JoinAsOf(b.VersionedTable(out, state.NewVersioned[string, string]("past", time.Hour)), time.Second, "j5", dash, 0)
+	s.JoinAsOf(table, stream.AtOrBefore(time.Second), "j3", dash)
+	next("JoinAsOf: a buffer of -1 records: it must not be negative")
+	s.JoinAsOf(b.VersionedTable(out, state.NewVersioned[string, string]("past", time.Hour)),
+		stream.AtOrBefore(time.Second).RecordsMax(-1), "j5", dash)
 	g.Count(state.NewKV[string, int64]("twice"))
 	next(`store "twice" is written by another operator already`)
 	g.Count(state.NewKV[string, int64]("twice"))
@@ -172,8 +173,8 @@ func TestFullBuffersStop(t *testing.T) {
 	}
 
 	d = run(t, streamtest.Config{}, func(b *stream.Builder) {
-		b.Stream(texts).JoinAsOf(b.VersionedTable(dead, state.NewVersioned[string, string]("past", time.Hour)), 10*ms, "w",
-			func(l, r string) string { return l + r }, 2).To(out)
+		b.Stream(texts).JoinAsOf(b.VersionedTable(dead, state.NewVersioned[string, string]("past", time.Hour)),
+			stream.AtOrBefore(10*ms).RecordsMax(2), "w", func(l, r string) string { return l + r }).To(out)
 	})
 	feed(d, "a:1@1 b:1@2 c:1@11 d:1@12 restart")
 	require.NoError(t, d.Input(texts).TrySend("e", "1", 0), "what is late does not wait")

@@ -105,3 +105,15 @@ func VersionedView[K, V any](st state.Versioned[K, V]) View[K, V] {
 		}, nil
 	}
 }
+
+// VersionedViewAfter reads the earliest row from a time on, of which the row must be no more than some milliseconds
+// later.
+func VersionedViewAfter[K, V any](st state.Versioned[K, V], most int64) View[K, V] {
+	return func(in *topology.Instance) (Get[K, V], error) {
+		store, err := st.Open(in)
+		if err != nil {
+			return nil, err
+		}
+		return func(key K, from int64) (V, int64, bool, error) { return store.Earliest(key, from, from+most) }, nil
+	}
+}
