@@ -36,6 +36,11 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 
 // noteBlocked logs a failure after which the record is processed again.
 func (w *worker) noteBlocked(b *task.Blocked) {
+	if b.Topic == "" {
+		w.log.Warn("a commit or a punctuation failed, its task waits", "task", b.Task.String(),
+			"attempt", b.Attempt, "attempts", b.Attempts, "wait", b.Wait, "err", b.Err)
+		return
+	}
 	w.log.Warn("a record failed, its partition waits", "topic", b.Topic, "partition", b.Partition, "offset", b.Offset,
 		"attempt", b.Attempt, "attempts", b.Attempts, "wait", b.Wait, "err", b.Err)
 }

@@ -25,7 +25,7 @@ type ProcessingError struct {
 	Metadata  Metadata // the record of the source topic; Topic is empty in punctuation and flushes
 	Timestamp int64    // of the record at the node
 	Stack     []byte   // of a panic
-	Attempts  int      // how often the record was processed, this time included; 0: there is no record
+	Attempts  int      // how often it was tried, this time included
 	Err       error
 
 	decided bool // the policy has answered, or no policy may pass over the failure: it stops the task

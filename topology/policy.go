@@ -48,8 +48,8 @@ func (d Decision) String() string {
 // rolled back. Meanwhile the record's partition waits; all other partitions continue. A crash or a rebalance starts
 // the attempts again. Retry is for the phase Process alone.
 //
-// Failures without a source record, in punctuation and at a commit, have nothing to process again: Then applies at
-// once. So it does in global stores.
+// A failure without a source record, in punctuation or at a commit, lets all inputs of the task wait. In a global store
+// Then applies at once.
 type Retry struct {
 	First    time.Duration // the pause after the first failure; 0: 100 ms
 	Max      time.Duration // the longest pause; 0: 30 s

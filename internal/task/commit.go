@@ -152,6 +152,7 @@ func (t *Task) Committed(position func(store string) int64) error {
 	}
 	t.committedTime, t.committedMarks = t.env.StreamTime, t.marks()
 	t.commits++
+	t.endPause()
 	t.punct.commit()
 	t.count()
 	return nil
@@ -164,7 +165,7 @@ func (t *Task) Discard() error {
 	if t.state != Running {
 		return nil
 	}
-	t.broken, t.verdict = nil, verdict{}
+	t.broken, t.verdict, t.worked = nil, verdict{}, false
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()

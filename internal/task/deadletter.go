@@ -16,7 +16,7 @@ const (
 	headerTopic      = "__streams.errors.topic"
 	headerPartition  = "__streams.errors.partition"
 	headerOffset     = "__streams.errors.offset"
-	headerAttempts   = "__streams.errors.attempts" // ours: of a record that was processed more than once
+	headerAttempts   = "__streams.errors.attempts" // ours, where there was more than one
 )
 
 // DeadLetter is the record that a failure leaves: key and value as they came from the source topic, so that they
@@ -72,9 +72,9 @@ func (t *Task) letter(pe *topology.ProcessingError) DeadLetter {
 		add(headerTopic, m.Topic)
 		add(headerPartition, strconv.Itoa(int(m.Partition)))
 		add(headerOffset, strconv.FormatInt(m.Offset, 10))
-		if pe.Attempts > 1 {
-			add(headerAttempts, strconv.Itoa(pe.Attempts))
-		}
+	}
+	if pe.Attempts > 1 {
+		add(headerAttempts, strconv.Itoa(pe.Attempts))
 	}
 	return l
 }

@@ -28,9 +28,7 @@ type verdict struct {
 
 // resolve is what the user's policy says about a failure. Where again is set, the record is to be processed again.
 func (t *Task) resolve(pe *topology.ProcessingError) (d topology.Decision, again *Blocked) {
-	if q := t.queue(pe.Metadata.Topic, pe.Metadata.Partition); q != nil {
-		pe.Attempts = q.attempt(pe.Metadata.Offset)
-	}
+	t.countAttempt(pe)
 	e := &t.config.Errors
 	var action topology.Action
 	if e.Handle != nil {

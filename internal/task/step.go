@@ -70,6 +70,9 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		}
 	}()
 	t.beginWaits()
+	if t.paused {
+		return 0, nil
+	}
 	for processed < budgetRecords {
 		q, limit, err := t.choose()
 		if q == nil || err != nil {
@@ -77,6 +80,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		}
 		n, err := t.drain(q, limit, budgetRecords-processed)
 		processed += n
+		t.worked = true
 		if err != nil {
 			return processed, err // failed, above, tells of the record at Source
 		}
@@ -167,9 +171,10 @@ func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 		return false, err
 	}
 	t.env.WallTime = wallMillis
-	if t.punct.due[topology.WallClock] > wallMillis {
+	if t.paused || t.punct.due[topology.WallClock] > wallMillis {
 		return false, nil
 	}
+	t.worked = true
 	err = t.guarded(func() error {
 		fired, err = t.punct.run(topology.WallClock, wallMillis, t.env.Guarded)
 		return err
@@ -180,7 +185,7 @@ func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 // NextWallPunctuation is when Punctuate has something to do next; ok is false when never.
 func (t *Task) NextWallPunctuation() (wallMillis int64, ok bool) {
 	due := t.punct.due[topology.WallClock]
-	return due, due != never
+	return due, due != never && !t.paused
 }
 
 // guarded runs f outside of a record: a panic becomes an error, and an error stops the task.

@@ -72,6 +72,9 @@ type Task struct {
 	state   State
 	broken  error   // the error after which only Discard and Close are legal
 	verdict verdict // on that error
+	pause   retrying
+	paused  bool // the task is blocked as a whole
+	worked  bool // since the last commit
 
 	env   topology.Env
 	tx    *state.Tx

@@ -2,6 +2,7 @@ package streamtest_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,4 +175,39 @@ func TestAsyncCallsAreRetried(t *testing.T) {
 	d.Commit()
 	require.Equal(t, []string{"a/1", "a/2"}, valuesOf(d))
 	require.EqualValues(t, 1, d.Dropped(topology.Skipped))
+}
+
+// What a table emits with the commit has no source record: all inputs of its task wait, and their records are
+// processed again, until the commit succeeds.
+func TestCommitsAreRetried(t *testing.T) {
+	away, calls := true, 0
+	b := stream.NewBuilder()
+	b.Stream(texts).GroupByKey().Count(state.NewKV[string, int64]("n")).ToStream().
+		MapValues(func(n int64) string {
+			if calls++; away {
+				panic(errors.New("the service is away"))
+			}
+			return strings.Repeat("x", int(n))
+		}).To(out)
+	topo, err := b.Build()
+	require.NoError(t, err)
+	for _, partitions := range []int32{1, 2} {
+		away, calls = true, 0
+		d := streamtest.New(t, topo, streamtest.Config{
+			Partitions: partitions, CommitEvery: -1, Errors: topology.Errors{Process: topology.Retry{First: time.Second}},
+		})
+		in := d.Input(texts)
+		in.Send("k", "a", 1)
+		in.Send("k", "b", 2)
+		d.Commit()
+		require.Equal(t, 1, calls)
+		d.AdvanceWallClock(3 * time.Second)
+		d.Commit()
+		in.Send("k", "c", 3)
+		require.Equal(t, 2, calls)
+		away = false
+		d.AdvanceWallClock(time.Minute)
+		d.Commit()
+		require.Equal(t, []string{"k=xxx@3"}, d.Output(out).ReadStrings())
+	}
 }
