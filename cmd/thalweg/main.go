@@ -31,7 +31,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), topologyCommand(),
+	root.AddCommand(newCommand(), brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), topologyCommand(),
 		benchCommand())
 	return root
 }
