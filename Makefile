@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: bench-kafka oracle help test race random fuzz bench lint verify kill kafka clients changelogs fmt
+.PHONY: newcomer bench-kafka oracle help test race random fuzz bench lint verify kill kafka clients changelogs fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-11s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench-kafka: ## W=WORKLOAD in turns with Kafka Streams, BENCH="-pairs 5 -tuned â
 
 verify: ## word counts against awk: workers, guarantees, bundled broker and Apache Kafka
 	internal/verify/wordcount
+
+newcomer: ## a newcomer's first hour: the README's commands from a fresh clone with empty caches
+	internal/verify/newcomer
 
 kill: ## kill -9 of the example and of the broker at random moments, counts checked
 	go test -tags kill -count 1 -v -timeout 40m ./internal/verify/...

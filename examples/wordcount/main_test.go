@@ -14,7 +14,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
 	"thalweg/examples/internal/place"
+	"thalweg/internal/verify/readme"
 )
 
 // text is some files below a directory, and what "-all" has to print of them.
@@ -165,4 +168,19 @@ func TestInterruption(t *testing.T) {
 	require.Error(t, run(ctx, o, &out, &bytes.Buffer{}))
 	require.Empty(t, out.String())
 	require.Equal(t, want, count(t, "-all", "-dir", there, dir))
+}
+
+// The README's command for a cluster, with a listener of ours for the cluster and a few files. internal/verify/newcomer
+// runs it as it is, with Apache Kafka.
+func TestReadmeClusterCommand(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	brokertest.New(t, brokertest.Configure(func(c *broker.Config) { c.Listener = l }))
+	commands := readme.Commands(t, "cluster")
+	require.Len(t, commands, 1)
+	args, ours := strings.CutPrefix(commands[0], "go run ./examples/wordcount ")
+	require.True(t, ours, commands[0])
+	args = strings.ReplaceAll(args, "127.0.0.1:9092", l.Addr().String())
+	dir, want := text(t)
+	require.Equal(t, want, count(t, append(strings.Fields(args), "-all", dir)...))
 }
