@@ -52,7 +52,7 @@ func (h Handle[K, V]) ProcessValues[VO any, P Processor[K, V, K, VO]](
 
 // ByKey says that a processor brings equal keys of its inputs together, and those of earlier nodes with which it shares
 // a store: the topics that they come from must then have equal numbers of partitions.
-func (h Handle[K, V]) ByKey() Handle[K, V] {
+func (h Handle[K, V]) ByKey[H Handle[K, V]]() Handle[K, V] {
 	byKey(h.b, h.nodes, caller())
 	return h
 }
