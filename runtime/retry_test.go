@@ -34,7 +34,7 @@ func (s *service) call(line string) error {
 	if s.back.Load() {
 		return nil
 	}
-	return errors.New("the service is away")
+	panic(errors.New("the service is away"))
 }
 
 // await waits for so many more calls.
@@ -126,7 +126,7 @@ func TestRetry(t *testing.T) {
 			require.Greater(t, s.n.Load(), int64(3))
 			require.Less(t, s.n.Load(), int64(50), "the pauses grow")
 			require.Contains(t, log.String(), "attempt=3 attempts=1000")
-			require.Contains(t, log.String(), "the service is away")
+			require.Regexp(t, `panic: the service is away \(.*runtime/retry_test.go:\d+\)`, log.String())
 			require.NotContains(t, log.String(), "going back to the last commit")
 		})
 	}

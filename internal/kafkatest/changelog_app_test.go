@@ -198,30 +198,18 @@ func storeRows(t testing.TB, d *streamtest.Driver, app *runtime.App) (found []st
 	if d == nil {
 		return found
 	}
-	history, err := versions.Open(d.Tx(versions, 0))
-	require.NoError(t, err)
 	for _, key := range keys {
-		for at := state.Latest; ; {
-			v, ok, err := history.Version(string(key), at)
-			require.NoError(t, err)
-			if !ok {
-				break
-			}
+		for _, v := range d.Versions(versions, string(key)) {
 			if v.Exists {
 				add(versions, "%c=%s@%d", key, v.Value, v.From)
 			}
-			at = v.From - 1
 		}
 	}
 	for _, name := range changelogged {
 		if strings.HasSuffix(name, "-this-join-store") || strings.HasSuffix(name, "-other-join-store") {
 			st := state.NewBuffer[string, string](name)
-			buffer, err := st.Open(d.Tx(st, 0))
-			require.NoError(t, err)
 			for _, key := range keys {
-				entries, err := buffer.Fetch(string(key), 0, math.MaxInt64)
-				require.NoError(t, err)
-				for _, e := range entries {
+				for _, e := range d.Buffered(st, string(key), 0, math.MaxInt64) {
 					add(st, "%c[%d]=%s", key, e.Timestamp, e.Value)
 				}
 			}
@@ -234,9 +222,7 @@ func kvRows[V any](
 	t testing.TB, d *streamtest.Driver, app *runtime.App, st state.KV[string, V],
 ) iter.Seq[state.Entry[string, V]] {
 	if d != nil {
-		open, err := st.Open(d.Tx(st, 0))
-		require.NoError(t, err)
-		return without(t, open.All())
+		return slices.Values(d.Entries(st))
 	}
 	return without(t, st.Read(view(t, app, st)).All())
 }
@@ -245,9 +231,7 @@ func windowRows[V any](
 	t testing.TB, d *streamtest.Driver, app *runtime.App, st state.Windowed[string, V],
 ) iter.Seq[state.WindowEntry[string, V]] {
 	if d != nil {
-		open, err := st.Open(d.Tx(st, 0))
-		require.NoError(t, err)
-		return without(t, open.All(0, math.MaxInt64))
+		return slices.Values(d.Windows(st))
 	}
 	return without(t, st.Read(view(t, app, st)).All(0, math.MaxInt64))
 }
@@ -256,9 +240,7 @@ func sessionRows[V any](
 	t testing.TB, d *streamtest.Driver, app *runtime.App, st state.Session[string, V],
 ) iter.Seq[state.SessionEntry[string, V]] {
 	if d != nil {
-		open, err := st.Open(d.Tx(st, 0))
-		require.NoError(t, err)
-		return without(t, open.All(0, math.MaxInt64))
+		return slices.Values(d.Sessions(st))
 	}
 	return without(t, st.Read(view(t, app, st)).All(0, math.MaxInt64))
 }

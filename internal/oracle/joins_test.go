@@ -52,7 +52,7 @@ func (b *builder) global() state.KV[str, str] {
 	if b.n.Store == nil {
 		return st
 	}
-	b.stores[st.Name()] = func(r *run) []row { return rowsIn(r, st, 1, same) }
+	b.stores[st.Name()] = func(r *run) []row { return rowsOf(r, st, same) }
 	return st
 }
 

@@ -212,23 +212,10 @@ func view(b []byte) *string {
 
 // rowsOf reads a key-value store, of all partitions.
 func rowsOf[V any](r *run, st state.KV[str, V], text func(V) str) []row {
-	return rowsIn(r, st, max(r.partitions, 1), text)
-}
-
-func rowsIn[V any](r *run, st state.KV[str, V], partitions int32, text func(V) str) []row {
 	rows := []row{}
-	for p := range partitions {
-		kv, err := st.Open(r.d.Tx(st, p))
-		if err != nil {
-			panic(err)
-		}
-		for e, err := range kv.All() {
-			if err != nil {
-				panic(err)
-			}
-			ts := e.Timestamp
-			rows = append(rows, row{Key: *e.Key, Value: text(e.Value), TS: &ts})
-		}
+	for _, e := range r.d.Entries(st) {
+		ts := e.Timestamp
+		rows = append(rows, row{Key: *e.Key, Value: text(e.Value), TS: &ts})
 	}
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.Key, b.Key) })
 	return rows

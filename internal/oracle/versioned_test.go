@@ -28,17 +28,9 @@ func (b *builder) versioned() state.Versioned[str, str] {
 	b.named[st.Name()] = st
 	b.stores[st.Name()] = func(r *run) []row {
 		rows := []row{}
-		vs, err := st.Open(r.d.Tx(st, 0))
-		if err != nil {
-			panic(err)
-		}
 		for _, key := range r.keys() {
-			v, ts, ok, err := vs.Get(&key)
-			if err != nil {
-				panic(err)
-			}
-			if ok {
-				rows = append(rows, row{Key: key, Value: v, TS: &ts})
+			if latest, ok := r.d.GetAsOf(st, &key, state.Latest); ok {
+				rows = append(rows, row{Key: key, Value: latest.Value, TS: &latest.Timestamp})
 			}
 		}
 		return rows

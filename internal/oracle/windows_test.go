@@ -70,14 +70,7 @@ func windowStore[V any](b *builder, text func(V) str) state.Windowed[str, V] {
 	w := b.n.Window
 	b.stores[st.Name()] = func(r *run) []row {
 		rows := []row{}
-		kv, err := st.Open(r.d.Tx(st, 0))
-		if err != nil {
-			panic(err)
-		}
-		for e, err := range kv.All(0, math.MaxInt64) {
-			if err != nil {
-				panic(err)
-			}
+		for _, e := range r.d.Windows(st) {
 			start, end, ts := e.Start, w.end(e.Start), e.Timestamp
 			rows = append(rows, row{Key: *e.Key, Start: &start, End: &end, Value: text(e.Value), TS: &ts})
 		}
@@ -97,14 +90,7 @@ func sessionStore[V any](b *builder, text func(V) str) state.Session[str, V] {
 	}
 	b.stores[st.Name()] = func(r *run) []row {
 		rows := []row{}
-		kv, err := st.Open(r.d.Tx(st, 0))
-		if err != nil {
-			panic(err)
-		}
-		for e, err := range kv.All(0, math.MaxInt64) {
-			if err != nil {
-				panic(err)
-			}
+		for _, e := range r.d.Sessions(st) {
 			start, end := e.Start, e.End
 			rows = append(rows, row{Key: *e.Key, Start: &start, End: &end, Value: text(e.Value)})
 		}

@@ -15,9 +15,9 @@
 //
 // # Stores
 //
-// [Driver.Get], [Rows] and [Driver.Range] read key-value stores; [Driver.GetWindow], [Driver.Windows] and
-// [Driver.WindowsOf] windows; [Driver.GetSession], [Driver.Sessions] and [Driver.SessionsOf] sessions; and
-// [Driver.GetAsOf] versioned stores. Values are copies.
+// [Driver.Get], [Rows], [Driver.Entries] and [Driver.Range] read key-value stores; [Driver.GetWindow],
+// [Driver.Windows] and [Driver.WindowsOf] windows; [Driver.GetSession], [Driver.Sessions] and [Driver.SessionsOf]
+// sessions; [Driver.GetAsOf] and [Driver.Versions] versioned stores; [Driver.Buffered] buffers. Values are copies.
 //
 // # Failures
 //

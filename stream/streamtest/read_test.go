@@ -57,3 +57,35 @@ func TestWindowsAndSessionsAreRead(t *testing.T) {
 		require.Equal(t, []int64{5 * second, 5 * second, 30 * second, 30 * second, 70 * second, 70 * second}, ends)
 	}
 }
+
+func TestVersionsAndBuffersAreRead(t *testing.T) {
+	prices := state.NewVersioned[string, string]("prices", time.Hour)
+	orders := stream.NewTopic[string, string]("orders")
+	b := stream.NewBuilder()
+	b.VersionedTable(texts, prices)
+	b.Stream(orders).Join(b.Stream(out), stream.Around(time.Minute, 0), "met", func(a, b string) string { return a + b })
+	topo, err := b.Build()
+	require.NoError(t, err)
+	for _, partitions := range []int32{1, 2} {
+		d := streamtest.New(t, topo, streamtest.Config{Partitions: partitions})
+		in := d.Input(texts)
+		in.Send("tea", "3", 100)
+		in.SendNull("tea", 200)
+		in.Send("tea", "4", 300)
+		row, ok := d.GetAsOf(prices, "tea", 150)
+		require.True(t, ok)
+		require.Equal(t, streamtest.Row[string]{Value: "3", Timestamp: 100}, row)
+		_, ok = d.GetAsOf(prices, "tea", 250)
+		require.False(t, ok)
+		require.Equal(t, []state.Version[string]{
+			{Value: "4", Exists: true, From: 300, To: state.Latest},
+			{From: 200, To: 300},
+			{Value: "3", Exists: true, From: 100, To: 200},
+		}, d.Versions(prices, "tea"))
+
+		d.Input(orders).Send("anna", "a", 5)
+		left := state.NewBuffer[string, string]("met-this-join-store")
+		require.Equal(t, []state.BufferEntry[string]{{Value: "a", Timestamp: 5}}, d.Buffered(left, "anna", 0, 10))
+		require.Empty(t, d.Buffered(left, "anna", 6, 10))
+	}
+}

@@ -13,24 +13,6 @@ func (d *Driver) tx(id task.ID) *state.Tx {
 	})
 }
 
-// Tx is where a task keeps a store, for store.Open: the way to everything that a store can do. It fails the test
-// when no task has the store for the partition.
-func (d *Driver) Tx(store state.Store, partition int32) *state.Tx {
-	d.t.Helper()
-	for _, r := range d.globals {
-		if has(r, store) {
-			return r.Tx()
-		}
-	}
-	for _, r := range d.runs {
-		if r.ID().Partition == partition && has(r, store) {
-			return r.Tx()
-		}
-	}
-	d.t.Fatalf("streamtest: store %q: no task has it for partition %d", store.Name(), partition)
-	return nil
-}
-
 func has(r *run, store state.Store) bool {
 	for _, s := range r.Tx().Stores() {
 		if s.Name() == store.Name() {
@@ -110,6 +92,20 @@ func Rows[K comparable, V any](d *Driver, store state.KV[K, V]) map[K]Row[V] {
 	return rows
 }
 
+// Entries are all rows of a store, in the order of their encoded keys; partition by partition.
+func (d *Driver) Entries[K, V any](store state.KV[K, V]) (rows []state.Entry[K, V]) {
+	d.t.Helper()
+	clone := copier(d, store.Name(), store.ValueSerde())
+	for _, st := range stores(d, store, store.Open[*state.Tx]) {
+		for e, err := range st.All() {
+			d.must(err)
+			e.Value = clone(e.Value)
+			rows = append(rows, e)
+		}
+	}
+	return rows
+}
+
 // Range are the rows from one key to another, both included, in the order of their encoded keys; partition by
 // partition.
 func (d *Driver) Range[K, V any](store state.KV[K, V], from, to K) (rows []state.Entry[K, V]) {
@@ -123,18 +119,4 @@ func (d *Driver) Range[K, V any](store state.KV[K, V], from, to K) (rows []state
 		}
 	}
 	return rows
-}
-
-// GetAsOf returns a copy of the value that a key of a versioned store had at a time; [state.Latest] is the newest. The
-// timestamp is when it began.
-func (d *Driver) GetAsOf[K, V any](store state.Versioned[K, V], key K, asOf int64) (row Row[V], ok bool) {
-	d.t.Helper()
-	for _, st := range stores(d, store, store.Open[*state.Tx]) {
-		value, timestamp, ok, err := st.GetAsOf(key, asOf)
-		d.must(err)
-		if ok {
-			return Row[V]{copier(d, store.Name(), store.ValueSerde())(value), timestamp}, true
-		}
-	}
-	return row, false
 }
