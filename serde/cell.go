@@ -29,12 +29,14 @@ func (s *viaCell[T]) Decode(src []byte) (v T, err error) {
 
 func (s *viaCell[T]) Local() Serde[T] { return &viaCell[T]{s.cells.local()} }
 func (s *viaCell[T]) size() int       { return s.cells.size }
+func (s *viaCell[T]) CheckKey() error { return s.cells.noKey }
 
 // cells hands out the cells of a type: the only one, to the serde of one goroutine, or one of a pool.
 type cells struct {
 	of      reflect.Type
 	nilable bool
-	size    int // bytes of an encoded value, 0 = it varies
+	size    int   // bytes of an encoded value, 0 = it varies
+	noKey   error // why equal values may have different bytes
 	codec   func() cellCodec
 	only    *cell
 	pool    *sync.Pool

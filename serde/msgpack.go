@@ -30,7 +30,7 @@ func findMsgpack(t reflect.Type, arrays bool) found {
 	if p, ok := planOf(t); ok {
 		return found{form: form{kind: byPlan, of: t, how: &how{plan: p, arrays: arrays, nilable: isNilable(t)}}}
 	}
-	return found{cells: newCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec {
+	return found{cells: newCells(cells{of: t, nilable: isNilable(t), noKey: unorderedError(t), codec: func() cellCodec {
 		m := &msgpackLibrary{of: t.String()}
 		m.enc, m.dec = msgpack.NewEncoder(&m.out), msgpack.NewDecoder(&m.in)
 		m.enc.SetSortMapKeys(true)

@@ -78,3 +78,15 @@ func Check[T any](s Serde[T]) error {
 	}
 	return nil
 }
+
+// CheckKey returns why s, a Serde, is no good for keys although it encodes its values, or nil. Equal keys must have
+// equal bytes: MessagePack writes most maps in no fixed order, so a type with a map inside is no key. Building a
+// topology asks it for the keys of stores and of topics that are written.
+//
+// A Serde of one's own takes part by having the method CheckKey() error.
+func CheckKey(s any) error {
+	if c, ok := s.(interface{ CheckKey() error }); ok {
+		return c.CheckKey()
+	}
+	return nil
+}

@@ -19,6 +19,8 @@ type typeCheck struct {
 	root   reflect.Type
 	exempt func(reflect.Type) bool
 	seen   map[reflect.Type]bool
+
+	unordered bool // maps are refused, too, where they have no order
 }
 
 func (c *typeCheck) check(t reflect.Type, path string) error {
@@ -36,6 +38,9 @@ func (c *typeCheck) check(t reflect.Type, path string) error {
 	case reflect.Pointer, reflect.Slice, reflect.Array:
 		return c.check(t.Elem(), path)
 	case reflect.Map:
+		if c.unordered && !sorted(t) {
+			return c.fail(path, "a map is encoded in no fixed order, so equal keys could have different bytes")
+		}
 		if err := c.check(t.Key(), path); err != nil {
 			return err
 		}
@@ -70,6 +75,19 @@ func (c *typeCheck) fail(path, format string, args ...any) error {
 	return errUnsupported(c.root, format, args...)
 }
 
+// unorderedError explains why MessagePack may write equal values of t in different ways, or returns nil.
+func unorderedError(t reflect.Type) error {
+	c := typeCheck{root: t, exempt: writesItself, unordered: true, seen: map[reflect.Type]bool{}}
+	return c.check(t, "")
+}
+
+// sorted tells whether MessagePack writes maps of the type in the order of their keys.
+func sorted(t reflect.Type) bool {
+	e := t.Elem()
+	return t.Key() == reflect.TypeFor[string]() &&
+		(e == reflect.TypeFor[string]() || e == reflect.TypeFor[bool]() || e == reflect.TypeFor[any]())
+}
+
 func jsonError(t reflect.Type) error {
 	return unsupported(t, func(t reflect.Type) bool {
 		on := methodHolder(t)
@@ -78,12 +96,15 @@ func jsonError(t reflect.Type) error {
 }
 
 func msgpackError(t reflect.Type) error {
-	return unsupported(t, func(t reflect.Type) bool {
-		on := methodHolder(t)
-		return on.Implements(reflect.TypeFor[msgpack.CustomEncoder]()) ||
-			on.Implements(reflect.TypeFor[msgpackMarshaler]()) ||
-			on.Implements(reflect.TypeFor[encoding.BinaryMarshaler]()) ||
-			on.Implements(reflect.TypeFor[encoding.TextMarshaler]()) ||
-			t == reflect.TypeFor[error]()
-	})
+	return unsupported(t, writesItself)
+}
+
+// writesItself tells whether MessagePack asks a type for its encoding.
+func writesItself(t reflect.Type) bool {
+	on := methodHolder(t)
+	return on.Implements(reflect.TypeFor[msgpack.CustomEncoder]()) ||
+		on.Implements(reflect.TypeFor[msgpackMarshaler]()) ||
+		on.Implements(reflect.TypeFor[encoding.BinaryMarshaler]()) ||
+		on.Implements(reflect.TypeFor[encoding.TextMarshaler]()) ||
+		t == reflect.TypeFor[error]()
 }

@@ -1,8 +1,11 @@
 package state
 
 import (
+	"cmp"
 	"maps"
 	"time"
+
+	"thalweg/serde"
 )
 
 // name is what a store's name knows without types. It is embedded, so that the names of all types share its methods.
@@ -36,7 +39,8 @@ func (n name) Check() error {
 	if n.made == nil {
 		return checkName("")
 	}
-	return checkStore(n.made.Name, checkSerde(n.made.keys), checkSerde(n.made.values))
+	keys := cmp.Or(checkSerde(n.made.keys), serde.CheckKey(n.made.keys))
+	return checkStore(n.made.Name, keys, checkSerde(n.made.values))
 }
 
 // Prepare opens the task's instance before a node asks for it.

@@ -99,38 +99,6 @@ func TestNodeNamesDoNotDependOnOtherStreams(t *testing.T) {
 		"+ sub-topology 2 reads words-repartition\n", topo.Fingerprint().Diff(more.Fingerprint()))
 }
 
-func TestBuildReportsEveryMistakeWithItsLine(t *testing.T) {
-	b := stream.NewBuilder()
-	s := b.Stream(lines)
-	moved := s.SelectKey(func(_, v string) string { return v })
-	moved.GroupByKey().Count(state.NewKV[string, int64]("a"))
-	moved.ToTable(state.NewKV[string, string]("b"))
-	s.Repartition("no good")
-	s.Repartition("twice")
-	s.Repartition("twice")
-	s.GroupByKey().Count(state.NewKV[string, int64](""))
-	s.GroupByKey().Count(state.NewKV[string, int64]("c"))
-	s.GroupByKey().Count(state.NewKV[string, int64]("c"))
-	s.GroupByKey().Emit(stream.OnClose).Count(state.NewKV[string, int64]("d"))
-	s.To(stream.NewTopic[string, string]("ä"))
-	b.Stream(stream.NewTopic[string, chan int]("chans"))
-	s.Merge(stream.NewBuilder().Stream(lines))
-	_, err := b.Build()
-	require.Error(t, err)
-	text := err.Error()
-	for _, want := range []string{
-		"GroupByKey brings equal keys together, but SelectKey (", "ToTable brings equal keys together",
-		`Repartition: name "no good"`, `Repartition: "twice" is there already`, "store: the name is empty",
-		`store "c" is written by another operator already`, "OnClose is for windows", `topic: name "ä"`,
-		"topic chans: value:", "the other side was made by another builder",
-	} {
-		require.Contains(t, text, want)
-	}
-	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
-		require.Contains(t, line, "build_test.go:")
-	}
-}
-
 func TestRepartitionsThatMeetNeedEqualPartitions(t *testing.T) {
 	b := stream.NewBuilder()
 	left := b.Stream(lines).Repartition("left").Partitions(3)

@@ -29,7 +29,7 @@ type Builder struct {
 	owned        map[string]string        // store → where the operator that writes it was made
 	repartitions map[string]string        // topic → where the operator that writes it was made
 	wrapped      map[*topology.Node]*node // of the graph
-	invalid      int                      // names that were refused
+	placeholders map[string]bool          // names in the place of those that were refused
 }
 
 // NewBuilder returns an empty builder.
@@ -37,6 +37,7 @@ func NewBuilder() *Builder {
 	b := &Builder{
 		sources: map[string][]*node{}, children: map[siblings]int{}, given: map[string]*node{},
 		owned: map[string]string{}, repartitions: map[string]string{}, wrapped: map[*topology.Node]*node{},
+		placeholders: map[string]bool{},
 	}
 	b.graph = topology.NewBuilderFor(b.finish)
 	return b
@@ -88,8 +89,9 @@ func (b *Builder) fail(site, format string, args ...any) {
 // refused is a name in the place of one that was refused: there is nothing wrong with it, so that no other check
 // reports the same mistake again.
 func (b *Builder) refused() string {
-	b.invalid++
-	return "refused-" + strconv.Itoa(b.invalid)
+	name := "refused-" + strconv.Itoa(len(b.placeholders)+1)
+	b.placeholders[name] = true
+	return name
 }
 
 // topicName checks the name of a topic that a call reads or writes.

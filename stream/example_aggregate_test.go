@@ -52,11 +52,12 @@ func ExampleGrouped_Aggregate() {
 	// a=9@1
 }
 
-// Of several changes between two commits the last is told, unless all are asked for.
+// Of several changes between two commits the last is emitted, or each one. In a test, operators without a policy emit
+// each one.
 func ExampleGrouped_Emit() {
 	b := stream.NewBuilder()
 	g := b.Stream(in).GroupByKey()
-	g.Count(state.NewKV[string, int64]("on-commit")).ToStream().To(counts)
+	g.Emit(stream.OnCommit).Count(state.NewKV[string, int64]("on-commit")).ToStream().To(counts)
 	g.Emit(stream.OnUpdate).Count(state.NewKV[string, int64]("on-update")).ToStream().To(sums)
 	d := open(b, streamtest.Config{CommitEvery: -1})
 	defer d.Close()

@@ -210,7 +210,7 @@ func ExampleTrySessionGroup_Aggregate() {
 
 // A row that fails goes no further. Where the table is read through the function, the record fails that reads it.
 func ExampleTable_Try() {
-	b := stream.NewBuilder()
+	b := stream.NewBuilder().Emit(stream.OnCommit) // rows have no record of their own then
 	rows := b.Table(others, state.NewKV[string, string]("rows")).Try().MapValues(number)
 	rows.ToStream().To(sums)
 	b.Stream(in).JoinTable(rows, func(event string, n int64) string { return fmt.Sprint(event, " ", n) }).To(out)
@@ -230,7 +230,7 @@ func ExampleTable_Try() {
 }
 
 func ExampleTryTable_JoinForeign() {
-	b := stream.NewBuilder()
+	b := stream.NewBuilder().Emit(stream.OnCommit)
 	orders := b.Table(in, state.NewKV[string, string]("orders"))
 	customers := b.Table(others, state.NewKV[string, string]("customers"))
 	orders.Try().JoinForeign(customers, func(_ *stream.Call, key, order string) (string, bool, error) {

@@ -80,9 +80,11 @@ func (b *Builder) checkSerdes() (errs []error) {
 	for _, n := range b.nodes {
 		what := ""
 		switch {
-		case n.Kind == topology.KindSource && len(n.Topics) > 0 && n.inner != nil:
+		case n.Kind == topology.KindSource && b.placeholders[n.Topics[0].Name], b.placeholders[n.Sink.Name]:
+			continue
+		case n.Kind == topology.KindSource && n.inner != nil:
 			what = n.op + " " + n.Topics[0].Name
-		case n.Kind == topology.KindSource && len(n.Topics) > 0:
+		case n.Kind == topology.KindSource:
 			what = n.op + ": topic " + n.Topics[0].Name
 		case n.Kind == topology.KindSink && n.Sink.Name == "":
 			what = n.op
@@ -91,7 +93,7 @@ func (b *Builder) checkSerdes() (errs []error) {
 		default:
 			continue
 		}
-		errs = append(errs, checkCodec(n.Site, what, n.Keys, n.Values)...)
+		errs = append(errs, checkCodec(n.Site, what, n.Keys, n.Values, n.Kind == topology.KindSink || n.inner != nil)...)
 	}
 	return errs
 }

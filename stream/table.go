@@ -255,7 +255,7 @@ func mapTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, V) (V2, err
 
 func (n *node) thenMap[K, V, V2 any](f func(*topology.Call, K, V) (V2, error)) *node {
 	to := &node{}
-	n.b.put(to, "table-map-values", "", &topology.Node{
+	n.builder().put(to, "table-map-values", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.MapTable(f, &to.old), ChangesValue: true,
 	}, n)
 	to.through(n)

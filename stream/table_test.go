@@ -13,7 +13,7 @@ import (
 
 var rows = state.NewKV[string, string]("rows")
 
-// A table tells of each key once per commit, and not of what came and went; OnUpdate tells of each step.
+// A table emits each key once per commit, and not what came and went; OnUpdate emits each step.
 func TestTablesTellWithTheCommit(t *testing.T) {
 	for _, c := range []struct {
 		emit stream.Emit
@@ -32,7 +32,7 @@ func TestTablesTellWithTheCommit(t *testing.T) {
 		} {
 			b := stream.NewBuilder()
 			table(b).ToStream().To(out)
-			d := run(t, b, streamtest.Config{CommitEvery: -1})
+			d := run(t, b, streamtest.Config{CommitEvery: -1, EmitOnCommit: true})
 			d.Input(in).Send("a", "1", 1)
 			d.Input(in).Send("a", "2", 2)
 			d.Input(in).Send("b", "3", 3)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"thalweg/serde"
 	"thalweg/topology"
 )
 
@@ -30,8 +31,8 @@ func Back(d time.Duration) Reset {
 	return Reset{Policy: topology.ResetBack, BackMillis: d.Milliseconds()}
 }
 
-// checkCodec says what is wrong with a pair of serdes.
-func checkCodec(site, what string, keys, values any) (errs []error) {
+// checkCodec says what is wrong with a pair of serdes, of records that are written or only read.
+func checkCodec(site, what string, keys, values any, written bool) (errs []error) {
 	if keys == nil || values == nil {
 		return []error{fmt.Errorf("%s: %s: it has no serde: make it with NewTopic", site, what)}
 	}
@@ -44,6 +45,9 @@ func checkCodec(site, what string, keys, values any) (errs []error) {
 				errs = append(errs, fmt.Errorf("%s: %s: %s: %w", site, what, s.of, err))
 			}
 		}
+	}
+	if err := serde.CheckKey(keys); err != nil && written && len(errs) == 0 {
+		errs = append(errs, fmt.Errorf("%s: %s: key: %w", site, what, err))
 	}
 	return errs
 }

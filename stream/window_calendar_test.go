@@ -212,7 +212,7 @@ func TestVariableWindowsOfACogroup(t *testing.T) {
 	topo, err := b.Build()
 	require.NoError(t, err)
 	require.Contains(t, topo.Fingerprint().String(), "sub-topology 0 cuts w into shifts and days\n")
-	d := streamtest.New(t, topo, streamtest.Config{CommitEvery: -1})
+	d := streamtest.New(t, topo, streamtest.Config{CommitEvery: -1, EmitOnCommit: true})
 	d.Input(in).Send("k", "l", 7*hour)
 	d.Input(others).Send("k", "r", 8*hour)
 	d.Commit()

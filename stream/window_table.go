@@ -20,9 +20,33 @@ type WindowTable[K, V any] struct {
 	size   int64         // of each window, in milliseconds; negative: any
 }
 
+// Named names the operator that made the table: see [Table.Named].
+func (t WindowTable[K, V]) Named[N ~string](name N) WindowTable[K, V] {
+	t.n.named(string(name))
+	return t
+}
+
+// Keys sets the serde with which the keys are encoded from here on, without their windows, in buffers of the
+// application's own: see [Table.Keys].
+func (t WindowTable[K, V]) Keys[S serde.Serde[K]](keys S) WindowTable[K, V] {
+	if t.n.mustHaveSerde("Keys", keys) {
+		t.keys = keys
+	}
+	return t
+}
+
+// Values sets the serde with which the rows are encoded from here on: see [Table.Values].
+func (t WindowTable[K, V]) Values[S serde.Serde[V]](values S) WindowTable[K, V] {
+	if t.n.mustHaveSerde("Values", values) {
+		t.values = values
+	}
+	return t
+}
+
 // ToStream is the table's changes as records, under keys that key makes of key and window: [WindowKey] keeps both. A
 // deletion has a null value.
 func (t WindowTable[K, V]) ToStream[KO any](key func(K, Span) KO) Stream[KO, V] {
+	t.n.needs("ToStream", key == nil)
 	return windowToStream(t, ofTwo(key))
 }
 
@@ -35,11 +59,13 @@ func windowToStream[K, V, KO any](
 
 // Filter keeps the rows for which keep holds; a row for which it no longer does is deleted.
 func (t WindowTable[K, V]) Filter[F ~func(K, Span, V) bool](keep F) WindowTable[K, V] {
+	t.n.needs("Filter", keep == nil)
 	return filterWindows(t, "filter", ofWindow[K, V, bool](keep), true)
 }
 
 // FilterNot drops the rows for which drop holds.
 func (t WindowTable[K, V]) FilterNot[F ~func(K, Span, V) bool](drop F) WindowTable[K, V] {
+	t.n.needs("FilterNot", drop == nil)
 	return filterWindows(t, "filter-not", ofWindow[K, V, bool](drop), false)
 }
 
@@ -55,6 +81,7 @@ func filterWindows[K, V any](
 
 // MapValues replaces the value of each row. A nil result is no row.
 func (t WindowTable[K, V]) MapValues[V2 any](f func(V) V2) WindowTable[K, V2] {
+	t.n.needs("MapValues", f == nil)
 	return mapWindows(t, ofValue[op.Windowed[K]](f))
 }
 
@@ -113,6 +140,7 @@ func joinWindows[K, V, V2, R any](
 
 // GroupBy puts each row into a group: through a repartition of that name. A nil key or value is in no group.
 func (t WindowTable[K, V]) GroupBy[K2, V2 any](name string, f func(K, Span, V) (K2, V2)) GroupedTable[K2, V2] {
+	t.n.needs("GroupBy", f == nil)
 	return groupTable(t.n, name, func(_ *topology.Call, w op.Windowed[K], v V) (K2, V2, error) {
 		k, g := f(w.Key, w.Span, v)
 		return k, g, nil

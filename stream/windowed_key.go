@@ -79,3 +79,6 @@ func (s windowedKeys[K]) Decode(src []byte) (k WindowedKey[K], err error) {
 
 // Check tells why keys of the type can't be encoded, or nil.
 func (s windowedKeys[K]) Check() error { return serde.Check(s.keys) }
+
+// CheckKey tells why keys of the type are no good as keys, or nil.
+func (s windowedKeys[K]) CheckKey() error { return serde.CheckKey(s.keys) }

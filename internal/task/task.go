@@ -47,6 +47,8 @@ type Config struct {
 	MaxIdle time.Duration
 	// WallMillis is the wall clock's time when the task is made.
 	WallMillis int64
+	// EmitUpdates makes operators for which the program sets no policy emit each update, and not with the commit.
+	EmitUpdates bool
 }
 
 // Offset is a position to commit: the next record to process.
@@ -102,7 +104,7 @@ func New(c Config) (*Task, error) {
 	t.env = topology.Env{
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
 		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
-		StreamTime: topology.Unknown, WallTime: c.WallMillis,
+		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
 	}
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct

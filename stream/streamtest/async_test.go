@@ -179,7 +179,7 @@ func TestMapAsyncBehindATableSettlesWithTheCommit(t *testing.T) {
 		GroupByKey().Count(state.NewKV[string, int64]("answers")).ToStream().To(again)
 	topo, err := b.Build()
 	require.NoError(t, err)
-	d := streamtest.New(t, topo, streamtest.Config{CommitEvery: -1})
+	d := streamtest.New(t, topo, streamtest.Config{CommitEvery: -1, EmitOnCommit: true})
 	d.Input(texts).Send("a", "x", 1)
 	d.Input(texts).Send("a", "y", 2)
 	d.Commit()

@@ -19,6 +19,10 @@ type Config struct {
 	TopicPartitions map[string]int32
 	// CommitEvery is the number of processed records between commits. 0: 1. Below 0: Commit alone commits.
 	CommitEvery int
+	// EmitOnCommit makes operators for which the program sets no policy emit with the commit, as they do in production:
+	// each changed key once, with its newest result. Otherwise they emit each update, so that what a test sees does not
+	// depend on when a commit is. What the program sets (Emit of a group, a table or the builder) holds in any case.
+	EmitOnCommit bool
 	// NewEngine makes the engine of the stores, at the start and when a restart has lost it; nil: in memory.
 	NewEngine func() (engine.Engine, error)
 	// CheckpointCommits is after how many commits the engine gets what was committed; 0: the stores' default.

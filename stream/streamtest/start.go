@@ -59,6 +59,7 @@ func (d *Driver) add(id task.ID, subs ...*topology.Subtopology) error {
 		Errors:  d.config.Errors,
 		Exists:  func(topic string, partition int32) bool { return partition < d.partitionsOf(topic) },
 		Globals: d.globalRows(), MaxIdle: d.config.MaxIdle, WallMillis: d.now,
+		EmitUpdates: !d.config.EmitOnCommit,
 	}
 	for _, s := range subs {
 		for _, in := range s.Inputs {

@@ -66,7 +66,7 @@ func TestWordCount(t *testing.T) {
 }
 
 func TestCommitsGatherUpdates(t *testing.T) {
-	d := streamtest.New(t, wordCount(t), streamtest.Config{CommitEvery: -1})
+	d := streamtest.New(t, wordCount(t), streamtest.Config{CommitEvery: -1, EmitOnCommit: true})
 	in, out := d.Input(lines), d.Output(counts)
 	in.Send("", "to be or not to be", 1)
 	in.Send("", "to be", 2)

@@ -80,6 +80,9 @@ func (s BufferedValues[V]) appendRow(dst []byte, v V, there bool) ([]byte, error
 	return out, nil
 }
 
+// Check says why the serdes within can never work, or nil.
+func (s BufferedValues[V]) Check() error { return serde.Check(s.Values) }
+
 // Decode reads what Append wrote, or Kafka Streams did.
 func (s BufferedValues[V]) Decode(src []byte) (b Buffered[V], err error) {
 	if len(src) < 16 {
@@ -184,6 +187,12 @@ func (s SpanKeys[K]) Append(dst []byte, w Windowed[K]) ([]byte, error) {
 	}
 	return binary.BigEndian.AppendUint64(out, uint64(w.Span.Start)), nil
 }
+
+// Check says why the serdes within can never work, or nil.
+func (s SpanKeys[K]) Check() error { return serde.Check(s.Keys) }
+
+// CheckKey says why the keys are no good as keys, or nil.
+func (s SpanKeys[K]) CheckKey() error { return serde.CheckKey(s.Keys) }
 
 // Decode reads what Append wrote.
 func (s SpanKeys[K]) Decode(src []byte) (w Windowed[K], err error) {

@@ -55,6 +55,9 @@ func (s ChangeSerde[V]) Append(dst []byte, c topology.Change[V]) ([]byte, error)
 	return begin, errors.New("change: neither old nor new")
 }
 
+// Check says why the serdes within can never work, or nil.
+func (s ChangeSerde[V]) Check() error { return serde.Check(s.Values) }
+
 // Decode reads what Append wrote.
 func (s ChangeSerde[V]) Decode(src []byte) (c topology.Change[V], err error) {
 	if len(src) == 0 {

@@ -137,6 +137,9 @@ func (s Responses[FV]) Append(dst []byte, r Response[FV]) ([]byte, error) {
 	return out, nil
 }
 
+// Check says why the serdes within can never work, or nil.
+func (s Responses[FV]) Check() error { return serde.Check(s.Rows) }
+
 // Decode reads what Append wrote.
 func (s Responses[FV]) Decode(src []byte) (r Response[FV], err error) {
 	if len(src) == 0 || src[0]&^noHash != foreignVersion {

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 
@@ -28,6 +29,12 @@ func (s HeldKeys[K]) Append(dst []byte, k HeldKey[K]) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// Check says why the serdes within can never work, or nil.
+func (s HeldKeys[K]) Check() error { return serde.Check(s.Keys) }
+
+// CheckKey says why the keys are no good as keys, or nil.
+func (s HeldKeys[K]) CheckKey() error { return serde.CheckKey(s.Keys) }
 
 // Decode reads what Append wrote.
 func (s HeldKeys[K]) Decode(src []byte) (k HeldKey[K], err error) {
@@ -83,6 +90,9 @@ func appendHeld[V any](dst []byte, side byte, values serde.Serde[V], v V) ([]byt
 	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
 	return out, nil
 }
+
+// Check says why the serdes within can never work, or nil.
+func (s HeldValues[V, O]) Check() error { return cmp.Or(serde.Check(s.Left), serde.Check(s.Right)) }
 
 // Decode reads what Append wrote.
 func (s HeldValues[V, O]) Decode(src []byte) (h Held[V, O], err error) {

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 
@@ -30,6 +31,14 @@ func (s PairKeys[K, I]) Append(dst []byte, p Pair[K, I]) ([]byte, error) {
 		return dst, err
 	}
 	return out, nil
+}
+
+// Check says why the serdes within can never work, or nil.
+func (s PairKeys[K, I]) Check() error { return cmp.Or(serde.Check(s.Keys), serde.Check(s.Within)) }
+
+// CheckKey says why the keys are no good as keys, or nil.
+func (s PairKeys[K, I]) CheckKey() error {
+	return cmp.Or(serde.CheckKey(s.Keys), serde.CheckKey(s.Within))
 }
 
 // Decode reads what Append wrote.
