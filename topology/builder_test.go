@@ -82,7 +82,7 @@ func TestBuildReportsAllMistakesWithTheirLines(t *testing.T) {
 func TestAnEmptyBuilderIsAMistake(t *testing.T) {
 	_, err := topology.NewBuilder().Build()
 	require.ErrorContains(t, err, "begin with Source")
-	require.PanicsWithValue(t, "invariant broken: "+at(1)+"the handle is a zero value: take one that Source, "+
+	require.PanicsWithValue(t, at(1)+"the handle is a zero value: take one that Source, "+
 		"Process or Repartition returned", func() { topology.Handle[string, string]{}.Process("p", newShout) })
 }
 

@@ -126,7 +126,7 @@ func (s Sink[K, V]) TopicOf[F ~func(r *Record[K, V]) string](f F) Sink[K, V] {
 // must is the handle's builder.
 func must(b *Builder, site string) *Builder {
 	if b == nil {
-		invariant.Never("%s: the handle is a zero value: take one that Source, Process or Repartition returned", site)
+		invariant.Misuse("%s: the handle is a zero value: take one that Source, Process or Repartition returned", site)
 	}
 	return b
 }
