@@ -38,7 +38,7 @@
 //
 // # Errors
 //
-// Bad input follows [Config.Errors]. Lost connections are retried, with a line in the log. A worker that lost its
-// place in the group drops what it has not committed and joins again. Everything else ends [App.Run] with an error
-// that says what to do.
+// Bad input follows [Config.Errors]; a record that is retried waits with its partition, not with its worker. Lost
+// connections are retried, with a line in the log. A worker that lost its place in the group drops what it has not
+// committed and joins again. Everything else ends [App.Run] with an error that says what to do.
 package runtime

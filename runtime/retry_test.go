@@ -93,8 +93,8 @@ func fast() func() time.Time {
 	return func() time.Time { return start.Add(1200 * time.Since(start)) }
 }
 
-// TestRetry: a service is away for ten minutes. The line that needs it waits with its partition; the same worker goes
-// on with the other partitions, and commits. In the end each line counts once.
+// TestRetry: a service is away for ten minutes. The line that needs it waits with its partition; the same worker
+// continues with the other partitions, and commits. In the end each line counts once.
 func TestRetry(t *testing.T) {
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
 		t.Run(guarantee.String(), func(t *testing.T) {

@@ -84,7 +84,7 @@ func waitAfter(r topology.Retry, failures int) time.Duration {
 
 // block makes Step stop before the record, or at once.
 func (t *Task) block(b *Blocked) {
-	r := retrying{offset: b.Offset, failed: b.Attempt, wait: b.Wait.Milliseconds()}
+	r := retrying{offset: b.Offset, failed: b.Attempt, wait: max(b.Wait.Milliseconds(), 1)}
 	if q := t.queue(b.Topic, b.Partition); q != nil {
 		q.retrying, q.blockedAt = r, b.Offset
 		return

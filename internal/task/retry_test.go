@@ -144,7 +144,7 @@ func of(key, value string, timestamp int64) text {
 	return text{Key: key, Value: value, Timestamp: timestamp}
 }
 
-// A service is away for ten minutes. The partition whose record needs it waits, the other input goes on and commits,
+// A service is away for ten minutes. The partition whose record needs it waits, the other input continues and commits,
 // and in the end each record counts once.
 func TestRetryForTenMinutesWhileAnotherInputCommits(t *testing.T) {
 	calls := 0
@@ -252,7 +252,7 @@ func TestRewindWhileARecordWaits(t *testing.T) {
 	require.NoError(t, w.turn())
 	require.Equal(t, 1, attempts)
 	at, _ = w.task.NextRetry()
-	require.EqualValues(t, 1_001_000, at, "the wait goes on")
+	require.EqualValues(t, 1_001_000, at, "the same wait continues")
 	require.NoError(t, w.run(2_000_000))
 	require.Equal(t, 3, attempts)
 	require.Equal(t, []string{"other1", "bad1"}, w.written("out"))
