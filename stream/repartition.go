@@ -2,6 +2,7 @@ package stream
 
 import (
 	"thalweg/serde"
+	"thalweg/stream/internal/op"
 	"thalweg/topology"
 )
 
@@ -11,6 +12,19 @@ import (
 // it the topic has as many as what it meets, or as the topics that the records came from.
 func (s Stream[K, V]) Repartition[N ~string](name N) Stream[K, V] {
 	return repartitioned(s, "Repartition", string(name))
+}
+
+// KeepsPartition asserts that each record is in its key's partition here, although an operator before it may have changed
+// the key: where a Map leaves keys as they are, or the topic's records lie by what the key is made of. Keyed operators
+// may follow without a Repartition. The partition of a key is the one that Kafka's default partitioner chooses.
+//
+// Where the assertion does not hold, equal keys are in several tasks, and results are wrong. Nothing checks it in
+// production; package streamtest does for each record, when topics have several partitions.
+func (s Stream[K, V]) KeepsPartition[S Stream[K, V]]() Stream[K, V] {
+	keys, _ := serdesOr(s.keys, s.values)
+	n := s.n.then("keeps-partition", op.KeepsPartition[K, V](keys))
+	n.moved = nil
+	return Stream[K, V]{n, s.keys, s.values}
 }
 
 func repartitioned[K, V any](s Stream[K, V], method, name string) Stream[K, V] {

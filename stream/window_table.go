@@ -50,6 +50,16 @@ func (t WindowTable[K, V]) ToStream[KO any](key func(K, Span) KO) Stream[KO, V] 
 	return windowToStream(t, ofTwo(key))
 }
 
+// KeyStream is the table's changes as records under their keys, in the partitions in which they are: no Repartition is
+// needed behind it. Which window a record is of it does not say, but a function before it can put that into the value,
+// with Try().MapValues. A deletion has a null value.
+func (t WindowTable[K, V]) KeyStream[S Stream[K, V]]() Stream[K, V] {
+	n := t.n.then("key-stream", op.WindowToStream[K, V](func(_ *topology.Call, key K, _ Span) (K, error) {
+		return key, nil
+	}))
+	return Stream[K, V]{n: n, keys: t.keys, values: t.values}
+}
+
 func windowToStream[K, V, KO any](
 	t WindowTable[K, V], key func(*topology.Call, K, Span) (KO, error),
 ) Stream[KO, V] {

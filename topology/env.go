@@ -15,6 +15,9 @@ type Env struct {
 	ApplicationID string
 	Subtopology   int
 	Partition     int32 // the task's partition
+	// Partitions is how many there are of the task's inputs, where the program's assertions of where keys are get checked;
+	// 0: they are not.
+	Partitions int32
 
 	Tx      *state.Tx     // the task's stores
 	Globals *state.Reader // the process' global stores; nil where there are none

@@ -39,6 +39,9 @@ type Config struct {
 	Exists func(topic string, partition int32) bool
 	// Partitions tells how many partitions an input has: the task of a global sub-topology reads them all.
 	Partitions func(topic string) int32
+	// CheckedPartitions is how many partitions the inputs have, where it is checked that keys are in theirs: see
+	// [topology.Env]. 0: it is not.
+	CheckedPartitions int32
 	// Start holds the committed offsets of the inputs, as far as there are any.
 	Start []Offset
 
@@ -105,6 +108,7 @@ func New(c Config) (*Task, error) {
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
 		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
+		Partitions: c.CheckedPartitions,
 	}
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct

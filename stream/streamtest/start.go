@@ -37,7 +37,7 @@ func (d *Driver) start() (err error) {
 	}
 	subs := d.topo.Subtopologies()
 	if d.config.Partitions == 1 && len(d.config.TopicPartitions) == 0 {
-		return d.add(task.ID{}, subs...)
+		return d.add(task.ID{}, 1, subs...)
 	}
 	for _, s := range subs {
 		n := int32(0)
@@ -45,7 +45,7 @@ func (d *Driver) start() (err error) {
 			n = max(n, d.partitionsOf(in.In(d.config.ApplicationID)))
 		}
 		for p := range n {
-			if err := d.add(task.ID{Subtopology: s.ID, Partition: p}, s); err != nil {
+			if err := d.add(task.ID{Subtopology: s.ID, Partition: p}, n, s); err != nil {
 				return err
 			}
 		}
@@ -53,13 +53,14 @@ func (d *Driver) start() (err error) {
 	return nil
 }
 
-func (d *Driver) add(id task.ID, subs ...*topology.Subtopology) error {
+// add makes and restores the task of one of so many partitions.
+func (d *Driver) add(id task.ID, partitions int32, subs ...*topology.Subtopology) error {
 	c := task.Config{
 		ApplicationID: d.config.ApplicationID, ID: id, Subs: subs, Outbox: d.outbox, Tx: d.tx(id),
 		Errors:  d.config.Errors,
 		Exists:  func(topic string, partition int32) bool { return partition < d.partitionsOf(topic) },
 		Globals: d.globalRows(), MaxIdle: d.config.MaxIdle, WallMillis: d.now,
-		EmitUpdates: !d.config.EmitOnCommit,
+		EmitUpdates: !d.config.EmitOnCommit, CheckedPartitions: partitions,
 	}
 	for _, s := range subs {
 		for _, in := range s.Inputs {
