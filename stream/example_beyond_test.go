@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/stream"
 	"thalweg/stream/streamtest"
@@ -31,7 +32,7 @@ func ExampleStream_MapAsync() {
 // The id is the value here: it comes again within a minute, and later.
 func ExampleStream_Deduplicate() {
 	b := stream.NewBuilder()
-	b.Stream(in).Deduplicate(func(_, v string) string { return v }, time.Minute, "seen").To(out)
+	b.Stream(in).Deduplicate(stream.DuplicatesWithin(time.Minute), "seen", func(_, v string) string { return v }).To(out)
 	d := play(b)
 	defer d.Close()
 	for _, ts := range []int64{0, 30_000, 100_000} {
@@ -41,6 +42,22 @@ func ExampleStream_Deduplicate() {
 	// Output:
 	// a=payment 7@0
 	// a=payment 7@100000
+}
+
+// Each time that it comes, it has to stay away for a minute again.
+func ExampleDuplicates_Extend() {
+	b := stream.NewBuilder()
+	b.Stream(in).Deduplicate(stream.DuplicatesWithin(time.Minute).Extend(), "seen",
+		func(_, v string) string { return v }).To(out)
+	d := play(b)
+	defer d.Close()
+	for _, ts := range []int64{0, 50_000, 100_000, 170_000} {
+		d.Input(in).Send("a", "alarm", ts)
+	}
+	show(d, out)
+	// Output:
+	// a=alarm@0
+	// a=alarm@170000
 }
 
 // By threes, and what is left after a minute of the wall clock.
@@ -77,6 +94,42 @@ func ExampleGrouped_Top() {
 	// a=[3]@0
 	// a=[9 3]@0
 	// a=[9 5]@0
+}
+
+// The two richest of each city: when one of them moves, the next one comes up.
+func ExampleGroupedTable_Top() {
+	type person struct {
+		City, Name string
+		Wealth     int
+	}
+	people := stream.NewTopic[string, person]("people").Values(serde.JSON[person]())
+	richest := state.NewKV[string, []person]("richest").Values(serde.JSON[[]person]())
+
+	b := stream.NewBuilder()
+	b.Table(people, state.NewKV[string, person]("rows").Values(serde.JSON[person]())).
+		GroupBy("by-city", func(_ string, p person) (string, person) { return p.City, p }).
+		Values(serde.JSON[person]()).
+		Top(richest, 2, func(x, y person) int { return cmp.Compare(y.Wealth, x.Wealth) }).
+		MapValues(func(top []person) string {
+			names := ""
+			for _, p := range top {
+				names += p.Name + " "
+			}
+			return names
+		}).ToStream().To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(people).Send("1", person{"Oslo", "Anna", 5}, 1)
+	d.Input(people).Send("2", person{"Oslo", "Bo", 7}, 2)
+	d.Input(people).Send("3", person{"Oslo", "Cleo", 6}, 3)
+	d.Input(people).Send("2", person{"Rome", "Bo", 7}, 4)
+	show(d, out)
+	// Output:
+	// Oslo=Anna @1
+	// Oslo=Bo Anna @2
+	// Oslo=Bo Cleo @3
+	// Oslo=Cleo Anna @4
+	// Rome=Bo @4
 }
 
 func ExampleWindowedGroup_Top() {

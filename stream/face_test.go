@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -72,6 +73,18 @@ func TestTheWholeFaceBuilds(t *testing.T) {
 		Aggregate(state.NewKV[string, float64]("sum"), func() float64 { return 0 },
 			func(_ string, v, a float64) float64 { return a + v }, func(_ string, v, a float64) float64 { return a - v }).
 		Suppress(stream.UntilTimeLimit(time.Second, "held"))
+
+	mine.Join(b.Stream(orders).SelectKey(func(_ string, o order) string { return o.Customer }).KeepsPartition(),
+		stream.Around(time.Hour, 0).BoundedByLeft(func(order) (from, to time.Time) { return from, to }), "again",
+		func(a, _ order) order { return a }).To(orders)
+	mine.GroupByKey().Windowed(stream.Months(1, time.UTC, time.Hour)).Count(state.NewWindowed[string, int64]("monthly")).
+		KeyStream().To(counts)
+	mine.Deduplicate(stream.DuplicatesWithin(time.Hour).Extend(), "once", func(_ string, o order) float64 { return o.Amount }).
+		JoinAsOf(b.VersionedTable(in, state.NewVersioned[string, string]("names", time.Hour)),
+			stream.AtOrAfter(time.Second, time.Second).RecordsMax(9), "named",
+			func(o order, name string) enriched { return enriched{Order: o, Name: name} }).To(joined)
+	table.GroupBy("ranked", func(_ string, o order) (string, float64) { return o.Customer, o.Amount }).
+		Top(state.NewKV[string, []float64]("ranks"), 3, cmp.Compare[float64]).ToStream()
 
 	topo, err := b.Build()
 	require.NoError(t, err)

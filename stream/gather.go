@@ -9,32 +9,46 @@ import (
 	"thalweg/topology"
 )
 
-// Deduplicate lets the first record of each key and id through, and leaves out the others whose times are no more than
-// within away from it, counted. A nil id is none: its record goes through. Records without a key are dropped, counted,
-// and so are those with a null value that id would not see. The name is that of the buffer of ids, which is durable.
+// Duplicates says which records of an id are duplicates of another. Make one with [DuplicatesWithin].
+type Duplicates struct {
+	within  time.Duration
+	extends bool
+}
+
+// DuplicatesWithin are the records whose times are no more than d away from the first one's, before it or after it.
+func DuplicatesWithin(d time.Duration) Duplicates { return Duplicates{within: d} }
+
+// Extend makes each duplicate begin the interval again: a record goes through when its id has not come for as long.
+// Each duplicate then has a place in the buffer, as the first record has.
+func (d Duplicates) Extend() Duplicates { d.extends = true; return d }
+
+// Deduplicate lets the first record of each key and id through, and leaves out its duplicates, counted. The id is what
+// the function makes of key and value. A nil id is none: its record goes through. Records without a key are dropped,
+// counted, and so are those with a null value that id would not see. The name is that of the buffer of ids, which is
+// durable.
 //
-// The trade-off: all ids of twice that time are in memory. What comes more than within behind the newest record goes
-// through unseen: nothing is lost, but it may be a duplicate.
-func (s Stream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duration, name string) Stream[K, V] {
+// The trade-off: all ids of twice the interval are in memory. What comes more than the interval behind the newest
+// record goes through unseen: nothing is lost, but it may be a duplicate.
+func (s Stream[K, V]) Deduplicate[ID any](d Duplicates, name string, id func(K, V) ID) Stream[K, V] {
 	s.n.needs("Deduplicate", id == nil)
-	return deduplicate(s, ofTwo(id), within, name)
+	return deduplicate(s, d, name, ofTwo(id))
 }
 
 func deduplicate[K, V, ID any](
-	s Stream[K, V], id func(*topology.Call, K, V) (ID, error), within time.Duration, name string,
+	s Stream[K, V], d Duplicates, name string, id func(*topology.Call, K, V) (ID, error),
 ) Stream[K, V] {
 	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Deduplicate", site)
-	if within < 0 {
-		b.fail(site, "Deduplicate: within %v: it must not be negative", within)
+	if d.within < 0 {
+		b.fail(site, "Deduplicate: within %v: it must not be negative", d.within)
 	}
 	keys, _ := serdesOr(s.keys, s.values)
 	ids := serde.ForTopic[ID]()
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
-		Retain(2*within + time.Millisecond)
+		Retain(2*d.within + time.Millisecond)
 	n := b.add("deduplicate", "deduplicate-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
-		Make: op.Deduplicate(st, id, within.Milliseconds()),
+		Make: op.Deduplicate(st, id, d.within.Milliseconds(), d.extends),
 	}, s.n)
 	b.own(n, st)
 	return Stream[K, V]{n, s.keys, s.values}
@@ -92,6 +106,26 @@ func (g WindowedGroup[K, V]) Top[A ~[]V](
 	g.s.n.needs("Top", compare == nil)
 	mustKeepSome(g.s.n.b, n)
 	return windowed(g, "top", st, op.TopFold[K, V, A](n, ofValues[K](compare)), serde.IsNilable[V]())
+}
+
+// Top keeps the first rows of each group in the order of compare, of equal ones those that came first, and follows the
+// table: a row that changes or goes makes room for the next. A group without rows has none.
+//
+// The trade-off: the store keeps all rows of each group, in one list that is written as a whole, so that groups should
+// be small. It is only the table that has the first n.
+func (g GroupedTable[K, V]) Top[A ~[]V](st state.KV[K, A], n int, compare func(a, b V) int) Table[K, A] {
+	g.n.needs("Top", compare == nil)
+	return topOfTable(g, st, n, ofValues[K](compare))
+}
+
+func topOfTable[K, V any, A ~[]V](
+	g GroupedTable[K, V], st state.KV[K, A], count int, compare func(*topology.Call, K, V, V) (int, error),
+) Table[K, A] {
+	n := &node{}
+	mustKeepSome(g.n.builder(), count)
+	t := groupedTable(n, g, "top", st, op.TopOfTable(st, g.values, count, compare, n.rows(g.emit)))
+	t.view = op.MapView(t.view, func(_ *topology.Call, _ K, rows A) (A, error) { return op.FirstOf(rows, count), nil })
+	return t
 }
 
 func mustKeepSome(b *Builder, n int) {

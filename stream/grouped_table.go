@@ -94,11 +94,18 @@ func (g GroupedTable[K, V]) Aggregate[A any](
 func aggregateTable[K, V, A any](
 	g GroupedTable[K, V], method string, st state.KV[K, A], add, sub op.Fold[K, V, A],
 ) Table[K, A] {
-	n, site, b := &node{}, caller(), g.n.builder()
+	n := &node{}
+	return groupedTable(n, g, method, st, op.AggregateTable(st, add, sub, n.rows(g.emit)))
+}
+
+// groupedTable adds the node that keeps an aggregate of groups.
+func groupedTable[K, V, A any](
+	n *node, g GroupedTable[K, V], method string, st state.KV[K, A], keep topology.Make,
+) Table[K, A] {
+	site, b := caller(), g.n.builder()
 	g.emit.mustNotClose(b, site, methodOf(method))
 	b.put(n, method, method+"-"+st.Name(), &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
-		Make: op.AggregateTable(st, add, sub, n.rows(g.emit)),
+		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: keep,
 	}, g.n)
 	b.own(n, st)
 	mustLive(b, site, methodOf(method), st)

@@ -97,10 +97,10 @@ func (t TryStream[K, V]) GroupBy[K2 any](name string, key func(*Call, K, V) (K2,
 
 // Deduplicate is [Stream.Deduplicate] with a full function.
 func (t TryStream[K, V]) Deduplicate[ID any](
-	id func(*Call, K, V) (ID, error), within time.Duration, name string,
+	d Duplicates, name string, id func(*Call, K, V) (ID, error),
 ) Stream[K, V] {
 	t.s.n.needs("Deduplicate", id == nil)
-	return deduplicate(t.s, id, within, name)
+	return deduplicate(t.s, d, name, id)
 }
 
 // Batch is [Stream.Batch] with a full function. Its call is the record that filled the batch, or none where time has

@@ -97,6 +97,14 @@ func (t TryGroupedTable[K, V]) Aggregate[A any](
 	return aggregateTable(t.g, "aggregate", st, op.AggregateFold(initial, add), op.AggregateFold(initial, sub))
 }
 
+// Top is [GroupedTable.Top] with a full function.
+func (t TryGroupedTable[K, V]) Top[A ~[]V](
+	st state.KV[K, A], n int, compare func(c *Call, key K, a, b V) (int, error),
+) Table[K, A] {
+	t.g.n.needs("Top", compare == nil)
+	return topOfTable(t.g, st, n, compare)
+}
+
 // TryWindowedGroup has the aggregations of a [WindowedGroup] with functions that may fail and that see the record: see
 // [Stream.Try].
 type TryWindowedGroup[K, V any] struct{ g WindowedGroup[K, V] }

@@ -4,6 +4,8 @@ import (
 	stdcontext "context"
 	"strings"
 	"time"
+
+	"thalweg/stream"
 )
 
 // onBeyond builds the ops that Kafka Streams does not have: random topologies have them, no corpus.
@@ -14,7 +16,7 @@ func (b *builder) onBeyond() bool {
 		b.put(flow{x.MapAsync(3, func(_ stdcontext.Context, k, v str) (str, error) { return f(k, v), nil }), x.moved})
 	case "deduplicate":
 		x := b.keyed(b.stream(0), "")
-		b.put(flow{x.Deduplicate(keyFunc(b.n.Key), time.Hour, "auto-"+b.n.ID), false})
+		b.put(flow{x.Deduplicate(stream.DuplicatesWithin(time.Hour), "auto-"+b.n.ID, keyFunc(b.n.Key)), false})
 	case "batch":
 		x := b.keyed(b.stream(0), "")
 		b.put(flow{x.Batch(3, 0, "auto-"+b.n.ID, func(_ str, vs []str) str {

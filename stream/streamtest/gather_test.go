@@ -70,7 +70,7 @@ func shown[K comparable, V any](o *streamtest.Output[K, V]) string {
 func TestDeduplicate(t *testing.T) {
 	for _, restart := range []string{"", "restart", "keep"} {
 		d := run(t, streamtest.Config{CheckpointCommits: 1}, func(b *stream.Builder) {
-			b.Stream(texts).Deduplicate(func(_, v string) string { return v }, 100*ms, "seen").To(out)
+			b.Stream(texts).Deduplicate(stream.DuplicatesWithin(100*ms), "seen", func(_, v string) string { return v }).To(out)
 		})
 		o := d.Output(out)
 		feed(d, "a:x@0 a:x@50 b:x@50 a:y@60 "+restart+" a:x@100 a:x@101 a:y@160 "+restart+" a:y@161 ∅:x@170 a:∅@170")
@@ -82,6 +82,18 @@ func TestDeduplicate(t *testing.T) {
 		}
 		feed(d, "c:z@1000 c:z@950 a:x@900 a:x@899 a:x@899")
 		require.Equal(t, "c=z@1000 a=x@900 a=x@899 a=x@899", shown(o), "what is older is let through")
+	}
+}
+
+func TestDuplicatesExtendTheInterval(t *testing.T) {
+	for _, restart := range []string{"", "restart", "keep"} {
+		d := run(t, streamtest.Config{CheckpointCommits: 1}, func(b *stream.Builder) {
+			b.Stream(texts).Deduplicate(stream.DuplicatesWithin(100*ms).Extend(), "seen",
+				func(_, v string) string { return v }).To(out)
+		})
+		o := d.Output(out)
+		feed(d, "a:x@0 a:x@80 a:y@90 "+restart+" a:x@150 a:x@150 "+restart+" a:x@240 a:x@200 a:x@341 b:x@341")
+		require.Equal(t, "a=x@0 a=y@90 a=x@341 b=x@341", shown(o), restart)
 	}
 }
 
@@ -218,9 +230,9 @@ func TestGatherRefusals(t *testing.T) {
 	id := func(_, v string) string { return v }
 	last := func(_ string, vs []string) string { return vs[len(vs)-1] }
 	s.MapAsync(0, newService().call)
-	moved.Deduplicate(id, time.Second, "d1")
-	s.Deduplicate(id, -1, "d2")
-	s.Deduplicate(id, 1, "no good")
+	moved.Deduplicate(stream.DuplicatesWithin(time.Second), "d1", id)
+	s.Deduplicate(stream.DuplicatesWithin(-1), "d2", id)
+	s.Deduplicate(stream.DuplicatesWithin(1), "no good", id)
 	moved.Batch(1, 0, "b1", last)
 	s.Batch(0, time.Microsecond, "b2", last)
 	s.Batch(1, time.Microsecond, "b3", last)

@@ -1,16 +1,19 @@
 package op
 
 import (
+	"cmp"
+	"slices"
+
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
 
 // Deduplicate lets the first record of a key and id through, and leaves out others of it that are no more than within
-// milliseconds away. What comes more than that behind the newest record goes through: what there was is forgotten. So
-// does what has no id.
+// milliseconds away from it, or, where duplicates extend that, from any of them. What comes more than that behind the
+// newest record goes through: what there was is forgotten. So does what has no id.
 func Deduplicate[K, V, I any](
-	st state.Buffer[Pair[K, I], bool], id func(*topology.Call, K, V) (I, error), within int64,
+	st state.Buffer[Pair[K, I], bool], id func(*topology.Call, K, V) (I, error), within int64, extends bool,
 ) topology.Make {
 	seesNull, nullID := serde.IsNilable[V](), serde.NullOf[I]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V]) (topology.Port[K, V], error) {
@@ -46,15 +49,26 @@ func Deduplicate[K, V, I any](
 				if err != nil {
 					return in.Fail(r.Timestamp, err)
 				}
-				if len(found) > 0 {
+				duplicate := len(found) > 0
+				if !duplicate || extends && !hasTime(found, r.Timestamp) {
+					if err := seen.Add(key, true, r.Timestamp); err != nil {
+						return in.Fail(r.Timestamp, err)
+					}
+				}
+				if duplicate {
 					in.Drop(topology.Duplicate)
 					return nil
-				}
-				if err := seen.Add(key, true, r.Timestamp); err != nil {
-					return in.Fail(r.Timestamp, err)
 				}
 			}
 			return next(r)
 		}, nil
 	})
+}
+
+// hasTime tells whether one of the entries, which are in order of time, has that time.
+func hasTime(found []state.BufferEntry[bool], timestamp int64) bool {
+	_, has := slices.BinarySearchFunc(found, timestamp, func(e state.BufferEntry[bool], t int64) int {
+		return cmp.Compare(e.Timestamp, t)
+	})
+	return has
 }
