@@ -79,7 +79,8 @@ func TestTheWholeFaceBuilds(t *testing.T) {
 		func(a, _ order) order { return a }).To(orders)
 	mine.GroupByKey().Windowed(stream.Months(1, time.UTC, time.Hour)).Count(state.NewWindowed[string, int64]("monthly")).
 		KeyStream().To(counts)
-	mine.Deduplicate(stream.DuplicatesWithin(time.Hour).Extend(), "once", func(_ string, o order) float64 { return o.Amount }).
+	mine.Deduplicate(stream.DuplicatesWithin(time.Hour).Extend(), "once",
+		func(_ string, o order) float64 { return o.Amount }).
 		JoinAsOf(b.VersionedTable(in, state.NewVersioned[string, string]("names", time.Hour)),
 			stream.AtOrAfter(time.Second, time.Second).RecordsMax(9), "named",
 			func(o order, name string) enriched { return enriched{Order: o, Name: name} }).To(joined)

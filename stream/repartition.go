@@ -14,9 +14,10 @@ func (s Stream[K, V]) Repartition[N ~string](name N) Stream[K, V] {
 	return repartitioned(s, "Repartition", string(name))
 }
 
-// KeepsPartition asserts that each record is in its key's partition here, although an operator before it may have changed
-// the key: where a Map leaves keys as they are, or the topic's records lie by what the key is made of. Keyed operators
-// may follow without a Repartition. The partition of a key is the one that Kafka's default partitioner chooses.
+// KeepsPartition asserts that each record is in its key's partition here, although an operator before it may have
+// changed the key: where a Map leaves keys as they are, or the topic's records lie by what the key is made of. Keyed
+// operators may follow without a Repartition. The partition of a key is the one that Kafka's default partitioner
+// chooses.
 //
 // Where the assertion does not hold, equal keys are in several tasks, and results are wrong. Nothing checks it in
 // production; package streamtest does for each record, when topics have several partitions.

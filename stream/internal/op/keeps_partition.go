@@ -36,8 +36,8 @@ func KeepsPartition[K, V any](keys serde.Serde[K]) topology.Make {
 }
 
 func misplaced(key any, belongs int32, e *topology.Env) error {
-	return fmt.Errorf("KeepsPartition: the record of key %v is in partition %d, but its key belongs to partition %d of %d: "+
-		"put a Repartition in its place", key, e.Partition, belongs, e.Partitions)
+	return fmt.Errorf("KeepsPartition: the record of key %v is in partition %d, but its key belongs to partition %d of "+
+		"%d: put a Repartition in its place", key, e.Partition, belongs, e.Partitions)
 }
 
 // hasherOf gives the bytes of a key by which its partition is chosen. They are valid until the next call.
