@@ -93,6 +93,15 @@ func fast() func() time.Time {
 	return func() time.Time { return start.Add(1200 * time.Since(start)) }
 }
 
+func waits(s runtime.Stats) (some bool) {
+	for _, w := range s.Workers {
+		for _, t := range w.Tasks {
+			some = some || !t.RetryAt.IsZero()
+		}
+	}
+	return some
+}
+
 // TestRetry: a service is away for ten minutes. The line that needs it waits with its partition; the same worker
 // continues with the other partitions, and commits. In the end each line counts once.
 func TestRetry(t *testing.T) {
@@ -108,10 +117,13 @@ func TestRetry(t *testing.T) {
 			r := kgo.KeyStringRecord("key", "needs")
 			r.Topic = "lines"
 			h.produce(r)
+			waited := false
 			for cfg.Clock().Sub(began) < 10*time.Minute {
 				h.feedOthers("key", 10)
 				h.await() // committed, while the line waits
+				waited = waited || waits(app.Stats())
 			}
+			require.True(t, waited, "the statistics show that a record waits")
 			for _, r := range h.read("counts") {
 				require.NotEqual(t, "needs", string(r.Key))
 			}

@@ -45,6 +45,8 @@ type TaskStats struct {
 	State    string
 	Inputs   []InputStats
 	Restores []Restore // under way
+	// RetryAt is when a record that failed is processed again; zero: none waits.
+	RetryAt time.Time
 }
 
 // InputStats are how far a task is in one of its inputs.
@@ -106,6 +108,9 @@ func (j *job) stats(now time.Time) TaskStats {
 		i.BufferedBytes, i.BufferedRecords = in.buffered()
 		i.Lag = max(i.HighWatermark-in.next, 0) + int64(i.BufferedRecords)
 		t.Inputs = append(t.Inputs, i)
+	}
+	if at, waits := j.task.NextRetry(); waits {
+		t.RetryAt = time.UnixMilli(at)
 	}
 	for _, store := range slices.Sorted(maps.Keys(j.restores)) {
 		t.Restores = append(t.Restores, j.restores[store].report(now))

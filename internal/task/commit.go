@@ -70,7 +70,7 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 	}
 }
 
-// Pending tells whether there is anything to commit.
+// Pending reports whether there is anything to commit.
 func (t *Task) Pending() bool {
 	if t.tx.Dirty() {
 		return true

@@ -7,8 +7,8 @@ import (
 	"thalweg/topology"
 )
 
-// guarded tells that a policy may drop a record at the node that failed. Then each call of a node is caught by itself,
-// which costs time.
+// guarded reports whether a policy may drop a record at the node that failed. Then a panic of each call of a node is
+// caught by itself, which costs time.
 func guarded(e topology.Errors) bool {
 	drops := func(a topology.Action) bool {
 		if r, ok := a.(topology.Retry); ok {

@@ -161,5 +161,5 @@ func (t *Task) endPause() {
 	t.worked = false
 }
 
-// blocked tells that the head is the record that waits, or one behind it.
+// blocked reports that the head is the record that waits, or one behind it.
 func (q *queue) blocked() bool { return q.has && q.head.Offset >= q.blockedAt }

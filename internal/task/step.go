@@ -82,7 +82,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		processed += n
 		t.worked = true
 		if err != nil {
-			return processed, err // failed, above, tells of the record at Source
+			return processed, err // failed, above, reports the record at Source
 		}
 		t.env.Source = nil
 	}
@@ -165,7 +165,7 @@ func (t *Task) idle(empty, waiting bool) bool {
 	return t.env.WallTime < t.idleUntil
 }
 
-// Punctuate calls the punctuations of the wall clock that are due, and tells whether there were any.
+// Punctuate calls the punctuations of the wall clock that are due, and reports whether there were any.
 func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 	if err := t.ready("punctuate"); err != nil {
 		return false, err

@@ -194,7 +194,8 @@ func TestCommitsAreRetried(t *testing.T) {
 	for _, partitions := range []int32{1, 2} {
 		away, calls = true, 0
 		d := streamtest.New(t, topo, streamtest.Config{
-			Partitions: partitions, CommitEvery: -1, Errors: topology.Errors{Process: topology.Retry{First: time.Second}},
+			Partitions: partitions, CommitEvery: -1, EmitOnCommit: true,
+			Errors: topology.Errors{Process: topology.Retry{First: time.Second}},
 		})
 		in := d.Input(texts)
 		in.Send("k", "a", 1)

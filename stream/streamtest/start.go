@@ -170,7 +170,7 @@ const (
 	KeepState             // the engine as it was
 )
 
-// Restart stops the application as a crash would, without a commit, and starts it anew.
+// Restart stops the application as a crash would, without a commit, and starts it again.
 func (d *Driver) Restart(k Keep) {
 	d.t.Helper()
 	d.must(d.restart(k))
