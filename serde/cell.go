@@ -6,11 +6,14 @@ import (
 	"unsafe"
 )
 
-// viaCell is the serde of a type whose encoder wants a value by its address, or has scratch space. The value is copied
-// to a cell that is kept, so that nothing is allocated to make it addressable.
-type viaCell[T any] struct{ cells *cells }
+// value is the serde of a type by its name. Each type that a program names costs the compiler a copy of its methods, so
+// there are few of them, on the pointer alone, and the rest knows no type parameter.
+type value[T any] struct{ coder }
 
-func (s *viaCell[T]) Append(dst []byte, v T) ([]byte, error) {
+func (s *value[T]) Append(dst []byte, v T) ([]byte, error) {
+	if s.cells == nil {
+		return s.form.append(dst, unsafe.Pointer(&v))
+	}
 	c := s.cells.take()
 	*(*T)(c.value) = v
 	dst, err := s.cells.append(dst, c)
@@ -18,7 +21,14 @@ func (s *viaCell[T]) Append(dst []byte, v T) ([]byte, error) {
 	return dst, err
 }
 
-func (s *viaCell[T]) Decode(src []byte) (v T, err error) {
+func (s *value[T]) Decode(src []byte) (v T, err error) {
+	if s.cells == nil {
+		if err = s.form.decode(src, unsafe.Pointer(&v)); err != nil {
+			var zero T
+			v = zero
+		}
+		return v, err
+	}
 	c := s.cells.take()
 	if err = s.cells.decode(src, c); err == nil {
 		v = *(*T)(c.value)
@@ -27,9 +37,31 @@ func (s *viaCell[T]) Decode(src []byte) (v T, err error) {
 	return v, err
 }
 
-func (s *viaCell[T]) Local() Serde[T] { return &viaCell[T]{s.cells.local()} }
-func (s *viaCell[T]) size() int       { return s.cells.size }
-func (s *viaCell[T]) CheckKey() error { return s.cells.noKey }
+// coder is how a type is written, without the type. It has one method, since each is made again for each type of value
+// that embeds it.
+type coder struct {
+	form  form   // how the value is written where it lies
+	cells *cells // or, where there are any, how it is written from a cell
+}
+
+// coded is a serde of this package that has a coder.
+type coded interface{ own() *coder }
+
+func (c *coder) own() *coder { return c }
+
+func checkCoder(c *coder) error {
+	if c.cells != nil {
+		return nil
+	}
+	return c.form.check()
+}
+
+func sizeOfCoder(c *coder) int {
+	if c.cells != nil {
+		return c.cells.size
+	}
+	return c.form.size()
+}
 
 // cells hands out the cells of a type: the only one, to the serde of one goroutine, or one of a pool.
 type cells struct {

@@ -82,10 +82,10 @@ func (c composed[T, A, B]) Next(src []byte) (v T, rest []byte, err error) {
 }
 
 func (c composed[T, A, B]) Check() error {
-	if err := Check[A](c.a); err != nil {
+	if err := Check(c.a); err != nil {
 		return err
 	}
-	return Check[B](c.b)
+	return Check(c.b)
 }
 
 // Descending turns the order of a part round: the largest value comes first. Its bytes are those of the part, inverted.
@@ -124,7 +124,7 @@ func (d descending[T]) Next(src []byte) (v T, rest []byte, err error) {
 	return v, src[len(src)-len(rest):], nil
 }
 
-func (d descending[T]) Check() error { return Check[T](d.part) }
+func (d descending[T]) Check() error { return Check(d.part) }
 
 func invert(b []byte) {
 	for i := range b {

@@ -34,7 +34,7 @@ func NewEncoder[T any](s Serde[T]) Encoder[T] {
 }
 
 // Encode returns the bytes of v, never nil. They are valid until the next call, and not to be written to.
-func (e *Encoder[T]) Encode(v T) ([]byte, error) {
+func (e *Encoder[T]) Encode[E Encoder[T]](v T) ([]byte, error) {
 	switch e.own {
 	case ownString:
 		if s := *(*string)(unsafe.Pointer(&v)); len(s) > 0 {

@@ -12,29 +12,26 @@ import (
 
 // For returns the serde of T that the package comment's rules give to its type. It never fails: a type without an
 // encoding gets a serde that Check refuses. Call it once, when something is built: it reflects.
-func For[T any]() Serde[T] { return typed[T](find(reflect.TypeFor[T]())) }
+func For[T any]() Serde[T] { return typed[T](find(reflect.TypeOf((*T)(nil)).Elem())) }
 
-// found is the serde of a type, without the type. Everything that is done for a type by its name is in typed, flat and
-// viaCell: each type that a program names costs the compiler a copy of them, and so the rest knows no type parameter.
+// found is the serde of a type, without the type.
 type found struct {
-	exact any    // a serde that is taken as it is where it has the type
-	form  form   // how the value is written where it lies
-	cells *cells // or, where there are any, how it is written from a cell
+	exact any // a serde that is taken as it is where it has the type
+	coder
 }
 
 func typed[T any](f found) Serde[T] {
 	if s, ok := f.exact.(Serde[T]); ok {
 		return s
 	}
-	if f.cells != nil {
-		return &viaCell[T]{f.cells}
-	}
-	return flat[T]{f.form}
+	return &value[T]{f.coder}
 }
+
+func viaCells(c cells) coder { return coder{cells: newCells(c)} }
 
 func find(t reflect.Type) found {
 	if b := builtinOf(t); b != notBuiltin {
-		return found{exact: exactly(b), form: form{kind: b, of: t}}
+		return found{exact: exactly(b), coder: coder{form: form{kind: b, of: t}}}
 	}
 	if f, ok := derived(t); ok {
 		return f
@@ -124,7 +121,7 @@ func derived(t reflect.Type) (found, bool) {
 		return found{}, false
 	}
 	lend := func() cellCodec { return lent{core.local()} }
-	return found{exact: exact, cells: newCells(cells{of: t, size: core.size(), codec: lend})}, true
+	return found{exact: exact, coder: viaCells(cells{of: t, size: core.size(), codec: lend})}, true
 }
 
 // derivedFrom returns the serde of a pointer to the type that b stands for, or of a slice of it: as itself, and
@@ -209,7 +206,7 @@ func (l lent) decode(src []byte, c *cell) error           { return l.as.decode(s
 
 // refuse gives t a serde that has nothing but the reason why there is none.
 func refuse(t reflect.Type, why error) found {
-	return found{form: form{kind: refused, of: t, how: &how{why: why}}}
+	return found{coder: coder{form: form{kind: refused, of: t, how: &how{why: why}}}}
 }
 
 func errUnsupported(t reflect.Type, format string, args ...any) error {

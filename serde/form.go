@@ -7,25 +7,6 @@ import (
 	"unsafe"
 )
 
-// flat is the serde of a type whose values are written and read where they lie, without scratch space. It is equal to
-// another one of the same type, but for MessagePack.
-type flat[T any] struct{ form form }
-
-func (f flat[T]) Append(dst []byte, v T) ([]byte, error) {
-	return f.form.append(dst, unsafe.Pointer(&v))
-}
-
-func (f flat[T]) Decode(src []byte) (v T, err error) {
-	if err = f.form.decode(src, unsafe.Pointer(&v)); err != nil {
-		var zero T
-		v = zero
-	}
-	return v, err
-}
-
-func (f flat[T]) Check() error { return f.form.check() }
-func (f flat[T]) size() int    { return f.form.size() }
-
 // form is how a type is written. Its methods are called directly, so that what they point at may lie on the stack.
 type form struct {
 	kind builtin

@@ -11,14 +11,14 @@ import (
 
 // JSON returns the serde of T as JSON, by the rules of encoding/json but without its escapes of HTML, and with sorted
 // map keys. Unknown fields are ignored. A nil T is null and has no bytes; the text null decodes to the zero T.
-func JSON[T any]() Serde[T] { return typed[T](findJSON(reflect.TypeFor[T]())) }
+func JSON[T any]() Serde[T] { return typed[T](findJSON(reflect.TypeOf((*T)(nil)).Elem())) }
 
 func findJSON(t reflect.Type) found {
 	if err := jsonError(t); err != nil {
 		return refuse(t, err)
 	}
 	options := jsonv2.JoinOptions(json.DefaultOptionsV1(), jsonv2.Deterministic(true), jsontext.EscapeForHTML(false))
-	return found{cells: newCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec {
+	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec {
 		return &jsonLibrary{of: t.String(), options: options}
 	}})}
 }

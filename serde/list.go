@@ -193,6 +193,7 @@ func (l list[T]) Local() Serde[[]T] {
 }
 
 func (l list[T]) Check() error { return Check(l.elem) }
+func (l list[T]) inner() any   { return l.elem }
 
 // listReader walks the bytes of a list; take is called only for what is known to be there.
 type listReader struct{ src []byte }
@@ -243,9 +244,13 @@ func (r *listReader) element() (raw []byte, null bool, err error) {
 }
 
 // sizeOf returns the number of bytes that every value of s takes, or 0.
-func sizeOf[T any](s Serde[T]) int {
-	if f, ok := s.(interface{ size() int }); ok {
-		return f.size()
+func sizeOf(s any) int {
+	switch s := s.(type) {
+	case coded:
+		return sizeOfCoder(s.own())
+	case interface{ size() int }:
+		return s.size()
+	default:
+		return 0
 	}
-	return 0
 }

@@ -124,10 +124,12 @@ func decodeMsg(v any, src []byte) error {
 
 func ownMethods(t reflect.Type, m methods) found {
 	if t.Kind() == reflect.Pointer {
-		return found{form: form{kind: byMethods, of: t, how: &how{methods: m, null: reflect.Zero(t).Interface()}}}
+		return found{coder: coder{form: form{
+			kind: byMethods, of: t, how: &how{methods: m, null: reflect.Zero(t).Interface()},
+		}}}
 	}
 	codec := own{m, t.String()}
-	return found{cells: newCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec { return codec }})}
+	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec { return codec }})}
 }
 
 // own is the codec of a type with methods of its own.

@@ -17,20 +17,24 @@ import (
 //
 // Map keys are sorted where they are strings and the values strings, bools or any; other maps come in no fixed order
 // and are no good inside a key.
-func Msgpack[T any]() Serde[T] { return typed[T](findMsgpack(reflect.TypeFor[T](), false)) }
+func Msgpack[T any]() Serde[T] { return typed[T](findMsgpack(reflect.TypeOf((*T)(nil)).Elem(), false)) }
 
 // MsgpackArray is Msgpack with structs as arrays of their fields' values: smaller and faster, and good only for types
 // whose fields never change but by new ones at the end.
-func MsgpackArray[T any]() Serde[T] { return typed[T](findMsgpack(reflect.TypeFor[T](), true)) }
+func MsgpackArray[T any]() Serde[T] {
+	return typed[T](findMsgpack(reflect.TypeOf((*T)(nil)).Elem(), true))
+}
 
 func findMsgpack(t reflect.Type, arrays bool) found {
 	if err := msgpackError(t); err != nil {
 		return refuse(t, err)
 	}
 	if p, ok := planOf(t); ok {
-		return found{form: form{kind: byPlan, of: t, how: &how{plan: p, arrays: arrays, nilable: isNilable(t)}}}
+		return found{coder: coder{form: form{
+			kind: byPlan, of: t, how: &how{plan: p, arrays: arrays, nilable: isNilable(t)},
+		}}}
 	}
-	return found{cells: newCells(cells{of: t, nilable: isNilable(t), noKey: unorderedError(t), codec: func() cellCodec {
+	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), noKey: unorderedError(t), codec: func() cellCodec {
 		m := &msgpackLibrary{of: t.String()}
 		m.enc, m.dec = msgpack.NewEncoder(&m.out), msgpack.NewDecoder(&m.in)
 		m.enc.SetSortMapKeys(true)

@@ -6,7 +6,7 @@ import (
 )
 
 // IsNilable tells whether T has a nil value that stands for null: pointer, slice, map or interface.
-func IsNilable[T any]() bool { return isNilable(reflect.TypeFor[T]()) }
+func IsNilable[T any]() bool { return isNilable(reflect.TypeOf((*T)(nil)).Elem()) }
 
 func isNilable(t reflect.Type) bool {
 	switch t.Kind() {
@@ -28,6 +28,9 @@ func NullOf[T any]() func(*T) bool {
 }
 
 func firstWordNil[T any](v *T) bool { return isNull(unsafe.Pointer(v)) }
+
+// IsNull tells whether the value at v, of a type for which IsNilable holds, is null: for code that knows no types.
+func IsNull(v unsafe.Pointer) bool { return isNull(v) }
 
 // isNull serves all nilable kinds: a pointer and a map are one word; a slice begins with its data pointer, which is nil
 // for the nil slice alone (an empty one points somewhere); an interface begins with its type.

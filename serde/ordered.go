@@ -34,22 +34,28 @@ type Part[T any] interface {
 //	time.Time             seconds since 1970 (8, sign bit flipped) ‖ nanoseconds (4)
 //	struct                its fields, one after the other
 func Ordered[T any]() Part[T] {
-	t := reflect.TypeFor[T]()
-	o := &orderedForm{of: t, name: "ordered " + t.String()}
-	if err := o.addFields(t, 0, ""); err != nil {
-		return neverPart[T]{flat[T]{refuse(t, err).form}}
-	}
-	return ordered[T]{o}
+	return &ordered[T]{orderedFormOf(reflect.TypeOf((*T)(nil)).Elem())}
 }
 
-type ordered[T any] struct{ form *orderedForm }
+type ordered[T any] struct{ orderedForm }
 
 // orderedForm is the order-preserving encoding of a type.
 type orderedForm struct {
-	of     reflect.Type
-	name   string
-	fields []orderedField // a type that is no struct is a single field
+	of      reflect.Type
+	name    string
+	fields  []orderedField // a type that is no struct is a single field
+	nilable bool
+	why     error // there is none
 }
+
+func orderedFormOf(t reflect.Type) orderedForm {
+	o := orderedForm{of: t, name: "ordered " + t.String(), nilable: isNilable(t)}
+	o.why = o.addFields(t, 0, "")
+	return o
+}
+
+// Check is Check of the serdes that embed the form.
+func (o *orderedForm) Check() error { return o.why }
 
 type orderedField struct {
 	kind   builtin
@@ -107,30 +113,42 @@ func orderedKind(t reflect.Type) builtin {
 	return builtin(t.Kind())
 }
 
-func (o ordered[T]) Append(dst []byte, v T) ([]byte, error) {
-	return o.form.append(dst, unsafe.Pointer(&v))
+func (o *ordered[T]) Append(dst []byte, v T) ([]byte, error) {
+	return o.append(dst, unsafe.Pointer(&v))
 }
 
-func (o ordered[T]) Decode(src []byte) (v T, err error) {
-	if src == nil && IsNilable[T]() {
-		return v, nil
-	}
-	v, rest, err := o.Next(src)
-	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("%s: %d bytes after the value", o.form.name, len(rest))
+func (o *ordered[T]) Decode(src []byte) (v T, err error) {
+	if err = o.whole(src, unsafe.Pointer(&v)); err != nil {
+		var zero T
+		v = zero
 	}
 	return v, err
 }
 
-func (o ordered[T]) Next(src []byte) (v T, rest []byte, err error) {
-	if rest, err = o.form.next(src, unsafe.Pointer(&v)); err != nil {
+func (o *ordered[T]) Next(src []byte) (v T, rest []byte, err error) {
+	if rest, err = o.next(src, unsafe.Pointer(&v)); err != nil {
 		var zero T
 		return zero, nil, err
 	}
 	return v, rest, nil
 }
 
+// whole decodes all of src.
+func (o *orderedForm) whole(src []byte, v unsafe.Pointer) error {
+	if src == nil && o.nilable {
+		return nil
+	}
+	rest, err := o.next(src, v)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%s: %d bytes after the value", o.name, len(rest))
+	}
+	return err
+}
+
 func (o *orderedForm) append(dst []byte, v unsafe.Pointer) ([]byte, error) {
+	if o.why != nil {
+		return dst, o.why
+	}
 	out := notNil(dst)
 	for i := range o.fields {
 		f := &o.fields[i]
@@ -143,6 +161,9 @@ func (o *orderedForm) append(dst []byte, v unsafe.Pointer) ([]byte, error) {
 }
 
 func (o *orderedForm) next(src []byte, v unsafe.Pointer) (_ []byte, err error) {
+	if o.why != nil {
+		return nil, o.why
+	}
 	for i := range o.fields {
 		f := &o.fields[i]
 		if src, err = nextOrdered(src, f, unsafe.Add(v, f.offset)); err != nil {
@@ -329,7 +350,3 @@ func floatOf32(bits uint32) (float32, error) {
 	}
 	return v, nil
 }
-
-type neverPart[T any] struct{ flat[T] }
-
-func (n neverPart[T]) Next([]byte) (v T, rest []byte, err error) { return v, nil, n.Check() }

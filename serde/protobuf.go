@@ -17,7 +17,7 @@ func protobuf(t reflect.Type) found {
 	if t.Kind() != reflect.Pointer {
 		return refuse(t, errUnsupported(t, "only a pointer to a protobuf message can be decoded"))
 	}
-	return found{form: form{kind: byProtobuf, of: t, how: &how{null: reflect.Zero(t).Interface()}}}
+	return found{coder: coder{form: form{kind: byProtobuf, of: t, how: &how{null: reflect.Zero(t).Interface()}}}}
 }
 
 func (f form) appendProtobuf(dst []byte, v unsafe.Pointer) ([]byte, error) {

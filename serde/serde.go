@@ -46,6 +46,8 @@
 // but must not be written to, and holds the whole fetched batch in memory: strings.Clone what is kept for long.
 package serde
 
+import "reflect"
+
 // A Serde encodes and decodes values of one type. It is safe for concurrent use, unless it comes from Local.
 type Serde[T any] interface {
 	// Append appends the encoding of v to dst and returns the longer slice, which is not nil: the encoding of an empty
@@ -62,21 +64,32 @@ type Serde[T any] interface {
 //
 // A Serde of one's own takes part by having the method Local() Serde[T].
 func Local[T any](s Serde[T]) Serde[T] {
+	if c, ok := s.(coded); ok {
+		own := c.own()
+		if own.cells == nil {
+			return s
+		}
+		return &value[T]{coder{cells: own.cells.local()}}
+	}
 	if l, ok := s.(interface{ Local() Serde[T] }); ok {
 		return l.Local()
 	}
 	return s
 }
 
-// Check returns why s can never work, such as a type without an encoding (For[chan int]), or nil. Building a topology
-// asks it, so that the mistake shows there and not at the first record.
+// Check returns why a serde can never work, such as a type without an encoding (For[chan int]), or nil. Building a
+// topology asks it, so that the mistake shows there and not at the first record.
 //
 // A Serde of one's own takes part by having the method Check() error.
-func Check[T any](s Serde[T]) error {
-	if c, ok := s.(interface{ Check() error }); ok {
-		return c.Check()
+func Check(s any) error {
+	switch s := s.(type) {
+	case coded:
+		return checkCoder(s.own())
+	case interface{ Check() error }:
+		return s.Check()
+	default:
+		return nil
 	}
-	return nil
 }
 
 // CheckKey returns why s, a Serde, is no good for keys although it encodes its values, or nil. Equal keys must have
@@ -85,8 +98,41 @@ func Check[T any](s Serde[T]) error {
 //
 // A Serde of one's own takes part by having the method CheckKey() error.
 func CheckKey(s any) error {
-	if c, ok := s.(interface{ CheckKey() error }); ok {
-		return c.CheckKey()
+	switch s := s.(type) {
+	case coded:
+		if c := s.own().cells; c != nil {
+			return c.noKey
+		}
+		return nil
+	case interface{ CheckKey() error }:
+		return s.CheckKey()
+	default:
+		return nil
 	}
-	return nil
 }
+
+// Same tells whether two serdes are certainly equal: they are one value, or those that For gives to a type with an
+// encoding of its own, which is neither MessagePack nor the type's methods.
+func Same(a, b any) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	switch a := a.(type) {
+	case coded:
+		if x, y := a.own(), b.(coded).own(); isBuiltin(x) && isBuiltin(y) {
+			return x.form == y.form
+		}
+	case wrapping:
+		return Same(a.inner(), b.(wrapping).inner())
+	}
+	v, w := reflect.ValueOf(a), reflect.ValueOf(b)
+	return v.Comparable() && w.Comparable() && a == b
+}
+
+// wrapping is a serde of this package that is another one's, of each element of its values.
+type wrapping interface{ inner() any }
+
+func isBuiltin(c *coder) bool { return c.cells == nil && c.form.how == nil }

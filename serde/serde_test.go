@@ -499,3 +499,19 @@ func TestForTopicTakesTheTypesOwnSerde(t *testing.T) {
 	require.Equal(t, serde.For[string](), serde.ForTopic[string]())
 	require.IsType(t, serde.For[any](), serde.ForTopic[any](), "an interface has no value to ask")
 }
+
+func TestSameKnowsEqualSerdes(t *testing.T) {
+	type point struct{ X int }
+	require.True(t, serde.Same(serde.For[string](), serde.For[string]()))
+	require.True(t, serde.Same(serde.For[int32](), serde.For[int32]()))
+	require.True(t, serde.Same(serde.For[cents](), serde.For[cents]()))
+	require.True(t, serde.Same(serde.For[*int32](), serde.For[*int32]()))
+	require.True(t, serde.Same(serde.For[[]int32](), serde.For[[]int32]()))
+	one := serde.For[point]()
+	require.True(t, serde.Same(one, one))
+	require.False(t, serde.Same(one, serde.For[point]()), "another plan may have been made")
+	require.False(t, serde.Same(serde.For[int32](), serde.For[cents]()))
+	require.False(t, serde.Same(serde.For[int64](), serde.Ordered[int64]()))
+	require.False(t, serde.Same(serde.List(serde.For[int32]()), serde.List[int32](serde.Ordered[int32]())))
+	require.False(t, serde.Same(nil, nil))
+}

@@ -23,7 +23,7 @@ type BufferStore[K, V any] struct {
 	buffers *buffers
 	keys    keyring[K]
 	values  serde.Serde[V]
-	null    nullness[V]
+	nilable bool
 	found   []BufferEntry[V]
 }
 
@@ -38,20 +38,22 @@ func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
 	c := codecOf[K, V](n)
 	st := &BufferStore[K, V]{
 		buffers: newBuffers(r, n.made.Retention), keys: newKeyring(c.keys),
-		values: serde.Local(c.values), null: newNullness[V](),
+		values: serde.Local(c.values), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.buffers, st)
 }
 
 // Expired tells whether records of that time were given up.
-func (st *BufferStore[K, V]) Expired(timestamp int64) bool { return timestamp < st.buffers.floor }
+func (st *BufferStore[K, V]) Expired[E BufferEntry[V]](timestamp int64) bool {
+	return timestamp < st.buffers.floor
+}
 
 // Expire gives up all records older than before. They are gone for readers at once, and leave memory and disk in whole
 // segments. It is part of the transaction: Discard takes it back.
-func (st *BufferStore[K, V]) Expire(before int64) { st.buffers.expire(before) }
+func (st *BufferStore[K, V]) Expire[E BufferEntry[V]](before int64) { st.buffers.expire(before) }
 
 // Records is how many records the store has in memory: those that were given up among them, until their segment goes.
-func (st *BufferStore[K, V]) Records() (n int) {
+func (st *BufferStore[K, V]) Records[E BufferEntry[V]]() (n int) {
 	for _, seg := range st.buffers.live {
 		n += int(seg.count)
 	}
@@ -59,8 +61,8 @@ func (st *BufferStore[K, V]) Records() (n int) {
 }
 
 // Add buffers a record. A null value and a time that was given up are ignored.
-func (st *BufferStore[K, V]) Add(key K, value V, timestamp int64) error {
-	if st.null.is(value) {
+func (st *BufferStore[K, V]) Add[E BufferEntry[V]](key K, value V, timestamp int64) error {
+	if isNull(st.nilable, value) {
 		return nil
 	}
 	encoded, err := st.values.Append(st.buffers.encoded[:0], value)
@@ -68,7 +70,7 @@ func (st *BufferStore[K, V]) Add(key K, value V, timestamp int64) error {
 		return fmt.Errorf("store %q: encode value: %w", st.buffers.room.name, err)
 	}
 	st.buffers.encoded = encoded
-	b, err := st.keys.bytes(key)
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return keyError(st.buffers.room, err)
 	}
@@ -77,10 +79,10 @@ func (st *BufferStore[K, V]) Add(key K, value V, timestamp int64) error {
 
 // Fetch returns the records of key with timestamps in [from, to], by timestamp, those of one time in the order of
 // arrival. The slice is the store's, and valid until the next Fetch.
-func (st *BufferStore[K, V]) Fetch(key K, from, to int64) ([]BufferEntry[V], error) {
+func (st *BufferStore[K, V]) Fetch[E BufferEntry[V]](key K, from, to int64) ([]BufferEntry[V], error) {
 	clear(st.found)
 	st.found = st.found[:0]
-	b, err := st.keys.bytes(key)
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return nil, keyError(st.buffers.room, err)
 	}
@@ -101,12 +103,12 @@ func (st *BufferStore[K, V]) Fetch(key K, from, to int64) ([]BufferEntry[V], err
 
 // TouchAdd reads the cache lines that adding records with these encoded keys and about that time will need, so that
 // their misses overlap: call it for some 64 keys before they are added. It changes nothing.
-func (st *BufferStore[K, V]) TouchAdd(keys [][]byte, timestamp int64) {
+func (st *BufferStore[K, V]) TouchAdd[E BufferEntry[V]](keys [][]byte, timestamp int64) {
 	st.buffers.touch(keys, timestamp, timestamp, false)
 }
 
 // TouchFetch is TouchAdd for a Fetch of each key.
-func (st *BufferStore[K, V]) TouchFetch(keys [][]byte, from, to int64) {
+func (st *BufferStore[K, V]) TouchFetch[E BufferEntry[V]](keys [][]byte, from, to int64) {
 	st.buffers.touch(keys, from, to, true)
 }
 

@@ -29,7 +29,8 @@ type tier interface {
 }
 
 // cells is a shelf with typed values. The shelf and its vault know no types, so that each type of a store costs the
-// compiler this much and no more.
+// compiler this much and no more. What is done with cells are functions: a method of a generic type is made, twice, in
+// every package that mentions the type.
 type cells[V any] struct {
 	shelf   *shelf
 	raw     *raw // nil: values hold no pointers, and lie in their entries
@@ -37,18 +38,33 @@ type cells[V any] struct {
 	objects []V // of raw, by number
 }
 
-// open makes the shelf of the cells, which do not move from now on.
-func (c *cells[V]) open(r *room, prefix []byte, skip int, values serde.Serde[V]) {
+// openCells makes the shelf of the cells, which do not move from now on.
+func openCells[V any](c *cells[V], r *room, prefix []byte, skip int, values serde.Serde[V]) {
 	c.values = values
-	c.shelf, c.raw = newCells(r, prefix, skip, reflect.TypeFor[V](), values, c)
+	c.shelf, c.raw = newCells(r, prefix, skip, reflect.TypeFor[V](), values, typed{
+		encode: func(dst []byte, p unsafe.Pointer) ([]byte, error) { return c.values.Append(dst, *(*V)(p)) },
+		decode: func(src []byte, p unsafe.Pointer) (err error) {
+			*(*V)(p), err = c.values.Decode(src)
+			return err
+		},
+		object: func(number uint32) unsafe.Pointer { return unsafe.Pointer(&c.objects[number]) },
+		drop: func(number int) {
+			if number == allObjects {
+				c.objects = nil
+				return
+			}
+			var none V
+			c.objects[number] = none
+		},
+	})
 }
 
 // newCells returns what of cells has no type.
-func newCells(r *room, prefix []byte, skip int, of reflect.Type, values any, c typed) (*shelf, *raw) {
+func newCells(r *room, prefix []byte, skip int, of reflect.Type, values any, t typed) (*shelf, *raw) {
 	if isFlat(of) {
-		return newShelf(r, prefix, table.New(r.seed, skip, of.Size()), flat{c}), nil
+		return newShelf(r, prefix, table.New(r.seed, skip, of.Size()), flat{t}), nil
 	}
-	v := &raw{values: c, table: table.New(r.seed, skip, rawBytes)}
+	v := &raw{values: t, table: table.New(r.seed, skip, rawBytes)}
 	switch values.(type) {
 	case serde.String, serde.Bytes:
 		v.views = true
@@ -56,28 +72,8 @@ func newCells(r *room, prefix []byte, skip int, of reflect.Type, values any, c t
 	return newShelf(r, prefix, v.table, v), v
 }
 
-func (c *cells[V]) encode(dst []byte, p unsafe.Pointer) ([]byte, error) {
-	return c.values.Append(dst, *(*V)(p))
-}
-
-func (c *cells[V]) decode(src []byte, p unsafe.Pointer) (err error) {
-	*(*V)(p), err = c.values.Decode(src)
-	return err
-}
-
-func (c *cells[V]) encodeObject(dst []byte, object uint32) ([]byte, error) {
-	return c.values.Append(dst, c.objects[object])
-}
-
-func (c *cells[V]) dropObject(object uint32) {
-	var none V
-	c.objects[object] = none
-}
-
-func (c *cells[V]) dropObjects() { c.objects = nil }
-
-// keep makes an object the value of an entry.
-func (c *cells[V]) keep(index uint32, p *rawValue, value V) {
+// keepObject makes an object the value of an entry.
+func keepObject[V any](c *cells[V], index uint32, p *rawValue, value V) {
 	if at := int(c.raw.claim(index, p)); at < len(c.objects) {
 		c.objects[at] = value
 	} else {
@@ -85,7 +81,7 @@ func (c *cells[V]) keep(index uint32, p *rawValue, value V) {
 	}
 }
 
-func (c *cells[V]) value(index uint32) (value V, timestamp int64, ok bool, err error) {
+func cellValue[V any](c *cells[V], index uint32) (value V, timestamp int64, ok bool, err error) {
 	e := c.shelf.At(index)
 	if !e.Has(table.Present) {
 		return value, 0, false, nil
@@ -101,12 +97,12 @@ func (c *cells[V]) value(index uint32) (value V, timestamp int64, ok bool, err e
 		return value, 0, false, decodeError(c.shelf.room.name, "value", err)
 	}
 	if !c.raw.views {
-		c.keep(index, p, value)
+		keepObject(c, index, p, value)
 	}
 	return value, e.Timestamp, true, nil
 }
 
-func (c *cells[V]) set(index uint32, value V, timestamp int64) error {
+func setCell[V any](c *cells[V], index uint32, value V, timestamp int64) error {
 	e := c.shelf.At(index)
 	c.shelf.change(index, e)
 	switch {
@@ -121,7 +117,7 @@ func (c *cells[V]) set(index uint32, value V, timestamp int64) error {
 		c.raw.put(index, rawAt(c.shelf.Payload(e)), encoded)
 	default:
 		c.raw.releaseBytes(rawAt(c.shelf.Payload(e)))
-		c.keep(index, rawAt(c.shelf.Payload(e)), value)
+		keepObject(c, index, rawAt(c.shelf.Payload(e)), value)
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
@@ -129,10 +125,10 @@ func (c *cells[V]) set(index uint32, value V, timestamp int64) error {
 }
 
 // asTold returns the value as it was at the last flush, and whether it was changed since.
-func (c *cells[V]) asTold(index uint32) (value V, timestamp int64, ok, changed bool, err error) {
+func asTold[V any](c *cells[V], index uint32) (value V, timestamp int64, ok, changed bool, err error) {
 	e := c.shelf.At(index)
 	if !e.Has(table.DirtyFlush) {
-		value, timestamp, ok, err = c.value(index)
+		value, timestamp, ok, err = cellValue(c, index)
 		return value, timestamp, ok, false, err
 	}
 	was, payload := c.shelf.image(e)
@@ -156,7 +152,7 @@ type told[V any] struct {
 }
 
 // flushed prepares the emission of an entry.
-func (c *cells[V]) flushed(index uint32, withOld bool) (t told[V], err error) {
+func flushed[V any](c *cells[V], index uint32, withOld bool) (t told[V], err error) {
 	was, payload := c.shelf.flushed(index)
 	e := c.shelf.At(index)
 	t = told[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
@@ -180,7 +176,7 @@ func (c *cells[V]) flushed(index uint32, withOld bool) (t told[V], err error) {
 				return t, err
 			}
 		}
-		t.new, _, _, err = c.value(index)
+		t.new, _, _, err = cellValue(c, index)
 	}
 	return t, err
 }
@@ -190,11 +186,11 @@ func send[K, V any](
 	c *cells[V], keys *keyring[K], index uint32, head []byte, stays, withOld bool,
 	out *Flushed[K, V], f func(*Flushed[K, V]) error,
 ) error {
-	told, err := c.flushed(index, withOld)
+	told, err := flushed(c, index, withOld)
 	if err != nil || !told.hasOld && !told.hasNew {
 		return err
 	}
-	if out.Key, err = keys.key(head, stays, c.shelf.room); err != nil {
+	if out.Key, err = decodeView(keys, head, stays, c.shelf.room); err != nil {
 		return err
 	}
 	out.Old, out.New, out.HasOld, out.HasNew = told.old, told.new, told.hasOld, told.hasNew
@@ -203,9 +199,9 @@ func send[K, V any](
 }
 
 // rowValue returns the value of what a scan found.
-func (c *cells[V]) rowValue(r row) (value V, timestamp int64, err error) {
+func rowValue[V any](c *cells[V], r row) (value V, timestamp int64, err error) {
 	if r.entry {
-		value, timestamp, _, err = c.value(r.index)
+		value, timestamp, _, err = cellValue(c, r.index)
 		return value, timestamp, err
 	}
 	value, err = c.values.Decode(r.value)
@@ -224,11 +220,11 @@ func newKeyring[K any](s serde.Serde[K]) keyring[K] {
 	return keyring[K]{serde: serde.Local(s), encoder: serde.NewEncoder(s), flat: isFlat(reflect.TypeFor[K]())}
 }
 
-// bytes returns the encoding of a key, valid until the next call.
-func (k *keyring[K]) bytes(key K) ([]byte, error) { return k.encoder.Encode(key) }
+// keyBytes returns the encoding of a key, valid until the next call.
+func keyBytes[K any](k *keyring[K], key K) ([]byte, error) { return k.encoder.Encode(key) }
 
-// key decodes a view of an entry's key.
-func (k *keyring[K]) key(view []byte, stays bool, r *room) (key K, err error) {
+// decodeView decodes a view of an entry's key.
+func decodeView[K any](k *keyring[K], view []byte, stays bool, r *room) (key K, err error) {
 	if !stays && !k.flat {
 		view = r.tx.stable.copy(view)
 	}
@@ -240,26 +236,7 @@ func (k *keyring[K]) key(view []byte, stays bool, r *room) (key K, err error) {
 
 func keyError(r *room, err error) error { return fmt.Errorf("store %q: encode key: %w", r.name, err) }
 
-// nullness tells whether a value is null.
-type nullness[V any] struct {
-	test func(*V) bool // nil when there is no null
-	slot *V            // what test looks at: a pointer to a parameter would cost an allocation per call
-}
-
-func newNullness[V any]() nullness[V] {
-	n := nullness[V]{test: serde.NullOf[V]()}
-	if n.test != nil {
-		n.slot = new(V)
-	}
-	return n
-}
-
-func (n nullness[V]) is(value V) bool { return n.test != nil && n.look(value) }
-
-func (n nullness[V]) look(value V) bool {
-	*n.slot = value
-	null := n.test(n.slot)
-	var none V
-	*n.slot = none
-	return null
+// isNull tells whether a value is null, of a type that has a null (see serde.IsNilable).
+func isNull[V any](nilable bool, value V) bool {
+	return nilable && serde.IsNull(unsafe.Pointer(&value))
 }

@@ -31,11 +31,11 @@ type Ref uint32
 //
 // Values handed out belong to the store where their type holds pointers: change one in place only to Put it back.
 type KVStore[K, V any] struct {
-	room  *room
-	cells cells[V]
-	keys  keyring[K]
-	null  nullness[V]
-	out   Flushed[K, V]
+	room    *room
+	cells   cells[V]
+	keys    keyring[K]
+	nilable bool
+	out     Flushed[K, V]
 }
 
 func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
@@ -47,14 +47,14 @@ func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
 		return nil, err
 	}
 	c := codecOf[K, V](n)
-	st := &KVStore[K, V]{room: r, keys: newKeyring(c.keys), null: newNullness[V]()}
-	st.cells.open(r, r.keyRows(), 0, serde.Local(c.values))
+	st := &KVStore[K, V]{room: r, keys: newKeyring(c.keys), nilable: serde.IsNilable[V]()}
+	openCells(&st.cells, r, r.keyRows(), 0, serde.Local(c.values))
 	return st, tx.enroll(&keyed{r, st.cells.shelf}, st)
 }
 
 // Get returns the value of key with its timestamp.
 func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
-	b, err := st.keys.bytes(key)
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return value, 0, false, keyError(st.room, err)
 	}
@@ -62,13 +62,13 @@ func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err erro
 	if !ok {
 		return value, 0, false, err
 	}
-	return st.cells.value(index)
+	return cellValue(&st.cells, index)
 }
 
 // Told returns what Get did when the listener of OnFlush was last told of key, and whether that has changed. It is for
 // stores whose listener asks for old values; where there is none, nothing ever changes unheard.
-func (st *KVStore[K, V]) Told(key K) (value V, timestamp int64, ok, changed bool, err error) {
-	b, err := st.keys.bytes(key)
+func (st *KVStore[K, V]) Told[E Entry[K, V]](key K) (value V, timestamp int64, ok, changed bool, err error) {
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return value, 0, false, false, keyError(st.room, err)
 	}
@@ -76,11 +76,11 @@ func (st *KVStore[K, V]) Told(key K) (value V, timestamp int64, ok, changed bool
 	if !ok {
 		return value, 0, false, false, err
 	}
-	return st.cells.asTold(index)
+	return asTold(&st.cells, index)
 }
 
 // Put sets the value of key; a null value deletes it.
-func (st *KVStore[K, V]) Put(key K, value V, timestamp int64) error {
+func (st *KVStore[K, V]) Put[E Entry[K, V]](key K, value V, timestamp int64) error {
 	r, err := st.Find(key)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (st *KVStore[K, V]) Put(key K, value V, timestamp int64) error {
 }
 
 // Delete removes key; the timestamp goes with the tombstone.
-func (st *KVStore[K, V]) Delete(key K, timestamp int64) error {
+func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 	r, err := st.Find(key)
 	if err != nil {
 		return err
@@ -99,8 +99,8 @@ func (st *KVStore[K, V]) Delete(key K, timestamp int64) error {
 
 // Find is the fast path of aggregates: one hash and one probe find the key or make its place; Value, Set and Remove
 // work on the place.
-func (st *KVStore[K, V]) Find(key K) (Ref, error) {
-	b, err := st.keys.bytes(key)
+func (st *KVStore[K, V]) Find[E Entry[K, V]](key K) (Ref, error) {
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return 0, keyError(st.room, err)
 	}
@@ -109,20 +109,20 @@ func (st *KVStore[K, V]) Find(key K) (Ref, error) {
 }
 
 // Value returns what stands at the place.
-func (st *KVStore[K, V]) Value(r Ref) (value V, timestamp int64, ok bool, err error) {
-	return st.cells.value(uint32(r))
+func (st *KVStore[K, V]) Value[E Entry[K, V]](r Ref) (value V, timestamp int64, ok bool, err error) {
+	return cellValue(&st.cells, uint32(r))
 }
 
 // Set sets the value at the place; a null value removes it.
-func (st *KVStore[K, V]) Set(r Ref, value V, timestamp int64) error {
-	if st.null.is(value) {
+func (st *KVStore[K, V]) Set[E Entry[K, V]](r Ref, value V, timestamp int64) error {
+	if isNull(st.nilable, value) {
 		return st.Remove(r, timestamp)
 	}
-	return st.cells.set(uint32(r), value, timestamp)
+	return setCell(&st.cells, uint32(r), value, timestamp)
 }
 
 // Remove deletes the key at the place.
-func (st *KVStore[K, V]) Remove(r Ref, timestamp int64) error {
+func (st *KVStore[K, V]) Remove[E Entry[K, V]](r Ref, timestamp int64) error {
 	st.cells.shelf.remove(uint32(r), timestamp)
 	return nil
 }
@@ -130,24 +130,26 @@ func (st *KVStore[K, V]) Remove(r Ref, timestamp int64) error {
 // All yields every key in ascending order of its bytes. A failure is yielded as the last pair's error.
 //
 // The store may be changed during a scan. What is put meanwhile may or may not be seen.
-func (st *KVStore[K, V]) All() iter.Seq2[Entry[K, V], error] { return st.RangeBytes(nil, nil, false) }
+func (st *KVStore[K, V]) All[E Entry[K, V]]() iter.Seq2[Entry[K, V], error] {
+	return st.RangeBytes(nil, nil, false)
+}
 
 // AllReverse is All in descending order.
-func (st *KVStore[K, V]) AllReverse() iter.Seq2[Entry[K, V], error] {
+func (st *KVStore[K, V]) AllReverse[E Entry[K, V]]() iter.Seq2[Entry[K, V], error] {
 	return st.RangeBytes(nil, nil, true)
 }
 
 // Range yields the keys from from to to, both included, in ascending order of their bytes.
-func (st *KVStore[K, V]) Range(from, to K) iter.Seq2[Entry[K, V], error] {
-	return st.between(from, to, false)
+func (st *KVStore[K, V]) Range[E Entry[K, V]](from, to K) iter.Seq2[Entry[K, V], error] {
+	return between(st, from, to, false)
 }
 
 // RangeReverse is Range in descending order.
-func (st *KVStore[K, V]) RangeReverse(from, to K) iter.Seq2[Entry[K, V], error] {
-	return st.between(from, to, true)
+func (st *KVStore[K, V]) RangeReverse[E Entry[K, V]](from, to K) iter.Seq2[Entry[K, V], error] {
+	return between(st, from, to, true)
 }
 
-func (st *KVStore[K, V]) between(from, to K, reverse bool) iter.Seq2[Entry[K, V], error] {
+func between[K, V any](st *KVStore[K, V], from, to K, reverse bool) iter.Seq2[Entry[K, V], error] {
 	lower, upper, err := bounds(st.room.name, st.keys.serde, from, to)
 	if err != nil {
 		return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, err) }
@@ -163,22 +165,22 @@ func notNil(b []byte) []byte {
 }
 
 // Prefix yields the keys whose bytes begin with prefix, in ascending order.
-func (st *KVStore[K, V]) Prefix(prefix []byte) iter.Seq2[Entry[K, V], error] {
+func (st *KVStore[K, V]) Prefix[E Entry[K, V]](prefix []byte) iter.Seq2[Entry[K, V], error] {
 	return st.RangeBytes(prefix, layout.After(prefix), false)
 }
 
 // RangeBytes yields the keys whose bytes lie in [lower, upper); nil is open.
 //
 //go:noinline // see package comment
-func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
+func (st *KVStore[K, V]) RangeBytes[E Entry[K, V]](lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		var failed error
 		err := st.cells.shelf.scan(lower, upper, reverse, func(r row) bool {
 			var e Entry[K, V]
-			if e.Key, failed = st.keys.key(r.key, !r.entry, st.room); failed != nil {
+			if e.Key, failed = decodeView(&st.keys, r.key, !r.entry, st.room); failed != nil {
 				return false
 			}
-			if e.Value, e.Timestamp, failed = st.cells.rowValue(r); failed != nil {
+			if e.Value, e.Timestamp, failed = rowValue(&st.cells, r); failed != nil {
 				failed = decodeError(st.room.name, "value", failed)
 				return false
 			}
@@ -196,7 +198,7 @@ func (st *KVStore[K, V]) RangeBytes(lower, upper []byte, reverse bool) iter.Seq2
 // OnFlush makes the store emit on commit: Tx.Flush calls f once for each key that changed since the last flush, in
 // the order of each key's last change. Stores flush by ascending rank: upstream first. withOld fills Flushed.Old.
 // A key that came and went between two flushes is not told.
-func (st *KVStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) error) {
+func (st *KVStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
 	st.room.tx.listen(st.room, rank)
 	st.cells.shelf.sender = func(index uint32) error {
 		view, stays := st.cells.shelf.view(index)
@@ -204,12 +206,12 @@ func (st *KVStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) 
 	}
 }
 
-// Touch reads the cache lines that the encoded keys will need, so that their misses overlap: call it for some 64
-// keys before they are processed. It changes nothing.
-func (st *KVStore[K, V]) Touch(keys [][]byte) { st.cells.shelf.touch(keys, true) }
-
-// TouchKeys is Touch where the values will be replaced without a look at them.
-func (st *KVStore[K, V]) TouchKeys(keys [][]byte) { st.cells.shelf.touch(keys, false) }
+// Touch returns a function that reads the cache lines which encoded keys will need, so that their misses overlap: call
+// it for some 64 keys before they are processed. It changes nothing. values tells that the values will be looked at,
+// not only replaced.
+func (st *KVStore[K, V]) Touch[E Entry[K, V]](values bool) func(keys [][]byte) {
+	return st.cells.shelf.toucher(values)
+}
 
 // keyed is the untyped part of a store that has all keys in one shelf.
 type keyed struct {

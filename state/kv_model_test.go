@@ -349,9 +349,9 @@ func TestTouchChangesNothing(t *testing.T) {
 			some = append(some, fmt.Sprintf("key-%d", r.IntN(keys)))
 			encoded = append(encoded, []byte(some[len(some)-1]))
 		}
-		text.Touch(encoded)
-		lists.Touch(encoded)
-		text.TouchKeys(encoded)
+		text.Touch(true)(encoded)
+		lists.Touch(true)(encoded)
+		text.Touch(false)(encoded)
 		for _, key := range some {
 			got, _, ok, err := text.Get(key)
 			require.NoError(t, err)

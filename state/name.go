@@ -39,8 +39,8 @@ func (n name) Check() error {
 	if n.made == nil {
 		return checkName("")
 	}
-	keys := cmp.Or(checkSerde(n.made.keys), serde.CheckKey(n.made.keys))
-	return checkStore(n.made.Name, keys, checkSerde(n.made.values))
+	keys := cmp.Or(serde.Check(n.made.keys), serde.CheckKey(n.made.keys))
+	return checkStore(n.made.Name, keys, serde.Check(n.made.values))
 }
 
 // Prepare opens the task's instance before a node asks for it.

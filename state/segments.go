@@ -14,7 +14,7 @@ type segments struct {
 	calendar[*segment]
 	tail   int  // bytes behind the user's key: 8 or 16
 	held   bool // the sessions are held records
-	cells  func(prefix []byte) (*shelf, typed)
+	cells  func(prefix []byte) (*shelf, any)
 	sender func(seg *segment, index uint32) error
 	spare  []*segment // gone ones whose memory waits for the next stretch
 	key    []byte     // scratch
@@ -25,14 +25,14 @@ type segments struct {
 type segment struct {
 	stretch
 	shelf     *shelf
-	cells     typed
+	cells     any     // *cells[V]: see cellsOf
 	times     []int64 // the distinct times in it, ascending, while they are few and all known
 	manyTimes bool
 }
 
 const timesMax = 16
 
-func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, typed)) *segments {
+func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, any)) *segments {
 	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, cells: cells}
 	s.calendar = calendar[*segment]{
 		room: r, interval: segmentInterval(retention), make: s.newSegment,
@@ -42,11 +42,11 @@ func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) 
 }
 
 // cellMaker returns what makes the cells of a segment.
-func cellMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*shelf, typed) {
+func cellMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*shelf, any) {
 	values = serde.Local(values)
-	return func(prefix []byte) (*shelf, typed) {
+	return func(prefix []byte) (*shelf, any) {
 		c := &cells[V]{}
-		c.open(r, prefix, skip, values)
+		openCells(c, r, prefix, skip, values)
 		return c.shelf, c
 	}
 }

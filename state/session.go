@@ -1,6 +1,10 @@
 package state
 
-import "iter"
+import (
+	"iter"
+
+	"thalweg/serde"
+)
 
 // SessionEntry is the value of one key in one session. Both ends belong to the session; its timestamp is its end.
 type SessionEntry[K, V any] struct {
@@ -14,7 +18,7 @@ type SessionEntry[K, V any] struct {
 type SessionStore[K, V any] struct {
 	segments *segments
 	keys     keyring[K]
-	null     nullness[V]
+	nilable  bool
 	found    []SessionEntry[K, V]
 	out      Flushed[K, V]
 }
@@ -30,25 +34,27 @@ func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
 	c := codecOf[K, V](n)
 	st := &SessionStore[K, V]{
 		segments: newSegments(r, sessionTail, n.made.Retention, cellMaker(r, sessionTail, c.values)),
-		keys:     newKeyring(c.keys), null: newNullness[V](),
+		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
 }
 
 // Expired tells whether sessions with that end were given up.
-func (st *SessionStore[K, V]) Expired(end int64) bool { return end < st.segments.floor }
+func (st *SessionStore[K, V]) Expired[E SessionEntry[K, V]](end int64) bool {
+	return end < st.segments.floor
+}
 
 // Expire gives up all sessions that end before a time. They are gone for readers at once, and leave memory and disk in
 // whole segments. It is part of the transaction: Discard takes it back.
-func (st *SessionStore[K, V]) Expire(before int64) { st.segments.expire(before) }
+func (st *SessionStore[K, V]) Expire[E SessionEntry[K, V]](before int64) { st.segments.expire(before) }
 
 // Get returns the value of one session.
-func (st *SessionStore[K, V]) Get(key K, start, end int64) (value V, ok bool, err error) {
+func (st *SessionStore[K, V]) Get[E SessionEntry[K, V]](key K, start, end int64) (value V, ok bool, err error) {
 	seg := st.segments.existing(end)
 	if seg == nil {
 		return value, false, nil
 	}
-	b, err := st.keys.bytes(key)
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return value, false, keyError(st.segments.room, err)
 	}
@@ -56,25 +62,25 @@ func (st *SessionStore[K, V]) Get(key K, start, end int64) (value V, ok bool, er
 	if !ok {
 		return value, false, err
 	}
-	value, _, ok, err = cellsOf[V](seg).value(index)
+	value, _, ok, err = cellValue(cellsOf[V](seg), index)
 	return value, ok, err
 }
 
 // Put sets the value of a session; a null value removes it. A session that was given up takes nothing.
-func (st *SessionStore[K, V]) Put(key K, start, end int64, value V) error {
-	if st.null.is(value) {
+func (st *SessionStore[K, V]) Put[E SessionEntry[K, V]](key K, start, end int64, value V) error {
+	if isNull(st.nilable, value) {
 		return st.Remove(key, start, end)
 	}
-	seg, index, err := st.place(key, start, end)
+	seg, index, err := placeSession(st, key, start, end)
 	if err != nil {
 		return ignoreExpired(err)
 	}
-	return cellsOf[V](seg).set(index, value, end)
+	return setCell(cellsOf[V](seg), index, value, end)
 }
 
 // Remove removes a session.
-func (st *SessionStore[K, V]) Remove(key K, start, end int64) error {
-	seg, index, err := st.place(key, start, end)
+func (st *SessionStore[K, V]) Remove[E SessionEntry[K, V]](key K, start, end int64) error {
+	seg, index, err := placeSession(st, key, start, end)
 	if err != nil {
 		return ignoreExpired(err)
 	}
@@ -82,8 +88,8 @@ func (st *SessionStore[K, V]) Remove(key K, start, end int64) error {
 	return nil
 }
 
-func (st *SessionStore[K, V]) place(key K, start, end int64) (*segment, uint32, error) {
-	b, err := st.keys.bytes(key)
+func placeSession[K, V any](st *SessionStore[K, V], key K, start, end int64) (*segment, uint32, error) {
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return nil, 0, keyError(st.segments.room, err)
 	}
@@ -92,9 +98,11 @@ func (st *SessionStore[K, V]) place(key K, start, end int64) (*segment, uint32, 
 
 // Find returns a key's sessions that end at earliestEnd or later and start at latestStart or earlier, by end, then
 // start. The slice is the store's, and valid until the next Find.
-func (st *SessionStore[K, V]) Find(key K, earliestEnd, latestStart int64) ([]SessionEntry[K, V], error) {
+func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
+	key K, earliestEnd, latestStart int64,
+) ([]SessionEntry[K, V], error) {
 	st.found = st.found[:0]
-	head, err := st.keys.bytes(key)
+	head, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return nil, keyError(st.segments.room, err)
 	}
@@ -106,7 +114,7 @@ func (st *SessionStore[K, V]) Find(key K, earliestEnd, latestStart int64) ([]Ses
 		}
 		for _, r := range rows {
 			_, start, end := splitSession(r.key)
-			value, _, err := cellsOf[V](seg).rowValue(r)
+			value, _, err := rowValue(cellsOf[V](seg), r)
 			if err != nil {
 				return nil, err
 			}
@@ -117,20 +125,22 @@ func (st *SessionStore[K, V]) Find(key K, earliestEnd, latestStart int64) ([]Ses
 }
 
 // All yields the sessions that end in [from, to]: segment by segment, in a segment by the bytes of key, end and start.
-func (st *SessionStore[K, V]) All(from, to int64) iter.Seq2[SessionEntry[K, V], error] {
-	return st.ordered(from, to, false)
+func (st *SessionStore[K, V]) All[E SessionEntry[K, V]](from, to int64) iter.Seq2[SessionEntry[K, V], error] {
+	return sessionEntries(st, from, to, false)
 }
 
 // ByEnd yields the sessions that end in [from, to], by end, then start, then the bytes of the key.
-func (st *SessionStore[K, V]) ByEnd(from, to int64) iter.Seq2[SessionEntry[K, V], error] {
-	return st.ordered(from, to, true)
+func (st *SessionStore[K, V]) ByEnd[E SessionEntry[K, V]](from, to int64) iter.Seq2[SessionEntry[K, V], error] {
+	return sessionEntries(st, from, to, true)
 }
 
 //go:noinline // see package comment
-func (st *SessionStore[K, V]) ordered(from, to int64, byEnd bool) iter.Seq2[SessionEntry[K, V], error] {
+func sessionEntries[K, V any](
+	st *SessionStore[K, V], from, to int64, byEnd bool,
+) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
 		err := st.segments.allSessions(from, to, byEnd, func(seg *segment, r row) bool {
-			e, err := st.entry(seg, r)
+			e, err := sessionEntry(st, seg, r)
 			return yield(e, err) && err == nil
 		})
 		if err != nil {
@@ -139,20 +149,20 @@ func (st *SessionStore[K, V]) ordered(from, to int64, byEnd bool) iter.Seq2[Sess
 	}
 }
 
-func (st *SessionStore[K, V]) entry(seg *segment, r row) (e SessionEntry[K, V], err error) {
+func sessionEntry[K, V any](st *SessionStore[K, V], seg *segment, r row) (e SessionEntry[K, V], err error) {
 	var head []byte
 	head, e.Start, e.End = splitSession(r.key)
-	if e.Key, err = st.keys.key(head, !r.entry, seg.shelf.room); err != nil {
+	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.shelf.room); err != nil {
 		return e, err
 	}
-	if e.Value, _, err = cellsOf[V](seg).rowValue(r); err != nil {
+	if e.Value, _, err = rowValue(cellsOf[V](seg), r); err != nil {
 		err = decodeError(seg.shelf.room.name, "value", err)
 	}
 	return e, err
 }
 
 // OnFlush makes the store emit on commit, as KVStore.OnFlush; Flushed.Start and End say which session.
-func (st *SessionStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) error) {
+func (st *SessionStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
 	r := st.segments.room
 	r.tx.listen(r, rank)
 	st.segments.sender = func(seg *segment, index uint32) error {

@@ -373,6 +373,10 @@ func (s *shelf) discard() {
 // touchLeast is from how many entries on a table is so large that its lines are not near anyway.
 const touchLeast = 1 << 13
 
+func (s *shelf) toucher(values bool) func(keys [][]byte) {
+	return func(keys [][]byte) { s.touch(keys, values) }
+}
+
 // touch reads cache lines ahead of their use; values tells that the values will be read, too.
 func (s *shelf) touch(keys [][]byte, values bool) {
 	if s.Len() < touchLeast {

@@ -62,14 +62,6 @@ func codecOf[K, V any](n name) (c codec[K, V]) {
 	return c
 }
 
-// checkSerde is serde.Check of a serde whose type nobody knows here.
-func checkSerde(s any) error {
-	if c, ok := s.(interface{ Check() error }); ok {
-		return c.Check()
-	}
-	return nil
-}
-
 func checkStore(name string, key, value error) error {
 	if err := checkName(name); err != nil {
 		return err

@@ -29,15 +29,16 @@ type vault interface {
 }
 
 // typed is what a vault does not know: the values of a type.
-type typed interface {
-	// encode and decode a value in an entry.
-	encode(dst []byte, p unsafe.Pointer) ([]byte, error)
-	decode(src []byte, p unsafe.Pointer) error
-	// encodeObject encodes a decoded object, dropObject and dropObjects give them up.
-	encodeObject(dst []byte, object uint32) ([]byte, error)
-	dropObject(object uint32)
-	dropObjects()
+type typed struct {
+	// encode and decode a value that lies at p.
+	encode func(dst []byte, p unsafe.Pointer) ([]byte, error)
+	decode func(src []byte, p unsafe.Pointer) error
+	// object is where a decoded object lies, drop gives one up, or allObjects.
+	object func(number uint32) unsafe.Pointer
+	drop   func(number int)
 }
+
+const allObjects = -1
 
 // flat is the vault of values without pointers.
 type flat struct{ values typed }

@@ -80,7 +80,7 @@ func (r *raw) settle(index uint32, p unsafe.Pointer) error {
 	if v.chunk != 0 {
 		return nil
 	}
-	encoded, err := r.values.encodeObject(r.scratch[:0], v.object-1)
+	encoded, err := r.values.encode(r.scratch[:0], r.values.object(v.object-1))
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (r *raw) drop(p *rawValue) {
 	if p.object == 0 {
 		return
 	}
-	r.values.dropObject(p.object - 1)
+	r.values.drop(int(p.object - 1))
 	r.owners[p.object-1] = 0
 	r.free = append(r.free, p.object-1)
 	p.object = 0
@@ -142,7 +142,7 @@ func (r *raw) forget() {
 			r.of(owner - 1).object = 0
 		}
 	}
-	r.values.dropObjects()
+	r.values.drop(allObjects)
 	r.owners, r.free = nil, nil
 }
 

@@ -16,7 +16,7 @@ type VersionedStore[K, V any] struct {
 	histories *histories
 	keys      keyring[K]
 	values    serde.Serde[V]
-	null      nullness[V]
+	nilable   bool
 }
 
 // Latest asks for the newest version.
@@ -33,26 +33,30 @@ func openVersioned[K, V any](tx *Tx, n name) (*VersionedStore[K, V], error) {
 	c := codecOf[K, V](n)
 	st := &VersionedStore[K, V]{
 		histories: newHistories(r, n.made.Retention), keys: newKeyring(c.keys),
-		values: serde.Local(c.values), null: newNullness[V](),
+		values: serde.Local(c.values), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.histories, st)
 }
 
 // Get returns the newest value of key with its timestamp.
-func (st *VersionedStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
+func (st *VersionedStore[K, V]) Get[E Version[V]](key K) (value V, timestamp int64, ok bool, err error) {
 	return st.GetAsOf(key, Latest)
 }
 
 // GetAsOf returns the value that key had at a time. A time before the history has no value, but where the newest
 // value is that old.
-func (st *VersionedStore[K, V]) GetAsOf(key K, asOf int64) (value V, timestamp int64, ok bool, err error) {
+func (st *VersionedStore[K, V]) GetAsOf[E Version[V]](
+	key K, asOf int64,
+) (value V, timestamp int64, ok bool, err error) {
 	v, _, err := st.Version(key, asOf)
 	return v.Value, v.From, v.Exists, err
 }
 
 // Earliest returns the earliest value of key with a timestamp in [from, to]. Tombstones are no values.
-func (st *VersionedStore[K, V]) Earliest(key K, from, to int64) (value V, timestamp int64, ok bool, err error) {
-	b, err := st.keys.bytes(key)
+func (st *VersionedStore[K, V]) Earliest[E Version[V]](
+	key K, from, to int64,
+) (value V, timestamp int64, ok bool, err error) {
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return value, 0, false, keyError(st.histories.room, err)
 	}
@@ -75,8 +79,8 @@ type Version[V any] struct {
 }
 
 // Version returns the version of key that held at a time, also where it is a tombstone.
-func (st *VersionedStore[K, V]) Version(key K, asOf int64) (version Version[V], found bool, err error) {
-	b, err := st.keys.bytes(key)
+func (st *VersionedStore[K, V]) Version[E Version[V]](key K, asOf int64) (version Version[V], found bool, err error) {
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return version, false, keyError(st.histories.room, err)
 	}
@@ -95,8 +99,8 @@ func (st *VersionedStore[K, V]) Version(key K, asOf int64) (version Version[V], 
 
 // Put adds a version; a null value is a tombstone. A timestamp older than the history is not accepted. latest tells
 // that it is the newest version.
-func (st *VersionedStore[K, V]) Put(key K, value V, timestamp int64) (latest, accepted bool, err error) {
-	if st.null.is(value) {
+func (st *VersionedStore[K, V]) Put[E Version[V]](key K, value V, timestamp int64) (latest, accepted bool, err error) {
+	if isNull(st.nilable, value) {
 		return st.Delete(key, timestamp)
 	}
 	encoded, err := st.values.Append(st.histories.scratch[:0], value)
@@ -104,16 +108,18 @@ func (st *VersionedStore[K, V]) Put(key K, value V, timestamp int64) (latest, ac
 		return false, false, fmt.Errorf("store %q: encode value: %w", st.histories.room.name, err)
 	}
 	st.histories.scratch = encoded
-	return st.put(key, notNil(encoded), timestamp)
+	return putVersion(st, key, notNil(encoded), timestamp)
 }
 
 // Delete adds a tombstone, as Put.
-func (st *VersionedStore[K, V]) Delete(key K, timestamp int64) (latest, accepted bool, err error) {
-	return st.put(key, nil, timestamp)
+func (st *VersionedStore[K, V]) Delete[E Version[V]](key K, timestamp int64) (latest, accepted bool, err error) {
+	return putVersion(st, key, nil, timestamp)
 }
 
-func (st *VersionedStore[K, V]) put(key K, value []byte, timestamp int64) (latest, accepted bool, err error) {
-	b, err := st.keys.bytes(key)
+func putVersion[K, V any](
+	st *VersionedStore[K, V], key K, value []byte, timestamp int64,
+) (latest, accepted bool, err error) {
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return false, false, keyError(st.histories.room, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"thalweg/serde"
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 )
@@ -39,7 +40,7 @@ type diaryEntry struct {
 func newHistories(r *room, retention time.Duration) *histories {
 	r.silent = true // the diary is the changelog
 	h := &histories{retained: retention.Milliseconds(), streamTime: [3]int64{-1, -1, -1}, savedTime: -1}
-	h.cells.open(r, r.keyRows(), 0, historySerde{})
+	openCells(&h.cells, r, r.keyRows(), 0, serde.Serde[history](historySerde{}))
 	h.keyed = keyed{r, h.cells.shelf}
 	return h
 }
@@ -57,7 +58,7 @@ func (h *histories) version(key []byte, asOf int64) (v version, to int64, found 
 	if !found {
 		return v, 0, false, err
 	}
-	past, _, found, err := h.cells.value(index)
+	past, _, found, err := cellValue(&h.cells, index)
 	if !found {
 		return v, 0, false, err
 	}
@@ -77,7 +78,7 @@ func (h *histories) earliest(key []byte, from, to int64) (v version, found bool,
 	if !found {
 		return v, false, err
 	}
-	past, _, found, err := h.cells.value(index)
+	past, _, found, err := cellValue(&h.cells, index)
 	if !found {
 		return v, false, err
 	}
@@ -113,7 +114,7 @@ func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err 
 	if err != nil {
 		return false, err
 	}
-	past, _, _, err := h.cells.value(index)
+	past, _, _, err := cellValue(&h.cells, index)
 	if err != nil {
 		return false, err
 	}
@@ -126,7 +127,7 @@ func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err 
 		h.shelf.remove(index, timestamp)
 		return latest, nil
 	}
-	return latest, h.cells.set(index, past, past.versions[0].timestamp)
+	return latest, setCell(&h.cells, index, past, past.versions[0].timestamp)
 }
 
 func (h *histories) restore(key, value []byte, timestamp int64) error {

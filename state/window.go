@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"iter"
+	"thalweg/serde"
 )
 
 // WindowEntry is the value of one key in one window.
@@ -24,7 +25,7 @@ type WindowRef[V any] struct {
 type WindowStore[K, V any] struct {
 	segments *segments
 	keys     keyring[K]
-	null     nullness[V]
+	nilable  bool
 	out      Flushed[K, V]
 }
 
@@ -39,26 +40,28 @@ func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
 	c := codecOf[K, V](n)
 	st := &WindowStore[K, V]{
 		segments: newSegments(r, windowTail, n.made.Retention, cellMaker(r, 0, c.values)),
-		keys:     newKeyring(c.keys), null: newNullness[V](),
+		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
 }
 
 // Expired tells whether a window was given up.
-func (st *WindowStore[K, V]) Expired(start int64) bool { return start < st.segments.floor }
+func (st *WindowStore[K, V]) Expired[E WindowEntry[K, V]](start int64) bool {
+	return start < st.segments.floor
+}
 
 // Expire gives up all windows that start before a time. They are gone for readers at once, and leave memory and disk in
 // whole segments. It is part of the transaction: Discard takes it back.
-func (st *WindowStore[K, V]) Expire(before int64) { st.segments.expire(before) }
+func (st *WindowStore[K, V]) Expire[E WindowEntry[K, V]](before int64) { st.segments.expire(before) }
 
 // Find is the fast path of aggregates: one hash and one probe find the key in the window or make its place. It returns
 // ErrExpired for a window that was given up.
-func (st *WindowStore[K, V]) Find(key K, start int64) (WindowRef[V], error) {
+func (st *WindowStore[K, V]) Find[E WindowEntry[K, V]](key K, start int64) (WindowRef[V], error) {
 	seg, err := st.segments.at(start)
 	if err != nil {
 		return WindowRef[V]{}, err
 	}
-	b, err := st.keys.bytes(key)
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return WindowRef[V]{}, keyError(st.segments.room, err)
 	}
@@ -68,31 +71,33 @@ func (st *WindowStore[K, V]) Find(key K, start int64) (WindowRef[V], error) {
 }
 
 // Value returns what stands at the place.
-func (st *WindowStore[K, V]) Value(r WindowRef[V]) (value V, timestamp int64, ok bool, err error) {
-	return r.cells.value(r.index)
+func (st *WindowStore[K, V]) Value[E WindowEntry[K, V]](r WindowRef[V]) (value V, timestamp int64, ok bool, err error) {
+	return cellValue(r.cells, r.index)
 }
 
 // Set sets the value at the place; a null value removes it.
-func (st *WindowStore[K, V]) Set(r WindowRef[V], value V, timestamp int64) error {
-	if st.null.is(value) {
+func (st *WindowStore[K, V]) Set[E WindowEntry[K, V]](r WindowRef[V], value V, timestamp int64) error {
+	if isNull(st.nilable, value) {
 		return st.Remove(r, timestamp)
 	}
-	return r.cells.set(r.index, value, timestamp)
+	return setCell(r.cells, r.index, value, timestamp)
 }
 
 // Remove deletes the key at the place.
-func (st *WindowStore[K, V]) Remove(r WindowRef[V], timestamp int64) error {
+func (st *WindowStore[K, V]) Remove[E WindowEntry[K, V]](r WindowRef[V], timestamp int64) error {
 	r.cells.shelf.remove(r.index, timestamp)
 	return nil
 }
 
 // Get returns the value of key in the window that begins at start.
-func (st *WindowStore[K, V]) Get(key K, start int64) (value V, timestamp int64, ok bool, err error) {
+func (st *WindowStore[K, V]) Get[E WindowEntry[K, V]](
+	key K, start int64,
+) (value V, timestamp int64, ok bool, err error) {
 	seg := st.segments.existing(start)
 	if seg == nil {
 		return value, 0, false, nil
 	}
-	b, err := st.keys.bytes(key)
+	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return value, 0, false, keyError(st.segments.room, err)
 	}
@@ -100,11 +105,11 @@ func (st *WindowStore[K, V]) Get(key K, start int64) (value V, timestamp int64, 
 	if !ok {
 		return value, 0, false, err
 	}
-	return cellsOf[V](seg).value(index)
+	return cellValue(cellsOf[V](seg), index)
 }
 
 // Put sets the value of key in a window; a null value deletes it. A window that was given up takes nothing.
-func (st *WindowStore[K, V]) Put(key K, start int64, value V, timestamp int64) error {
+func (st *WindowStore[K, V]) Put[E WindowEntry[K, V]](key K, start int64, value V, timestamp int64) error {
 	r, err := st.Find(key, start)
 	if err != nil {
 		return ignoreExpired(err)
@@ -113,7 +118,7 @@ func (st *WindowStore[K, V]) Put(key K, start int64, value V, timestamp int64) e
 }
 
 // Delete removes key from a window.
-func (st *WindowStore[K, V]) Delete(key K, start, timestamp int64) error {
+func (st *WindowStore[K, V]) Delete[E WindowEntry[K, V]](key K, start, timestamp int64) error {
 	r, err := st.Find(key, start)
 	if err != nil {
 		return ignoreExpired(err)
@@ -129,17 +134,21 @@ func ignoreExpired(err error) error {
 }
 
 // Fetch yields a key's windows that start in [from, to], ascending.
-func (st *WindowStore[K, V]) Fetch(key K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.fetch(key, from, to, false)
+func (st *WindowStore[K, V]) Fetch[E WindowEntry[K, V]](key K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
+	return fetchWindows(st, key, from, to, false)
 }
 
 // FetchReverse is Fetch in descending order.
-func (st *WindowStore[K, V]) FetchReverse(key K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.fetch(key, from, to, true)
+func (st *WindowStore[K, V]) FetchReverse[E WindowEntry[K, V]](
+	key K, from, to int64,
+) iter.Seq2[WindowEntry[K, V], error] {
+	return fetchWindows(st, key, from, to, true)
 }
 
 //go:noinline // see package comment
-func (st *WindowStore[K, V]) fetch(key K, from, to int64, reverse bool) iter.Seq2[WindowEntry[K, V], error] {
+func fetchWindows[K, V any](
+	st *WindowStore[K, V], key K, from, to int64, reverse bool,
+) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		head, err := st.keys.serde.Append(nil, key)
 		if err != nil {
@@ -150,7 +159,7 @@ func (st *WindowStore[K, V]) fetch(key K, from, to int64, reverse bool) iter.Seq
 		err = st.segments.fetchWindows(head, from, to, reverse, func(seg *segment, r row, start int64) bool {
 			e.Start = start
 			var err error
-			e.Value, e.Timestamp, err = cellsOf[V](seg).rowValue(r)
+			e.Value, e.Timestamp, err = rowValue(cellsOf[V](seg), r)
 			return yield(e, err) && err == nil
 		})
 		if err != nil {
@@ -161,25 +170,25 @@ func (st *WindowStore[K, V]) fetch(key K, from, to int64, reverse bool) iter.Seq
 
 // All yields everything that is not given up whose window starts in [from, to]: segment by segment, in a segment by
 // the bytes of key and start.
-func (st *WindowStore[K, V]) All(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.entries(from, to, ascending)
+func (st *WindowStore[K, V]) All[E WindowEntry[K, V]](from, to int64) iter.Seq2[WindowEntry[K, V], error] {
+	return windowEntries(st, from, to, ascending)
 }
 
 // AllReverse is All in descending order.
-func (st *WindowStore[K, V]) AllReverse(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.entries(from, to, descending)
+func (st *WindowStore[K, V]) AllReverse[E WindowEntry[K, V]](from, to int64) iter.Seq2[WindowEntry[K, V], error] {
+	return windowEntries(st, from, to, descending)
 }
 
 // ByTime yields everything whose window starts in [from, to], by start, then by the bytes of the key.
-func (st *WindowStore[K, V]) ByTime(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return st.entries(from, to, byTime)
+func (st *WindowStore[K, V]) ByTime[E WindowEntry[K, V]](from, to int64) iter.Seq2[WindowEntry[K, V], error] {
+	return windowEntries(st, from, to, byTime)
 }
 
 //go:noinline // see package comment
-func (st *WindowStore[K, V]) entries(from, to int64, o order) iter.Seq2[WindowEntry[K, V], error] {
+func windowEntries[K, V any](st *WindowStore[K, V], from, to int64, o order) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		err := st.segments.windows(from, to, o, func(seg *segment, r row, start int64) bool {
-			e, err := st.entry(seg, r, start)
+			e, err := windowEntry(st, seg, r, start)
 			return yield(e, err) && err == nil
 		})
 		if err != nil {
@@ -188,20 +197,22 @@ func (st *WindowStore[K, V]) entries(from, to int64, o order) iter.Seq2[WindowEn
 	}
 }
 
-func (st *WindowStore[K, V]) entry(seg *segment, r row, start int64) (e WindowEntry[K, V], err error) {
+func windowEntry[K, V any](
+	st *WindowStore[K, V], seg *segment, r row, start int64,
+) (e WindowEntry[K, V], err error) {
 	e.Start = start
 	head, _ := splitWindow(r.key)
-	if e.Key, err = st.keys.key(head, !r.entry, seg.shelf.room); err != nil {
+	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.shelf.room); err != nil {
 		return e, err
 	}
-	if e.Value, e.Timestamp, err = cellsOf[V](seg).rowValue(r); err != nil {
+	if e.Value, e.Timestamp, err = rowValue(cellsOf[V](seg), r); err != nil {
 		err = decodeError(seg.shelf.room.name, "value", err)
 	}
 	return e, err
 }
 
 // OnFlush makes the store emit on commit, as KVStore.OnFlush; Flushed.Start says which window.
-func (st *WindowStore[K, V]) OnFlush(rank int, withOld bool, f func(*Flushed[K, V]) error) {
+func (st *WindowStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
 	r := st.segments.room
 	r.tx.listen(r, rank)
 	st.segments.sender = func(seg *segment, index uint32) error {

@@ -40,10 +40,8 @@ func checkCodec(site, what string, keys, values any, written bool) (errs []error
 		of    string
 		serde any
 	}{{"key", keys}, {"value", values}} {
-		if c, ok := s.serde.(interface{ Check() error }); ok {
-			if err := c.Check(); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %s: %w", site, what, s.of, err))
-			}
+		if err := serde.Check(s.serde); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %s: %s: %w", site, what, s.of, err))
 		}
 	}
 	if err := serde.CheckKey(keys); err != nil && written && len(errs) == 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"thalweg/serde"
 	"thalweg/state"
 )
 
@@ -117,10 +118,8 @@ func (n *Node) checkSerdes() (errs []error) {
 		what  string
 		serde any
 	}{{"key", n.Keys}, {"value", n.Values}} {
-		if c, ok := s.serde.(interface{ Check() error }); ok {
-			if err := c.Check(); err != nil {
-				errs = append(errs, fmt.Errorf("%s: node %q: %s: %w", n.Site, n.Name, s.what, err))
-			}
+		if err := serde.Check(s.serde); err != nil {
+			errs = append(errs, fmt.Errorf("%s: node %q: %s: %w", n.Site, n.Name, s.what, err))
 		}
 	}
 	return errs

@@ -1,8 +1,9 @@
 package topology
 
 import (
-	"reflect"
 	"slices"
+
+	"thalweg/serde"
 )
 
 // Clone copies nodes with the edges between them, so that the copies can be changed.
@@ -41,10 +42,4 @@ func (n *Node) Disconnect(child *Node) {
 }
 
 // Same tells whether two serdes of nodes are certainly equal.
-func Same(a, b any) bool {
-	if a == nil || b == nil {
-		return false
-	}
-	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
-	return x.Comparable() && y.Comparable() && a == b
-}
+func Same(a, b any) bool { return serde.Same(a, b) }

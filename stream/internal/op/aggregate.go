@@ -44,7 +44,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		if err != nil {
 			return nil, err
 		}
-		in.Expect = append(in.Expect, store.Touch)
+		in.Expect = append(in.Expect, store.Touch(true))
 		a := &aggregate[K, V, A]{in: in, store: store, null: serde.NullOf[A](), old: *rows.Old}
 		switch {
 		case rows.onUpdate(in):

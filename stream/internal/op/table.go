@@ -39,7 +39,7 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 		if err != nil {
 			return nil, err
 		}
-		in.Expect = append(in.Expect, store.Touch)
+		in.Expect = append(in.Expect, store.Touch(true))
 		return func(key K, asOf int64) (V, int64, bool, error) {
 			if asOf > Steady {
 				return store.Get(key)
@@ -132,11 +132,7 @@ func newRowWriter[K, V any](
 	} else {
 		flushTo(in, store, w.old, next)
 	}
-	expect := store.TouchKeys
-	if w.next != nil && w.old {
-		expect = store.Touch
-	}
-	in.Expect = append(in.Expect, expect)
+	in.Expect = append(in.Expect, store.Touch(w.next != nil && w.old))
 	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return w.put(key, *new(V), false, ts, nil) })
 	return w, err
 }
