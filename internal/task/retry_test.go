@@ -299,6 +299,26 @@ func TestWaitBeginsAfterTheFailure(t *testing.T) {
 	require.Equal(t, w.now+31_000, at)
 }
 
+// A task that waits an hour for inputs that are empty does not wait for one that is blocked.
+func TestBlockedInputIsNotEmpty(t *testing.T) {
+	refusing := processor{process: func(c *topology.Context[string, string], r text) error {
+		if r.Value == "bad" {
+			return errBoom
+		}
+		return c.Forward(r)
+	}}
+	nodes := chain(source("a", "a"), process("p", refusing), sink("o", "out"))
+	b := source("b", "b")
+	b.Connect(nodes[1])
+	w := &world{inputs: map[string][]batch.Batch{}}
+	c := task.Config{Errors: topology.Errors{Process: topology.Retry{}}, MaxIdle: time.Hour}
+	w.rig = newRig(t, c, nodes, []*topology.Node{b})
+	w.put("a", 0, of("k", "bad", 1))
+	w.put("b", 0, of("k", "other", 2))
+	require.NoError(t, w.run(0))
+	require.Equal(t, []string{"other"}, w.written("out"))
+}
+
 // An attempt is alone in its transaction.
 func TestRetryWantsACommitBefore(t *testing.T) {
 	w := newWorld(t, topology.Retry{First: time.Millisecond}, func(_ *world, r text) error {
