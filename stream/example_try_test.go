@@ -208,7 +208,7 @@ func ExampleTrySessionGroup_Aggregate() {
 	// a 0 to 2=4@2
 }
 
-// A row that fails goes no further. Where the table is read through the function, the record fails that reads it.
+// A row that fails is no row behind the function. Where the table is read through it, the record fails that reads it.
 func ExampleTable_Try() {
 	b := stream.NewBuilder().Emit(stream.OnCommit) // rows have no record of their own then
 	rows := b.Table(others, state.NewKV[string, string]("rows")).Try().MapValues(number)
@@ -226,6 +226,7 @@ func ExampleTable_Try() {
 	// @0: strconv.ParseInt: parsing "two": invalid syntax
 	// in@1: strconv.ParseInt: parsing "two": invalid syntax
 	// a=1@1
+	// a=~@3
 	// a=event 1@2
 }
 

@@ -9,8 +9,11 @@ import (
 type TryTable[K, V any] struct{ t Table[K, V] }
 
 // Try gives the same operators with full functions: see [Stream.Try]. The call is the change of the row: where a commit
-// emits it, it has no record of a topic. A table that is kept nowhere is computed again where it is looked up: if its
-// function fails there, the record fails that looks it up, and is the call.
+// emits it, it has no record of a topic.
+//
+// A row for which a function fails, and that the policy skips, is no row for what comes after: the row before it is
+// deleted there. A table that is kept nowhere is computed again where it is looked up: if its function fails there, the
+// record fails that looks it up, and is the call.
 func (t Table[K, V]) Try[T TryTable[K, V]]() TryTable[K, V] { return TryTable[K, V]{t} }
 
 // Filter is [Table.Filter] with a full function.

@@ -29,13 +29,21 @@ type ForeignLeft[K, V, FK any] struct {
 // subscriber is what the two nodes of the left side share in a task.
 func (c ForeignLeft[K, V, FK]) subscriber(e *topology.Env) *subscribe[K, V, FK] {
 	return topology.Shared(e, "foreign-key join "+c.Name, func() *subscribe[K, V, FK] {
-		s := &subscribe[K, V, FK]{foreign: c.Foreign, keys: serde.Local(c.Keys), values: serde.Local(c.Values),
+		s := &subscribe[K, V, FK]{keys: serde.Local(c.Keys), values: serde.Local(c.Values),
 			foreignKeys: serde.Local(c.ForeignKeys), null: serde.NullOf[FK]()}
 		s.tell = s.inner
 		if c.Left {
 			s.tell = s.left
 		}
 		return s
+	})
+}
+
+// foreignKeys are the keys that rows name. A row for which Foreign fails names none.
+func (c ForeignLeft[K, V, FK]) foreignKeys(in *topology.Instance) *perRow[K, V, Pair[FK, bool]] {
+	return newPerRow(in, func(call *topology.Call, k K, v V) (p Pair[FK, bool], err error) {
+		p.Key, p.Within, err = c.Foreign(call, k, v)
+		return p, err
 	})
 }
 
@@ -46,17 +54,14 @@ func Subscribe[K, V, FK any](c ForeignLeft[K, V, FK]) topology.Make {
 	) (topology.Port[K, topology.Change[V]], error) {
 		s := c.subscriber(in.Env)
 		s.in, s.next = in, next
-		s.extractWas = func() (err error) {
-			s.wasKey, err = s.extract(in.Call(), &s.was, s.current.Key, s.current.Value.Old)
-			return err
-		}
+		s.rows = c.foreignKeys(in)
 		return s.receive, nil
 	})
 }
 
 type subscribe[K, V, FK any] struct {
 	in          *topology.Instance
-	foreign     func(*topology.Call, K, V) (FK, bool, error)
+	rows        *perRow[K, V, Pair[FK, bool]]
 	keys        serde.Serde[K]
 	values      serde.Serde[V]
 	foreignKeys serde.Serde[FK]
@@ -67,11 +72,6 @@ type subscribe[K, V, FK any] struct {
 
 	was, is                FK // slots
 	wasBytes, isBytes, row []byte
-
-	current    *topology.Record[K, topology.Change[V]]
-	extractWas func() error // of current: sets wasKey
-	wasKey     *FK
-	unknown    bool // which key the row before named: Foreign failed for it
 }
 
 func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -84,7 +84,7 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	if !c.HasOld && !c.HasNew {
 		return nil
 	}
-	call := s.in.CallAt(r.Timestamp, r.Headers)
+	s.in.CallAt(r.Timestamp, r.Headers)
 	o := &s.out.Value
 	if o.Key, err = s.keys.Append(nil, r.Key); err != nil {
 		return s.in.Error(topology.PhaseEncode, r.Timestamp, err)
@@ -96,19 +96,13 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	}
 	o.Partition = s.in.Env.Partition
 	s.out.Timestamp, s.out.Headers = r.Timestamp, r.Headers
-	var was, is *FK
-	if c.HasNew {
-		if is, err = s.extract(call, &s.is, r.Key, c.New); err != nil {
-			return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
-		}
+	is, err := s.names(s.rows, &s.is, r.Key, c.New, c.HasNew)
+	if err != nil {
+		return err
 	}
-	if s.unknown = false; c.HasOld {
-		s.current, s.wasKey = r, nil
-		known, err := s.in.Attempt(r.Timestamp, s.extractWas)
-		if err != nil {
-			return err
-		}
-		was, s.unknown = s.wasKey, !known
+	was, err := s.names(s.rows, &s.was, r.Key, c.Old, c.HasOld)
+	if err != nil {
+		return err
 	}
 	return s.tell(was, is, c.HasNew)
 }
@@ -127,9 +121,15 @@ func (s *subscribe[K, V, FK]) ask(
 	return s.send(fk, Ask)
 }
 
-func (s *subscribe[K, V, FK]) extract(c *topology.Call, slot *FK, key K, row V) (*FK, error) {
-	fk, ok, err := s.foreign(c, key, row)
-	if *slot = fk; err != nil || !ok || s.null != nil && s.null(slot) {
+// names is the key that a row names, in its slot; nil: none.
+func (s *subscribe[K, V, FK]) names(
+	rows *perRow[K, V, Pair[FK, bool]], slot *FK, key K, row V, has bool,
+) (*FK, error) {
+	if !has {
+		return nil, nil
+	}
+	p, ok, err := rows.of(key, row)
+	if *slot = p.Key; !ok || !p.Within || s.null != nil && s.null(slot) {
 		return nil, err
 	}
 	return slot, nil
@@ -160,8 +160,6 @@ func (s *subscribe[K, V, FK]) inner(was, is *FK, hasRow bool) error {
 	switch {
 	case was == nil && is == nil:
 		return nil
-	case was == nil && s.unknown: // something may be joined, of a row before that
-		return s.send(is, TellAlways)
 	case was == nil:
 		return s.send(is, TellIfThere)
 	case is == nil:
@@ -209,24 +207,27 @@ func JoinResponse[K, V, FK, FV, R any](
 		in *topology.Instance, next topology.Port[K, R],
 	) (topology.Port[K, Response[FV]], error) {
 		get, err := table(in)
-		j := &joinResponse[K, V, FK, FV, R]{in: in, get: get, left: c.Left, subscriber: c.subscriber(in.Env), f: f,
-			null: serde.NullOf[R](), next: next}
+		j := &joinResponse[K, V, FK, FV, R]{in: in, get: get, left: c.Left, subscriber: c.subscriber(in.Env),
+			foreignKeys: c.foreignKeys(in), null: serde.NullOf[R](), next: next}
+		j.rows = newPerRow(in, func(c *topology.Call, k K, s sides[V, FV]) (R, error) { return f(c, k, *s.own, s.other) })
 		return j.receive, err
 	})
 }
 
 type joinResponse[K, V, FK, FV, R any] struct {
-	in         *topology.Instance
-	get        Get[K, V]
-	left       bool
-	subscriber *subscribe[K, V, FK]
-	f          func(*topology.Call, K, V, *FV) (R, error)
-	null       func(*R) bool
-	next       topology.Port[K, R]
-	out        topology.Record[K, R]
-	right      FV // slot that f's pointer points to
-	foreign    FK // slot
-	scratch    []byte
+	in          *topology.Instance
+	get         Get[K, V]
+	left        bool
+	subscriber  *subscribe[K, V, FK]
+	rows        *perRow[K, sides[V, FV], R]
+	foreignKeys *perRow[K, V, Pair[FK, bool]]
+	null        func(*R) bool
+	next        topology.Port[K, R]
+	out         topology.Record[K, R]
+	own         V // slots that f's pointers point to
+	right       FV
+	foreign     FK // slot
+	scratch     []byte
 }
 
 func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[FV]]) error {
@@ -256,10 +257,12 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 		if j.right = a.Row; a.Says == ARow {
 			fv = &j.right
 		}
-		if j.out.Value, err = j.f(j.in.Call(), r.Key, row, fv); err != nil {
-			return j.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		var ok bool
+		j.own = row
+		if j.out.Value, ok, err = j.rows.of(r.Key, sides[V, FV]{&j.own, fv}); err != nil {
+			return err
 		}
-		j.out.NullValue = j.null != nil && j.null(&j.out.Value)
+		j.out.NullValue = !ok || j.null != nil && j.null(&j.out.Value)
 	}
 	return j.next(&j.out)
 }
@@ -305,11 +308,8 @@ func (j *joinResponse[K, V, FK, FV, R]) holds(
 func (j *joinResponse[K, V, FK, FV, R]) names(
 	r *topology.Record[K, Response[FV]], row V, has bool,
 ) (same bool, is *FK, err error) {
-	if !has {
-		return false, nil, nil
-	}
-	if is, err = j.subscriber.extract(j.in.Call(), &j.foreign, r.Key, row); err != nil || is == nil {
-		return false, nil, j.in.Error(topology.PhaseProcess, r.Timestamp, err)
+	if is, err = j.subscriber.names(j.foreignKeys, &j.foreign, r.Key, row, has); err != nil || is == nil {
+		return false, nil, err
 	}
 	if j.scratch, err = j.subscriber.foreignKeys.Append(j.scratch[:0], *is); err != nil {
 		return false, nil, j.in.Error(topology.PhaseEncode, r.Timestamp, err)

@@ -28,7 +28,7 @@ func Subscribed[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 			return nil, err
 		}
 		s := &subscribed[K, FK, FV]{in: in, c: c, keys: serde.Local(c.Keys), foreignKeys: serde.Local(c.ForeignKeys),
-			store: store, get: get, next: next}
+			store: store, rows: reading(in, get, Told), next: next}
 		return s.receive, nil
 	})
 }
@@ -39,7 +39,7 @@ type subscribed[K, FK, FV any] struct {
 	keys        serde.Serde[K]
 	foreignKeys serde.Serde[FK]
 	store       *state.KVStore[[]byte, Subscription]
-	get         Get[FK, FV]
+	rows        *perRow[FK, struct{}, found[FV]]
 	next        topology.Port[K, Response[FV]]
 	out         topology.Record[K, Response[FV]]
 	foreign     []byte
@@ -72,18 +72,18 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 		o.Says, o.HasHash = Left, false
 		return s.answer(r, ts)
 	}
-	row, rowTime, ok, err := s.get(r.Key, Told)
+	right, _, err := s.rows.of(r.Key, struct{}{})
 	if err != nil {
-		return s.in.Fail(ts, err)
+		return err
 	}
-	if ok {
-		ts = max(ts, rowTime)
+	if right.ok {
+		ts = max(ts, right.timestamp)
 	}
 	switch {
 	case sub.Instruction == UnsubscribeAndTell:
 		o.Says = Gone
-	case ok:
-		o.Says, o.Row = ARow, row
+	case right.ok:
+		o.Says, o.Row = ARow, right.row
 	case sub.Instruction == TellIfThere:
 		return nil
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // GroupTable sends the changes of rows to their groups: a row that stays in its group as one change, one that moves as
-// a change of the old group before one of the new. A null key or value is in no group. An old row for which f fails is
-// as that of a MapTable. The node's Keys are the serde of the groups' keys.
+// a change of the old group before one of the new. A null key or value is in no group. The node's Keys are the serde
+// of the groups' keys.
 func GroupTable[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error)) topology.Make {
 	nullKey, nullValue := serde.NullOf[K2](), serde.NullOf[V2]()
 	return topology.Between(func(
@@ -22,19 +22,19 @@ func GroupTable[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error)) 
 			return nil, fmt.Errorf("node %s: its keys have the serde %T", in.Node.Name, in.Node.Keys)
 		}
 		g := &groupTable[K, V, K2, V2]{
-			in: in, f: f, keys: serde.Local(keys), nullKey: nullKey, nullValue: nullValue, next: next,
+			in: in, keys: serde.Local(keys), nullKey: nullKey, nullValue: nullValue, next: next,
 		}
-		g.groupOld = func() (err error) {
-			g.isOld, err = g.group(g.current.Key, g.current.Value.Old, &g.oldK, &g.oldV)
-			return err
-		}
+		g.rows = newPerRow(in, func(c *topology.Call, k K, v V) (p Pair[K2, V2], err error) {
+			p.Key, p.Within, err = f(c, k, v)
+			return p, err
+		})
 		return g.receive, nil
 	})
 }
 
 type groupTable[K, V, K2, V2 any] struct {
 	in         *topology.Instance
-	f          func(*topology.Call, K, V) (K2, V2, error)
+	rows       *perRow[K, V, Pair[K2, V2]]
 	keys       serde.Serde[K2]
 	nullKey    func(*K2) bool
 	nullValue  func(*V2) bool
@@ -43,10 +43,6 @@ type groupTable[K, V, K2, V2 any] struct {
 	oldK, newK K2
 	oldV, newV V2
 	oldB, newB []byte // encoded keys: what is equal is what lies in one partition under one key
-
-	current  *topology.Record[K, topology.Change[V]]
-	groupOld func() error // of current: sets isOld
-	isOld    bool
 }
 
 func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -55,18 +51,13 @@ func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change
 		return nil
 	}
 	g.in.CallAt(r.Timestamp, r.Headers)
-	hasOld, hasNew := r.Value.HasOld, r.Value.HasNew
-	if hasNew {
-		if hasNew, err = g.group(r.Key, r.Value.New, &g.newK, &g.newV); err != nil {
-			return g.in.Error(topology.PhaseProcess, r.Timestamp, err)
-		}
+	hasNew, err := g.group(r.Key, r.Value.New, r.Value.HasNew, &g.newK, &g.newV)
+	if err != nil {
+		return err
 	}
-	if hasOld {
-		g.current = r
-		if hasOld, err = g.in.Attempt(r.Timestamp, g.groupOld); err != nil {
-			return err
-		}
-		hasOld = hasOld && g.isOld
+	hasOld, err := g.group(r.Key, r.Value.Old, r.Value.HasOld, &g.oldK, &g.oldV)
+	if err != nil {
+		return err
 	}
 	stays := hasOld && hasNew
 	if stays {
@@ -96,9 +87,21 @@ func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change
 	return g.next(&g.out)
 }
 
-func (g *groupTable[K, V, K2, V2]) group(key K, row V, k *K2, v *V2) (isIn bool, err error) {
-	*k, *v, err = g.f(g.in.Call(), key, row)
-	return (g.nullKey == nil || !g.nullKey(k)) && (g.nullValue == nil || !g.nullValue(v)), err
+// group finds the group of a row, if there is a row and it is in one.
+func (g *groupTable[K, V, K2, V2]) group(key K, row V, has bool, k *K2, v *V2) (bool, error) {
+	if !has {
+		return false, nil
+	}
+	p, ok, err := g.rows.of(key, row)
+	*k, *v = p.Key, p.Within
+	return ok && (g.nullKey == nil || !g.nullKey(k)) && (g.nullValue == nil || !g.nullValue(v)), err
+}
+
+// step is what a fold gets for one row.
+type step[V, A any] struct {
+	row V
+	agg A
+	ok  bool
 }
 
 // AggregateTable takes rows out of and into the aggregate of their group: what was before goes out first.
@@ -110,38 +113,63 @@ func AggregateTable[K, V, A any](st state.KV[K, A], add, sub Fold[K, V, A], rows
 		if err != nil {
 			return nil, err
 		}
-		null := serde.NullOf[A]()
-		oldGoesOn := w.next != nil && w.old
-		add, sub := add.apart(in, st.ValueSerde(), oldGoesOn).Add, sub.apart(in, st.ValueSerde(), oldGoesOn).Add
-		var agg A
-		return func(r *topology.Record[K, topology.Change[V]]) error {
-			in.Enter()
-			if r.NullKey {
-				in.Drop(topology.NullKey)
-				return nil
-			}
-			old, ts, ok, err := w.store.Get(r.Key)
-			if err != nil {
-				return in.Fail(r.Timestamp, err)
-			}
-			if !ok || ts < r.Timestamp {
-				ts = r.Timestamp
-			}
-			agg = old
-			call := in.CallAt(r.Timestamp, r.Headers)
-			if ok && r.Value.HasOld {
-				if agg, err = sub(call, r.Key, r.Value.Old, agg, true); err != nil {
-					return in.Error(topology.PhaseProcess, r.Timestamp, err)
-				}
-				ok = null == nil || !null(&agg)
-			}
-			if r.Value.HasNew {
-				if agg, err = add(call, r.Key, r.Value.New, agg, ok); err != nil {
-					return in.Error(topology.PhaseProcess, r.Timestamp, err)
-				}
-				ok = null == nil || !null(&agg)
-			}
-			return w.write(r.Key, agg, ok, ts, r.Headers)
-		}, nil
+		a := &aggregateTable[K, V, A]{in: in, null: serde.NullOf[A](), rows: w}
+		steps := func(fold Fold[K, V, A]) *perRow[K, step[V, A], A] {
+			f := fold.apart(in, st.ValueSerde(), w.next != nil && w.old).Add
+			return newPerRow(in, func(c *topology.Call, key K, s step[V, A]) (A, error) {
+				return f(c, key, s.row, s.agg, s.ok)
+			})
+		}
+		a.add, a.sub = steps(add), steps(sub)
+		return a.receive, nil
 	})
+}
+
+type aggregateTable[K, V, A any] struct {
+	in       *topology.Instance
+	add, sub *perRow[K, step[V, A], A]
+	null     func(*A) bool
+	rows     *rowWriter[K, A]
+	agg      A // slot
+}
+
+func (a *aggregateTable[K, V, A]) receive(r *topology.Record[K, topology.Change[V]]) error {
+	a.in.Enter()
+	if r.NullKey {
+		a.in.Drop(topology.NullKey)
+		return nil
+	}
+	agg, ts, ok, err := a.rows.store.Get(r.Key)
+	if err != nil {
+		return a.in.Fail(r.Timestamp, err)
+	}
+	if !ok || ts < r.Timestamp {
+		ts = r.Timestamp
+	}
+	a.in.CallAt(r.Timestamp, r.Headers)
+	a.agg = agg
+	changed, failed := false, false
+	take := func(f *perRow[K, step[V, A], A], row V) error {
+		agg, done, err := f.of(r.Key, step[V, A]{row, a.agg, ok})
+		if failed = failed || !done; !done {
+			return err
+		}
+		a.agg, changed = agg, true
+		ok = a.null == nil || !a.null(&a.agg)
+		return nil
+	}
+	if ok && r.Value.HasOld {
+		if err := take(a.sub, r.Value.Old); err != nil {
+			return err
+		}
+	}
+	if r.Value.HasNew {
+		if err := take(a.add, r.Value.New); err != nil {
+			return err
+		}
+	}
+	if failed && !changed {
+		return nil
+	}
+	return a.rows.write(r.Key, a.agg, ok, ts, r.Headers)
 }

@@ -13,8 +13,7 @@ type Side struct {
 	Old       *bool // what was before is needed downstream
 }
 
-// JoinTables takes the changes of one side of a join of two tables. f gets nil for a side without a row. An old row for
-// which f fails is as that of a MapTable.
+// JoinTables takes the changes of one side of a join of two tables. f gets nil for a side without a row.
 func JoinTables[K, V, O, R any](
 	other View[K, O], side Side, f func(*topology.Call, K, *V, *O) (R, error),
 ) topology.Make {
@@ -26,32 +25,25 @@ func JoinTables[K, V, O, R any](
 		if err != nil {
 			return nil, err
 		}
-		j := &joinTables[K, V, O, R]{in: in, get: get, side: side, f: f, null: null, next: next, old: *side.Old}
-		j.joinOld = func() (err error) {
-			c := &j.current.Value
-			j.out.Value.Old, err = j.join(j.current.Key, &c.Old, c.HasOld, j.hasOther)
-			return err
-		}
+		j := &joinTables[K, V, O, R]{in: in, side: side, null: null, next: next, old: *side.Old}
+		j.rows = newPerRow(in, func(c *topology.Call, k K, s sides[V, O]) (R, error) { return f(c, k, s.own, s.other) })
+		j.others = reading(in, get, state.Latest)
 		return j.receive, nil
 	})
 }
 
 type joinTables[K, V, O, R any] struct {
-	in   *topology.Instance
-	get  Get[K, O]
-	side Side
-	f    func(*topology.Call, K, *V, *O) (R, error)
-	null func(*R) bool
-	next topology.Port[K, topology.Change[R]]
-	old  bool
+	in     *topology.Instance
+	others *perRow[K, struct{}, found[O]] // reads the other table, perhaps through functions
+	side   Side
+	rows   *perRow[K, sides[V, O], R]
+	null   func(*R) bool
+	next   topology.Port[K, topology.Change[R]]
+	old    bool
 
 	own   V // slots that f's pointers point to
 	other O
 	out   topology.Record[K, topology.Change[R]]
-
-	current  *topology.Record[K, topology.Change[V]]
-	hasOther bool
-	joinOld  func() error // of current and other
 }
 
 func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -61,10 +53,12 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 		return nil
 	}
 	j.in.CallAt(r.Timestamp, r.Headers)
-	ts, has := int64(0), false
-	if j.other, ts, has, err = j.get(r.Key, state.Latest); err != nil {
-		return j.in.Fail(r.Timestamp, err)
+	there, _, err := j.others.of(r.Key, struct{}{})
+	if err != nil {
+		return err
 	}
+	has, ts := there.ok, there.timestamp
+	j.other = there.row
 	c := &r.Value
 	if !has && (j.side.MustOther || !c.HasNew && !c.HasOld) {
 		return nil
@@ -74,14 +68,13 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 	}
 	o := &j.out.Value
 	if o.HasNew = c.HasNew || has && !j.side.MustOwn; o.HasNew {
-		if o.New, err = j.join(r.Key, &c.New, c.HasNew, has); err != nil {
-			return j.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		if o.New, o.HasNew, err = j.join(r.Key, &c.New, c.HasNew, has); err != nil {
+			return err
 		}
-		o.HasNew = j.null == nil || !j.null(&o.New)
+		o.HasNew = o.HasNew && (j.null == nil || !j.null(&o.New))
 	}
 	if o.HasOld = j.old && (c.HasOld || has && !j.side.MustOwn); o.HasOld {
-		j.current, j.hasOther = r, has
-		if o.HasOld, err = j.in.Attempt(r.Timestamp, j.joinOld); err != nil {
+		if o.Old, o.HasOld, err = j.join(r.Key, &c.Old, c.HasOld, has); err != nil {
 			return err
 		}
 		o.HasOld = o.HasOld && (j.null == nil || !j.null(&o.Old))
@@ -90,7 +83,7 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 	return j.next(&j.out)
 }
 
-func (j *joinTables[K, V, O, R]) join(key K, own *V, hasOwn, hasOther bool) (R, error) {
+func (j *joinTables[K, V, O, R]) join(key K, own *V, hasOwn, hasOther bool) (R, bool, error) {
 	var v *V
 	var o *O
 	if hasOwn {
@@ -100,7 +93,7 @@ func (j *joinTables[K, V, O, R]) join(key K, own *V, hasOwn, hasOther bool) (R, 
 	if hasOther {
 		o = &j.other
 	}
-	return j.f(j.in.Call(), key, v, o)
+	return j.rows.of(key, sides[V, O]{v, o})
 }
 
 // JoinedView reads through a join: f gets nil for a side without a row, where must does not name it.

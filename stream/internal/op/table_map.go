@@ -5,9 +5,6 @@ import (
 	"thalweg/topology"
 )
 
-// A function of a table's rows sees the row that there was, too, where a node downstream has asked for old rows. If it
-// fails for that one alone, the row was skipped when it came: nobody downstream knows it, and so there was none.
-
 // FilterTable turns the rows for which pass does not answer want into none. With old values what was none before and
 // stays none is not heard of.
 func FilterTable[K, V any](
@@ -17,30 +14,24 @@ func FilterTable[K, V any](
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],
 	) (topology.Port[K, topology.Change[V]], error) {
 		var out topology.Record[K, topology.Change[V]]
-		old := *old
-		c := &out.Value
-		filterOld := func() error {
-			passes, err := pass(in.Call(), out.Key, c.Old)
-			c.HasOld = passes == want
-			return err
-		}
-		return func(r *topology.Record[K, topology.Change[V]]) error {
-			in.Enter()
-			call := in.CallAt(r.Timestamp, r.Headers)
-			out = *r
-			if c.HasNew {
-				passes, err := pass(call, r.Key, c.New)
-				if err != nil {
-					return in.Error(topology.PhaseProcess, r.Timestamp, err)
-				}
-				c.HasNew = passes == want
+		passes, old := newPerRow(in, pass), *old
+		there := func(has bool, row V) (bool, error) {
+			if !has {
+				return false, nil
 			}
-			if c.HasOld = old && c.HasOld; c.HasOld {
-				done, err := in.Attempt(r.Timestamp, filterOld)
-				if err != nil {
-					return err
-				}
-				c.HasOld = c.HasOld && done
+			is, ok, err := passes.of(out.Key, row)
+			return ok && is == want, err
+		}
+		return func(r *topology.Record[K, topology.Change[V]]) (err error) {
+			in.Enter()
+			in.CallAt(r.Timestamp, r.Headers)
+			out = *r
+			c := &out.Value
+			if c.HasNew, err = there(c.HasNew, c.New); err != nil {
+				return err
+			}
+			if c.HasOld, err = there(c.HasOld && old, c.Old); err != nil {
+				return err
 			}
 			if old && !c.HasNew && !c.HasOld && !versioned {
 				return nil
@@ -74,30 +65,22 @@ func MapTable[K, V, V2 any](f func(*topology.Call, K, V) (V2, error), old *bool)
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V2]],
 	) (topology.Port[K, topology.Change[V]], error) {
-		var (
-			out topology.Record[K, topology.Change[V2]]
-			was V
-			old = *old
-		)
-		c := &out.Value
-		mapOld := func() (err error) {
-			c.Old, err = f(in.Call(), out.Key, was)
-			return err
-		}
+		var out topology.Record[K, topology.Change[V2]]
+		rows, old := newPerRow(in, f), *old
 		return func(r *topology.Record[K, topology.Change[V]]) (err error) {
 			in.Enter()
-			call := in.CallAt(r.Timestamp, r.Headers)
+			in.CallAt(r.Timestamp, r.Headers)
 			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
+			c := &out.Value
 			c.Stale = r.Value.Stale
 			if c.HasNew = r.Value.HasNew; c.HasNew {
-				if c.New, err = f(call, r.Key, r.Value.New); err != nil {
-					return in.Error(topology.PhaseProcess, r.Timestamp, err)
+				if c.New, c.HasNew, err = rows.of(r.Key, r.Value.New); err != nil {
+					return err
 				}
-				c.HasNew = null == nil || !null(&c.New)
+				c.HasNew = c.HasNew && (null == nil || !null(&c.New))
 			}
 			if c.HasOld = old && r.Value.HasOld; c.HasOld {
-				was = r.Value.Old
-				if c.HasOld, err = in.Attempt(r.Timestamp, mapOld); err != nil {
+				if c.Old, c.HasOld, err = rows.of(r.Key, r.Value.Old); err != nil {
 					return err
 				}
 				c.HasOld = c.HasOld && (null == nil || !null(&c.Old))

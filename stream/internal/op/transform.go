@@ -5,8 +5,7 @@ import (
 	"thalweg/topology"
 )
 
-// TransformTable replaces rows: f gets nil where there is none. A nil result is no row. An old row for which f fails is
-// as that of a MapTable.
+// TransformTable replaces rows: f gets nil where there is none. A nil result is no row.
 func TransformTable[K, V, V2 any](f func(*topology.Call, K, *V) (V2, error), old *bool) topology.Make {
 	null := serde.NullOf[V2]()
 	return topology.Between(func(
@@ -15,33 +14,27 @@ func TransformTable[K, V, V2 any](f func(*topology.Call, K, *V) (V2, error), old
 		var (
 			out topology.Record[K, topology.Change[V2]]
 			row V // slot that f's pointer points to
-			was *V
-			old = *old
 		)
-		c := &out.Value
-		transformOld := func() (err error) {
-			c.Old, err = f(in.Call(), out.Key, was)
-			return err
+		rows, old := newPerRow(in, f), *old
+		transform := func(has bool, from V) (V2, bool, error) {
+			var p *V
+			if row = from; has {
+				p = &row
+			}
+			return rows.of(out.Key, p)
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) (err error) {
 			in.Enter()
-			call := in.CallAt(r.Timestamp, r.Headers)
+			in.CallAt(r.Timestamp, r.Headers)
 			out.Key, out.Timestamp, out.Headers = r.Key, r.Timestamp, r.Headers
+			c := &out.Value
 			c.Stale = r.Value.Stale
-			var is *V
-			if row = r.Value.New; r.Value.HasNew {
-				is = &row
+			if c.New, c.HasNew, err = transform(r.Value.HasNew, r.Value.New); err != nil {
+				return err
 			}
-			if c.New, err = f(call, r.Key, is); err != nil {
-				return in.Error(topology.PhaseProcess, r.Timestamp, err)
-			}
-			c.HasNew = null == nil || !null(&c.New)
+			c.HasNew = c.HasNew && (null == nil || !null(&c.New))
 			if c.HasOld = old; old {
-				was = nil
-				if row = r.Value.Old; r.Value.HasOld {
-					was = &row
-				}
-				if c.HasOld, err = in.Attempt(r.Timestamp, transformOld); err != nil {
+				if c.Old, c.HasOld, err = transform(r.Value.HasOld, r.Value.Old); err != nil {
 					return err
 				}
 				c.HasOld = c.HasOld && (null == nil || !null(&c.Old))

@@ -1,0 +1,60 @@
+package op
+
+import "thalweg/topology"
+
+// perRow calls a function for the rows of a table, each for itself: a change has two, the row that was and the row that
+// is. Where the policy goes on, a row for which the function fails is none, for all nodes downstream: the row before it
+// is gone for them, and when the next one comes there is nothing to take back.
+type perRow[K, V, R any] struct {
+	in *topology.Instance
+	f  func(*topology.Call, K, V) (R, error)
+
+	key    K // of the row at hand
+	row    V
+	result R
+	call   func() error
+}
+
+func newPerRow[K, V, R any](in *topology.Instance, f func(*topology.Call, K, V) (R, error)) *perRow[K, V, R] {
+	p := &perRow[K, V, R]{in: in, f: f}
+	p.call = func() (err error) { // made once: a closure per row would be an allocation per row
+		p.result, err = p.f(p.in.Call(), p.key, p.row)
+		return err
+	}
+	return p
+}
+
+// of is what the function makes of a row; ok is false where it has failed.
+func (p *perRow[K, V, R]) of(key K, row V) (result R, ok bool, err error) {
+	c := p.in.Call()
+	if !p.in.Env.Guarded {
+		result, err = p.f(c, key, row)
+		return result, err == nil, p.in.Error(topology.PhaseProcess, c.Timestamp(), err)
+	}
+	p.key, p.row = key, row
+	if ok, err = p.in.Attempt(c.Timestamp(), p.call); !ok {
+		return result, false, err
+	}
+	return p.result, true, nil
+}
+
+// sides are the rows of both sides of a join, nil where there is none.
+type sides[V, O any] struct {
+	own   *V
+	other *O
+}
+
+// found is what a table has for a key.
+type found[V any] struct {
+	row       V
+	timestamp int64
+	ok        bool
+}
+
+// reading reads another table, perhaps through functions: one of its rows that they fail for is none.
+func reading[K, V any](in *topology.Instance, get Get[K, V], asOf int64) *perRow[K, struct{}, found[V]] {
+	return newPerRow(in, func(c *topology.Call, k K, _ struct{}) (f found[V], err error) {
+		f.row, f.timestamp, f.ok, err = get(k, asOf)
+		return f, in.Fail(c.Timestamp(), err)
+	})
+}
