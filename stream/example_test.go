@@ -80,6 +80,25 @@ func ExampleTopic_Timestamps() {
 	// a=seven..@7
 }
 
+// The function also gets the time of the partition so far, which each partition has for itself.
+func ExampleTopic_Timestamps_partitionTime() {
+	stamped := in.
+		Partition(func(key, _ string, _ int) int { return int(key[0] - 'a') }).
+		Timestamps(func(_ topology.Record[string, string], partitionTime int64) int64 { return partitionTime + 10 })
+	b := stream.NewBuilder()
+	b.Stream(stamped).To(out)
+	d := open(b, streamtest.Config{Partitions: 2})
+	defer d.Close()
+	d.Input(stamped).Send("a", "first of its partition", 0)
+	d.Input(stamped).Send("a", "second", 0)
+	d.Input(stamped).Send("b", "first of its partition", 0)
+	show(d, out)
+	// Output:
+	// a=first of its partition@9
+	// a=second@19
+	// b=first of its partition@9
+}
+
 // A serde of the program's own choice: values as JSON, of any type.
 func ExampleTopic_Values() {
 	quoted := stream.NewTopic[string, string]("quoted").Values(serde.JSON[string]())

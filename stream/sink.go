@@ -9,7 +9,7 @@ import (
 // Sink is the end of a stream, for its settings. It is a small value.
 type Sink struct{ n *node }
 
-// Named names the node in metrics, drawings and error texts.
+// Named names the end of the stream in metrics, drawings and error texts.
 func (s Sink) Named(name string) Sink { s.n.named(name); return s }
 
 // ForEach ends a stream with a function of each record. Records whose null value f cannot see are left out: see

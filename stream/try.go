@@ -68,9 +68,9 @@ func (t TryStream[K, V]) Peek[F ~func(*Call, K, V) error](look F) Stream[K, V] {
 }
 
 // ForEach is [Stream.ForEach] with a full function.
-func (t TryStream[K, V]) ForEach[F ~func(*Call, K, V) error](f F) {
+func (t TryStream[K, V]) ForEach[F ~func(*Call, K, V) error](f F) Sink {
 	t.s.n.needs("ForEach", f == nil)
-	t.s.n.then("for-each", op.Peek[K, V](f))
+	return Sink{t.s.n.then("for-each", op.Peek[K, V](f))}
 }
 
 // Split is [Stream.Split] with full functions.
@@ -84,9 +84,9 @@ func (t TryStream[K, V]) Split[F ~func(*Call, K, V) (bool, error)](when ...F) []
 }
 
 // ToDynamic is [Stream.ToDynamic] with a full function.
-func (t TryStream[K, V]) ToDynamic[F ~func(*Call, K, V) (string, error)](topic F) {
+func (t TryStream[K, V]) ToDynamic[F ~func(*Call, K, V) (string, error)](topic F) DynamicSink[K, V] {
 	t.s.n.needs("ToDynamic", topic == nil)
-	toDynamic(t.s, topic)
+	return toDynamic(t.s, topic)
 }
 
 // GroupBy is [Stream.GroupBy] with a full function.
