@@ -6,7 +6,7 @@
 //	b := stream.NewBuilder()
 //	b.Stream(Lines).
 //		FlatMapValues(words).
-//		GroupBy(func(_, word string) string { return word }, "words").
+//		GroupBy("words", func(_, word string) string { return word }).
 //		Count(ByWord).
 //		ToStream().
 //		To(Counts)
@@ -22,6 +22,15 @@
 // What is durable has a name from the program: topics ([NewTopic]), stores (package state), repartitions. Nothing
 // durable is ever named by a counter, so that adding an operator renames nothing. Serdes are found by type and
 // overridden on the name.
+//
+// Nodes have names too, for metrics, drawings and errors: [Stream.Named] and its kin set them.
+//
+// # Settings
+//
+// What is optional is a method that returns the same type: on a name or a specification ([Topic.Values],
+// [Within.Before]), on a group before its aggregate ([Grouped.Emit]), or on what an operator returned, where it
+// configures that operator ([Stream.Partitions], [Table.Emit], [Sink.Named]). A setting that the operator does not have
+// is an error of Build.
 //
 // # Keys and partitions
 //

@@ -213,7 +213,8 @@ func ExampleGroupedTable_Values() {
 // A join by foreign key sends keys and rows over topics of its own.
 func ExampleTable_Values() {
 	b := stream.NewBuilder()
-	people, towns := b.Table(in, state.NewKV[string, string]("people")), b.Table(others, state.NewKV[string, string]("towns"))
+	people := b.Table(in, state.NewKV[string, string]("people"))
+	towns := b.Table(others, state.NewKV[string, string]("towns"))
 	town := func(_, town string) (string, bool) { return town, true }
 	people.Keys(quoted()).JoinForeign(towns.Values(quoted()), town, "home", func(_, t string) string { return t }).
 		ToStream().To(out)

@@ -82,21 +82,24 @@ func ExampleTopic_Timestamps() {
 
 // The function also gets the time of the partition so far, which each partition has for itself.
 func ExampleTopic_Timestamps_partitionTime() {
-	stamped := in.
-		Partition(func(key, _ string, _ int) int { return int(key[0] - 'a') }).
-		Timestamps(func(_ topology.Record[string, string], partitionTime int64) int64 { return partitionTime + 10 })
+	stamped := in.Timestamps(func(_ topology.Record[string, string], partitionTime int64) int64 {
+		return partitionTime + 10 // -1 before the first record
+	})
 	b := stream.NewBuilder()
 	b.Stream(stamped).To(out)
 	d := open(b, streamtest.Config{Partitions: 2})
 	defer d.Close()
-	d.Input(stamped).Send("a", "first of its partition", 0)
-	d.Input(stamped).Send("a", "second", 0)
-	d.Input(stamped).Send("b", "first of its partition", 0)
-	show(d, out)
-	// Output:
-	// a=first of its partition@9
-	// a=second@19
-	// b=first of its partition@9
+	for i, partition := range []int32{0, 0, 1} {
+		d.Input(stamped).Append(partition, topology.Record[string, string]{Key: "a", Value: fmt.Sprint("record ", i)})
+	}
+	d.Run()
+	for _, r := range d.Written("out") {
+		fmt.Printf("%s@%d\n", r.Value, r.Timestamp)
+	}
+	// Unordered output:
+	// record 0@9
+	// record 1@19
+	// record 2@9
 }
 
 // A serde of the program's own choice: values as JSON, of any type.
