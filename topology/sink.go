@@ -27,91 +27,96 @@ type SinkConfig[K, V any] struct {
 func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 	n := &Node{Name: name, Kind: KindSink, Site: site, Sink: c.Topic, Keys: c.Keys, Values: c.Values}
 	n.Make = Operator(func(in *Instance, next []any) (Port[K, V], error) {
-		if len(next) != 0 {
-			return nil, fmt.Errorf("node %s: a sink has no children", in.Node.Name)
+		s, err := newSink(in, len(next), c.Topic, c.TopicOf != nil)
+		if err != nil {
+			return nil, err
 		}
 		keys, values, err := serdesOf[K, V](in.Node)
-		if err != nil {
-			return nil, err
-		}
-		s := &sink[K, V]{in: in, config: c, keys: serde.NewEncoder(keys), values: serde.NewEncoder(values)}
-		if c.TopicOf != nil {
-			s.byName = map[string]Outlet{}
-		}
-		if c.Topic.Name == "" {
-			return s.receive, nil
-		}
-		out, err := in.Env.Outlet(c.Topic.In(in.Env.ApplicationID))
-		if err != nil {
-			return nil, err
-		}
-		s.out = out
-		return s.receive, nil
+		return sinkPort(s, c, serde.NewEncoder(keys), serde.NewEncoder(values)), err
 	})
 	return n
 }
 
-type sink[K, V any] struct {
+// sinkPort does what needs the types.
+//
+//go:noinline // else each sink has two copies of it
+func sinkPort[K, V any](s *sink, c SinkConfig[K, V], keys serde.Encoder[K], values serde.Encoder[V]) Port[K, V] {
+	return func(r *Record[K, V]) (err error) {
+		in := s.in
+		in.Enter()
+		if r.NullKey && in.Node.DropNullKeys {
+			in.Drop(NullKey)
+			return nil
+		}
+		var key, value []byte
+		if !r.NullKey {
+			if key, err = keys.Encode(r.Key); err != nil {
+				return in.Handle(PhaseEncode, r.Timestamp, fmt.Errorf("key: %w", err))
+			}
+		}
+		if !r.NullValue {
+			if value, err = values.Encode(r.Value); err != nil {
+				return in.Handle(PhaseEncode, r.Timestamp, fmt.Errorf("value: %w", err))
+			}
+		}
+		out := s.out
+		if c.TopicOf != nil {
+			name, err := c.TopicOf(in.CallAt(r.Timestamp, r.Headers), r)
+			if err != nil {
+				return in.Error(PhaseProcess, r.Timestamp, err)
+			}
+			if out, err = s.outlet(name); err != nil {
+				return in.Error(PhaseEncode, r.Timestamp, err)
+			}
+		}
+		p, hashed := int32(0), key
+		switch count := out.Partitions(); {
+		case c.PartitionOf != nil:
+			p, err = chosen(c.PartitionOf(r, count), count)
+		case r.NullKey:
+			p = s.turn(count)
+		case count == 1:
+		case c.HashKey != nil:
+			if s.hash, err = c.HashKey(s.hash[:0], r.Key); err != nil {
+				err = fmt.Errorf("key: %w", err)
+			}
+			hashed = s.hash
+			fallthrough
+		default:
+			p = PartitionFor(hashed, count)
+		}
+		if err != nil {
+			return in.Handle(PhaseEncode, r.Timestamp, err)
+		}
+		return s.append(out, p, r.Timestamp, key, value, r.Headers)
+	}
+}
+
+// sink is what a sink knows without types.
+type sink struct {
 	in      *Instance
-	config  SinkConfig[K, V]
 	out     Outlet
 	byName  map[string]Outlet // per topic that records named
-	keys    serde.Encoder[K]
-	values  serde.Encoder[V]
-	hash    []byte // scratch, reused for each record
-	keyless int64  // records without a key so far
+	hash    []byte            // scratch, reused for each record
+	keyless int64             // records without a key so far
 }
 
-func (s *sink[K, V]) receive(r *Record[K, V]) error {
-	s.in.Enter()
-	if r.NullKey && s.in.Node.DropNullKeys {
-		s.in.Drop(NullKey)
-		return nil
+func newSink(in *Instance, children int, topic TopicName, named bool) (s *sink, err error) {
+	if children != 0 {
+		return nil, fmt.Errorf("node %s: a sink has no children", in.Node.Name)
 	}
-	key, value, err := s.encode(r)
-	if err != nil {
-		return s.in.Handle(PhaseEncode, r.Timestamp, err)
+	s = &sink{in: in}
+	if named {
+		s.byName = map[string]Outlet{}
 	}
-	out, err := s.outlet(r)
-	if err != nil {
-		return s.in.Error(PhaseEncode, r.Timestamp, err)
+	if topic.Name != "" {
+		s.out, err = in.Env.Outlet(topic.In(in.Env.ApplicationID))
 	}
-	p, err := s.partition(r, key, out.Partitions())
-	if err != nil {
-		return s.in.Handle(PhaseEncode, r.Timestamp, err)
-	}
-	if p < 0 {
-		s.in.Drop(NoPartition)
-		return nil
-	}
-	if err := out.Append(p, r.Timestamp, key, value, r.Headers); err != nil {
-		return s.in.Handle(PhaseEncode, r.Timestamp, err)
-	}
-	return nil
+	return s, err
 }
 
-func (s *sink[K, V]) encode(r *Record[K, V]) (key, value []byte, err error) {
-	if !r.NullKey {
-		if key, err = s.keys.Encode(r.Key); err != nil {
-			return nil, nil, fmt.Errorf("key: %w", err)
-		}
-	}
-	if !r.NullValue {
-		if value, err = s.values.Encode(r.Value); err != nil {
-			return nil, nil, fmt.Errorf("value: %w", err)
-		}
-	}
-	return key, value, nil
-}
-
-func (s *sink[K, V]) outlet(r *Record[K, V]) (Outlet, error) {
-	if s.config.TopicOf == nil {
-		return s.out, nil
-	}
-	name, err := s.config.TopicOf(s.in.CallAt(r.Timestamp, r.Headers), r)
-	if err != nil {
-		return nil, s.in.Error(PhaseProcess, r.Timestamp, err)
-	}
+// outlet is where records go whose topic has that name; "" is the sink's own topic.
+func (s *sink) outlet(name string) (Outlet, error) {
 	if out, ok := s.byName[name]; ok {
 		return out, nil
 	}
@@ -129,31 +134,33 @@ func (s *sink[K, V]) outlet(r *Record[K, V]) (Outlet, error) {
 	return out, nil
 }
 
+func (s *sink) append(out Outlet, p int32, timestamp int64, key, value []byte, headers []Header) error {
+	if p < 0 {
+		s.in.Drop(NoPartition)
+		return nil
+	}
+	if err := out.Append(p, timestamp, key, value, headers); err != nil {
+		return s.in.Handle(PhaseEncode, timestamp, err)
+	}
+	return nil
+}
+
 // keylessRun is how many records without a key go to one partition before the next takes its turn: batches stay
 // full and partitions even.
 const keylessRun = 256
 
-func (s *sink[K, V]) partition(r *Record[K, V], key []byte, n int32) (int32, error) {
-	switch {
-	case s.config.PartitionOf != nil:
-		p := s.config.PartitionOf(r, n)
-		if p >= n {
-			return 0, fmt.Errorf("partition %d of a topic with %d partitions: the partitioner must stay below", p, n)
-		}
-		return p, nil
-	case r.NullKey:
-		s.keyless++
-		return (s.in.Env.Partition + int32((s.keyless-1)/keylessRun)) % n, nil
-	case n == 1:
-		return 0, nil
-	case s.config.HashKey != nil:
-		var err error
-		if s.hash, err = s.config.HashKey(s.hash[:0], r.Key); err != nil {
-			return 0, fmt.Errorf("key: %w", err)
-		}
-		key = s.hash
+// turn is the partition of a record without a key.
+func (s *sink) turn(n int32) int32 {
+	s.keyless++
+	return (s.in.Env.Partition + int32((s.keyless-1)/keylessRun)) % n
+}
+
+// chosen is the partition that a partitioner has chosen.
+func chosen(p, n int32) (int32, error) {
+	if p >= n {
+		return 0, fmt.Errorf("partition %d of a topic with %d partitions: the partitioner must stay below", p, n)
 	}
-	return PartitionFor(key, n), nil
+	return p, nil
 }
 
 // PartitionFor is the partition that Kafka's default partitioner gives a key among n: murmur2 of its bytes.

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"unsafe"
 
 	"thalweg/internal/batch"
 	"thalweg/serde"
@@ -55,15 +56,51 @@ func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 		if err != nil {
 			return nil, err
 		}
-		s := &source[K, V]{in: in, config: c, next: out, nullOfKey: serde.NullOf[K](), nullOfValue: serde.NullOf[V]()}
 		keys, values, err := serdesOf[K, V](in.Node)
 		if err != nil {
 			return nil, err
 		}
-		s.config.Keys, s.config.Values = serde.Local(keys), serde.Local(values)
+		o := &Record[K, V]{}
+		s := &source{
+			in: in, record: unsafe.Pointer(o), next: *(*port)(unsafe.Pointer(&out)),
+			decodeInto: decoder(o, serde.Local(keys), serde.Local(values)),
+		}
+		if f := c.Timestamps; f != nil {
+			s.timestamps = func(partitionTime int64) int64 { return f(*o, partitionTime) }
+		}
 		return s, nil
 	}
 	return n
+}
+
+// decoder returns the function that makes o the record that it is given.
+//
+//go:noinline // else each source has two copies of it
+func decoder[K, V any](o *Record[K, V], keys serde.Serde[K], values serde.Serde[V]) func(*SourceRecord) error {
+	// An encoding may stand for nil, too.
+	nilableKey, nilableValue := serde.IsNilable[K](), serde.IsNilable[V]()
+	return func(r *SourceRecord) (err error) {
+		o.Timestamp = r.Timestamp
+		o.NullKey, o.NullValue = r.Key == nil, r.Value == nil
+		if o.NullKey {
+			o.Key = *new(K)
+		} else if o.Key, err = keys.Decode(r.Key); err != nil {
+			return fmt.Errorf("key: %w", err)
+		} else if nilableKey {
+			o.NullKey = serde.IsNull(unsafe.Pointer(&o.Key))
+		}
+		if o.NullValue {
+			o.Value = *new(V)
+		} else if o.Value, err = values.Decode(r.Value); err != nil {
+			return fmt.Errorf("value: %w", err)
+		} else if nilableValue {
+			o.NullValue = serde.IsNull(unsafe.Pointer(&o.Value))
+		}
+		if r.HasHeaders() || o.Headers != nil { // nearly never; and writing a pointer is not free
+			return r.headersInto(&o.Headers)
+		}
+		return nil
+	}
 }
 
 // serdesOf are the serdes of a source or a sink, with their types.
@@ -78,62 +115,45 @@ func serdesOf[K, V any](n *Node) (keys serde.Serde[K], values serde.Serde[V], er
 	return keys, values, nil
 }
 
-type source[K, V any] struct {
-	in     *Instance
-	config SourceConfig[K, V]
-	next   Port[K, V]
-	out    Record[K, V]
-
-	nullOfKey   func(*K) bool // nil for types without a null: an encoding may stand for nil, too
-	nullOfValue func(*V) bool
+// source is a source node in a task. It knows no types: these are in the functions.
+type source struct {
+	in         *Instance
+	next       port
+	record     unsafe.Pointer                  // what decodeInto fills
+	decodeInto func(*SourceRecord) error       // the record
+	timestamps func(partitionTime int64) int64 // of the record; nil: its own
 }
 
-func (s *source[K, V]) Instance() *Instance { return s.in }
+func (s *source) Instance() *Instance { return s.in }
 
-func (s *source[K, V]) OwnTime() bool { return s.config.Timestamps == nil }
+func (s *source) OwnTime() bool { return s.timestamps == nil }
 
-func (s *source[K, V]) Time(r *SourceRecord, partitionTime int64) (int64, error) {
-	if s.config.Timestamps == nil {
+func (s *source) Time(r *SourceRecord, partitionTime int64) (int64, error) {
+	if s.timestamps == nil {
 		return r.Timestamp, nil
 	}
-	if err := s.decode(r); err != nil {
+	if err := s.decodeInto(r); err != nil {
 		return r.Timestamp, nil // Receive meets the same error, when it is the record's turn
 	}
 	s.in.Resume()
-	return s.config.Timestamps(s.out, partitionTime), nil
+	return s.timestamps(partitionTime), nil
 }
 
-func (s *source[K, V]) Receive(r *SourceRecord) error {
+func (s *source) Receive(r *SourceRecord) error {
 	s.in.Enter()
-	if err := s.decode(r); err != nil {
+	if err := s.decodeInto(r); err != nil {
 		return s.in.Handle(PhaseDecode, r.Timestamp, err)
 	}
-	return s.next(&s.out)
+	return s.next(s.record)
 }
 
-func (s *source[K, V]) decode(r *SourceRecord) (err error) {
-	o := &s.out
-	o.Timestamp = r.Timestamp
-	o.NullKey, o.NullValue = r.Key == nil, r.Value == nil
-	if o.NullKey {
-		o.Key = *new(K)
-	} else if o.Key, err = s.config.Keys.Decode(r.Key); err != nil {
-		return fmt.Errorf("key: %w", err)
-	} else if s.nullOfKey != nil {
-		o.NullKey = s.nullOfKey(&o.Key)
-	}
-	if o.NullValue {
-		o.Value = *new(V)
-	} else if o.Value, err = s.config.Values.Decode(r.Value); err != nil {
-		return fmt.Errorf("value: %w", err)
-	} else if s.nullOfValue != nil {
-		o.NullValue = s.nullOfValue(&o.Value)
-	}
+// headersInto replaces headers by those of the record: a slice of its own, which receivers may keep.
+func (r *SourceRecord) headersInto(headers *[]Header) (err error) {
 	if !r.HasHeaders() {
-		if o.Headers != nil { // nearly never; and writing a pointer is not free
-			o.Headers = nil
-		}
-	} else if o.Headers, err = r.Headers(nil); err != nil { // a slice of its own: receivers may keep it
+		*headers = nil
+		return nil
+	}
+	if *headers, err = r.Headers(nil); err != nil {
 		return fmt.Errorf("headers: %w", err)
 	}
 	return nil
