@@ -84,27 +84,6 @@ func (a *app) Run(ctx context.Context) error {
 var errCloseTimeout = errors.New("runtime: not everything was committed within Config.CloseTimeout: the rest is " +
 	"processed again at the next start")
 
-// RunDuring runs the application while work does, and closes it then: for tests, examples and work in batches. The
-// context of work ends when the application fails, whose error is then returned, or when ctx does.
-func (a *App) RunDuring(ctx context.Context, work func(context.Context) error) error {
-	working, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	ran := make(chan error, 1)
-	go func() {
-		err := a.Run(ctx)
-		if err != nil {
-			cancel(err) // there is nothing to wait for
-		}
-		ran <- err
-	}()
-	err := work(working)
-	err = errors.Join(err, a.Close(context.WithoutCancel(ctx)))
-	if failed := <-ran; failed != nil {
-		return failed
-	}
-	return err
-}
-
 // supervise turns the end of ctx into a graceful stop with a deadline.
 func (a *app) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
 	select {

@@ -26,6 +26,7 @@ type core interface {
 	reset(ctx context.Context, applicationID string) error
 	send(ctx context.Context, topic string, records iter.Seq2[outgoing, error]) (last topology.Metadata, err error)
 	read(ctx context.Context, topic string, from From, visit func(*topology.SourceRecord) bool) error
+	offsets(ctx context.Context, topic string, from From) (map[int32]int64, error)
 	close()
 }
 
@@ -150,4 +151,10 @@ func (c *Client) Read[K, V any](
 			yield(Record[K, V]{Metadata: topology.Metadata{Topic: t.Name(), Partition: -1, Offset: -1}}, err)
 		}
 	}
+}
+
+// Offsets returns the offset at which Read would begin in each partition that from names. For Latest that is the offset
+// after the last committed record; for a group what it has committed.
+func (c *Client) Offsets(ctx context.Context, topic Named, from From) (map[int32]int64, error) {
+	return c.core.offsets(ctx, topic.Name(), from)
 }

@@ -14,7 +14,7 @@ type outgoing struct {
 	millis     int64  // 0: the present time
 	headers    []topology.Header
 	hash       []byte              // what the partition is chosen by, where that is not the key
-	choose     func(n int32) int32 // chooses among n partitions; nil: by hash or key
+	choose     func(n int32) int32 // chooses among n partitions, until the next record; nil: by hash or key
 }
 
 // encodedChunkBytes is how much memory for encoded records is taken at a time.
@@ -27,6 +27,8 @@ type encoding[K, V any] struct {
 	nullOfKey   func(*K) bool // nil: the type has no null
 	nullOfValue func(*V) bool
 	chunk       []byte
+	choose      func(n int32) int32 // by PartitionOf, for now
+	now         *topology.Record[K, V]
 }
 
 // encoded yields records as bytes, or the error of one and nothing more.
@@ -41,6 +43,7 @@ func encoded[K, V any](
 			yield(outgoing{}, err)
 			return
 		}
+		e.choose = func(n int32) int32 { return e.sink.PartitionOf(e.now, n) }
 		e.sink.Keys, e.sink.Values = serde.Local(e.sink.Keys), serde.Local(e.sink.Values)
 		for r := range records {
 			out, err := e.encode(&r)
@@ -84,8 +87,8 @@ func (e *encoding[K, V]) encode(r *topology.Record[K, V]) (out outgoing, err err
 	}
 	switch {
 	case e.sink.PartitionOf != nil:
-		own := *r
-		out.choose = func(n int32) int32 { return e.sink.PartitionOf(&own, n) }
+		e.now = r
+		out.choose = e.choose
 	case e.sink.HashKey != nil && !nullKey:
 		if out.hash, err = e.sink.HashKey(nil, r.Key); err != nil {
 			return out, fmt.Errorf("key: %w", err)

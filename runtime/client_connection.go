@@ -21,17 +21,21 @@ var errClientClosed = errors.New("the client is closed")
 type connection struct {
 	cfg    Config
 	room   *semaphore.Weighted // for bytes on their way to the broker
+	lump   int64               // how much of it a call takes and gives back at a time
 	closed chan struct{}
 	open   chan struct{} // has a token while nobody opens the control link
 
 	mu       sync.Mutex
 	producer *kgo.Client
 	control  *link.Link // for topics, offsets and reads without a group
+	counts   map[string]partitionCount
 }
 
 func newConnection(cfg Config) *connection {
 	c := &connection{
-		cfg: cfg, room: semaphore.NewWeighted(sendBytesMax), closed: make(chan struct{}), open: make(chan struct{}, 1),
+		cfg: cfg, room: semaphore.NewWeighted(sendBytesMax), lump: lumpBytes,
+		closed: make(chan struct{}), open: make(chan struct{}, 1),
+		counts: map[string]partitionCount{},
 	}
 	c.open <- struct{}{}
 	return c

@@ -107,6 +107,51 @@ func (c *connection) readTopic(
 	return r.run(ctx)
 }
 
+// offsets are where a reading begins.
+func (c *connection) offsets(ctx context.Context, topic string, from From) (map[int32]int64, error) {
+	offsets := map[int32]int64{}
+	err := from.check()
+	if err == nil {
+		err = c.begins(ctx, topic, from, offsets)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("runtime: offsets of topic %s: %w", topic, err)
+	}
+	return offsets, nil
+}
+
+func (c *connection) begins(ctx context.Context, topic string, from From, offsets map[int32]int64) error {
+	l, err := c.link(ctx)
+	if err != nil {
+		return err
+	}
+	r := &reading{link: l, topic: topic, from: from}
+	tps, err := r.partitions(ctx)
+	if err != nil {
+		return err
+	}
+	starts, err := r.starts(ctx, tps)
+	if err != nil {
+		return err
+	}
+	for tp, start := range starts {
+		offsets[tp.Partition] = start
+	}
+	if from.group == "" {
+		return nil
+	}
+	committed, err := l.Admin().FetchOffsets(ctx, from.group)
+	if err != nil {
+		return fmt.Errorf("group %s: %w", from.group, err)
+	}
+	for p := range offsets {
+		if o, ok := committed.Lookup(topic, p); ok && o.Err == nil && o.At >= 0 {
+			offsets[p] = o.At
+		}
+	}
+	return nil
+}
+
 // partitions are those of the topic, or those that From names.
 func (r *reading) partitions(ctx context.Context) ([]link.TopicPartition, error) {
 	n, err := r.link.Partitions(ctx, r.topic)

@@ -31,7 +31,7 @@ func TestSendAllWaitsForRoom(t *testing.T) {
 			c, err := NewClient(cfg)
 			require.NoError(t, err)
 			defer c.Close()
-			c.core.(*connection).room = semaphore.NewWeighted(10 * recordOverheadBytes)
+			c.core.(*connection).room, c.core.(*connection).lump = semaphore.NewWeighted(10*recordOverheadBytes), 1
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			if name == "flowing" {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -41,21 +42,42 @@ func (c *connection) producerOptions() []kgo.Opt {
 type sending struct {
 	c            *connection
 	topic        string
+	client       *kgo.Client
+	partitions   int32 // of the topic; 0: not needed so far
+	slab         []sent
 	pending      sync.WaitGroup
 	acknowledged chan struct{}      // closed when nothing is pending any more
 	givenUp      chan struct{}      // closed when the broker has been silent for too long
 	stop         context.CancelFunc // takes no more records
 
-	mu       sync.Mutex
-	err      error
-	errAt    int64 // the place of the record in the call
-	taken    int64
-	finished int64     // records that were acknowledged or have failed
-	silent   time.Time // since when none has, while there are others
-	last     topology.Metadata
+	room            int64 // of the client's, taken and not used yet
+	done            atomic.Int64
+	taken, finished atomic.Int64 // records that the producer has, and those of them that it is done with
+
+	mu    sync.Mutex
+	err   error
+	errAt int64             // the place of the record in the call
+	first topology.Metadata // where the first record lies
 }
 
-// send writes records until one fails, and waits until all are acknowledged. It returns where the last of them lies.
+// sent is a record on its way, and its context, which is how its promise finds it. They are made in slabs.
+type sent struct {
+	endless
+	record  kgo.Record
+	s       *sending
+	n, size int64
+}
+
+// endless is a context that never ends. The call's own would take records of other calls along that are in the same
+// batch.
+type endless struct{}
+
+func (endless) Deadline() (at time.Time, ok bool) { return at, false }
+func (endless) Done() <-chan struct{}             { return nil }
+func (endless) Err() error                        { return nil }
+func (endless) Value(any) any                     { return nil }
+
+// send writes records until one fails, and waits until all are acknowledged. It returns where the first of them lies.
 func (c *connection) send(
 	ctx context.Context, topic string, records iter.Seq2[outgoing, error],
 ) (topology.Metadata, error) {
@@ -66,26 +88,17 @@ func (c *connection) send(
 	taking, stop := context.WithCancel(ctx)
 	defer stop()
 	s := &sending{
-		c: c, topic: topic, stop: stop, errAt: math.MaxInt64,
+		c: c, topic: topic, client: client, stop: stop, errAt: math.MaxInt64,
 		acknowledged: make(chan struct{}), givenUp: make(chan struct{}),
 	}
 	go s.watch()
 	s.pending.Add(1) // the loop
-	n, cut := int64(0), false
-	for r, err := range records {
-		if err != nil {
-			s.fail(n, -1, err)
-			break
-		}
-		if cut = !s.add(taking, client, n, r); cut {
-			break
-		}
-		n++
-	}
+	cut := !s.take(taking, records)
 	s.pending.Done()
 	go func() {
 		s.pending.Wait()
 		close(s.acknowledged)
+		c.room.Release(s.done.Load() + s.room)
 	}()
 	select {
 	case <-s.acknowledged:
@@ -97,99 +110,136 @@ func (c *connection) send(
 	switch {
 	case s.err != nil:
 		return topology.Metadata{}, s.err
-	case cut || s.finished < n:
+	case cut || s.finished.Load() < s.taken.Load():
 		return topology.Metadata{}, fmt.Errorf("runtime: send to topic %s: what was sent may have been written: %w", topic,
 			context.Cause(ctx))
 	}
-	return s.last, nil
+	return s.first, nil
 }
 
-// watch gives up when nothing was acknowledged for Config.RetryTimeout.
-func (s *sending) watch() {
-	timeout := s.c.cfg.RetryTimeout
-	ticker := time.NewTicker(max(timeout/4, time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.acknowledged:
-			return
-		case now := <-ticker.C:
-			if s.tooSilent(now.Add(-timeout)) {
-				return
-			}
+// take gives the records to the producer, and tells whether it came to their end or to an error.
+func (s *sending) take(ctx context.Context, records iter.Seq2[outgoing, error]) bool {
+	n := int64(0)
+	for r, err := range records {
+		if err == nil {
+			err = s.add(ctx, n, &r)
 		}
+		if errors.Is(err, errNoRoom) {
+			return false
+		}
+		if err != nil {
+			s.fail(n, -1, err)
+			return true
+		}
+		n++
 	}
-}
-
-func (s *sending) tooSilent(since time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken == s.finished || s.silent.After(since) {
-		return false
-	}
-	if s.err == nil {
-		s.err = fmt.Errorf("runtime: send to topic %s: no acknowledgment within Config.RetryTimeout, %v: is the broker "+
-			"running? What was sent may still be written", s.topic, s.c.cfg.RetryTimeout)
-	}
-	s.stop()
-	close(s.givenUp)
 	return true
 }
 
+// errNoRoom says that the context ended while a record waited for room.
+var errNoRoom = errors.New("no room")
+
 // add gives a record to the producer when there is room for it.
-func (s *sending) add(ctx context.Context, client *kgo.Client, n int64, r outgoing) bool {
+func (s *sending) add(ctx context.Context, n int64, r *outgoing) error {
 	bytes := len(r.key) + len(r.value)
 	for _, h := range r.headers {
 		bytes += len(h.Key) + len(h.Value)
 	}
 	if most := s.c.cfg.RecordBytesMax; bytes > most {
-		s.fail(n, -1, fmt.Errorf("%w: it has %d bytes, Config.RecordBytesMax allows %d", kerr.MessageTooLarge, bytes, most))
-		return false
+		return fmt.Errorf("%w: it has %d bytes, Config.RecordBytesMax allows %d", kerr.MessageTooLarge, bytes, most)
 	}
 	size := min(int64(recordOverheadBytes+bytes), sendBytesMax)
-	if err := s.c.room.Acquire(ctx, size); err != nil {
-		return false
+	partition, err := s.choose(ctx, r)
+	if err != nil {
+		return err
 	}
-	out := &kgo.Record{Topic: s.topic, Partition: -1, Key: r.key, Value: r.value}
+	if err := s.reserve(ctx, n, size); err != nil {
+		return err
+	}
+	if len(s.slab) == 0 {
+		s.slab = make([]sent, min(n+1, slabRecords))
+	}
+	out := &s.slab[0]
+	s.slab = s.slab[1:]
+	*out = sent{s: s, n: n, size: size}
+	out.record = kgo.Record{
+		Context: out, Topic: s.topic, Partition: partition, Key: r.key, Value: r.value,
+	}
 	if r.millis != 0 {
-		out.Timestamp = time.UnixMilli(r.millis)
+		out.record.Timestamp = time.UnixMilli(r.millis)
 	}
 	for _, h := range r.headers {
-		out.Headers = append(out.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		out.record.Headers = append(out.record.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
-	// Not with ctx: one that ends would take records of other calls along that are in the same batch.
-	own := context.Background()
-	if r.hash != nil || r.choose != nil {
-		own = context.WithValue(own, choiceKey{}, &choice{hash: r.hash, choose: r.choose})
-	}
-	s.take()
-	client.Produce(own, out, func(out *kgo.Record, err error) {
-		s.c.room.Release(size)
-		if err != nil {
-			s.fail(n, out.Partition, s.explain(out, err))
-		} else {
-			s.acknowledge(out)
-		}
-		s.pending.Done()
-	})
-	return true
-}
-
-func (s *sending) take() {
 	s.pending.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken == s.finished {
-		s.silent = time.Now()
-	}
-	s.taken++
+	s.taken.Add(1)
+	s.client.Produce(context.Background(), &out.record, promise)
+	return nil
 }
 
-func (s *sending) acknowledge(r *kgo.Record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.finished, s.silent = s.finished+1, time.Now()
-	s.last = topology.Metadata{Topic: s.topic, Partition: r.Partition, Offset: r.Offset}
+const (
+	// slabRecords is how many records are made at a time in a call with many.
+	slabRecords = 64
+	// lumpBytes is how much room such a call takes and gives back at a time.
+	lumpBytes = 32 << 10
+)
+
+// reserve waits for room.
+func (s *sending) reserve(ctx context.Context, n, size int64) error {
+	if s.room < size {
+		s.c.room.Release(s.room) // nobody waits for room and keeps some
+		s.room = 0
+		lump := size
+		if n >= slabRecords {
+			lump = max(size, s.c.lump)
+		}
+		if s.c.room.Acquire(ctx, lump) != nil {
+			return errNoRoom
+		}
+		s.room = lump
+	} else if ctx.Err() != nil {
+		return errNoRoom
+	}
+	s.room -= size
+	return nil
+}
+
+// choose returns the partition of a record whose key does not say it, or -1.
+func (s *sending) choose(ctx context.Context, r *outgoing) (p int32, err error) {
+	if r.hash == nil && r.choose == nil {
+		return -1, nil
+	}
+	if s.partitions == 0 {
+		if s.partitions, err = s.c.partitions(ctx, s.client, s.topic); err != nil {
+			return -1, explain(err)
+		}
+	}
+	if r.choose == nil {
+		return topology.PartitionFor(r.hash, s.partitions), nil
+	}
+	if p = r.choose(s.partitions); p < 0 || p >= s.partitions {
+		return -1, fmt.Errorf("the topic's Partition function chose partition %d of %d", p, s.partitions)
+	}
+	return p, nil
+}
+
+// promise is called when a record is acknowledged or given up.
+func promise(r *kgo.Record, err error) {
+	out := r.Context.(*sent)
+	s := out.s
+	switch {
+	case err != nil:
+		s.fail(out.n, r.Partition, explain(err))
+	case out.n == 0:
+		s.mu.Lock()
+		s.first = topology.Metadata{Topic: s.topic, Partition: r.Partition, Offset: r.Offset}
+		s.mu.Unlock()
+	}
+	done := s.done.Add(out.size)
+	if s.finished.Add(1) == s.taken.Load() || done >= s.c.lump {
+		s.c.room.Release(s.done.Swap(0))
+	}
+	s.pending.Done()
 }
 
 // fail notes an error, if it is of the first record that failed.
@@ -197,9 +247,6 @@ func (s *sending) fail(n int64, partition int32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop()
-	if n < s.taken { // not the one that could not be encoded
-		s.finished, s.silent = s.finished+1, time.Now()
-	}
 	if n >= s.errAt {
 		return
 	}
@@ -211,75 +258,46 @@ func (s *sending) fail(n int64, partition int32, err error) {
 	s.err = fmt.Errorf("runtime: send to topic %s%s: record %d: %w", s.topic, where, n, err)
 }
 
-// explain adds to an error what to do about it.
-func (s *sending) explain(r *kgo.Record, err error) error {
-	if c, ok := r.Context.Value(choiceKey{}).(*choice); ok && c.n > 0 && (c.picked < 0 || c.picked >= c.n) {
-		return fmt.Errorf("the topic's Partition function chose partition %d of %d", c.picked, c.n)
+// watchLooks is how often watch looks within the time after which it gives up.
+const watchLooks = 4
+
+// watch gives up when records were on their way for Config.RetryTimeout and none was acknowledged.
+func (s *sending) watch() {
+	timeout := s.c.cfg.RetryTimeout
+	ticker := time.NewTicker(max(timeout/watchLooks, time.Millisecond))
+	defer ticker.Stop()
+	silent, waiting, finished := 0, false, int64(0)
+	for silent < watchLooks {
+		select {
+		case <-s.acknowledged:
+			return
+		case <-ticker.C:
+		}
+		now := s.finished.Load()
+		if silent++; !waiting || now != finished {
+			silent = 0
+		}
+		finished, waiting = now, s.taken.Load() > now
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = fmt.Errorf("runtime: send to topic %s: no acknowledgment within Config.RetryTimeout, %v: is the broker "+
+			"running? What was sent may still be written", s.topic, timeout)
+	}
+	s.stop()
+	close(s.givenUp)
+}
+
+// explain adds to an error what to do about it.
+func explain(err error) error {
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w: make the topic with Client.Create or thalweg topics create, or check its name", err)
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%w: the batch has more than the topic's max.message.bytes: raise that, or lower "+
-			"Config.RecordBytesMax (now %d)", err, s.c.cfg.RecordBytesMax)
+		return fmt.Errorf("%w: raise the topic's max.message.bytes, or lower Config.RecordBytesMax", err)
 	case errors.Is(err, kgo.ErrClientClosed):
 		return errClientClosed
 	}
 	return err
-}
-
-// choice is how a record's partition is chosen where its key does not say it. Its result is kept, since franz-go may
-// ask twice.
-type choice struct {
-	hash      []byte
-	choose    func(n int32) int32
-	n, picked int32
-}
-
-type choiceKey struct{}
-
-func (c *choice) pick(n int32) int32 {
-	if c.n != n {
-		c.n = n
-		if c.choose != nil {
-			c.picked = c.choose(n)
-		} else {
-			c.picked = topology.PartitionFor(c.hash, n)
-		}
-	}
-	return c.picked
-}
-
-// choosing partitions by the record's choice, where it has one, and otherwise as Kafka does.
-type choosing struct{ byKey kgo.Partitioner }
-
-func (c choosing) ForTopic(topic string) kgo.TopicPartitioner {
-	return &choosingTopic{c.byKey.ForTopic(topic)}
-}
-
-type choosingTopic struct{ kgo.TopicPartitioner }
-
-func choiceOf(r *kgo.Record) *choice {
-	c, _ := r.Context.Value(choiceKey{}).(*choice)
-	return c
-}
-
-// RequiresConsistency tells whether partitions that can't be written at the moment count.
-func (t *choosingTopic) RequiresConsistency(r *kgo.Record) bool {
-	return choiceOf(r) != nil || t.TopicPartitioner.RequiresConsistency(r)
-}
-
-// Partition chooses among n partitions.
-func (t *choosingTopic) Partition(r *kgo.Record, n int) int {
-	if c := choiceOf(r); c != nil {
-		return int(c.pick(int32(n)))
-	}
-	return t.TopicPartitioner.Partition(r, n)
-}
-
-// OnNewBatch lets records without a key go to another partition when a batch is full.
-func (t *choosingTopic) OnNewBatch() {
-	if sticky, ok := t.TopicPartitioner.(kgo.TopicPartitionerOnNewBatch); ok {
-		sticky.OnNewBatch()
-	}
 }

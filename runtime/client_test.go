@@ -160,6 +160,18 @@ func TestClientReadsFromWhereItIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, values(all(h, client, notes, c.from))) })
 	}
+	for want, from := range map[int64]runtime.From{
+		0: runtime.Earliest(), 5: runtime.Latest().Partitions(0), 3: runtime.FromTime(time.UnixMilli(3001)),
+	} {
+		offsets, err := client.Offsets(h.ctx, notes, from)
+		require.NoError(t, err)
+		require.Equal(t, map[int32]int64{0: want}, offsets)
+	}
+	offsets, err := client.Offsets(h.ctx, notes, runtime.Earliest().Group("g"))
+	require.NoError(t, err)
+	require.Equal(t, map[int32]int64{0: 5}, offsets)
+	_, err = client.Offsets(h.ctx, stream.NewTopic[string, string]("none"), runtime.Earliest())
+	require.ErrorContains(t, err, "offsets of topic none: ")
 	for _, from := range []runtime.From{
 		runtime.FromOffset(-1), runtime.Earliest().Partitions(1), runtime.Earliest().Partitions(0).Group("g"),
 		runtime.FromTime(time.UnixMilli(-1)),
@@ -170,8 +182,7 @@ func TestClientReadsFromWhereItIsTold(t *testing.T) {
 	}
 	ends, err := h.admin.ListEndOffsets(h.ctx, "notes")
 	require.NoError(t, err)
-	offsets := ends.Offsets()
-	_, err = h.admin.DeleteRecords(h.ctx, offsets)
+	_, err = h.admin.DeleteRecords(h.ctx, ends.Offsets())
 	require.NoError(t, err)
 	require.Empty(t, all(h, client, notes, runtime.Earliest()))
 	require.NoError(t, client.Put(h.ctx, notes, "k", "new"))

@@ -67,6 +67,27 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 // When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way.
 func (a *App) Run(ctx context.Context) error { return a.in.Run(ctx) }
 
+// RunDuring runs the application while work does, and closes it then: for tests, examples and work in batches. The
+// context of work ends when the application fails, whose error is then returned, or when ctx does.
+func (a *App) RunDuring(ctx context.Context, work func(context.Context) error) error {
+	working, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ran := make(chan error, 1)
+	go func() {
+		err := a.Run(ctx)
+		if err != nil {
+			cancel(err) // there is nothing to wait for
+		}
+		ran <- err
+	}()
+	err := work(working)
+	err = errors.Join(err, a.Close(context.WithoutCancel(ctx)))
+	if failed := <-ran; failed != nil {
+		return failed
+	}
+	return err
+}
+
 // Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It may be
 // called from a hook.
 func (a *App) Close(ctx context.Context) error { return a.in.Close(ctx) }

@@ -10,18 +10,21 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"thalweg/broker"
 	"thalweg/examples/aggregate/program"
-	"thalweg/examples/internal/place"
 	"thalweg/runtime"
+	"thalweg/topology"
 )
 
 // options are the command line's.
@@ -68,30 +71,34 @@ func parse(args []string) (o options, err error) {
 
 // run makes orders, waits until all are summed up, and prints the table.
 func run(ctx context.Context, o options, out io.Writer) (err error) {
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	here, err := place.Open(ctx, "aggregate", o.brokers, o.dir, logger)
+	cfg, closeBroker, err := configure(o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, here.Close()) }()
-	if err := feed(ctx, here, o); err != nil {
+	defer func() { err = errors.Join(err, closeBroker()) }()
+	client, err := runtime.NewClient(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return err
+	}
+	if err := client.Create(ctx, 0, program.Orders, program.Summaries); err != nil {
+		return err
+	}
+	if err := client.SendAll(ctx, program.Orders, generate(o)); err != nil {
 		return err
 	}
 	topo, err := program.Build()
 	if err != nil {
 		return err
 	}
-	app, err := runtime.New(topo, runtime.Config{
-		ApplicationID: "aggregate",
-		Broker:        here.Broker,
-		Seeds:         here.Seeds,
-		StateDir:      here.StateDir,
-		Logger:        logger,
-	})
+	app, err := runtime.New(topo, cfg)
 	if err != nil {
 		return err
 	}
-	return place.Run(ctx, app, func(ctx context.Context) error {
+	return app.RunDuring(ctx, func(ctx context.Context) error {
 		if err := app.WaitCaughtUp(ctx); err != nil {
 			return err
 		}
@@ -99,54 +106,35 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	})
 }
 
-// feed makes the topics and writes orders that only the seed decides.
-func feed(ctx context.Context, here *place.Place, o options) error {
-	client, err := here.Client()
-	if err != nil {
-		return err
+// configure opens the bundled broker, unless there is a cluster. Without -dir everything is in memory.
+func configure(o options) (cfg runtime.Config, closeBroker func() error, err error) {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg = runtime.Config{ApplicationID: "aggregate", Logger: logger}
+	bundled := broker.Config{Logger: logger}
+	if o.dir == "" {
+		cfg.StateFS = vfs.NewMem()
+	} else {
+		cfg.StateDir, bundled.Dir = filepath.Join(o.dir, "state"), filepath.Join(o.dir, "broker")
 	}
-	defer client.Close()
-	made, err := kadm.NewClient(client).CreateTopics(ctx, 4, -1, nil, program.Orders.Name(), program.Summaries.Name())
-	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
+	if o.brokers != "" {
+		cfg.Seeds = strings.Split(o.brokers, ",")
+		return cfg, func() error { return nil }, nil
 	}
-	for _, t := range made.Sorted() {
-		if t.Err != nil && !topicExists(t.Err) {
-			return fmt.Errorf("create topic %s: %w", t.Topic, t.Err)
-		}
+	if cfg.Broker, err = broker.Open(bundled); err != nil {
+		return cfg, nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	keys, values := program.Orders.Serdes()
-	for customer, order := range generate(o) {
-		key, keyErr := keys.Append(nil, customer)
-		value, valueErr := values.Append(nil, order)
-		if err := errors.Join(keyErr, valueErr); err != nil {
-			return fmt.Errorf("order %d: %w", order.Number, err)
-		}
-		r := &kgo.Record{Topic: program.Orders.Name(), Key: key, Value: value}
-		client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			if err != nil {
-				cancel(fmt.Errorf("order %d: %w", order.Number, err))
-			}
-		})
-	}
-	err = client.Flush(ctx)
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
+	return cfg, cfg.Broker.Close, nil
 }
 
-// generate yields the orders and whose they are.
-func generate(o options) func(yield func(string, program.Order) bool) {
-	return func(yield func(string, program.Order) bool) {
+// generate yields orders that only the seed decides, keyed by customer.
+func generate(o options) iter.Seq[topology.Record[string, program.Order]] {
+	return func(yield func(topology.Record[string, program.Order]) bool) {
 		items := [...]string{"bread", "butter", "coffee", "milk", "tea"}
 		r := rand.New(rand.NewPCG(o.seed, 0))
 		for n := range o.orders {
 			customer := fmt.Sprintf("customer-%03d", r.IntN(o.customers))
 			order := program.Order{Number: int64(n + 1), Item: items[r.IntN(len(items))], Cents: 1 + r.Int64N(10_000)}
-			if !yield(customer, order) {
+			if !yield(topology.Record[string, program.Order]{Key: customer, Value: order}) {
 				return
 			}
 		}

@@ -37,8 +37,8 @@ func TestTableIsTheSumOfAllRuns(t *testing.T) {
 	o := options{orders: 2000, customers: 30, seed: 7, dir: t.TempDir()}
 	want := map[string]program.Summary{}
 	for range 2 {
-		for customer, order := range generate(o) {
-			want[customer] = want[customer].Add(order)
+		for r := range generate(o) {
+			want[r.Key] = want[r.Key].Add(r.Value)
 		}
 		var out bytes.Buffer
 		require.NoError(t, run(t.Context(), o, &out))

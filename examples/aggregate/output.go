@@ -7,13 +7,9 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-
 	"thalweg/examples/aggregate/program"
 	"thalweg/runtime"
 )
-
-func topicExists(err error) bool { return errors.Is(err, kerr.TopicAlreadyExists) }
 
 // printTable queries the store: all partitions that are here, each in the order of its keys.
 func printTable(ctx context.Context, app *runtime.App, out io.Writer) (err error) {

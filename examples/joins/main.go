@@ -15,9 +15,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
-	"thalweg/examples/internal/place"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"thalweg/broker"
 	"thalweg/examples/joins/program"
 	"thalweg/runtime"
 )
@@ -35,36 +38,43 @@ func main() {
 
 // run tells the application a story, waits after each chapter until it has taken it in, and prints what came of it.
 func run(ctx context.Context, brokers string, out io.Writer) (err error) {
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	here, err := place.Open(ctx, "joins", brokers, "", logger)
+	cfg, closeBroker, err := configure(brokers)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, here.Close()) }()
-	topics, err := here.Create(ctx, program.ApplicationID,
-		program.Customers.Name(), program.Orders.Name(), program.Payments.Name(),
-		program.Receipts.Name(), program.Settlements.Name(), program.Labels.Name())
+	defer func() { err = errors.Join(err, closeBroker()) }()
+	client, err := runtime.NewClient(cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, topics.Close()) }()
-
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return err
+	}
+	topics := []runtime.Named{
+		program.Customers, program.Orders, program.Payments,
+		program.Receipts, program.Settlements, program.Labels,
+	}
+	if err := mustBeNew(ctx, client, topics); err != nil {
+		return err
+	}
+	if err := client.Create(ctx, 1, topics...); err != nil {
+		return err
+	}
+	defer func() { // on a cluster nothing is left behind
+		left := context.WithoutCancel(ctx)
+		err = errors.Join(err, client.Delete(left, topics...), client.Reset(left, program.ApplicationID))
+	}()
 	topo, err := program.Build()
 	if err != nil {
 		return err
 	}
-	app, err := runtime.New(topo, runtime.Config{
-		ApplicationID: program.ApplicationID,
-		Broker:        here.Broker,
-		Seeds:         here.Seeds,
-		StateDir:      here.StateDir,
-		Logger:        logger,
-	})
+	app, err := runtime.New(topo, cfg)
 	if err != nil {
 		return err
 	}
-	err = place.Run(ctx, app, func(ctx context.Context) error {
-		for _, chapter := range story(topics) {
+	err = app.RunDuring(ctx, func(ctx context.Context) error {
+		for _, chapter := range story(client) {
 			if err := chapter(ctx); err != nil {
 				return err
 			}
@@ -77,5 +87,29 @@ func run(ctx context.Context, brokers string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return printAll(ctx, topics, out)
+	return printAll(ctx, client, out)
+}
+
+// mustBeNew refuses topics that exist: they may be somebody else's, and all of them are deleted at the end.
+func mustBeNew(ctx context.Context, client *runtime.Client, topics []runtime.Named) error {
+	for _, t := range topics {
+		if _, err := client.Offsets(ctx, t, runtime.Earliest()); err == nil {
+			return fmt.Errorf("topic %s exists, of another run? thalweg topics delete %s", t.Name(), t.Name())
+		}
+	}
+	return nil
+}
+
+// configure opens the bundled broker, unless there is a cluster. Everything is in memory.
+func configure(brokers string) (cfg runtime.Config, closeBroker func() error, err error) {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg = runtime.Config{ApplicationID: program.ApplicationID, StateFS: vfs.NewMem(), Logger: logger}
+	if brokers != "" {
+		cfg.Seeds = strings.Split(brokers, ",")
+		return cfg, func() error { return nil }, nil
+	}
+	if cfg.Broker, err = broker.Open(broker.Config{Logger: logger}); err != nil {
+		return cfg, nil, err
+	}
+	return cfg, cfg.Broker.Close, nil
 }

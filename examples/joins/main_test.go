@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
 	"thalweg/examples/joins/program"
+	"thalweg/runtime"
 	"thalweg/stream/streamtest"
 )
 
@@ -52,4 +56,24 @@ func TestLabelsFollowTheCustomer(t *testing.T) {
 	require.Equal(t, []string{"anna=order 1: wine for Anna in Oslo@3"}, receipts.ReadStrings())
 	customers.SendNull("anna", 4)
 	require.Equal(t, []string{"1=~@4"}, labels.ReadStrings())
+}
+
+// On a cluster it prints the same, and leaves nothing behind.
+func TestOnACluster(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	b := brokertest.New(t, brokertest.Configure(func(c *broker.Config) { c.Listener = l }))
+	for range 2 {
+		var out bytes.Buffer
+		require.NoError(t, run(t.Context(), b.Addr(), &out))
+		require.Equal(t, told, out.String())
+	}
+	client, err := runtime.NewClient(runtime.Config{Broker: b})
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.Create(t.Context(), 2, program.Orders))
+	require.ErrorContains(t, run(t.Context(), b.Addr(), &bytes.Buffer{}), program.Orders.Name()+" exists")
+	offsets, err := client.Offsets(t.Context(), program.Orders, runtime.Earliest())
+	require.NoError(t, err)
+	require.Len(t, offsets, 2, "it is somebody else's")
 }

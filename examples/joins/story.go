@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"thalweg/examples/internal/place"
 	"thalweg/examples/joins/program"
+	"thalweg/runtime"
 	"thalweg/stream"
 	"thalweg/topology"
 )
@@ -22,31 +22,31 @@ type (
 )
 
 // story is what happens, in chapters.
-func story(t *place.Topics) []func(context.Context) error {
+func story(c *runtime.Client) []func(context.Context) error {
 	anna, bo := program.Customer{Name: "Anna", City: "Oslo"}, program.Customer{Name: "Bo", City: "Malmö"}
 	annaMoved := program.Customer{Name: "Anna", City: "Bergen"}
 	return []func(context.Context) error{
 		func(ctx context.Context) error {
-			return t.Send(ctx, program.Customers,
+			return c.Send(ctx, program.Customers,
 				customer{Timestamp: at(9, 0), Key: "anna", Value: anna},
 				customer{Timestamp: at(9, 0), Key: "bo", Value: bo})
 		},
 		func(ctx context.Context) error {
 			return errors.Join(
-				t.Send(ctx, program.Orders,
+				c.Send(ctx, program.Orders,
 					bought(at(10, 0), program.Order{Number: "1", Customer: "anna", Item: "bread", Cents: 400}),
 					bought(at(10, 5), program.Order{Number: "2", Customer: "bo", Item: "cheese", Cents: 900}),
 					bought(at(10, 10), program.Order{Number: "3", Customer: "anna", Item: "wine", Cents: 1500})),
-				t.Send(ctx, program.Payments,
+				c.Send(ctx, program.Payments,
 					payment{Timestamp: at(10, 20), Key: "1", Value: 400},
 					payment{Timestamp: at(10, 30), Key: "3", Value: 1000},
 					payment{Timestamp: at(11, 15), Key: "2", Value: 900})) // too late
 		},
 		func(ctx context.Context) error {
-			return t.Send(ctx, program.Customers, customer{Timestamp: at(12, 0), Key: "anna", Value: annaMoved})
+			return c.Send(ctx, program.Customers, customer{Timestamp: at(12, 0), Key: "anna", Value: annaMoved})
 		},
 		func(ctx context.Context) error {
-			return t.Send(ctx, program.Orders,
+			return c.Send(ctx, program.Orders,
 				bought(at(12, 30), program.Order{Number: "4", Customer: "anna", Item: "apples", Cents: 300}))
 		},
 	}
@@ -62,23 +62,22 @@ func at(hour, minute int) int64 {
 func clock(millis int64) string { return time.UnixMilli(millis).UTC().Format("15:04") }
 
 // printAll prints what the program has written.
-func printAll(ctx context.Context, t *place.Topics, out io.Writer) error {
+func printAll(ctx context.Context, c *runtime.Client, out io.Writer) error {
 	fmt.Fprintln(out, "receipts: each order, with its customer as of then (stream and table)")
-	receipts, err := t.Read(ctx, program.Receipts)
-	if err != nil {
+	if err := printRecords(ctx, c, program.Receipts, out); err != nil {
 		return err
 	}
-	printRecords(out, receipts)
 	fmt.Fprintln(out, "\npayments: each order, with what was paid within an hour (stream and stream)")
-	settlements, err := t.Read(ctx, program.Settlements)
-	if err != nil {
+	if err := printRecords(ctx, c, program.Settlements, out); err != nil {
 		return err
 	}
-	printRecords(out, settlements)
 	fmt.Fprintln(out, "\nlabels: each order, with its customer as of now (table and table, by a foreign key)")
-	labels, err := latest(ctx, t, program.Labels)
-	if err != nil {
-		return err
+	labels := map[string]string{} // of each key what was written last
+	for r, err := range c.Read(ctx, program.Labels, runtime.Earliest()) {
+		if err != nil {
+			return err
+		}
+		labels[r.Key] = r.Value
 	}
 	for _, number := range slices.Sorted(maps.Keys(labels)) {
 		fmt.Fprintf(out, "  %s: %s\n", number, labels[number])
@@ -86,18 +85,12 @@ func printAll(ctx context.Context, t *place.Topics, out io.Writer) error {
 	return nil
 }
 
-func printRecords(out io.Writer, records []topology.Record[string, string]) {
-	for _, r := range records {
+func printRecords(ctx context.Context, c *runtime.Client, t stream.Topic[string, string], out io.Writer) error {
+	for r, err := range c.Read(ctx, t, runtime.Earliest()) {
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(out, "  %s  %s: %s\n", clock(r.Timestamp), r.Key, r.Value)
 	}
-}
-
-// latest are a topic's rows: of each key what was written last.
-func latest(ctx context.Context, t *place.Topics, from stream.Topic[string, string]) (map[string]string, error) {
-	rows := map[string]string{}
-	records, err := t.Read(ctx, from)
-	for _, r := range records {
-		rows[r.Key] = r.Value
-	}
-	return rows, err
+	return nil
 }

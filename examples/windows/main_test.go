@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
 	"thalweg/examples/windows/program"
+	"thalweg/runtime"
 	"thalweg/stream"
 	"thalweg/stream/streamtest"
 )
@@ -62,4 +66,24 @@ func TestNoViewIsLost(t *testing.T) {
 		sum += r.Value
 	}
 	require.EqualValues(t, len(views()), sum)
+}
+
+// On a cluster it prints the same, and leaves nothing behind.
+func TestOnACluster(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	b := brokertest.New(t, brokertest.Configure(func(c *broker.Config) { c.Listener = l }))
+	for range 2 {
+		var out bytes.Buffer
+		require.NoError(t, run(t.Context(), b.Addr(), &out))
+		require.Equal(t, told, out.String())
+	}
+	client, err := runtime.NewClient(runtime.Config{Broker: b})
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.Create(t.Context(), 2, program.Views))
+	require.ErrorContains(t, run(t.Context(), b.Addr(), &bytes.Buffer{}), program.Views.Name()+" exists")
+	offsets, err := client.Offsets(t.Context(), program.Views, runtime.Earliest())
+	require.NoError(t, err)
+	require.Len(t, offsets, 2, "it is somebody else's")
 }

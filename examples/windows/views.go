@@ -7,8 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"thalweg/examples/internal/place"
 	"thalweg/examples/windows/program"
+	"thalweg/runtime"
 	"thalweg/stream"
 	"thalweg/topology"
 )
@@ -40,30 +40,21 @@ func at(minute, second int) int64 {
 func clock(millis int64) string { return time.UnixMilli(millis).UTC().Format("15:04:05") }
 
 // printAll prints what the program has written.
-func printAll(ctx context.Context, t *place.Topics, out io.Writer) error {
-	final, err := t.Read(ctx, program.Final)
-	if err != nil {
-		return err
-	}
-	running, err := t.Read(ctx, program.Running)
-	if err != nil {
-		return err
-	}
-	late, err := t.Read(ctx, program.Late)
-	if err != nil {
-		return err
-	}
-	visits, err := t.Read(ctx, program.Visits)
-	if err != nil {
-		return err
-	}
+func printAll(ctx context.Context, c *runtime.Client, out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "views per page and minute, when they were final")
+	running, err := read(ctx, c, program.Running)
+	if err != nil {
+		return err
+	}
 	open := map[stream.WindowedKey[string]]int64{}
 	for _, r := range running {
 		open[r.Key] = r.Value
 	}
-	for _, r := range final {
+	fmt.Fprintln(w, "views per page and minute, when they were final")
+	for r, err := range c.Read(ctx, program.Final, runtime.Earliest()) {
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(w, "  %s\t%s\t%d\n", clock(r.Key.Span.Start), r.Key.Key, r.Value)
 		delete(open, r.Key)
 	}
@@ -74,13 +65,32 @@ func printAll(ctx context.Context, t *place.Topics, out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(w, "\nviews that came too late to be counted")
-	for _, r := range late {
+	for r, err := range c.Read(ctx, program.Late, runtime.Earliest()) {
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(w, "  %s\t%s\n", clock(r.Timestamp), r.Value)
 	}
 	fmt.Fprintln(w, "\nvisits that are over")
-	for _, r := range visits {
+	for r, err := range c.Read(ctx, program.Visits, runtime.Earliest()) {
+		if err != nil {
+			return err
+		}
 		s := r.Key.Span
 		fmt.Fprintf(w, "  %s to %s\t%s\t%d views\n", clock(s.Start), clock(s.End), r.Key.Key, r.Value)
 	}
 	return w.Flush()
+}
+
+// read returns all that a topic holds.
+func read[K, V any](
+	ctx context.Context, c *runtime.Client, t stream.Topic[K, V],
+) (all []runtime.Record[K, V], err error) {
+	for r, err := range c.Read(ctx, t, runtime.Earliest()) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }

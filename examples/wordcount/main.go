@@ -19,7 +19,6 @@ import (
 	goruntime "runtime"
 	"syscall"
 
-	"thalweg/examples/internal/place"
 	"thalweg/examples/wordcount/program"
 	"thalweg/runtime"
 )
@@ -95,51 +94,34 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	logger := slog.New(slog.NewTextHandler(status, &slog.HandlerOptions{Level: level}))
 	// Other files are another count: the input is part of every durable name.
 	app := program.New(o.name + "-" + in.fingerprint())
-	here, err := place.Open(ctx, "wordcount", o.brokers, o.dir, logger)
+	here, err := openPlace(ctx, o, logger)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, here.Close()) }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
-	client, err := feeder(here)
-	if err != nil {
+	defer func() { err = errors.Join(err, here.close()) }()
+	if err := here.client.Create(ctx, 0, app.Lines, app.Counts); err != nil {
 		return err
 	}
-	defer client.Close()
-	if err := createTopics(ctx, client, app); err != nil {
-		return err
-	}
-	counting, err := start(app, here, o, logger)
+	counting, err := newApp(app, here.config, o.atLeastOnce)
 	if err != nil {
 		return err
 	}
 	if o.join {
 		return counting.Run(ctx)
 	}
-	ran := make(chan error, 1)
-	go func() {
-		err := counting.Run(ctx)
-		if err != nil {
-			cancel(err)
-		}
-		ran <- err
-	}()
 	show := watch(status, counting)
-	fed, err := feed(ctx, client, app, in, show)
-	if err == nil {
-		err = counting.WaitCaughtUp(ctx)
-	}
+	var fed int64
+	err = counting.RunDuring(ctx, func(ctx context.Context) (err error) {
+		if fed, err = feed(ctx, here.client, app, in, show); err != nil {
+			return err
+		}
+		return counting.WaitCaughtUp(ctx)
+	})
 	took := show.done()
-	closeErr := counting.Close(context.WithoutCancel(ctx))
-	if runErr := <-ran; runErr != nil {
-		return runErr
-	}
-	if err = errors.Join(err, closeErr); err != nil {
+	if err != nil {
 		return err
 	}
-	counts, err := readCounts(ctx, here, app)
+	counts, err := readCounts(ctx, here.client, app)
 	if err != nil {
 		return err
 	}
@@ -149,20 +131,13 @@ func run(ctx context.Context, o options, out, status io.Writer) (err error) {
 	return printTop(out, counts, fed, took)
 }
 
-func start(app program.Program, here *place.Place, o options, logger *slog.Logger) (*runtime.App, error) {
+func newApp(app program.Program, cfg runtime.Config, atLeastOnce bool) (*runtime.App, error) {
 	topo, err := app.Build()
 	if err != nil {
 		return nil, err
 	}
-	cfg := runtime.Config{
-		ApplicationID: app.ApplicationID,
-		Broker:        here.Broker,
-		Seeds:         here.Seeds,
-		StateDir:      here.StateDir,
-		Workers:       o.workers,
-		Logger:        logger,
-	}
-	if o.atLeastOnce {
+	cfg.ApplicationID = app.ApplicationID
+	if atLeastOnce {
 		cfg.Guarantee = runtime.AtLeastOnce
 	}
 	return runtime.New(topo, cfg)

@@ -16,7 +16,6 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
-	"thalweg/examples/internal/place"
 	"thalweg/internal/verify/readme"
 )
 
@@ -150,7 +149,7 @@ func TestADirectoryInUse(t *testing.T) {
 	dir, _ := text(t)
 	o, err := parse([]string{"-dir", t.TempDir(), dir})
 	require.NoError(t, err)
-	holder, err := place.Open(t.Context(), "wordcount", "", o.dir, nil)
+	holder, err := broker.Open(broker.Config{Dir: filepath.Join(o.dir, "broker")})
 	require.NoError(t, err)
 	err = run(t.Context(), o, &bytes.Buffer{}, &bytes.Buffer{})
 	require.ErrorContains(t, err, fmt.Sprint(os.Getpid()), "the holder")

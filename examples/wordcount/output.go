@@ -4,21 +4,15 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"thalweg/examples/internal/place"
 	"thalweg/examples/wordcount/program"
 	"thalweg/runtime"
 )
@@ -81,72 +75,14 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// endsOf waits for a broker that is away for a moment, as the application before it did.
-func endsOf(ctx context.Context, admin *kadm.Client, topic string) (kadm.ListedOffsets, error) {
-	for tries := 0; ; tries++ {
-		ends, err := admin.ListCommittedOffsets(ctx, topic)
-		if err == nil {
-			err = ends.Error()
-		}
-		if _, away := errors.AsType[*net.OpError](err); !away || tries == endsTriesMax {
-			return ends, err
-		}
-		select {
-		case <-time.After(endsAgainAfter):
-		case <-ctx.Done():
-			return ends, context.Cause(ctx)
-		}
-	}
-}
-
-const (
-	endsTriesMax   = 40
-	endsAgainAfter = 250 * time.Millisecond
-)
-
 // readCounts reads the output topic as far as it is committed: the last count of each word.
-func readCounts(ctx context.Context, here *place.Place, n program.Program) (map[string]int64, error) {
-	client, err := here.Client(kgo.KeepControlRecords()) // so that the last offset shows, whatever it holds
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	ends, err := endsOf(ctx, kadm.NewClient(client), n.Counts.Name())
-	if err != nil {
-		return nil, fmt.Errorf("read: list offsets of topic %s: %w", n.Counts.Name(), err)
-	}
-	from, left := map[int32]kgo.Offset{}, map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Offset > 0 {
-			from[o.Partition], left[o.Partition] = kgo.NewOffset().At(0), o.Offset
-		}
-	})
-	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{n.Counts.Name(): from})
+func readCounts(ctx context.Context, client *runtime.Client, n program.Program) (map[string]int64, error) {
 	counts := map[string]int64{}
-	keys, values := n.Counts.Serdes()
-	for len(left) > 0 {
-		fetched := client.PollFetches(ctx)
-		if err := fetched.Err0(); err != nil {
-			return nil, fmt.Errorf("read: %w", err)
+	for r, err := range client.Read(ctx, n.Counts, runtime.Earliest()) {
+		if err != nil {
+			return nil, err
 		}
-		for _, f := range fetched.Errors() {
-			return nil, fmt.Errorf("read: topic %s partition %d: %w", f.Topic, f.Partition, f.Err)
-		}
-		for r := range fetched.RecordsAll() {
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-			if r.Attrs.IsControl() {
-				continue
-			}
-			word, err := keys.Decode(r.Key)
-			if err != nil {
-				return nil, fmt.Errorf("read: topic %s partition %d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
-			}
-			if counts[word], err = values.Decode(r.Value); err != nil {
-				return nil, fmt.Errorf("read: topic %s partition %d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
-			}
-		}
+		counts[r.Key] = r.Value
 	}
 	return counts, nil
 }

@@ -56,8 +56,7 @@ const layers = `
 `
 
 // modules says which packages may import which foreign packages, by the longest prefix; these rights are not passed
-// on. What stands below a named package counts as that package. Test files are not bound by it. The examples are
-// programs of a user, who feeds topics and looks at them with whatever client there is.
+// on. What stands below a named package counts as that package. Test files are not bound by it.
 const modules = `
 	github.com/cockroachdb/pebble/v2      state/pebble
 	github.com/cockroachdb/pebble/v2/vfs  internal/dirlock state/pebble broker runtime cmd examples
@@ -67,7 +66,7 @@ const modules = `
 	github.com/spf13/cobra                cmd
 	github.com/stretchr/testify           serde/serdetest state/statetest stream/streamtest broker/brokertest
 	github.com/tidwall/btree              state
-	github.com/twmb/franz-go              internal/link runtime broker cmd examples
+	github.com/twmb/franz-go              internal/link runtime broker cmd
 	github.com/vmihailenco/msgpack/v5     serde
 	golang.org/x/sync                     broker internal/link runtime cmd
 	google.golang.org/protobuf            serde

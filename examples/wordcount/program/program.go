@@ -22,10 +22,19 @@ type Program struct {
 func New(applicationID string) Program {
 	return Program{
 		ApplicationID: applicationID,
-		Lines:         stream.NewTopic[string, string](applicationID + "-lines"),
+		Lines:         stream.NewTopic[string, string](applicationID + "-lines").Partition(PartitionOf),
 		Counts:        stream.NewTopic[string, int64](applicationID + "-counts"),
 		ByWord:        state.NewKV[string, int64]("by-word"),
 	}
+}
+
+// PartitionOf is the partition of a line: by its hash (FNV-1a), which says for ever where it lies.
+func PartitionOf(_, line string, partitions int) int {
+	hash := uint32(2166136261)
+	for i := range len(line) {
+		hash = (hash ^ uint32(line[i])) * 16777619
+	}
+	return int(hash % uint32(partitions))
 }
 
 // Build is the whole program.
