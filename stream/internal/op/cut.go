@@ -48,23 +48,29 @@ func (w Windows) cutter(closes bool) cutter {
 
 type alignedCutter struct {
 	w     Windows
-	spans []Span // scratch
+	spans []Span // what at returned last
 }
 
 func (c *alignedCutter) at(ts int64) ([]Span, error) {
-	c.spans = c.spans[:0]
-	if c.w.Unlimited {
-		if c.w.Offset <= ts {
-			c.spans = append(c.spans, Span{c.w.Offset, math.MaxInt64})
+	w := &c.w
+	if w.Advance == w.Size && len(c.spans) > 0 && c.spans[0].Start <= ts && ts < c.spans[0].End {
+		return c.spans, nil // of windows that do not overlap most records are in the one of the record before
+	}
+	spans := c.spans[:0]
+	if w.Unlimited {
+		if w.Offset <= ts {
+			spans = append(spans, Span{w.Offset, math.MaxInt64})
 		}
-		return c.spans, nil
+		c.spans = spans
+		return spans, nil
 	}
 	// The lowest start above ts-Size on the grid, and never below zero.
-	low := max(ts-c.w.Size+c.w.Advance-c.w.Offset, 0)
-	for start := low - low%c.w.Advance + c.w.Offset; start <= ts; start += c.w.Advance {
-		c.spans = append(c.spans, Span{start, start + c.w.Size})
+	low := max(ts-w.Size+w.Advance-w.Offset, 0)
+	for start := low - low%w.Advance + w.Offset; start <= ts; start += w.Advance {
+		spans = append(spans, Span{start, start + w.Size})
 	}
-	return c.spans, nil
+	c.spans = spans
+	return spans, nil
 }
 
 func (c *alignedCutter) end(start int64) (int64, error) {

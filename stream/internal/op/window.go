@@ -273,7 +273,7 @@ func (a *windowAggregate[K, V, A]) recall() error {
 	if a.windows.Own == nil || !a.closing.on {
 		return nil
 	}
-	for e, err := range a.store.ByTime(0, math.MaxInt64) {
+	for e, err := range a.store.ByTime(*a.closing.closed-a.windows.Size, math.MaxInt64) { // no window is longer
 		if err == nil {
 			_, err = a.cut.end(e.Start)
 		}
