@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"fmt"
+	"reflect"
 	"time"
 
 	"thalweg/stream/internal/op"
@@ -16,41 +16,32 @@ import (
 //
 //	auctions.Join(bids, stream.Around(week, grace).Before(0).BoundedByLeft(Auction.Open), "bids", f)
 func (w Within) BoundedByLeft[V any](bounds func(V) (from, to time.Time)) Within {
-	w.byLeft = bounds
+	w.byLeft = setBounds(bounds)
 	return w
 }
 
 // BoundedByRight is BoundedByLeft with the right record's bounds for the time of the left one.
 func (w Within) BoundedByRight[V any](bounds func(V) (from, to time.Time)) Within {
-	w.byRight = bounds
+	w.byRight = setBounds(bounds)
 	return w
 }
 
-// boundsOf are the bounds of one side's records; nil: there are none.
-func boundsOf[V any](b *Builder, site, method, setting string, bounds any) func(V) op.Span {
-	if bounds == nil {
-		return nil
+func setBounds[V any](f func(V) (from, to time.Time)) any {
+	if f == nil {
+		return noBounds{}
 	}
-	f, ok := bounds.(func(V) (from, to time.Time))
-	switch {
-	case !ok:
-		b.fail(site, "%s: %s has a %T, but the values are %s", method, setting, bounds, fmt.Sprintf("%T", *new(V)))
-	case f == nil:
-		b.fail(site, "%s: %s has no function: it is nil", method, setting)
-	}
-	return func(v V) op.Span { return spanBetween(f(v)) }
+	return op.BoundsOf(f)
 }
 
-// spanBetween are the milliseconds from one time to another, both included.
-func spanBetween(from, to time.Time) op.Span {
-	s := op.Always
-	if !from.IsZero() {
-		if s.Start = from.UnixMilli(); from.After(time.UnixMilli(s.Start)) {
-			s.Start++
-		}
+// noBounds stands for a function that is nil.
+type noBounds struct{}
+
+// mustBound refuses bounds that are not those of the stream's values.
+func mustBound(b *Builder, site, method, setting string, bounds any, fits bool, values any) {
+	if _, isNil := bounds.(noBounds); isNil {
+		b.fail(site, "%s: %s has no function: it is nil", method, setting)
+	} else if bounds != nil && !fits {
+		b.fail(site, "%s: %s bounds other values than those of the stream, which are %v", method, setting,
+			reflect.TypeOf(values).Elem())
 	}
-	if !to.IsZero() {
-		s.End = to.UnixMilli()
-	}
-	return s
 }

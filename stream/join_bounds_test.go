@@ -194,7 +194,7 @@ func TestBoundsThatCantBeAreRefused(t *testing.T) {
 	l.Join(r, w.BoundedByRight[bounded](nil), "b", f)
 	_, err := b.Build()
 	for _, want := range []string{
-		"Join: BoundedByLeft has a func(string) (time.Time, time.Time), but the values are stream_test.bounded",
+		"Join: BoundedByLeft bounds other values than those of the stream, which are stream_test.bounded",
 		"Join: BoundedByRight has no function",
 	} {
 		require.ErrorContains(t, err, want)

@@ -12,7 +12,7 @@ import (
 type Within struct {
 	before, after, grace time.Duration
 	recordsMax           int
-	byLeft, byRight      any // func(V) (from, to time.Time) of that side's values; nil: no bounds
+	byLeft, byRight      any // *op.Bounds of that side's values; nil: none
 }
 
 // Around lets records meet that are no more than d apart, whichever comes first. Grace is how much later than the end
@@ -84,11 +84,14 @@ func joinStreams[K, V, V2, R any](
 	o.n.mustBeByKey(method, site)
 	w.check(b, site, method)
 	name = b.durableName(site, method, name)
+	byLeft, fits := w.byLeft.(*op.Bounds[V])
+	mustBound(b, site, method, "BoundedByLeft", w.byLeft, fits, (*V)(nil))
+	byRight, fits := w.byRight.(*op.Bounds[V2])
+	mustBound(b, site, method, "BoundedByRight", w.byRight, fits, (*V2)(nil))
 	j := op.StreamJoin[K, V, V2, R]{
 		Before: w.before.Milliseconds(), After: w.after.Milliseconds(), Grace: w.grace.Milliseconds(),
 		KeepLeft: kind != inner, KeepRight: kind == outer, RecordsMax: w.recordsMax, F: f,
-		LeftBounds:  boundsOf[V](b, site, method, "BoundedByLeft", w.byLeft),
-		RightBounds: boundsOf[V2](b, site, method, "BoundedByRight", w.byRight),
+		LeftBounds: byLeft, RightBounds: byRight,
 	}
 	stores := joinBuffers(&j, s, o, w, name, kind)
 	n := &node{}

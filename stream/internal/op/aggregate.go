@@ -168,7 +168,7 @@ func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topolo
 	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
 		store, err := st.Open(in)
 		if err == nil && !c.onUpdate(in) {
-			t.flushWindows(store, w.cutter(false))
+			flushWindows(t, store, w.cutter(false))
 		}
 		return err
 	})

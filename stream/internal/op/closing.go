@@ -49,7 +49,7 @@ func (t *teller[K, A]) flush(key K, span Span, f *state.Flushed[K, A]) error {
 }
 
 // flushWindows tells with each commit what has become of the rows of a store.
-func (t *teller[K, A]) flushWindows(store *state.WindowStore[K, A], cut cutter) {
+func flushWindows[K, A any](t *teller[K, A], store *state.WindowStore[K, A], cut cutter) {
 	store.OnFlush(t.in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
 		end, err := cut.end(f.Start)
 		if err != nil {

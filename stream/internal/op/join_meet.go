@@ -1,8 +1,6 @@
 package op
 
 import (
-	"slices"
-
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -12,7 +10,7 @@ func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, er
 	s.v = r.Value
 	from, to := max(r.Timestamp-s.c.before, 0), max(r.Timestamp+s.c.after, 0)
 	if s.c.bounds != nil {
-		b := s.c.bounds(r.Value)
+		b := s.c.bounds.Of(r.Value)
 		from, to = max(from, b.Start), min(to, b.End)
 	}
 	if to < from {
@@ -23,9 +21,13 @@ func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, er
 		return false, s.in.Fail(r.Timestamp, err)
 	}
 	if s.c.others != nil {
-		found = slices.DeleteFunc(found, func(e state.BufferEntry[O]) bool {
-			return !s.c.others(e.Value).includes(r.Timestamp)
-		})
+		rest := found[:0]
+		for i := range found {
+			if s.c.others.Of(found[i].Value).includes(r.Timestamp) {
+				rest = append(rest, found[i])
+			}
+		}
+		found = rest
 	}
 	s.results = emptied(s.results)
 	if s.in.Env.Guarded && len(found) > 1 { // a record that fails with one of them is joined with none

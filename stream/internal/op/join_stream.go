@@ -23,8 +23,8 @@ type StreamJoin[K, V, O, R any] struct {
 	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
 	RecordsMax           int                                   // of each side; more stop the task; 0: no limit
 	// The bounds that a record sets to the times of those that it meets, in the window. nil: none.
-	LeftBounds  func(V) Span
-	RightBounds func(O) Span
+	LeftBounds  *Bounds[V]
+	RightBounds *Bounds[O]
 	// F gets nil for a side without a record.
 	F func(*topology.Call, K, *V, *O) (R, error)
 }
@@ -35,7 +35,11 @@ func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
 		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
 		recordsMax: j.RecordsMax,
-		bounds:     j.LeftBounds, others: j.RightBounds, unmet: unmet(j.RightBounds, heldRight[V, O]),
+		bounds:     j.LeftBounds, others: j.RightBounds,
+		unmet: func(h *Held[V, O], ts int64) bool {
+			h.Right = j.RightBounds.Unmet(h.Right, ts)
+			return len(h.Right) > 0
+		},
 		add:   func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
 		count: j.count, alone: j.alone,
 	})
@@ -47,7 +51,8 @@ func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
 		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
 		recordsMax: j.RecordsMax,
-		bounds:     j.RightBounds, others: j.LeftBounds, unmet: unmet(j.LeftBounds, heldLeft[V, O]),
+		bounds:     j.RightBounds, others: j.LeftBounds,
+		unmet: func(h *Held[V, O], ts int64) bool { h.Left = j.LeftBounds.Unmet(h.Left, ts); return len(h.Left) > 0 },
 		f:     func(c *topology.Call, k K, o *O, v *V) (R, error) { return j.F(c, k, v, o) },
 		add:   func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
 		count: j.count, alone: j.alone,
@@ -76,8 +81,8 @@ type sideConfig[K, V, O, H, R any] struct {
 	recordsMax           int   // in the buffer; 0: no limit
 	lookLeft, lookRight  int64 // how far ahead a held record of a side may still meet one
 	f                    func(*topology.Call, K, *V, *O) (R, error)
-	bounds               func(V) Span // the record's own for the times of those that it meets; nil: none
-	others               func(O) Span // what those say of its time; nil: nothing
+	bounds               *Bounds[V] // the record's own; nil: none
+	others               *Bounds[O] // of the records of the other side; nil: none
 	unmet                func(h *H, ts int64) (some bool)
 	add                  func(H, V) H
 	count                func(*H) int

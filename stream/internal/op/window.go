@@ -61,11 +61,13 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		a.add = c.Fold.apart(in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		a.expire()
-		if err := a.recall(); err != nil {
-			return nil, err
+		if c.Windows.Own != nil && c.Closing.OnClose { // no window is longer than Size
+			if err := recall(store, cut, *a.closing.closed-c.Windows.Size); err != nil {
+				return nil, err
+			}
 		}
 		if c.Closing.flushes(in) {
-			a.rows.flushWindows(store, cut)
+			flushWindows(a.rows, store, cut)
 		}
 		if c.Closing.Quiet > 0 {
 			watchIdle(in, c.Closing.Quiet, a.time, a.close)
@@ -269,13 +271,10 @@ func (a *windowAggregate[K, V, A]) tellClosed(from, to int64, since Span, header
 }
 
 // recall tells a cutter that has to remember open windows which ones there are.
-func (a *windowAggregate[K, V, A]) recall() error {
-	if a.windows.Own == nil || !a.closing.on {
-		return nil
-	}
-	for e, err := range a.store.ByTime(*a.closing.closed-a.windows.Size, math.MaxInt64) { // no window is longer
+func recall[K, A any](store *state.WindowStore[K, A], cut cutter, from int64) error {
+	for e, err := range store.ByTime(from, math.MaxInt64) {
 		if err == nil {
-			_, err = a.cut.end(e.Start)
+			_, err = cut.end(e.Start)
 		}
 		if err != nil {
 			return err
