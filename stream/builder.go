@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"thalweg/internal/invariant"
 	"thalweg/internal/plan"
 	"thalweg/state"
 	"thalweg/topology"
@@ -53,7 +54,15 @@ func (b *Builder) Emit(e Emit) *Builder {
 
 // Build checks what was built and returns it as a topology. It reports every mistake, each once and with the line that
 // made it.
-func (b *Builder) Build() (*Topology, error) { return b.graph.Build() }
+func (b *Builder) Build() (*Topology, error) { return b.mustBeNew().graph.Build() }
+
+// mustBeNew refuses a builder that NewBuilder did not return.
+func (b *Builder) mustBeNew() *Builder {
+	if b == nil || b.graph == nil {
+		invariant.Misuse("%s: this builder is a zero value: use what NewBuilder returned", caller())
+	}
+	return b
+}
 
 // finish makes the topology. The errors are the graph's.
 func (b *Builder) finish(errs []error) (*Topology, error) {

@@ -101,8 +101,15 @@ func TestCombinedCountsAreThoseOfEachRecord(t *testing.T) {
 func TestCountsAreCombinedOnlyWhereNothingElseIsAsked(t *testing.T) {
 	key := func(k, _ string) string { return k }
 	for name, build := range map[string]func(b *stream.Builder){
-		"each update is told": func(b *stream.Builder) {
+		"each update is emitted, says the group": func(b *stream.Builder) {
 			b.Stream(in).GroupBy("words", key).Emit(stream.OnUpdate).Count(byWord)
+		},
+		"each update is emitted, says the table": func(b *stream.Builder) {
+			b.Stream(in).GroupBy("words", key).Count(byWord).Emit(stream.OnUpdate)
+		},
+		"each update is emitted, says the builder": func(b *stream.Builder) {
+			b.Stream(in).GroupBy("words", key).Count(byWord)
+			b.Emit(stream.OnUpdate)
 		},
 		"rows have a time to live": func(b *stream.Builder) {
 			b.Stream(in).GroupBy("words", key).Count(byWord.TTL(ms))

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -38,30 +39,33 @@ type (
 
 // Functions and values that are there by mistake.
 var (
-	noFilter func(str, str) bool
-	noMap    func(str, str) (str, str)
-	noValue  func(str) str
-	noReduce func(str, str) str
-	noAdd    func(str, str, str) str
-	noEach   func(str, str)
-	noName   func(str, str) str
-	noSerde  serde.Serde[str]
-	rowsOf   = state.NewKV[str, str]
-	countsOf = state.NewKV[str, int64]
+	noFilter  func(str, str) bool
+	noMap     func(str, str) (str, str)
+	noValue   func(str) str
+	noReduce  func(str, str) str
+	noAdd     func(str, str, str) str
+	noEach    func(str, str)
+	noName    func(str, str) str
+	noSerde   serde.Serde[str]
+	rowsOf    = state.NewKV[str, str]
+	countsOf  = state.NewKV[str, int64]
+	perMinute = state.NewWindowed[str, int64]("w")
 )
 
-func mapOf(k, _ str) byMap                    { return byMap{map[str]int{k: 1}} }
-func byValue(_, v str) str                    { return v }
-func swap(k, v str) (str, str)                { return v, k }
-func empty() str                              { return "" }
-func concat(a, b str) str                     { return a + b }
-func named(_, v str) (str, bool)              { return v, true }
-func minute() stream.Window                   { return stream.Tumbling(time.Minute, 0) }
-func around() stream.Within                   { return stream.Around(time.Minute, 0) }
-func nowhere(str, str)                        {}
-func add3(_, v, a str) str                    { return a + v }
-func every(str, str) bool                     { return true }
-func topicOf(name str) stream.Topic[str, str] { return stream.NewTopic[str, str](name) }
+func mapOf(k, _ str) byMap                          { return byMap{map[str]int{k: 1}} }
+func byValue(_, v str) str                          { return v }
+func swap(k, v str) (str, str)                      { return v, k }
+func empty() str                                    { return "" }
+func concat(a, b str) str                           { return a + b }
+func named(_, v str) (str, bool)                    { return v, true }
+func minute() stream.Window                         { return stream.Tumbling(time.Minute, 0) }
+func around() stream.Within                         { return stream.Around(time.Minute, 0) }
+func nowhere(str, str)                              {}
+func add3(_, v, a str) str                          { return a + v }
+func gather(_ str, v []str) str                     { return v[0] }
+func call(_ context.Context, _, v str) (str, error) { return v, nil }
+func every(str, str) bool                           { return true }
+func topicOf(name str) stream.Topic[str, str]       { return stream.NewTopic[str, str](name) }
 
 var mistakes = []mistake{
 	{here(), func(_ *build, s texts) { s.Filter(noFilter) }, "Filter: a function is nil"},
@@ -161,6 +165,37 @@ var mistakes = []mistake{
 	},
 		`store "c" is another store already (`},
 
+	{here(), func(b *build, s texts) { b.GlobalTable(right, rights); s.Process(pass, rights) },
+		`store "rights" is global (`},
+	{here(), func(b *build, _ texts) { b.Table(in, state.KV[str, str]{}) }, "store: the name is empty"},
+
+	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(stream.Window{}).Count(perMinute) },
+		"Windowed: make the window with Tumbling"},
+	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(stream.Tumbling(time.Minute, -1)).Count(perMinute) },
+		"Windowed: a grace of -1ns"},
+	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(minute()).CloseWhenIdle(time.Minute).Count(perMinute) },
+		"CloseWhenIdle needs Emit(stream.OnClose)"},
+	{here(), func(_ *build, s texts) {
+		s.GroupByKey().Windowed(stream.Unlimited(time.UnixMilli(0))).Emit(stream.OnClose).Count(perMinute)
+	}, "Count: an unlimited window never closes"},
+	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(minute()).Count(perMinute.Retain(time.Second)) },
+		`store "w" keeps 1s, but windows are open for 1m0s`},
+	{here(), func(_ *build, s texts) {
+		s.GroupByKey().Sessions(stream.SessionGap(0, 0)).Count(state.NewSession[str, int64]("s"))
+	}, "Sessions: a gap of 0s"},
+	{here(), func(_ *build, s texts) { s.Join(s, stream.Around(-1, 0), "j", concat) }, "nothing is in between"},
+	{here(), func(_ *build, s texts) { s.Batch(0, 0, "b", gather) }, "Batch: 0 records"},
+	{here(), func(_ *build, s texts) { s.MapAsync(0, call) }, "MapAsync: 0 calls at the same time"},
+	{here(), func(_ *build, s texts) { s.GroupByKey().Top(state.NewKV[str, []str]("t"), 0, strings.Compare) },
+		"Top: the first 0"},
+	{here(), func(b *build, _ texts) { b.Table(in, rows).Suppress(stream.UntilWindowCloses("s")) },
+		"Suppress: only windows close"},
+	{here(), func(b *build, _ texts) { b.Table(in, rows).Suppress(stream.UntilTimeLimit(-1, "s")) },
+		"Suppress: a limit of -1ns"},
+	{here(), func(b *build, _ texts) { b.Table(in, rows.TTL(-1)) }, `store "rows": rows live for -1ns`},
+	{here(), func(b *build, _ texts) { b.VersionedTable(in, state.NewVersioned[str, str]("v", 0)) },
+		`store "v" remembers 0s`},
+
 	{here(), func(b *build, _ texts) { b.Stream(stream.NewTopic[str, chan int]("chans")) },
 		"Stream: topic chans: value: serde of chan int"},
 	{here(), func(_ *build, s texts) {
@@ -248,6 +283,10 @@ func TestZeroValuesPanicWithTheCallersLine(t *testing.T) {
 		func() { stream.WindowTable[str, str]{}.MapValues(strings.ToUpper) },
 		func() { stream.Cogrouped[str, str]{}.Aggregate(rowsOf("c"), empty) },
 		func() { stream.Sink{}.Named("x") },
+		func() { new(stream.Builder).Stream(in) },
+		func() { (*stream.Builder)(nil).Table(in, rows) },
+		func() { new(stream.Builder).GlobalTable(in, rows) },
+		func() { _, _ = new(stream.Builder).Build() },
 		func() { real.JoinGlobal(stream.GlobalTable[str, str]{}, named, concat) },
 	} {
 		func() {

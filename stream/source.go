@@ -18,6 +18,7 @@ func (b *Builder) Stream[K, V any](topics ...Topic[K, V]) Stream[K, V] {
 
 // source adds a source node, or finds the one that reads the same in the same way.
 func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node, serde.Serde[K], serde.Serde[V]) {
+	b.mustBeNew()
 	if len(topics) == 0 {
 		b.fail(site, "%s: name a topic", op)
 		none := topology.SourceConfig[K, V]{Topics: []topology.TopicName{{Name: b.refused()}}, Keys: serde.For[K](),
@@ -50,6 +51,7 @@ func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node,
 
 // globalSource adds the source of a global store. Each has one of its own, since each is somewhere else in the topic.
 func globalSource[K, V any](b *Builder, site, op string, t Topic[K, V], st state.Store) *node {
+	b.mustBeNew()
 	c := topology.SourceOf(t)
 	c.Topics[0].Name = b.topicName(site, op, t.Name())
 	n := b.add("source", "source-"+c.Topics[0].Name+"-"+st.Name(), topology.NewSource("", site, c))
