@@ -51,6 +51,57 @@ func TestStatelessChainAllocatesNothing(t *testing.T) {
 	}))
 }
 
+// Full functions cost no memory either, whether they look at the record or not, and whether the task goes on after
+// failures or not.
+func TestTryAllocatesNothing(t *testing.T) {
+	halves := func(yield func(string) bool) { _ = yield("left") && yield("right") }
+	looks := func(c *stream.Call) error {
+		if c.Topic() == "" || c.Offset() < 0 || c.Partition() != 0 || c.Timestamp() != 0 || c.Headers() != nil {
+			return errBad
+		}
+		return nil
+	}
+	for _, guarded := range []bool{false, true} {
+		b := stream.NewBuilder()
+		s := b.Stream(in).Try().
+			FlatMapValues(func(c *stream.Call, _, _ string) (iter.Seq[string], error) { return halves, looks(c) }).Try().
+			SelectKey(func(c *stream.Call, _, v string) (string, error) { return v, looks(c) }).Try().
+			Filter(func(c *stream.Call, _, v string) (bool, error) { return v != "", looks(c) }).Try().
+			MapValues(func(c *stream.Call, _, v string) (string, error) { return v, looks(c) }).KeepsPartition()
+		s.To(out)
+		rows := b.Table(others, state.NewKV[string, string]("rows"))
+		s.Try().LeftJoinTable(rows, func(c *stream.Call, _, l string, _ *string) (string, error) { return l, looks(c) }).
+			To(out)
+		table := s.GroupByKey().Emit(stream.OnUpdate).Try().Aggregate(state.NewKV[string, int64]("sizes"),
+			func() int64 { return 0 },
+			func(c *stream.Call, _, v string, n int64) (int64, error) { return n + int64(len(v)), looks(c) })
+		table.Try().MapValues(func(c *stream.Call, _ string, n int64) (int64, error) { return n, looks(c) }).Try().
+			Filter(func(c *stream.Call, _ string, n int64) (bool, error) { return n > 0, looks(c) }).ToStream().To(sums)
+		g, _ := task(t, b)
+		env := g.Instances[0].Env
+		if env.Guarded = guarded; guarded {
+			g = rebuilt(t, b, env)
+		}
+		r := &topology.SourceRecord{Topic: "in", Record: batch.Record{Key: []byte("k"), Value: []byte("some words")}}
+		require.Zero(t, testing.AllocsPerRun(1000, func() {
+			env.Source = r
+			if err := g.Sources["in"][0].Receive(r); err != nil {
+				t.Fatal(err)
+			}
+		}), "guarded: %t", guarded)
+	}
+}
+
+// rebuilt is a topology in an environment that another graph was built in.
+func rebuilt(t testing.TB, b *stream.Builder, env *topology.Env) *topology.Graph {
+	t.Helper()
+	topo, err := b.Build()
+	require.NoError(t, err)
+	g, err := topology.Build(env, topo.Subtopologies()...)
+	require.NoError(t, err)
+	return g
+}
+
 func TestCountAllocatesNothing(t *testing.T) {
 	b := stream.NewBuilder()
 	b.Stream(in).GroupByKey().Count(byWord).ToStream().To(counts)

@@ -114,9 +114,17 @@ func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 			err = in.settle(in.processingError(PhaseProcess, timestamp, NewPanic(v)))
 		}
 	}()
-	err = call()
+	if err = call(); err == nil {
+		return nil
+	}
+	return in.settleOwn(timestamp, err)
+}
+
+// settleOwn settles a failure unless it is another node's. It is apart from guard since its variables would be allocated
+// there for each record.
+func (in *Instance) settleOwn(timestamp int64, err error) error {
 	var pe *ProcessingError
-	if err == nil || (errors.As(err, &pe) && pe.Node != in.Node.Name) {
+	if errors.As(err, &pe) && pe.Node != in.Node.Name {
 		return err
 	}
 	if pe == nil {
