@@ -120,8 +120,8 @@ func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 	return in.settleOwn(timestamp, err)
 }
 
-// settleOwn settles a failure unless it is another node's. It is apart from guard since its variables would be allocated
-// there for each record.
+// settleOwn settles a failure unless it is another node's. It is apart from guard, since its variables would be
+// allocated there for each record.
 func (in *Instance) settleOwn(timestamp int64, err error) error {
 	var pe *ProcessingError
 	if errors.As(err, &pe) && pe.Node != in.Node.Name {
