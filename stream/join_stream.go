@@ -96,10 +96,10 @@ func joinStreams[K, V, V2, R any](
 	stores := joinBuffers(&j, s, o, w, name, kind)
 	n := &node{}
 	left := b.addPart(n, "left", "join-"+name+"-left", &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Make: j.JoinLeft(), Stores: stores, ByKey: true, ChangesValue: true,
+		Kind: topology.KindProcessor, Site: site, Make: op.JoinLeft(j), Stores: stores, ByKey: true, ChangesValue: true,
 	}, s.n)
 	right := b.addPart(n, "right", "join-"+name+"-right", &topology.Node{
-		Kind: topology.KindProcessor, Site: site, Make: j.JoinRight(), Stores: stores, ByKey: true, ChangesValue: true,
+		Kind: topology.KindProcessor, Site: site, Make: op.JoinRight(j), Stores: stores, ByKey: true, ChangesValue: true,
 	}, o.n)
 	if kind == inner {
 		left.Twin, right.Twin = right.Node, left.Node

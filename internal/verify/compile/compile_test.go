@@ -26,9 +26,9 @@ type ceiling struct {
 // The ceilings stand a little above what was measured. Lower them when the count falls; see CONTRIBUTING.md, "When you
 // add a method to a generic type", before you raise one.
 var ceilings = map[string]ceiling{
-	"word count":         {[]string{"wordcount", "wordcount/program"}, 360, 100_000},
+	"word count":         {[]string{"wordcount", "wordcount/program"}, 370, 100_000},
 	"word count's main":  {[]string{"wordcount"}, 40, 4_000},
-	"twelve queries":     {[]string{"queries"}, 3600, 1_150_000},
+	"twelve queries":     {[]string{"queries"}, 3000, 1_060_000},
 	"a package with New": {[]string{"newapp"}, 50, 10_000},
 }
 

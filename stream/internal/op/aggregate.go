@@ -52,9 +52,9 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		case !rows.Silent:
 			flushTo(in, store, a.old, next)
 		}
-		a.add = fold.apart(in, st.ValueSerde(), a.next != nil && a.old).Add
-		a.life, err = newLifetime(in, st, store, a.forget)
-		return a.receive, err
+		a.add = apartFold(fold, in, st.ValueSerde(), a.next != nil && a.old).Add
+		a.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return forgetAggregate(a, key, ts) })
+		return func(r *topology.Record[K, V]) error { return receiveAggregate(a, r) }, err
 	})
 }
 
@@ -69,7 +69,7 @@ type aggregate[K, V, A any] struct {
 	out   topology.Record[K, topology.Change[A]]
 }
 
-func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+func receiveAggregate[K, V, A any](a *aggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
 	if r.NullKey {
 		a.in.Drop(topology.NullKey)
@@ -80,7 +80,7 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 		return nil
 	}
 	if a.life != nil {
-		if expired, err := a.life.pass(r.Timestamp); err != nil {
+		if expired, err := passLifetime(a.life, r.Timestamp); err != nil {
 			return a.in.Fail(r.Timestamp, err)
 		} else if expired {
 			a.in.Drop(topology.Expired)
@@ -90,7 +90,7 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	}
 	row, err := a.store.Find(r.Key)
 	if err == nil && a.life != nil {
-		err = a.life.changes(r.Key, row, r.Timestamp)
+		err = changesLifetime(a.life, r.Key, row, r.Timestamp)
 	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
@@ -127,8 +127,8 @@ func (a *aggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	return a.next(&a.out)
 }
 
-// forget deletes a row that has come to its end.
-func (a *aggregate[K, V, A]) forget(key K, ts int64) error {
+// forgetAggregate deletes a row that has come to its end.
+func forgetAggregate[K, V, A any](a *aggregate[K, V, A], key K, ts int64) error {
 	row, err := a.store.Find(key)
 	if err != nil {
 		return err
@@ -180,7 +180,7 @@ func TellSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
 		store, err := st.Open(in)
 		if err == nil && !c.onUpdate(in) {
 			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
-				return t.flush(f.Key, Span{f.Start, f.End}, f)
+				return flushTeller(t, f.Key, Span{f.Start, f.End}, f)
 			})
 		}
 		return err

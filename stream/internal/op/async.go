@@ -31,7 +31,7 @@ func MapAsync[K, V, V2 any](n int, keys serde.Serde[K], f func(context.Context, 
 				}
 			},
 		}
-		in.Settle = a.settle
+		in.Settle = func() (bool, error) { return settleAsync(a) }
 		in.Close = func() error {
 			cancel()
 			for _, c := range a.calls {
@@ -39,7 +39,7 @@ func MapAsync[K, V, V2 any](n int, keys serde.Serde[K], f func(context.Context, 
 			}
 			return nil
 		}
-		return a.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveAsync(a, r) }, nil
 	})
 }
 
@@ -81,7 +81,7 @@ type async[K, V, V2 any] struct {
 	out     topology.Record[K, V2]
 }
 
-func (a *async[K, V, V2]) receive(r *topology.Record[K, V]) error {
+func receiveAsync[K, V, V2 any](a *async[K, V, V2], r *topology.Record[K, V]) error {
 	a.in.Enter()
 	c := &call[K, V, V2]{record: *r, done: make(chan struct{})}
 	if a.in.Env.Source != nil {
@@ -89,15 +89,15 @@ func (a *async[K, V, V2]) receive(r *topology.Record[K, V]) error {
 		c.source = &source
 	}
 	for len(a.calls) >= a.n {
-		if err := a.handOn(); err != nil {
+		if err := handOnAsync(a); err != nil {
 			return err
 		}
 	}
 	a.in.Resume()
-	return a.start(c)
+	return startAsync(a, c)
 }
 
-func (a *async[K, V, V2]) start(c *call[K, V, V2]) error {
+func startAsync[K, V, V2 any](a *async[K, V, V2], c *call[K, V, V2]) error {
 	if c.record.NullValue && !a.seesNull {
 		close(c.done)
 	} else {
@@ -118,8 +118,8 @@ func (a *async[K, V, V2]) start(c *call[K, V, V2]) error {
 	return nil
 }
 
-// handOn waits for the first call and sends its result on, as if its record were being processed.
-func (a *async[K, V, V2]) handOn() error {
+// handOnAsync waits for the first call and sends its result on, as if its record were being processed.
+func handOnAsync[K, V, V2 any](a *async[K, V, V2]) error {
 	c := a.calls[0]
 	<-c.done
 	a.calls[0] = nil
@@ -146,11 +146,11 @@ func (a *async[K, V, V2]) handOn() error {
 	return err
 }
 
-// settle hands on all that is in flight.
-func (a *async[K, V, V2]) settle() (some bool, err error) {
+// settleAsync hands on all that is in flight.
+func settleAsync[K, V, V2 any](a *async[K, V, V2]) (some bool, err error) {
 	for len(a.calls) > 0 {
 		some = true
-		if err := a.handOn(); err != nil {
+		if err := handOnAsync(a); err != nil {
 			return some, err
 		}
 	}

@@ -29,16 +29,18 @@ func Batch[K, V, V2 any](c BatchConfig[K, V, V2]) topology.Make {
 			if err != nil {
 				return nil, err
 			}
-			o, err := b.of(e.Key.Key)
+			o, err := ofBatches(b, e.Key.Key)
 			if err != nil {
 				return nil, err
 			}
-			o.add(e.Value, e.Timestamp)
+			addOpen(o, e.Value, e.Timestamp)
 		}
 		if c.Every > 0 {
-			in.Env.Punctuator.Schedule(in, topology.WallClock, 0, max(c.Every/4, 1), b.closeOld)
+			in.Env.Punctuator.Schedule(in, topology.WallClock, 0, max(c.Every/4, 1), func(now int64) error {
+				return closeOldBatches(b, now)
+			})
 		}
-		return b.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveBatches(b, r) }, nil
 	})
 }
 
@@ -52,7 +54,7 @@ type openBatch[K, V any] struct {
 	closed    bool
 }
 
-func (o *openBatch[K, V]) add(value V, timestamp int64) {
+func addOpen[K, V any](o *openBatch[K, V], value V, timestamp int64) {
 	o.values = append(o.values, value)
 	o.timestamp = max(o.timestamp, timestamp)
 }
@@ -71,8 +73,8 @@ type batches[K, V, V2 any] struct {
 	out     topology.Record[K, V2]
 }
 
-// of is the open batch of a key.
-func (b *batches[K, V, V2]) of(key K) (o *openBatch[K, V], err error) {
+// ofBatches is the open batch of a key.
+func ofBatches[K, V, V2 any](b *batches[K, V, V2], key K) (o *openBatch[K, V], err error) {
 	if b.encoded, err = b.keys.Append(b.encoded[:0], key); err != nil {
 		return nil, err
 	}
@@ -86,7 +88,7 @@ func (b *batches[K, V, V2]) of(key K) (o *openBatch[K, V], err error) {
 	return o, nil
 }
 
-func (b *batches[K, V, V2]) receive(r *topology.Record[K, V]) error {
+func receiveBatches[K, V, V2 any](b *batches[K, V, V2], r *topology.Record[K, V]) error {
 	b.in.Enter()
 	switch {
 	case r.NullKey:
@@ -96,21 +98,21 @@ func (b *batches[K, V, V2]) receive(r *topology.Record[K, V]) error {
 		b.in.Drop(topology.NullValue)
 		return nil
 	}
-	o, err := b.of(r.Key)
+	o, err := ofBatches(b, r.Key)
 	if err != nil {
 		return b.in.Fail(r.Timestamp, err)
 	}
 	number := int32(len(o.values))
-	o.add(r.Value, r.Timestamp)
+	addOpen(o, r.Value, r.Timestamp)
 	if len(o.values) >= b.c.Count {
-		return b.close(o, r.Headers)
+		return closeBatches(b, o, r.Headers)
 	}
 	return b.in.Fail(r.Timestamp, b.store.Put(Pair[K, int32]{r.Key, number}, r.Value, r.Timestamp))
 }
 
-// close tells of a batch. Its last record may be none of the store's. A batch for which F fails is gone as a whole: for
-// which of its records F failed is not known.
-func (b *batches[K, V, V2]) close(o *openBatch[K, V], headers []topology.Header) error {
+// closeBatches tells of a batch. Its last record may be none of the store's. A batch for which F fails is gone as a
+// whole: for which of its records F failed is not known.
+func closeBatches[K, V, V2 any](b *batches[K, V, V2], o *openBatch[K, V], headers []topology.Header) error {
 	o.closed = true
 	delete(b.open, o.id)
 	for i := range o.values {
@@ -130,8 +132,8 @@ func (b *batches[K, V, V2]) close(o *openBatch[K, V], headers []topology.Header)
 	return err
 }
 
-// closeOld tells of the batches that are open for long enough.
-func (b *batches[K, V, V2]) closeOld(now int64) error {
+// closeOldBatches tells of the batches that are open for long enough.
+func closeOldBatches[K, V, V2 any](b *batches[K, V, V2], now int64) error {
 	for len(b.byAge) > 0 && (b.byAge[0].closed || b.byAge[0].since+b.c.Every <= now) {
 		o := b.byAge[0]
 		b.byAge[0] = nil
@@ -139,7 +141,7 @@ func (b *batches[K, V, V2]) closeOld(now int64) error {
 		if o.closed {
 			continue
 		}
-		if err := b.close(o, nil); err != nil {
+		if err := closeBatches(b, o, nil); err != nil {
 			return err
 		}
 	}

@@ -27,17 +27,17 @@ func newTeller[K, A any](
 	}
 }
 
-func (t *teller[K, A]) isNull(a *A) bool { return t.null != nil && t.null(a) }
+func isNullTeller[K, A any](t *teller[K, A], a *A) bool { return t.null != nil && t.null(a) }
 
-// tell sends what was written into the slot's Value.
-func (t *teller[K, A]) tell(key K, span Span, ts int64, headers []topology.Header) error {
+// tellTeller sends what was written into the slot's Value.
+func tellTeller[K, A any](t *teller[K, A], key K, span Span, ts int64, headers []topology.Header) error {
 	t.out.Key.Key, t.out.Key.Span = key, span
 	t.out.Timestamp, t.out.Headers = ts, headers
 	return t.next(&t.out)
 }
 
-// flush sends what a store says has become of a row since the last commit.
-func (t *teller[K, A]) flush(key K, span Span, f *state.Flushed[K, A]) error {
+// flushTeller sends what a store says has become of a row since the last commit.
+func flushTeller[K, A any](t *teller[K, A], key K, span Span, f *state.Flushed[K, A]) error {
 	if !f.HasNew && !f.HasOld {
 		return nil // came and went between two commits
 	}
@@ -45,7 +45,7 @@ func (t *teller[K, A]) flush(key K, span Span, f *state.Flushed[K, A]) error {
 	c := &t.out.Value
 	c.New, c.HasNew = f.New, f.HasNew
 	c.Old, c.HasOld = f.Old, f.HasOld && t.old
-	return t.tell(key, span, f.Timestamp, nil)
+	return tellTeller(t, key, span, f.Timestamp, nil)
 }
 
 // flushWindows tells with each commit what has become of the rows of a store.
@@ -55,7 +55,7 @@ func flushWindows[K, A any](t *teller[K, A], store *state.WindowStore[K, A], cut
 		if err != nil {
 			return t.in.Fail(f.Timestamp, err)
 		}
-		return t.flush(f.Key, Span{f.Start, end}, f)
+		return flushTeller(t, f.Key, Span{f.Start, end}, f)
 	})
 }
 

@@ -205,7 +205,7 @@ func (c *ownCutter) remember(start, end int64) {
 	case c.closes && end <= c.closed:
 		return
 	case c.closes:
-		c.open.push(waits[int64]{time: end, key: start})
+		pushQueue(&c.open, waits[int64]{time: end, key: start})
 	}
 	c.ends[start] = end
 }
@@ -214,7 +214,7 @@ func (c *ownCutter) closing(_, to int64) (first, last int64) {
 	first, last = 0, -1
 	c.closed = to
 	for len(c.open) > 0 && c.open[0].time <= to {
-		start := c.open.pop().key
+		start := popQueue(&c.open).key
 		delete(c.ends, start)
 		if last < 0 {
 			first, last = start, start

@@ -9,7 +9,8 @@ import (
 
 // Fold takes records into an aggregate.
 type Fold[K, V, A any] struct {
-	// Add returns the aggregate with the record; ok is false for the first record of a key. A nil result deletes the row.
+	// Add returns the aggregate with the record; ok is false for the first record of a key. A nil result deletes the
+	// row.
 	Add func(c *topology.Call, key K, value V, agg A, ok bool) (A, error)
 	// InPlace tells that Add may change the aggregate that it gets.
 	InPlace bool
@@ -58,11 +59,13 @@ func NoInitial[A any]() (agg A, ok bool) { return agg, false }
 // Initial is the start of an aggregate that there is before its first record.
 func Initial[A any](f func() A) func() (A, bool) { return func() (A, bool) { return f(), true } }
 
-// apart is a fold that leaves the aggregate that it gets as it is, where that matters: where the task goes on after a
-// failure, since a function that changes an aggregate in place may fail half way, and where the old aggregate goes on
+// apartFold is a fold that leaves the aggregate that it gets as it is, where that matters: where the task goes on after
+// a failure, since a function that changes an aggregate in place may fail half way, and where the old aggregate goes on
 // beside the new one.
-func (fold Fold[K, V, A]) apart(in *topology.Instance, values serde.Serde[A], oldGoesOn bool) Fold[K, V, A] {
-	if !fold.copies(in, oldGoesOn) {
+func apartFold[K, V, A any](
+	fold Fold[K, V, A], in *topology.Instance, values serde.Serde[A], oldGoesOn bool,
+) Fold[K, V, A] {
+	if !copiesFold(fold, in, oldGoesOn) {
 		return fold
 	}
 	copied, add := copyOf(serde.Local(values)), fold.Add
@@ -78,7 +81,7 @@ func (fold Fold[K, V, A]) apart(in *topology.Instance, values serde.Serde[A], ol
 	return fold
 }
 
-func (fold Fold[K, V, A]) copies(in *topology.Instance, oldGoesOn bool) bool {
+func copiesFold[K, V, A any](fold Fold[K, V, A], in *topology.Instance, oldGoesOn bool) bool {
 	return (in.Env.Guarded || oldGoesOn) && fold.InPlace && shares(reflect.TypeFor[A]())
 }
 

@@ -26,21 +26,23 @@ type ForeignLeft[K, V, FK any] struct {
 	ForeignKeys serde.Serde[FK]
 }
 
-// subscriber is what the two nodes of the left side share in a task.
-func (c ForeignLeft[K, V, FK]) subscriber(e *topology.Env) *subscribe[K, V, FK] {
+// subscriberOf is what the two nodes of the left side share in a task.
+func subscriberOf[K, V, FK any](c ForeignLeft[K, V, FK], e *topology.Env) *subscribe[K, V, FK] {
 	return topology.Shared(e, "foreign-key join "+c.Name, func() *subscribe[K, V, FK] {
 		s := &subscribe[K, V, FK]{keys: serde.Local(c.Keys), values: serde.Local(c.Values),
 			foreignKeys: serde.Local(c.ForeignKeys), null: serde.NullOf[FK]()}
-		s.tell = s.inner
+		s.tell = func(was *FK, is *FK, hasRow bool) error { return innerSubscribe(s, was, is, hasRow) }
 		if c.Left {
-			s.tell = s.left
+			s.tell = func(was *FK, is *FK, a2 bool) error { return leftSubscribe(s, was, is, a2) }
 		}
 		return s
 	})
 }
 
-// foreignKeys are the keys that rows name. A row for which Foreign fails names none.
-func (c ForeignLeft[K, V, FK]) foreignKeys(in *topology.Instance) *perRow[K, V, Pair[FK, bool]] {
+// foreignKeysOf are the keys that rows name. A row for which Foreign fails names none.
+func foreignKeysOf[K, V, FK any](
+	c ForeignLeft[K, V, FK], in *topology.Instance,
+) *perRow[K, V, Pair[FK, bool]] {
 	return newPerRow(in, func(call *topology.Call, k K, v V) (p Pair[FK, bool], err error) {
 		p.Key, p.Within, err = c.Foreign(call, k, v)
 		return p, err
@@ -52,10 +54,10 @@ func Subscribe[K, V, FK any](c ForeignLeft[K, V, FK]) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[FK, Subscription],
 	) (topology.Port[K, topology.Change[V]], error) {
-		s := c.subscriber(in.Env)
+		s := subscriberOf(c, in.Env)
 		s.in, s.next = in, next
-		s.rows = c.foreignKeys(in)
-		return s.receive, nil
+		s.rows = foreignKeysOf(c, in)
+		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveSubscribe(s, r) }, nil
 	})
 }
 
@@ -74,7 +76,7 @@ type subscribe[K, V, FK any] struct {
 	wasBytes, isBytes, row []byte
 }
 
-func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
+func receiveSubscribe[K, V, FK any](s *subscribe[K, V, FK], r *topology.Record[K, topology.Change[V]]) (err error) {
 	s.in.Enter()
 	if r.Value.Stale {
 		s.in.Drop(topology.Stale)
@@ -96,20 +98,20 @@ func (s *subscribe[K, V, FK]) receive(r *topology.Record[K, topology.Change[V]])
 	}
 	o.Partition = s.in.Env.Partition
 	s.out.Timestamp, s.out.Headers = r.Timestamp, r.Headers
-	is, err := s.names(s.rows, &s.is, r.Key, c.New, c.HasNew)
+	is, err := namesSubscribe(s, s.rows, &s.is, r.Key, c.New, c.HasNew)
 	if err != nil {
 		return err
 	}
-	was, err := s.names(s.rows, &s.was, r.Key, c.Old, c.HasOld)
+	was, err := namesSubscribe(s, s.rows, &s.was, r.Key, c.Old, c.HasOld)
 	if err != nil {
 		return err
 	}
 	return s.tell(was, is, c.HasNew)
 }
 
-// ask has the row that has the hash and names the key answered once more.
-func (s *subscribe[K, V, FK]) ask(
-	fk *FK, key K, hash [16]byte, ts int64, headers []topology.Header,
+// askSubscribe has the row that has the hash and names the key answered once more.
+func askSubscribe[K, V, FK any](
+	s *subscribe[K, V, FK], fk *FK, key K, hash [16]byte, ts int64, headers []topology.Header,
 ) (err error) {
 	s.in.Resume()
 	o := &s.out.Value
@@ -118,42 +120,42 @@ func (s *subscribe[K, V, FK]) ask(
 	}
 	o.Hash, o.HasHash, o.Partition = hash, true, s.in.Env.Partition
 	s.out.Timestamp, s.out.Headers = ts, headers
-	return s.send(fk, Ask)
+	return sendSubscribe(s, fk, Ask)
 }
 
-// names is the key that a row names, in its slot; nil: none.
-func (s *subscribe[K, V, FK]) names(
-	rows *perRow[K, V, Pair[FK, bool]], slot *FK, key K, row V, has bool,
+// namesSubscribe is the key that a row names, in its slot; nil: none.
+func namesSubscribe[K, V, FK any](
+	s *subscribe[K, V, FK], rows *perRow[K, V, Pair[FK, bool]], slot *FK, key K, row V, has bool,
 ) (*FK, error) {
 	if !has {
 		return nil, nil
 	}
-	p, ok, err := rows.of(key, row)
+	p, ok, err := ofPerRow(rows, key, row)
 	if *slot = p.Key; !ok || !p.Within || s.null != nil && s.null(slot) {
 		return nil, err
 	}
 	return slot, nil
 }
 
-// left tells of every row, also where it names no key: then under the null key.
-func (s *subscribe[K, V, FK]) left(was, is *FK, _ bool) error {
+// leftSubscribe tells of every row, also where it names no key: then under the null key.
+func leftSubscribe[K, V, FK any](s *subscribe[K, V, FK], was, is *FK, _ bool) error {
 	if was != nil {
-		same, err := s.same(was, is)
+		same, err := sameSubscribe(s, was, is)
 		if err != nil {
 			return err
 		}
 		if !same {
-			if err := s.send(was, Unsubscribe); err != nil {
+			if err := sendSubscribe(s, was, Unsubscribe); err != nil {
 				return err
 			}
 		}
 	}
-	return s.send(is, TellAlways)
+	return sendSubscribe(s, is, TellAlways)
 }
 
-// inner tells of rows that name a key. A row that changes its key is told even that there is nothing: the joined row
-// must go. A row that names none is counted.
-func (s *subscribe[K, V, FK]) inner(was, is *FK, hasRow bool) error {
+// innerSubscribe tells of rows that name a key. A row that changes its key is told even that there is nothing: the
+// joined row must go. A row that names none is counted.
+func innerSubscribe[K, V, FK any](s *subscribe[K, V, FK], was, is *FK, hasRow bool) error {
 	if hasRow && is == nil {
 		s.in.Drop(topology.NullKey)
 	}
@@ -161,24 +163,24 @@ func (s *subscribe[K, V, FK]) inner(was, is *FK, hasRow bool) error {
 	case was == nil && is == nil:
 		return nil
 	case was == nil:
-		return s.send(is, TellIfThere)
+		return sendSubscribe(s, is, TellIfThere)
 	case is == nil:
-		return s.send(was, UnsubscribeAndTell)
+		return sendSubscribe(s, was, UnsubscribeAndTell)
 	}
-	same, err := s.same(was, is)
+	same, err := sameSubscribe(s, was, is)
 	if err != nil {
 		return err
 	}
 	if same {
-		return s.send(is, TellIfThere)
+		return sendSubscribe(s, is, TellIfThere)
 	}
-	if err := s.send(was, Leave); err != nil {
+	if err := sendSubscribe(s, was, Leave); err != nil {
 		return err
 	}
-	return s.send(is, TellAlways)
+	return sendSubscribe(s, is, TellAlways)
 }
 
-func (s *subscribe[K, V, FK]) same(was, is *FK) (bool, error) {
+func sameSubscribe[K, V, FK any](s *subscribe[K, V, FK], was, is *FK) (bool, error) {
 	if is == nil {
 		return false, nil
 	}
@@ -189,7 +191,7 @@ func (s *subscribe[K, V, FK]) same(was, is *FK) (bool, error) {
 	return bytes.Equal(s.wasBytes, s.isBytes), s.in.Error(topology.PhaseEncode, s.out.Timestamp, err)
 }
 
-func (s *subscribe[K, V, FK]) send(fk *FK, i Instruction) error {
+func sendSubscribe[K, V, FK any](s *subscribe[K, V, FK], fk *FK, i Instruction) error {
 	s.out.NullKey = fk == nil
 	if s.out.Key = *new(FK); fk != nil {
 		s.out.Key = *fk
@@ -207,10 +209,10 @@ func JoinResponse[K, V, FK, FV, R any](
 		in *topology.Instance, next topology.Port[K, R],
 	) (topology.Port[K, Response[FV]], error) {
 		get, err := table(in)
-		j := &joinResponse[K, V, FK, FV, R]{in: in, get: get, left: c.Left, subscriber: c.subscriber(in.Env),
-			foreignKeys: c.foreignKeys(in), null: serde.NullOf[R](), next: next}
+		j := &joinResponse[K, V, FK, FV, R]{in: in, get: get, left: c.Left, subscriber: subscriberOf(c, in.Env),
+			foreignKeys: foreignKeysOf(c, in), null: serde.NullOf[R](), next: next}
 		j.rows = newPerRow(in, func(c *topology.Call, k K, s sides[V, FV]) (R, error) { return f(c, k, *s.own, s.other) })
-		return j.receive, err
+		return func(r *topology.Record[K, Response[FV]]) error { return receiveResponse(j, r) }, err
 	})
 }
 
@@ -230,7 +232,7 @@ type joinResponse[K, V, FK, FV, R any] struct {
 	scratch     []byte
 }
 
-func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[FV]]) error {
+func receiveResponse[K, V, FK, FV, R any](j *joinResponse[K, V, FK, FV, R], r *topology.Record[K, Response[FV]]) error {
 	j.in.Enter()
 	j.in.CallAt(r.Timestamp, r.Headers)
 	a := &r.Value
@@ -246,7 +248,7 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 	if err != nil {
 		return j.in.Fail(r.Timestamp, err)
 	}
-	holds, err := j.holds(r, row, rowTime, has)
+	holds, err := holdsResponse(j, r, row, rowTime, has)
 	if err != nil || !holds {
 		return err
 	}
@@ -259,7 +261,7 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 		}
 		var ok bool
 		j.own = row
-		if j.out.Value, ok, err = j.rows.of(r.Key, sides[V, FV]{&j.own, fv}); err != nil {
+		if j.out.Value, ok, err = ofPerRow(j.rows, r.Key, sides[V, FV]{&j.own, fv}); err != nil {
 			return err
 		}
 		j.out.NullValue = !ok || j.null != nil && j.null(&j.out.Value)
@@ -267,10 +269,10 @@ func (j *joinResponse[K, V, FK, FV, R]) receive(r *topology.Record[K, Response[F
 	return j.next(&j.out)
 }
 
-// holds tells whether a response holds for the row that there is. What does not is counted, but for answers that only
-// guard against older ones.
-func (j *joinResponse[K, V, FK, FV, R]) holds(
-	r *topology.Record[K, Response[FV]], row V, rowTime int64, has bool,
+// holdsResponse tells whether a response holds for the row that there is. What does not is counted, but for answers
+// that only guard against older ones.
+func holdsResponse[K, V, FK, FV, R any](
+	j *joinResponse[K, V, FK, FV, R], r *topology.Record[K, Response[FV]], row V, rowTime int64, has bool,
 ) (holds bool, err error) {
 	a := &r.Value
 	var hash [16]byte
@@ -281,19 +283,19 @@ func (j *joinResponse[K, V, FK, FV, R]) holds(
 	}
 	switch {
 	case a.Says == Left:
-		same, _, err := j.names(r, row, has)
+		same, _, err := namesResponse(j, r, row, has)
 		return same, err
 	case has == a.HasHash && hash == a.Hash:
 		return true, nil
 	case !j.left && a.Says != ARow:
-		same, is, err := j.names(r, row, has)
+		same, is, err := namesResponse(j, r, row, has)
 		switch {
 		case err != nil:
 			return false, err
 		case same, is == nil && a.Says == Gone: // no row says anything anew that names no key after one that did not
 			return true, nil
 		case a.Says == Gone:
-			err = j.subscriber.ask(is, r.Key, hash, max(r.Timestamp, rowTime), r.Headers)
+			err = askSubscribe(j.subscriber, is, r.Key, hash, max(r.Timestamp, rowTime), r.Headers)
 			j.in.Resume()
 			if err != nil {
 				return false, err
@@ -304,11 +306,11 @@ func (j *joinResponse[K, V, FK, FV, R]) holds(
 	return false, nil
 }
 
-// names tells whether the row names the key that a response is about, and which it names; nil: none.
-func (j *joinResponse[K, V, FK, FV, R]) names(
-	r *topology.Record[K, Response[FV]], row V, has bool,
+// namesResponse tells whether the row names the key that a response is about, and which it names; nil: none.
+func namesResponse[K, V, FK, FV, R any](
+	j *joinResponse[K, V, FK, FV, R], r *topology.Record[K, Response[FV]], row V, has bool,
 ) (same bool, is *FK, err error) {
-	if is, err = j.subscriber.names(j.foreignKeys, &j.foreign, r.Key, row, has); err != nil || is == nil {
+	if is, err = namesSubscribe(j.subscriber, j.foreignKeys, &j.foreign, r.Key, row, has); err != nil || is == nil {
 		return false, nil, err
 	}
 	if j.scratch, err = j.subscriber.foreignKeys.Append(j.scratch[:0], *is); err != nil {

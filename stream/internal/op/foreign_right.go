@@ -29,7 +29,7 @@ func Subscribed[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 		}
 		s := &subscribed[K, FK, FV]{in: in, c: c, keys: serde.Local(c.Keys), foreignKeys: serde.Local(c.ForeignKeys),
 			store: store, rows: reading(in, get, Told), next: next}
-		return s.receive, nil
+		return func(r *topology.Record[FK, Subscription]) error { return receiveSubscribed(s, r) }, nil
 	})
 }
 
@@ -46,7 +46,7 @@ type subscribed[K, FK, FV any] struct {
 	key         []byte
 }
 
-func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (err error) {
+func receiveSubscribed[K, FK, FV any](s *subscribed[K, FK, FV], r *topology.Record[FK, Subscription]) (err error) {
 	s.in.Enter()
 	s.in.CallAt(r.Timestamp, r.Headers) // of the functions through which the table is read
 	sub := &r.Value
@@ -59,9 +59,9 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 	o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
 	o.Says, o.Row, o.Foreign = NoRow, *new(FV), nil
 	if r.NullKey {
-		return s.answer(r, ts)
+		return answerSubscribed(s, r, ts)
 	}
-	if err := s.keep(r); err != nil {
+	if err := keepSubscribed(s, r); err != nil {
 		return s.in.Fail(ts, err)
 	}
 	o.Foreign = s.foreign
@@ -70,9 +70,9 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 		return nil
 	case Leave:
 		o.Says, o.HasHash = Left, false
-		return s.answer(r, ts)
+		return answerSubscribed(s, r, ts)
 	}
-	right, _, err := s.rows.of(r.Key, struct{}{})
+	right, _, err := ofPerRow(s.rows, r.Key, struct{}{})
 	if err != nil {
 		return err
 	}
@@ -87,11 +87,13 @@ func (s *subscribed[K, FK, FV]) receive(r *topology.Record[FK, Subscription]) (e
 	case sub.Instruction == TellIfThere:
 		return nil
 	}
-	return s.answer(r, ts)
+	return answerSubscribed(s, r, ts)
 }
 
-// answer sends the response to a subscription.
-func (s *subscribed[K, FK, FV]) answer(r *topology.Record[FK, Subscription], ts int64) (err error) {
+// answerSubscribed sends the response to a subscription.
+func answerSubscribed[K, FK, FV any](
+	s *subscribed[K, FK, FV], r *topology.Record[FK, Subscription], ts int64) (err error,
+) {
 	if s.out.Key, err = s.keys.Decode(r.Value.Key); err != nil {
 		return s.in.Error(topology.PhaseDecode, ts, err)
 	}
@@ -99,7 +101,7 @@ func (s *subscribed[K, FK, FV]) answer(r *topology.Record[FK, Subscription], ts 
 	return s.next(&s.out)
 }
 
-func (s *subscribed[K, FK, FV]) keep(r *topology.Record[FK, Subscription]) (err error) {
+func keepSubscribed[K, FK, FV any](s *subscribed[K, FK, FV], r *topology.Record[FK, Subscription]) (err error) {
 	if s.foreign, err = s.foreignKeys.Append(s.foreign[:0], r.Key); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func GroupTable[K, V, K2, V2 any](f func(*topology.Call, K, V) (K2, V2, error)) 
 			p.Key, p.Within, err = f(c, k, v)
 			return p, err
 		})
-		return g.receive, nil
+		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveGroups(g, r) }, nil
 	})
 }
 
@@ -45,17 +45,19 @@ type groupTable[K, V, K2, V2 any] struct {
 	oldB, newB []byte // encoded keys: what is equal is what lies in one partition under one key
 }
 
-func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
+func receiveGroups[K, V, K2, V2 any](
+	g *groupTable[K, V, K2, V2], r *topology.Record[K, topology.Change[V]]) (err error,
+) {
 	g.in.Enter()
 	if r.Value.Stale {
 		return nil
 	}
 	g.in.CallAt(r.Timestamp, r.Headers)
-	hasNew, err := g.group(r.Key, r.Value.New, r.Value.HasNew, &g.newK, &g.newV)
+	hasNew, err := groupGroups(g, r.Key, r.Value.New, r.Value.HasNew, &g.newK, &g.newV)
 	if err != nil {
 		return err
 	}
-	hasOld, err := g.group(r.Key, r.Value.Old, r.Value.HasOld, &g.oldK, &g.oldV)
+	hasOld, err := groupGroups(g, r.Key, r.Value.Old, r.Value.HasOld, &g.oldK, &g.oldV)
 	if err != nil {
 		return err
 	}
@@ -87,12 +89,12 @@ func (g *groupTable[K, V, K2, V2]) receive(r *topology.Record[K, topology.Change
 	return g.next(&g.out)
 }
 
-// group finds the group of a row, if there is a row and it is in one.
-func (g *groupTable[K, V, K2, V2]) group(key K, row V, has bool, k *K2, v *V2) (bool, error) {
+// groupGroups finds the group of a row, if there is a row and it is in one.
+func groupGroups[K, V, K2, V2 any](g *groupTable[K, V, K2, V2], key K, row V, has bool, k *K2, v *V2) (bool, error) {
 	if !has {
 		return false, nil
 	}
-	p, ok, err := g.rows.of(key, row)
+	p, ok, err := ofPerRow(g.rows, key, row)
 	*k, *v = p.Key, p.Within
 	return ok && (g.nullKey == nil || !g.nullKey(k)) && (g.nullValue == nil || !g.nullValue(v)), err
 }
@@ -115,13 +117,13 @@ func AggregateTable[K, V, A any](st state.KV[K, A], add, sub Fold[K, V, A], rows
 		}
 		a := &aggregateTable[K, V, A]{in: in, null: serde.NullOf[A](), rows: w}
 		steps := func(fold Fold[K, V, A]) *perRow[K, step[V, A], A] {
-			f := fold.apart(in, st.ValueSerde(), w.next != nil && w.old).Add
+			f := apartFold(fold, in, st.ValueSerde(), w.next != nil && w.old).Add
 			return newPerRow(in, func(c *topology.Call, key K, s step[V, A]) (A, error) {
 				return f(c, key, s.row, s.agg, s.ok)
 			})
 		}
 		a.add, a.sub = steps(add), steps(sub)
-		return a.receive, nil
+		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveAggregateTable(a, r) }, nil
 	})
 }
 
@@ -133,7 +135,7 @@ type aggregateTable[K, V, A any] struct {
 	agg      A // slot
 }
 
-func (a *aggregateTable[K, V, A]) receive(r *topology.Record[K, topology.Change[V]]) error {
+func receiveAggregateTable[K, V, A any](a *aggregateTable[K, V, A], r *topology.Record[K, topology.Change[V]]) error {
 	a.in.Enter()
 	if r.NullKey {
 		a.in.Drop(topology.NullKey)
@@ -150,7 +152,7 @@ func (a *aggregateTable[K, V, A]) receive(r *topology.Record[K, topology.Change[
 	a.agg = agg
 	changed, failed := false, false
 	take := func(f *perRow[K, step[V, A], A], row V) error {
-		agg, done, err := f.of(r.Key, step[V, A]{row, a.agg, ok})
+		agg, done, err := ofPerRow(f, r.Key, step[V, A]{row, a.agg, ok})
 		if failed = failed || !done; !done {
 			return err
 		}
@@ -171,5 +173,5 @@ func (a *aggregateTable[K, V, A]) receive(r *topology.Record[K, topology.Change[
 	if failed && !changed {
 		return nil
 	}
-	return a.rows.write(r.Key, a.agg, ok, ts, r.Headers)
+	return writeRow(a.rows, r.Key, a.agg, ok, ts, r.Headers)
 }

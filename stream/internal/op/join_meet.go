@@ -5,8 +5,8 @@ import (
 	"thalweg/topology"
 )
 
-// meet joins the record with those of the other side that are in its window.
-func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, err error) {
+// meetJoin joins the record with those of the other side that are in its window.
+func meetJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) (matched bool, err error) {
 	s.v = r.Value
 	from, to := max(r.Timestamp-s.c.before, 0), max(r.Timestamp+s.c.after, 0)
 	if s.c.bounds != nil {
@@ -31,22 +31,22 @@ func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, er
 	}
 	s.results = emptied(s.results)
 	if s.in.Env.Guarded && len(found) > 1 { // a record that fails with one of them is joined with none
-		if err := s.joinAll(r, found); err != nil {
+		if err := joinAllJoin(s, r, found); err != nil {
 			return false, err
 		}
 	}
 	for i := range found {
 		s.in.Resume()
-		result, err := s.result(r, found, i)
+		result, err := resultJoin(s, r, found, i)
 		if err != nil {
 			return true, s.in.Error(topology.PhaseProcess, r.Timestamp, err)
 		}
 		if s.held != nil && (i == 0 || found[i].Timestamp != found[i-1].Timestamp) {
-			if err := s.letGo(r.Key, found[i].Timestamp, r.Timestamp); err != nil {
+			if err := letGoJoin(s, r.Key, found[i].Timestamp, r.Timestamp); err != nil {
 				return true, err
 			}
 		}
-		if err := s.tell(r.Key, result, max(r.Timestamp, found[i].Timestamp)); err != nil {
+		if err := tellJoin(s, r.Key, result, max(r.Timestamp, found[i].Timestamp)); err != nil {
 			return true, err
 		}
 		matched = true
@@ -54,9 +54,9 @@ func (s *joinOf[K, V, O, H, R]) meet(r *topology.Record[K, V]) (matched bool, er
 	return matched, nil
 }
 
-// result joins the record with one of those that were found, if that was not done before.
-func (s *joinOf[K, V, O, H, R]) result(
-	r *topology.Record[K, V], found []state.BufferEntry[O], i int,
+// resultJoin joins the record with one of those that were found, if that was not done before.
+func resultJoin[K, V, O, H, R any](
+	s *joinOf[K, V, O, H, R], r *topology.Record[K, V], found []state.BufferEntry[O], i int,
 ) (R, error) {
 	if i < len(s.results) {
 		return s.results[i], nil
@@ -65,9 +65,11 @@ func (s *joinOf[K, V, O, H, R]) result(
 	return s.c.f(s.in.Call(), r.Key, &s.v, &s.o)
 }
 
-func (s *joinOf[K, V, O, H, R]) joinAll(r *topology.Record[K, V], found []state.BufferEntry[O]) error {
+func joinAllJoin[K, V, O, H, R any](
+	s *joinOf[K, V, O, H, R], r *topology.Record[K, V], found []state.BufferEntry[O],
+) error {
 	for i := range found {
-		result, err := s.result(r, found, i)
+		result, err := resultJoin(s, r, found, i)
 		if err != nil {
 			return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
 		}
@@ -76,8 +78,8 @@ func (s *joinOf[K, V, O, H, R]) joinAll(r *topology.Record[K, V], found []state.
 	return nil
 }
 
-// letGo forgets what is held of the other side at a time: it has met a record of time met.
-func (s *joinOf[K, V, O, H, R]) letGo(key K, ts, met int64) error {
+// letGoJoin forgets what is held of the other side at a time: it has met a record of time met.
+func letGoJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], key K, ts, met int64) error {
 	k := HeldKey[K]{Left: !s.c.left, Key: key}
 	h, ok, err := s.held.Get(k, ts, ts)
 	switch {

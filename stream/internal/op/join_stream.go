@@ -30,7 +30,7 @@ type StreamJoin[K, V, O, R any] struct {
 }
 
 // JoinLeft is the left side's node.
-func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
+func JoinLeft[K, V, O, R any](j StreamJoin[K, V, O, R]) topology.Make {
 	return joinSide(sideConfig[K, V, O, Held[V, O], R]{
 		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
@@ -41,12 +41,13 @@ func (j StreamJoin[K, V, O, R]) JoinLeft() topology.Make {
 			return len(h.Right) > 0
 		},
 		add:   func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
-		count: j.count, alone: j.alone,
+		count: countHeld[V, O],
+		alone: func(c *topology.Call, key K, h *Held[V, O], i int) (R, error) { return joinAlone(j, c, key, h, i) },
 	})
 }
 
 // JoinRight is the right side's node.
-func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
+func JoinRight[K, V, O, R any](j StreamJoin[K, V, O, R]) topology.Make {
 	return joinSide(sideConfig[K, O, V, Held[V, O], R]{
 		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
@@ -55,15 +56,20 @@ func (j StreamJoin[K, V, O, R]) JoinRight() topology.Make {
 		unmet: func(h *Held[V, O], ts int64) bool { h.Left = j.LeftBounds.Unmet(h.Left, ts); return len(h.Left) > 0 },
 		f:     func(c *topology.Call, k K, o *O, v *V) (R, error) { return j.F(c, k, v, o) },
 		add:   func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
-		count: j.count, alone: j.alone,
+		count: countHeld[V, O],
+		alone: func(c *topology.Call, key K, h *Held[V, O], i int) (R, error) { return joinAlone(j, c, key, h, i) },
 	})
 }
 
-// count is how many records are held under a key.
-func (j StreamJoin[K, V, O, R]) count(h *Held[V, O]) int { return len(h.Left) + len(h.Right) }
+// countHeld is how many records are held under a key.
+func countHeld[V, O any](h *Held[V, O]) int {
+	return len(h.Left) + len(h.Right)
+}
 
-// alone joins one of them with nothing.
-func (j StreamJoin[K, V, O, R]) alone(c *topology.Call, key K, h *Held[V, O], i int) (R, error) {
+// joinAlone joins one of them with nothing.
+func joinAlone[K, V, O, R any](
+	j StreamJoin[K, V, O, R], c *topology.Call, key K, h *Held[V, O], i int) (R, error,
+) {
 	if i < len(h.Left) {
 		return j.F(c, key, &h.Left[i], nil)
 	}
@@ -110,7 +116,7 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			}
 			return t
 		})
-		if err := s.open(left); err != nil {
+		if err := openJoin(s, left); err != nil {
 			return nil, err
 		}
 		if c.holds {
@@ -122,21 +128,21 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 		if *s.time != topology.Unknown {
 			s.own.Expire(*s.time - s.retention + 1)
 		}
-		in.Expect = append(in.Expect, s.expect)
+		in.Expect = append(in.Expect, func(keys [][]byte) { expectJoin(s, keys) })
 		s.tellHeld = func() error {
 			result, err := c.alone(in.Call(), s.heldKey, &s.released, s.heldAt)
 			if err != nil {
 				return err
 			}
-			return s.tell(s.heldKey, result, s.heldTime)
+			return tellJoin(s, s.heldKey, result, s.heldTime)
 		}
-		return s.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveJoin(s, r) }, nil
 	})
 }
 
-// open opens the buffers. Both sides of a self join may share the left one: then the right side alone adds to it,
+// openJoin opens the buffers. Both sides of a self join may share the left one: then the right side alone adds to it,
 // before it looks, where two buffers would have had the record in the left one by then.
-func (s *joinOf[K, V, O, H, R]) open(left string) (err error) {
+func openJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], left string) (err error) {
 	s.retention = s.c.before + s.c.after + s.c.grace
 	s.shared = len(s.in.Node.Stores) == 1
 	if !s.shared {
@@ -184,14 +190,14 @@ type joinOf[K, V, O, H, R any] struct {
 	tellHeld func() error // of one of it
 }
 
-// expect has memory fetched for records that will come soon, whose times are about the stream's.
-func (s *joinOf[K, V, O, H, R]) expect(keys [][]byte) {
+// expectJoin has memory fetched for records that will come soon, whose times are about the stream's.
+func expectJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], keys [][]byte) {
 	now := *s.times.stream
 	s.other.TouchFetch(keys, now-s.c.before, now+s.c.after)
 	s.own.TouchAdd(keys, now)
 }
 
-func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
+func receiveJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	s.in.Enter()
 	*s.times.stream = max(*s.times.stream, r.Timestamp)
 	s.out.Headers = r.Headers
@@ -202,7 +208,7 @@ func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
 		return nil
 	case r.NullKey && s.c.keep:
 		s.out.NullKey = true
-		err := s.tellAlone(r)
+		err := tellAloneJoin(s, r)
 		s.out.NullKey = false
 		return err
 	case r.NullKey:
@@ -210,33 +216,33 @@ func (s *joinOf[K, V, O, H, R]) receive(r *topology.Record[K, V]) error {
 		return nil
 	}
 	if s.held != nil && r.Timestamp == *s.times.stream {
-		if err := s.releaseClosed(); err != nil {
+		if err := releaseClosedJoin(s); err != nil {
 			return err
 		}
 	}
 	if s.shared && !s.c.left {
-		if err := s.buffer(r); err != nil {
+		if err := bufferJoin(s, r); err != nil {
 			return err
 		}
-		_, err := s.meet(r)
+		_, err := meetJoin(s, r)
 		return err
 	}
-	matched, err := s.meet(r)
+	matched, err := meetJoin(s, r)
 	if err != nil {
 		return err
 	}
 	if s.c.keep && !matched {
-		if err := s.alone(r); err != nil {
+		if err := aloneJoin(s, r); err != nil {
 			return err
 		}
 	}
-	return s.buffer(r)
+	return bufferJoin(s, r)
 }
 
-// alone tells of a record that met nothing: at once where its window is over, otherwise when it closes.
-func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
+// aloneJoin tells of a record that met nothing: at once where its window is over, otherwise when it closes.
+func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	if max(r.Timestamp+s.c.after, 0) < *s.times.stream {
-		return s.tellAlone(r)
+		return tellAloneJoin(s, r)
 	}
 	*s.times.least = min(*s.times.least, r.Timestamp)
 	k := HeldKey[K]{Left: s.c.left, Key: r.Key}
@@ -247,18 +253,18 @@ func (s *joinOf[K, V, O, H, R]) alone(r *topology.Record[K, V]) error {
 	return s.in.Fail(r.Timestamp, err)
 }
 
-// tellAlone tells of a record that met nothing.
-func (s *joinOf[K, V, O, H, R]) tellAlone(r *topology.Record[K, V]) error {
+// tellAloneJoin tells of a record that met nothing.
+func tellAloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	s.v = r.Value
 	result, err := s.c.f(s.in.Call(), r.Key, &s.v, nil)
 	if err != nil {
 		return s.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
-	return s.tell(r.Key, result, r.Timestamp)
+	return tellJoin(s, r.Key, result, r.Timestamp)
 }
 
-// buffer keeps the record for the other side, unless it is older than what is kept.
-func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
+// bufferJoin keeps the record for the other side, unless it is older than what is kept.
+func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	if *s.time != topology.Unknown && r.Timestamp <= *s.time-s.retention {
 		s.in.Drop(topology.Expired)
 		return nil
@@ -280,18 +286,18 @@ func (s *joinOf[K, V, O, H, R]) buffer(r *topology.Record[K, V]) error {
 	return nil
 }
 
-// releaseClosed tells of the held records whose windows are closed. It looks only when the oldest could be closed.
-func (s *joinOf[K, V, O, H, R]) releaseClosed() error {
+// releaseClosedJoin tells of the held records whose windows are closed. It looks only when the oldest could be closed.
+func releaseClosedJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) error {
 	now := *s.times.stream
 	if !s.times.fresh && (*s.times.least == math.MaxInt64 || *s.times.least+s.c.after+s.c.grace >= now) {
 		return nil
 	}
-	return s.releaseUntil(now)
+	return releaseUntilJoin(s, now)
 }
 
-// releaseUntil goes through the held records by time, right before left, then by key. It stops where both sides are
+// releaseUntilJoin goes through the held records by time, right before left, then by key. It stops where both sides are
 // open: what lies behind is newer.
-func (s *joinOf[K, V, O, H, R]) releaseUntil(now int64) error {
+func releaseUntilJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], now int64) error {
 	s.times.fresh, *s.times.least = false, math.MaxInt64
 	leftOpen, rightOpen := false, false
 	for e, err := range s.held.ByEnd(0, math.MaxInt64) {
@@ -329,7 +335,7 @@ func (s *joinOf[K, V, O, H, R]) releaseUntil(now int64) error {
 	return nil
 }
 
-func (s *joinOf[K, V, O, H, R]) tell(key K, result R, ts int64) error {
+func tellJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], key K, result R, ts int64) error {
 	s.out.Key, s.out.Value, s.out.Timestamp = key, result, ts
 	s.out.NullValue = s.null != nil && s.null(&s.out.Value)
 	return s.next(&s.out)

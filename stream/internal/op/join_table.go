@@ -23,11 +23,11 @@ func JoinTable[K, V, O, R any](
 		}
 		return func(r *topology.Record[K, V]) error {
 			in.Enter()
-			if j.drops(r) {
+			if dropsJoined(j, r) {
 				return nil
 			}
 			in.CallAt(r.Timestamp, r.Headers)
-			return j.join(r.Key, r.NullKey, r.Value, r.Timestamp, r.Headers)
+			return joinJoined(j, r.Key, r.NullKey, r.Value, r.Timestamp, r.Headers)
 		}, nil
 	})
 }
@@ -51,8 +51,8 @@ func newTableJoin[K, V, O, R any](
 	return &tableJoin[K, V, O, R]{in: in, get: get, left: left, f: f, null: serde.NullOf[R](), next: next}, err
 }
 
-// drops counts the records that can't be joined.
-func (j *tableJoin[K, V, O, R]) drops(r *topology.Record[K, V]) bool {
+// dropsJoined counts the records that can't be joined.
+func dropsJoined[K, V, O, R any](j *tableJoin[K, V, O, R], r *topology.Record[K, V]) bool {
 	switch {
 	case r.NullValue:
 		j.in.Drop(topology.NullValue)
@@ -64,8 +64,10 @@ func (j *tableJoin[K, V, O, R]) drops(r *topology.Record[K, V]) bool {
 	return true
 }
 
-// join joins a record, which is the node's call.
-func (j *tableJoin[K, V, O, R]) join(key K, nullKey bool, v V, ts int64, headers []topology.Header) (err error) {
+// joinJoined joins a record, which is the node's call.
+func joinJoined[K, V, O, R any](
+	j *tableJoin[K, V, O, R], key K, nullKey bool, v V, ts int64, headers []topology.Header) (err error,
+) {
 	var found *O
 	if !nullKey {
 		var ok bool
@@ -112,17 +114,17 @@ func JoinTableLate[K, V, O, R any](
 		l.joinFirst = func() error {
 			b := &l.firstRow
 			in.CallOf(l.first.time, b.Headers, b.Origin)
-			return j.join(l.first.key, false, b.New, l.first.time, b.Headers)
+			return joinJoined(j, l.first.key, false, b.New, l.first.time, b.Headers)
 		}
 		for e, err := range store.All() {
 			if err != nil {
 				return nil, err
 			}
-			if err := l.enqueue(e.Key); err != nil {
+			if err := enqueueJoinedLate(l, e.Key); err != nil {
 				return nil, fmt.Errorf("store %q: %w", st.Name(), err)
 			}
 		}
-		return l.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveJoinedLate(l, r) }, nil
 	})
 }
 
@@ -143,24 +145,24 @@ type tableJoinLate[K, V, O, R any] struct {
 	joinFirst func() error
 }
 
-func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
+func receiveJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology.Record[K, V]) error {
 	l.in.Enter()
-	if l.drops(r) {
+	if dropsJoined(l.tableJoin, r) {
 		return nil
 	}
 	l.in.CallAt(r.Timestamp, r.Headers)
 	if r.NullKey {
-		return l.join(r.Key, true, r.Value, r.Timestamp, r.Headers)
+		return joinJoined(l.tableJoin, r.Key, true, r.Value, r.Timestamp, r.Headers)
 	}
 	*l.time = max(*l.time, r.Timestamp)
 	if r.Timestamp < *l.time-l.late.Grace {
-		return l.join(r.Key, false, r.Value, r.Timestamp, r.Headers)
+		return joinJoined(l.tableJoin, r.Key, false, r.Value, r.Timestamp, r.Headers)
 	}
-	if err := l.hold(r); err != nil {
+	if err := holdJoinedLate(l, r); err != nil {
 		return l.in.Fail(r.Timestamp, err)
 	}
 	for len(l.waiting) > 0 && l.waiting[0].time <= *l.time-l.late.Grace {
-		if err := l.release(); err != nil {
+		if err := releaseJoinedLate(l); err != nil {
 			return err
 		}
 	}
@@ -171,9 +173,9 @@ func (l *tableJoinLate[K, V, O, R]) receive(r *topology.Record[K, V]) error {
 	return nil
 }
 
-// release joins the record that waits for longest. It is another than the one at hand, and fails for itself.
-func (l *tableJoinLate[K, V, O, R]) release() (err error) {
-	l.first = l.waiting.pop()
+// releaseJoinedLate joins the record that waits for longest. It is another than the one at hand, and fails for itself.
+func releaseJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R]) (err error) {
+	l.first = popQueue(&l.waiting)
 	var ts int64
 	if l.firstRow, ts, _, err = l.store.Get(l.first.bytes); err == nil {
 		err = l.store.Delete(l.first.bytes, ts)
@@ -186,21 +188,21 @@ func (l *tableJoinLate[K, V, O, R]) release() (err error) {
 	return err
 }
 
-func (l *tableJoinLate[K, V, O, R]) hold(r *topology.Record[K, V]) error {
+func holdJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology.Record[K, V]) error {
 	key, err := l.keys.Append(binary.BigEndian.AppendUint64([]byte{lateFirst}, uint64(r.Timestamp)), r.Key)
 	if err != nil {
 		return err
 	}
 	l.seq = (l.seq + 1) & math.MaxInt32
 	key = binary.BigEndian.AppendUint32(key, l.seq)
-	l.waiting.push(waits[K]{r.Timestamp, key, r.Key})
+	pushQueue(&l.waiting, waits[K]{r.Timestamp, key, r.Key})
 	return l.store.Put(key, Buffered[V]{
 		Timestamp: r.Timestamp, New: r.Value, HasNew: true, Headers: r.Headers, Origin: origin(l.in),
 	}, r.Timestamp)
 }
 
-// enqueue puts a record that the store has into the queue.
-func (l *tableJoinLate[K, V, O, R]) enqueue(bytes []byte) error {
+// enqueueJoinedLate puts a record that the store has into the queue.
+func enqueueJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], bytes []byte) error {
 	at := len(bytes) - 4
 	if at < 9 || bytes[0] != lateFirst {
 		return fmt.Errorf("key of %d bytes: want 0, 8 bytes of time, a key, 4 of sequence", len(bytes))
@@ -210,6 +212,6 @@ func (l *tableJoinLate[K, V, O, R]) enqueue(bytes []byte) error {
 		return err
 	}
 	l.seq = max(l.seq, binary.BigEndian.Uint32(bytes[at:]))
-	l.waiting.push(waits[K]{int64(binary.BigEndian.Uint64(bytes[1:])), bytes, key})
+	pushQueue(&l.waiting, waits[K]{int64(binary.BigEndian.Uint64(bytes[1:])), bytes, key})
 	return nil
 }

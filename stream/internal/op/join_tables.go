@@ -28,7 +28,7 @@ func JoinTables[K, V, O, R any](
 		j := &joinTables[K, V, O, R]{in: in, side: side, null: null, next: next, old: *side.Old}
 		j.rows = newPerRow(in, func(c *topology.Call, k K, s sides[V, O]) (R, error) { return f(c, k, s.own, s.other) })
 		j.others = reading(in, get, state.Latest)
-		return j.receive, nil
+		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveTables(j, r) }, nil
 	})
 }
 
@@ -46,14 +46,14 @@ type joinTables[K, V, O, R any] struct {
 	out   topology.Record[K, topology.Change[R]]
 }
 
-func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V]]) (err error) {
+func receiveTables[K, V, O, R any](j *joinTables[K, V, O, R], r *topology.Record[K, topology.Change[V]]) (err error) {
 	j.in.Enter()
 	if r.Value.Stale {
 		j.in.Drop(topology.Stale)
 		return nil
 	}
 	j.in.CallAt(r.Timestamp, r.Headers)
-	there, _, err := j.others.of(r.Key, struct{}{})
+	there, _, err := ofPerRow(j.others, r.Key, struct{}{})
 	if err != nil {
 		return err
 	}
@@ -68,13 +68,13 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 	}
 	o := &j.out.Value
 	if o.HasNew = c.HasNew || has && !j.side.MustOwn; o.HasNew {
-		if o.New, o.HasNew, err = j.join(r.Key, &c.New, c.HasNew, has); err != nil {
+		if o.New, o.HasNew, err = joinBoth(j, r.Key, &c.New, c.HasNew, has); err != nil {
 			return err
 		}
 		o.HasNew = o.HasNew && (j.null == nil || !j.null(&o.New))
 	}
 	if o.HasOld = j.old && (c.HasOld || has && !j.side.MustOwn); o.HasOld {
-		if o.Old, o.HasOld, err = j.join(r.Key, &c.Old, c.HasOld, has); err != nil {
+		if o.Old, o.HasOld, err = joinBoth(j, r.Key, &c.Old, c.HasOld, has); err != nil {
 			return err
 		}
 		o.HasOld = o.HasOld && (j.null == nil || !j.null(&o.Old))
@@ -83,7 +83,7 @@ func (j *joinTables[K, V, O, R]) receive(r *topology.Record[K, topology.Change[V
 	return j.next(&j.out)
 }
 
-func (j *joinTables[K, V, O, R]) join(key K, own *V, hasOwn, hasOther bool) (R, bool, error) {
+func joinBoth[K, V, O, R any](j *joinTables[K, V, O, R], key K, own *V, hasOwn, hasOther bool) (R, bool, error) {
 	var v *V
 	var o *O
 	if hasOwn {
@@ -93,7 +93,7 @@ func (j *joinTables[K, V, O, R]) join(key K, own *V, hasOwn, hasOther bool) (R, 
 	if hasOther {
 		o = &j.other
 	}
-	return j.rows.of(key, sides[V, O]{v, o})
+	return ofPerRow(j.rows, key, sides[V, O]{v, o})
 }
 
 // JoinedView reads through a join: f gets nil for a side without a row, where must does not name it.

@@ -38,21 +38,21 @@ func leftOutAndResults[K, V, A any](in *topology.Instance, next []any) (
 	return left, results, err
 }
 
-// nulls leaves a record out that has no key, or no value where the aggregation needs one.
-func (l leftOut[K, V]) nulls(r *topology.Record[K, V], takesNull bool) (out bool, err error) {
+// nullsLeftOut leaves a record out that has no key, or no value where the aggregation needs one.
+func nullsLeftOut[K, V any](l leftOut[K, V], r *topology.Record[K, V], takesNull bool) (out bool, err error) {
 	switch {
 	case r.NullKey:
 		l.in.Drop(topology.NullKey)
-		return true, l.tell(r, topology.NullKey)
+		return true, tellLeftOut(l, r, topology.NullKey)
 	case r.NullValue && !takesNull:
 		l.in.Drop(topology.NullValue)
-		return true, l.tell(r, topology.NullValue)
+		return true, tellLeftOut(l, r, topology.NullValue)
 	}
 	return false, nil
 }
 
-// tell hands a record on.
-func (l leftOut[K, V]) tell(r *topology.Record[K, V], why topology.Reason) error {
+// tellLeftOut hands a record on.
+func tellLeftOut[K, V any](l leftOut[K, V], r *topology.Record[K, V], why topology.Reason) error {
 	if l.next == nil {
 		return nil
 	}

@@ -30,7 +30,7 @@ func newLifetime[K, V any](
 	}
 	for e, err := range store.All() {
 		if err == nil {
-			err = l.watch(e.Key, e.Timestamp)
+			err = watchLifetime(l, e.Key, e.Timestamp)
 		}
 		if err != nil {
 			return nil, err
@@ -39,12 +39,12 @@ func newLifetime[K, V any](
 	return l, nil
 }
 
-// pass goes on to a record's time and deletes what has come to its end. It tells whether the record is so old that its
-// row would have, too.
-func (l *lifetime[K, V]) pass(timestamp int64) (expired bool, err error) {
+// passLifetime goes on to a record's time and deletes what has come to its end. It tells whether the record is so old
+// that its row would have, too.
+func passLifetime[K, V any](l *lifetime[K, V], timestamp int64) (expired bool, err error) {
 	*l.time = max(*l.time, timestamp)
 	for len(l.rows) > 0 && l.rows[0].time <= *l.time {
-		first := l.rows.pop()
+		first := popQueue(&l.rows)
 		_, changed, ok, err := l.store.Get(first.key)
 		switch {
 		case err != nil:
@@ -52,7 +52,7 @@ func (l *lifetime[K, V]) pass(timestamp int64) (expired bool, err error) {
 		case !ok:
 		case changed+l.ttl != first.time:
 			first.time = changed + l.ttl
-			l.rows.push(first)
+			pushQueue(&l.rows, first)
 		default:
 			if err := l.remove(first.key, first.time); err != nil {
 				return false, err
@@ -62,19 +62,19 @@ func (l *lifetime[K, V]) pass(timestamp int64) (expired bool, err error) {
 	return timestamp+l.ttl <= *l.time, nil
 }
 
-// changes notes that a row is about to be changed, where it has to be looked at earlier than is known.
-func (l *lifetime[K, V]) changes(key K, row state.Ref, timestamp int64) error {
+// changesLifetime notes that a row is about to be changed, where it has to be looked at earlier than is known.
+func changesLifetime[K, V any](l *lifetime[K, V], key K, row state.Ref, timestamp int64) error {
 	_, before, ok, err := l.store.Value(row)
 	if err != nil || ok && before <= timestamp {
 		return err
 	}
-	return l.watch(key, timestamp)
+	return watchLifetime(l, key, timestamp)
 }
 
-func (l *lifetime[K, V]) watch(key K, timestamp int64) error {
+func watchLifetime[K, V any](l *lifetime[K, V], key K, timestamp int64) error {
 	encoded, err := l.keys.Append(nil, key)
 	if err == nil {
-		l.rows.push(waits[K]{timestamp + l.ttl, encoded, key})
+		pushQueue(&l.rows, waits[K]{timestamp + l.ttl, encoded, key})
 	}
 	return err
 }

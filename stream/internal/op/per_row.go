@@ -24,8 +24,8 @@ func newPerRow[K, V, R any](in *topology.Instance, f func(*topology.Call, K, V) 
 	return p
 }
 
-// of is what the function makes of a row; ok is false where it has failed.
-func (p *perRow[K, V, R]) of(key K, row V) (result R, ok bool, err error) {
+// ofPerRow is what the function makes of a row; ok is false where it has failed.
+func ofPerRow[K, V, R any](p *perRow[K, V, R], key K, row V) (result R, ok bool, err error) {
 	c := p.in.Call()
 	if !p.in.Env.Guarded {
 		result, err = p.f(c, key, row)

@@ -35,18 +35,20 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 			time:   timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name()),
 			rows:   newTeller(in, out, c.Closing)}
-		a.add, a.merge = c.apart(in, a.rows.onUpdate && a.rows.old)
+		a.add, a.merge = apartSessionConfig(c, in, a.rows.onUpdate && a.rows.old)
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
-		a.expire()
+		expireSessions(a)
 		if c.Closing.flushes(in) {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
-				return a.rows.flush(f.Key, Span{f.Start, f.End}, f)
+				return flushTeller(a.rows, f.Key, Span{f.Start, f.End}, f)
 			})
 		}
 		if c.Closing.Quiet > 0 {
-			watchIdle(in, c.Closing.Quiet, a.time, a.close)
+			watchIdle(in, c.Closing.Quiet, a.time, func(headers []topology.Header) error {
+				return closeSessions(a, headers)
+			})
 		}
-		return a.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveSessions(a, r) }, nil
 	})
 }
 
@@ -63,15 +65,15 @@ type sessionAggregate[K, V, A any] struct {
 	newest  *int64 // latest end put into the store
 }
 
-// apart are Fold and Merge, as Fold.apart has them.
-func (c SessionConfig[K, V, A]) apart(in *topology.Instance, oldGoesOn bool) (
+// apartSessionConfig are Fold and Merge, as Fold.apart has them.
+func apartSessionConfig[K, V, A any](c SessionConfig[K, V, A], in *topology.Instance, oldGoesOn bool) (
 	add func(*topology.Call, K, V, A, bool) (A, error), merge func(*topology.Call, K, A, A) (A, error),
 ) {
-	if !c.Fold.copies(in, oldGoesOn) {
+	if !copiesFold(c.Fold, in, oldGoesOn) {
 		return c.Fold.Add, c.Merge
 	}
 	copied := copyOf(serde.Local(c.Store.ValueSerde()))
-	return c.Fold.apart(in, c.Store.ValueSerde(), oldGoesOn).Add,
+	return apartFold(c.Fold, in, c.Store.ValueSerde(), oldGoesOn).Add,
 		func(call *topology.Call, k K, a, b A) (A, error) {
 			a, err := copied(a)
 			if err == nil {
@@ -84,9 +86,9 @@ func (c SessionConfig[K, V, A]) apart(in *topology.Instance, oldGoesOn bool) (
 		}
 }
 
-func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+func receiveSessions[K, V, A any](a *sessionAggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if out, err := a.left.nulls(r, a.config.TakesNull); out {
+	if out, err := nullsLeftOut(a.left, r, a.config.TakesNull); out {
 		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)
@@ -100,21 +102,21 @@ func (a *sessionAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 	}
 	if span.End < *a.time-a.config.Grace-a.config.Gap {
 		a.in.Drop(topology.Late)
-		if err := a.left.tell(r, topology.Late); err != nil {
+		if err := tellLeftOut(a.left, r, topology.Late); err != nil {
 			return err
 		}
-		return a.close(r.Headers)
+		return closeSessions(a, r.Headers)
 	}
-	if err := a.update(r, span, met); err != nil {
+	if err := updateSessions(a, r, span, met); err != nil {
 		return err
 	}
-	return a.close(r.Headers)
+	return closeSessions(a, r.Headers)
 }
 
-func (a *sessionAggregate[K, V, A]) update(
-	r *topology.Record[K, V], span Span, met []state.SessionEntry[K, A],
+func updateSessions[K, V, A any](
+	a *sessionAggregate[K, V, A], r *topology.Record[K, V], span Span, met []state.SessionEntry[K, A],
 ) error {
-	agg, err := a.fold(r, met)
+	agg, err := foldSessions(a, r, met)
 	if err != nil {
 		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
@@ -128,7 +130,7 @@ func (a *sessionAggregate[K, V, A]) update(
 				continue
 			}
 			c.HasNew, c.HasOld, c.Old = false, a.rows.old, met[i].Value
-			if err := a.rows.tell(r.Key, Span{met[i].Start, met[i].End}, met[i].End, nil); err != nil {
+			if err := tellTeller(a.rows, r.Key, Span{met[i].Start, met[i].End}, met[i].End, nil); err != nil {
 				return err
 			}
 		}
@@ -136,7 +138,7 @@ func (a *sessionAggregate[K, V, A]) update(
 	}
 	*a.newest = max(*a.newest, span.End)
 	c.New = agg
-	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
+	c.HasNew, c.HasOld = !isNullTeller(a.rows, &c.New), false
 	if c.HasNew {
 		err = a.store.Put(r.Key, span.Start, span.End, c.New)
 	} else {
@@ -148,14 +150,14 @@ func (a *sessionAggregate[K, V, A]) update(
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = a.rows.tell(r.Key, span, span.End, nil)
+	err = tellTeller(a.rows, r.Key, span, span.End, nil)
 	a.in.Resume()
 	return err
 }
 
-// fold adds the record to what the sessions that it meets have.
-func (a *sessionAggregate[K, V, A]) fold(
-	r *topology.Record[K, V], met []state.SessionEntry[K, A],
+// foldSessions adds the record to what the sessions that it meets have.
+func foldSessions[K, V, A any](
+	a *sessionAggregate[K, V, A], r *topology.Record[K, V], met []state.SessionEntry[K, A],
 ) (agg A, err error) {
 	call := a.in.CallAt(r.Timestamp, r.Headers)
 	agg, ok := a.config.Initial()
@@ -169,36 +171,36 @@ func (a *sessionAggregate[K, V, A]) fold(
 	return a.add(call, r.Key, r.Value, agg, ok)
 }
 
-// close is as for windows, but a session that ends exactly at the time of closing is still open.
-func (a *sessionAggregate[K, V, A]) close(headers []topology.Header) error {
+// closeSessions is as for windows, but a session that ends exactly at the time of closing is still open.
+func closeSessions[K, V, A any](a *sessionAggregate[K, V, A], headers []topology.Header) error {
 	closeTime := *a.time - a.config.Grace - a.config.Gap
 	if from, ok := a.closing.advance(closeTime); ok {
-		if err := a.tellClosed(from, closeTime-1, headers); err != nil {
+		if err := tellClosedSessions(a, from, closeTime-1, headers); err != nil {
 			return err
 		}
 	}
-	a.expire()
+	expireSessions(a)
 	return nil
 }
 
-// tellClosed tells of the sessions that end in [from, to]. It stands apart from close as for windows.
-func (a *sessionAggregate[K, V, A]) tellClosed(from, to int64, headers []topology.Header) error {
+// tellClosedSessions tells of the sessions that end in [from, to]. It stands apart from close as for windows.
+func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int64, headers []topology.Header) error {
 	for e, err := range a.store.ByEnd(from, to) {
 		if err != nil {
 			return a.in.Fail(*a.time, err)
 		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := a.rows.tell(e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
+		if err := tellTeller(a.rows, e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// expire lets go what is older than the store keeps, counted from the newest session that it has; but nothing that has
-// yet to be told of.
-func (a *sessionAggregate[K, V, A]) expire() {
+// expireSessions lets go what is older than the store keeps, counted from the newest session that it has; but nothing
+// that has yet to be told of.
+func expireSessions[K, V, A any](a *sessionAggregate[K, V, A]) {
 	if *a.newest == topology.Unknown {
 		return
 	}

@@ -29,17 +29,19 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			holds: in.Env.Guarded,
 			time:  timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name()),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
-		a.add = c.Fold.apart(in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
-		a.expire()
+		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
+		expireSliding(a)
 		if c.Closing.flushes(in) {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
-				return a.rows.flush(f.Key, Span{f.Start, f.Start + a.size}, f)
+				return flushTeller(a.rows, f.Key, Span{f.Start, f.Start + a.size}, f)
 			})
 		}
 		if c.Closing.Quiet > 0 {
-			watchIdle(in, c.Closing.Quiet, a.time, a.close)
+			watchIdle(in, c.Closing.Quiet, a.time, func(headers []topology.Header) error {
+				return closeSliding(a, headers)
+			})
 		}
-		return a.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveSliding(a, r) }, nil
 	})
 }
 
@@ -62,39 +64,42 @@ type slidingAggregate[K, V, A any] struct {
 	held  []windowResult[A]
 }
 
-func (a *slidingAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+func receiveSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if out, err := a.left.nulls(r, false); out {
+	if out, err := nullsLeftOut(a.left, r, false); out {
 		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)
 	if r.Timestamp+a.size < *a.time-a.c.Windows.Grace {
 		a.in.Drop(topology.Late)
-		return a.left.tell(r, topology.Late)
+		return tellLeftOut(a.left, r, topology.Late)
 	}
 	a.in.CallAt(r.Timestamp, r.Headers)
 	a.held = emptied(a.held)
-	add, early := a.usual, r.Timestamp < a.size
+	early := r.Timestamp < a.size
+	var err error
 	if early {
-		add = a.early
+		err = earlySliding(a, r)
+	} else {
+		err = usualSliding(a, r)
 	}
-	if err := add(r); err != nil {
+	if err != nil {
 		return err
 	}
 	for i := range a.held {
 		a.rows.out.Value = a.held[i].change
-		if err := a.write(r, a.held[i].span.Start, a.held[i].timestamp); err != nil {
+		if err := writeSliding(a, r, a.held[i].span.Start, a.held[i].timestamp); err != nil {
 			return err
 		}
 	}
 	if early {
 		return nil
 	}
-	return a.close(r.Headers)
+	return closeSliding(a, r.Headers)
 }
 
-// fetch gathers the key's windows that start in [from, to], latest first.
-func (a *slidingAggregate[K, V, A]) fetch(key K, from, to int64) error {
+// fetchSliding gathers the key's windows that start in [from, to], latest first.
+func fetchSliding[K, V, A any](a *slidingAggregate[K, V, A], key K, from, to int64) error {
 	a.found = a.found[:0]
 	for e, err := range a.store.FetchReverse(key, from, to) {
 		if err != nil {
@@ -105,8 +110,8 @@ func (a *slidingAggregate[K, V, A]) fetch(key K, from, to int64) error {
 	return nil
 }
 
-// starts tells whether a window that was fetched starts there.
-func (a *slidingAggregate[K, V, A]) starts(at int64) bool {
+// startsSliding tells whether a window that was fetched starts there.
+func startsSliding[K, V, A any](a *slidingAggregate[K, V, A], at int64) bool {
 	return slices.ContainsFunc(a.found, func(e state.WindowEntry[K, A]) bool { return e.Start == at })
 }
 
@@ -119,9 +124,9 @@ type base[A any] struct {
 
 func baseOf[K, A any](e *state.WindowEntry[K, A]) base[A] { return base[A]{e.Value, e.Timestamp, true} }
 
-func (a *slidingAggregate[K, V, A]) usual(r *topology.Record[K, V]) error {
+func usualSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V]) error {
 	t := r.Timestamp
-	if err := a.fetch(r.Key, max(0, t-2*a.size), t+1); err != nil {
+	if err := fetchSliding(a, r.Key, max(0, t-2*a.size), t+1); err != nil {
 		return err
 	}
 	var (
@@ -139,11 +144,11 @@ scan:
 			hasRight = true
 		case end > t:
 			if !right.ok {
-				if right, err = a.keep(e); err != nil {
+				if right, err = keepSliding(a, e); err != nil {
 					return err
 				}
 			}
-			if err := a.update(r, e.Start, baseOf(e)); err != nil {
+			if err := updateSliding(a, r, e.Start, baseOf(e)); err != nil {
 				return err
 			}
 		case end == t:
@@ -151,7 +156,7 @@ scan:
 			if e.Timestamp < t {
 				previous = e.Timestamp
 			}
-			if err := a.update(r, e.Start, baseOf(e)); err != nil {
+			if err := updateSliding(a, r, e.Start, baseOf(e)); err != nil {
 				return err
 			}
 		default:
@@ -159,8 +164,8 @@ scan:
 			break scan
 		}
 	}
-	if previous != topology.Unknown && previous+1+a.size >= t && !a.starts(previous+1) {
-		if err := a.update(r, previous+1, base[A]{}); err != nil {
+	if previous != topology.Unknown && previous+1+a.size >= t && !startsSliding(a, previous+1) {
+		if err := updateSliding(a, r, previous+1, base[A]{}); err != nil {
 			return err
 		}
 	}
@@ -170,18 +175,18 @@ scan:
 		} else if left.agg, err = a.copy(left.agg); err != nil {
 			return a.in.Error(topology.PhaseProcess, t, err)
 		}
-		if err := a.update(r, t-a.size, left); err != nil {
+		if err := updateSliding(a, r, t-a.size, left); err != nil {
 			return err
 		}
 	}
 	if !hasRight && right.ok && right.ts > t {
-		return a.put(r, t+1, right)
+		return putSliding(a, r, t+1, right)
 	}
 	return nil
 }
 
-// keep copies what a window holds before the record is added to it.
-func (a *slidingAggregate[K, V, A]) keep(e *state.WindowEntry[K, A]) (base[A], error) {
+// keepSliding copies what a window holds before the record is added to it.
+func keepSliding[K, V, A any](a *slidingAggregate[K, V, A], e *state.WindowEntry[K, A]) (base[A], error) {
 	b := baseOf(e)
 	var err error
 	if b.agg, err = a.copy(b.agg); err != nil {
@@ -190,10 +195,11 @@ func (a *slidingAggregate[K, V, A]) keep(e *state.WindowEntry[K, A]) (base[A], e
 	return b, nil
 }
 
-// early takes a record below Size. It tells of nothing that closes: as in Kafka Streams the next usual record does.
-func (a *slidingAggregate[K, V, A]) early(r *topology.Record[K, V]) error {
+// earlySliding takes a record below Size. It tells of nothing that closes: as in Kafka Streams the next usual record
+// does.
+func earlySliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V]) error {
 	t := r.Timestamp
-	if err := a.fetch(r.Key, 0, t+1); err != nil {
+	if err := fetchSliding(a, r.Key, 0, t+1); err != nil {
 		return err
 	}
 	slices.Reverse(a.found)
@@ -212,10 +218,10 @@ func (a *slidingAggregate[K, V, A]) early(r *topology.Record[K, V]) error {
 				previous = e.Timestamp
 			}
 		case e.Start <= t:
-			if right, err = a.keep(e); err != nil {
+			if right, err = keepSliding(a, e); err != nil {
 				return err
 			}
-			if err := a.update(r, e.Start, baseOf(e)); err != nil {
+			if err := updateSliding(a, r, e.Start, baseOf(e)); err != nil {
 				return err
 			}
 		default:
@@ -229,23 +235,23 @@ func (a *slidingAggregate[K, V, A]) early(r *topology.Record[K, V]) error {
 		}
 	}
 	if !hasRight && right.ok && right.ts > t {
-		if err := a.put(r, t+1, right); err != nil {
+		if err := putSliding(a, r, t+1, right); err != nil {
 			return err
 		}
 	}
-	if previous != topology.Unknown && !a.starts(previous+1) {
-		if err := a.update(r, previous+1, base[A]{}); err != nil {
+	if previous != topology.Unknown && !startsSliding(a, previous+1) {
+		if err := updateSliding(a, r, previous+1, base[A]{}); err != nil {
 			return err
 		}
 	}
 	if !shared.ok {
-		return a.update(r, 0, base[A]{})
+		return updateSliding(a, r, 0, base[A]{})
 	}
-	return a.update(r, 0, shared)
+	return updateSliding(a, r, 0, shared)
 }
 
-// update adds the record to a window.
-func (a *slidingAggregate[K, V, A]) update(r *topology.Record[K, V], start int64, b base[A]) error {
+// updateSliding adds the record to a window.
+func updateSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start int64, b base[A]) error {
 	if start+a.size < *a.time-a.c.Windows.Grace {
 		a.in.Drop(topology.Late)
 		return nil
@@ -256,29 +262,29 @@ func (a *slidingAggregate[K, V, A]) update(r *topology.Record[K, V], start int64
 	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, b.agg, b.ok); err != nil {
 		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
-	return a.hold(r, start, max(b.ts, r.Timestamp))
+	return holdSliding(a, r, start, max(b.ts, r.Timestamp))
 }
 
-// put makes a window of others' records.
-func (a *slidingAggregate[K, V, A]) put(r *topology.Record[K, V], start int64, b base[A]) error {
+// putSliding makes a window of others' records.
+func putSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start int64, b base[A]) error {
 	c := &a.rows.out.Value
 	c.New, c.HasOld = b.agg, false
-	return a.hold(r, start, b.ts)
+	return holdSliding(a, r, start, b.ts)
 }
 
-// hold writes what update or put has made of a window, or keeps it until the record is added to all of them.
-func (a *slidingAggregate[K, V, A]) hold(r *topology.Record[K, V], start, ts int64) error {
+// holdSliding writes what update or put has made of a window, or keeps it until the record is added to all of them.
+func holdSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start, ts int64) error {
 	if a.holds {
 		a.held = append(a.held, windowResult[A]{span: Span{Start: start}, timestamp: ts, change: a.rows.out.Value})
 		return nil
 	}
-	return a.write(r, start, ts)
+	return writeSliding(a, r, start, ts)
 }
 
-func (a *slidingAggregate[K, V, A]) write(r *topology.Record[K, V], start, ts int64) error {
+func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start, ts int64) error {
 	row, err := a.store.Find(r.Key, start)
 	c := &a.rows.out.Value
-	c.HasNew = !a.rows.isNull(&c.New)
+	c.HasNew = !isNullTeller(a.rows, &c.New)
 	switch {
 	case errors.Is(err, state.ErrExpired): // told of, not kept: as for aligned windows
 		a.in.Drop(topology.Expired)
@@ -296,39 +302,39 @@ func (a *slidingAggregate[K, V, A]) write(r *topology.Record[K, V], start, ts in
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = a.rows.tell(r.Key, Span{start, start + a.size}, ts, r.Headers)
+	err = tellTeller(a.rows, r.Key, Span{start, start + a.size}, ts, r.Headers)
 	a.in.Resume()
 	return err
 }
 
-// close is as for aligned windows, but a window that ends exactly at the time of closing is still open.
-func (a *slidingAggregate[K, V, A]) close(headers []topology.Header) error {
+// closeSliding is as for aligned windows, but a window that ends exactly at the time of closing is still open.
+func closeSliding[K, V, A any](a *slidingAggregate[K, V, A], headers []topology.Header) error {
 	closeTime := *a.time - a.c.Windows.Grace
 	if from, ok := a.closing.advance(closeTime); ok {
-		if err := a.tellClosed(from-a.size, closeTime-a.size-1, headers); err != nil {
+		if err := tellClosedSliding(a, from-a.size, closeTime-a.size-1, headers); err != nil {
 			return err
 		}
 	}
-	a.expire()
+	expireSliding(a)
 	return nil
 }
 
-// tellClosed tells of the windows that start in [from, to]. It stands apart from close as for aligned windows.
-func (a *slidingAggregate[K, V, A]) tellClosed(from, to int64, headers []topology.Header) error {
+// tellClosedSliding tells of the windows that start in [from, to]. It stands apart from close as for aligned windows.
+func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64, headers []topology.Header) error {
 	for e, err := range a.store.ByTime(from, to) {
 		if err != nil {
 			return a.in.Fail(*a.time, err)
 		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := a.rows.tell(e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
+		if err := tellTeller(a.rows, e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *slidingAggregate[K, V, A]) expire() {
+func expireSliding[K, V, A any](a *slidingAggregate[K, V, A]) {
 	if *a.newest != topology.Unknown {
 		a.store.Expire(*a.newest - a.c.Retention + 1)
 	}

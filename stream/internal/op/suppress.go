@@ -41,14 +41,14 @@ func Suppress[K, V any](c SuppressConfig[K, V]) topology.Make {
 			if err != nil {
 				return nil, err
 			}
-			size, err := s.size(key, e.Value)
+			size, err := sizeSuppress(s, key, e.Value)
 			if err != nil {
 				return nil, err
 			}
 			s.bytes += size
-			s.waiting.push(waits[K]{e.Value.Time, key, e.Key})
+			pushQueue(&s.waiting, waits[K]{e.Value.Time, key, e.Key})
 		}
-		return s.receive, nil
+		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveSuppress(s, r) }, nil
 	})
 }
 
@@ -68,34 +68,34 @@ type suppress[K, V any] struct {
 	scratch []byte
 }
 
-func (s *suppress[K, V]) receive(r *topology.Record[K, topology.Change[V]]) error {
+func receiveSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology.Change[V]]) error {
 	s.in.Enter()
 	*s.time = max(*s.time, r.Timestamp)
-	if err := s.hold(r); err != nil {
+	if err := holdSuppress(s, r); err != nil {
 		return s.in.Fail(r.Timestamp, err)
 	}
 	for len(s.waiting) > 0 && s.waiting[0].time <= *s.time-s.c.Delay {
-		if err := s.letGo(); err != nil {
+		if err := letGoSuppress(s); err != nil {
 			return err
 		}
 	}
-	for s.full() {
+	for fullSuppress(s) {
 		if !s.c.EmitEarly {
 			return s.in.Fail(r.Timestamp, fmt.Errorf("suppress: the buffer is full: %d rows, %d bytes are held back: "+
 				"give it more room, or less grace", len(s.waiting), s.bytes))
 		}
-		if err := s.letGo(); err != nil {
+		if err := letGoSuppress(s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *suppress[K, V]) full() bool {
+func fullSuppress[K, V any](s *suppress[K, V]) bool {
 	return s.c.RecordsMax > 0 && len(s.waiting) > s.c.RecordsMax || s.c.BytesMax > 0 && s.bytes > s.c.BytesMax
 }
 
-func (s *suppress[K, V]) hold(r *topology.Record[K, topology.Change[V]]) error {
+func holdSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology.Change[V]]) error {
 	row, err := s.store.Find(r.Key)
 	if err != nil {
 		return err
@@ -110,37 +110,37 @@ func (s *suppress[K, V]) hold(r *topology.Record[K, topology.Change[V]]) error {
 		if err != nil {
 			return err
 		}
-		s.waiting.push(waits[K]{b.Time, key, r.Key})
+		pushQueue(&s.waiting, waits[K]{b.Time, key, r.Key})
 	}
 	if s.c.BytesMax > 0 {
-		if err := s.weigh(r.Key, b, held, -1); err != nil {
+		if err := weighSuppress(s, r.Key, b, held, -1); err != nil {
 			return err
 		}
 	}
 	b.New, b.HasNew, b.Timestamp, b.Headers = r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers
 	b.Origin = origin(s.in)
 	if s.c.BytesMax > 0 {
-		if err := s.weigh(r.Key, b, true, 1); err != nil {
+		if err := weighSuppress(s, r.Key, b, true, 1); err != nil {
 			return err
 		}
 	}
 	return s.store.Set(row, b, r.Timestamp)
 }
 
-// weigh adds the size of a row to what is held, sign times.
-func (s *suppress[K, V]) weigh(key K, b Buffered[V], held bool, sign int64) (err error) {
+// weighSuppress adds the size of a row to what is held, sign times.
+func weighSuppress[K, V any](s *suppress[K, V], key K, b Buffered[V], held bool, sign int64) (err error) {
 	if !held {
 		return nil
 	}
 	if s.scratch, err = s.keys.Append(s.scratch[:0], key); err != nil {
 		return err
 	}
-	size, err := s.size(s.scratch, b)
+	size, err := sizeSuppress(s, s.scratch, b)
 	s.bytes += sign * size
 	return err
 }
 
-func (s *suppress[K, V]) size(key []byte, b Buffered[V]) (int64, error) {
+func sizeSuppress[K, V any](s *suppress[K, V], key []byte, b Buffered[V]) (int64, error) {
 	if s.c.BytesMax == 0 {
 		return 0, nil
 	}
@@ -148,16 +148,16 @@ func (s *suppress[K, V]) size(key []byte, b Buffered[V]) (int64, error) {
 	return int64(len(key) + len(value)), err
 }
 
-// letGo sends the first row on.
-func (s *suppress[K, V]) letGo() error {
-	first := s.waiting.pop()
+// letGoSuppress sends the first row on.
+func letGoSuppress[K, V any](s *suppress[K, V]) error {
+	first := popQueue(&s.waiting)
 	row, err := s.store.Find(first.key)
 	if err != nil {
 		return s.in.Fail(*s.time, err)
 	}
 	b, _, _, err := s.store.Value(row)
 	if err == nil && s.c.BytesMax > 0 {
-		err = s.weigh(first.key, b, true, -1)
+		err = weighSuppress(s, first.key, b, true, -1)
 	}
 	if err == nil {
 		err = s.store.Remove(row, b.Timestamp)
@@ -208,7 +208,7 @@ type waits[K any] struct {
 	key   K
 }
 
-func (w waits[K]) before(o waits[K]) bool {
+func beforeWaits[K any](w waits[K], o waits[K]) bool {
 	if w.time != o.time {
 		return w.time < o.time
 	}
@@ -218,12 +218,12 @@ func (w waits[K]) before(o waits[K]) bool {
 // queue is a binary heap: the first to go is at 0.
 type queue[K any] []waits[K]
 
-func (q *queue[K]) push(w waits[K]) {
+func pushQueue[K any](q *queue[K], w waits[K]) {
 	*q = append(*q, w)
 	h := *q
 	for i := len(h) - 1; i > 0; {
 		up := (i - 1) / 2
-		if !h[i].before(h[up]) {
+		if !beforeWaits(h[i], h[up]) {
 			return
 		}
 		h[i], h[up] = h[up], h[i]
@@ -231,7 +231,7 @@ func (q *queue[K]) push(w waits[K]) {
 	}
 }
 
-func (q *queue[K]) pop() waits[K] {
+func popQueue[K any](q *queue[K]) waits[K] {
 	h := *q
 	first, last := h[0], len(h)-1
 	h[0], h[last] = h[last], waits[K]{}
@@ -240,7 +240,7 @@ func (q *queue[K]) pop() waits[K] {
 	for i := 0; ; {
 		least := i
 		for _, c := range [2]int{2*i + 1, 2*i + 2} {
-			if c < len(h) && h[c].before(h[least]) {
+			if c < len(h) && beforeWaits(h[c], h[least]) {
 				least = c
 			}
 		}

@@ -68,7 +68,7 @@ func Table[K, V any](st state.KV[K, V], rows Rows) topology.Make {
 				in.Drop(topology.NullKey)
 				return nil
 			}
-			return w.write(r.Key, r.Value, !r.NullValue, r.Timestamp, r.Headers)
+			return writeRow(w, r.Key, r.Value, !r.NullValue, r.Timestamp, r.Headers)
 		}, nil
 	})
 }
@@ -103,7 +103,7 @@ func Materialize[K, V any](st state.KV[K, V], rows Rows) topology.Make {
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) error {
 			in.Enter()
-			return w.write(r.Key, r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers)
+			return writeRow(w, r.Key, r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers)
 		}, nil
 	})
 }
@@ -133,13 +133,15 @@ func newRowWriter[K, V any](
 		flushTo(in, store, w.old, next)
 	}
 	in.Expect = append(in.Expect, store.Touch(w.next != nil && w.old))
-	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return w.put(key, *new(V), false, ts, nil) })
+	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error {
+		return putRow(w, key, *new(V), false, ts, nil)
+	})
 	return w, err
 }
 
-func (w *rowWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topology.Header) error {
+func writeRow[K, V any](w *rowWriter[K, V], key K, row V, has bool, ts int64, headers []topology.Header) error {
 	if w.life != nil {
-		if expired, err := w.life.pass(ts); err != nil {
+		if expired, err := passLifetime(w.life, ts); err != nil {
 			return w.in.Fail(ts, err)
 		} else if expired {
 			w.in.Drop(topology.Expired)
@@ -147,13 +149,13 @@ func (w *rowWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topo
 		}
 		w.in.Resume()
 	}
-	return w.put(key, row, has, ts, headers)
+	return putRow(w, key, row, has, ts, headers)
 }
 
-func (w *rowWriter[K, V]) put(key K, row V, has bool, ts int64, headers []topology.Header) error {
+func putRow[K, V any](w *rowWriter[K, V], key K, row V, has bool, ts int64, headers []topology.Header) error {
 	ref, err := w.store.Find(key)
 	if err == nil && w.life != nil && has {
-		err = w.life.changes(key, ref, ts)
+		err = changesLifetime(w.life, key, ref, ts)
 	}
 	if err != nil {
 		return w.in.Fail(ts, err)

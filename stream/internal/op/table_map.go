@@ -19,7 +19,7 @@ func FilterTable[K, V any](
 			if !has {
 				return false, nil
 			}
-			is, ok, err := passes.of(out.Key, row)
+			is, ok, err := ofPerRow(passes, out.Key, row)
 			return ok && is == want, err
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) (err error) {
@@ -74,13 +74,13 @@ func MapTable[K, V, V2 any](f func(*topology.Call, K, V) (V2, error), old *bool)
 			c := &out.Value
 			c.Stale = r.Value.Stale
 			if c.HasNew = r.Value.HasNew; c.HasNew {
-				if c.New, c.HasNew, err = rows.of(r.Key, r.Value.New); err != nil {
+				if c.New, c.HasNew, err = ofPerRow(rows, r.Key, r.Value.New); err != nil {
 					return err
 				}
 				c.HasNew = c.HasNew && (null == nil || !null(&c.New))
 			}
 			if c.HasOld = old && r.Value.HasOld; c.HasOld {
-				if c.Old, c.HasOld, err = rows.of(r.Key, r.Value.Old); err != nil {
+				if c.Old, c.HasOld, err = ofPerRow(rows, r.Key, r.Value.Old); err != nil {
 					return err
 				}
 				c.HasOld = c.HasOld && (null == nil || !null(&c.Old))

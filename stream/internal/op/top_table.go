@@ -21,7 +21,7 @@ func TopOfTable[K, V any, A ~[]V](
 		}
 		t := &topOfTable[K, V]{values: serde.Local(values), compare: compare}
 		take := Fold[K, V, A]{Add: func(c *topology.Call, key K, v V, list A, _ bool) (A, error) {
-			at, err := t.find(c, key, list, v)
+			at, err := findTopOfTable(t, c, key, list, v)
 			if err != nil || at < 0 {
 				return list, err
 			}
@@ -51,8 +51,8 @@ type topOfTable[K, V any] struct {
 	row, at []byte // scratch
 }
 
-// find is where in the list the value is; -1 where it is not.
-func (t *topOfTable[K, V]) find(c *topology.Call, key K, list []V, v V) (int, error) {
+// findTopOfTable is where in the list the value is; -1 where it is not.
+func findTopOfTable[K, V any](t *topOfTable[K, V], c *topology.Call, key K, list []V, v V) (int, error) {
 	begin, end := 0, len(list)
 	for begin < end { // the first one that is not before v
 		middle := int(uint(begin+end) >> 1)

@@ -21,7 +21,7 @@ func TransformTable[K, V, V2 any](f func(*topology.Call, K, *V) (V2, error), old
 			if row = from; has {
 				p = &row
 			}
-			return rows.of(out.Key, p)
+			return ofPerRow(rows, out.Key, p)
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) (err error) {
 			in.Enter()

@@ -21,7 +21,7 @@ func VersionedTable[K, V any](st state.Versioned[K, V], old *bool) topology.Make
 				in.Drop(topology.NullKey)
 				return nil
 			}
-			return w.write(r.Key, r.Value, !r.NullValue, r.Timestamp, r.Headers)
+			return writeVersion(w, r.Key, r.Value, !r.NullValue, r.Timestamp, r.Headers)
 		}, nil
 	})
 }
@@ -37,7 +37,7 @@ func MaterializeVersioned[K, V any](st state.Versioned[K, V], rows Rows) topolog
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) error {
 			in.Enter()
-			return w.write(r.Key, r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers)
+			return writeVersion(w, r.Key, r.Value.New, r.Value.HasNew, r.Timestamp, r.Headers)
 		}, nil
 	})
 }
@@ -62,7 +62,9 @@ func newVersionWriter[K, V any](
 	return w, err
 }
 
-func (w *versionWriter[K, V]) write(key K, row V, has bool, ts int64, headers []topology.Header) (err error) {
+func writeVersion[K, V any](
+	w *versionWriter[K, V], key K, row V, has bool, ts int64, headers []topology.Header) (err error,
+) {
 	c := &w.out.Value
 	if c.HasOld = false; w.old {
 		if c.Old, _, c.HasOld, err = w.store.Get(key); err != nil {

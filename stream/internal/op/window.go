@@ -58,9 +58,9 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
 			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
 			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name())}
-		a.add = c.Fold.apart(in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
+		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
-		a.expire()
+		expireWindows(a)
 		if c.Windows.Own != nil && c.Closing.OnClose { // no window is longer than Size
 			if err := recall(store, cut, *a.closing.closed-c.Windows.Size); err != nil {
 				return nil, err
@@ -70,9 +70,11 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			flushWindows(a.rows, store, cut)
 		}
 		if c.Closing.Quiet > 0 {
-			watchIdle(in, c.Closing.Quiet, a.time, a.close)
+			watchIdle(in, c.Closing.Quiet, a.time, func(headers []topology.Header) error {
+				return closeWindows(a, headers)
+			})
 		}
-		return a.receive, nil
+		return func(r *topology.Record[K, V]) error { return receiveWindows(a, r) }, nil
 	})
 }
 
@@ -104,9 +106,9 @@ type windowResult[A any] struct {
 	unkept    bool // told of, not written
 }
 
-func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
+func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if out, err := a.left.nulls(r, a.takesNull); out {
+	if out, err := nullsLeftOut(a.left, r, a.takesNull); out {
 		return err
 	}
 	spans, err := a.cut.at(r.Timestamp)
@@ -125,27 +127,27 @@ func (a *windowAggregate[K, V, A]) receive(r *topology.Record[K, V]) error {
 			continue
 		}
 		taken = true
-		if err := a.update(r, w); err != nil {
+		if err := updateWindows(a, r, w); err != nil {
 			return err
 		}
 	}
 	for i := range a.held {
-		if err := a.writeHeld(r, &a.held[i]); err != nil {
+		if err := writeHeldWindows(a, r, &a.held[i]); err != nil {
 			return err
 		}
 	}
 	if missed && !taken {
-		if err := a.left.tell(r, topology.Late); err != nil {
+		if err := tellLeftOut(a.left, r, topology.Late); err != nil {
 			return err
 		}
 	}
-	return a.close(r.Headers)
+	return closeWindows(a, r.Headers)
 }
 
-func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], w Span) error {
+func updateWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span) error {
 	row, err := a.store.Find(r.Key, w.Start)
 	if errors.Is(err, state.ErrExpired) { // another input of a shared store is ahead
-		return a.unkept(r, w)
+		return unkeptWindows(a, r, w)
 	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
@@ -168,16 +170,16 @@ func (a *windowAggregate[K, V, A]) update(r *topology.Record[K, V], w Span) erro
 		a.held = append(a.held, windowResult[A]{span: w, timestamp: ts, change: *c})
 		return nil
 	}
-	return a.write(r, row, w, ts)
+	return writeWindows(a, r, row, w, ts)
 }
 
-// write writes what update has put into the slot's Value.
-func (a *windowAggregate[K, V, A]) write(
-	r *topology.Record[K, V], row state.WindowRef[A], w Span, ts int64,
+// writeWindows writes what update has put into the slot's Value.
+func writeWindows[K, V, A any](
+	a *windowAggregate[K, V, A], r *topology.Record[K, V], row state.WindowRef[A], w Span, ts int64,
 ) (err error) {
 	*a.newest = max(*a.newest, w.Start)
 	c := &a.rows.out.Value
-	if c.HasNew = !a.rows.isNull(&c.New); c.HasNew {
+	if c.HasNew = !isNullTeller(a.rows, &c.New); c.HasNew {
 		err = a.store.Set(row, c.New, ts)
 	} else {
 		err = a.store.Remove(row, ts)
@@ -185,33 +187,33 @@ func (a *windowAggregate[K, V, A]) write(
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
 	}
-	return a.tell(r, w, ts)
+	return tellWindows(a, r, w, ts)
 }
 
-func (a *windowAggregate[K, V, A]) tell(r *topology.Record[K, V], w Span, ts int64) error {
+func tellWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span, ts int64) error {
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err := a.rows.tell(r.Key, w, ts, r.Headers)
+	err := tellTeller(a.rows, r.Key, w, ts, r.Headers)
 	a.in.Resume()
 	return err
 }
 
-func (a *windowAggregate[K, V, A]) writeHeld(r *topology.Record[K, V], h *windowResult[A]) error {
+func writeHeldWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], h *windowResult[A]) error {
 	a.rows.out.Value = h.change
 	if h.unkept {
-		return a.tell(r, h.span, h.timestamp)
+		return tellWindows(a, r, h.span, h.timestamp)
 	}
 	row, err := a.store.Find(r.Key, h.span.Start)
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
 	}
-	return a.write(r, row, h.span, h.timestamp)
+	return writeWindows(a, r, row, h.span, h.timestamp)
 }
 
-// unkept tells of a window that the store has given up, although it is not closed for this input: as Kafka Streams does
-// it begins anew, and is forgotten.
-func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], w Span) error {
+// unkeptWindows tells of a window that the store has given up, although it is not closed for this input: as Kafka
+// Streams does it begins anew, and is forgotten.
+func unkeptWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span) error {
 	a.in.Drop(topology.Expired)
 	if !a.rows.onUpdate {
 		return nil
@@ -221,35 +223,37 @@ func (a *windowAggregate[K, V, A]) unkept(r *topology.Record[K, V], w Span) erro
 	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, *new(A), false); err != nil {
 		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
-	c.HasNew, c.HasOld = !a.rows.isNull(&c.New), false
+	c.HasNew, c.HasOld = !isNullTeller(a.rows, &c.New), false
 	if a.holds {
 		a.held = append(a.held, windowResult[A]{span: w, timestamp: r.Timestamp, change: *c, unkept: true})
 		return nil
 	}
-	return a.tell(r, w, r.Timestamp)
+	return tellWindows(a, r, w, r.Timestamp)
 }
 
-// close tells of the windows that are closed now, and then lets go what is older than the store keeps: what closes is
-// told before anything expires.
-func (a *windowAggregate[K, V, A]) close(headers []topology.Header) error {
+// closeWindows tells of the windows that are closed now, and then lets go what is older than the store keeps: what
+// closes is told before anything expires.
+func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.Header) error {
 	if a.windows.Unlimited {
 		return nil
 	}
 	closeTime := *a.time - a.windows.Grace
 	if before, ok := a.closing.advance(closeTime); ok {
 		if first, last := a.cut.closing(before, closeTime); first <= last {
-			if err := a.tellClosed(first, last, Span{before, closeTime}, headers); err != nil {
+			if err := tellClosedWindows(a, first, last, Span{before, closeTime}, headers); err != nil {
 				return err
 			}
 		}
 	}
-	a.expire()
+	expireWindows(a)
 	return nil
 }
 
-// tellClosed tells of the windows that start in [from, to] and have been closed since a time. It stands apart from
-// close, which each record calls: a loop's body would have its variables allocated there.
-func (a *windowAggregate[K, V, A]) tellClosed(from, to int64, since Span, headers []topology.Header) error {
+// tellClosedWindows tells of the windows that start in [from, to] and have been closed since a time. It stands apart
+// from close, which each record calls: a loop's body would have its variables allocated there.
+func tellClosedWindows[K, V, A any](
+	a *windowAggregate[K, V, A], from, to int64, since Span, headers []topology.Header,
+) error {
 	for e, err := range a.store.ByTime(from, to) {
 		if err != nil {
 			return a.in.Fail(*a.time, err)
@@ -263,7 +267,7 @@ func (a *windowAggregate[K, V, A]) tellClosed(from, to int64, since Span, header
 		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := a.rows.tell(e.Key, Span{e.Start, end}, e.Timestamp, headers); err != nil {
+		if err := tellTeller(a.rows, e.Key, Span{e.Start, end}, e.Timestamp, headers); err != nil {
 			return err
 		}
 	}
@@ -283,8 +287,8 @@ func recall[K, A any](store *state.WindowStore[K, A], cut cutter, from int64) er
 	return nil
 }
 
-// expire lets go what is older than the store keeps, counted from the newest window that it has.
-func (a *windowAggregate[K, V, A]) expire() {
+// expireWindows lets go what is older than the store keeps, counted from the newest window that it has.
+func expireWindows[K, V, A any](a *windowAggregate[K, V, A]) {
 	if *a.newest != topology.Unknown && !a.windows.Unlimited {
 		a.store.Expire(*a.newest - a.retention + 1)
 	}
