@@ -1,0 +1,90 @@
+package runtime_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/runtime"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+// TestClientOnACluster runs on Apache Kafka where THALWEG_TEST_BROKERS says where it is (internal/kafkatest/suite), and
+// otherwise on the bundled broker, over a network too.
+func TestClientOnACluster(t *testing.T) {
+	h := newHarness(t, listening(t))
+	cfg := h.onCluster()
+	if seeds := os.Getenv("THALWEG_TEST_BROKERS"); seeds != "" {
+		cfg.Seeds = strings.Split(seeds, ",")
+	}
+	cfg.ApplicationID, cfg.StateFS = "client-"+uuid.NewString()[:8], vfs.NewMem()
+	cfg.Topics.Partitions, cfg.Topics.CreateOnCluster, cfg.Compression = 3, true, runtime.LZ4
+	client := h.clientOf(cfg)
+	require.NoError(t, client.Ping(h.ctx))
+
+	in := stream.NewTopic[string, string](cfg.ApplicationID + "-in")
+	out := stream.NewTopic[stream.WindowedKey[string], string](cfg.ApplicationID + "-out")
+	b := stream.NewBuilder()
+	b.Stream(in).
+		Map(func(k, v string) (stream.WindowedKey[string], string) {
+			return stream.WindowKey(k, stream.Span{Start: 1, End: 2}), v
+		}).
+		To(out)
+	topo, err := b.Build()
+	require.NoError(t, err)
+	app, err := runtime.New(topo, cfg)
+	require.NoError(t, err)
+	require.NoError(t, app.RunDuring(h.ctx, func(ctx context.Context) error {
+		require.NoError(t, app.WaitRunning(ctx))
+		where, err := client.SendOne(ctx, in, topology.Record[string, string]{
+			Key: "a", Value: "1", Timestamp: 5, Headers: []topology.Header{{Key: "h", Value: []byte("x")}},
+		})
+		require.NoError(t, err)
+		require.Equal(t, topology.Metadata{Topic: in.Name(), Partition: topology.PartitionFor([]byte("a"), 3)}, where)
+		require.NoError(t, client.SendAll(ctx, in, numbered(1000)))
+		return app.WaitCaughtUp(ctx)
+	}))
+	got := all(h, client, out, runtime.Earliest())
+	require.Len(t, got, 1001, "the last records are markers of transactions")
+	for _, r := range got {
+		require.Equal(t, topology.PartitionFor([]byte(r.Key.Key), 3), r.Partition)
+		if r.Key.Key == "a" {
+			require.EqualValues(t, 5, r.Timestamp)
+			require.Equal(t, []topology.Header{{Key: "h", Value: []byte("x")}}, r.Headers)
+		}
+	}
+
+	ends, err := client.Offsets(h.ctx, out, runtime.Latest())
+	require.NoError(t, err)
+	abortIn(t, h, cfg, in.Name())
+	require.Len(t, all(h, client, in, runtime.Earliest()), 1001)
+	group := runtime.Earliest().Group(cfg.ApplicationID + "-readers")
+	require.Len(t, all(h, client, out, group), 1001)
+	require.Empty(t, all(h, client, out, group))
+	committed, err := client.Offsets(h.ctx, out, group)
+	require.NoError(t, err)
+	require.Equal(t, ends, committed)
+
+	require.NoError(t, client.Delete(h.ctx, in, out))
+	require.NoError(t, client.Reset(h.ctx, cfg.ApplicationID))
+	require.NoError(t, client.Reset(h.ctx, cfg.ApplicationID+"-readers"))
+}
+
+// abortIn writes records to a topic and takes them back.
+func abortIn(t *testing.T, h *harness, cfg runtime.Config, topic string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(cfg.Seeds...), kgo.TransactionalID(cfg.ApplicationID))
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.BeginTransaction())
+	for range 10 {
+		require.NoError(t, client.ProduceSync(h.ctx, &kgo.Record{Topic: topic, Value: []byte("aborted")}).FirstErr())
+	}
+	require.NoError(t, client.EndTransaction(h.ctx, kgo.TryAbort))
+}
