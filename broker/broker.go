@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
 	"thalweg/broker/internal/coord"
@@ -16,6 +17,7 @@ import (
 	"thalweg/broker/internal/log"
 	"thalweg/broker/internal/meta"
 	"thalweg/broker/internal/txn"
+	"thalweg/internal/clock"
 )
 
 // nodeID is the id of the only node that there is.
@@ -28,10 +30,12 @@ type broker struct {
 	handlers  map[int16]*handler
 	server    *server
 
-	lock    io.Closer
-	syncer  *log.Syncer
-	memory  *log.Memory
-	metaLog *log.Log
+	lock     io.Closer
+	steady   *clock.Steady // what ages are counted by
+	timeFile vfs.File
+	syncer   *log.Syncer
+	memory   *log.Memory
+	metaLog  *log.Log
 
 	// The coordinators. A machine is touched within its shard's steps only.
 	meta         *coord.Shard
@@ -87,6 +91,9 @@ func (b *broker) close() error {
 	if b.syncer != nil {
 		b.syncer.Close()
 	}
+	if b.steady != nil {
+		errs = append(errs, b.stopTime())
+	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.Close())
 	}
@@ -132,12 +139,12 @@ type maintenance struct {
 	stopped bool
 }
 
-func (b *broker) startMaintenance() {
+func (b *broker) maintainAfter(d time.Duration) {
 	m := &b.maintain
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.stopped {
-		m.stop = b.cfg.Clock.AfterFunc(maintainEvery, b.runMaintenance)
+		m.stop = b.cfg.Clock.AfterFunc(d, b.runMaintenance)
 	}
 }
 
@@ -162,6 +169,7 @@ func (b *broker) runMaintenance() {
 	b.background.Add(1)
 	m.mu.Unlock()
 	defer b.background.Done()
+	b.keepTime()
 	for _, t := range b.topics.load().byName {
 		for _, p := range t.partitions {
 			select {
@@ -174,5 +182,5 @@ func (b *broker) runMaintenance() {
 			}
 		}
 	}
-	b.startMaintenance()
+	b.maintainAfter(maintainEvery)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"thalweg/broker/internal/log"
+	"thalweg/internal/clock"
 )
 
 // Sync says when written records count as durable. Its String is the name that flags use.
@@ -106,7 +107,7 @@ func (c Config) withDefaults() Config {
 		c.Dir = "broker"
 	}
 	if c.Clock == nil {
-		c.Clock = systemClock{}
+		c.Clock = clock.System{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -39,7 +39,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	b.startMaintenance()
+	b.maintainAfter(maintainFirst)
 	b.server.start()
 	return &Broker{b}, nil
 }

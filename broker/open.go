@@ -16,13 +16,16 @@ import (
 	"thalweg/broker/internal/log"
 	"thalweg/broker/internal/meta"
 	"thalweg/broker/internal/txn"
+	"thalweg/internal/clock"
 )
 
 const (
 	internalSegmentBytes = 16 << 20
 	snapshotBytes        = 16 << 20
 	producerIDBlock      = 1000
+	maintainFirst        = time.Second // soon: a broker that restarts all the time has its turns, too
 	maintainEvery        = 30 * time.Second
+	steadyEvery          = 30 * time.Second
 	transactionalIDAge   = 7 * 24 * time.Hour
 	maxOffsetMetadata    = 4096
 )
@@ -37,6 +40,8 @@ func (b *broker) recover() error {
 	if b.lock, err = lockDir(fs, dir); err != nil {
 		return err
 	}
+	b.steady = clock.NewSteady(b.cfg.Clock, steadyEvery)
+	b.loadTime()
 	b.syncer = log.NewSyncer(log.SyncerOptions{Mode: b.cfg.Sync, AfterFunc: b.cfg.Clock.AfterFunc})
 	b.memory = log.NewMemory(b.cfg.MaxTailBytes)
 	if err := b.recoverMetadata(); err != nil {
@@ -91,7 +96,7 @@ func (b *broker) recoverMetadata() error {
 
 func (b *broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.Shard, error) {
 	return coord.Open(coord.Config{
-		Machine: m, Log: l, Now: b.cfg.Clock.Now, AfterFunc: b.cfg.Clock.AfterFunc, Logger: b.cfg.Logger,
+		Machine: m, Log: l, Now: b.steady.Now, AfterFunc: b.cfg.Clock.AfterFunc, Logger: b.cfg.Logger,
 		SnapshotBytes: snapshotBytes, OnTick: onTick,
 	})
 }
@@ -99,12 +104,14 @@ func (b *broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.S
 func (b *broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, error) {
 	l, err := log.Open(log.Options{
 		FS: b.cfg.FS, Dir: b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(topic, index)),
-		Topic: topic, Partition: index, Now: b.cfg.Clock.Now, Syncer: b.syncer, Memory: b.memory,
-		Logger: b.cfg.Logger, Config: cfg,
+		Topic: topic, Partition: index, Now: b.cfg.Clock.Now, Age: b.steady.Now, Syncer: b.syncer,
+		Memory: b.memory, Logger: b.cfg.Logger, Config: cfg,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("broker: open %s: %w", partitionDir(topic, index), err)
 	}
+	// Where the clock was set back while the broker was down, ages go on from here.
+	b.steady.Raise(l.LastAppend())
 	return l, nil
 }
 

@@ -57,6 +57,16 @@ func (c *Clock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
 	}
 }
 
+// Jump sets the clock, as an operator or a time server may: no time passes, so that nothing falls due.
+func (c *Clock) Jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	for _, t := range c.timers {
+		t.at = t.at.Add(d)
+	}
+}
+
 // Advance moves the clock. What is due meanwhile runs one after the other, in order, before Advance returns.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()

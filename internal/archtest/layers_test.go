@@ -18,7 +18,7 @@ import (
 // wants is. Test files are not bound by it.
 const layers = `
 	# Leaves, for everyone.
-	NONE < internal/invariant, internal/dirlock;
+	NONE < internal/invariant, internal/dirlock, internal/clock;
 	internal/invariant < internal/batch, serde, state/engine;
 
 	# State: typed stores over a byte engine. The engines know nothing of the stores.
@@ -36,7 +36,7 @@ const layers = `
 	stream, internal/task, state/memory < stream/streamtest;
 
 	# The broker stands alone.
-	internal/batch, internal/dirlock < broker;
+	internal/batch, internal/dirlock, internal/clock < broker;
 	broker < broker/brokertest;
 
 	# The link is what a worker sees of a broker.

@@ -3,6 +3,7 @@ package log
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -58,9 +59,9 @@ func (l *Log) appendLocked(batches []byte, config *Config, origin Origin) (Appen
 	if err := l.check("append"); err != nil {
 		return Appended{}, err
 	}
-	now := l.options.Now().UnixMilli()
+	now, age := l.options.Now().UnixMilli(), l.age()
 	result := Appended{BaseOffset: l.end.Load(), LogAppendTime: -1, LogStart: l.start.Load()}
-	first, last, duplicate, err := l.stage(batches, config, origin, result.BaseOffset, now)
+	first, last, duplicate, err := l.stage(batches, config, origin, result.BaseOffset, age)
 	if err != nil {
 		return Appended{}, err
 	}
@@ -71,7 +72,7 @@ func (l *Log) appendLocked(batches []byte, config *Config, origin Origin) (Appen
 	if config.LogAppendTime {
 		result.LogAppendTime = now
 	}
-	next, err := l.write(batches, config, now)
+	next, err := l.write(batches, config, now, age)
 	if err != nil {
 		return Appended{}, err
 	}
@@ -84,7 +85,7 @@ func (l *Log) appendLocked(batches []byte, config *Config, origin Origin) (Appen
 
 // stage checks the batches against the producers' state and leaves in l.staged what that will be once they are written.
 // Transactions that they open are noted by write.
-func (l *Log) stage(batches []byte, config *Config, origin Origin, offset, now int64) (
+func (l *Log) stage(batches []byte, config *Config, origin Origin, offset, age int64) (
 	first, last int64, duplicate bool, err error,
 ) {
 	l.staged = l.staged[:0]
@@ -114,7 +115,7 @@ func (l *Log) stage(batches []byte, config *Config, origin Origin, offset, now i
 		if err := p.check(b, origin); err != nil {
 			return 0, 0, false, err
 		}
-		p.append(b, base, offset-1, now)
+		p.append(b, base, offset-1, age)
 	}
 	return first, last, duplicate, nil
 }
@@ -131,10 +132,11 @@ func (l *Log) stagedProducer(id int64) *producer {
 }
 
 // write gives the batches their offsets, appends them to the active segment and makes them visible to readers, who are
-// held back by the high watermark. On an error nothing has changed. l.mu is held.
-func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err error) {
+// held back by the high watermark. now and age are the moment by the wall clock and by the steady one. On an error
+// nothing has changed. l.mu is held.
+func (l *Log) write(batches []byte, config *Config, now, age int64) (next int64, err error) {
 	base := l.end.Load()
-	active, err := l.rollFor(len(batches), config, now)
+	active, err := l.rollFor(len(batches), config, age)
 	if err != nil {
 		return 0, err
 	}
@@ -162,7 +164,8 @@ func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err 
 	if err := active.write(dst, config.SegmentBytes); err != nil {
 		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 	}
-	l.enter(active, dst, config, now)
+	active.ages.touch(age)
+	l.enter(active, dst, config, now, age)
 	if room != nil {
 		l.tail.publish(len(dst), base, next)
 	}
@@ -172,10 +175,7 @@ func (l *Log) write(batches []byte, config *Config, now int64) (next int64, err 
 }
 
 // enter notes written batches in the segment's index and opens their transactions. l.mu is held.
-func (l *Log) enter(active *segment, written []byte, config *Config, now int64) {
-	if active.created == 0 {
-		active.created = now
-	}
+func (l *Log) enter(active *segment, written []byte, config *Config, now, age int64) {
 	position := int(active.size.Load())
 	for len(written) > 0 {
 		b, rest, err := batch.Parse(written)
@@ -183,6 +183,7 @@ func (l *Log) enter(active *segment, written []byte, config *Config, now int64) 
 			break // write has parsed it before
 		}
 		active.index.add(active.base, b.LastOffset(), position, b.Size(), b.MaxTimestamp(), config.IndexBytes)
+		l.warnAhead(b, now, age)
 		if b.IsTransactional() && !b.IsControl() {
 			l.openTransaction(b)
 		}
@@ -193,6 +194,18 @@ func (l *Log) enter(active *segment, written []byte, config *Config, now int64) 
 	if n := len(l.unsynced); n == 0 || l.unsynced[n-1] != active {
 		l.unsynced = append(l.unsynced, active)
 	}
+}
+
+// warnAhead says once a day that a producer's clock is ahead: look-ups by time go by what it writes. l.mu is held.
+func (l *Log) warnAhead(b batch.Batch, now, age int64) {
+	const day = 24 * 60 * 60 * 1000
+	if b.MaxTimestamp() <= now+day || l.warnedAhead != 0 && age-l.warnedAhead < day {
+		return
+	}
+	l.warnedAhead = age
+	l.options.Logger.Warn("a record's timestamp lies more than a day ahead; this is said once a day",
+		"topic", l.options.Topic, "partition", l.options.Partition, "offset", b.BaseOffset(),
+		"timestamp", time.UnixMilli(b.MaxTimestamp()).UTC(), "now", time.UnixMilli(now).UTC())
 }
 
 // openTransaction notes the transaction that b begins, if it does. l.mu is held.
@@ -227,7 +240,7 @@ func (l *Log) markerLocked(m Marker) (Appended, error) {
 	if err := p.checkMarker(m.ProducerEpoch, m.CoordinatorEpoch); err != nil {
 		return Appended{}, err
 	}
-	now := l.options.Now().UnixMilli()
+	now, age := l.options.Now().UnixMilli(), l.age()
 	control := batch.Control{
 		Type:             batch.Abort,
 		ProducerID:       m.ProducerID,
@@ -239,10 +252,10 @@ func (l *Log) markerLocked(m Marker) (Appended, error) {
 		control.Type = batch.Commit
 	}
 	offset := l.end.Load()
-	if _, err := l.write(batch.AppendControl(nil, control), l.config.Load(), now); err != nil {
+	if _, err := l.write(batch.AppendControl(nil, control), l.config.Load(), now, age); err != nil {
 		return Appended{}, err
 	}
-	first := p.mark(m.ProducerEpoch, m.CoordinatorEpoch, now, now)
+	first := p.mark(m.ProducerEpoch, m.CoordinatorEpoch, now, age)
 	l.producers[p.id] = p
 	if first >= 0 {
 		l.closeTransaction(l.active(), p.id, first, offset, !m.Commit)

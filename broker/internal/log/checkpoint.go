@@ -14,8 +14,11 @@ import (
 // what it says has become true, so that it needs no force of its own where an older truth is good enough: after a
 // crash of the process the newest is there, after a power cut a recent one.
 //
-//	0 "TWCP" | 4 uint32 version = 1 | 8 uint64 number | 16 int64 synced | 24 int64 log start | 32 int64 cleaned
-//	40 int64 sparse | 48 int64 clean segment, -1 | 56 int64 clean size | 64 uint32 CRC32C
+//	0 "TWCP" | 4 uint32 version = 2 | 8 uint64 number | 16 int64 synced | 24 int64 log start | 32 int64 cleaned
+//	40 int64 sparse | 48 int64 clean segment, -1 | 56 int64 clean size | 64 int64 active segment | 72 int64 created
+//	80 int64 last append | 88 int64 end | 96 uint32 CRC32C
+//
+// Version 1 ends before the active segment.
 type checkpoint struct {
 	synced       int64 // everything below is on the disk
 	logStart     int64
@@ -23,6 +26,9 @@ type checkpoint struct {
 	sparse       int64 // compaction may have taken out whatever is below
 	cleanSegment int64 // base of the active segment at a clean close; -1 otherwise
 	cleanSize    int64 // and its size
+
+	// Of the active segment: which it is, its ages, and the end of the log that they know of.
+	agesOf, created, appended, agesEnd int64
 }
 
 // castagnoli is built once and only read.
@@ -32,8 +38,10 @@ const (
 	checkpointName   = "checkpoint"
 	checkpointMagic  = "TWCP"
 	checkpointStride = 4096
-	checkpointBytes  = 68
-	checkpointSummed = checkpointBytes - 4
+	checkpointFields = 10
+	checkpointV1     = 6 // fields of version 1
+	checkpointHead   = 16
+	checkpointBytes  = checkpointHead + 8*checkpointFields + 4
 )
 
 // checkpoints is the open file. Its owner calls one method at a time.
@@ -54,39 +62,54 @@ func openCheckpoints(fs vfs.FS, dir string) (*checkpoints, checkpoint, error) {
 	var slot [checkpointBytes]byte
 	for i := range int64(2) {
 		n, _ := file.ReadAt(slot[:], i*checkpointStride) // a missing slot is as good as an invalid one
-		if n < checkpointBytes {
-			continue
-		}
-		if cp, number, ok := decodeCheckpoint(slot[:]); ok && number > c.number {
+		if cp, number, ok := decodeCheckpoint(slot[:n]); ok && number > c.number {
 			newest, c.number = cp, number
 		}
 	}
 	return c, newest, nil
 }
 
+// fields are those of the file, in its order.
+func (cp *checkpoint) fields() []*int64 {
+	return []*int64{&cp.synced, &cp.logStart, &cp.cleaned, &cp.sparse, &cp.cleanSegment, &cp.cleanSize,
+		&cp.agesOf, &cp.created, &cp.appended, &cp.agesEnd}
+}
+
 func decodeCheckpoint(slot []byte) (cp checkpoint, number uint64, ok bool) {
-	sum := crc32.Checksum(slot[:checkpointSummed], castagnoli)
-	if string(slot[:4]) != checkpointMagic || binary.BigEndian.Uint32(slot[checkpointSummed:]) != sum ||
-		binary.BigEndian.Uint32(slot[4:]) != 1 {
+	be := binary.BigEndian
+	if len(slot) < checkpointHead || string(slot[:4]) != checkpointMagic {
 		return checkpoint{}, 0, false
 	}
-	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(slot[i:])) }
-	return checkpoint{synced: at(16), logStart: at(24), cleaned: at(32), sparse: at(40), cleanSegment: at(48),
-		cleanSize: at(56)}, uint64(at(8)), true
+	n := 0
+	switch be.Uint32(slot[4:]) {
+	case 1:
+		n = checkpointV1
+	case 2:
+		n = checkpointFields
+	default:
+		return checkpoint{}, 0, false
+	}
+	summed := checkpointHead + 8*n
+	if len(slot) < summed+4 || be.Uint32(slot[summed:]) != crc32.Checksum(slot[:summed], castagnoli) {
+		return checkpoint{}, 0, false
+	}
+	for i, field := range cp.fields()[:n] {
+		*field = int64(be.Uint64(slot[checkpointHead+8*i:]))
+	}
+	return cp, be.Uint64(slot[8:]), true
 }
 
 // write overwrites the older slot.
 func (c *checkpoints) write(cp checkpoint, force bool) error {
 	c.number++
-	var slot [checkpointBytes]byte
-	copy(slot[:], checkpointMagic)
-	binary.BigEndian.PutUint32(slot[4:], 1)
-	binary.BigEndian.PutUint64(slot[8:], c.number)
-	for i, v := range []int64{cp.synced, cp.logStart, cp.cleaned, cp.sparse, cp.cleanSegment, cp.cleanSize} {
-		binary.BigEndian.PutUint64(slot[16+8*i:], uint64(v))
+	slot := make([]byte, 0, checkpointBytes)
+	slot = binary.BigEndian.AppendUint32(append(slot, checkpointMagic...), 2)
+	slot = binary.BigEndian.AppendUint64(slot, c.number)
+	for _, field := range cp.fields() {
+		slot = binary.BigEndian.AppendUint64(slot, uint64(*field))
 	}
-	binary.BigEndian.PutUint32(slot[checkpointSummed:], crc32.Checksum(slot[:checkpointSummed], castagnoli))
-	if _, err := c.file.WriteAt(slot[:], int64(c.number%2)*checkpointStride); err != nil {
+	slot = binary.BigEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))
+	if _, err := c.file.WriteAt(slot, int64(c.number%2)*checkpointStride); err != nil {
 		return fmt.Errorf("checkpoint: write: %w", err)
 	}
 	if force {

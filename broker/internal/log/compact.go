@@ -92,8 +92,8 @@ func (l *Log) cleanable(config *Config, now int64) []*segment {
 	segments = segments[:len(segments)-1]
 	bound := min(l.lastSafe.Load(), l.durable.Load())
 	for i, s := range segments {
-		newest, _ := s.index.newest()
-		if s.next.Load() > bound || config.MinCompactionLag > 0 && newest > now-config.MinCompactionLag.Milliseconds() {
+		young := config.MinCompactionLag > 0 && s.ages.appended.Load() > now-config.MinCompactionLag.Milliseconds()
+		if s.next.Load() > bound || young {
 			return segments[:i]
 		}
 	}

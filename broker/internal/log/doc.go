@@ -5,8 +5,9 @@
 //	      00000000000000000000.index      sparse: int32 relative last offset of a batch | int32 its position
 //	      00000000000000000000.timeindex  sparse: int64 largest timestamp so far | int32 relative offset of it
 //	      00000000000000000000.txnindex   aborted transactions, see txn.go
+//	      00000000000000000000.ages       when a sealed segment was first and last appended to, see ages.go
 //	      00000000000000000042.producers  state of the producers as of that offset, see producer_snapshot.go
-//	      checkpoint                      last synced offset, log start, clean close; see checkpoint.go
+//	      checkpoint                      last synced offset, log start, clean close, ages; see checkpoint.go
 //	      *.cleaned *.swap *.swaptxn      a compaction on its way, see segment_replace.go
 //	<dir>.deleted                         a deleted partition on its way, see Remove
 //

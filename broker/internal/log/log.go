@@ -29,6 +29,7 @@ type Log struct {
 	dirUnsynced bool       // files were made since the last force
 	closed      bool
 	staged      []producer // of the append under way
+	warnedAhead int64      // when warnAhead last spoke; 0 never
 
 	segments atomic.Pointer[[]*segment] // never empty, never changed in place; written under mu
 	tail     tail
@@ -269,6 +270,7 @@ func (l *Log) noteLocked(change func(cp *checkpoint), force bool) error {
 	cp := l.checkpoint
 	cp.cleanSegment, cp.cleanSize = -1, 0
 	change(&cp)
+	l.noteAges(&cp)
 	if cp == l.checkpoint && !force {
 		return nil
 	}

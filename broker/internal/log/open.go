@@ -67,9 +67,10 @@ type recovery struct {
 	log      *Log
 	segments []*segment
 	clean    bool
-	end      int64 // offset after the last good batch
-	snapshot int64 // the producers' state is as of this offset
-	first    int   // number of the first segment whose batches are looked at
+	end      int64      // offset after the last good batch
+	snapshot int64      // the producers' state is as of this offset
+	first    int        // number of the first segment whose batches are looked at
+	foreign  []*segment // without ages of their own
 }
 
 // openSegments opens the files, and makes one if there is none.
@@ -98,11 +99,12 @@ func (r *recovery) openSegments(names []string) error {
 		bases = bases[1:]
 	}
 	for _, base := range bases {
-		s, err := openSegment(fs, dir, base)
+		s, modified, err := openSegment(fs, dir, base)
 		if err != nil {
 			return err
 		}
 		r.add(s)
+		r.loadAges(s, modified)
 	}
 	if len(bases) == 0 {
 		if l.checkpoint.synced > l.checkpoint.logStart {
@@ -232,8 +234,7 @@ func (r *recovery) finish() error {
 	}
 	l.start.Store(start)
 	l.end.Store(r.end)
-	active := r.segments[len(r.segments)-1]
-	active.created = l.options.Now().UnixMilli()
+	r.settleAges()
 	for i, s := range r.segments[:len(r.segments)-1] {
 		if i < r.first {
 			continue
@@ -268,6 +269,7 @@ func (r *recovery) finish() error {
 	l.lastSafe.Store(l.spans.stable(r.end))
 	end := r.end
 	if !l.forces() || untouched {
+		l.keepAges()
 		return nil
 	}
 	return l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, true)

@@ -70,10 +70,9 @@ func (r *recovery) peek(s *segment, every int) error {
 // end had to be cut.
 func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
 	l := r.log
-	now, every := l.options.Now().UnixMilli(), l.config.Load().IndexBytes
+	now, every := l.age(), l.config.Load().IndexBytes
 	s.index.reset()
 	s.index.used = true
-	s.created = now
 	c := s.scan(0, s.size.Load())
 	for {
 		b, position, err := c.next()
@@ -95,7 +94,11 @@ func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
 		s.index.add(s.base, b.LastOffset(), int(position), b.Size(), b.MaxTimestamp(), every)
 		r.end = b.LastOffset() + 1
 		if b.BaseOffset() >= r.snapshot {
-			if err := l.replay(s, b, now); err != nil {
+			age := now
+			if b.LastOffset() < l.checkpoint.agesEnd {
+				age = s.ages.appended.Load()
+			}
+			if err := l.replay(s, b, age); err != nil {
 				return false, err
 			}
 		}
@@ -142,14 +145,14 @@ func (r *recovery) dropAfter(i int) error {
 }
 
 // replay takes a batch of the log into the producers' state.
-func (l *Log) replay(s *segment, b batch.Batch, now int64) error {
+func (l *Log) replay(s *segment, b batch.Batch, age int64) error {
 	if b.ProducerID() < 0 {
 		return nil
 	}
 	p := l.producers.get(b.ProducerID())
 	switch {
 	case !b.IsControl():
-		if p.append(b, b.BaseOffset(), b.LastOffset(), now) {
+		if p.append(b, b.BaseOffset(), b.LastOffset(), age) {
 			l.spans = l.spans.open(p.id, b.BaseOffset())
 		}
 	default:
@@ -161,7 +164,7 @@ func (l *Log) replay(s *segment, b batch.Batch, now int64) error {
 		if kind != batch.Abort && kind != batch.Commit {
 			return nil
 		}
-		if first := p.mark(b.ProducerEpoch(), coordinatorEpoch, b.MaxTimestamp(), now); first >= 0 {
+		if first := p.mark(b.ProducerEpoch(), coordinatorEpoch, b.MaxTimestamp(), age); first >= 0 {
 			l.closeTransaction(s, p.id, first, b.BaseOffset(), kind == batch.Abort)
 		}
 	}

@@ -15,10 +15,11 @@ type Options struct {
 	Dir       string // the partition's own directory; its parent must exist
 	Topic     string // for errors
 	Partition int32
-	Now       func() time.Time
-	Syncer    *Syncer      // shared by all logs of a broker
-	Memory    *Memory      // shared budget of the tails kept in memory; nil means a budget of its own
-	Logger    *slog.Logger // nil means silence
+	Now       func() time.Time // the wall clock
+	Age       func() time.Time // the steady clock, see ages; nil means Now
+	Syncer    *Syncer          // shared by all logs of a broker
+	Memory    *Memory          // shared budget of the tails kept in memory; nil means a budget of its own
+	Logger    *slog.Logger     // nil means silence
 
 	// OnAdvance is called after the high watermark, the last stable offset or the log start moved, outside of every
 	// lock, on the goroutine that moved them. It must not block. It may be nil.
@@ -72,6 +73,9 @@ func setDefault[T comparable](p *T, value T) {
 func (o *Options) check() error {
 	if o.FS == nil || o.Dir == "" || o.Now == nil || o.Syncer == nil {
 		return errors.New("log: options: FS, Dir, Now and Syncer are required")
+	}
+	if o.Age == nil {
+		o.Age = o.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -9,14 +9,14 @@ import (
 )
 
 // rollFor returns the active segment, a new one if size bytes more are too much for it. l.mu is held.
-func (l *Log) rollFor(size int, config *Config, now int64) (*segment, error) {
+func (l *Log) rollFor(size int, config *Config, age int64) (*segment, error) {
 	active := l.active()
 	used := active.size.Load()
 	switch {
 	case used == 0:
 		return active, nil
 	case used+int64(size) > min(config.SegmentBytes, maxSegmentBytes):
-	case now-active.created >= config.SegmentAge.Milliseconds():
+	case age-active.ages.created.Load() >= config.SegmentAge.Milliseconds():
 	case l.end.Load()-active.base > math.MaxInt32/2:
 	default:
 		return active, nil
@@ -27,7 +27,12 @@ func (l *Log) rollFor(size int, config *Config, now int64) (*segment, error) {
 // roll seals the active segment and begins another. On an error the active one stays. l.mu is held.
 func (l *Log) roll() (*segment, error) {
 	old, end := l.active(), l.end.Load()
-	if err := l.seal(old); err != nil {
+	// Before what seal writes: its forces of the directory are for this, too.
+	err := writeFile(l.options.FS, old.path(agesSuffix), old.ages.encode(), l.forces())
+	if err == nil {
+		err = l.seal(old)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
 	}
 	fresh, err := createSegment(l.options.FS, l.options.Dir, end)

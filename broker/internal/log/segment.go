@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,6 +22,7 @@ const (
 	timeIndexSuffix = ".timeindex"
 	txnIndexSuffix  = ".txnindex"
 	producersSuffix = ".producers"
+	agesSuffix      = ".ages"
 	tempSuffix      = ".tmp"
 	cleanedSuffix   = ".cleaned"
 	deletedSuffix   = ".deleted"
@@ -30,7 +32,7 @@ const (
 
 // segmentSuffixes are the files of one segment.
 func segmentSuffixes() []string {
-	return []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix}
+	return []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, agesSuffix}
 }
 
 // segment is one file of batches. The active one, the last of its log, is appended to by whoever holds Log.mu; the
@@ -48,11 +50,11 @@ type segment struct {
 	next    atomic.Int64 // offset after the last batch
 	sealed  atomic.Bool  // no longer the active one
 	sparse  atomic.Bool  // compaction may have taken batches out
-	created int64        // milliseconds; when the first batch was appended, 0 before
-	stream  bool         // the file's own position is size, and Write is to be used in place of WriteAt
-	scratch []byte       // what Write may spoil
-	torn    bool         // a failed write may have left something behind size
-	ahead   int64        // blocks are set aside for the bytes before it
+	ages    ages
+	stream  bool   // the file's own position is size, and Write is to be used in place of WriteAt
+	scratch []byte // what Write may spoil
+	torn    bool   // a failed write may have left something behind size
+	ahead   int64  // blocks are set aside for the bytes before it
 	index   index
 
 	txnMu   sync.RWMutex
@@ -93,23 +95,24 @@ func createSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
 	return s, nil
 }
 
-// openSegment opens a segment file. Its size is that of the file; the rest is for recovery to find out.
-func openSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
-	s := &segment{fs: fs, dir: dir, base: base}
+// openSegment opens a segment file, and tells when it was written. Its size is that of the file; the rest is for
+// recovery to find out.
+func openSegment(fs vfs.FS, dir string, base int64) (s *segment, modified time.Time, err error) {
+	s = &segment{fs: fs, dir: dir, base: base}
 	name := s.path(logSuffix)
 	file, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return nil, fmt.Errorf("segment %s: open: %w", name, err)
+		return nil, modified, fmt.Errorf("segment %s: open: %w", name, err)
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("segment %s: size: %w", name, err), file.Close())
+		return nil, modified, errors.Join(fmt.Errorf("segment %s: size: %w", name, err), file.Close())
 	}
 	s.file = file
 	s.size.Store(info.Size())
 	s.next.Store(base)
 	s.index.maxTimestamp, s.index.maxTimestampOffset = -1, -1
-	return s, nil
+	return s, info.ModTime(), nil
 }
 
 // write appends whole batches at the end of what is valid, over whatever a failed write may have left there. The caller

@@ -13,7 +13,8 @@ import (
 
 // segmentCopy is a new segment on its way into the place of several old ones, which follow on each other:
 //
-//  1. Write <first>-<end>.cleaned, and the index of aborted transactions as .swaptxn; force both.
+//  1. Write <first>-<end>.cleaned, the index of aborted transactions as .swaptxn, and the ages of all the old ones
+//     together as those of the first; force them.
 //  2. Rename .cleaned to .swap, and force the directory. From here on the new segment is the truth.
 //  3. Delete the old segments but the first, and the indexes of that; rename .swaptxn to its .txnindex, and .swap to
 //     its .log; force the directory.
@@ -58,6 +59,9 @@ func newCopy(l *Log, old []*segment) (*segmentCopy, error) {
 		fresh:   &segment{fs: l.options.FS, dir: l.options.Dir, base: old[0].base},
 		dropped: make(map[int64]bool),
 		every:   l.config.Load().IndexBytes,
+	}
+	for _, s := range old {
+		w.fresh.ages.merge(s.ages.created.Load(), s.ages.appended.Load())
 	}
 	w.fresh.index.reset()
 	w.fresh.sealed.Store(true)
@@ -150,6 +154,14 @@ func (w *segmentCopy) prepare() error {
 	}
 	if err := writeFile(w.fresh.fs, w.path(swapTxnSuffix), encodeAborted(w.fresh.aborted), force); err != nil {
 		return err
+	}
+	if err := writeFile(w.fresh.fs, w.fresh.path(agesSuffix), w.fresh.ages.encode(), force); err != nil {
+		return err
+	}
+	if force { // the copy must not get its final name before the others have theirs
+		if err := syncDir(w.fresh.fs, w.fresh.dir); err != nil {
+			return err
+		}
 	}
 	file, err := w.fresh.fs.OpenReadWrite(w.path(cleanedSuffix), vfs.WriteCategoryUnspecified)
 	if err != nil {

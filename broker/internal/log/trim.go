@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -95,7 +96,7 @@ func (l *Log) Maintain() error {
 }
 
 func (l *Log) maintainLocked() error {
-	now := l.options.Now().UnixMilli()
+	now := l.age()
 	config := l.config.Load()
 	l.mu.Lock()
 	if err := l.check("maintain"); err != nil {
@@ -105,7 +106,7 @@ func (l *Log) maintainLocked() error {
 	l.producers.expire(now - config.ProducerExpiry.Milliseconds())
 	active := l.active()
 	var err error
-	old := now-active.created >= config.SegmentAge.Milliseconds() || l.expired(active, config, now)
+	old := now-active.ages.created.Load() >= config.SegmentAge.Milliseconds() || l.expired(active, config, now)
 	if old && active.size.Load() > 0 {
 		_, err = l.roll()
 	}
@@ -135,13 +136,13 @@ func (l *Log) maintainLocked() error {
 	return nil
 }
 
-// expired tells whether everything in the segment is older than the retention.
+// expired tells whether the segment has not been appended to for longer than the retention.
 func (l *Log) expired(s *segment, config *Config, now int64) bool {
 	if !config.Delete || config.RetentionAge <= 0 {
 		return false
 	}
-	newest, _ := s.index.newest()
-	return newest >= 0 && newest < now-config.RetentionAge.Milliseconds()
+	appended := s.ages.appended.Load()
+	return appended != 0 && appended < now-config.RetentionAge.Milliseconds()
 }
 
 // retain moves the start of the log over the sealed segments that are too old or too much. l.maintain is held.
@@ -152,14 +153,19 @@ func (l *Log) retain(config *Config, now int64) error {
 	if config.RetentionBytes > 0 {
 		excess = l.SizeBytes() - config.RetentionBytes
 	}
+	first := start
 	for i, s := range segments[:len(segments)-1] {
 		next := segments[i+1].base
 		if next > high {
 			break
 		}
 		excess -= s.size.Load()
-		if excess < 0 && !l.expired(s, config, now) {
+		expired := l.expired(s, config, now)
+		if excess < 0 && !expired {
 			break
+		}
+		if next > first {
+			l.logRetained(s, max(s.base, first), next-1, expired)
 		}
 		start = max(start, next)
 	}
@@ -167,6 +173,18 @@ func (l *Log) retain(config *Config, now int64) error {
 		return l.dropSegments()
 	}
 	return l.trim(start)
+}
+
+// logRetained says that retention takes the records of a segment from first to last.
+func (l *Log) logRetained(s *segment, first, last int64, byTime bool) {
+	reason := "the size of the log"
+	if byTime {
+		reason = "the time since the segment's last append"
+	}
+	newest, _ := s.index.newest()
+	l.options.Logger.Info("retention deletes records", "topic", l.options.Topic, "partition", l.options.Partition,
+		"first", first, "last", last, "newest", time.UnixMilli(newest).UTC(),
+		"appended", time.UnixMilli(s.ages.appended.Load()).UTC(), "because", reason)
 }
 
 // Delete closes the log and deletes its directory.
