@@ -85,7 +85,7 @@ func (c *Client) Put[K, V any](ctx context.Context, t topology.Topic[K, V], key 
 
 // Send writes records, in order within each partition, and returns when all of them are acknowledged: one call with
 // many records is much faster than many calls. A Timestamp of 0 becomes the present time. NullKey and NullValue make
-// null what its type can't say.
+// null what its type can't say. A partition that the topic's Partition function chooses must exist.
 //
 // An error is of the first record that failed and names its place in the call, counted from 0, and its topic. Records
 // before and after it may have been written.
@@ -120,7 +120,8 @@ type Record[K, V any] struct {
 }
 
 // Read yields the committed records of a topic, from where from says up to the present end, or on and on with
-// [From.Follow]. Records of one partition come in order; partitions come as they arrive.
+// [From.Follow]. Records of one partition come in order; partitions come as they arrive. Timestamps are the records'
+// own, whatever the topic's Timestamps function says.
 //
 //	for r, err := range client.Read(ctx, counts, runtime.Earliest()) {
 //		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -24,18 +25,40 @@ func (c *connection) partitions(ctx context.Context, client *kgo.Client, topic s
 	if known.n > 0 && time.Since(known.at) < partitionsAge {
 		return known.n, nil
 	}
-	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
-	if err == nil {
-		err = topics.Error()
-	}
+	n, err := c.askPartitions(ctx, client, topic)
 	if err != nil {
 		return 0, err
 	}
-	n := int32(len(topics[topic].Partitions))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts[topic] = partitionCount{n, time.Now()}
 	return n, nil
+}
+
+// The brokers of a cluster learn of a new topic one after the other.
+const (
+	unknownTriesMax   = 5
+	unknownAgainAfter = 250 * time.Millisecond
+)
+
+// askPartitions asks the broker, and again where it does not know the topic yet.
+func (c *connection) askPartitions(ctx context.Context, client *kgo.Client, topic string) (int32, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RetryTimeout)
+	defer cancel()
+	for try := 1; ; try++ {
+		topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+		if err == nil {
+			err = topics.Error()
+		}
+		if err == nil || !kerr.IsRetriable(err) || try == unknownTriesMax {
+			return int32(len(topics[topic].Partitions)), err
+		}
+		select {
+		case <-time.After(unknownAgainAfter):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 // choosing takes the partition that a record has already, and otherwise chooses by its key as Kafka does.

@@ -284,6 +284,10 @@ func TestClientErrorsSayWhatToDo(t *testing.T) {
 	require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
 	require.ErrorContains(t, err, "send to topic notes: record 0: ")
 	require.ErrorContains(t, err, "thalweg topics create")
+	last := func(_, _ string, n int) int { return n - 1 }
+	err = client.Put(h.ctx, notes.Partition(last), "k", "v")
+	require.ErrorIs(t, err, kerr.UnknownTopicOrPartition, "the partition count is asked for")
+	require.ErrorContains(t, err, "thalweg topics create")
 	for _, err := range client.Read(h.ctx, notes, runtime.Earliest()) {
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
 		require.ErrorContains(t, err, "create the topic")
