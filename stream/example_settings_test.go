@@ -54,8 +54,8 @@ func ExampleTable_Named() {
 	// Output:
 	// source-in
 	// towns
-	// towns.table-filter
-	// towns.table-filter.to-stream
+	// towns.filter
+	// towns.filter.to-stream
 	// results
 }
 
@@ -67,7 +67,7 @@ func ExampleWindowTable_Named() {
 	// Output:
 	// source-in
 	// rates
-	// rates.window-to-stream
+	// rates.to-stream
 }
 
 func ExampleGlobalTable_Named() {

@@ -97,11 +97,10 @@ func (b *Builder) put(nd *node, kind, fixed string, n *topology.Node, parents ..
 	b.graph.Add(n)
 }
 
-// methodOf is how the program calls a kind of node: MapValues for a table-map-values.
+// methodOf is how the program calls a kind of node: MapValues for map-values, Count for window-count.
 func methodOf(kind string) string {
 	var b strings.Builder
-	kind = strings.TrimPrefix(strings.TrimPrefix(kind, "table-"), "window-")
-	for word := range strings.SplitSeq(kind, "-") {
+	for word := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(kind, "window-"), "session-"), "-") {
 		if word != "" {
 			b.WriteString(strings.ToUpper(word[:1]) + word[1:])
 		}

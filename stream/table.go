@@ -229,7 +229,7 @@ func (n *node) thenFilter[K, V any](
 	method string, pass func(*topology.Call, K, V) (bool, error), want bool,
 ) *node {
 	to := &node{filters: true}
-	n.builder().put(to, "table-"+method, "", &topology.Node{
+	n.builder().put(to, method, "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.FilterTable(pass, want, n.versioned, &to.old),
 	}, n)
 	to.through(n)
@@ -255,7 +255,7 @@ func mapTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, V) (V2, err
 
 func (n *node) thenMap[K, V, V2 any](f func(*topology.Call, K, V) (V2, error)) *node {
 	to := &node{}
-	n.builder().put(to, "table-map-values", "", &topology.Node{
+	n.builder().put(to, "map-values", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.MapTable(f, &to.old), ChangesValue: true,
 	}, n)
 	to.through(n)
@@ -271,7 +271,7 @@ func (t Table[K, V]) TransformValues[V2 any](f func(K, *V) V2) Table[K, V2] {
 func transformTable[K, V, V2 any](t Table[K, V], f func(*topology.Call, K, *V) (V2, error)) Table[K, V2] {
 	n := &node{}
 	t.n.needs("TransformValues", f == nil)
-	t.n.builder().put(n, "table-transform-values", "", &topology.Node{
+	t.n.builder().put(n, "transform-values", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), Make: op.TransformTable(f, &n.old), ChangesValue: true,
 	}, t.n)
 	n.through(t.n)

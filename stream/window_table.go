@@ -63,7 +63,7 @@ func (t WindowTable[K, V]) KeyStream[S Stream[K, V]]() Stream[K, V] {
 func windowToStream[K, V, KO any](
 	t WindowTable[K, V], key func(*topology.Call, K, Span) (KO, error),
 ) Stream[KO, V] {
-	n := t.n.then("window-to-stream", op.WindowToStream[K, V](key))
+	n := t.n.then("to-stream", op.WindowToStream[K, V](key))
 	return Stream[KO, V]{n: n.moves("ToStream"), values: t.values}
 }
 
