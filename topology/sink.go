@@ -31,8 +31,12 @@ func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
 		if err != nil {
 			return nil, err
 		}
-		keys, values, err := serdesOf[K, V](in.Node)
-		return sinkPort(s, c, serde.NewEncoder(keys), serde.NewEncoder(values)), err
+		keys, _ := in.Node.Keys.(serde.Serde[K])
+		values, _ := in.Node.Values.(serde.Serde[V])
+		if keys == nil || values == nil {
+			return nil, wrongSerdes(in.Node)
+		}
+		return sinkPort(s, c, serde.NewEncoder(keys), serde.NewEncoder(values)), nil
 	})
 	return n
 }

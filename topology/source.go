@@ -56,9 +56,10 @@ func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 		if err != nil {
 			return nil, err
 		}
-		keys, values, err := serdesOf[K, V](in.Node)
-		if err != nil {
-			return nil, err
+		keys, _ := in.Node.Keys.(serde.Serde[K])
+		values, _ := in.Node.Values.(serde.Serde[V])
+		if keys == nil || values == nil {
+			return nil, wrongSerdes(in.Node)
 		}
 		o := &Record[K, V]{}
 		s := &source{
@@ -103,16 +104,9 @@ func decoder[K, V any](o *Record[K, V], keys serde.Serde[K], values serde.Serde[
 	}
 }
 
-// serdesOf are the serdes of a source or a sink, with their types.
-func serdesOf[K, V any](n *Node) (keys serde.Serde[K], values serde.Serde[V], err error) {
-	keys, ok := n.Keys.(serde.Serde[K])
-	if !ok {
-		return nil, nil, fmt.Errorf("node %s: its keys have the serde %T", n.Name, n.Keys)
-	}
-	if values, ok = n.Values.(serde.Serde[V]); !ok {
-		return nil, nil, fmt.Errorf("node %s: its values have the serde %T", n.Name, n.Values)
-	}
-	return keys, values, nil
+// wrongSerdes says that the serdes of a source or a sink are not those of its records.
+func wrongSerdes(n *Node) error {
+	return fmt.Errorf("node %s: its keys have the serde %T, its values %T", n.Name, n.Keys, n.Values)
 }
 
 // source is a source node in a task. It knows no types: these are in the functions.

@@ -8,9 +8,8 @@
 //
 // Each record that is sent is processed at once, with all that follows from it: what the topology writes to its
 // repartition topics, and to topics that it also reads, is fed back until nothing is left. Every processed record is
-// followed by a commit, unless [Config.CommitEvery] says otherwise. Operators that keep rows emit each update, where the
-// program sets no policy, and not only what has changed by the commit: [Config.EmitOnCommit] makes them do as in
-// production.
+// followed by a commit, unless [Config.CommitEvery] says otherwise. Operators for which the program sets no emit policy
+// emit each update; [Config.EmitOnCommit] makes them emit with the commit, as in production.
 //
 // With one partition (the default) the whole topology runs as one task, which takes its inputs by the timestamps of
 // their first records. With more there is a task per sub-topology and partition, as in production.
