@@ -13,6 +13,7 @@ type From struct {
 	follow     bool
 	group      string
 	partitions []int32 // empty: all
+	committer  *Committer
 }
 
 type fromStart uint8
@@ -54,8 +55,17 @@ func (f From) Partitions(partitions ...int32) From {
 // committed up to the present end of all partitions.
 func (f From) Group(name string) From { f.group = name; return f }
 
+// CommitBy leaves it to the program when a group commits, for programs that process several records at once: see
+// [Committer]. Without Follow reading ends then where the partitions of this member do, whether they are committed or
+// not.
+func (f From) CommitBy(c *Committer) From { f.committer = c; return f }
+
 func (f From) check() error {
 	switch {
+	case f.committer != nil && f.group == "":
+		return fmt.Errorf("there is nothing to commit without a group: leave out CommitBy, or name a Group")
+	case f.committer != nil && f.committer.of != nil:
+		return fmt.Errorf("another loop reads with the same Committer: make one for each")
 	case f.start == fromOffset && f.at < 0:
 		return fmt.Errorf("offset %d: the first is 0", f.at)
 	case f.start == fromTime && f.at < 0:

@@ -3,10 +3,37 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"thalweg/internal/link"
 )
+
+// Committer commits what one loop of [Client.Read] has read in a group, when the program says so. Its zero value is
+// ready. It is used in the loop's body.
+//
+//	var done runtime.Committer
+//	for r, err := range client.Read(ctx, orders, runtime.Earliest().Group("billing").Follow().CommitBy(&done)) {
+//		…
+//		if batch = append(batch, r.Value); len(batch) == 100 {
+//			… // write the batch
+//			err = done.Commit(ctx)
+//		}
+//	}
+type Committer struct{ of *reading }
+
+// Commit commits all records that the loop was given so far, the last one included. What it was given after the last
+// Commit comes again: to this member or, when partitions go to another one, to that.
+func (c *Committer) Commit(ctx context.Context) error {
+	if c.of == nil {
+		return errors.New("runtime: commit: no loop reads with this Committer")
+	}
+	r := c.of
+	if err := r.commitUpTo(ctx, func(p *position) int64 { return max(p.next, p.given) }); err != nil {
+		return fmt.Errorf("runtime: commit in group %s: %w", r.from.group, err)
+	}
+	return nil
+}
 
 // runMember reads as a member of a group, on a link of its own, and commits at the end.
 func (r *reading) runMember(ctx context.Context, c *connection) (err error) {
@@ -18,6 +45,10 @@ func (r *reading) runMember(ctx context.Context, c *connection) (err error) {
 	}
 	defer r.link.Close()
 	r.fetcher = r.link.Fetcher()
+	if c := r.from.committer; c != nil {
+		c.of = r
+		defer func() { c.of = nil }()
+	}
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.CloseTimeout)
 		defer cancel()
@@ -98,7 +129,7 @@ func (r *reading) assigned(ctx context.Context, tps []link.TopicPartition) error
 		return err
 	}
 	for _, tp := range tps {
-		p := position{committed[tp].Next, committed[tp].Next}
+		p := position{next: committed[tp].Next, committed: committed[tp].Next}
 		if p.committed < 0 {
 			p.next = starts[tp]
 		}
@@ -121,28 +152,33 @@ func (r *reading) commitDue(ctx context.Context) error {
 	return r.commit(ctx)
 }
 
-// commit commits what the loop is done with. A member that has lost its partitions meanwhile is told of that next; what
-// others than it read then comes twice.
+// commit commits what the loop is done with, unless the program does. A member that has lost its partitions meanwhile
+// is told of that next; others then read what it could not commit.
 func (r *reading) commit(ctx context.Context) error {
 	r.commitAt = time.Now().Add(groupCommits)
-	var offsets []link.Offset
-	for tp, p := range r.positions {
-		if p.next > p.committed {
-			offsets = append(offsets, link.Offset{TopicPartition: tp, Next: p.next, LeaderEpoch: -1})
-		}
+	if r.from.committer != nil {
+		return nil
 	}
-	err := r.link.CommitOffsets(ctx, offsets)
+	err := r.commitUpTo(ctx, func(p *position) int64 { return p.next })
 	if class := link.ClassOf(err); err != nil && (class == link.Fenced || class == link.Abort) {
 		r.log.Warn("can't commit: what was read may come again", "group", r.from.group, "err", err)
 		return nil
 	}
-	if err != nil {
+	return err
+}
+
+func (r *reading) commitUpTo(ctx context.Context, next func(*position) int64) error {
+	var offsets []link.Offset
+	for tp, p := range r.positions {
+		if n := next(p); n > p.committed {
+			offsets = append(offsets, link.Offset{TopicPartition: tp, Next: n, LeaderEpoch: -1})
+		}
+	}
+	if err := r.link.CommitOffsets(ctx, offsets); err != nil {
 		return err
 	}
 	for _, o := range offsets {
-		if p := r.positions[o.TopicPartition]; p != nil {
-			p.committed = o.Next
-		}
+		r.positions[o.TopicPartition].committed = o.Next
 	}
 	return nil
 }
@@ -152,6 +188,9 @@ func (r *reading) groupAtEnd(ctx context.Context) (bool, error) {
 	r.moved = false
 	if !r.member || !r.atEnd() {
 		return false, nil
+	}
+	if r.from.committer != nil {
+		return true, nil
 	}
 	if err := r.commit(ctx); err != nil {
 		return false, err

@@ -38,6 +38,37 @@ func TestAGroupGoesOnWhereItCommitted(t *testing.T) {
 	require.Len(t, all(h, client, notes, runtime.Earliest().Group("other")), 11)
 }
 
+func TestAProgramCommitsByItself(t *testing.T) {
+	h := newHarness(t)
+	client := h.clientOf(h.config())
+	require.NoError(t, client.Create(h.ctx, 1, notes))
+	require.NoError(t, client.SendAll(h.ctx, notes, numbered(10)))
+	var done runtime.Committer
+	from := runtime.Earliest().Group("g").CommitBy(&done)
+	var batch []string
+	for r, err := range client.Read(h.ctx, notes, from) {
+		require.NoError(t, err)
+		if batch = append(batch, r.Value); len(batch)%4 == 0 {
+			require.NoError(t, done.Commit(h.ctx))
+		}
+		for _, err := range client.Read(h.ctx, notes, from) {
+			require.ErrorContains(t, err, "another loop reads with the same Committer")
+		}
+	}
+	require.Len(t, batch, 10)
+	require.Equal(t, []string{"8", "9"}, values(all(h, client, notes, from)), "the last two were not committed")
+	for _, err := range client.Read(h.ctx, notes, from) {
+		require.NoError(t, err)
+		require.NoError(t, done.Commit(h.ctx))
+		break // what was given is committed, also where the loop is left
+	}
+	require.Equal(t, []string{"9"}, values(all(h, client, notes, from)))
+	require.ErrorContains(t, done.Commit(h.ctx), "no loop reads with this Committer")
+	for _, err := range client.Read(h.ctx, notes, runtime.Earliest().CommitBy(&done)) {
+		require.ErrorContains(t, err, "without a group")
+	}
+}
+
 // Members share the partitions, give some to one that comes later, and end when all is read by some of them.
 func TestMembersOfAGroupShareATopic(t *testing.T) {
 	h := newHarness(t)

@@ -46,7 +46,8 @@ type reading struct {
 
 // position is how far a partition is read.
 type position struct {
-	next      int64
+	next      int64 // after what the loop is done with
+	given     int64 // after what it was given
 	committed int64 // in the group; -1: nothing is
 }
 
@@ -102,7 +103,7 @@ func (c *connection) readTopic(
 		return err
 	}
 	for _, tp := range tps {
-		r.begin(tp, position{starts[tp], -1})
+		r.begin(tp, position{next: starts[tp], committed: -1})
 	}
 	return r.run(ctx)
 }
@@ -291,10 +292,11 @@ func (r *reading) takeBatch(ctx context.Context, f *link.Fetched, p *position, b
 		if in.Offset >= end || f.Stale() {
 			return nil
 		}
+		p.given = in.Offset + 1
 		if !r.visit(in) {
 			return errLeft
 		}
-		p.next = in.Offset + 1
+		p.next = p.given
 		if err := r.between(ctx); err != nil {
 			return err
 		}
