@@ -16,6 +16,9 @@ func (b *builder) joinStreams() {
 		grace = *b.n.Grace
 	}
 	within := stream.Around(0, ms(grace)).Before(ms(b.n.Before)).After(ms(b.n.After))
+	if b.n.Ms > 0 { // no scenario of Kafka Streams
+		within = within.BoundedByLeft(untilLength)
+	}
 	f := joiner(b.n.Joiner)
 	name := "auto-" + b.n.ID
 	var out streamOf

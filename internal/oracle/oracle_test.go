@@ -90,6 +90,10 @@ func isPerKey(s *scenario) bool {
 			}
 		case "joinStreams", "suppress", "fkJoin":
 			return false
+		case "deduplicate": // what is too late for a short interval depends on the time of the partition
+			if n.Ms > 0 {
+				return false
+			}
 		}
 		if n.Window != nil || n.Grace != nil || n.Timestamps != "" || n.Store != nil && n.Store.VersionedMs > 0 {
 			return false

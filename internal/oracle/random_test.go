@@ -254,7 +254,7 @@ func (g *grower) growStream(from string) {
 	case 9:
 		g.add(&g.tables, node{Op: "toTable", In: in})
 	case 10:
-		g.add(&g.streams, node{Op: g.one("deduplicate", "batch"), In: in, Key: g.one("value", "first")})
+		g.add(&g.streams, node{Op: g.one("deduplicate", "batch"), In: in, Key: g.one("value", "first"), Ms: g.Int64N(9)})
 	case 11, 12:
 		g.join(from)
 	default:
@@ -276,7 +276,7 @@ func (g *grower) join(from string) {
 	}
 	g.add(&g.streams, node{
 		Op: "joinStreams", In: []string{from, other}, Type: g.one("inner", "inner", "left", "outer"), Joiner: "dash",
-		Before: g.Int64N(10), After: g.Int64N(10), Grace: &grace,
+		Before: g.Int64N(10), After: g.Int64N(10), Grace: &grace, Ms: max(0, g.Int64N(3)-1),
 	})
 }
 
@@ -307,7 +307,9 @@ func (g *grower) aggregate(from string) {
 
 func (g *grower) window() *window {
 	grace := g.Int64N(8)
-	switch g.IntN(4) {
+	switch g.IntN(5) {
+	case 3:
+		return &window{Type: "custom", Grace: grace}
 	case 0:
 		return &window{Type: "hopping", Size: 10, Advance: 4, Grace: grace}
 	case 1:
@@ -331,7 +333,7 @@ func (g *grower) growTable(from string) {
 		grouped := g.add(nil, node{
 			Op: "groupTable", In: in, Fn: g.one("swap", "modKey:2", "firstKey"), Name: fmt.Sprintf("g%d", len(g.s.Nodes)),
 		})
-		g.add(&g.tables, node{Op: "count", In: []string{grouped}})
+		g.add(&g.tables, node{Op: g.one("count", "topTable"), In: []string{grouped}})
 	case 5:
 		g.add(&g.tables, node{
 			Op: "joinTables", In: []string{from, g.one(g.tables...)}, Type: g.one("inner", "left", "outer"), Joiner: "plus",

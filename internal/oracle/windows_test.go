@@ -42,6 +42,8 @@ func (w *window) dsl() stream.Window {
 		return stream.Hopping(ms(w.Size), ms(w.Advance), grace)
 	case "sliding":
 		return stream.Sliding(ms(w.Diff), grace)
+	case "custom":
+		return stream.Custom(turns{}, grace)
 	case "unlimited":
 		return stream.Unlimited(time.UnixMilli(w.Start))
 	}
