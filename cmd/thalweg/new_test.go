@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +22,10 @@ func TestNew(t *testing.T) {
 	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	require.NoError(t, err)
 	require.Contains(t, string(mod), "replace thalweg => /")
+	// With another toolchain everything is compiled once more.
+	_, toolchain, _ := strings.Cut(string(mod), "\ntoolchain ")
+	toolchain, _, _ = strings.Cut(toolchain, "\n")
+	require.True(t, strings.HasSuffix(readme.Commands(t, "existing module")[0], " -toolchain="+toolchain))
 	_, err = thalweg(t, "", "new "+dir)
 	require.ErrorContains(t, err, "is not empty")
 	_, err = thalweg(t, "", "new "+dir+"2 -library "+dir)
