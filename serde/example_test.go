@@ -56,6 +56,16 @@ func ExampleCheck() {
 	// true
 }
 
+// Equal keys must have equal bytes. MessagePack writes a map in no fixed order, JSON sorts it.
+func ExampleCheckKey() {
+	type labels struct{ Of map[string]int }
+	fmt.Println(serde.CheckKey(serde.For[labels]()) != nil)
+	fmt.Println(serde.CheckKey(serde.JSON[labels]()))
+	// Output:
+	// true
+	// <nil>
+}
+
 func ExampleLocal() {
 	shared := serde.Msgpack[map[string]string]() // for every goroutine
 	mine := serde.Local(shared)                  // for this one

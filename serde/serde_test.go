@@ -515,3 +515,19 @@ func TestSameKnowsEqualSerdes(t *testing.T) {
 	require.False(t, serde.Same(serde.List(serde.For[int32]()), serde.List[int32](serde.Ordered[int32]())))
 	require.False(t, serde.Same(nil, nil))
 }
+
+// Types whose equal values may have different bytes are no keys: maps, but those that MessagePack sorts, however deep.
+func TestKeysNeedAnOrder(t *testing.T) {
+	type deep struct{ In []struct{ M map[int]string } }
+	type texts struct{ M map[string]string }
+	for want, err := range map[string]error{
+		"field In.M: a map is encoded in no fixed order": serde.CheckKey(serde.For[deep]()),
+		"map[int]string: a map is encoded in":            serde.CheckKey(serde.For[map[int]string]()),
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	require.NoError(t, serde.CheckKey(serde.For[texts]()))
+	require.NoError(t, serde.CheckKey(serde.For[string]()))
+	require.NoError(t, serde.CheckKey(serde.JSON[deep]()))
+	require.NoError(t, serde.Check(serde.For[deep]()), "it is a value all the same")
+}

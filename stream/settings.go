@@ -25,8 +25,8 @@ func (n *node) emitting(e Emit) {
 	b, site := n.builder(), caller()
 	switch {
 	case !n.emits:
-		b.fail(site, "Emit: %s (%s) keeps no rows of its own and emits when the table before it does: set the policy there, "+
-			"or Materialize this one", n.op, n.Site)
+		b.fail(site, "Emit: %s (%s) has no emit policy: set it on the group or the table that keeps the rows, or "+
+			"Materialize this table", n.op, n.Site)
 	case e == OnClose:
 		e.mustNotClose(b, site, "Emit")
 	default:
