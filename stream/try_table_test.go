@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -218,7 +219,27 @@ func TestRecordsThatWaitedFailForThemselves(t *testing.T) {
 		"the calls are the records that waited")
 }
 
-// A batch fails as a whole.
+// The dead letter of a record that has waited is not the record that let it go, which goes on.
+func TestLettersOfRecordsThatWaited(t *testing.T) {
+	b := stream.NewBuilder()
+	b.Stream(in).Try().LeftJoin(b.Stream(others), stream.Around(5*tick, 0), "meetings",
+		func(c *stream.Call, k, l string, r *string) (string, error) {
+			l, err := good(c, k, l)
+			return fmt.Sprint(both(&l, r), " by ", c.Offset()), err
+		}).To(out)
+	d := open(b, streamtest.Config{Errors: topology.Errors{Process: topology.DeadLetter, DeadLetters: "dead"}})
+	defer d.Close()
+	for i, v := range []string{"a", "bad", "b", "c"} {
+		d.Input(in).Send("k", v, int64(100*i))
+	}
+	require.Equal(t, []string{"k=a with nothing by 1@0", "k=b with nothing by 3@200"}, d.Output(out).ReadStrings())
+	letters := d.Written("dead")
+	require.Len(t, letters, 1)
+	require.Nil(t, letters[0].Value)
+	require.EqualValues(t, 100, letters[0].Timestamp)
+}
+
+// A batch fails as a whole, and alone where time closes several.
 func TestBatchesFailAsAWhole(t *testing.T) {
 	failed, b := 0, stream.NewBuilder()
 	b.Stream(in).Try().Batch(2, 0, "batches", func(c *stream.Call, k string, vs []string) (string, error) {
@@ -229,6 +250,18 @@ func TestBatchesFailAsAWhole(t *testing.T) {
 		d.Input(in).Send("k", v, int64(i))
 	}
 	require.Equal(t, []string{"k=b,c@3"}, d.Output(out).ReadStrings())
+	require.Equal(t, 1, failed)
+
+	failed, b = 0, stream.NewBuilder()
+	b.Stream(in).Try().Batch(2, time.Second, "batches", func(c *stream.Call, k string, vs []string) (string, error) {
+		require.EqualValues(t, -1, c.Offset())
+		return good(c, k, strings.Join(vs, ","))
+	}).To(out)
+	d = lenient(t, b, &failed)
+	d.Input(in).Send("k", "bad", 1)
+	d.Input(in).Send("l", "a", 2)
+	d.AdvanceWallClock(2 * time.Second)
+	require.Equal(t, []string{"l=a@2"}, d.Output(out).ReadStrings())
 	require.Equal(t, 1, failed)
 }
 

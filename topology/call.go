@@ -9,7 +9,7 @@ type Call struct {
 	env       *Env
 	timestamp int64
 	headers   []Header
-	waited    bool // the record comes from a buffer: origin says where it came from
+	waited    bool // origin says where the record came from, not the environment
 	origin    Metadata
 }
 
@@ -50,6 +50,12 @@ func (in *Instance) CallAt(timestamp int64, headers []Header) *Call {
 		c.headers = headers
 	}
 	return c
+}
+
+// KeepCall lets the node's call say what it says, whatever becomes of the environment's Source.
+func (in *Instance) KeepCall() {
+	c := &in.call
+	c.origin, c.waited = c.metadata(), true
 }
 
 // CallOf fills the node's call for a record that has waited in a buffer.

@@ -152,8 +152,8 @@ func (in *Instance) settle(pe *ProcessingError) error {
 	return nil
 }
 
-// Attempt runs user code whose failure is not that of the record at hand as a whole: that of a record that has waited,
-// or of the row that there was before. Where the policy goes on, what call was for is left out, counted: done is false.
+// Attempt runs user code whose failure is not that of the whole record at hand, but of one of the rows of a change.
+// Where the policy goes on, what call was for is left out, counted: done is false.
 func (in *Instance) Attempt(timestamp int64, call func() error) (done bool, err error) {
 	if !in.Env.Guarded {
 		err = call()
@@ -164,5 +164,19 @@ func (in *Instance) Attempt(timestamp int64, call func() error) (done bool, err 
 		done = err == nil
 		return err
 	})
+	return done, err
+}
+
+// AttemptWaited is Attempt for a record that has waited, and that the one at hand lets go. Its failure has no source
+// record: a dead letter of the one at hand would have it processed twice.
+func (in *Instance) AttemptWaited(timestamp int64, call func() error) (done bool, err error) {
+	if !in.Env.Guarded {
+		return in.Attempt(timestamp, call)
+	}
+	source := in.Env.Source
+	in.Env.Source = nil
+	if done, err = in.Attempt(timestamp, call); err == nil {
+		in.Env.Source = source
+	}
 	return done, err
 }

@@ -141,7 +141,7 @@ func closeOldBatches[K, V, V2 any](b *batches[K, V, V2], now int64) error {
 		if o.closed {
 			continue
 		}
-		if err := closeBatches(b, o, nil); err != nil {
+		if _, err := b.in.Attempt(o.timestamp, func() error { return closeBatches(b, o, nil) }); err != nil {
 			return err
 		}
 	}

@@ -129,12 +129,9 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			s.own.Expire(*s.time - s.retention + 1)
 		}
 		in.Expect = append(in.Expect, func(keys [][]byte) { expectJoin(s, keys) })
-		s.tellHeld = func() error {
-			result, err := c.alone(in.Call(), s.heldKey, &s.released, s.heldAt)
-			if err != nil {
-				return err
-			}
-			return tellJoin(s, s.heldKey, result, s.heldTime)
+		s.joinHeld = func() (err error) {
+			s.heldResult, err = c.alone(in.Call(), s.heldKey, &s.released, s.heldAt)
+			return err
 		}
 		return func(r *topology.Record[K, V]) error { return receiveJoin(s, r) }, nil
 	})
@@ -183,11 +180,12 @@ type joinOf[K, V, O, H, R any] struct {
 	o       O
 	results []R // of the record at hand, where they wait for one another
 
-	heldKey  K
-	heldTime int64
-	released H // what is released, of heldKey
-	heldAt   int
-	tellHeld func() error // of one of it
+	heldKey    K
+	heldTime   int64
+	released   H // what is released, of heldKey
+	heldAt     int
+	heldResult R
+	joinHeld   func() error // makes heldResult of one of it
 }
 
 // expectJoin has memory fetched for records that will come soon, whose times are about the stream's.
@@ -321,7 +319,15 @@ func releaseUntilJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], now int64) er
 		s.heldKey, s.heldTime, s.released = e.Key.Key, e.End, e.Value
 		for s.heldAt = range s.c.count(&s.released) { // each fails for itself: it is another record than the one at hand
 			s.in.Resume()
-			if _, err := s.in.Attempt(s.heldTime, s.tellHeld); err != nil {
+			s.in.KeepCall()
+			done, err := s.in.AttemptWaited(s.heldTime, s.joinHeld)
+			if err != nil {
+				return err
+			}
+			if !done {
+				continue
+			}
+			if err := tellJoin(s, s.heldKey, s.heldResult, s.heldTime); err != nil {
 				return err
 			}
 		}

@@ -66,24 +66,40 @@ func dropsJoined[K, V, O, R any](j *tableJoin[K, V, O, R], r *topology.Record[K,
 
 // joinJoined joins a record, which is the node's call.
 func joinJoined[K, V, O, R any](
-	j *tableJoin[K, V, O, R], key K, nullKey bool, v V, ts int64, headers []topology.Header) (err error,
-) {
+	j *tableJoin[K, V, O, R], key K, nullKey bool, v V, ts int64, headers []topology.Header,
+) error {
+	if ok, err := resultJoined(j, key, nullKey, v, ts); !ok || err != nil {
+		return err
+	}
+	return sendJoined(j, key, nullKey, ts, headers)
+}
+
+// resultJoined puts the result of a join into the slot; ok is false where there is none.
+func resultJoined[K, V, O, R any](
+	j *tableJoin[K, V, O, R], key K, nullKey bool, v V, ts int64,
+) (ok bool, err error) {
 	var found *O
 	if !nullKey {
 		var ok bool
 		if j.row, _, ok, err = j.get(key, ts); err != nil {
-			return j.in.Fail(ts, err)
+			return false, j.in.Fail(ts, err)
 		}
 		if ok {
 			found = &j.row
 		} else if !j.left {
-			return nil
+			return false, nil
 		}
 	}
 	if j.out.Value, err = j.f(j.in.Call(), key, v, found); err != nil {
-		return j.in.Error(topology.PhaseProcess, ts, err)
+		return false, j.in.Error(topology.PhaseProcess, ts, err)
 	}
 	j.out.NullValue = j.null != nil && j.null(&j.out.Value)
+	return true, nil
+}
+
+func sendJoined[K, V, O, R any](
+	j *tableJoin[K, V, O, R], key K, nullKey bool, ts int64, headers []topology.Header,
+) error {
 	j.out.Key, j.out.NullKey, j.out.Timestamp, j.out.Headers = key, nullKey, ts, headers
 	return j.next(&j.out)
 }
@@ -111,10 +127,9 @@ func JoinTableLate[K, V, O, R any](
 		}
 		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), late: late,
 			time: timeMark(in, st.Name(), 0)}
-		l.joinFirst = func() error {
-			b := &l.firstRow
-			in.CallOf(l.first.time, b.Headers, b.Origin)
-			return joinJoined(j, l.first.key, false, b.New, l.first.time, b.Headers)
+		l.joinFirst = func() (err error) {
+			l.joined, err = resultJoined(j, l.first.key, false, l.firstRow.New, l.first.time)
+			return err
 		}
 		for e, err := range store.All() {
 			if err != nil {
@@ -143,6 +158,7 @@ type tableJoinLate[K, V, O, R any] struct {
 	first     waits[K] // is joined: its time has come
 	firstRow  Buffered[V]
 	joinFirst func() error
+	joined    bool // joinFirst has made a result
 }
 
 func receiveJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology.Record[K, V]) error {
@@ -184,8 +200,12 @@ func releaseJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R]) (err error)
 		return l.in.Fail(l.first.time, err)
 	}
 	l.in.Resume()
-	_, err = l.in.Attempt(l.first.time, l.joinFirst)
-	return err
+	b := &l.firstRow
+	l.in.CallOf(l.first.time, b.Headers, b.Origin)
+	if done, err := l.in.AttemptWaited(l.first.time, l.joinFirst); !done || !l.joined {
+		return err
+	}
+	return sendJoined(l.tableJoin, l.first.key, false, l.first.time, b.Headers)
 }
 
 func holdJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology.Record[K, V]) error {
