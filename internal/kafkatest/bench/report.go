@@ -23,7 +23,7 @@ func same(workload string, ours, theirs result) error {
 			theirs.Records, theirs.Words)
 	case workload == "restore":
 		if theirs.Results < theirs.Records {
-			return fmt.Errorf("Kafka Streams restored %d records, not %d", theirs.Results, theirs.Records)
+			return fmt.Errorf("restore: Kafka Streams read %d records, not %d", theirs.Results, theirs.Records)
 		}
 		return nil // ours has checked itself
 	case workload == "session":
