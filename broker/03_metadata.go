@@ -109,6 +109,9 @@ func (t *topic) metadata() kmsg.MetadataResponseTopic {
 		part := kmsg.NewMetadataResponseTopicPartition()
 		part.Partition, part.Leader, part.LeaderEpoch = p.index, nodeID, leaderEpoch
 		part.Replicas, part.ISR, part.OfflineReplicas = []int32{nodeID}, []int32{nodeID}, []int32{}
+		if p.log == nil { // requests are still sent here, and told why they fail
+			part.ISR, part.OfflineReplicas = []int32{}, []int32{nodeID}
+		}
 		out.Partitions[i] = part
 	}
 	return out

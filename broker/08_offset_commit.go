@@ -71,8 +71,10 @@ func commitTopic(t *topic, terr *kerr.Error, partition int32) (string, *kerr.Err
 	if terr != nil {
 		return "", terr
 	}
-	_, err := t.at(partition)
-	return t.Name, err
+	if !t.has(partition) {
+		return t.Name, kerr.UnknownTopicOrPartition
+	}
+	return t.Name, nil
 }
 
 func (b *broker) commitOffsets(r *group.CommitRequest) (ticket int64, failed error) {

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -88,10 +87,7 @@ func (b *broker) createTopic(t newTopic) (*meta.Topic, error) {
 	if t.validateOnly {
 		return mt, nil
 	}
-	if err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.PutTopic(mt) }); err != nil {
-		return nil, b.storageError(err)
-	}
-	if err := b.openTopic(mt); err != nil {
+	if err := b.grow(mt, 0); err != nil {
 		return nil, b.storageError(err)
 	}
 	return mt, nil
@@ -161,22 +157,18 @@ func (b *broker) createdConfigs(t *meta.Topic) []kmsg.CreateTopicsResponseTopicC
 	return configs
 }
 
-// changeTopic gives an existing topic another partition count or other configurations. b.admin is held.
-func (b *broker) changeTopic(t *topic, change func(*meta.Topic)) error {
+// changeTopic gives an existing topic other configurations. b.admin is held.
+func (b *broker) changeTopic(t *topic, configs map[string]string) error {
 	next := *t.Topic
-	next.Configs = maps.Clone(t.Configs)
-	if next.Configs == nil {
-		next.Configs = map[string]string{}
-	}
-	change(&next)
+	next.Configs = configs
 	if err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.PutTopic(&next) }); err != nil {
 		return b.storageError(err)
 	}
 	for _, p := range t.partitions {
-		p.log.SetConfig(b.logConfig(&next))
+		if p.log != nil {
+			p.log.SetConfig(b.logConfig(&next))
+		}
 	}
-	if err := b.openTopic(&next); err != nil {
-		return b.storageError(err)
-	}
+	b.topics.put(&topic{Topic: &next, partitions: t.partitions})
 	return nil
 }

@@ -2,13 +2,13 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/broker/internal/coord"
+	"thalweg/broker/internal/meta"
 )
 
 // DeleteTopics: v0-6
@@ -46,8 +46,8 @@ func (b *broker) handleDeleteTopics(_ context.Context, r *request) completion {
 	}
 }
 
-// deleteTopic removes a topic, then its offsets in groups, then its files. What a crash leaves of the files is removed
-// at the next start.
+// deleteTopic removes a topic, then its offsets in groups, then its files. What a crash or a failure leaves of the
+// files is removed at the next start: the metadata remembers it.
 func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
 	b.admin.Lock()
 	defer b.admin.Unlock()
@@ -58,7 +58,7 @@ func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error
 	case isInternal(t.Name):
 		return t, &textError{kerr.InvalidTopicException, "topic " + t.Name + " is the broker's own"}
 	}
-	err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.DeleteTopic(t.Name), nil })
+	err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.DeleteTopic(t.Topic) })
 	if err != nil {
 		return t, b.storageError(err)
 	}
@@ -66,12 +66,15 @@ func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error
 	if _, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(t.Name) }); err != nil {
 		b.cfg.Logger.Error("broker: delete the offsets of a deleted topic", "topic", t.Name, "err", err)
 	}
-	var errs []error
 	for _, p := range t.partitions {
-		errs = append(errs, p.log.Delete())
+		if p.log == nil {
+			continue
+		}
+		if err := p.log.Delete(); err != nil {
+			b.cfg.Logger.Warn("broker: delete a partition", "topic", p.topic, "partition", p.index, "err", err)
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return t, b.storageError(err)
-	}
+	// The topic is deleted. What stands in the way of its directories stands in the way of a topic of the same name only.
+	b.finishRemoval(meta.Removal{Name: t.Name, End: t.Partitions})
 	return t, nil
 }

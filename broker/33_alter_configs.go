@@ -8,8 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"thalweg/broker/internal/meta"
 )
 
 // AlterConfigs: v0-2: all configurations of a resource at once
@@ -95,7 +93,7 @@ func (b *broker) alterConfigs(kind kmsg.ConfigResourceType, name string, validat
 	if err := b.checkConfigs(configs); err != nil || validateOnly {
 		return err
 	}
-	return b.changeTopic(t, func(mt *meta.Topic) { mt.Configs = configs })
+	return b.changeTopic(t, configs)
 }
 
 func (b *broker) alterConfig(configs map[string]string, rc *kmsg.IncrementalAlterConfigsRequestResourceConfig) error {

@@ -39,7 +39,10 @@ func (b *broker) handleDescribeLogDirs(_ context.Context, r *request) completion
 				continue
 			}
 			part := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
-			part.Partition, part.Size = p.index, p.log.SizeBytes()
+			part.Partition = p.index
+			if p.log != nil {
+				part.Size = p.log.SizeBytes()
+			}
 			out.Partitions = append(out.Partitions, part)
 		}
 		dir.Topics = append(dir.Topics, out)

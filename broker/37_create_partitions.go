@@ -6,8 +6,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"thalweg/broker/internal/meta"
 )
 
 // CreatePartitions: v0-3
@@ -49,5 +47,10 @@ func (b *broker) createPartitions(name string, count int32, validateOnly bool) e
 	case validateOnly:
 		return nil
 	}
-	return b.changeTopic(t, func(mt *meta.Topic) { mt.Partitions = count })
+	next := *t.Topic
+	next.Partitions = count
+	if err := b.grow(&next, int32(len(t.partitions))); err != nil {
+		return b.storageError(err)
+	}
+	return nil
 }

@@ -76,10 +76,8 @@ func (b *broker) close() error {
 	}
 	b.background.Wait()
 	if set := b.topics.load(); set != nil {
-		for _, t := range set.byName {
-			for _, p := range t.partitions {
-				errs = append(errs, p.log.Close())
-			}
+		for p := range set.online() {
+			errs = append(errs, p.log.Close())
 		}
 	}
 	if b.meta != nil {
@@ -170,16 +168,14 @@ func (b *broker) runMaintenance() {
 	m.mu.Unlock()
 	defer b.background.Done()
 	b.keepTime()
-	for _, t := range b.topics.load().byName {
-		for _, p := range t.partitions {
-			select {
-			case <-b.stop:
-				return
-			default:
-			}
-			if err := p.log.Maintain(); err != nil {
-				b.cfg.Logger.Error("broker: maintenance", "topic", p.topic, "partition", p.index, "err", err)
-			}
+	for p := range b.topics.load().online() {
+		select {
+		case <-b.stop:
+			return
+		default:
+		}
+		if err := p.log.Maintain(); err != nil {
+			b.cfg.Logger.Error("broker: maintenance", "topic", p.topic, "partition", p.index, "err", err)
 		}
 	}
 	b.maintainAfter(maintainEvery)

@@ -168,10 +168,15 @@ func (b *broker) checkConfigs(configs map[string]string) error {
 	return nil
 }
 
+// internalConfig is that of the broker's own logs. A full disk must leave room for the record of a deletion.
+func internalConfig() log.Config {
+	return log.Config{SegmentBytes: internalSegmentBytes, AheadBytes: 64 << 10}
+}
+
 // logConfig is what a topic's configurations mean to its logs.
 func (b *broker) logConfig(t *meta.Topic) log.Config {
 	if isInternal(t.Name) { // cut down to snapshots by the coordinators
-		return log.Config{SegmentBytes: internalSegmentBytes}
+		return internalConfig()
 	}
 	value := func(name string) string {
 		if v, ok := t.Configs[name]; ok {

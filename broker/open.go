@@ -75,7 +75,7 @@ func makeDir(fs vfs.FS, dir string) error {
 }
 
 func (b *broker) recoverMetadata() error {
-	l, err := b.openLog(metadataName, 0, log.Config{SegmentBytes: internalSegmentBytes})
+	l, err := b.openLog(metadataName, 0, internalConfig())
 	if err != nil {
 		return err
 	}
@@ -129,18 +129,28 @@ func (b *broker) recoverTopics() error {
 		}
 	}
 	known := map[string]bool{partitionDir(metadataName, 0): true}
-	for _, t := range b.metaMachine.Topics() {
+	topics := b.metaMachine.Topics()
+	for _, t := range topics {
 		for i := range t.Partitions {
 			known[partitionDir(t.Name, i)] = true
+		}
+	}
+	for name, r := range b.metaMachine.Removals() {
+		for i := r.First; i < r.End; i++ { // nothing but the broker removes these
+			known[partitionDir(name, i)] = true
 		}
 	}
 	if err := b.clearLeftovers(known); err != nil {
 		return err
 	}
-	for _, t := range b.metaMachine.Topics() {
+	b.topics.change(func(*topicSet) {})
+	for _, t := range topics {
 		if err := b.openTopic(t); err != nil {
 			return err
 		}
+	}
+	for _, r := range b.metaMachine.Removals() {
+		b.finishRemoval(r)
 	}
 	return nil
 }
@@ -169,13 +179,10 @@ func (b *broker) clearLeftovers(known map[string]bool) error {
 			b.cfg.Logger.Info("broker: finishing the deletion of a topic", "dir", path)
 			err = log.Remove(fs, path)
 		} else {
-			aside := path + "." + strings.ReplaceAll(uuid.NewString(), "-", "") + straySuffix
-			b.cfg.Logger.Warn("broker: this directory belongs to no topic: it is moved aside; remove it if nobody needs it",
-				"dir", path, "to", aside)
-			err = fs.Rename(path, aside)
+			err = b.moveAside(path)
 		}
-		if err != nil {
-			return fmt.Errorf("broker: clear %s: %w", path, err)
+		if err != nil { // it is in nobody's way but a topic's of the same name
+			b.cfg.Logger.Error("broker: clear what belongs to no topic", "dir", path, "err", err)
 		}
 	}
 	return nil
@@ -191,24 +198,21 @@ func holdsLog(fs vfs.FS, dir string, emptyWillDo bool) bool {
 		!slices.ContainsFunc(files, func(f string) bool { return !logFile.MatchString(f) })
 }
 
-// openTopic opens the logs of a topic that are not open yet, and shows the topic to requests.
+// openTopic opens the logs of a topic and shows it to requests. What cannot be opened is offline, and the rest serves.
 func (b *broker) openTopic(mt *meta.Topic) error {
-	next := &topic{Topic: mt}
-	if before := b.topics.load(); before != nil && before.byName[mt.Name] != nil {
-		next.partitions = append(next.partitions, before.byName[mt.Name].partitions...)
-	}
-	opened := len(next.partitions)
-	for i := int32(opened); i < mt.Partitions; i++ {
+	t := &topic{Topic: mt}
+	for i := range mt.Partitions {
 		l, err := b.openLog(mt.Name, i, b.logConfig(mt))
 		if err != nil {
-			for _, p := range next.partitions[opened:] {
-				err = errors.Join(err, p.log.Close())
+			if isInternal(mt.Name) {
+				return err
 			}
-			return err
+			b.cfg.Logger.Error("broker: partition is offline until the next start", "topic", mt.Name, "partition", i,
+				"err", err)
 		}
-		next.partitions = append(next.partitions, &partition{topic: mt.Name, index: i, log: l})
+		t.partitions = append(t.partitions, &partition{topic: mt.Name, index: i, log: l})
 	}
-	b.topics.put(next)
+	b.topics.put(t)
 	return nil
 }
 
@@ -228,26 +232,11 @@ func (b *broker) recoverCoordinators() error {
 	if b.txns, err = b.openShard(b.txnMachine, b.txnState.log, b.finishDue); err != nil {
 		return err
 	}
-	if err := b.adoptTransactions(); err != nil {
-		return err
-	}
+	b.adoptTransactions()
 	b.txns.View(func(time.Time) {
 		for _, e := range b.txnMachine.Unfinished() {
 			b.finishLater(e, -1)
 		}
 	})
 	return nil
-}
-
-// changeMetadata makes a change of the metadata durable.
-func (b *broker) changeMetadata(f func() (coord.Step, error)) error {
-	var failed error
-	ticket, err := b.meta.Do(func(time.Time) (step coord.Step) {
-		step, failed = f()
-		return step
-	})
-	if err = errors.Join(failed, err); err != nil {
-		return fmt.Errorf("broker: change metadata: %w", err)
-	}
-	return b.waitDurable(b.meta, ticket)
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"strconv"
 	"sync/atomic"
@@ -27,11 +28,11 @@ type topic struct {
 	partitions []*partition
 }
 
-// partition is one open partition. It lives until its topic is deleted or the broker closes.
+// partition is one partition. It lives until its topic is deleted or the broker closes.
 type partition struct {
 	topic string
 	index int32
-	log   *log.Log
+	log   *log.Log // nil while the partition is offline: its log could not be opened
 }
 
 // topicSet is all topics at one moment.
@@ -75,11 +76,20 @@ func (t *topics) change(f func(*topicSet)) {
 
 // partition finds a partition by its topic's name.
 func (s *topicSet) partition(name string, index int32) (*partition, *kerr.Error) {
-	t := s.byName[name]
-	if t == nil || index < 0 || int(index) >= len(t.partitions) {
-		return nil, kerr.UnknownTopicOrPartition
+	return s.byName[name].at(index)
+}
+
+// online returns the partitions that are open.
+func (s *topicSet) online() iter.Seq[*partition] {
+	return func(yield func(*partition) bool) {
+		for _, t := range s.byName {
+			for _, p := range t.partitions {
+				if p.log != nil && !yield(p) {
+					return
+				}
+			}
+		}
 	}
-	return t.partitions[index], nil
 }
 
 // find finds a topic by name, or by id when byID is set.
@@ -96,10 +106,18 @@ func (s *topicSet) find(name string, id [16]byte, byID bool) (*topic, *kerr.Erro
 	return nil, kerr.UnknownTopicOrPartition
 }
 
-// at returns a partition of a topic that may be nil.
+// has tells whether a topic, which may be nil, has the partition, online or not.
+func (t *topic) has(index int32) bool {
+	return t != nil && index >= 0 && int(index) < len(t.partitions)
+}
+
+// at returns a partition of a topic that may be nil. One that is offline is KAFKA_STORAGE_ERROR.
 func (t *topic) at(index int32) (*partition, *kerr.Error) {
-	if t == nil || index < 0 || int(index) >= len(t.partitions) {
+	switch {
+	case !t.has(index):
 		return nil, kerr.UnknownTopicOrPartition
+	case t.partitions[index].log == nil:
+		return nil, kerr.KafkaStorageError
 	}
 	return t.partitions[index], nil
 }

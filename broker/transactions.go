@@ -115,8 +115,12 @@ func (b *broker) finish(e txn.Ending, decided int64) error {
 	parts := make([]*partition, len(e.Partitions))
 	for i, tp := range e.Partitions {
 		p, kerror := b.topics.load().partition(tp.Topic, tp.Partition)
-		if kerror != nil {
+		switch kerror {
+		case nil:
+		case kerr.UnknownTopicOrPartition:
 			continue // deleted, and its records with it
+		default:
+			return fmt.Errorf("marker in %s-%d: %w", tp.Topic, tp.Partition, kerror)
 		}
 		offset, err := b.appendMarker(p, marker)
 		if err != nil {
@@ -169,17 +173,16 @@ func (b *broker) transactionEnded(ctx context.Context, id string) error {
 }
 
 // adoptTransactions brings the coordinator and the transactions that are open in partitions together after recovery.
-func (b *broker) adoptTransactions() error {
-	for _, t := range b.topics.load().byName {
-		for _, p := range t.partitions {
-			for _, open := range p.log.OpenTransactions() {
-				if err := b.adopt(p, open); err != nil {
-					return fmt.Errorf("broker: open transaction in %s-%d: %w", p.topic, p.index, err)
-				}
+func (b *broker) adoptTransactions() {
+	for p := range b.topics.load().online() {
+		for _, open := range p.log.OpenTransactions() {
+			if err := b.adopt(p, open); err != nil {
+				// A full disk, say. What waits for the transaction's end waits until the next start.
+				b.cfg.Logger.Error("broker: open transaction", "topic", p.topic, "partition", p.index,
+					"producer id", open.ProducerID, "err", err)
 			}
 		}
 	}
-	return nil
 }
 
 func (b *broker) adopt(p *partition, open log.OpenTransaction) error {

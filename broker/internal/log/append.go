@@ -161,7 +161,7 @@ func (l *Log) write(batches []byte, config *Config, now, age int64) (next int64,
 	if next-1-active.base > math.MaxInt32 {
 		return 0, fmt.Errorf("%d offsets in one append: %w", next-base, kerr.InvalidRecord)
 	}
-	if err := active.write(dst, config.SegmentBytes); err != nil {
+	if err := active.write(dst, config.SegmentBytes, config.AheadBytes); err != nil {
 		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 	}
 	active.ages.touch(age)

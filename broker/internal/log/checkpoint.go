@@ -31,6 +31,9 @@ type checkpoint struct {
 	agesOf, created, appended, agesEnd int64
 }
 
+// errNotWritten says that a checkpoint could not be written, on a full disk say: the older one stays true.
+var errNotWritten = errors.New("checkpoint: write")
+
 // castagnoli is built once and only read.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -110,7 +113,7 @@ func (c *checkpoints) write(cp checkpoint, force bool) error {
 	}
 	slot = binary.BigEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))
 	if _, err := c.file.WriteAt(slot, int64(c.number%2)*checkpointStride); err != nil {
-		return fmt.Errorf("checkpoint: write: %w", err)
+		return fmt.Errorf("%w: %w", errNotWritten, err)
 	}
 	if force {
 		if err := c.file.Sync(); err != nil {

@@ -36,6 +36,7 @@ func writeFile(files vfs.FS, name string, content []byte, force bool) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
+		_ = files.Remove(temp) // the disk may be full
 		return fmt.Errorf("file %s: write: %w", temp, err)
 	}
 	if err := files.Rename(temp, name); err != nil {

@@ -308,14 +308,14 @@ func (l *Log) Close() error {
 		l.mu.Unlock()
 		return nil
 	}
-	var err error
 	if failure == nil {
-		if err = l.closeCleanly(); err != nil {
-			err = fmt.Errorf("log: %s: close: %w", l.options.name(), err)
+		// Everything is on the disk: what is missing costs the next open a look at the batches.
+		if err := l.closeCleanly(); err != nil {
+			l.options.Logger.Warn("log not closed cleanly", "partition", l.options.name(), "err", err)
 		}
 	}
 	l.mu.Unlock()
-	return errors.Join(failure, err, l.shut())
+	return errors.Join(failure, l.shut())
 }
 
 // closeCleanly writes what recovery would have to work out. l.mu is held and everything is forced, unless an append

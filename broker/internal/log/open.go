@@ -232,6 +232,7 @@ func (r *recovery) finish() error {
 		r.add(s)
 		r.end = start
 	}
+	r.segments[len(r.segments)-1].keepAhead(0, l.config.Load().AheadBytes)
 	l.start.Store(start)
 	l.end.Store(r.end)
 	r.settleAges()
@@ -240,8 +241,9 @@ func (r *recovery) finish() error {
 			continue
 		}
 		s.index.used = false
-		if err := r.reseal(s); err != nil {
-			return err
+		if err := r.reseal(s); err != nil { // the next open makes them again
+			l.options.Logger.Warn("index not written", "partition", l.options.name(), "file", s.path(indexSuffix),
+				"err", err)
 		}
 	}
 	if err := r.dropSnapshots(); err != nil {
@@ -272,7 +274,12 @@ func (r *recovery) finish() error {
 		l.keepAges()
 		return nil
 	}
-	return l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, true)
+	err := l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, true)
+	if errors.Is(err, errNotWritten) { // the next open looks at the same batches again
+		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
+		return nil
+	}
+	return err
 }
 
 // reseal writes the index files of a sealed segment that were made anew.

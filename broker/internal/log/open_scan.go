@@ -122,7 +122,12 @@ func (r *recovery) cut(s *segment, position int64, cause error) error {
 	s.size.Store(position)
 	s.next.Store(max(r.end, s.base))
 	l.dirUnsynced = true
-	return s.cut()
+	if err := s.cut(); err != nil {
+		// There may be no room for the copy: what was synced can be read, and what is appended goes over the rest.
+		l.options.Logger.Warn("log not cut", "partition", l.options.name(), "file", s.path(logSuffix), "err", err)
+		s.torn = true
+	}
+	return nil
 }
 
 // dropAfter deletes the segments behind number i, which follow on something that is gone.

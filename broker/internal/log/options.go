@@ -38,6 +38,7 @@ type Config struct {
 	RetentionAge   time.Duration // 0 or less: unlimited
 	MaxBatchBytes  int           // default 1 MiB + 12
 	IndexBytes     int           // bytes of log between two index entries; default 4096
+	AheadBytes     int64         // blocks set aside beyond the end, for a disk that is full; default 0
 	Compact        bool          // cleanup.policy contains compact: keys are required, the log is compacted
 	Delete         bool          // cleanup.policy contains delete: retention applies
 	LogAppendTime  bool          // timestamps are the broker's

@@ -29,3 +29,17 @@ func (s *segment) reserve(n, limit int64) {
 		s.ahead = math.MaxInt64 // the file system can't, or the disk is nearly full, which a write will tell
 	}
 }
+
+// keepAhead keeps blocks set aside for ahead bytes beyond a write of n, or half as many: appends of a few small records
+// then succeed on a full disk. l.mu is held, or the log is being opened.
+func (s *segment) keepAhead(n, ahead int64) {
+	end := s.size.Load() + n
+	if ahead == 0 || s.stream || end+ahead/2 <= s.ahead {
+		return
+	}
+	from := max(s.ahead, s.size.Load())
+	s.ahead = end + ahead
+	if s.file.Preallocate(from, s.ahead-from) != nil {
+		s.ahead = math.MaxInt64
+	}
+}

@@ -54,6 +54,7 @@ type segment struct {
 	stream  bool   // the file's own position is size, and Write is to be used in place of WriteAt
 	scratch []byte // what Write may spoil
 	torn    bool   // a failed write may have left something behind size
+	blank   bool   // what it left is zeros by now
 	ahead   int64  // blocks are set aside for the bytes before it
 	index   index
 
@@ -117,7 +118,10 @@ func openSegment(fs vfs.FS, dir string, base int64) (s *segment, modified time.T
 
 // write appends whole batches at the end of what is valid, over whatever a failed write may have left there. The caller
 // publishes them by size and next. Above limit the segment is rolled.
-func (s *segment) write(p []byte, limit int64) error {
+func (s *segment) write(p []byte, limit, ahead int64) error {
+	if err := s.blankTail(); err != nil {
+		return fmt.Errorf("segment %s: clear what a failed write left at %d: %w", s.path(logSuffix), s.size.Load(), err)
+	}
 	var err error
 	if s.stream {
 		// A vfs.File's Write is allowed to change what it is given, and p is what readers will get.
@@ -125,12 +129,33 @@ func (s *segment) write(p []byte, limit int64) error {
 		_, err = s.file.Write(s.scratch)
 	} else {
 		s.reserve(int64(len(p)), limit)
+		s.keepAhead(int64(len(p)), ahead)
 		_, err = s.file.WriteAt(p, s.size.Load())
 	}
 	if err != nil {
-		s.stream, s.torn = false, true
+		s.stream, s.torn, s.blank = false, true, false
 		return fmt.Errorf("segment %s: write %d bytes at %d: %w", s.path(logSuffix), len(p), s.size.Load(), err)
 	}
+	return nil
+}
+
+// blankTail fills what a failed write left behind size with zeros, in place, for which even a full disk has room. There
+// may be whole batches in it: a shorter batch in front of one must not make it the next.
+func (s *segment) blankTail() error {
+	if !s.torn || s.blank {
+		return nil
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, scanBytes)
+	for at := s.size.Load(); at < info.Size(); at += int64(len(zeros)) {
+		if _, err := s.file.WriteAt(zeros[:min(int64(len(zeros)), info.Size()-at)], at); err != nil {
+			return err
+		}
+	}
+	s.blank = true
 	return nil
 }
 
@@ -161,6 +186,7 @@ func copyPrefix(fs vfs.FS, file vfs.File, name string, size int64) (vfs.File, er
 		err = dst.Sync()
 	}
 	if err = errors.Join(err, dst.Close()); err != nil {
+		_ = fs.Remove(temp) // the disk may be full
 		return nil, err
 	}
 	if err := fs.Rename(temp, name); err != nil {

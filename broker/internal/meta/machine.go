@@ -4,6 +4,8 @@
 //
 //	key                value (JSON, so that people can read it; "v" is the version)
 //	topic/<name>       {"v":1,"id":"<uuid>","partitions":4,"configs":{"cleanup.policy":"compact"}}   null = deleted
+//	remove/<name>      {"v":1,"first":0,"end":4}   directories of these partitions are not, or no longer, a topic's:
+//	                   they are removed; null = they are gone
 //	producer-ids       {"v":1,"next":3000}     ids below next may have been handed out
 //	cluster            {"v":1,"id":"<text>"}
 package meta
@@ -11,6 +13,7 @@ package meta
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -27,19 +30,31 @@ type Topic struct {
 	Configs    map[string]string // those that were set; defaults are not among them
 }
 
+// Removal says that the directories of partitions First up to End, without End, belong to no topic and are to be
+// removed: those of a topic that was deleted, or of one that is being made. Partitions that the topic of that name has
+// by now are not meant.
+type Removal struct {
+	Name       string
+	First, End int32
+}
+
 // Machine is the metadata. See coord.Machine.
 type Machine struct {
 	topics    map[string]*Topic
+	removals  map[string]Removal
 	nextID    int64
 	clusterID string
 }
 
 // New returns an empty machine.
-func New() *Machine { return &Machine{topics: make(map[string]*Topic)} }
+func New() *Machine {
+	return &Machine{topics: make(map[string]*Topic), removals: make(map[string]Removal)}
+}
 
 const (
 	version       = 1
 	topicPrefix   = "topic/"
+	removePrefix  = "remove/"
 	producerIDKey = "producer-ids"
 	clusterKey    = "cluster"
 )
@@ -49,6 +64,12 @@ type topicValue struct {
 	ID         uuid.UUID         `json:"id"`
 	Partitions int32             `json:"partitions"`
 	Configs    map[string]string `json:"configs,omitempty"`
+}
+
+type removalValue struct {
+	Version int   `json:"v"`
+	First   int32 `json:"first"`
+	End     int32 `json:"end"`
 }
 
 type producerIDValue struct {
@@ -73,14 +94,36 @@ func (m *Machine) Topics() map[string]*Topic {
 // ClusterID returns the cluster's name, empty before SetClusterID.
 func (m *Machine) ClusterID() string { return m.clusterID }
 
+// Removals returns what is to be removed, by topic name. The map is the caller's.
+func (m *Machine) Removals() map[string]Removal { return maps.Clone(m.removals) }
+
 // PutTopic makes or changes a topic.
 func (m *Machine) PutTopic(t *Topic) (coord.Step, error) {
 	return put(topicPrefix+t.Name, topicValue{version, t.ID, t.Partitions, t.Configs})
 }
 
-// DeleteTopic removes a topic.
-func (m *Machine) DeleteTopic(name string) (step coord.Step) {
-	step.Put([]byte(topicPrefix+name), nil)
+// Plan notes that partitions are about to be made: until they are a topic's, what is left of them is to be removed.
+func (m *Machine) Plan(r Removal) (coord.Step, error) {
+	return put(removePrefix+r.Name, removalValue{version, r.First, r.End})
+}
+
+// Grow is PutTopic at the end of a Plan.
+func (m *Machine) Grow(t *Topic) (coord.Step, error) {
+	step, err := m.PutTopic(t)
+	step.Put([]byte(removePrefix+t.Name), nil)
+	return step, err
+}
+
+// DeleteTopic removes a topic, and notes that its directories are to be removed.
+func (m *Machine) DeleteTopic(t *Topic) (coord.Step, error) {
+	step, err := put(removePrefix+t.Name, removalValue{version, 0, t.Partitions})
+	step.Put([]byte(topicPrefix+t.Name), nil)
+	return step, err
+}
+
+// Removed notes that the directories of a removal are gone.
+func (m *Machine) Removed(name string) (step coord.Step) {
+	step.Put([]byte(removePrefix+name), nil)
 	return step
 }
 
@@ -108,6 +151,7 @@ func put(key string, value any) (step coord.Step, err error) {
 func (m *Machine) Replay(r coord.Record, _ *coord.Producer, _ time.Time) error {
 	key := string(r.Key)
 	name, isTopic := strings.CutPrefix(key, topicPrefix)
+	doomed, isRemoval := strings.CutPrefix(key, removePrefix)
 	switch {
 	case isTopic && r.Value == nil:
 		delete(m.topics, name)
@@ -118,6 +162,16 @@ func (m *Machine) Replay(r coord.Record, _ *coord.Producer, _ time.Time) error {
 			return err
 		}
 		m.topics[name] = &Topic{Name: name, ID: v.ID, Partitions: v.Partitions, Configs: v.Configs}
+		return nil
+	case isRemoval && r.Value == nil:
+		delete(m.removals, doomed)
+		return nil
+	case isRemoval:
+		var v removalValue
+		if err := decode(r, &v, &v.Version); err != nil {
+			return err
+		}
+		m.removals[doomed] = Removal{Name: doomed, First: v.First, End: v.End}
 		return nil
 	case key == producerIDKey:
 		var v producerIDValue
@@ -156,6 +210,9 @@ func (m *Machine) Snapshot(emit func(coord.Record)) {
 	}
 	for _, t := range m.topics {
 		emitStep(m.PutTopic(t))
+	}
+	for _, r := range m.removals {
+		emitStep(m.Plan(r))
 	}
 	emitStep(put(producerIDKey, producerIDValue{version, m.nextID}))
 	if m.clusterID != "" {

@@ -1,0 +1,370 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
+)
+
+// directories returns the names of a topic's directories, with what the broker may have put behind them.
+func directories(t *testing.T, fs vfs.FS, topic string) []string {
+	t.Helper()
+	names, err := fs.List("broker")
+	require.NoError(t, err)
+	var found []string
+	for _, name := range names {
+		if strings.HasPrefix(name, topic+"-") {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// partitions returns how many partitions a topic has, 0 without the topic.
+func partitions(t *testing.T, b *broker.Broker, topic string) int {
+	t.Helper()
+	topics, err := kadm.NewClient(brokertest.Client(t, b)).ListTopics(within(t))
+	require.NoError(t, err)
+	if !topics.Has(topic) {
+		return 0
+	}
+	require.NoError(t, topics[topic].Err)
+	return len(topics[topic].Partitions)
+}
+
+func TestHalfATopicLeavesNoTrace(t *testing.T) {
+	fs := vfs.NewMem()
+	broken := failing("big-4", syscall.EMFILE, errorfs.OpOpen, errorfs.OpMkdirAll)
+	b, err := broker.Open(broker.Config{FS: errorfs.Wrap(fs, broken)})
+	require.NoError(t, err)
+	admin := kadm.NewClient(brokertest.Client(t, b))
+	broken.On()
+	_, err = admin.CreateTopic(within(t), 8, 1, nil, "big")
+	require.ErrorIs(t, err, kerr.KafkaStorageError)
+	require.Zero(t, partitions(t, b, "big"))
+	require.Empty(t, directories(t, fs, "big"))
+
+	_, err = admin.CreateTopic(within(t), 2, 1, nil, "big")
+	require.NoError(t, err)
+	require.NoError(t, put(t, b, "big", "v", time.Now()))
+	grown, err := admin.UpdatePartitions(within(t), 8, "big")
+	require.NoError(t, err)
+	require.ErrorIs(t, grown["big"].Err, kerr.KafkaStorageError)
+	require.Equal(t, 2, partitions(t, b, "big"))
+	require.Len(t, directories(t, fs, "big"), 2)
+	require.NoError(t, b.Close())
+
+	b, err = broker.Open(broker.Config{FS: errorfs.Wrap(fs, broken)})
+	require.NoError(t, err)
+	require.Equal(t, 2, partitions(t, b, "big"))
+	broken.Off()
+	grown, err = kadm.NewClient(brokertest.Client(t, b)).UpdatePartitions(within(t), 8, "big")
+	require.NoError(t, err)
+	require.NoError(t, grown["big"].Err)
+	require.Equal(t, 8, partitions(t, b, "big"))
+	consume(t, brokertest.Client(t, b, kgo.ConsumeTopics("big"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 1)
+	require.NoError(t, b.Close())
+}
+
+// killAt takes a copy of the files before the write operation of that number.
+type killAt struct {
+	mu    sync.Mutex
+	mem   *vfs.MemFS
+	left  int
+	power int // percentage of what was not forced that is there all the same: 100 is the end of the process only
+	rnd   *rand.Rand
+	copy  *vfs.MemFS
+}
+
+func (k *killAt) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.left--; k.left == 0 {
+		k.copy = k.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: k.power, RNG: k.rnd})
+	}
+	return nil
+}
+
+func (k *killAt) taken() *vfs.MemFS {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.copy
+}
+
+func (k *killAt) String() string { return "kill" }
+
+// TestTopicsAreAllOrNothing ends the broker before every single write of a creation, an extension and a deletion. The
+// next one finds the topic as it was or as it was to be, and no directory that is not the topic's.
+func TestTopicsAreAllOrNothing(t *testing.T) {
+	const before, after = 2, 4
+	work := map[string]struct {
+		has, gets int
+		do        func(b *broker.Broker, admin *kadm.Client) error
+	}{
+		"create": {0, after, func(_ *broker.Broker, admin *kadm.Client) error {
+			_, err := admin.CreateTopic(within(t), after, 1, nil, "t")
+			return err
+		}},
+		"extend": {before, after, func(_ *broker.Broker, admin *kadm.Client) error {
+			done, err := admin.UpdatePartitions(within(t), after, "t")
+			return errors.Join(err, done["t"].Err)
+		}},
+		"delete": {before, 0, func(_ *broker.Broker, admin *kadm.Client) error {
+			done, err := admin.DeleteTopics(within(t), "t")
+			return errors.Join(err, done["t"].Err)
+		}},
+	}
+	rnd := randomSource(t)
+	for name, w := range work {
+		t.Run(name, func(t *testing.T) {
+			seen := map[int]int{}
+			for turn := 2; ; turn++ {
+				at := turn / 2
+				mem := vfs.NewCrashableMem()
+				kill := &killAt{mem: mem, rnd: rnd, power: 100}
+				if turn%2 == 0 {
+					kill.power = rnd.IntN(100)
+				}
+				b := brokertest.New(t, brokertest.On(errorfs.Wrap(mem, kill)), brokertest.At(brokertest.NewClock()))
+				client := brokertest.Client(t, b)
+				if w.has > 0 {
+					createTopic(t, b, int32(w.has), "t")
+				}
+				kill.mu.Lock()
+				kill.left = at
+				kill.mu.Unlock()
+				require.NoError(t, w.do(b, kadm.NewClient(client)))
+				client.Close()
+				left := kill.taken()
+				if left == nil { // it is done before
+					break
+				}
+				b = brokertest.New(t, brokertest.On(left))
+				n := partitions(t, b, "t")
+				require.Contains(t, []int{w.has, w.gets}, n, "write %d", at)
+				seen[n]++
+				dirs := directories(t, left, "t")
+				if kill.power < 100 { // empty ones that no record tells of any more
+					dirs = withoutStrays(t, left, dirs)
+				}
+				require.Len(t, dirs, n, "write %d", at)
+				for i := range n {
+					require.Contains(t, dirs, fmt.Sprint("t-", i))
+				}
+			}
+			require.Positive(t, seen[w.has])
+			require.Positive(t, seen[w.gets])
+		})
+	}
+}
+
+// withoutStrays takes the directories that were moved aside and empty ones out of dirs; there are no records in them.
+func withoutStrays(t *testing.T, fs vfs.FS, dirs []string) (others []string) {
+	t.Helper()
+	for _, dir := range dirs {
+		files, err := fs.List(fs.PathJoin("broker", dir))
+		require.NoError(t, err)
+		if len(files) > 0 && !strings.HasSuffix(dir, "-stray") {
+			others = append(others, dir)
+			continue
+		}
+		for _, name := range files {
+			if filepath.Ext(name) == ".log" {
+				info, err := fs.Stat(fs.PathJoin("broker", dir, name))
+				require.NoError(t, err)
+				require.Zero(t, info.Size(), "%s/%s", dir, name)
+			}
+		}
+	}
+	return others
+}
+
+// A topic is deleted once that is recorded. Its directories are removed when that becomes possible, and until then no
+// topic of the same name is made of them.
+func TestADeletionIsFinishedLater(t *testing.T) {
+	fs := vfs.NewMem()
+	stuck := failing("t-1", syscall.EIO, errorfs.OpRename)
+	b, err := broker.Open(broker.Config{FS: errorfs.Wrap(fs, stuck)})
+	require.NoError(t, err)
+	createTopic(t, b, 3, "t")
+	admin := kadm.NewClient(brokertest.Client(t, b))
+	stuck.On()
+	deleted, err := admin.DeleteTopics(within(t), "t")
+	require.NoError(t, err)
+	require.NoError(t, deleted["t"].Err)
+	require.Zero(t, partitions(t, b, "t"))
+	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"))
+	_, err = admin.CreateTopic(within(t), 1, 1, nil, "t")
+	require.ErrorIs(t, err, kerr.KafkaStorageError)
+	require.NoError(t, b.Close())
+
+	b, err = broker.Open(broker.Config{FS: errorfs.Wrap(fs, stuck)})
+	require.NoError(t, err)
+	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"), "no stray: it is known to be deleted")
+	stuck.Off()
+	require.NoError(t, b.Close())
+	b = brokertest.New(t, brokertest.On(fs))
+	require.Empty(t, directories(t, fs, "t"))
+	createTopic(t, b, 1, "t")
+}
+
+// A new topic does not take over what lies in its directory already.
+func TestANewTopicBeginsEmpty(t *testing.T) {
+	fs := vfs.NewMem()
+	b := brokertest.New(t, brokertest.On(fs))
+	createTopic(t, b, 1, "t")
+	require.NoError(t, put(t, b, "t", "v", time.Now()))
+	_, err := vfs.Clone(fs, fs, "broker/t-0", "broker/copy-1")
+	require.NoError(t, err)
+	require.NoError(t, fs.MkdirAll("broker/photos-0", 0o755))
+	f, err := fs.Create("broker/photos-0/cat.jpg", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+
+	createTopic(t, b, 2, "copy")
+	second := []broker.FetchPartition{{Topic: "copy", Partition: 1}}
+	results, err := b.Fetch(within(t), broker.FetchRequest{Partitions: second})
+	require.NoError(t, err)
+	require.Zero(t, results[0].HighWatermark)
+	require.Len(t, directories(t, fs, "copy"), 3, "what was there is moved aside")
+	_, err = kadm.NewClient(brokertest.Client(t, b)).CreateTopic(within(t), 1, 1, nil, "photos")
+	require.ErrorIs(t, err, kerr.KafkaStorageError)
+	_, err = fs.Stat("broker/photos-0/cat.jpg")
+	require.NoError(t, err)
+}
+
+// One partition that is damaged or cannot be opened is offline, and the rest serves.
+func TestADamagedPartitionIsOffline(t *testing.T) {
+	fs, seen := vfs.NewMem(), &journal{}
+	b := brokertest.New(t, brokertest.On(fs))
+	createTopic(t, b, 2, "t")
+	for i := range int32(2) {
+		p := plain(t, b)
+		require.NoError(t, p.send(i, p.batch(i, fmt.Sprint("v", i))).Err)
+	}
+	require.NoError(t, b.Close())
+	const file = "broker/t-0/00000000000000000000.log"
+	f, err := fs.OpenReadWrite(file, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	info, err := f.Stat()
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte{0}, info.Size()) // no clean close any more
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	brokertest.Flip(t, fs, file, 65)
+
+	b = brokertest.New(t, brokertest.On(fs), seen.logTo())
+	require.Len(t, seen.lines("level=ERROR", "offline", "topic=t", "partition=0", file), 1)
+	require.Equal(t, []string{"v1"}, committedIn(t, b, 1))
+	p := plain(t, b)
+	require.NoError(t, p.send(1, p.batch(1, "more")).Err)
+	require.ErrorIs(t, p.send(0, p.batch(0, "more")).Err, kerr.KafkaStorageError)
+	results, err := b.Fetch(within(t), broker.FetchRequest{Partitions: []broker.FetchPartition{{Topic: "t"}}})
+	require.NoError(t, err)
+	require.ErrorIs(t, results[0].Err, kerr.KafkaStorageError)
+	admin := kadm.NewClient(brokertest.Client(t, b))
+	topics, err := admin.ListTopics(within(t))
+	require.NoError(t, err)
+	require.Equal(t, []int32{1}, topics["t"].Partitions[0].OfflineReplicas)
+	require.Empty(t, topics["t"].Partitions[1].OfflineReplicas)
+	ends, err := admin.ListEndOffsets(within(t), "t")
+	require.NoError(t, err)
+	end, _ := ends.Lookup("t", 0)
+	require.ErrorIs(t, end.Err, kerr.KafkaStorageError)
+	offsets := kadm.Offsets{}
+	offsets.AddOffset("t", 0, 1, 0)
+	require.NoError(t, admin.CommitAllOffsets(within(t), "g", offsets), "a commit needs no log of the partition")
+	_, err = admin.DescribeAllLogDirs(within(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+
+	brokertest.Flip(t, fs, file, 65) // restored
+	b = brokertest.New(t, brokertest.On(fs))
+	require.Equal(t, []string{"v0"}, committedIn(t, b, 0))
+	require.NoError(t, b.Close())
+	brokertest.Flip(t, fs, file, 65)
+	f, err = fs.OpenReadWrite(file, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte{0}, info.Size())
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	b = brokertest.New(t, brokertest.On(fs))
+	deleted, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
+	require.NoError(t, err)
+	require.NoError(t, deleted["t"].Err)
+	require.Empty(t, directories(t, fs, "t"))
+}
+
+// A broker starts, reads, deletes and stops while its disk takes no more.
+func TestStartOnAFullDisk(t *testing.T) {
+	for _, clean := range []bool{true, false} {
+		t.Run(fmt.Sprint("clean ", clean), func(t *testing.T) {
+			fs := vfs.NewCrashableMem()
+			// The broker's own logs have room ahead: see log.Config.AheadBytes.
+			full := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+				write := op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileWriteAt || op.Kind == errorfs.OpCreate
+				if write && !(strings.Contains(op.Path, "__") && strings.HasSuffix(op.Path, ".log")) {
+					return syscall.ENOSPC
+				}
+				return nil
+			})}
+			b := brokertest.New(t, brokertest.On(fs))
+			createTopic(t, b, 1, "t")
+			createTopic(t, b, 1, "u")
+			p := plain(t, b)
+			require.NoError(t, p.send(0, p.batch(0, "v")).Err)
+			rest := fs
+			if clean {
+				require.NoError(t, b.Close())
+			} else {
+				rest = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: randomSource(t)})
+				f, err := rest.OpenReadWrite("broker/t-0/00000000000000000000.log", vfs.WriteCategoryUnspecified)
+				require.NoError(t, err)
+				info, err := f.Stat()
+				require.NoError(t, err)
+				torn := p.batch(0, "half of this one was written")
+				_, err = f.WriteAt(torn[:len(torn)/2], info.Size())
+				require.NoError(t, err)
+				require.NoError(t, f.Close())
+			}
+			full.On()
+			b, err := broker.Open(broker.Config{FS: errorfs.Wrap(rest, full)})
+			require.NoError(t, err)
+			require.Equal(t, []string{"v"}, committedIn(t, b, 0))
+			p = plain(t, b)
+			require.ErrorIs(t, p.send(0, p.batch(0, "w")).Err, kerr.KafkaStorageError)
+			deleted, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "u")
+			require.NoError(t, err)
+			require.NoError(t, deleted["u"].Err)
+			require.NoError(t, b.Close())
+			b, err = broker.Open(broker.Config{FS: errorfs.Wrap(rest, full)})
+			require.NoError(t, err)
+			full.Off()
+			p = plain(t, b)
+			require.NoError(t, p.send(0, p.batch(0, "w")).Err, "it goes on when there is room")
+			require.NoError(t, b.Close())
+			b = brokertest.New(t, brokertest.On(rest))
+			require.Equal(t, []string{"v", "w"}, committedIn(t, b, 0))
+			require.Zero(t, partitions(t, b, "u"))
+		})
+	}
+}
