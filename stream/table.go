@@ -48,7 +48,8 @@ func (t Table[K, V]) Keys[S serde.Serde[K]](keys S) Table[K, V] {
 }
 
 // Values sets the serde with which the rows are encoded from here on, in topics and buffers of the application's own:
-// see [Table.Keys]. Directly behind [Table.JoinForeign] it is the serde of the rows in its store, too.
+// see [Table.Keys]. Directly behind [Table.JoinForeign], before another operator reads the table, it is the serde of
+// the rows in its store, too.
 func (t Table[K, V]) Values[S serde.Serde[V]](values S) Table[K, V] {
 	if !t.n.mustHaveSerde("Values", values) {
 		return t
