@@ -293,3 +293,31 @@ func TestCallsOutsideOfRecords(t *testing.T) {
 	require.Empty(t, failure.Metadata.Topic)
 	require.EqualValues(t, 7, failure.Timestamp)
 }
+
+// Nulls reach full functions as they reach plain ones.
+func TestNullsAndFullFunctions(t *testing.T) {
+	pin := stream.NewTopic[string, *string]("in")
+	b := stream.NewBuilder()
+	var keys []string
+	b.Stream(pin).Try().MapValues(func(_ *stream.Call, key string, v *string) (string, error) {
+		if keys = append(keys, key); v == nil {
+			return "was null", nil
+		}
+		return *v, nil
+	}).To(out)
+	b.Stream(others).Try().MapValues(good).Try().Filter(func(_ *stream.Call, _, v string) (bool, error) {
+		return false, nil
+	}).To(out)
+	b.Stream(others).Try().SelectKey(good).To(out)
+	d := play(b)
+	defer d.Close()
+	text := "text"
+	d.Input(pin).Send("a", &text, 1)
+	d.Input(pin).SendNull("b", 2)
+	d.Input(pin).SendKeyless(&text, 3)
+	d.Input(others).SendNull("c", 4)
+	d.Input(others).Send("d", "e", 5)
+	require.Equal(t, []string{"a=text@1", "b=was null@2", "~=text@3", "c=~@4", "e=e@5"}, d.Output(out).ReadStrings())
+	require.Equal(t, []string{"a", "b", ""}, keys, "a null key is the zero key")
+	require.EqualValues(t, 1, d.Dropped(topology.NullValue), "no key is made of a null that the function does not see")
+}
