@@ -93,9 +93,13 @@ type fetchPart struct {
 	err      *kerr.Error // instead of a target
 	offset   int64
 	maxBytes int
+	meter    log.Meter
+	bound    int64 // up to which is counted
+	counted  int   // bytes
 }
 
-// run reads, and reads again when there is more, until there is enough or time is up.
+// run reads, and when that is not enough, waits until there is more or time is up, and reads again. Meanwhile it counts
+// what there is, and holds nothing of it: a large MinBytes would read all anew with each append.
 func (f *fetch) run(ctx context.Context) {
 	if f.maxBytes <= 0 || f.maxBytes > f.b.cfg.MaxFetchBytes {
 		f.maxBytes = f.b.cfg.MaxFetchBytes
@@ -109,33 +113,69 @@ func (f *fetch) run(ctx context.Context) {
 	defer stop()
 	watch := log.NewWatch()
 	defer f.unwatch(watch)
-	for {
-		if !f.watch(watch) {
-			select {
-			case <-watch.C():
-			case <-timeUp:
-				f.read()
-				return
-			case <-ctx.Done():
-				return
-			case <-f.b.stop:
-				return
-			}
+	f.forget()
+	for !f.enough() {
+		if f.watch(watch) {
+			continue
 		}
-		if bytes, failed = f.read(); bytes >= f.minBytes || failed {
+		select {
+		case <-watch.C():
+		case <-timeUp:
+			f.read()
+			return
+		case <-ctx.Done():
+			return
+		case <-f.b.stop:
 			return
 		}
 	}
+	f.read()
+}
+
+// forget drops what was read.
+func (f *fetch) forget() {
+	for i := range f.results {
+		f.results[i].Batches, f.results[i].Aborted = nil, nil
+		f.parts[i].bound = -1
+	}
+}
+
+// enough tells whether there is as much to read as the request asks for, or no use in waiting.
+func (f *fetch) enough() bool {
+	bytes := 0
+	for i := range f.parts {
+		part, r := &f.parts[i], &f.results[i]
+		l := part.target.log
+		r.LastStableOffset, r.HighWatermark = l.LastStable(), l.HighWatermark()
+		if bound := f.beyond(r); bound != part.bound || l.Err() != nil {
+			var done bool
+			limit := f.maxBytes
+			if part.maxBytes > 0 {
+				limit = min(limit, part.maxBytes)
+			}
+			if part.counted, done = l.Measure(&part.meter, part.offset, limit, f.iso); done {
+				return true
+			}
+			part.bound = bound
+		}
+		bytes += part.counted
+	}
+	return bytes >= f.minBytes || bytes >= f.maxBytes
+}
+
+// beyond is the offset below which the result of a partition tells of all batches.
+func (f *fetch) beyond(r *FetchResult) int64 {
+	if f.iso == log.ReadCommitted {
+		return r.LastStableOffset
+	}
+	return r.HighWatermark
 }
 
 // watch asks to be woken when any partition has more than was read; it is true when one has already.
 func (f *fetch) watch(w *log.Watch) (ready bool) {
 	for i := range f.parts {
-		beyond := f.results[i].HighWatermark
-		if f.iso == log.ReadCommitted {
-			beyond = f.results[i].LastStableOffset
-		}
-		ready = f.parts[i].target.log.Watch(w, max(beyond, f.parts[i].offset), f.iso) || ready
+		beyond := max(f.beyond(&f.results[i]), f.parts[i].offset)
+		ready = f.parts[i].target.log.Watch(w, beyond, f.iso) || ready
 	}
 	return ready
 }

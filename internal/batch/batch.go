@@ -113,6 +113,15 @@ func SizeOf(src []byte) (size int, ok bool) {
 	return n + lengthOverhead, n >= HeaderBytes-lengthOverhead
 }
 
+// PrefixBytes is how much of a batch SizeOf and LastOffsetOf look at.
+const PrefixBytes = posLastOffsetDelta + 4
+
+// LastOffsetOf returns the last offset of the batch whose first PrefixBytes are at src[0], without a check of anything.
+func LastOffsetOf(src []byte) int64 {
+	base, delta := binary.BigEndian.Uint64(src), binary.BigEndian.Uint32(src[posLastOffsetDelta:])
+	return int64(base) + int64(int32(delta))
+}
+
 func (b Batch) validate() error {
 	base, delta, count := b.BaseOffset(), int64(b.LastOffsetDelta()), int64(b.Count())
 	switch {

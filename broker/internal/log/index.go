@@ -95,6 +95,17 @@ func (x *index) within(after, limit int64) int64 {
 	return int64(x.offsets[i-1].position)
 }
 
+// upTo returns a position behind everything that ends below offset, and no further than size. x is loaded.
+func (x *index) upTo(base, offset, size int64) int64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	i := sort.Search(len(x.offsets), func(i int) bool { return base+int64(x.offsets[i].offset) >= offset })
+	if i == len(x.offsets) {
+		return size
+	}
+	return min(size, int64(x.offsets[i].position))
+}
+
 // before returns an offset before which no batch has a timestamp of at least ms. x is loaded.
 func (x *index) before(base, ms int64) int64 {
 	x.mu.RLock()

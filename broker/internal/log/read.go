@@ -93,7 +93,8 @@ var errSegmentGone = errors.New("segment deleted meanwhile")
 // readFile reads from the segment that holds offset, or the next that holds anything.
 func (l *Log) readFile(offset, bound int64, maxBytes int) ([][]byte, int, error) {
 	for {
-		segments := *l.segments.Load()
+		list := l.segments.Load()
+		segments := *list
 		for _, s := range segments[segmentOf(segments, offset):] {
 			if s.base >= bound {
 				return nil, 0, nil
@@ -115,7 +116,7 @@ func (l *Log) readFile(offset, bound int64, maxBytes int) ([][]byte, int, error)
 		if offset < l.start.Load() {
 			return nil, 0, fmt.Errorf("the log begins at %d by now: %w", l.start.Load(), kerr.OffsetOutOfRange)
 		}
-		if after := *l.segments.Load(); len(after) == len(segments) && after[0] == segments[0] {
+		if l.segments.Load() == list { // else one may have been replaced on the way
 			return nil, 0, nil
 		}
 	}
@@ -142,7 +143,7 @@ func (s *segment) lookup(offset, bound int64, maxBytes, every int) ([]byte, erro
 
 // read is lookup from the position of a batch at or before the one that is wanted. The segment is acquired.
 func (s *segment) read(position, last, offset, bound int64, maxBytes, every int) ([]byte, error) {
-	size := s.size.Load()
+	size := s.index.upTo(s.base, bound, s.size.Load())
 	o := order{dense: !s.sparse.Load(), next: s.base, limit: s.next.Load(), last: last}
 	// Batches before the one asked for come along: up to the distance of two index entries.
 	want, exact := int64(maxBytes)+int64(every), false

@@ -1,0 +1,113 @@
+package broker_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
+)
+
+// countingFS counts the bytes that are read from files of batches.
+type countingFS struct {
+	vfs.FS
+	read atomic.Int64
+}
+
+func (fs *countingFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := fs.FS.OpenReadWrite(name, c, o...)
+	if err != nil || !strings.HasSuffix(name, ".log") || !strings.Contains(name, "/t-") {
+		return f, err
+	}
+	return &countingFile{f, fs}, nil
+}
+
+type countingFile struct {
+	vfs.File
+	fs *countingFS
+}
+
+func (f *countingFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	f.fs.read.Add(int64(n))
+	return n, err
+}
+
+// fetching returns where the result of the first partition will come.
+func fetching(t *testing.T, b *broker.Broker, req broker.FetchRequest) <-chan broker.FetchResult {
+	done, ctx := make(chan broker.FetchResult, 1), within(t)
+	go func() {
+		results, err := b.Fetch(ctx, req)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- results[0]
+	}()
+	return done
+}
+
+// A fetch that waits for many bytes reads each once, and answers as soon as they are there.
+func TestAFetchOfManyBytesReadsThemOnce(t *testing.T) {
+	for _, before := range []int{0, 200} {
+		for _, iso := range []broker.Isolation{broker.ReadUncommitted, broker.ReadCommitted} {
+			t.Run(fmt.Sprint(before, iso), func(t *testing.T) {
+				fs := &countingFS{FS: vfs.NewMem()}
+				b := brokertest.New(t, brokertest.On(fs), brokertest.At(brokertest.NewClock()),
+					brokertest.Configure(func(cfg *broker.Config) { cfg.MaxTailBytes = 1 }))
+				createTopic(t, b, 2, "t")
+				p := plain(t, b)
+				value := strings.Repeat("v", 1000)
+				size := len(p.batch(0, value))
+				for range before {
+					require.NoError(t, p.send(0, p.batch(0, value)).Err)
+				}
+				const n = 400
+				fs.read.Store(0)
+				done := fetching(t, b, broker.FetchRequest{
+					Isolation: iso, MinBytes: n * size, MaxWait: time.Hour,
+					Partitions: []broker.FetchPartition{{Topic: "t"}, {Topic: "t", Partition: 1}},
+				})
+				for range n - before {
+					require.NoError(t, p.send(0, p.batch(0, value)).Err)
+				}
+				r := <-done
+				answered := 0
+				for _, run := range r.Batches {
+					answered += len(run)
+				}
+				require.Equal(t, n*size, answered)
+				require.LessOrEqual(t, fs.read.Load(), int64(2*answered))
+			})
+		}
+	}
+}
+
+// Waiting adds nothing when the partition's part of the answer is full, or the records were deleted meanwhile.
+func TestAFetchWaitsNoLongerThanItMust(t *testing.T) {
+	b := brokertest.New(t, brokertest.At(brokertest.NewClock()))
+	createTopic(t, b, 1, "t")
+	p := plain(t, b)
+	require.NoError(t, p.send(0, p.batch(0, "first")).Err)
+	done := fetching(t, b, broker.FetchRequest{
+		MinBytes: 1 << 20, MaxWait: time.Hour,
+		Partitions: []broker.FetchPartition{{Topic: "t", MaxBytes: 1000}},
+	})
+	for {
+		select {
+		case r := <-done:
+			require.NoError(t, r.Err)
+			require.Len(t, r.Batches, 1)
+			require.LessOrEqual(t, len(r.Batches[0]), 1000)
+			require.Greater(t, len(r.Batches[0]), 500)
+			return
+		default:
+			require.NoError(t, p.send(0, p.batch(0, "more")).Err)
+		}
+	}
+}
