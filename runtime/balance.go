@@ -26,8 +26,14 @@ func (a *app) balancing() link.BalancerConfig {
 		}
 		c.Subtopologies = append(c.Subtopologies, sub)
 	}
-	c.Report = a.report
+	c.Report, c.Unread = a.report, a.unread
 	return c
+}
+
+// unread warns of a member of the group whose report this process cannot read.
+func (a *app) unread(member string, err error) {
+	a.cfg.Logger.Warn("can't read what a process of the group has on disk: it gets tasks as if it had nothing",
+		"application", a.cfg.ApplicationID, "member", member, "err", err)
 }
 
 // report tells the leader what state this process has on disk.

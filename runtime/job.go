@@ -70,6 +70,7 @@ func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, 
 		Globals:       a.globalRows(),
 		Errors:        a.cfg.Errors,
 		GaveUp:        w.gaveUp,
+		Foreign:       w.foreign,
 		Exists:        a.layout.exists,
 		MaxIdle:       a.cfg.MaxIdle,
 		WallMillis:    wallMillis,
@@ -100,6 +101,13 @@ func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, 
 		w.inputs[in.TopicPartition] = in
 	}
 	return j, nil
+}
+
+// foreign warns of an offset that something else has committed for the group.
+func (w *worker) foreign(o task.Offset, err error) {
+	w.log.Warn("the committed offset was set by something else than this application: going on there; the time of the "+
+		"partition is not known until its next record", "topic", o.Topic, "partition", o.Partition, "offset", o.Next,
+		"err", err)
 }
 
 // position tells how far each changelog has come with a commit: the offset after what was acknowledged, or -1.

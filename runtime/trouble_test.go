@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -263,4 +264,33 @@ func TestBrokenConnections(t *testing.T) {
 			h.atLeast()
 		})
 	}
+}
+
+func TestTheGroupIsMovedByHand(t *testing.T) {
+	h := newHarness(t)
+	log := new(lastLog)
+	cfg := h.config()
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	app := h.start(words(t, byWord), cfg).settled()
+	h.feed(50)
+	h.await()
+	app.stop()
+	moved, err := h.admin.FetchOffsetsForTopics(h.ctx, "wordcount", "lines")
+	require.NoError(t, err)
+	by := kadm.Offsets{}
+	moved.Each(func(o kadm.OffsetResponse) {
+		if o.At >= 0 {
+			o.Metadata = "moved by hand"
+			by.Add(o.Offset)
+		}
+	})
+	require.NotEmpty(t, by)
+	require.NoError(t, h.admin.CommitAllOffsets(h.ctx, "wordcount", by))
+	h.start(words(t, byWord), cfg).settled()
+	h.feed(50)
+	h.await()
+	h.exact()
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	require.Equal(t, len(by["lines"]), strings.Count(string(log.buf), "moved by hand"))
 }

@@ -53,7 +53,7 @@ func DecodeReport(src []byte) (Report, error) {
 	}
 	if src[1] > reportVersion {
 		return Report{}, fmt.Errorf("assign: report: version %d can't be read by version %d: "+
-			"upgrade all processes of the application", src[0], reportVersion)
+			"upgrade all processes of the application", src[1], reportVersion)
 	}
 	d := decoder{src: src[reportHeaderBytes:]}
 	r := Report{Process: string(d.bytes(reportProcessMax)), Weight: int(d.uvarint(1 << 20))}

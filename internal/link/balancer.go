@@ -22,6 +22,9 @@ type BalancerConfig struct {
 	Subtopologies []Subtopology
 	// Report is asked each time the member joins. It may be called from any goroutine.
 	Report func() assign.Report
+	// Unread is told about a member whose report cannot be read, such as that of a newer version, by the member that
+	// leads; nil: nobody is told. The member gets tasks like one that has nothing.
+	Unread func(member string, err error)
 }
 
 // balancer assigns tasks as internal/assign does, and moves whole tasks only: partition p of every input of a
@@ -77,9 +80,11 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 	owned := b.owners(cb)
 	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
 		report, err := assign.DecodeReport(meta.UserData)
-		if err != nil {
-			cb.SetError(fmt.Errorf("link: balance: member %s: %w", m.MemberID, err))
-			return
+		if err != nil { // one member must not keep all others from their work
+			if b.cfg.Unread != nil {
+				b.cfg.Unread(m.MemberID, err)
+			}
+			report = assign.Report{Process: m.MemberID, Weight: 1}
 		}
 		byID[m.MemberID] = m
 		members = append(members, assign.Member{

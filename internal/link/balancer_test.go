@@ -110,15 +110,33 @@ func TestStateOnDiskDecidesAtTheStart(t *testing.T) {
 	}
 }
 
+// A member of a version that nobody here can read must not keep the others from their work.
 func TestAMemberThatCannotBeRead(t *testing.T) {
-	b := oneTask()
-	meta := kmsg.NewConsumerMemberMetadata()
-	meta.Topics, meta.UserData = []string{"wide"}, []byte{9, 9}
-	m := kmsg.NewJoinGroupResponseMember()
-	m.MemberID, m.ProtocolMetadata = "stranger", meta.AppendTo(nil)
-	mb, _, err := b.MemberBalancer([]kmsg.JoinGroupResponseMember{m})
+	var unread []string
+	b := NewBalancer(BalancerConfig{
+		Subtopologies: []Subtopology{{ID: 3, Topics: []string{"wide"}, Stateful: true}},
+		Report:        func() assign.Report { return assign.Report{} },
+		Unread: func(member string, err error) {
+			unread = append(unread, member)
+			require.Error(t, err)
+		},
+	})
+	var joined []kmsg.JoinGroupResponseMember
+	for id, data := range map[string][]byte{"stranger": {9, 9}, "cut off": {}, "one": assign.Report{Process: "P"}.Append(nil)} {
+		meta := kmsg.NewConsumerMemberMetadata()
+		meta.Topics, meta.UserData = []string{"wide"}, data
+		m := kmsg.NewJoinGroupResponseMember()
+		m.MemberID, m.ProtocolMetadata = id, meta.AppendTo(nil)
+		joined = append(joined, m)
+	}
+	mb, _, err := b.MemberBalancer(joined)
 	require.NoError(t, err)
-	_, err = mb.(kgo.GroupMemberBalancerOrError).BalanceOrError(map[string]int32{"wide": 1})
-	require.ErrorContains(t, err, "stranger")
-	require.ErrorContains(t, err, "upgrade")
+	plan, err := mb.(kgo.GroupMemberBalancerOrError).BalanceOrError(map[string]int32{"wide": 3})
+	require.NoError(t, err)
+	for _, a := range plan.IntoSyncAssignment() {
+		got, err := b.ParseSyncAssignment(a.MemberAssignment)
+		require.NoError(t, err)
+		require.Len(t, got["wide"], 1, a.MemberID)
+	}
+	require.ElementsMatch(t, []string{"stranger", "cut off"}, unread)
 }

@@ -66,7 +66,7 @@ func decodeMetadata(metadata string) (partitionTime int64, marks map[string]int6
 		return 0, nil, fmt.Errorf("offset metadata %q: %w", metadata, err)
 	}
 	if len(b) < metadataBytes || (b[0] != metadataPlain && b[0] != metadataMarks) {
-		return 0, nil, fmt.Errorf("offset metadata %q: not of version %d or %d: the group is used by something else",
+		return 0, nil, fmt.Errorf("offset metadata %q: not of version %d or %d",
 			metadata, metadataPlain, metadataMarks)
 	}
 	partitionTime = int64(binary.BigEndian.Uint64(b[1:]))

@@ -72,3 +72,27 @@ func TestMarksOfSomebodyElse(t *testing.T) {
 	task = seek(Offset{Next: 5, Metadata: ours(5, 2, 20)}, Offset{Next: 9, Metadata: encodeMetadata(1, nil)}, Offset{})
 	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.committedMarks)
 }
+
+// Anybody may commit for a group: a tool, an operator, another version. Its offset counts, its metadata does not.
+func TestForeignMetadataOfACommittedOffset(t *testing.T) {
+	for _, metadata := range []string{"moved by hand", "CQAAAAAAAAEs", "AgAAAAAAAAEsAAAAAQAAAAk=", "AgAAAAAAAAEs/////w=="} {
+		var told []error
+		task := &Task{
+			committedMarks: map[string]int64{}, committedTime: topology.Unknown,
+			config: Config{Foreign: func(o Offset, err error) {
+				require.EqualValues(t, 4, o.Next)
+				told = append(told, err)
+			}},
+		}
+		task.env.StreamTime = topology.Unknown
+		q := task.newQueue("in", 0)
+		task.queues = append(task.queues, q)
+		require.NoError(t, task.Seek(Offset{Topic: "in", Next: 4, Metadata: metadata}))
+		require.EqualValues(t, 4, q.next)
+		require.Equal(t, topology.Unknown, q.partitionTime)
+		require.Equal(t, topology.Unknown, task.env.StreamTime)
+		require.Empty(t, task.committedMarks)
+		require.Len(t, told, 1)
+		require.ErrorContains(t, told[0], metadata)
+	}
+}

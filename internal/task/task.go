@@ -35,6 +35,10 @@ type Config struct {
 	// GaveUp is told about a record that was processed more than once and is now dropped; nil: nobody is.
 	GaveUp func(*topology.ProcessingError, topology.Decision)
 
+	// Foreign is told about an offset whose metadata no task has written: nobody knows then how far the partition's time
+	// had come; nil: nobody is told.
+	Foreign func(Offset, error)
+
 	// Exists tells whether an input topic has the partition; nil: all have.
 	Exists func(topic string, partition int32) bool
 	// Partitions tells how many partitions an input has: the task of a global sub-topology reads them all.
@@ -177,7 +181,8 @@ func (t *Task) reset(topic string) topology.Reset {
 	return topology.Reset{}
 }
 
-// Seek sets where an input starts: what was committed, or what its reset policy gave. The input must be empty.
+// Seek sets where an input starts: what was committed, or what its reset policy gave. The input must be empty. Anybody
+// may commit for a group, with any metadata: metadata that is not a task's never stops the task.
 func (t *Task) Seek(o Offset) error {
 	q := t.queue(o.Topic, o.Partition)
 	if q == nil {
@@ -187,13 +192,13 @@ func (t *Task) Seek(o Offset) error {
 		return fmt.Errorf("task %s: seek: %s is in use", t.id, q)
 	}
 	partitionTime, marks, err := decodeMetadata(o.Metadata)
-	if err != nil {
-		return fmt.Errorf("task %s: %s: %w", t.id, q, err)
+	if err != nil { // of a tool, or a consumer, that moved the group: the offset is what it wanted
+		if t.config.Foreign != nil {
+			t.config.Foreign(o, err)
+		}
+		partitionTime, marks = topology.Unknown, nil
 	}
-	q.next, q.fetched = o.Next, o.Next
-	if o.Metadata != "" {
-		q.partitionTime = partitionTime
-	}
+	q.next, q.fetched, q.partitionTime = o.Next, o.Next, partitionTime
 	q.commit()
 	t.seekMarks(marks, o)
 	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
