@@ -1,7 +1,6 @@
 package state
 
 import (
-	"fmt"
 	"slices"
 
 	"thalweg/serde"
@@ -67,7 +66,7 @@ func (st *BufferStore[K, V]) Add[E BufferEntry[V]](key K, value V, timestamp int
 	}
 	encoded, err := st.values.Append(st.buffers.encoded[:0], value)
 	if err != nil {
-		return fmt.Errorf("store %q: encode value: %w", st.buffers.room.name, err)
+		return st.buffers.room.valueError(nil, err)
 	}
 	st.buffers.encoded = encoded
 	b, err := keyBytes(&st.keys, key)

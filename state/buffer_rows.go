@@ -152,8 +152,10 @@ func (g *bufferSegment) pop(at uint32) {
 
 func (b *buffers) add(key, value []byte, timestamp int64) error {
 	if len(key) > table.KeyBytesMax {
-		return fmt.Errorf("store %q: the key has %d bytes, at most %d are allowed", b.room.name, len(key),
-			table.KeyBytesMax)
+		return longKey(b.room, key)
+	}
+	if err := b.room.checkSize(key, bufferTail, len(value)); err != nil {
+		return err
 	}
 	seg, err := b.at(timestamp)
 	if err != nil {

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"fmt"
 	"reflect"
 	"unsafe"
 
@@ -103,21 +102,54 @@ func cellValue[V any](c *cells[V], index uint32) (value V, timestamp int64, ok b
 }
 
 func setCell[V any](c *cells[V], index uint32, value V, timestamp int64) error {
+	if c.shelf.room.strict {
+		return setCellStrictly(c, index, value, timestamp)
+	}
 	e := c.shelf.At(index)
-	c.shelf.change(index, e)
 	switch {
 	case c.raw == nil:
+		c.shelf.change(index, e)
 		*(*V)(c.shelf.Payload(e)) = value
 	case c.raw.views:
 		encoded, err := c.values.Append(c.raw.scratch[:0], value)
+		if err == nil {
+			c.raw.scratch = encoded
+			err = c.shelf.room.checkSize(c.shelf.Key(e), len(c.shelf.suffix), len(encoded))
+		}
 		if err != nil {
 			return err
 		}
-		c.raw.scratch = encoded
+		c.shelf.change(index, e)
 		c.raw.put(index, rawAt(c.shelf.Payload(e)), encoded)
 	default:
+		c.shelf.change(index, e)
 		c.raw.releaseBytes(rawAt(c.shelf.Payload(e)))
 		keepObject(c, index, rawAt(c.shelf.Payload(e)), value)
+	}
+	e.Timestamp = timestamp
+	e.Mark(table.Present)
+	return nil
+}
+
+// setCellStrictly is setCell for a value that is encoded before it is put. The bytes are kept, so that the entry can go
+// back to them.
+//
+//go:noinline // so that value escapes here alone
+func setCellStrictly[V any](c *cells[V], index uint32, value V, timestamp int64) error {
+	encoded, err := c.shelf.checkValue(index, unsafe.Pointer(&value))
+	if err != nil {
+		return err
+	}
+	e := c.shelf.At(index)
+	c.shelf.change(index, e)
+	if c.raw == nil {
+		*(*V)(c.shelf.Payload(e)) = value
+	} else {
+		p := rawAt(c.shelf.Payload(e))
+		c.raw.put(index, p, encoded)
+		if !c.raw.views {
+			keepObject(c, index, p, value)
+		}
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
@@ -173,7 +205,7 @@ func flushed[V any](c *cells[V], index uint32, withOld bool) (t told[V], err err
 	if t.hasNew {
 		if withOld { // the object may change in place after this: the next flush's old value is what it is now
 			if err = c.raw.settle(index, c.shelf.Payload(e)); err != nil {
-				return t, err
+				return t, c.shelf.room.valueError(c.shelf.Key(e), err)
 			}
 		}
 		t.new, _, _, err = cellValue(c, index)
@@ -233,8 +265,6 @@ func decodeView[K any](k *keyring[K], view []byte, stays bool, r *room) (key K, 
 	}
 	return key, err
 }
-
-func keyError(r *room, err error) error { return fmt.Errorf("store %q: encode key: %w", r.name, err) }
 
 // isNull tells whether a value is null, of a type that has a null (see serde.IsNilable).
 func isNull[V any](nilable bool, value V) bool {

@@ -15,10 +15,12 @@ import (
 type room struct {
 	tx         *Tx
 	store      Store
+	made       Spec
 	name       string
 	prefix     []byte // of the store in the engine, without the kind
 	persistent bool   // the engine holds what was checkpointed
 	logged     bool   // there is a changelog
+	strict     bool   // see Tx.Strict
 	silent     bool   // the store writes its changelog itself
 	seed       maphash.Seed
 

@@ -103,8 +103,7 @@ func (s *shelf) lookup(key []byte) (index uint32, found bool, err error) {
 // miss makes a place for a key and loads what the engine has.
 func (s *shelf) miss(hash uint64, key []byte) (uint32, error) {
 	if len(key) > table.KeyBytesMax {
-		return 0, fmt.Errorf("store %q: the key has %d bytes, at most %d are allowed", s.room.name, len(key),
-			table.KeyBytesMax)
+		return 0, longKey(s.room, key)
 	}
 	if s.Len() >= s.limit {
 		s.room.tx.makeRoom(s)
@@ -213,7 +212,7 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 		if e.Has(table.Present) {
 			var err error
 			if value, err = s.encoded(index, e); err != nil {
-				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
+				return s.room.valueError(s.Key(e), err)
 			}
 		} else if img := &s.images[e.Image-1]; img.commit && !img.present {
 			continue // came and went

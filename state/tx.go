@@ -55,6 +55,9 @@ type Tx struct {
 	reported  int64 // what the budget knows of it
 	full      bool
 	closed    bool
+
+	strict      bool // see Strict
+	rowBytesMax int  // see LimitRows
 }
 
 // position is the changelog offset up to which a store is committed.
@@ -140,10 +143,11 @@ func (tx *Tx) newRoom(s Store) (*room, error) {
 	}
 	spec := s.Spec()
 	return &room{
-		tx: tx, store: s, name: spec.Name, seed: tx.seed,
+		tx: tx, store: s, made: spec, name: spec.Name, seed: tx.seed,
 		prefix:     layout.Store(nil, tx.config.Namespace, spec.Name),
 		persistent: tx.config.Engine != nil && !spec.InMemory,
 		logged:     !spec.Volatile,
+		strict:     tx.strict,
 		needed:     table.DirtyCommit,
 		key:        make([]byte, 0, 256), value: make([]byte, 0, 256), fetch: make([]byte, 0, 256),
 	}, nil
@@ -278,6 +282,15 @@ func (tx *Tx) move(next func(store string) int64) {
 	}
 }
 
+// Failed is the failure of the engine; nil: it works. Who called a store may have passed over an error of it, so it is
+// asked before anything is committed.
+func (tx *Tx) Failed() error {
+	if tx.config.Engine == nil {
+		return nil
+	}
+	return tx.config.Engine.Failed()
+}
+
 // Discard goes back to the last commit.
 func (tx *Tx) Discard() error {
 	for _, m := range tx.members {
@@ -366,7 +379,7 @@ func (tx *Tx) Close() error {
 		return nil
 	}
 	err := tx.Discard()
-	if err == nil {
+	if err == nil && tx.Failed() == nil { // the changelogs have it
 		err = tx.Checkpoint()
 	}
 	tx.closed = true

@@ -13,6 +13,8 @@ type vault interface {
 	load(index uint32, p unsafe.Pointer, encoded []byte) error
 	// appendTo appends a payload's bytes to dst.
 	appendTo(dst []byte, index uint32, p unsafe.Pointer) ([]byte, error)
+	// encode appends the bytes of a value that lies at p and in no entry.
+	encode(dst []byte, p unsafe.Pointer) ([]byte, error)
 	// settle makes sure that a payload can do without its object.
 	settle(index uint32, p unsafe.Pointer) error
 	// taken is called when the payload of an entry was copied to image, to be kept there as it is.
@@ -50,13 +52,14 @@ func (f flat) load(_ uint32, p unsafe.Pointer, encoded []byte) error {
 func (f flat) appendTo(dst []byte, _ uint32, p unsafe.Pointer) ([]byte, error) {
 	return f.values.encode(dst, p)
 }
-func (f flat) settle(uint32, unsafe.Pointer) error  { return nil }
-func (f flat) taken(unsafe.Pointer, unsafe.Pointer) {}
-func (f flat) release(unsafe.Pointer)               {}
-func (f flat) outside(unsafe.Pointer) int64         { return 0 }
-func (f flat) tidy(bool)                            {}
-func (f flat) forget()                              {}
-func (f flat) bytes() int64                         { return 0 }
+func (f flat) encode(dst []byte, p unsafe.Pointer) ([]byte, error) { return f.values.encode(dst, p) }
+func (f flat) settle(uint32, unsafe.Pointer) error                 { return nil }
+func (f flat) taken(unsafe.Pointer, unsafe.Pointer)                {}
+func (f flat) release(unsafe.Pointer)                              {}
+func (f flat) outside(unsafe.Pointer) int64                        { return 0 }
+func (f flat) tidy(bool)                                           {}
+func (f flat) forget()                                             {}
+func (f flat) bytes() int64                                        { return 0 }
 
 // flatBytesMax is the size of the largest value that lies inside its entry.
 const flatBytesMax = 256

@@ -74,6 +74,8 @@ func (r *raw) appendTo(dst []byte, index uint32, p unsafe.Pointer) ([]byte, erro
 	return append(dst, r.view(rawAt(p).place)...), nil
 }
 
+func (r *raw) encode(dst []byte, p unsafe.Pointer) ([]byte, error) { return r.values.encode(dst, p) }
+
 // settle makes sure that a payload has its bytes.
 func (r *raw) settle(index uint32, p unsafe.Pointer) error {
 	v := rawAt(p)

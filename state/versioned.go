@@ -1,7 +1,6 @@
 package state
 
 import (
-	"fmt"
 	"math"
 
 	"thalweg/serde"
@@ -105,7 +104,7 @@ func (st *VersionedStore[K, V]) Put[E Version[V]](key K, value V, timestamp int6
 	}
 	encoded, err := st.values.Append(st.histories.scratch[:0], value)
 	if err != nil {
-		return false, false, fmt.Errorf("store %q: encode value: %w", st.histories.room.name, err)
+		return false, false, st.histories.room.valueError(nil, err)
 	}
 	st.histories.scratch = encoded
 	return putVersion(st, key, notNil(encoded), timestamp)

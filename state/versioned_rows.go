@@ -94,6 +94,9 @@ func (h *histories) put(key, value []byte, timestamp int64) (latest, accepted bo
 	if timestamp < h.horizon() {
 		return false, false, nil
 	}
+	if err := h.room.checkSize(key, 0, len(value)); err != nil {
+		return false, false, err
+	}
 	if latest, err = h.write(key, value, timestamp); err != nil {
 		return false, false, err
 	}

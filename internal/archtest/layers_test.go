@@ -51,7 +51,7 @@ const layers = `
 	stream/streamtest, broker/brokertest < examples, internal/verify, internal/oracle, internal/sim, cmd;
 	examples < cmd;
 
-	NONE < internal/archtest, internal/kafkatest;
+	NONE < internal/archtest, internal/faultfs, internal/kafkatest;
 	serde < serde/serdetest;
 `
 
@@ -59,7 +59,7 @@ const layers = `
 // on. What stands below a named package counts as that package. Test files are not bound by it.
 const modules = `
 	github.com/cockroachdb/pebble/v2      state/pebble
-	github.com/cockroachdb/pebble/v2/vfs  internal/dirlock state/pebble broker runtime cmd examples
+	github.com/cockroachdb/pebble/v2/vfs  internal/dirlock internal/faultfs state/pebble broker runtime cmd examples
 	github.com/google/uuid                serde broker runtime cmd
 	github.com/klauspost/compress         internal/batch
 	github.com/pierrec/lz4/v4             internal/batch

@@ -76,6 +76,10 @@ type Engine interface {
 	// Flush makes everything that was committed durable: it survives the loss of power.
 	Flush() error
 
+	// Failed is the [Failure] after which the engine's answers are not to be trusted; nil: there was none. It is for
+	// callers whose own callers may have passed over an error.
+	Failed() error
+
 	// Metrics tells what the engine uses at the moment.
 	Metrics() Metrics
 

@@ -72,6 +72,9 @@ func (e *Engine) Flush() error {
 	return nil
 }
 
+// Failed is nil: memory does not fail.
+func (e *Engine) Failed() error { return nil }
+
 // Metrics tells the size of the rows.
 func (e *Engine) Metrics() engine.Metrics {
 	e.mu.RLock()

@@ -22,11 +22,19 @@ func (e *Engine) NewBatch(sizeHintBytes int) engine.Batch {
 	return &batch{engine: e, b: e.db.NewBatchWithSize(min(max(sizeHintBytes, 1<<10), maxHintBytes))}
 }
 
+// ended is the error of a batch that has ended, or never began.
+func (b *batch) ended() error {
+	if err := b.engine.Failed(); err != nil {
+		return err
+	}
+	return engine.ErrClosed
+}
+
 const maxHintBytes = 64 << 20
 
 func (b *batch) Set(key, value []byte) error {
 	if b.b == nil {
-		return engine.ErrClosed
+		return b.ended()
 	}
 	op := b.b.SetDeferred(len(key), len(value))
 	copy(op.Key, key)
@@ -36,14 +44,14 @@ func (b *batch) Set(key, value []byte) error {
 
 func (b *batch) Delete(key []byte) error {
 	if b.b == nil {
-		return engine.ErrClosed
+		return b.ended()
 	}
 	return b.b.Delete(key, nil)
 }
 
 func (b *batch) DeleteRange(lower, upper []byte) error {
 	if b.b == nil {
-		return engine.ErrClosed
+		return b.ended()
 	}
 	return b.b.DeleteRange(lower, upper, nil)
 }
@@ -57,18 +65,23 @@ func (b *batch) SizeBytes() int {
 
 func (b *batch) Commit() error {
 	if b.b == nil {
-		return engine.ErrClosed
+		return b.ended()
 	}
 	if err := b.engine.enter(); err != nil {
 		return err
 	}
 	defer b.engine.leave()
 	if trouble := b.engine.trouble.Load(); trouble != nil {
-		return fmt.Errorf("the last write to the disk failed: %w", *trouble)
+		return b.engine.failureOf(fmt.Errorf("the last write to the disk failed: %w", *trouble))
 	}
-	err := b.b.Commit(pebble.NoSync)
-	if err == nil {
-		err = b.b.Close()
+	open := b.b
+	err := b.engine.unlessDead(func() error {
+		if err := open.Commit(pebble.NoSync); err != nil {
+			return err
+		}
+		return open.Close()
+	})
+	if err == nil || b.engine.isDead() { // Pebble may still use it
 		b.b = nil
 	}
 	return err

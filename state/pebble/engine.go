@@ -21,7 +21,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"thalweg/internal/invariant"
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 )
@@ -42,12 +41,19 @@ const (
 	formatFile           = "STATE_FORMAT"
 )
 
+// whenRemoved is what helps where the directory is not as it should be.
+const whenRemoved = ": the stores are restored from their changelogs when it is removed"
+
 // Engine is a Pebble database as a state engine.
 type Engine struct {
+	dir    string
 	mu     sync.RWMutex // held for reading during each call, for writing while closing
 	db     *pebble.DB
 	closed bool
 
+	failure atomic.Pointer[engine.Failure] // the first
+	dead    chan struct{}                  // closed when Pebble can't go on: it is not called again
+	dying   sync.Once
 	trouble atomic.Pointer[error] // of the newest background write, nil when it went well
 	stalls  atomic.Int64
 }
@@ -55,7 +61,7 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // Open opens the engine in a directory, which it makes when it is not there. Only one process may have it open.
-func Open(dir string, o Options) (*Engine, error) {
+func Open(dir string, o Options) (opened *Engine, err error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
@@ -71,10 +77,10 @@ func Open(dir string, o Options) (*Engine, error) {
 	if err := checkFormat(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", dir, err)
 	}
-	e := &Engine{}
+	e := &Engine{dir: dir, dead: make(chan struct{})}
 	cache := pebble.NewCache(o.CacheBytesMax)
 	defer cache.Unref()
-	db, err := pebble.Open(dir, e.options(o, cache))
+	db, err := e.open(o, cache)
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: open: %w (in use by another process? damaged? state can be restored"+
 			" from its changelogs when the directory is removed)", dir, err)
@@ -83,15 +89,24 @@ func Open(dir string, o Options) (*Engine, error) {
 	return e, nil
 }
 
+func (e *Engine) open(o Options, cache *pebble.Cache) (db *pebble.DB, err error) {
+	defer e.caught(&err)
+	return pebble.Open(e.dir, e.options(o, cache))
+}
+
 func (e *Engine) options(o Options, cache *pebble.Cache) *pebble.Options {
 	options := &pebble.Options{
 		FS: o.FS, Cache: cache, DisableWAL: true, FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize: uint64(o.MemtableBytes), MemTableStopWritesThreshold: 8,
 		L0CompactionThreshold: 4, L0StopWritesThreshold: 24, LBaseMaxBytes: 64 << 20, MaxOpenFiles: 1000,
-		Logger: log{o.Logger},
+		Logger: log{o.Logger, e},
 		EventListener: &pebble.EventListener{
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.Logger.Error("state engine: the state is damaged", "directory", e.dir, "error", info.Details.Error())
+				e.fail(info.Details) // Pebble's own listener would end the process
+			},
 			BackgroundError: func(err error) {
-				o.Logger.Error("state engine: background write failed", "error", err)
+				o.Logger.Error("state engine: background write failed", "directory", e.dir, "error", err.Error())
 				e.trouble.Store(&err)
 			},
 			FlushEnd: func(info pebble.FlushInfo) {
@@ -109,7 +124,7 @@ func (e *Engine) options(o Options, cache *pebble.Cache) *pebble.Options {
 // checkFormat reads or writes the version of the formats in the directory.
 func checkFormat(fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("make: %w", err)
+		return fmt.Errorf("make: %w%s", err, whenRemoved)
 	}
 	name := fs.PathJoin(dir, formatFile)
 	f, err := fs.Open(name)
@@ -117,11 +132,11 @@ func checkFormat(fs vfs.FS, dir string) error {
 		return writeFormat(fs, dir, name)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", formatFile, err)
+		return fmt.Errorf("read %s: %w%s", formatFile, err, whenRemoved)
 	}
 	version, err := io.ReadAll(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("read %s: %w", formatFile, err)
+		return fmt.Errorf("read %s: %w%s", formatFile, err, whenRemoved)
 	}
 	if len(version) == 0 {
 		return writeFormat(fs, dir, name) // power was lost while it was made
@@ -159,6 +174,9 @@ func syncDir(fs vfs.FS, dir string) error {
 
 // enter begins a call; leave ends it.
 func (e *Engine) enter() error {
+	if err := e.Failed(); err != nil {
+		return err
+	}
 	e.mu.RLock()
 	if e.closed {
 		e.mu.RUnlock()
@@ -175,10 +193,11 @@ func (e *Engine) Get(dst, key []byte) ([]byte, bool, error) {
 		return dst, false, err
 	}
 	defer e.leave()
-	return get(e.db, dst, key)
+	return e.get(e.db, dst, key)
 }
 
-func get(r pebble.Reader, dst, key []byte) ([]byte, bool, error) {
+func (e *Engine) get(r pebble.Reader, dst, key []byte) (found []byte, ok bool, err error) {
+	defer e.caught(&err)
 	value, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return dst, false, nil
@@ -195,21 +214,8 @@ func (e *Engine) Iterate(lower, upper []byte) (engine.Iterator, error) {
 		return nil, err
 	}
 	defer e.leave()
-	return iterate(e.db, lower, upper)
+	return e.iterate(e.db, lower, upper)
 }
-
-func iterate(r pebble.Reader, lower, upper []byte) (engine.Iterator, error) {
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, err
-	}
-	return iterator{it}, nil
-}
-
-// iterator fits Pebble's to the contract.
-type iterator struct{ *pebble.Iterator }
-
-func (i iterator) Value() ([]byte, error) { return i.ValueAndErr() }
 
 // Snapshot fixes the newest state.
 func (e *Engine) Snapshot() (engine.Snapshot, error) {
@@ -242,7 +248,7 @@ func (s *snapshot) Get(dst, key []byte) ([]byte, bool, error) {
 		return dst, false, err
 	}
 	defer s.engine.leave()
-	return get(s.s, dst, key)
+	return s.engine.get(s.s, dst, key)
 }
 
 func (s *snapshot) Iterate(lower, upper []byte) (engine.Iterator, error) {
@@ -250,14 +256,21 @@ func (s *snapshot) Iterate(lower, upper []byte) (engine.Iterator, error) {
 		return nil, err
 	}
 	defer s.engine.leave()
-	return iterate(s.s, lower, upper)
+	return s.engine.iterate(s.s, lower, upper)
 }
 
-func (s *snapshot) Close() error {
-	if err := s.enter(); err != nil {
-		return err
+// Close lets the snapshot go, after a failure too: an engine that still works is closed without it.
+func (s *snapshot) Close() (err error) {
+	e := s.engine
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	switch {
+	case e.closed || s.closed:
+		return engine.ErrClosed
+	case e.isDead():
+		return e.Failed()
 	}
-	defer s.engine.leave()
+	defer e.caught(&err)
 	s.closed = true
 	return s.s.Close()
 }
@@ -268,7 +281,7 @@ func (e *Engine) Flush() error {
 		return err
 	}
 	defer e.leave()
-	return e.db.Flush()
+	return e.unlessDead(e.db.Flush)
 }
 
 // Metrics tells what the engine uses.
@@ -285,7 +298,7 @@ func (e *Engine) Metrics() engine.Metrics {
 	}
 }
 
-// Close flushes and closes.
+// Close flushes and closes. An engine that Pebble has given up keeps its files open until the process ends.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -293,17 +306,8 @@ func (e *Engine) Close() error {
 		return engine.ErrClosed
 	}
 	e.closed = true
-	return errors.Join(e.db.Flush(), e.db.Close())
-}
-
-// log hands Pebble's messages to slog: its reports at debug level, its troubles as errors.
-type log struct{ *slog.Logger }
-
-func (l log) Infof(format string, args ...any)  { l.Debug("pebble: " + fmt.Sprintf(format, args...)) }
-func (l log) Errorf(format string, args ...any) { l.Error("pebble: " + fmt.Sprintf(format, args...)) }
-
-// Fatalf must not return: Pebble cannot go on. A crash is safe, what was flushed is a prefix of the commits.
-func (l log) Fatalf(format string, args ...any) {
-	l.Errorf(format, args...)
-	invariant.Never("pebble: "+format, args...)
+	if e.isDead() {
+		return e.Failed()
+	}
+	return e.unlessDead(func() error { return errors.Join(e.db.Flush(), e.db.Close()) })
 }
