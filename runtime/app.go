@@ -207,7 +207,7 @@ func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, f
 	var group errgroup.Group
 	for _, f := range fills {
 		group.Go(func() error {
-			err := f.run(ctx, a.stop)
+			err := safely(func() error { return f.run(ctx, a.stop) })
 			if err != nil {
 				a.shut()
 				return fmt.Errorf("global store %s: %w", f.name, err)

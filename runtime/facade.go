@@ -49,7 +49,7 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 	a := &app{
 		topo:   topo,
 		cfg:    cfg,
-		hooks:  newHookQueue(),
+		hooks:  newHookQueue(cfg.Logger),
 		claims: newClaims(),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),

@@ -285,7 +285,7 @@ func (f *fill) close() error {
 	if f.fetcher != nil {
 		f.fetcher.Close()
 	}
-	if err := f.task.Close(); err != nil {
+	if err := safely(f.task.Close); err != nil {
 		return fmt.Errorf("global store %s: %w", f.name, err)
 	}
 	return nil

@@ -1,11 +1,15 @@
 package runtime
 
 import (
+	"log/slog"
 	"time"
+
+	"thalweg/topology"
 )
 
 // Hooks are told what happens in an application. Any may be nil. They are called one after the other, in order, on a
-// goroutine of their own: a slow one delays only its successors, and App.Close may be called from any.
+// goroutine of their own: a slow one delays only its successors, one that panics is logged, and App.Close may be
+// called from any.
 type Hooks struct {
 	// StateChanged reports each move of the application's state.
 	StateChanged func(from, to State)
@@ -51,18 +55,21 @@ const hookQueueMax = 1024
 
 // hookQueue calls hooks in order on one goroutine.
 type hookQueue struct {
+	log   *slog.Logger
 	calls chan func()
 	done  chan struct{}
 }
 
-func newHookQueue() *hookQueue {
-	return &hookQueue{calls: make(chan func(), hookQueueMax), done: make(chan struct{})}
+func newHookQueue(log *slog.Logger) *hookQueue {
+	return &hookQueue{log: log, calls: make(chan func(), hookQueueMax), done: make(chan struct{})}
 }
 
 func (q *hookQueue) run() {
 	defer close(q.done)
 	for call := range q.calls {
-		call()
+		if err := topology.Catch(func() error { call(); return nil }); err != nil {
+			q.log.Error("a hook panicked: the application goes on", "err", err)
+		}
 	}
 }
 

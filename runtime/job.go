@@ -71,6 +71,7 @@ func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, 
 		Errors:        a.cfg.Errors,
 		GaveUp:        w.gaveUp,
 		Foreign:       w.foreign,
+		PassedOver:    w.passedOver,
 		Exists:        a.layout.exists,
 		MaxIdle:       a.cfg.MaxIdle,
 		WallMillis:    wallMillis,
@@ -101,6 +102,11 @@ func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, 
 		w.inputs[in.TopicPartition] = in
 	}
 	return j, nil
+}
+
+// passedOver warns of what a restore has left out.
+func (w *worker) passedOver(pe *topology.ProcessingError) {
+	w.log.Warn("a restore can't read something: going on behind it, as Errors says", "err", pe)
 }
 
 // foreign warns of an offset that something else has committed for the group.
@@ -142,9 +148,11 @@ func (j *job) next(tp link.TopicPartition) int64 {
 
 // close drops what is not committed and writes the rest to the engine.
 func (j *job) close() error {
-	err := j.task.Discard()
-	if err != nil {
-		err = fmt.Errorf("discard: %w", err)
+	var err error
+	if j.tx.Failed() == nil { // else nothing can be opened again, and nothing is written either
+		if err = j.task.Discard(); err != nil {
+			err = fmt.Errorf("discard: %w", err)
+		}
 	}
 	return errors.Join(err, j.task.Close())
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -267,7 +268,7 @@ func TestClaimsAreExclusive(t *testing.T) {
 }
 
 func TestHooksRunInOrderAndNeverBlock(t *testing.T) {
-	q := newHookQueue()
+	q := newHookQueue(slog.Default())
 	var got []int
 	for i := range hookQueueMax + 3 { // nobody runs them yet: the oldest give way
 		q.add(func() { got = append(got, i) })

@@ -113,14 +113,14 @@ func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
 	defer w.timer.Stop()
 	defer func() { err = errors.Join(err, w.close()) }()
 	for {
-		err := w.turn(ctx, stop)
+		err := safely(func() error { return w.turn(ctx, stop) })
 		if errors.Is(err, errStop) {
-			return w.finish(ctx)
+			return safely(func() error { return w.finish(ctx) })
 		}
 		if err == nil {
 			continue
 		}
-		if err := w.heal(ctx, stop, err); err != nil {
+		if err := safely(func() error { return w.heal(ctx, stop, err) }); err != nil {
 			return w.app.interrupted(err)
 		}
 	}

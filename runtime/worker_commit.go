@@ -165,6 +165,9 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		}
 		if b, ok := errors.AsType[*task.Blocked](cause); ok {
 			w.noteBlocked(b) // it waits by itself: no back-off for the others
+		} else if r, ok := errors.AsType[*task.Replay](cause); ok {
+			w.log.Warn("a row of a store can't be written: going over the records since the last commit again, one by one",
+				"task", r.Task.String(), "err", r.Err)
 		} else {
 			w.log.Warn("going back to the last commit", "class", class.String(), "err", cause)
 			w.failures++
@@ -193,12 +196,15 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 }
 
 // classOf says what an error asks for: user code that failed ends the worker, unless its record is to be processed
-// again.
+// again, and so does a broken engine or framework.
 func classOf(cause error) link.Class {
 	if _, ok := errors.AsType[*task.Blocked](cause); ok {
 		return link.Abort
 	}
-	if _, user := errors.AsType[*topology.ProcessingError](cause); user {
+	if _, ok := errors.AsType[*task.Replay](cause); ok {
+		return link.Abort
+	}
+	if _, user := errors.AsType[*topology.ProcessingError](cause); user || topology.Broken(cause) {
 		return link.Fatal
 	}
 	return link.ClassOf(cause)
@@ -325,7 +331,7 @@ func (w *worker) finish(ctx context.Context) error {
 func (w *worker) close() error {
 	var errs []error
 	for _, j := range w.sortedJobs() {
-		errs = append(errs, w.closeJob(j))
+		errs = append(errs, safely(func() error { return w.closeJob(j) }))
 	}
 	if w.restorer != nil {
 		w.restorer.Close()

@@ -155,7 +155,7 @@ func (w *worker) restore(fetched []link.Fetched, now time.Time) error {
 			if b.BaseOffset() >= r.end {
 				break
 			}
-			if err := r.job.task.Restore(r.store, b); err != nil {
+			if err := r.job.task.Restore(r.store, r.position, b); err != nil {
 				return fmt.Errorf("task %s: restore of store %s from topic %s partition %d: %w", r.job.id, r.store,
 					r.Topic, r.Partition, err)
 			}

@@ -9,6 +9,13 @@ import (
 // Unknown is a time that has not been seen yet.
 const Unknown int64 = -1
 
+// MaxTime is the latest time that a record may have. A later one, which is no time that anybody means, is dropped as
+// BadTime: so the sum of a time and any duration is a time, and no operator has to guard its sums.
+const MaxTime int64 = 1<<62 - 1
+
+// IsTime tells whether a record may have the time.
+func IsTime(timestamp int64) bool { return uint64(timestamp) <= uint64(MaxTime) }
+
 // Env is what one task gives to its nodes. It belongs to the goroutine that runs the task, as all the nodes do;
 // the task keeps its fields up to date, nodes read them.
 type Env struct {
@@ -63,7 +70,13 @@ func (e *Env) Current() *Instance {
 
 // instance makes a node's instance, whose number is one more than that of the instance before.
 func (e *Env) instance(n *Node) *Instance {
-	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1, call: Call{env: e}}
+	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1, call: Call{env: e}, phase: PhaseProcess}
+	switch n.Kind {
+	case KindSource:
+		in.phase = PhaseDecode
+	case KindSink:
+		in.phase = PhaseEncode
+	}
 	e.instances = append(e.instances, in)
 	return in
 }
@@ -93,6 +106,7 @@ type Instance struct {
 	Close func() error
 
 	call    Call
+	phase   Phase                  // of a panic of the node's user code
 	refused func(store, at string) // of a rehearsal: is told which stores are not connected, and where they are opened
 }
 
@@ -142,7 +156,7 @@ type Reason uint8
 const (
 	NullKey     Reason = iota // a null key where a key is needed
 	NullValue                 // a null value where a value is needed
-	BadTime                   // a negative timestamp
+	BadTime                   // a timestamp that is no time: see IsTime
 	Late                      // older than the grace period, per window
 	Expired                   // refused by a store as older than its retention
 	Stale                     // an out-of-order row of a versioned table

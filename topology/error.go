@@ -3,6 +3,10 @@ package topology
 import (
 	"errors"
 	"fmt"
+
+	"thalweg/internal/invariant"
+	"thalweg/state"
+	"thalweg/state/engine"
 )
 
 // Phase is where in a record's way through a task an error arose.
@@ -10,9 +14,9 @@ type Phase uint8
 
 // The phases; each can have its own policy.
 const (
-	PhaseDecode  Phase = iota // a source could not decode key or value
+	PhaseDecode  Phase = iota // a source could not read or decode a record, or find its time
 	PhaseProcess              // an operator's or processor's user code failed or panicked
-	PhaseEncode               // a sink could not encode, or the record is larger than the topic takes
+	PhaseEncode               // a sink or a store could not encode, or the record is larger than the topic takes
 )
 
 func (p Phase) String() string { return [...]string{"decode", "process", "encode"}[p] }
@@ -50,6 +54,9 @@ func (in *Instance) Error(phase Phase, timestamp int64, err error) error {
 	if err == nil {
 		return nil
 	}
+	if Broken(err) {
+		return err
+	}
 	var pe *ProcessingError
 	if errors.As(err, &pe) {
 		return err
@@ -57,18 +64,32 @@ func (in *Instance) Error(phase Phase, timestamp int64, err error) error {
 	return in.processingError(phase, timestamp, err)
 }
 
-// Fail is Error for a failure that no policy may pass over, such as a store's: it always stops the task.
+// Fail is Error for a failure that no policy may pass over, such as a store's: it always stops the task. A value that a
+// store refuses is the record's failure, though.
 func (in *Instance) Fail(timestamp int64, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || Broken(err) {
+		return err
 	}
 	var pe *ProcessingError
 	if errors.As(err, &pe) {
 		return err
 	}
 	pe = in.processingError(PhaseProcess, timestamp, err)
-	pe.decided = true
+	pe.decided = pe.Phase != PhaseEncode
 	return pe
+}
+
+// Broken tells whether an error is none of a record: the state engine failed, or this framework did. No policy may pass
+// over it, and it is not reported as a record's failure.
+func Broken(err error) bool {
+	if err == nil {
+		return false
+	}
+	if _, ok := errors.AsType[*invariant.Broken](err); ok {
+		return true
+	}
+	p, ok := errors.AsType[*Panic](err)
+	return ok && p.house || engine.IsFailure(err)
 }
 
 func (in *Instance) processingError(phase Phase, timestamp int64, err error) *ProcessingError {
@@ -81,7 +102,21 @@ func (in *Instance) processingError(phase Phase, timestamp int64, err error) *Pr
 	if p := (*Panic)(nil); errors.As(err, &p) {
 		pe.Stack = p.Stack
 	}
+	if r := (*state.Refusal)(nil); errors.As(err, &r) {
+		pe.Phase = PhaseEncode
+		if r.Stack != nil {
+			pe.Stack = r.Stack
+		}
+	}
 	return pe
+}
+
+// panicked makes a panic of the node's user code its failure.
+func (in *Instance) panicked(timestamp int64, p *Panic) error {
+	if Broken(p) {
+		return fmt.Errorf("node %s: %w\n%s", in.Node.Name, p, p.Stack)
+	}
+	return in.processingError(in.phase, timestamp, p)
 }
 
 // Recovered makes the value that recover returned the failure of the node whose user code ran. The deferred function
@@ -92,7 +127,7 @@ func (e *Env) Recovered(value any) error {
 	if in == nil {
 		return fmt.Errorf("task %d_%d: %w\n%s", e.Subtopology, e.Partition, p, p.Stack)
 	}
-	return in.processingError(PhaseProcess, e.StreamTime, p)
+	return in.panicked(e.StreamTime, p)
 }
 
 // Handle asks the policy what becomes of the failure: nil means the record is dropped here and counted.
@@ -105,13 +140,32 @@ func (in *Instance) Handle(phase Phase, timestamp int64, err error) error {
 	return in.settle(pe)
 }
 
+// handlePanic is Handle for what the deferred function that calls it has recovered.
+func (in *Instance) handlePanic(timestamp int64, value any) error {
+	err := in.panicked(timestamp, NewPanic(value))
+	if pe, ok := errors.AsType[*ProcessingError](err); ok {
+		return in.settle(pe)
+	}
+	return err
+}
+
+// Catch makes an error of a panic of f.
+func Catch(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = NewPanic(v)
+		}
+	}()
+	return f()
+}
+
 // guard runs one call of the node's port. What goes wrong in a node downstream was settled by that node's guard,
 // so an error that is not one already is this node's own.
 func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			in.Resume()
-			err = in.settle(in.processingError(PhaseProcess, timestamp, NewPanic(v)))
+			err = in.handlePanic(timestamp, v)
 		}
 	}()
 	if err = call(); err == nil {
@@ -124,7 +178,7 @@ func (in *Instance) guard(timestamp int64, call func() error) (err error) {
 // allocated there for each record.
 func (in *Instance) settleOwn(timestamp int64, err error) error {
 	var pe *ProcessingError
-	if errors.As(err, &pe) && pe.Node != in.Node.Name {
+	if Broken(err) || errors.As(err, &pe) && pe.Node != in.Node.Name {
 		return err
 	}
 	if pe == nil {

@@ -81,6 +81,9 @@ type Node struct {
 	// DropNullKeys makes a sink leave out records without a key, counted: nothing downstream of its topic takes them.
 	DropNullKeys bool
 
+	// Decode returns a function, for one goroutine, that decodes a record of a source and tells whether that failed.
+	Decode func(*Node) func(*SourceRecord) error
+
 	rehearse func(*Instance) error // tries what the program's own processor does at first; nil: there is none
 	faults   []error               // mistakes in the call that made it
 

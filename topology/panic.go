@@ -13,12 +13,35 @@ type Panic struct {
 	Value any
 	Site  string // file:line of the line that panicked
 	Stack []byte // from there on
+
+	house bool // the framework's own code panicked, by a mistake of its own
 }
 
 // NewPanic makes an error of what recover returned. It is called by the deferred function itself, since the stack of
 // the panic is there no longer when that has returned.
 func NewPanic(value any) *Panic {
-	return &Panic{Value: value, Site: panicSite(), Stack: panicStack(debug.Stack())}
+	p := &Panic{Value: value, Stack: panicStack(debug.Stack())}
+	if f, ok := panicFrame(); ok {
+		p.Site = fmt.Sprintf("%s:%d", f.File, f.Line)
+		_, mistake := value.(runtime.Error)
+		p.house = mistake && ofHouse(f)
+	}
+	return p
+}
+
+// ofHouse tells whether a function is the framework's: of the packages through which a record passes, without their
+// tests. A serde that trips over the bytes it got is not meant, nor is one of the examples.
+func ofHouse(f runtime.Frame) bool {
+	if strings.HasSuffix(f.File, "_test.go") {
+		return false
+	}
+	for _, pkg := range []string{"state", "topology", "stream", "internal/task", "internal/batch"} {
+		rest, ok := strings.CutPrefix(f.Function, "thalweg/"+pkg)
+		if ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/")) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Panic) Error() string {
@@ -34,8 +57,8 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// panicSite is the line that panicked: below the runtime's own functions, which lie below the deferred ones.
-func panicSite() string {
+// panicFrame is the call that panicked: below the runtime's own functions, which lie below the deferred ones.
+func panicFrame() (runtime.Frame, bool) {
 	var pcs [32]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
 	panicking := false
@@ -45,10 +68,10 @@ func panicSite() string {
 		case f.Function == "runtime.gopanic":
 			panicking = true
 		case panicking && !strings.HasPrefix(f.Function, "runtime."):
-			return fmt.Sprintf("%s:%d", f.File, f.Line)
+			return f, true
 		}
 		if !more {
-			return ""
+			return runtime.Frame{}, false
 		}
 	}
 }

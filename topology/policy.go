@@ -8,9 +8,9 @@ import (
 
 // Errors says what happens to records that fail, by phase. The zero value stops the application at the first failure.
 type Errors struct {
-	Decode  Action // a serde refused a key or a value; nil: [Fail]
+	Decode  Action // a serde refused a key or a value, or a batch can't be read; nil: [Fail]
 	Process Action // user code returned an error or panicked; nil: [Fail]
-	Encode  Action // a serde refused a result, or the result is too large for its topic; nil: [Fail]
+	Encode  Action // a serde, a store's too, refused a result, or it is too large for its topic; nil: [Fail]
 
 	// Handle, where set, is asked first, once per failure. Nil leaves the decision to the phase's action. Each worker
 	// calls it on its own goroutine.

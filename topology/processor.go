@@ -147,8 +147,8 @@ func (c *Context[K, V]) ForwardTo(child string, r Record[K, V]) error {
 }
 
 func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {
-	if r.Timestamp < 0 {
-		return fmt.Errorf("forward: negative timestamp %d", r.Timestamp)
+	if !IsTime(r.Timestamp) {
+		return fmt.Errorf("forward: timestamp %d: it must be from 0 to %d", r.Timestamp, MaxTime)
 	}
 	c.slot = r
 	if c.fixed {

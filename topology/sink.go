@@ -52,6 +52,9 @@ func sinkPort[K, V any](s *sink, c SinkConfig[K, V], keys serde.Encoder[K], valu
 			in.Drop(NullKey)
 			return nil
 		}
+		if c.TopicOf != nil {
+			in.phase = PhaseEncode // it may have panicked the last time
+		}
 		var key, value []byte
 		if !r.NullKey {
 			if key, err = keys.Encode(r.Key); err != nil {
@@ -65,10 +68,12 @@ func sinkPort[K, V any](s *sink, c SinkConfig[K, V], keys serde.Encoder[K], valu
 		}
 		out := s.out
 		if c.TopicOf != nil {
+			in.phase = PhaseProcess // of a panic of TopicOf
 			name, err := c.TopicOf(in.CallAt(r.Timestamp, r.Headers), r)
 			if err != nil {
 				return in.Error(PhaseProcess, r.Timestamp, err)
 			}
+			in.phase = PhaseEncode
 			if out, err = s.outlet(name); err != nil {
 				return in.Error(PhaseEncode, r.Timestamp, err)
 			}

@@ -24,7 +24,7 @@ func (r *SourceRecord) Metadata() Metadata {
 // Source is the port of a source node: the untyped end of a task.
 type Source interface {
 	// Time is the record's timestamp for this application. partitionTime is the highest timestamp seen so far on
-	// the record's partition, or Unknown. A negative result means that the record is to be dropped.
+	// the record's partition, or Unknown. A negative result means that the record is dropped, and counted.
 	Time(r *SourceRecord, partitionTime int64) (int64, error)
 	// OwnTime tells that Time is always the record's own timestamp.
 	OwnTime() bool
@@ -56,22 +56,39 @@ func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 		if err != nil {
 			return nil, err
 		}
-		keys, _ := in.Node.Keys.(serde.Serde[K])
-		values, _ := in.Node.Values.(serde.Serde[V])
-		if keys == nil || values == nil {
-			return nil, wrongSerdes(in.Node)
-		}
 		o := &Record[K, V]{}
-		s := &source{
-			in: in, record: unsafe.Pointer(o), next: *(*port)(unsafe.Pointer(&out)),
-			decodeInto: decoder(o, serde.Local(keys), serde.Local(values)),
+		decode, err := decoderOf(in.Node, o)
+		if err != nil {
+			return nil, err
 		}
+		s := &source{in: in, record: unsafe.Pointer(o), next: *(*port)(unsafe.Pointer(&out)), decodeInto: decode}
 		if f := c.Timestamps; f != nil {
 			s.timestamps = func(partitionTime int64) int64 { return f(*o, partitionTime) }
 		}
 		return s, nil
 	}
+	n.Decode = func(n *Node) func(*SourceRecord) error { return caught(decoderOf(n, &Record[K, V]{})) }
 	return n
+}
+
+// decoderOf is a decoder with the serdes of the node, for one goroutine.
+func decoderOf[K, V any](n *Node, o *Record[K, V]) (func(*SourceRecord) error, error) {
+	keys, _ := n.Keys.(serde.Serde[K])
+	values, _ := n.Values.(serde.Serde[V])
+	if keys == nil || values == nil {
+		return nil, wrongSerdes(n)
+	}
+	return decoder(o, serde.Local(keys), serde.Local(values)), nil
+}
+
+// caught makes errors of a decoder's panics.
+func caught(decode func(*SourceRecord) error, err error) func(*SourceRecord) error {
+	return func(r *SourceRecord) error {
+		if err != nil {
+			return err
+		}
+		return Catch(func() error { return decode(r) })
+	}
 }
 
 // decoder returns the function that makes o the record that it is given.
@@ -123,22 +140,53 @@ func (s *source) Instance() *Instance { return s.in }
 func (s *source) OwnTime() bool { return s.timestamps == nil }
 
 func (s *source) Time(r *SourceRecord, partitionTime int64) (int64, error) {
-	if s.timestamps == nil {
-		return r.Timestamp, nil
+	at := r.Timestamp
+	if s.timestamps != nil {
+		s.in.Resume()
+		if err := s.decode(r); err != nil {
+			return max(at, 0), nil // Receive meets the same error, when it is the record's turn
+		}
+		skipped, err := s.timeOf(&at, partitionTime)
+		if skipped || err != nil {
+			return Unknown, err
+		}
 	}
-	if err := s.decodeInto(r); err != nil {
-		return r.Timestamp, nil // Receive meets the same error, when it is the record's turn
+	if !IsTime(at) {
+		s.in.Drop(BadTime)
+		return Unknown, nil
 	}
-	s.in.Resume()
-	return s.timestamps(partitionTime), nil
+	return at, nil
+}
+
+// timeOf asks the program for the time of the record that was decoded. A panic is the record's failure to be decoded.
+func (s *source) timeOf(at *int64, partitionTime int64) (skipped bool, err error) {
+	if s.in.Env.Guarded {
+		defer func() {
+			if v := recover(); v != nil {
+				err = s.in.handlePanic(*at, v)
+				skipped = err == nil
+			}
+		}()
+	}
+	*at = s.timestamps(partitionTime)
+	return false, nil
 }
 
 func (s *source) Receive(r *SourceRecord) error {
 	s.in.Enter()
-	if err := s.decodeInto(r); err != nil {
+	if err := s.decode(r); err != nil {
 		return s.in.Handle(PhaseDecode, r.Timestamp, err)
 	}
 	return s.next(s.record)
+}
+
+// decode fills the record. It catches panics of serdes where the policy may go on after one; otherwise the task's step
+// does.
+func (s *source) decode(r *SourceRecord) error {
+	if !s.in.Env.Guarded {
+		return s.decodeInto(r)
+	}
+	return Catch(func() error { return s.decodeInto(r) })
 }
 
 // headersInto replaces headers by those of the record: a slice of its own, which receivers may keep.

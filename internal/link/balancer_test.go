@@ -122,7 +122,8 @@ func TestAMemberThatCannotBeRead(t *testing.T) {
 		},
 	})
 	var joined []kmsg.JoinGroupResponseMember
-	for id, data := range map[string][]byte{"stranger": {9, 9}, "cut off": {}, "one": assign.Report{Process: "P"}.Append(nil)} {
+	one := assign.Report{Process: "P"}
+	for id, data := range map[string][]byte{"stranger": {9, 9}, "cut off": {}, "one": one.Append(nil)} {
 		meta := kmsg.NewConsumerMemberMetadata()
 		meta.Topics, meta.UserData = []string{"wide"}, data
 		m := kmsg.NewJoinGroupResponseMember()

@@ -16,12 +16,15 @@ func (t *Task) Flush() error {
 		return err
 	}
 	return t.guarded(func() error {
+		if err := t.tx.Failed(); err != nil {
+			return err
+		}
 		if _, err := t.settle(); err != nil {
 			return err
 		}
 		for again := true; again; {
-			if err := t.tx.Flush(); err != nil {
-				return fmt.Errorf("task %s: flush: %w", t.id, err)
+			if err := t.flushStores(); err != nil {
+				return t.strictly(fmt.Errorf("task %s: flush: %w", t.id, err))
 			}
 			some, err := t.settle() // tables may have told nodes that hold records back
 			if err != nil {
@@ -32,8 +35,8 @@ func (t *Task) Flush() error {
 		if err := t.keepOffsets(); err != nil {
 			return fmt.Errorf("task %s: offsets: %w", t.id, err)
 		}
-		if err := t.tx.Drain(t.changelog()); err != nil {
-			return fmt.Errorf("task %s: changelog: %w", t.id, err)
+		if err := t.drainStores(); err != nil {
+			return t.strictly(fmt.Errorf("task %s: changelog: %w", t.id, err))
 		}
 		return nil
 	})
@@ -66,7 +69,10 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 		if value != nil {
 			headers = log.headers
 		}
-		return log.outlet.Append(t.id.Partition, timestamp, key, value, headers)
+		if err := log.outlet.Append(t.id.Partition, timestamp, key, value, headers); err != nil {
+			return log.refusedBy(err, key)
+		}
+		return nil
 	}
 }
 
@@ -152,6 +158,9 @@ func (t *Task) Committed(position func(store string) int64) error {
 	}
 	t.committedTime, t.committedMarks = t.env.StreamTime, t.marks()
 	t.commits++
+	if t.strict {
+		t.setStrict(false)
+	}
 	t.endPause()
 	t.punct.commit()
 	t.count()

@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"thalweg/topology"
@@ -28,10 +29,43 @@ type DeadLetter struct {
 	Headers    []topology.Header
 
 	partition int32 // the task's
+	own       int   // so many headers are the record's own, and come first
 }
 
-// Send writes the dead letter to its topic, as part of the transaction that is open.
+// cutStackBytes is what is left of the stack of a dead letter that is too large for its topic.
+const cutStackBytes = 2 << 10
+
+// Send writes the dead letter to its topic, as part of the transaction that is open. Where it is too large the stack is
+// cut, then left out, then the message cut and the record's value left out, at last its key and its own headers: a
+// letter that says where the record is, is better than none.
 func (l DeadLetter) Send(o *Outbox) error {
+	err := l.send(o)
+	for _, less := range []func(*DeadLetter){
+		func(l *DeadLetter) { l.cut(headerStacktrace, cutStackBytes) },
+		func(l *DeadLetter) { l.cut(headerStacktrace, 0) },
+		func(l *DeadLetter) { l.cut(headerMessage, cutStackBytes); l.Value = nil },
+		func(l *DeadLetter) { l.Key, l.Headers = nil, l.Headers[l.own:] },
+	} {
+		if _, tooLarge := errors.AsType[*TooLarge](err); !tooLarge {
+			break
+		}
+		l.Headers = slices.Clone(l.Headers)
+		less(&l)
+		err = l.send(o)
+	}
+	return err
+}
+
+// cut shortens a header of the failure.
+func (l *DeadLetter) cut(key string, bytesMax int) {
+	for i := range l.Headers[l.own:] {
+		if h := &l.Headers[l.own+i]; h.Key == key && len(h.Value) > bytesMax {
+			h.Value = h.Value[:bytesMax]
+		}
+	}
+}
+
+func (l DeadLetter) send(o *Outbox) error {
 	if l.Topic == "" {
 		return errors.New("no topic is set for it: name it in Errors.DeadLetters")
 	}
@@ -60,6 +94,7 @@ func (t *Task) letter(pe *topology.ProcessingError) DeadLetter {
 	if l.Timestamp < 0 {
 		l.Timestamp = max(t.env.WallTime, 0)
 	}
+	l.own = len(l.Headers)
 	kind, message := describe(pe.Err)
 	trace := fmt.Sprintf("%s: node %s (%s)\n%s", pe.Phase, pe.Node, pe.Site, pe.Stack)
 	add := func(key, value string) {

@@ -36,6 +36,7 @@ func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
 	if t.kept, err = offsetsOf(sub).Open(t.tx); err != nil {
 		return err
 	}
+	t.setStrict(false) // which a global task always is: it goes back to nothing
 	unseen, some := map[string]bool{}, false
 	for _, s := range sub.Stores {
 		unseen[s.Name()] = true

@@ -69,11 +69,16 @@ func decodeMetadata(metadata string) (partitionTime int64, marks map[string]int6
 		return 0, nil, fmt.Errorf("offset metadata %q: not of version %d or %d",
 			metadata, metadataPlain, metadataMarks)
 	}
-	partitionTime = int64(binary.BigEndian.Uint64(b[1:]))
+	partitionTime = inBounds(binary.BigEndian.Uint64(b[1:]))
 	if marks, err = decodeMarks(b[metadataBytes:]); err != nil {
 		return 0, nil, fmt.Errorf("offset metadata %q: %w", metadata, err)
 	}
 	return partitionTime, marks, nil
+}
+
+// inBounds is what was committed as a time, as far as it can be one.
+func inBounds(committed uint64) int64 {
+	return max(min(int64(committed), topology.MaxTime), topology.Unknown)
 }
 
 var errMarks = errors.New("the marks are cut off")
@@ -97,7 +102,10 @@ func decodeMarks(b []byte) (map[string]int64, error) {
 			return nil, errMarks
 		}
 		name := string(b[4 : 4+size])
-		marks[name] = int64(binary.BigEndian.Uint64(b[4+size:]))
+		at := binary.BigEndian.Uint64(b[4+size:])
+		if marks[name] = int64(at); isClosed(name) { // which Kafka Streams commits, too
+			marks[name] = inBounds(at)
+		}
 		b = b[4+size+8:]
 	}
 	return marks, nil

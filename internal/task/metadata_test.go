@@ -75,7 +75,9 @@ func TestMarksOfSomebodyElse(t *testing.T) {
 
 // Anybody may commit for a group: a tool, an operator, another version. Its offset counts, its metadata does not.
 func TestForeignMetadataOfACommittedOffset(t *testing.T) {
-	for _, metadata := range []string{"moved by hand", "CQAAAAAAAAEs", "AgAAAAAAAAEsAAAAAQAAAAk=", "AgAAAAAAAAEs/////w=="} {
+	for _, metadata := range []string{
+		"moved by hand", "CQAAAAAAAAEs", "AgAAAAAAAAEsAAAAAQAAAAk=", "AgAAAAAAAAEs/////w==",
+	} {
 		var told []error
 		task := &Task{
 			committedMarks: map[string]int64{}, committedTime: topology.Unknown,

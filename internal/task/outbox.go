@@ -61,6 +61,18 @@ func NewOutbox(c OutboxConfig) *Outbox {
 	return &Outbox{config: c, lanes: map[string]*lane{}}
 }
 
+// TooLarge is the error of a record that no batch takes.
+type TooLarge struct {
+	Topic           string
+	Partition       int32
+	Bytes, BytesMax int
+}
+
+func (e *TooLarge) Error() string {
+	return fmt.Sprintf("topic %s partition %d: a record of %d bytes is over the limit of %d: raise the limit here and in "+
+		"the topic, or write less", e.Topic, e.Partition, e.Bytes, e.BytesMax)
+}
+
 // lane is the way to one topic.
 type lane struct {
 	outbox *Outbox
@@ -121,8 +133,7 @@ func (l *lane) append(partition int32, timestamp int64, key, value []byte, heade
 	}
 	o := l.outbox
 	if size > o.config.RecordMaxBytes {
-		return fmt.Errorf("topic %s partition %d: a record of %d bytes is over the limit of %d: raise the limit here "+
-			"and in the topic, or write less", l.topic, partition, size, o.config.RecordMaxBytes)
+		return &TooLarge{Topic: l.topic, Partition: partition, Bytes: size, BytesMax: o.config.RecordMaxBytes}
 	}
 	s := &l.slots[partition]
 	if s.builder != nil && s.builder.Size()+size > o.config.RecordMaxBytes {

@@ -49,6 +49,9 @@ func (t *Task) resolve(pe *topology.ProcessingError) (d topology.Decision, again
 
 // decide is the policy as nodes ask it: Skip, or Fail. It writes the dead letter of a record that is dropped.
 func (t *Task) decide(pe *topology.ProcessingError) topology.Decision {
+	if t.tx.Failed() != nil || t.isOfAnother(pe) { // the record at hand is not to blame
+		return topology.Fail
+	}
 	d, again := t.resolve(pe)
 	if again != nil {
 		t.verdict = verdict{of: pe, again: again}
@@ -74,6 +77,9 @@ func (t *Task) decide(pe *topology.ProcessingError) topology.Decision {
 
 // stop is the policy for a failure that no node has asked about: it is too late to drop the record alone.
 func (t *Task) stop(pe *topology.ProcessingError) topology.Decision {
+	if t.isOfAnother(pe) {
+		return topology.Fail
+	}
 	d, again := t.resolve(pe)
 	if again != nil {
 		t.verdict = verdict{of: pe, again: again}
@@ -91,8 +97,18 @@ func (t *Task) keepLetter(pe *topology.ProcessingError) {
 
 // failed notes what made the task stop, and returns it: a [Blocked] where the record is to be processed again.
 func (t *Task) failed(err error) error {
+	if failure := t.tx.Failed(); failure != nil && !topology.Broken(err) {
+		err = fmt.Errorf("task %s: %w (noticed by: %w)", t.id, failure, err)
+	}
+	if _, again := errors.AsType[*Replay](err); again || topology.Broken(err) {
+		t.broken, t.verdict, t.env.Source = err, verdict{}, nil
+		return err
+	}
 	var pe *topology.ProcessingError
 	if errors.As(err, &pe) {
+		if t.isOfAnother(pe) {
+			return t.failed(t.strictly(err))
+		}
 		pe.Decide(t.stop)
 	}
 	if t.verdict.of != pe { // the verdict on a failure that user code has passed over

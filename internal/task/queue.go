@@ -21,6 +21,8 @@ type queue struct {
 
 	it      batch.Iterator
 	itBytes int                   // size of the batch that it walks
+	itFirst int64                 // its first offset
+	itNext  int64                 // the offset after it
 	expect  []func(keys [][]byte) // told of keys before their records come; resolved once
 	ahead   []batch.Record        // decoded before their turn, from aheadAt; empty without expect
 	aheadAt int
@@ -86,9 +88,11 @@ func (q *queue) load() (bool, error) {
 			q.take()
 		}
 		if err := q.it.Err(); err != nil {
-			return false, fmt.Errorf("%s: %w", q, err)
+			if err := q.broken(err); err != nil {
+				return false, err
+			}
 		}
-		if more, err := q.open(); !more {
+		if more, err := q.open(); !more || err != nil {
 			return false, err
 		}
 	}
@@ -150,11 +154,39 @@ func (q *queue) open() (bool, error) {
 	q.batches[q.first] = batch.Batch{} // let it go when it is walked
 	q.first++
 	it, err := b.Records(&q.task.decoder)
+	q.it, q.itBytes, q.itFirst, q.itNext = it, b.Size(), b.BaseOffset(), b.LastOffset()+1
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", q, err)
+		return true, q.broken(err)
 	}
-	q.it, q.itBytes = it, b.Size()
 	return true, nil
+}
+
+// broken asks the policy about the rest of the open batch, which cannot be read. What came before it is processed.
+func (q *queue) broken(cause error) error {
+	at := min(max(q.next, q.itFirst), q.itNext-1)
+	t := q.task
+	t.unread = topology.SourceRecord{Topic: q.head.Topic, Partition: q.head.Partition}
+	t.unread.Offset, t.unread.Timestamp = at, max(q.partitionTime, 0)
+	t.env.Source = &t.unread
+	in := q.sources[0].Instance()
+	in.Resume()
+	err := in.Handle(topology.PhaseDecode, topology.Unknown, unreadable(cause, q.itNext))
+	if err != nil {
+		return err
+	}
+	t.env.Source = nil
+	q.it, q.records = batch.Iterator{}, 0
+	for _, b := range q.batches[q.first:] {
+		q.records += b.Count()
+	}
+	q.next = max(q.next, q.itNext)
+	return nil
+}
+
+// unreadable is the error of a batch whose rest cannot be read.
+func unreadable(cause error, next int64) error {
+	return fmt.Errorf("the rest of its batch cannot be read: %w: to go on at offset %d let Errors.Decode be Skip or "+
+		"DeadLetter", cause, next)
 }
 
 // take ends the head's life as a record that waits.
@@ -167,25 +199,23 @@ func (q *queue) take() {
 // stamp finds the head's timestamp. It returns false for a record that no source wants.
 func (q *queue) stamp() (bool, error) {
 	if q.ownTime {
-		q.time = q.head.Timestamp
-		if q.time < 0 {
-			for _, s := range q.sources {
-				s.Instance().Drop(topology.BadTime)
-			}
+		if q.time = q.head.Timestamp; topology.IsTime(q.time) {
+			return true, nil
 		}
-		return q.time >= 0, nil
+		for _, s := range q.sources {
+			s.Instance().Drop(topology.BadTime)
+		}
+		return false, nil
 	}
 	q.task.env.Source = &q.head
 	q.time = -1
 	for i, s := range q.sources {
 		ts, err := s.Time(&q.head, q.partitionTime)
 		if err != nil {
-			return false, s.Instance().Error(topology.PhaseDecode, q.head.Timestamp, err)
+			return false, err
 		}
 		q.times[i] = ts
-		if ts < 0 {
-			s.Instance().Drop(topology.BadTime)
-		} else if q.time < 0 || ts < q.time {
+		if ts >= 0 && (q.time < 0 || ts < q.time) {
 			q.time = ts
 		}
 	}

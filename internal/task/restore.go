@@ -17,7 +17,8 @@ type storeLog struct {
 	outlet topology.Outlet // nil: nothing is written
 	// headers of the records that are written, which those that are read must have; not of tombstones
 	headers []topology.Header
-	input   *queue // of the topic that the store is restored from
+	input   *queue                             // of the topic that the store is restored from
+	decode  func(*topology.SourceRecord) error // decodes a record of that topic; nil: it is a changelog
 }
 
 // Changelog is a partition that a store is restored from.
@@ -43,10 +44,10 @@ func (t *Task) openStores() error {
 			}
 			continue
 		}
-		fromTopic := map[string]string{}
+		fromTopic := map[string]*topology.Node{}
 		for _, n := range sub.Nodes {
 			if n.RowsFromTopic != "" && len(n.Topics) > 0 {
-				fromTopic[n.RowsFromTopic] = n.Topics[0].In(t.config.ApplicationID)
+				fromTopic[n.RowsFromTopic] = n
 			}
 		}
 		for _, s := range sub.Stores {
@@ -57,8 +58,12 @@ func (t *Task) openStores() error {
 				return fmt.Errorf("store %s: %w", s.Name(), err)
 			}
 			log := storeLog{store: s}
-			if topic := fromTopic[s.Name()]; topic != "" {
-				log.topic, log.input = topic, t.queue(topic, t.id.Partition)
+			if n := fromTopic[s.Name()]; n != nil {
+				log.topic = n.Topics[0].In(t.config.ApplicationID)
+				log.input = t.queue(log.topic, t.id.Partition)
+				if n.Decode != nil {
+					log.decode = n.Decode(n)
+				}
 			} else if spec := s.Spec(); !spec.Volatile {
 				log.topic = spec.ChangelogTopic(t.config.ApplicationID)
 				out, err := t.config.Outbox.Outlet(log.topic)
@@ -138,9 +143,9 @@ func (t *Task) Wipe(store string) error {
 	return nil
 }
 
-// Restore puts a batch of a store's changelog into the store. Of an input's topic it takes what lies before the
-// input's committed offset.
-func (t *Task) Restore(store string, b batch.Batch) error {
+// Restore puts a batch of a store's changelog into the store: the records from an offset on. Of an input's topic it
+// takes what lies before the input's committed offset, and no record that processing would leave out.
+func (t *Task) Restore(store string, from int64, b batch.Batch) error {
 	if t.state == Created {
 		if err := t.move(Restoring); err != nil {
 			return err
@@ -149,33 +154,80 @@ func (t *Task) Restore(store string, b batch.Batch) error {
 	if err := t.in("restore", Restoring, Standby); err != nil {
 		return err
 	}
+	log := t.storeLog(store)
+	if log == nil {
+		return fmt.Errorf("task %s: store %s: restore: it has no changelog", t.id, store)
+	}
 	if b.IsControl() {
 		return nil
 	}
-	it, err := b.Records(&t.decoder)
-	if err != nil {
-		return fmt.Errorf("task %s: store %s: %w", t.id, store, err)
-	}
-	end, log := never, t.storeLog(store)
-	if log != nil && log.input != nil {
+	end := never
+	if log.input != nil {
 		end = log.input.committed.next
 	}
+	it, err := b.Records(&t.decoder)
 	var r batch.Record
-	for it.Next(&r) && r.Offset < end {
-		if r.Key == nil {
-			continue // no store has a row for it; a source topic may hold such records
+	next := max(from, b.BaseOffset())
+	for err == nil && it.Next(&r) && r.Offset < end {
+		next = r.Offset + 1
+		if r.Offset < from || r.Key == nil { // no store has a row for a null key; a source topic may hold such records
+			continue
 		}
-		if log != nil && r.Value != nil {
-			if err := log.checkHeaders(&r); err != nil {
-				return fmt.Errorf("task %s: store %s: restore of offset %d: %w", t.id, store, r.Offset, err)
-			}
-		}
-		if err := t.tx.Restore(store, r.Key, r.Value, r.Timestamp); err != nil {
-			return fmt.Errorf("task %s: store %s: restore of offset %d: %w", t.id, store, r.Offset, err)
+		if err := t.restoreRow(log, &r); err != nil {
+			return err
 		}
 	}
-	if err := it.Err(); err != nil {
-		return fmt.Errorf("task %s: store %s: %w", t.id, store, err)
+	if err == nil {
+		err = it.Err()
+	}
+	if err != nil && next < end {
+		return t.passOver(log, next, unreadable(err, b.LastOffset()+1))
+	}
+	return nil
+}
+
+// restoreRow puts one record into the store.
+func (t *Task) restoreRow(log *storeLog, r *batch.Record) error {
+	if log.input != nil && !topology.IsTime(r.Timestamp) {
+		return nil
+	}
+	err := log.check(r)
+	if err != nil {
+		return t.passOver(log, r.Offset, fmt.Errorf("%w: to go on without it let Errors.Decode be Skip or DeadLetter", err))
+	}
+	if err = t.tx.Restore(log.store.Name(), r.Key, r.Value, r.Timestamp); err != nil {
+		return fmt.Errorf("task %s: store %s: restore of topic %s partition %d offset %d: %w", t.id, log.store.Name(),
+			log.topic, t.id.Partition, r.Offset, err)
+	}
+	return nil
+}
+
+// check refuses a record that is no row: processing would not have taken it, or it has another form.
+func (l *storeLog) check(r *batch.Record) error {
+	if l.decode != nil {
+		return l.decode(&topology.SourceRecord{Record: *r, Topic: l.topic})
+	}
+	if r.Value == nil {
+		return nil
+	}
+	return l.checkHeaders(r)
+}
+
+// passOver asks the policy about what a restore cannot read; nil: it goes on behind it. There is no dead letter: what
+// the application could not read it has met before, in processing.
+func (t *Task) passOver(log *storeLog, offset int64, err error) error {
+	pe := &topology.ProcessingError{
+		Phase: topology.PhaseDecode, Node: "store " + log.store.Name(), Site: "restore", Timestamp: topology.Unknown,
+		Metadata: topology.Metadata{Topic: log.topic, Partition: t.id.Partition, Offset: offset}, Err: err,
+	}
+	if topology.Broken(err) || t.tx.Failed() != nil {
+		return err
+	}
+	if d, _ := t.resolve(pe); d != topology.Skip && d != topology.DeadLetter {
+		return fmt.Errorf("task %s: %w", t.id, pe)
+	}
+	if t.config.PassedOver != nil {
+		t.config.PassedOver(pe)
 	}
 	return nil
 }

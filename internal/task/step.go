@@ -207,7 +207,11 @@ func (t *Task) ready(call string) error {
 		return err
 	}
 	if t.broken != nil {
-		return fmt.Errorf("task %s: %s: discard first, after: %w", t.id, call, errors.Unwrap(t.broken))
+		cause := errors.Unwrap(t.broken)
+		if cause == nil {
+			cause = t.broken
+		}
+		return fmt.Errorf("task %s: %s: discard first, after: %w", t.id, call, cause)
 	}
 	return nil
 }

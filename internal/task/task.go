@@ -35,6 +35,9 @@ type Config struct {
 	// GaveUp is told about a record that was processed more than once and is now dropped; nil: nobody is.
 	GaveUp func(*topology.ProcessingError, topology.Decision)
 
+	// PassedOver is told about a record, or the rest of a batch, that a restore leaves out by the policy; nil: nobody is.
+	PassedOver func(*topology.ProcessingError)
+
 	// Foreign is told about an offset whose metadata no task has written: nobody knows then how far the partition's time
 	// had come; nil: nobody is told.
 	Foreign func(Offset, error)
@@ -82,8 +85,10 @@ type Task struct {
 	broken  error   // the error after which only Discard and Close are legal
 	verdict verdict // on that error
 	pause   retrying
-	paused  bool // the task is blocked as a whole
-	worked  bool // since the last commit
+	paused  bool                  // the task is blocked as a whole
+	worked  bool                  // since the last commit
+	strict  bool                  // see Replay
+	unread  topology.SourceRecord // where a batch that cannot be read stands
 
 	env   topology.Env
 	tx    *state.Tx
@@ -132,6 +137,9 @@ func New(c Config) (*Task, error) {
 		if err := t.Seek(o); err != nil {
 			return nil, err
 		}
+	}
+	if c.Outbox != nil {
+		t.tx.LimitRows(c.Outbox.config.RecordMaxBytes)
 	}
 	if err := t.openStores(); err != nil {
 		return nil, fmt.Errorf("task %s: %w", t.id, err)

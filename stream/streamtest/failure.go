@@ -36,6 +36,9 @@ func (d *Driver) fail(err error) error {
 	if blocked := (*task.Blocked)(nil); errors.As(err, &blocked) {
 		return nil
 	}
+	if replay := (*task.Replay)(nil); errors.As(err, &replay) {
+		return nil
+	}
 	d.failed = located
 	return located
 }

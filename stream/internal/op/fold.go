@@ -1,9 +1,11 @@
 package op
 
 import (
+	"fmt"
 	"reflect"
 
 	"thalweg/serde"
+	"thalweg/state"
 	"thalweg/topology"
 )
 
@@ -95,9 +97,13 @@ func copyOf[A any](s serde.Serde[A]) func(A) (A, error) {
 		if null != nil && null(&a) {
 			return a, nil
 		}
-		b, err := s.Append(nil, a) // not scratch: the copy may hold views of it
-		if err != nil {
-			return a, err
+		var b []byte
+		err := topology.Catch(func() (err error) {
+			b, err = s.Append(nil, a) // not scratch: the copy may hold views of it
+			return err
+		})
+		if err != nil { // it was put by another record, which the store would have refused had it been encoded then
+			return a, &state.Refusal{Earlier: true, Err: fmt.Errorf("encode value: %w", err)}
 		}
 		return s.Decode(b)
 	}

@@ -1,0 +1,27 @@
+package runtime
+
+import (
+	"fmt"
+
+	"thalweg/topology"
+)
+
+// crash is the error of a panic that nobody below has caught. User code is called by tasks, which catch its panics; so
+// it is a mistake of Thalweg's own. It ends the application, and not the process.
+type crash struct{ *topology.Panic }
+
+func (c *crash) Error() string {
+	return fmt.Sprintf("%v: this is a mistake in Thalweg, and no record's: please report it\n%s", c.Panic, c.Stack)
+}
+
+func (c *crash) Unwrap() error { return nil } // its cause says nothing about what to do
+
+// safely makes an error of a panic.
+func safely(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &crash{topology.NewPanic(v)}
+		}
+	}()
+	return f()
+}
