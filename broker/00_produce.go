@@ -51,6 +51,7 @@ func (b *broker) handleProduce(_ context.Context, r *request) completion {
 	case req.Acks < -1 || req.Acks > 1:
 		p.fail(kerr.InvalidRequiredAcks)
 	default:
+		p.all = req.Acks == -1
 		p.append()
 	}
 	return func(ctx context.Context) (answer, error) {

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"strings"
 
@@ -19,7 +18,7 @@ const leaderEpoch = 0
 // Version notes:
 //   - v0: no topics means all; from v1 on null does, and no topics means none
 //   - v4: the client says whether missing topics may be made
-//   - v8: authorized operations; we have no authorizer and leave them at the protocol's default
+//   - v8: authorized operations, up to v10 the cluster's, too
 //   - v9: flexible
 //   - v10: topic ids
 //   - v12: topics may be asked for by id
@@ -33,12 +32,13 @@ func (b *broker) handleMetadata(_ context.Context, r *request) completion {
 	resp.Brokers = append(resp.Brokers, broker)
 	resp.ClusterID = kmsg.StringPtr(b.clusterID)
 	resp.ControllerID = nodeID
-	resp.AuthorizedOperations = math.MinInt32
+	resp.AuthorizedOperations = authorized(kmsg.ACLResourceTypeCluster, req.IncludeClusterAuthorizedOperations)
+	asked := req.IncludeTopicAuthorizedOperations
 	resp.Topics = []kmsg.MetadataResponseTopic{}
 	set := b.topics.load()
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
 		for _, t := range set.byName {
-			resp.Topics = append(resp.Topics, t.metadata())
+			resp.Topics = append(resp.Topics, t.metadata(asked))
 		}
 		slices.SortFunc(resp.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
 		return ready(resp)
@@ -46,7 +46,7 @@ func (b *broker) handleMetadata(_ context.Context, r *request) completion {
 	mayCreate := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	missing := false
 	for i := range req.Topics {
-		t := b.describeTopic(set, &req.Topics[i], req.Version, mayCreate)
+		t := b.describeTopic(set, &req.Topics[i], req.Version, asked)
 		missing = missing || t.ErrorCode == kerr.UnknownTopicOrPartition.Code && t.Topic != nil
 		resp.Topics = append(resp.Topics, t)
 	}
@@ -54,12 +54,12 @@ func (b *broker) handleMetadata(_ context.Context, r *request) completion {
 		return ready(resp)
 	}
 	return func(context.Context) (answer, error) {
-		b.autoCreate(resp)
+		b.autoCreate(resp, asked)
 		return answer{body: resp}, nil
 	}
 }
 
-func (b *broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, version int16, create bool,
+func (b *broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, version int16, asked bool,
 ) kmsg.MetadataResponseTopic {
 	name, byID := "", rt.Topic == nil
 	if !byID {
@@ -67,7 +67,7 @@ func (b *broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, ver
 	}
 	t, err := set.find(name, rt.TopicID, byID)
 	if err == nil {
-		return t.metadata()
+		return t.metadata(asked)
 	}
 	if !byID && checkTopicName(name) != nil {
 		err = kerr.InvalidTopicException
@@ -83,7 +83,7 @@ func (b *broker) describeTopic(set *topicSet, rt *kmsg.MetadataRequestTopic, ver
 }
 
 // autoCreate makes the topics that are missing, as the client and the configuration allow.
-func (b *broker) autoCreate(resp *kmsg.MetadataResponse) {
+func (b *broker) autoCreate(resp *kmsg.MetadataResponse, asked bool) {
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		if t.ErrorCode != kerr.UnknownTopicOrPartition.Code || t.Topic == nil {
@@ -95,15 +95,15 @@ func (b *broker) autoCreate(resp *kmsg.MetadataResponse) {
 			continue
 		}
 		if made := b.topics.load().byName[*t.Topic]; made != nil {
-			*t = made.metadata()
+			*t = made.metadata(asked)
 		}
 	}
 }
 
-func (t *topic) metadata() kmsg.MetadataResponseTopic {
+func (t *topic) metadata(asked bool) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, isInternal(t.Name)
-	out.AuthorizedOperations = math.MinInt32
+	out.AuthorizedOperations = authorized(kmsg.ACLResourceTypeTopic, asked)
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.partitions))
 	for i, p := range t.partitions {
 		part := kmsg.NewMetadataResponseTopicPartition()

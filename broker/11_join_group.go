@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -86,8 +87,13 @@ func (w *waiter[T]) wait(ctx context.Context, stepped error) (resp T, err error)
 	}
 }
 
-// coordinatorError is what clients of a coordinator are told when its log does not take records: to come again.
+// coordinatorError is what clients of a coordinator are told when its log does not take records: to come again. A
+// client that left while it waited is no trouble, and hears nothing.
 func (b *broker) coordinatorError(err error) *kerr.Error {
-	b.cfg.Logger.Error("broker: coordinator", "err", err)
+	if errors.Is(err, context.Canceled) {
+		b.cfg.Logger.Debug("broker: a member left while it waited", "err", err)
+	} else {
+		b.cfg.Logger.Error("broker: coordinator", "err", err)
+	}
 	return kerr.CoordinatorNotAvailable
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,7 +22,7 @@ func (b *broker) handleDescribeGroups(_ context.Context, r *request) completion 
 	b.groups.View(func(time.Time) {
 		for _, id := range req.Groups {
 			g, ok := b.groupMachine.Describe(id)
-			g.AuthorizedOperations = math.MinInt32
+			g.AuthorizedOperations = authorized(kmsg.ACLResourceTypeGroup, req.IncludeAuthorizedOperations)
 			if !ok && req.Version >= 6 {
 				g.ErrorCode = kerr.GroupIDNotFound.Code
 				g.ErrorMessage = kmsg.StringPtr("group " + id + " not found")

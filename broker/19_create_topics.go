@@ -165,9 +165,7 @@ func (b *broker) changeTopic(t *topic, configs map[string]string) error {
 		return b.storageError(err)
 	}
 	for _, p := range t.partitions {
-		if p.log != nil {
-			p.log.SetConfig(b.logConfig(&next))
-		}
+		b.configure(p, &next)
 	}
 	b.topics.put(&topic{Topic: &next, partitions: t.partitions})
 	return nil

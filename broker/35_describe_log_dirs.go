@@ -8,12 +8,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeLogDirs: v0-4
+// DescribeLogDirs: v0-5
 //
 // Version notes:
 //   - v2: flexible
 //   - v3: an error for the whole
 //   - v4: sizes of the disk
+//   - v5: whether the directory takes no more partitions; it always does
 func (b *broker) handleDescribeLogDirs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeLogDirsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"math"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -20,7 +19,7 @@ func (b *broker) handleDescribeCluster(_ context.Context, r *request) completion
 		resp.EndpointType = 1
 	}
 	resp.ClusterID, resp.ControllerID = b.clusterID, nodeID
-	resp.ClusterAuthorizedOperations = math.MinInt32
+	resp.ClusterAuthorizedOperations = authorized(kmsg.ACLResourceTypeCluster, req.IncludeClusterAuthorizedOperations)
 	node := kmsg.NewDescribeClusterResponseBroker()
 	node.NodeID = nodeID
 	node.Host, node.Port = b.server.advertised(r)

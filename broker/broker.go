@@ -49,6 +49,8 @@ type broker struct {
 	offsets, txnState *partition
 	gates             gates
 	pids              producerIDs
+	configTable       []topicConfig // of topics, by name
+	hints             sync.Map      // names of configurations without effect that were spoken of
 	// admin is held while topics are made, changed or deleted.
 	admin sync.Mutex
 

@@ -57,6 +57,9 @@ type Config struct {
 	// Logger is nil for silence.
 	Logger *slog.Logger
 
+	// TopicDefaults are the defaults of topic configurations, by the name that they have with a topic (retention.ms) or
+	// with a broker of Apache Kafka (log.retention.ms). They apply to existing topics, too, that do not set them.
+	TopicDefaults map[string]string
 	// Partitions is the partition count of topics whose creator leaves it open. Default 1.
 	Partitions int32
 	// AutoCreateTopics lets a metadata request of a client that allows it make a missing topic.

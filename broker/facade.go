@@ -29,7 +29,7 @@ func Open(cfg Config) (*Broker, error) {
 	b := &broker{cfg: cfg, metaMachine: meta.New(), stop: make(chan struct{})}
 	b.handlers = b.handlerTable()
 	b.server = newServer(b)
-	if err := cfg.validate(); err != nil {
+	if err := errors.Join(cfg.validate(), b.setTopicDefaults()); err != nil {
 		return nil, errors.Join(err, b.server.close())
 	}
 	err := b.server.address()

@@ -64,7 +64,9 @@ func (b *broker) makeLogs(mt *meta.Topic, first int32) (made []*partition, err e
 		if err != nil {
 			return made, err
 		}
-		made = append(made, &partition{topic: mt.Name, index: i, log: l})
+		p := &partition{topic: mt.Name, index: i, log: l}
+		b.configure(p, mt)
+		made = append(made, p)
 	}
 	return made, nil
 }

@@ -46,7 +46,7 @@ func (b *broker) handlerTable() map[int16]*handler {
 		kmsg.DeleteACLs:              {1, 3, b.handleDeleteACLs},
 		kmsg.DescribeConfigs:         {0, 4, b.handleDescribeConfigs},
 		kmsg.AlterConfigs:            {0, 2, b.handleAlterConfigs},
-		kmsg.DescribeLogDirs:         {0, 4, b.handleDescribeLogDirs},
+		kmsg.DescribeLogDirs:         {0, 5, b.handleDescribeLogDirs},
 		kmsg.CreatePartitions:        {0, 3, b.handleCreatePartitions},
 		kmsg.DeleteGroups:            {0, 3, b.handleDeleteGroups},
 		kmsg.IncrementalAlterConfigs: {0, 1, b.handleIncrementalAlterConfigs},

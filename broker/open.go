@@ -210,7 +210,9 @@ func (b *broker) openTopic(mt *meta.Topic) error {
 			b.cfg.Logger.Error("broker: partition is offline until the next start", "topic", mt.Name, "partition", i,
 				"err", err)
 		}
-		t.partitions = append(t.partitions, &partition{topic: mt.Name, index: i, log: l})
+		p := &partition{topic: mt.Name, index: i, log: l}
+		b.configure(p, mt)
+		t.partitions = append(t.partitions, p)
 	}
 	b.topics.put(t)
 	return nil

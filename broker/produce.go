@@ -67,6 +67,7 @@ func (b *broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResu
 		p.add(target, err, part.Batches)
 		p.results[i].Topic, p.results[i].Partition = part.Topic, part.Partition
 	}
+	p.all = req.Acks == AcksAll
 	p.append()
 	if req.Acks == AcksAll {
 		p.wait(ctx)
@@ -81,6 +82,7 @@ type produce struct {
 	id       string
 	version2 bool // partitions join the transaction by being written to
 	origin   log.Origin
+	all      bool // replicas are asked for: acks=all
 	parts    []producePart
 	results  []ProduceResult
 	joined   int64 // ticket of b.txns, -1 without a transaction
@@ -124,6 +126,11 @@ func (p *produce) fail(err *kerr.Error) {
 }
 
 func (p *produce) append() {
+	for i := range p.parts {
+		if r := &p.results[i]; p.all && r.Err == nil && p.parts[i].target.replicas.Load() > 1 {
+			r.Err = kerr.NotEnoughReplicas
+		}
+	}
 	if p.id != "" {
 		gate := p.b.gates.of(p.id)
 		gate.RLock()

@@ -20,6 +20,8 @@ const (
 	txnTopic     = "__transaction_state"
 )
 
+const minInsyncReplicas = "min.insync.replicas"
+
 func isInternal(topic string) bool { return topic == offsetsTopic || topic == txnTopic }
 
 // topic is a topic with its open logs. It is never changed: topicSet.with puts another in its place.
@@ -33,6 +35,21 @@ type partition struct {
 	topic string
 	index int32
 	log   *log.Log // nil while the partition is offline: its log could not be opened
+	// replicas is what acks=all asks for (min.insync.replicas). There is one.
+	replicas atomic.Int64
+}
+
+// configure gives a partition its topic's configurations.
+func (b *broker) configure(p *partition, t *meta.Topic) {
+	replicas := b.topicConfig(minInsyncReplicas).standard
+	if set, ok := t.Configs[minInsyncReplicas]; ok {
+		replicas = set
+	}
+	n, _ := strconv.ParseInt(replicas, 10, 64) // it was checked
+	p.replicas.Store(n)
+	if p.log != nil {
+		p.log.SetConfig(b.logConfig(t))
+	}
 }
 
 // topicSet is all topics at one moment.

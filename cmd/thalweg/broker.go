@@ -16,6 +16,8 @@ import (
 func brokerCommand() *cobra.Command {
 	var listen, advertise, dir, sync string
 	var autoCreate, verbose bool
+	var partitions int32
+	var defaults map[string]string
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Run the bundled broker as a server",
@@ -35,6 +37,7 @@ func brokerCommand() *cobra.Command {
 			}
 			b, err := broker.Open(broker.Config{
 				Dir: dir, Listener: listener, Advertise: advertise, Sync: mode, AutoCreateTopics: autoCreate,
+				Partitions: partitions, TopicDefaults: defaults,
 				Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 			})
 			if err != nil {
@@ -53,6 +56,9 @@ func brokerCommand() *cobra.Command {
 	f.StringVar(&dir, "dir", "thalweg-data", "data directory")
 	f.StringVar(&sync, "sync", "group", "when records are forced to disk: group, os, always or never")
 	f.BoolVar(&autoCreate, "auto-create", false, "make topics that clients ask for")
+	f.Int32Var(&partitions, "partitions", 1, "partitions of a topic whose creator leaves it open")
+	f.StringToStringVar(&defaults, "topic-default", nil,
+		"NAME=VALUE, repeatable: the default of a topic configuration, say retention.ms or segment.bytes")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more than warnings")
 	return cmd
 }

@@ -1,9 +1,12 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
+	"thalweg/broker/brokertest"
 	"thalweg/internal/assign"
 )
 
@@ -107,6 +111,30 @@ func TestEnsureTopics(t *testing.T) {
 }
 
 // Processes that start at the same time make the same topics: each is made by one of them, and all go on.
+// Settings of a cluster do not make an embedded broker, the only replica, refuse every record.
+func TestEmbeddedTopicsAskForOneReplica(t *testing.T) {
+	var log bytes.Buffer
+	l, err := Open(t.Context(), Config{
+		Broker: brokertest.New(t), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	require.NoError(t, err)
+	defer l.Close()
+	config := map[string]string{"min.insync.replicas": "2", "cleanup.policy": "compact"}
+	specs := []TopicSpec{{Name: "a", Partitions: 1, Config: config}, {Name: "b", Partitions: 1, Config: config}}
+	_, err = l.CreateTopics(t.Context(), specs)
+	require.NoError(t, err)
+	described, err := l.admin.DescribeTopicConfigs(t.Context(), "a", "b")
+	require.NoError(t, err)
+	for _, topic := range described {
+		for _, c := range topic.Configs {
+			if c.Key == "min.insync.replicas" {
+				require.Equal(t, "1", c.MaybeValue())
+			}
+		}
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"))
+}
+
 func TestEnsureTopicsAllAtOnce(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		links := make([]*Link, 4)

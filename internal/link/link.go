@@ -34,6 +34,8 @@ type Link struct {
 	log       *slog.Logger
 	closed    chan struct{}
 	closeOnce sync.Once
+	// singleReplica says once that settings for replicas are left out.
+	singleReplica sync.Once
 }
 
 // Open connects to the broker and, when there is a Group, joins it. ctx bounds the wait for the first answer.

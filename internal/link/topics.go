@@ -22,7 +22,10 @@ type TopicSpec struct {
 	Config map[string]string
 }
 
-const cleanupPolicy = "cleanup.policy"
+const (
+	cleanupPolicy     = "cleanup.policy"
+	minInsyncReplicas = "min.insync.replicas"
+)
 
 // ListTopics returns what the broker tells about topics.
 func (l *Link) ListTopics(ctx context.Context, names ...string) (details kadm.TopicDetails, err error) {
@@ -93,6 +96,13 @@ func (l *Link) CreateTopics(ctx context.Context, specs []TopicSpec) (made []Topi
 func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (made bool, err error) {
 	config := make(map[string]*string, len(spec.Config))
 	for k, v := range spec.Config {
+		if k == minInsyncReplicas && v != "1" && l.cfg.Broker != nil {
+			// For a cluster: here there is one replica, and every record would be refused.
+			l.singleReplica.Do(func() {
+				l.log.Warn("left out: the embedded broker is the only replica", "config", k, "value", v)
+			})
+			continue
+		}
 		config[k] = kadm.StringPtr(v)
 	}
 	replicas := spec.Replicas

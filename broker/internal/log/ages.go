@@ -13,6 +13,7 @@ import (
 //	retention by time (retention.ms)         the segment's last append                  steady
 //	roll by time (segment.ms)                the segment's first append                 steady
 //	compaction lag (min.compaction.lag.ms)   the segment's last append                  steady
+//	compaction lag (max.compaction.lag.ms)   the segment's first append                 steady
 //	tombstones, markers (delete.retention)   the compaction that first met them         steady, stamped on the batch
 //	silent producers                         their last append                          steady, in the snapshot
 //	LogAppendTime, timestamps of markers     -                                          wall

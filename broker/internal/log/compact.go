@@ -46,14 +46,16 @@ func (l *Log) compact(config *Config, now int64) error {
 	cleaned := l.checkpoint.cleaned
 	l.mu.Unlock()
 	segments := l.cleanable(config, now)
-	dirty, total := int64(0), int64(0)
+	dirty, total, overdue := int64(0), int64(0), false
 	for _, s := range segments {
 		total += s.size.Load()
 		if s.next.Load() > cleaned {
 			dirty += s.size.Load()
+			age := now - s.ages.created.Load()
+			overdue = overdue || config.MaxCompactionLag > 0 && age > config.MaxCompactionLag.Milliseconds()
 		}
 	}
-	if dirty == 0 || float64(dirty) < config.MinCleanable*float64(total) {
+	if dirty == 0 || !overdue && float64(dirty) < config.MinCleanable*float64(total) {
 		return nil
 	}
 	c := &compaction{

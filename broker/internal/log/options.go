@@ -49,6 +49,7 @@ type Config struct {
 	DeleteRetention  time.Duration // how long compaction keeps tombstones; default 24 h
 	MinCleanable     float64       // compact when that share of the log is dirty; default 0.5
 	MinCompactionLag time.Duration // younger records are not compacted; default 0
+	MaxCompactionLag time.Duration // segments with older records are compacted whatever share is dirty; 0: none
 	TailBytes        int           // of recent appends kept in memory for consumers; default 4 MiB
 }
 
