@@ -14,6 +14,8 @@ type From struct {
 	group      string
 	partitions []int32 // empty: all
 	committer  *Committer
+	inGroup    bool // Group was called
+	byProgram  bool // CommitBy was called
 }
 
 type fromStart uint8
@@ -53,15 +55,19 @@ func (f From) Partitions(partitions ...int32) From {
 // at which the loop is left is not: the group reads it again. So each record is read at least once. While a body runs
 // for more than a minute the group may give its partition away. Without Follow reading ends when the group has
 // committed up to the present end of all partitions.
-func (f From) Group(name string) From { f.group = name; return f }
+func (f From) Group(name string) From { f.group, f.inGroup = name, true; return f }
 
 // CommitBy leaves it to the program when a group commits, for programs that process several records at once: see
 // [Committer]. Without Follow reading ends then where the partitions of this member do, whether they are committed or
 // not.
-func (f From) CommitBy(c *Committer) From { f.committer = c; return f }
+func (f From) CommitBy(c *Committer) From { f.committer, f.byProgram = c, true; return f }
 
 func (f From) check() error {
 	switch {
+	case f.inGroup && f.group == "":
+		return fmt.Errorf("the name of the group is empty: name one, or leave out Group")
+	case f.byProgram && f.committer == nil:
+		return fmt.Errorf("the Committer is nil: pass a new(runtime.Committer), or leave out CommitBy")
 	case f.committer != nil && f.group == "":
 		return fmt.Errorf("there is nothing to commit without a group: leave out CommitBy, or name a Group")
 	case f.committer != nil && f.committer.of != nil:

@@ -67,6 +67,12 @@ func TestAProgramCommitsByItself(t *testing.T) {
 	for _, err := range client.Read(h.ctx, notes, runtime.Earliest().CommitBy(&done)) {
 		require.ErrorContains(t, err, "without a group")
 	}
+	for _, err := range client.Read(h.ctx, notes, runtime.Earliest().Group("g").CommitBy(nil)) {
+		require.ErrorContains(t, err, "the Committer is nil")
+	}
+	for _, err := range client.Read(h.ctx, notes, runtime.Earliest().Group("")) {
+		require.ErrorContains(t, err, "the name of the group is empty")
+	}
 }
 
 // Members share the partitions, give some to one that comes later, and end when all is read by some of them.

@@ -221,7 +221,7 @@ func TestNamesSayWhatIsWrong(t *testing.T) {
 	_, err = NewKV[string, int64]("one").Open(tx)
 	require.NoError(t, err)
 	_, err = NewKV[string, string]("one").Open(tx)
-	require.ErrorContains(t, err, "other types")
+	require.ErrorContains(t, err, "opened as *state.KVStore[string,string], but before as *state.KVStore[string,int64]")
 	require.ErrorContains(t, tx.Restore("two", nil, nil, 0), "not open")
 	require.ErrorContains(t, tx.Restore("one", []byte("k"), []byte("short"), 0), "was its serde changed?")
 }

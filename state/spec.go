@@ -2,6 +2,7 @@ package state
 
 import (
 	"maps"
+	"math"
 	"time"
 )
 
@@ -72,15 +73,16 @@ const changelogSlack = 24 * time.Hour
 // settings over it. The caller owns the map.
 func (s Spec) TopicConfig() map[string]string {
 	config := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+	keep := min(s.Retention, math.MaxInt64-changelogSlack) + changelogSlack
 	switch s.Kind {
 	case KindWindow, KindSession:
 		config["cleanup.policy"] = "compact,delete"
-		config["retention.ms"] = milliseconds(s.Retention + changelogSlack)
+		config["retention.ms"] = milliseconds(keep)
 	case KindJoin:
 		config["cleanup.policy"] = "delete"
-		config["retention.ms"] = milliseconds(s.Retention + changelogSlack)
+		config["retention.ms"] = milliseconds(keep)
 	case KindVersioned:
-		config["min.compaction.lag.ms"] = milliseconds(s.Retention + changelogSlack)
+		config["min.compaction.lag.ms"] = milliseconds(keep)
 	}
 	maps.Copy(config, s.Topic)
 	return config

@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"hash/maphash"
+	"reflect"
 	"slices"
 
 	"thalweg/state/engine"
@@ -132,7 +133,8 @@ func reopen[S any](tx *Tx, name string) (st S, found bool, err error) {
 	}
 	st, ok := o.store.(S)
 	if !ok {
-		err = fmt.Errorf("store %q: opened with other types before", name)
+		err = fmt.Errorf("store %q: opened as %v, but before as %T: a name has one pair of types", name,
+			reflect.TypeFor[S](), o.store)
 	}
 	return st, true, err
 }

@@ -45,7 +45,7 @@ func deduplicate[K, V, ID any](
 	keys, _ := serdesOr(s.keys, s.values)
 	ids := serde.ForTopic[ID]()
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
-		Retain(2*d.within + time.Millisecond)
+		Retain(sum(d.within, d.within, time.Millisecond))
 	n := b.add("deduplicate", "deduplicate-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
 		Make: op.Deduplicate(st, id, d.within.Milliseconds(), d.extends),

@@ -30,7 +30,7 @@ func AtOrAfter(max, grace time.Duration) AsOf { return AsOf{after: true, max: ma
 func (a AsOf) RecordsMax(n int) AsOf { a.recordsMax = n; return a }
 
 // wait is how much further the stream is when a record meets its row.
-func (a AsOf) wait() time.Duration { return a.max + a.grace }
+func (a AsOf) wait() time.Duration { return sum(a.max, a.grace) }
 
 // JoinAsOf is JoinTable with a versioned table, of which each record meets the row that is said, once the table has had
 // time to catch up. Records that are so late that they need not wait are joined at once. The name is that of the buffer

@@ -64,7 +64,7 @@ const (
 )
 
 func (w Within) check(b *Builder, site, method string) {
-	if w.before+w.after < 0 {
+	if sum(w.before, w.after) < 0 {
 		b.fail(site, "%s: from %v before to %v after: nothing is in between", method, w.before, w.after)
 	}
 	if w.recordsMax < 0 {
@@ -121,7 +121,7 @@ func joinBuffers[K, V, V2, R any](
 ) []state.Store {
 	keys, values := serdesOr(s.keys, s.values)
 	_, others := serdesOr(o.keys, o.values)
-	keep := w.before + w.after + w.grace
+	keep := sum(w.before, w.after, w.grace)
 	this, other, held := "-this", "-other", ""
 	switch kind {
 	case leftOuter:
@@ -136,6 +136,6 @@ func joinBuffers[K, V, V2, R any](
 	}
 	j.Held = state.NewHeld[op.HeldKey[K], op.Held[V, V2]](name + held + "-join-store").
 		Keys(op.HeldKeys[K]{Keys: keys}).Values(op.HeldValues[V, V2]{Left: values, Right: others}).
-		Retain(keep + max(w.before, w.after))
+		Retain(sum(keep, max(w.before, w.after)))
 	return []state.Store{j.Left, j.Right, j.Held}
 }

@@ -106,6 +106,7 @@ var mistakes = []mistake{
 	{here(), func(_ *build, s texts) { s.Merge(stream.NewBuilder().Stream(in)) },
 		"Merge: the other side was made by another builder"},
 	{here(), func(b *build, _ texts) { b.Stream[str, str]() }, "Stream: name a topic"},
+	{here(), func(b *build, _ texts) { b.Stream(in, right, in) }, "Stream: topic in is named twice"},
 
 	{here(), func(_ *build, s texts) { s.Repartition("no good") }, `Repartition: name "no good"`},
 	{here(), func(_ *build, s texts) { s.Repartition("") }, "Repartition: the name is empty"},
@@ -127,7 +128,9 @@ var mistakes = []mistake{
 
 	{here(), func(_ *build, s texts) { s.Partitions(4) }, "Partitions: it is a setting of Repartition"},
 	{here(), func(_ *build, s texts) { s.Repartition("r").Partitions(0) },
-		"Partitions: 0 partitions: it takes one or more"},
+		"Partitions: 0 partitions: it takes one or more, and 2147483647 at most"},
+	{here(), func(_ *build, s texts) { s.Repartition("r").Partitions(1 << 40) },
+		"Partitions: 1099511627776 partitions: it takes one or more, and 2147483647 at most"},
 	{here(), func(_ *build, s texts) { s.GroupByKey().Partitions(4).Count(countsOf("c")) },
 		"Partitions: GroupByKey adds nothing"},
 	{here(), func(_ *build, s texts) { s.GroupByKey().Named("g").Count(countsOf("c")) },
@@ -171,6 +174,11 @@ var mistakes = []mistake{
 
 	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(stream.Window{}).Count(perMinute) },
 		"Windowed: make the window with Tumbling"},
+	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(stream.Weeks(7, time.UTC, 0)).Count(perMinute) },
+		"Windowed: weeks that begin on weekday 7: it takes 0 to 6, time.Sunday to time.Saturday"},
+	{here(), func(_ *build, s texts) {
+		s.GroupByKey().Windowed(stream.Days(1, time.FixedZone("", 3600), 0)).Count(perMinute)
+	}, "Windowed: days of a time zone without a name"},
 	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(stream.Tumbling(time.Minute, -1)).Count(perMinute) },
 		"Windowed: a grace of -1ns"},
 	{here(), func(_ *build, s texts) { s.GroupByKey().Windowed(minute()).CloseWhenIdle(time.Minute).Count(perMinute) },

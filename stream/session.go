@@ -95,13 +95,13 @@ func sessions[K, V, A any](
 func (s SessionSpec) keep[K, A any](
 	b *Builder, site string, st state.Session[K, A],
 ) (time.Duration, state.Session[K, A]) {
-	keep := retention(b, site, st.Name(), st.Spec().Retention, s.gap+s.grace)
+	keep := retention(b, site, st.Name(), st.Spec().Retention, sum(s.gap, s.grace))
 	return keep, st.Retain(keep)
 }
 
 func sessionTable[K, A any](n *node, st state.Session[K, A], s SessionSpec) WindowTable[K, A] {
 	return WindowTable[K, A]{
 		n: n, view: op.SessionView(st), reads: []state.Store{st}, keys: st.KeySerde(), values: st.ValueSerde(),
-		grace: s.gap + s.grace, size: -1,
+		grace: sum(s.gap, s.grace), size: -1,
 	}
 }

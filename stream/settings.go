@@ -1,6 +1,10 @@
 package stream
 
-import "thalweg/topology"
+import (
+	"math"
+
+	"thalweg/topology"
+)
 
 // This file has what the settings of an operator do, for all types of the DSL that have them: see
 // docs/adr/0005-one-shape-for-settings.md. They change the operator that made a value, and Build reads them.
@@ -12,8 +16,8 @@ func (n *node) partitioned(count int) {
 	case n.inner == nil:
 		b.fail(site, "Partitions: it is a setting of Repartition and GroupBy, but %s (%s) has no topic of its own", n.op,
 			n.Site)
-	case count < 1:
-		b.fail(site, "Partitions: %d partitions: it takes one or more", count)
+	case count < 1 || count > math.MaxInt32:
+		b.fail(site, "Partitions: %d partitions: it takes one or more, and %d at most", count, math.MaxInt32)
 	default:
 		n.inner.sink.Sink.Partitions = int32(count)
 		n.inner.source.Topics[0].Partitions = int32(count)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"strings"
 
 	"thalweg/serde"
@@ -31,6 +32,9 @@ func source[K, V any](b *Builder, site, op string, topics []Topic[K, V]) (*node,
 	for i, t := range topics {
 		names[i] = b.topicName(site, op, t.Name())
 		all[i] = topology.TopicName{Name: names[i]}
+		if slices.Contains(names[:i], names[i]) {
+			b.fail(site, "%s: topic %s is named twice: each of its records would come twice", op, names[i])
+		}
 		if i > 0 && !topology.ReadAlike(first, topology.SourceOf(t)) {
 			b.fail(site, "%s: topics %s and %s are read in different ways: read them one by one and merge the streams", op,
 				names[0], names[i])

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"math"
 	"time"
 
 	"thalweg/stream/internal/op"
@@ -56,6 +57,20 @@ func Unlimited(start time.Time) Window {
 // Offset shifts the windows from the epoch, by less than their advance. Those of a calendar begin when the clocks show
 // so much behind midnight.
 func (w Window) Offset(d time.Duration) Window { w.offset = d; return w }
+
+// sum adds durations of which one may be as long as a duration can be: a grace that never ends.
+func sum(durations ...time.Duration) (total time.Duration) {
+	for _, d := range durations {
+		if d > 0 && total > foreverMax-d {
+			return foreverMax
+		}
+		total += d
+	}
+	return total
+}
+
+// foreverMax is the longest sum of durations. What is added to it in a store or a topic's configuration still fits.
+const foreverMax = math.MaxInt64 - 1000*24*time.Hour
 
 // check reports what is wrong with the window.
 func (w Window) check(b *Builder, site string) {

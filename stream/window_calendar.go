@@ -17,10 +17,12 @@ func Days(n int, zone *time.Location, grace time.Duration) Window {
 	return inZone(op.Calendar{Zone: zone, Count: int64(n)}, grace)
 }
 
+// epochDay is the weekday of January 1, 1970.
+const epochDay = time.Thursday
+
 // Weeks are windows of seven days, of which the first is of that weekday: see [Days].
 func Weeks(first time.Weekday, zone *time.Location, grace time.Duration) Window {
-	const epoch = time.Thursday
-	return inZone(op.Calendar{Zone: zone, Count: 7, First: int64(first - epoch)}, grace)
+	return inZone(op.Calendar{Zone: zone, Count: 7, First: int64(first - epochDay)}, grace)
 }
 
 // Months are windows of n months each: 3 are the quarters, 12 are the years. See [Days].
@@ -44,6 +46,12 @@ func (w Window) checkCalendar(b *Builder, site string) {
 	case zone == time.Local:
 		b.fail(site, "Windowed: %s of time.Local, which is another zone on another machine: name it with "+
 			"time.LoadLocation", unit)
+	case zone.String() == "":
+		b.fail(site, "Windowed: %s of a time zone without a name: name it with time.LoadLocation or time.FixedZone", unit)
+	}
+	if first := w.calendar.First + int64(epochDay); first < 0 || first > int64(time.Saturday) {
+		b.fail(site, "Windowed: weeks that begin on weekday %d: it takes %d to %d, time.Sunday to time.Saturday", first,
+			time.Sunday, time.Saturday)
 	}
 	if n := w.calendar.Count; n < 1 || n > calendarMax {
 		b.fail(site, "Windowed: windows of %d %s: it takes 1 to %d", n, unit, calendarMax)

@@ -14,7 +14,7 @@ import (
 type WindowAssigner interface {
 	// Assign yields the windows that hold a time, in milliseconds since the epoch: Start belongs to a window, End does
 	// not. A window is kept under its start, so that no two may begin at the same time, and none before 0; it is no
-	// longer than SizeMax. A record whose windows are not like that fails.
+	// longer than SizeMax. A record whose windows are not like that fails. Nil yields none.
 	Assign(timestamp int64) iter.Seq[Span]
 	// SizeMax is what no window is longer than. The store keeps windows for as long, and the grace.
 	SizeMax() time.Duration

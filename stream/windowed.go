@@ -169,9 +169,9 @@ func (w Window) keep[K, A any](b *Builder, site string, st state.Windowed[K, A])
 	if w.kind == unlimited {
 		return 0, st
 	}
-	needed := w.sizeMax() + w.grace
+	needed := sum(w.sizeMax(), w.grace)
 	if w.kind == sliding { // a window's left neighbour is read, too
-		needed += w.size
+		needed = sum(needed, w.size)
 	}
 	keep := retention(b, site, st.Name(), st.Spec().Retention, needed)
 	if st = st.Retain(keep); !w.variable() {

@@ -147,7 +147,9 @@ func newOwnCutter(own Assigner, closes bool) *ownCutter {
 
 func (c *ownCutter) at(ts int64) ([]Span, error) {
 	c.spans = c.spans[:0]
-	c.own.Assign(ts)(c.collect)
+	if windows := c.own.Assign(ts); windows != nil {
+		windows(c.collect)
+	}
 	byStart := func(a, b Span) int { return cmp.Compare(a.Start, b.Start) }
 	if !slices.IsSortedFunc(c.spans, byStart) {
 		slices.SortFunc(c.spans, byStart)
@@ -179,7 +181,9 @@ func (c *ownCutter) end(start int64) (int64, error) {
 		return 0, fmt.Errorf("windows: a window begins at %d: the first may begin at 0", start)
 	}
 	c.probed = c.probed[:0]
-	c.own.Assign(start)(c.probe)
+	if windows := c.own.Assign(start); windows != nil {
+		windows(c.probe)
+	}
 	c.probed = slices.DeleteFunc(c.probed, func(s Span) bool { return s.Start != start })
 	switch {
 	case len(c.probed) == 0:

@@ -1,4 +1,4 @@
-// Skeleton counts words: it reads lines from one topic and writes the count of each word to another.
+// This program counts words: it reads lines from one topic and writes the count of each word to another.
 //
 //	go run .                                sends a few lines, prints all counts, and ends
 //	go run . -serve                         runs until interrupted; clients find its broker at 127.0.0.1:9092
