@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/broker/internal/log"
+	"thalweg/internal/batch"
 )
 
 // Isolation chooses what a fetch sees of transactions.
@@ -147,7 +148,11 @@ func (f *fetch) enough() bool {
 		part, r := &f.parts[i], &f.results[i]
 		l := part.target.log
 		r.LastStableOffset, r.HighWatermark = l.LastStable(), l.HighWatermark()
-		if bound := f.beyond(r); bound != part.bound || l.Err() != nil {
+		bound := f.beyond(r)
+		if f.minBytes <= batch.HeaderBytes && bound > part.offset {
+			return true // whatever it is
+		}
+		if bound != part.bound || l.Err() != nil {
 			var done bool
 			limit := f.maxBytes
 			if part.maxBytes > 0 {

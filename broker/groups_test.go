@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -284,9 +286,10 @@ func TestCommitsAreChecked(t *testing.T) {
 }
 
 func TestOffsetsExpire(t *testing.T) {
-	clock := brokertest.NewClock()
-	fs := vfs.NewMem()
-	b := brokertest.New(t, brokertest.At(clock), brokertest.On(fs))
+	clock, seen := brokertest.NewClock(), &journal{}
+	full := failing("__consumer_offsets-0", syscall.ENOSPC, errorfs.OpFileWrite, errorfs.OpFileWriteAt)
+	fs := errorfs.Wrap(vfs.NewMem(), full)
+	b := brokertest.New(t, brokertest.At(clock), brokertest.On(fs), seen.logTo())
 	createTopic(t, b, 1, "t")
 	adm := kadm.NewClient(brokertest.Client(t, b))
 	offsets := kadm.Offsets{}
@@ -296,7 +299,15 @@ func TestOffsetsExpire(t *testing.T) {
 	fetched, err := adm.FetchOffsets(within(t), "g")
 	require.NoError(t, err)
 	require.Len(t, fetched.Offsets()["t"], 1)
+	full.On()
 	clock.Advance(25 * time.Hour)
+	fetched, err = adm.FetchOffsets(within(t), "g")
+	require.NoError(t, err)
+	require.Len(t, fetched.Offsets()["t"], 1, "there is no room for the record that it is gone")
+	require.Empty(t, seen.lines("an offset expired"))
+	full.Off()
+	clock.Advance(time.Minute)
+	require.Len(t, seen.lines("an offset expired", "group=g", "topic=t", "partition=0", "offset=1"), 1)
 	fetched, err = adm.FetchOffsets(within(t), "g")
 	require.NoError(t, err)
 	require.Empty(t, fetched.Offsets()["t"])

@@ -225,6 +225,10 @@ func (b *broker) recoverCoordinators() error {
 		MinSessionTimeout: b.cfg.MinSessionTimeout, MaxSessionTimeout: b.cfg.MaxSessionTimeout,
 		InitialRebalanceDelay: b.cfg.InitialRebalanceDelay, OffsetRetention: b.cfg.OffsetRetention,
 		MaxMetadataBytes: maxOffsetMetadata, MaxMembers: b.cfg.MaxGroupMembers,
+		OnExpire: func(e group.Expired) {
+			b.cfg.Logger.Info("broker: an offset expired", "group", e.Group, "topic", e.Topic, "partition", e.Partition,
+				"offset", e.Offset, "committed", e.Committed.UTC())
+		},
 	})
 	b.txnMachine = txn.New(txn.Config{MaxTimeout: b.cfg.MaxTransactionTimeout, IDExpiry: transactionalIDAge})
 	var err error

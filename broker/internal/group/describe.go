@@ -190,6 +190,7 @@ func (m *Machine) expire(g *group, now time.Time, step *coord.Step) {
 	}
 	next := time.Time{}
 	kept := 0
+	var expired []Expired
 	for tp, o := range g.offsets {
 		at := o.expires
 		if at.IsZero() {
@@ -206,7 +207,19 @@ func (m *Machine) expire(g *group, now time.Time, step *coord.Step) {
 			continue
 		}
 		step.Put(offsetKey(g.id, tp), nil)
+		expired = append(expired, Expired{g.id, tp.topic, tp.partition, o.offset, o.committed})
 	}
+	step.Reply(func(err error) {
+		if err != nil {
+			m.timers.Sooner(timer{kind: expiryTimer, group: g.id}, now.Add(retryAfter))
+			return
+		}
+		for _, e := range expired {
+			if m.cfg.OnExpire != nil {
+				m.cfg.OnExpire(e)
+			}
+		}
+	})
 	if kept == 0 && g.pendingOffsets == 0 && g.recorded {
 		step.Put(g.key(), nil)
 	}

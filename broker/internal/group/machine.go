@@ -22,13 +22,23 @@ import (
 	"thalweg/broker/internal/coord"
 )
 
-// Config sets the machine up. All fields are required but InitialRebalanceDelay.
+// Expired is an offset whose time was over.
+type Expired struct {
+	Group, Topic string
+	Partition    int32
+	Offset       int64
+	Committed    time.Time
+}
+
+// Config sets the machine up. All fields are required but InitialRebalanceDelay and OnExpire.
 type Config struct {
 	MinSessionTimeout, MaxSessionTimeout time.Duration
 	InitialRebalanceDelay                time.Duration
 	OffsetRetention                      time.Duration
 	MaxMetadataBytes                     int // of one committed offset
 	MaxMembers                           int // of one group
+	// OnExpire is told of each offset that expired; it may be nil.
+	OnExpire func(Expired)
 }
 
 // Machine holds all groups. See coord.Machine.
@@ -105,7 +115,10 @@ func (m *Machine) Tick(now time.Time) (step coord.Step) {
 	return step
 }
 
-const maxDuePerTick = 1000
+const (
+	maxDuePerTick = 1000
+	retryAfter    = 10 * time.Second // when the log refuses records
+)
 
 func (m *Machine) group(id string) *group {
 	g := m.groups[id]
