@@ -27,10 +27,12 @@ func each(ports []port) port {
 	}
 }
 
-// guarded is a node's port where the task's policy goes on after errors. The record's timestamp lies at an offset.
-func guarded(in *Instance, p port, timestamp uintptr) port {
-	return func(r unsafe.Pointer) error {
-		return in.guard(*(*int64)(unsafe.Add(r, timestamp)), func() error { return p(r) })
+// guard makes a node's port one that the node's guard calls, where the task's policy goes on after errors. The record's
+// timestamp lies at an offset.
+func guard(in *Instance, p *port, timestamp uintptr) {
+	bare := *p
+	*p = func(r unsafe.Pointer) error {
+		return in.guard(*(*int64)(unsafe.Add(r, timestamp)), func() error { return bare(r) })
 	}
 }
 
@@ -65,8 +67,7 @@ func Operator[K, V any](build func(in *Instance, next []any) (Port[K, V], error)
 		p, err := build(in, next)
 		if err == nil && in.Env.Guarded {
 			var r Record[K, V]
-			g := guarded(in, *(*port)(unsafe.Pointer(&p)), unsafe.Offsetof(r.Timestamp))
-			p = *(*Port[K, V])(unsafe.Pointer(&g))
+			guard(in, (*port)(unsafe.Pointer(&p)), unsafe.Offsetof(r.Timestamp))
 		}
 		return p, err
 	}
@@ -76,11 +77,16 @@ func Operator[K, V any](build func(in *Instance, next []any) (Port[K, V], error)
 //
 //go:noinline // as Operator
 func Between[K, V, K2, V2 any](build func(in *Instance, next Port[K2, V2]) (Port[K, V], error)) Make {
-	return Operator(func(in *Instance, next []any) (Port[K, V], error) {
+	return func(in *Instance, next []any) (any, error) { // not by Operator: that would be two functions more
 		out, err := Forward[K2, V2](next)
 		if err != nil {
 			return nil, err
 		}
-		return build(in, out)
-	})
+		p, err := build(in, out)
+		if err == nil && in.Env.Guarded {
+			var r Record[K, V]
+			guard(in, (*port)(unsafe.Pointer(&p)), unsafe.Offsetof(r.Timestamp))
+		}
+		return p, err
+	}
 }
