@@ -53,8 +53,8 @@ func (st *BufferStore[K, V]) Expire[E BufferEntry[V]](before int64) { st.buffers
 
 // Records is how many records the store has in memory: those that were given up among them, until their segment goes.
 func (st *BufferStore[K, V]) Records[E BufferEntry[V]]() (n int) {
-	for _, seg := range st.buffers.live {
-		n += int(seg.count)
+	for _, t := range st.buffers.live {
+		n += int(t.buffer.count)
 	}
 	return n
 }
@@ -87,7 +87,8 @@ func (st *BufferStore[K, V]) Fetch[E BufferEntry[V]](key K, from, to int64) ([]B
 	}
 	from = max(from, st.buffers.floor)
 	hash := st.buffers.room.hash(b)
-	for _, seg := range st.buffers.window(from, to) {
+	for _, t := range st.buffers.window(from, to) {
+		seg := t.buffer
 		st.buffers.chain = seg.chain(st.buffers.chain[:0], hash, b, from, to)
 		for _, c := range st.buffers.chain {
 			value, err := st.values.Decode(seg.bytes.view(c.place))

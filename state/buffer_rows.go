@@ -15,7 +15,7 @@ import (
 
 // buffers is the untyped part of a join buffer: its segments, and the log of what was added.
 type buffers struct {
-	calendar[*bufferSegment]
+	calendar
 	sequence uint32 // of the newest row: tells equal keys and times apart, and begins with 1, as in Kafka Streams
 	retain   int64  // milliseconds behind the newest row that a restart looks at; 0: all
 	restored int64  // newest time that a restart has found
@@ -71,14 +71,17 @@ const (
 
 func newBuffers(r *room, retention time.Duration) *buffers {
 	b := &buffers{retain: retention.Milliseconds()}
-	b.calendar = calendar[*bufferSegment]{
-		room: r, interval: segmentInterval(retention), make: b.newSegment, bury: b.bury,
+	b.calendar = calendar{
+		room: r, interval: segmentInterval(retention),
+		make: func(number int64) *stretch { return &b.newSegment(number).stretch },
+		bury: func(t *stretch) { b.bury(t.buffer) },
 	}
 	return b
 }
 
 func (b *buffers) newSegment(number int64) *bufferSegment {
 	g := &bufferSegment{stretch: stretch{number: number}}
+	g.buffer = g
 	if n := len(b.spare); n > 0 {
 		g.heads, g.rows = b.spare[n-1].heads, b.spare[n-1].rows
 		g.heads.Reset()
@@ -87,7 +90,7 @@ func (b *buffers) newSegment(number int64) *bufferSegment {
 		g.heads = table.New(b.room.seed, 0, 4)
 	}
 	if n := len(b.live); n > 0 && b.live[n-1].number < number {
-		g.heads.Reserve(b.live[n-1].heads.Len())
+		g.heads.Reserve(b.live[n-1].buffer.heads.Len())
 	}
 	return g
 }
@@ -195,7 +198,8 @@ func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
 		for i, key := range keys[:n] {
 			hashes[i] = b.room.hash(key)
 		}
-		for _, seg := range some {
+		for _, t := range some {
+			seg := t.buffer
 			b.touched += seg.touch(hashes[:n], values)
 		}
 		keys = keys[n:]
@@ -222,6 +226,15 @@ func (g *bufferSegment) touch(hashes []uint64, values bool) uint32 {
 		}
 	}
 	return sum
+}
+
+// at is calendar.at with what is there.
+func (b *buffers) at(when int64) (*bufferSegment, error) {
+	t, err := b.calendar.at(when)
+	if err != nil {
+		return nil, err
+	}
+	return t.buffer, nil
 }
 
 func (b *buffers) roomOf() *room               { return b.room }
@@ -291,7 +304,7 @@ func (b *buffers) prune(w engine.Batch) error {
 	for _, a := range b.pending {
 		writes[a.seg] = true
 	}
-	return b.pruneRows(w, func(g *bufferSegment) bool { return writes[g] })
+	return b.pruneRows(w, func(t *stretch) bool { return writes[t.buffer] })
 }
 
 // restore adds a row that the changelog has.
@@ -366,7 +379,8 @@ func (b *buffers) begin(e engine.Engine) error {
 	if err := b.load(e); err != nil {
 		return err
 	}
-	for _, seg := range slices.Backward(slices.Clone(b.live)) { // the newest first: it shows what is too old
+	for _, t := range slices.Backward(slices.Clone(b.live)) { // the newest first: it shows what is too old
+		seg := t.buffer
 		if seg.gone {
 			continue
 		}
@@ -406,7 +420,8 @@ func (b *buffers) empty() {
 
 func (b *buffers) memoryBytes() int64 {
 	var sum int64
-	for _, g := range b.live {
+	for _, t := range b.live {
+		g := t.buffer
 		sum += g.memoryBytes()
 	}
 	return sum

@@ -19,26 +19,24 @@ type stretch struct {
 	number int64
 	saved  bool // the engine has rows of it
 	saving bool
-}
 
-func (s *stretch) span() *stretch { return s }
+	segment *segment       // what is of this time, in a window or session store
+	buffer  *bufferSegment // or in a join buffer
+}
 
 // calendar holds what belongs to times, in segments of equal length. Expiry drops whole segments: nothing is deleted
 // key by key. It is part of the transaction: what was dropped since the last commit comes back with a discard.
-type calendar[S interface {
-	comparable
-	span() *stretch
-}] struct {
+type calendar struct {
 	room     *room
 	interval int64 // milliseconds of a segment
-	make     func(number int64) S
-	bury     func(S) // a segment is gone for good
+	make     func(number int64) *stretch
+	bury     func(*stretch) // a segment is gone for good
 
-	live    []S // by number
-	last    S
-	expired []S     // dropped, until the commit
-	sealed  int     // so many were dropped before the drain
-	graves  []int64 // numbers of segments that the engine still has
+	live    []*stretch // by number
+	last    *stretch
+	expired []*stretch // dropped, until the commit
+	sealed  int        // so many were dropped before the drain
+	graves  []int64    // numbers of segments that the engine still has
 
 	floor          int64 // times below are given up
 	sealedFloor    int64
@@ -67,17 +65,16 @@ func segmentInterval(retention time.Duration) int64 {
 }
 
 // at returns the segment of a time, which it makes when there is none.
-func (c *calendar[S]) at(when int64) (S, error) {
-	var none S
+func (c *calendar) at(when int64) (*stretch, error) {
 	if when < c.floor {
-		return none, ErrExpired
+		return nil, ErrExpired
 	}
 	number := when / c.interval
-	if c.last != none && c.last.span().number == number {
+	if c.last != nil && c.last.number == number {
 		return c.last, nil
 	}
 	if when < 0 {
-		return none, fmt.Errorf("store %q: negative time %d", c.room.name, when)
+		return nil, fmt.Errorf("store %q: negative time %d", c.room.name, when)
 	}
 	at, found := c.position(number)
 	if !found {
@@ -87,35 +84,34 @@ func (c *calendar[S]) at(when int64) (S, error) {
 	return c.last, nil
 }
 
-// existing returns the segment of a time, the zero S when there is none.
-func (c *calendar[S]) existing(when int64) S {
-	var none S
+// existing returns the segment of a time, nil when there is none.
+func (c *calendar) existing(when int64) *stretch {
 	number := when / c.interval
 	if when < c.floor || when < 0 {
-		return none
+		return nil
 	}
-	if c.last != none && c.last.span().number == number {
+	if c.last != nil && c.last.number == number {
 		return c.last
 	}
 	at, found := c.position(number)
 	if !found {
-		return none
+		return nil
 	}
 	c.last = c.live[at]
 	return c.last
 }
 
 // position returns where a segment stands in live, or would stand.
-func (c *calendar[S]) position(number int64) (int, bool) {
+func (c *calendar) position(number int64) (int, bool) {
 	older := max(len(c.live)-newestSegments, 0)
 	for i := len(c.live) - 1; i >= older; i-- { // most times are near the newest
-		if n := c.live[i].span().number; n == number {
+		if n := c.live[i].number; n == number {
 			return i, true
 		} else if n < number {
 			return i + 1, false
 		}
 	}
-	return slices.BinarySearchFunc(c.live[:older], number, func(s S, n int64) int { return sign(s.span().number - n) })
+	return slices.BinarySearchFunc(c.live[:older], number, func(s *stretch, n int64) int { return sign(s.number - n) })
 }
 
 func sign(n int64) int {
@@ -130,13 +126,13 @@ func sign(n int64) int {
 }
 
 // rows is where the engine keeps a segment.
-func (c *calendar[S]) rows(number int64) []byte {
+func (c *calendar) rows(number int64) []byte {
 	b := append(slices.Clone(c.room.prefix), layout.KindExpiring)
 	return binary.BigEndian.AppendUint64(b, uint64(number))
 }
 
 // window returns the segments that may have times in [from, to], in order: a view.
-func (c *calendar[S]) window(from, to int64) []S {
+func (c *calendar) window(from, to int64) []*stretch {
 	from = max(from, c.floor, 0)
 	if to < from {
 		return nil
@@ -150,7 +146,7 @@ func (c *calendar[S]) window(from, to int64) []S {
 }
 
 // between yields the segments that may have times in [from, to], in order.
-func (c *calendar[S]) between(from, to int64, reverse bool, yield func(S) bool) {
+func (c *calendar) between(from, to int64, reverse bool, yield func(*stretch) bool) {
 	some := slices.Clone(c.window(from, to)) // what is yielded to may write
 	if reverse {
 		slices.Reverse(some)
@@ -163,30 +159,29 @@ func (c *calendar[S]) between(from, to int64, reverse bool, yield func(S) bool) 
 }
 
 // expire gives up all times below before.
-func (c *calendar[S]) expire(before int64) {
+func (c *calendar) expire(before int64) {
 	if before <= c.floor {
 		return
 	}
 	c.floor = before
 	n := 0
-	for n < len(c.live) && (c.live[n].span().number+1)*c.interval <= before {
+	for n < len(c.live) && (c.live[n].number+1)*c.interval <= before {
 		n++
 	}
 	if n > 0 {
-		var none S
 		c.expired = append(c.expired, c.live[:n]...)
 		c.live = slices.Delete(c.live, 0, n)
-		c.last = none
+		c.last = nil
 	}
 }
 
-func (c *calendar[S]) seal() { c.sealed, c.sealedFloor = len(c.expired), c.floor }
+func (c *calendar) seal() { c.sealed, c.sealedFloor = len(c.expired), c.floor }
 
-func (c *calendar[S]) settle() {
+func (c *calendar) settle() {
 	c.committedFloor = c.sealedFloor
 	for _, s := range c.expired[:c.sealed] {
-		if s.span().saved {
-			c.graves = append(c.graves, s.span().number)
+		if s.saved {
+			c.graves = append(c.graves, s.number)
 		}
 		c.bury(s)
 	}
@@ -194,27 +189,26 @@ func (c *calendar[S]) settle() {
 	c.sealed = 0
 }
 
-func (c *calendar[S]) revive() {
-	var none S
+func (c *calendar) revive() {
 	c.live = append(slices.Clone(c.expired), c.live...)
 	c.expired, c.sealed = nil, 0
-	c.floor, c.sealedFloor, c.last = c.committedFloor, c.committedFloor, none
+	c.floor, c.sealedFloor, c.last = c.committedFloor, c.committedFloor, nil
 }
 
-func (c *calendar[S]) doomed() bool { return len(c.graves) > 0 }
+func (c *calendar) doomed() bool { return len(c.graves) > 0 }
 
 // pruneRows writes the range deletes of what expired; waits tells whether a segment will write rows.
-func (c *calendar[S]) pruneRows(b engine.Batch, waits func(S) bool) error {
+func (c *calendar) pruneRows(b engine.Batch, waits func(*stretch) bool) error {
 	for _, number := range c.graves {
 		if err := b.DeleteRange(c.rows(number), c.rows(number+1)); err != nil {
 			return err
 		}
 	}
 	for _, s := range c.live {
-		s.span().saving = waits(s)
+		s.saving = waits(s)
 	}
 	for _, s := range c.expired {
-		s.span().saving = waits(s)
+		s.saving = waits(s)
 	}
 	if c.intervalSaved {
 		return nil
@@ -222,30 +216,29 @@ func (c *calendar[S]) pruneRows(b engine.Batch, waits func(S) bool) error {
 	return b.Set(c.room.segmentsRow(), layout.AppendPosition(nil, c.interval))
 }
 
-func (c *calendar[S]) pruned() {
+func (c *calendar) pruned() {
 	c.graves = nil
 	c.intervalSaved = true
-	for _, some := range [][]S{c.live, c.expired} {
+	for _, some := range [][]*stretch{c.live, c.expired} {
 		for _, s := range some {
-			s.span().saved = s.span().saved || s.span().saving
-			s.span().saving = false
+			s.saved = s.saved || s.saving
+			s.saving = false
 		}
 	}
 }
 
-func (c *calendar[S]) wiped() {
-	var none S
-	for _, some := range [][]S{c.live, c.expired} {
+func (c *calendar) wiped() {
+	for _, some := range [][]*stretch{c.live, c.expired} {
 		for _, s := range some {
 			c.bury(s)
 		}
 	}
-	c.live, c.expired, c.graves, c.last, c.sealed = nil, nil, nil, none, 0
+	c.live, c.expired, c.graves, c.last, c.sealed = nil, nil, nil, nil, 0
 	c.floor, c.sealedFloor, c.committedFloor, c.intervalSaved = 0, 0, 0, false
 }
 
 // load finds the segments that the engine has, and returns them.
-func (c *calendar[S]) load(e engine.Engine) error {
+func (c *calendar) load(e engine.Engine) error {
 	value, found, err := e.Get(nil, c.room.segmentsRow())
 	if err != nil {
 		return err
@@ -267,9 +260,9 @@ func (c *calendar[S]) load(e engine.Engine) error {
 			break
 		}
 		s := c.make(int64(binary.BigEndian.Uint64(key)))
-		s.span().saved = true
+		s.saved = true
 		c.live = append(c.live, s)
-		ok = it.SeekGE(c.rows(s.span().number + 1))
+		ok = it.SeekGE(c.rows(s.number + 1))
 	}
 	return errors.Join(it.Error(), it.Close())
 }

@@ -11,7 +11,7 @@ import (
 // segments is the untyped part of a window or session store: its entries, in one shelf for each segment of its
 // calendar. An entry's key ends in a time (a window's start, a session's end and start), which says where it belongs.
 type segments struct {
-	calendar[*segment]
+	calendar
 	tail   int  // bytes behind the user's key: 8 or 16
 	held   bool // the sessions are held records
 	cells  func(prefix []byte) (*shelf, any)
@@ -34,9 +34,10 @@ const timesMax = 16
 
 func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, any)) *segments {
 	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, cells: cells}
-	s.calendar = calendar[*segment]{
-		room: r, interval: segmentInterval(retention), make: s.newSegment,
-		bury: s.bury,
+	s.calendar = calendar{
+		room: r, interval: segmentInterval(retention),
+		make: func(number int64) *stretch { return &s.newSegment(number).stretch },
+		bury: func(t *stretch) { s.bury(t.segment) },
 	}
 	return s
 }
@@ -62,13 +63,14 @@ func (s *segments) newSegment(number int64) *segment {
 	seg.shelf.complete = true
 	// Most stretches of time have about as many entries as the one before.
 	if n := len(s.live); n > 0 && s.live[n-1].number < number {
-		seg.shelf.Reserve(s.live[n-1].shelf.Len())
+		seg.shelf.Reserve(s.live[n-1].segment.shelf.Len())
 	}
 	return seg
 }
 
 func (s *segments) made(number int64) *segment {
 	seg := &segment{stretch: stretch{number: number}}
+	seg.segment = seg
 	seg.shelf, seg.cells = s.cells(s.calendar.rows(number))
 	seg.shelf.sender = func(index uint32) error { return s.sender(seg, index) }
 	if s.tail == windowTail {
@@ -86,7 +88,7 @@ func (s *segments) renewed(number int64) *segment {
 	}
 	seg := s.spare[n-1]
 	s.spare = s.spare[:n-1]
-	*seg = segment{stretch: stretch{number: number}, shelf: seg.shelf, cells: seg.cells}
+	*seg = segment{stretch: stretch{number: number, segment: seg}, shelf: seg.shelf, cells: seg.cells}
 	seg.shelf.wake(s.calendar.rows(number))
 	return seg
 }
@@ -122,15 +124,37 @@ func (g *segment) note(when int64) {
 	}
 }
 
+// at is calendar.at with what is there.
+func (s *segments) at(when int64) (*segment, error) {
+	t, err := s.calendar.at(when)
+	if err != nil {
+		return nil, err
+	}
+	return t.segment, nil
+}
+
+func (s *segments) existing(when int64) *segment {
+	if t := s.calendar.existing(when); t != nil {
+		return t.segment
+	}
+	return nil
+}
+
+func (s *segments) between(from, to int64, reverse bool, yield func(*segment) bool) {
+	s.calendar.between(from, to, reverse, func(t *stretch) bool { return yield(t.segment) })
+}
+
 func (s *segments) roomOf() *room { return s.room }
 
 func (s *segments) tiers(yield func(tier) bool) {
-	for _, seg := range s.expired {
+	for _, t := range s.expired {
+		seg := t.segment
 		if !yield(seg.shelf) {
 			return
 		}
 	}
-	for _, seg := range s.live {
+	for _, t := range s.live {
+		seg := t.segment
 		if !yield(seg.shelf) {
 			return
 		}
@@ -138,7 +162,7 @@ func (s *segments) tiers(yield func(tier) bool) {
 }
 
 func (s *segments) prune(b engine.Batch) error {
-	return s.pruneRows(b, func(seg *segment) bool { return seg.shelf.waits() })
+	return s.pruneRows(b, func(t *stretch) bool { return t.segment.shelf.waits() })
 }
 
 func (s *segments) restore(key, value []byte, timestamp int64) error {
@@ -154,7 +178,8 @@ func (s *segments) restore(key, value []byte, timestamp int64) error {
 // begin finds the segments that the engine has.
 func (s *segments) begin(e engine.Engine) error {
 	err := s.load(e)
-	for _, seg := range s.live {
+	for _, t := range s.live {
+		seg := t.segment
 		seg.manyTimes = true
 		seg.shelf.complete = false
 	}

@@ -265,10 +265,16 @@ func TestSegmentsUseMemoryAgain(t *testing.T) {
 		require.Positive(t, spare)
 		tables := func() map[any]bool {
 			known := map[any]bool{}
-			for _, seg := range slices.Concat(windows.segments.live, windows.segments.spare) {
+			for _, t := range windows.segments.live {
+				known[t.segment.shelf.Table] = true
+			}
+			for _, seg := range windows.segments.spare {
 				known[seg.shelf.Table] = true
 			}
-			for _, seg := range slices.Concat(sides.buffers.live, sides.buffers.spare) {
+			for _, t := range sides.buffers.live {
+				known[t.buffer.heads] = true
+			}
+			for _, seg := range sides.buffers.spare {
 				known[seg.heads] = true
 			}
 			return known

@@ -107,7 +107,8 @@ func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
 		return nil, keyError(st.segments.room, err)
 	}
 	hash := st.segments.room.hash(head)
-	for _, seg := range st.segments.since(earliestEnd) {
+	for _, t := range st.segments.since(earliestEnd) {
+		seg := t.segment
 		rows, err := st.segments.findSessions(seg, hash, head, earliestEnd, latestStart)
 		if err != nil {
 			return nil, err

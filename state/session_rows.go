@@ -45,7 +45,7 @@ func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32
 }
 
 // since returns the segments that may have times from from on: a view.
-func (s *segments) since(from int64) []*segment {
+func (s *segments) since(from int64) []*stretch {
 	low, _ := s.position(max(from, s.floor, 0) / s.interval)
 	return s.live[low:]
 }
