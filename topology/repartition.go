@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"math"
+
 	"thalweg/serde"
 )
 
@@ -52,8 +54,9 @@ func (h Handle[K, V]) Partitions[N ~int | ~int32](count N) Handle[K, V] {
 	case h.inner == nil:
 		b.fail(site, "Partitions is a setting of Repartition: call it on what Repartition returned")
 		return h
-	case count < 1:
-		b.fail(site, "Partitions: repartition %q: %d partitions: it takes one or more", h.inner.topic.Name, count)
+	case count < 1 || int64(count) > math.MaxInt32:
+		b.fail(site, "Partitions: repartition %q: %d partitions: it takes one or more, and %d at most", h.inner.topic.Name,
+			count, math.MaxInt32)
 		return h
 	}
 	h.inner.topic.Partitions = int32(count)

@@ -46,6 +46,7 @@ type Driver struct {
 	now     int64
 	topics  map[string]*topicLog
 	fixed   map[string]int32 // partition counts that the topology asks for
+	kept    map[string]int32 // partition counts of changelogs: one for each task
 	engine  engine.Engine
 	outbox  *task.Outbox
 	globals []*run // fill the global stores
@@ -64,8 +65,8 @@ func New(t TB, topo *topology.Topology, c Config) *Driver {
 	t.Helper()
 	d := &Driver{
 		t: t, topo: topo, config: c,
-		topics: map[string]*topicLog{}, fixed: map[string]int32{}, offsets: map[source]task.Offset{},
-		formats: map[string]func(Written) string{},
+		topics: map[string]*topicLog{}, fixed: map[string]int32{}, kept: map[string]int32{},
+		offsets: map[source]task.Offset{}, formats: map[string]func(Written) string{},
 	}
 	d.config.Partitions = max(c.Partitions, 1)
 	if c.CommitEvery == 0 {

@@ -78,6 +78,9 @@ func (d *Driver) partitionsOf(topic string) int32 {
 	if n := d.config.TopicPartitions[topic]; n > 0 {
 		return n
 	}
+	if n := d.kept[topic]; n > 0 {
+		return n
+	}
 	if n := d.fixed[topic]; n > 0 && d.config.Partitions > 1 {
 		return n
 	}

@@ -65,3 +65,24 @@ func TestT32OneRepartitionOrFour(t *testing.T) {
 		require.ElementsMatch(t, one[i], each[i])
 	}
 }
+
+// A store has a changelog partition for each of its tasks, also where these are more than topics have by default.
+func TestMorePartitionsThanOtherTopics(t *testing.T) {
+	words := stream.NewTopic[string, string]("words")
+	counts := state.NewKV[string, int64]("counts")
+	b := stream.NewBuilder()
+	b.Stream(words).GroupBy("by-word", func(_, word string) string { return word }).Partitions(5).Count(counts)
+	topo, err := b.Build()
+	require.NoError(t, err)
+	for _, c := range []streamtest.Config{
+		{Partitions: 2}, {TopicPartitions: map[string]int32{"words": 3, "test-by-word-repartition": 4}},
+	} {
+		d := streamtest.New(t, topo, c)
+		letters := strings.Split("abcdefghij", "")
+		for _, word := range letters {
+			d.Input(words).Send(word, word, 1)
+		}
+		d.Restart(streamtest.LoseState)
+		require.Len(t, d.Entries(counts), len(letters))
+	}
+}

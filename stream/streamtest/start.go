@@ -44,6 +44,9 @@ func (d *Driver) start() (err error) {
 		for _, in := range s.Inputs {
 			n = max(n, d.partitionsOf(in.In(d.config.ApplicationID)))
 		}
+		for _, st := range s.Stores {
+			d.kept[st.Spec().ChangelogTopic(d.config.ApplicationID)] = n
+		}
 		for p := range n {
 			if err := d.add(task.ID{Subtopology: s.ID, Partition: p}, n, s); err != nil {
 				return err
