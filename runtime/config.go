@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -58,7 +59,8 @@ type Topics struct {
 	// CreateOnCluster makes input and output topics on a cluster, too, for a program that owns its topics.
 	CreateOnCluster bool
 	// Config are settings of all topics that are made, such as retention.ms. They go over the built-in ones of internal
-	// topics and under those of a store's own.
+	// topics and under those of a store's own. An internal topic takes none under which it would lose what is needed:
+	// cleanup.policy, message.timestamp.*, and a retention that is too short.
 	Config map[string]string
 }
 
@@ -156,7 +158,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.StateDir, filepath.Join(os.TempDir(), "thalweg"))
+	setDefault(&c.StateDir, temporaryState())
 	setDefault(&c.Workers, min(8, goruntime.GOMAXPROCS(0)))
 	setDefault(&c.CheckpointEvery, time.Second)
 	setDefault(&c.PurgeEvery, 30*time.Second)
@@ -185,11 +187,18 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// temporaryState is where the state of a program lies that does not say where.
+func temporaryState() string { return filepath.Join(os.TempDir(), "thalweg") }
+
 func (c Config) validate() error {
 	errs, check := problems()
 	check(c.ApplicationID != "", "ApplicationID is empty: it names the group and the internal topics")
 	check(topicName(c.ApplicationID), "ApplicationID %q: letters, digits, '.', '_' and '-' only, at most %d",
 		c.ApplicationID, applicationIDBytesMax)
+	check(strings.Trim(c.ApplicationID, ".") != "" || c.ApplicationID == "", "ApplicationID %q: it is the name of a "+
+		"directory in StateDir, and of a topic with something behind it: it needs a letter or digit", c.ApplicationID)
+	check(!strings.HasPrefix(c.ApplicationID, "__"), "ApplicationID %q: names that begin with two underscores belong to "+
+		"the broker", c.ApplicationID)
 	c.checkClient(check)
 	check(c.Guarantee <= AtLeastOnce, "unknown Guarantee %d", c.Guarantee)
 	check(c.Workers > 0, "Workers is %d, must be positive", c.Workers)

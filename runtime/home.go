@@ -52,6 +52,10 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("state directory %s: %w: set Config.StateDir to a place that can be written", dir, err)
 	}
+	if cfg.StateDir == temporaryState() {
+		cfg.Logger.Warn("the state lies in a temporary directory, which the system may empty: restoring it takes time; "+
+			"set Config.StateDir", "application", cfg.ApplicationID, "directory", dir)
+	}
 	lock, err := dirlock.Acquire(fs, dir, dirlock.Files{Lock: "lock", PID: "pid"})
 	switch {
 	case errors.Is(err, dirlock.ErrInUse):

@@ -141,7 +141,8 @@ func TestLayoutLaysConfigurationsOverEachOther(t *testing.T) {
 		pipe{in: []topology.TopicName{external("a")}, out: []topology.TopicName{internal("x")}},
 		pipe{in: []topology.TopicName{internal("x")}, store: "rows"})
 	topics := Topics{ReplicationFactor: 3, Config: map[string]string{
-		"min.insync.replicas": "2", "cleanup.policy": "compact",
+		"min.insync.replicas": "2", "cleanup.policy": "compact", "retention.ms": "60000", "retention.bytes": "1",
+		"message.timestamp.type": "LogAppendTime", "message.timestamp.after.max.ms": "5",
 	}}
 	l, err := newLayout(topo, Config{ApplicationID: "app", Topics: topics}, map[string]int32{"a": 1})
 	require.NoError(t, err)
@@ -149,6 +150,11 @@ func TestLayoutLaysConfigurationsOverEachOther(t *testing.T) {
 	require.Equal(t, "2", repartition.Config["min.insync.replicas"])
 	require.Equal(t, "delete", repartition.Config["cleanup.policy"])
 	require.Equal(t, "-1", repartition.Config["retention.ms"])
+	require.Equal(t, "-1", repartition.Config["retention.bytes"])
+	for _, internal := range l.internal {
+		require.Equal(t, "CreateTime", internal.Config["message.timestamp.type"], internal.Name)
+		require.Equal(t, "9223372036854775807", internal.Config["message.timestamp.after.max.ms"], internal.Name)
+	}
 	require.EqualValues(t, 3, repartition.Replicas)
 }
 
@@ -290,6 +296,9 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 	}{
 		{Config{Seeds: []string{"x:1"}}, "ApplicationID is empty"},
 		{Config{ApplicationID: "a b", Seeds: []string{"x:1"}}, "letters"},
+		{Config{ApplicationID: "..", Seeds: []string{"x:1"}}, "it needs a letter or digit"},
+		{Config{ApplicationID: ".", Seeds: []string{"x:1"}}, "it needs a letter or digit"},
+		{Config{ApplicationID: "__consumer_offsets", Seeds: []string{"x:1"}}, "belong to the broker"},
 		{Config{ApplicationID: "a"}, "neither Broker nor Seeds"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: -1}, "Workers is -1"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, HeadroomBytes: 1 << 50}, "at most 64 GiB"},

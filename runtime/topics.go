@@ -213,16 +213,11 @@ func (l *layout) addRepartitions(topo *topology.Topology, cfg Config) {
 				continue
 			}
 			l.repartitions[name] = true
-			config := map[string]string{
-				"cleanup.policy":         "delete",
-				"retention.ms":           "-1",
-				"retention.bytes":        "-1",
-				"segment.bytes":          strconv.Itoa(repartitionSegmentBytes),
-				"message.timestamp.type": "CreateTime",
-			}
+			config := map[string]string{"segment.bytes": strconv.Itoa(repartitionSegmentBytes)}
 			maps.Copy(config, cfg.Topics.Config)
 			// What is not yet processed must never expire, and each record is one.
-			config["cleanup.policy"] = "delete"
+			config["cleanup.policy"], config["retention.ms"], config["retention.bytes"] = "delete", "-1", "-1"
+			maps.Copy(config, state.EventTime())
 			l.internal = append(l.internal, link.TopicSpec{
 				Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: config,
 			})
@@ -247,20 +242,10 @@ func (l *layout) addChangelogs(topo *topology.Topology, cfg Config) {
 				Name:       spec.ChangelogTopic(l.applicationID),
 				Partitions: l.partitions[i],
 				Replicas:   cfg.Topics.ReplicationFactor,
-				Config:     changelogConfig(spec, cfg),
+				Config:     spec.TopicConfig(cfg.Topics.Config),
 			})
 		}
 	}
-}
-
-// changelogConfig lays the application's settings over the kind's and the store's own over both.
-func changelogConfig(spec state.Spec, cfg Config) map[string]string {
-	own := spec.Topic
-	spec.Topic = nil
-	config := spec.TopicConfig()
-	maps.Copy(config, cfg.Topics.Config)
-	maps.Copy(config, own)
-	return config
 }
 
 // inputs are the partitions that a task reads.

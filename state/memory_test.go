@@ -229,11 +229,43 @@ func TestNamesSayWhatIsWrong(t *testing.T) {
 func TestTopicConfig(t *testing.T) {
 	name := NewWindowed[string, int64]("w").Retain(time.Hour).Topic(map[string]string{"segment.ms": "5"})
 	require.Equal(t, map[string]string{
-		"cleanup.policy": "compact,delete", "message.timestamp.type": "CreateTime", "retention.ms": "90000000",
-		"segment.ms": "5",
-	}, name.Spec().TopicConfig())
+		"cleanup.policy": "compact,delete", "retention.ms": "90000000", "retention.bytes": "-1", "segment.ms": "5",
+		"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": "9223372036854775807",
+		"message.timestamp.before.max.ms": "9223372036854775807",
+	}, name.Spec().TopicConfig(nil))
 	require.Equal(t, "app-w-changelog", name.Spec().ChangelogTopic("app"))
-	plain := NewKV[string, int64]("k").Topic(map[string]string{"cleanup.policy": "compact,delete"})
-	require.Equal(t, "compact,delete", plain.Spec().TopicConfig()["cleanup.policy"])
-	require.Equal(t, "compact", NewKV[string, int64]("k").Spec().TopicConfig()["cleanup.policy"])
+	require.Equal(t, "compact", NewKV[string, int64]("k").Spec().TopicConfig(nil)["cleanup.policy"])
+}
+
+// What a changelog needs is not to be taken from it: the settings of all topics are left out where they would, and the
+// store's own are refused.
+func TestTopicConfigKeepsWhatTheStoreNeeds(t *testing.T) {
+	all := map[string]string{
+		"retention.ms": "60000", "retention.bytes": "1000", "cleanup.policy": "delete", "min.compaction.lag.ms": "1",
+		"message.timestamp.type": "LogAppendTime", "message.timestamp.after.max.ms": "1000", "segment.ms": "5",
+	}
+	window := NewWindowed[string, int64]("w").Retain(time.Hour)
+	versioned := NewVersioned[string, int64]("v", time.Hour)
+	for _, s := range []Spec{window.Spec(), versioned.Spec(), NewKV[string, int64]("k").Spec()} {
+		config, needed := s.TopicConfig(all), s.needed()
+		require.Equal(t, "5", config["segment.ms"])
+		for key, value := range needed {
+			require.Equal(t, value, config[key], "%s of %s", key, s.Name)
+		}
+	}
+	for key, value := range all {
+		err := window.Topic(map[string]string{key: value}).Check()
+		if key == "segment.ms" || key == "min.compaction.lag.ms" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, `store "w": changelog: `+key+" is "+value+", the store needs ")
+	}
+	for key, value := range map[string]string{"retention.ms": "-1", "cleanup.policy": "compact"} {
+		require.NoError(t, window.Topic(map[string]string{key: value}).Check())
+	}
+	require.NoError(t, window.Topic(map[string]string{"retention.ms": "90000001"}).Check())
+	require.ErrorContains(t, versioned.Topic(map[string]string{"min.compaction.lag.ms": "1"}).Check(), "at least")
+	kv := NewKV[string, int64]("k").Topic(map[string]string{"cleanup.policy": "compact,delete"})
+	require.ErrorContains(t, kv.Check(), "the store needs compact")
 }

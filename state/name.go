@@ -40,7 +40,10 @@ func (n name) Check() error {
 		return checkName("")
 	}
 	keys := cmp.Or(serde.Check(n.made.keys), serde.CheckKey(n.made.keys))
-	return checkStore(n.made.Name, keys, serde.Check(n.made.values))
+	if err := checkStore(n.made.Name, keys, serde.Check(n.made.values)); err != nil {
+		return err
+	}
+	return n.made.checkTopic()
 }
 
 // Prepare opens the task's instance before a node asks for it.

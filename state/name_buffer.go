@@ -43,7 +43,8 @@ func (s Buffer[K, V]) InMemory[S Buffer[K, V]]() Buffer[K, V] {
 	return Buffer[K, V]{with(s.name, inMemory, 0)}
 }
 
-// Topic adds configurations of the changelog topic to the defaults.
+// Topic adds configurations of the changelog topic to the defaults. One under which the changelog would lose what the
+// store needs is refused.
 func (s Buffer[K, V]) Topic[M ~map[string]string](config M) Buffer[K, V] {
 	return Buffer[K, V]{withTopic(s.name, config)}
 }

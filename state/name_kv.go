@@ -43,7 +43,8 @@ func (s KV[K, V]) Volatile[S KV[K, V]]() KV[K, V] { return KV[K, V]{with(s.name,
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
 func (s KV[K, V]) InMemory[S KV[K, V]]() KV[K, V] { return KV[K, V]{with(s.name, inMemory, 0)} }
 
-// Topic adds configurations of the changelog topic to the defaults.
+// Topic adds configurations of the changelog topic to the defaults. One under which the changelog would lose what the
+// store needs is refused.
 func (s KV[K, V]) Topic[M ~map[string]string](config M) KV[K, V] {
 	return KV[K, V]{withTopic(s.name, config)}
 }

@@ -51,7 +51,8 @@ func (s Session[K, V]) InMemory[S Session[K, V]]() Session[K, V] {
 	return Session[K, V]{with(s.name, inMemory, 0)}
 }
 
-// Topic adds configurations of the changelog topic to the defaults.
+// Topic adds configurations of the changelog topic to the defaults. One under which the changelog would lose what the
+// store needs is refused.
 func (s Session[K, V]) Topic[M ~map[string]string](config M) Session[K, V] {
 	return Session[K, V]{withTopic(s.name, config)}
 }

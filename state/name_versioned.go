@@ -46,7 +46,8 @@ func (s Versioned[K, V]) InMemory[S Versioned[K, V]]() Versioned[K, V] {
 	return Versioned[K, V]{with(s.name, inMemory, 0)}
 }
 
-// Topic adds configurations of the changelog topic to the defaults.
+// Topic adds configurations of the changelog topic to the defaults. One under which the changelog would lose what the
+// store needs is refused.
 func (s Versioned[K, V]) Topic[M ~map[string]string](config M) Versioned[K, V] {
 	return Versioned[K, V]{withTopic(s.name, config)}
 }

@@ -45,7 +45,8 @@ func (s Windowed[K, V]) InMemory[S Windowed[K, V]]() Windowed[K, V] {
 	return Windowed[K, V]{with(s.name, inMemory, 0)}
 }
 
-// Topic adds configurations of the changelog topic to the defaults.
+// Topic adds configurations of the changelog topic to the defaults. One under which the changelog would lose what the
+// store needs is refused.
 func (s Windowed[K, V]) Topic[M ~map[string]string](config M) Windowed[K, V] {
 	return Windowed[K, V]{withTopic(s.name, config)}
 }

@@ -1,10 +1,6 @@
 package state
 
-import (
-	"maps"
-	"math"
-	"time"
-)
+import "time"
 
 // Kind says what shape a store has.
 type Kind uint8
@@ -63,27 +59,4 @@ type Spec struct {
 // ChangelogTopic names the store's changelog topic: "<application>-<store>-changelog".
 func (s Spec) ChangelogTopic(application string) string {
 	return application + "-" + s.Name + "-changelog"
-}
-
-// changelogSlack is added to the retention of a windowed changelog, because topics expire by the clock and stores by
-// stream time.
-const changelogSlack = 24 * time.Hour
-
-// TopicConfig returns the configuration of the changelog topic: the default of the store's kind with the user's own
-// settings over it. The caller owns the map.
-func (s Spec) TopicConfig() map[string]string {
-	config := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
-	keep := min(s.Retention, math.MaxInt64-changelogSlack) + changelogSlack
-	switch s.Kind {
-	case KindWindow, KindSession:
-		config["cleanup.policy"] = "compact,delete"
-		config["retention.ms"] = milliseconds(keep)
-	case KindJoin:
-		config["cleanup.policy"] = "delete"
-		config["retention.ms"] = milliseconds(keep)
-	case KindVersioned:
-		config["min.compaction.lag.ms"] = milliseconds(keep)
-	}
-	maps.Copy(config, s.Topic)
-	return config
 }

@@ -104,6 +104,10 @@ func TestEnsureTopics(t *testing.T) {
 		err = l.EnsureTopics(b.ctx, []TopicSpec{more, other})
 		require.ErrorContains(t, err, "has 3 partitions, the topology needs 4")
 		require.ErrorContains(t, err, "cleanup.policy=delete")
+		timed := TopicSpec{Name: b.name("timed"), Partitions: 1, Config: map[string]string{timestampType: "LogAppendTime"}}
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{timed}))
+		timed.Config = map[string]string{timestampType: "CreateTime"}
+		require.ErrorContains(t, l.EnsureTopics(b.ctx, []TopicSpec{timed}), "message.timestamp.type=LogAppendTime")
 
 		_, err = l.Partitions(b.ctx, b.name("missing"))
 		require.ErrorContains(t, err, "create the topic")

@@ -18,13 +18,16 @@ type TopicSpec struct {
 	Partitions int32
 	// Replicas is the replication factor for a topic that is made; 0 means the broker's default.
 	Replicas int16
-	// Config is set on a topic that is made. Of one that exists cleanup.policy is compared, and nothing else.
+	// Config is set on a topic that is made. Of one that exists cleanup.policy and message.timestamp.type are compared.
 	Config map[string]string
 }
 
 const (
 	cleanupPolicy     = "cleanup.policy"
 	minInsyncReplicas = "min.insync.replicas"
+	timestampType     = "message.timestamp.type"
+	timestampAfter    = "message.timestamp.after.max.ms"
+	timestampBefore   = "message.timestamp.before.max.ms"
 )
 
 // ListTopics returns what the broker tells about topics.
@@ -36,8 +39,9 @@ func (l *Link) ListTopics(ctx context.Context, names ...string) (details kadm.To
 	return details, err
 }
 
-// EnsureTopics makes the topics that are missing and checks those that exist: their partition count, and that their
-// cleanup.policy loses nothing that is to be kept. It never changes a topic. All that is wrong is in the error.
+// EnsureTopics makes the topics that are missing and checks those that exist: their partition count, that their
+// cleanup.policy loses nothing that is to be kept, and that records keep their times. It never changes a topic. All
+// that is wrong is in the error.
 func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	if len(specs) == 0 {
 		return nil
@@ -110,10 +114,18 @@ func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (ma
 		replicas = -1
 	}
 	what := fmt.Sprintf("create %s %q with %d partitions", kind, spec.Name, spec.Partitions)
-	err = retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
+	create := func(ctx context.Context) error {
 		_, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
 		return err
-	})
+	}
+	err = retry(ctx, l.cfg.RetryTimeout, what, nil, create)
+	if errors.Is(err, kerr.InvalidConfig) && config[timestampAfter] != nil {
+		delete(config, timestampAfter) // Apache Kafka knows them since 3.6; before, it bounds no times
+		delete(config, timestampBefore)
+		if again := retry(ctx, l.cfg.RetryTimeout, what, nil, create); !errors.Is(again, kerr.InvalidConfig) {
+			err = again
+		}
+	}
 	switch {
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return false, nil
@@ -171,7 +183,7 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 		if err != nil || config.Err != nil {
 			continue // partition count was wrong, or the broker does not tell: some hosted ones don't
 		}
-		errs = append(errs, checkCleanup(spec, config))
+		errs = append(errs, checkCleanup(spec, config), checkTimes(spec, config))
 	}
 	return errors.Join(errs...)
 }
@@ -206,6 +218,18 @@ func checkCleanup(spec TopicSpec, config kadm.ResourceConfig) error {
 					"set it so (kafka-configs --alter), or delete the topic if it belongs to nobody else",
 					spec.Name, cleanupPolicy, *c.Value, want)
 			}
+		}
+	}
+	return nil
+}
+
+// checkTimes refuses a topic that gives records another time than they have.
+func checkTimes(spec TopicSpec, config kadm.ResourceConfig) error {
+	want, ok := spec.Config[timestampType]
+	for _, c := range config.Configs {
+		if ok && c.Key == timestampType && c.Value != nil && *c.Value != want {
+			return fmt.Errorf("link: internal topic %q has %s=%s, the topology needs %s, since its records carry the time "+
+				"of events: set it so (kafka-configs --alter)", spec.Name, timestampType, *c.Value, want)
 		}
 	}
 	return nil

@@ -314,3 +314,27 @@ func TestAnAggregateThatIsNoNumber(t *testing.T) {
 	var unsupported *json.UnsupportedValueError
 	require.ErrorAs(t, err, &unsupported)
 }
+
+// A record of a time that nobody means is dropped, whatever comes after it: nothing hangs, and nothing panics.
+func TestTimesThatNobodyMeans(t *testing.T) {
+	count := func(name string) state.Windowed[string, int64] { return state.NewWindowed[string, int64](name) }
+	b := stream.NewBuilder()
+	s := b.Stream(plain)
+	s.To(results)
+	groups := s.GroupByKey()
+	groups.Windowed(stream.Tumbling(10*time.Second, 0)).Count(count("tumbling"))
+	groups.Windowed(stream.Hopping(10*time.Second, time.Second, 0)).Count(count("hopping"))
+	groups.Windowed(stream.Sliding(10*time.Second, 0)).Count(count("sliding"))
+	groups.Windowed(stream.Unlimited(time.UnixMilli(0))).Count(count("unlimited"))
+	groups.Sessions(stream.SessionGap(10*time.Second, time.Second)).Count(state.NewSession[string, int64]("sessions"))
+	topo, err := b.Build()
+	require.NoError(t, err)
+	d := streamtest.New(t, topo, streamtest.Config{})
+	in := d.Input(plain)
+	for _, at := range []int64{1, math.MaxInt64, math.MaxInt64 - 1, topology.MaxTime + 1, 2, topology.MaxTime} {
+		in.Append(0, topology.Record[string, string]{Key: "k", Value: "v", Timestamp: at})
+	}
+	d.Run()
+	require.Len(t, d.Output(results).ReadAll(), 3)
+	require.EqualValues(t, 3, d.Dropped(topology.BadTime))
+}

@@ -1,0 +1,114 @@
+package runtime_test
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/runtime"
+	"thalweg/serde"
+	"thalweg/state"
+	"thalweg/stream"
+	"thalweg/topology"
+)
+
+// means are an aggregate whose serde does not have all values, and whose rows grow.
+type means struct {
+	Sum   float64
+	Names []string
+}
+
+// Records that fail in every phase, under both guarantees, between good ones: they are found, one dead letter each, and
+// the rest counts once.
+func TestThePolicyReachesEveryFailure(t *testing.T) {
+	type measure struct {
+		Name  string
+		Value float64
+	}
+	in := stream.NewTopic[string, measure]("measures").Values(serde.JSON[measure]()).Timestamps(
+		func(r topology.Record[string, measure], _ int64) int64 {
+			if r.Value.Name == "no time" {
+				panic("no time")
+			}
+			return r.Timestamp
+		})
+	rows := state.NewKV[string, means]("means").Values(serde.JSON[means]())
+	b := stream.NewBuilder()
+	b.Stream(in).GroupByKey().Aggregate(rows, func() means { return means{} }, func(_ string, v measure, m means) means {
+		if v.Name == "panic" {
+			panic("a bad measure")
+		}
+		if v.Value < 0 {
+			v.Value = math.NaN()
+		}
+		return means{m.Sum + v.Value, append(m.Names, v.Name)}
+	}).ToStream().MapValues(func(m means) float64 { return m.Sum }).To(stream.NewTopic[string, float64]("sums"))
+	topo, err := b.Build()
+	require.NoError(t, err)
+	bad := []string{
+		`{broken`, `{"Name":"no time"}`, `{"Name":"panic"}`, `{"Name":"no number","Value":-1}`,
+		`{"Name":"` + strings.Repeat("x", 40_000) + `"}`, // the second of its kind
+	}
+	large := strings.Replace(bad[4], "}", `,"Value":1}`, 1)
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			h := newHarness(t)
+			h.create(2, "measures")
+			h.create(2, "sums")
+			h.create(1, "dead")
+			cfg := h.config()
+			cfg.Guarantee, cfg.RecordBytesMax = guarantee, 70_000
+			cfg.Errors = topology.Errors{
+				Decode: topology.DeadLetter, Process: topology.DeadLetter, Encode: topology.DeadLetter, DeadLetters: "dead",
+			}
+			var records []*kgo.Record
+			for i, v := range bad {
+				if i == 4 {
+					records = append(records, &kgo.Record{Topic: "measures", Key: []byte("k"), Value: []byte(large)})
+				}
+				for _, v := range []string{`{"Name":"n","Value":1}`, v, `{"Name":"m","Value":1}`} {
+					records = append(records, &kgo.Record{Topic: "measures", Key: []byte("k"), Value: []byte(v)})
+				}
+			}
+			h.produce(records...)
+			app := h.start(topo, cfg)
+			app.caughtUp().stop()
+			var letters []string
+			for _, l := range h.read("dead") {
+				letters = append(letters, string(l.Value))
+			}
+			require.ElementsMatch(t, short(bad), short(letters))
+			cfg.StateFS = vfs.NewMem()
+			app = h.start(topo, cfg)
+			h.produce(&kgo.Record{Topic: "measures", Key: []byte("k"), Value: []byte(`{"Name":"n","Value":1}`)})
+			app.caughtUp().stop()
+			sums := h.read("sums")
+			sum, err := serde.For[float64]().Decode(sums[len(sums)-1].Value)
+			require.NoError(t, err)
+			require.InDelta(t, 2*len(bad)+2, sum, 0)
+		})
+	}
+}
+
+func short(values []string) (cut []string) {
+	for _, v := range values {
+		cut = append(cut, v[:min(len(v), 30)])
+	}
+	return cut
+}
+
+// An application that does not say where its state lies is told.
+func TestATemporaryStateDirectoryIsTold(t *testing.T) {
+	h := newHarness(t)
+	var log bytes.Buffer
+	cfg := h.config()
+	cfg.StateDir, cfg.Logger = "", logged(&log)
+	h.start(words(t, byWord), cfg).settled().stop()
+	require.Equal(t, 1, strings.Count(log.String(), "set Config.StateDir"))
+	require.Contains(t, log.String(), "thalweg/wordcount")
+}
