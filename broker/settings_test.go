@@ -90,6 +90,9 @@ func TestTopicDefaults(t *testing.T) {
 	}
 	require.Equal(t, "60000", values["log.retention.ms"])
 	require.Equal(t, "5000", values["log.roll.ms"])
+	require.Contains(t, values["advertised.listeners"], "PLAINTEXT://")
+	require.Equal(t, "30000", values["log.cleaner.backoff.ms"])
+	require.Equal(t, "3", values["num.partitions"])
 
 	for name, value := range map[string]string{"retention": "1", "retention.ms": "a week", "segment.bytes": "1"} {
 		_, err := broker.Open(broker.Config{FS: vfs.NewMem(), TopicDefaults: map[string]string{name: value}})
