@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -373,4 +374,63 @@ func TestStartOnAFullDisk(t *testing.T) {
 			require.Zero(t, partitions(t, b, "u"))
 		})
 	}
+}
+
+// limitedFS has no more than so many files open at a time.
+type limitedFS struct {
+	vfs.FS
+	left atomic.Int64
+}
+
+func (fs *limitedFS) take(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	if fs.left.Add(-1) < 0 {
+		fs.left.Add(1)
+		return nil, errors.Join(syscall.EMFILE, f.Close())
+	}
+	return &limitedFile{f, fs}, nil
+}
+
+func (fs *limitedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.take(fs.FS.Create(name, c))
+}
+
+func (fs *limitedFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	return fs.take(fs.FS.Open(name, o...))
+}
+
+func (fs *limitedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return fs.take(fs.FS.OpenReadWrite(name, c, o...))
+}
+
+func (fs *limitedFS) OpenDir(name string) (vfs.File, error) { return fs.take(fs.FS.OpenDir(name)) }
+
+type limitedFile struct {
+	vfs.File
+	fs *limitedFS
+}
+
+func (f *limitedFile) Close() error {
+	f.fs.left.Add(1)
+	return f.File.Close()
+}
+
+// With too few descriptors for all partitions the broker starts, serves the topics with few of them, and has some left.
+func TestStartWithTooFewDescriptors(t *testing.T) {
+	mem := vfs.NewMem()
+	b := brokertest.New(t, brokertest.On(mem))
+	createTopic(t, b, 40, "a-big-one")
+	createTopic(t, b, 1, "small")
+	require.NoError(t, put(t, b, "small", "v", time.Now()))
+	require.NoError(t, b.Close())
+	fs := &limitedFS{FS: mem}
+	fs.left.Store(100)
+	b = brokertest.New(t, brokertest.On(fs))
+	require.GreaterOrEqual(t, fs.left.Load(), int64(32))
+	consume(t, brokertest.Client(t, b, kgo.ConsumeTopics("small"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 1)
+	require.NoError(t, put(t, b, "small", "w", time.Now()))
+	require.Equal(t, 40, partitions(t, b, "a-big-one"))
 }

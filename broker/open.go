@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,6 +30,7 @@ const (
 	steadyEvery          = 30 * time.Second
 	transactionalIDAge   = 7 * 24 * time.Hour
 	maxOffsetMetadata    = 4096
+	spareFiles           = 32
 )
 
 // recover opens everything that the data directory holds.
@@ -144,15 +147,37 @@ func (b *broker) recoverTopics() error {
 		return err
 	}
 	b.topics.change(func(*topicSet) {})
-	for _, t := range topics {
-		if err := b.openTopic(t); err != nil {
-			return err
-		}
+	if err := b.openTopics(topics); err != nil {
+		return err
 	}
 	for _, r := range b.metaMachine.Removals() {
 		b.finishRemoval(r)
 	}
 	return nil
+}
+
+// openTopics opens the topics with few partitions first: when descriptors run out, one large topic is to lack them.
+// Some are kept back for connections and for reading.
+func (b *broker) openTopics(topics map[string]*meta.Topic) error {
+	spare := make([]vfs.File, 0, spareFiles)
+	for range spareFiles {
+		if f, err := b.cfg.FS.OpenDir(b.cfg.Dir); err == nil {
+			spare = append(spare, f)
+		}
+	}
+	inOrder := slices.SortedFunc(maps.Values(topics), func(a, b *meta.Topic) int {
+		return cmp.Or(cmp.Compare(a.Partitions, b.Partitions), strings.Compare(a.Name, b.Name))
+	})
+	var err error
+	for _, t := range inOrder {
+		if err = b.openTopic(t); err != nil {
+			break
+		}
+	}
+	for _, f := range spare {
+		err = errors.Join(err, f.Close())
+	}
+	return err
 }
 
 // partitionLike matches the name of a partition's directory, and of one whose deletion has begun.
@@ -161,8 +186,8 @@ var partitionLike = regexp.MustCompile(`^[a-zA-Z0-9._-]+-[0-9]+(\.[a-z0-9.-]*del
 const deletedSuffix, straySuffix = "deleted", "-stray"
 
 // clearLeftovers finishes the deletions that a crash cut short, and moves aside what looks like a partition but belongs
-// to no topic: a copy of another broker's directory, say, or a topic whose deletion was recorded but had not begun. As
-// in Apache Kafka, only an operator removes such a stray. Anything else in the data directory is left alone.
+// to no topic: a copy of another broker's directory, say. As in Apache Kafka, only an operator removes such a stray.
+// Anything else in the data directory is left alone.
 func (b *broker) clearLeftovers(known map[string]bool) error {
 	fs := b.cfg.FS
 	names, err := fs.List(b.cfg.Dir)
