@@ -109,13 +109,14 @@ func (b *broker) ClusterID() string { return b.clusterID }
 func (b *broker) closedOr(ctx context.Context) error {
 	select {
 	case <-b.stop:
-		return errClosed
+		return ErrClosed
 	default:
 		return ctx.Err()
 	}
 }
 
-var errClosed = errors.New("broker: closed")
+// ErrClosed is what a broker answers after Close. It does not open again: the application is closed before its broker.
+var ErrClosed = errors.New("broker: closed")
 
 // waitDurable waits for a coordinator's log where no client waits.
 func (b *broker) waitDurable(s *coord.Shard, ticket int64) error {

@@ -118,7 +118,7 @@ func (s *server) serve(nc net.Conn) error {
 	var err error
 	switch {
 	case s.closed:
-		err = errClosed
+		err = ErrClosed
 	case len(s.conns) >= s.b.cfg.MaxConnections:
 		err = fmt.Errorf("broker: %d connections are open, the limit MaxConnections", len(s.conns))
 	}

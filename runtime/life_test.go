@@ -91,6 +91,8 @@ func TestViewRefuses(t *testing.T) {
 	}
 	_, err := app.View(state.NewSession[string, int64]("by-word"))
 	require.ErrorContains(t, err, `view: store "by-word" is a key-value store, and not a session store`)
+	_, err = app.View(state.NewKV[string, string]("by-word"))
+	require.ErrorContains(t, err, `view: store "by-word" is a state.KV[string,int64], and not a state.KV[string,string]`)
 }
 
 func TestView(t *testing.T) {
@@ -364,4 +366,15 @@ func TestResetNoneNeedsAnOffset(t *testing.T) {
 	require.ErrorContains(t, err, "reset policy is none")
 	require.ErrorContains(t, err, "lines")
 	require.ErrorContains(t, err, fmt.Sprintf("life_test.go:%d", line-1))
+}
+
+// A broker that was closed in this process does not open again.
+func TestBrokerClosedBeforeTheApplication(t *testing.T) {
+	h := newHarness(t)
+	app := h.start(words(t, byWord), h.config()).settled()
+	require.NoError(t, h.broker.Close())
+	err := app.fails()
+	require.ErrorIs(t, err, broker.ErrClosed)
+	require.ErrorContains(t, err, "close the application and its clients before the broker")
+	require.ErrorIs(t, app.Close(h.ctx), broker.ErrClosed)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"thalweg/state"
@@ -40,6 +41,9 @@ func (a *app) View(store state.Store) (*View, error) {
 	case kept.Spec().Kind != store.Spec().Kind:
 		return nil, fmt.Errorf("view: store %q is a %s store, and not a %s store: use the name that the topology was built "+
 			"with", store.Name(), kept.Spec().Kind, store.Spec().Kind)
+	case reflect.TypeOf(kept) != reflect.TypeOf(store):
+		return nil, fmt.Errorf("view: store %q is a %T, and not a %T: use the name that the topology was built with",
+			store.Name(), kept, store)
 	case kept.Spec().InMemory:
 		return nil, fmt.Errorf("view: store %q is in memory alone, where only its task can read it: leave InMemory out of "+
 			"its name, or read its changelog %s", store.Name(), kept.Spec().ChangelogTopic(a.cfg.ApplicationID))

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/broker"
 )
 
 // Class says what an error asks its receiver to do.
@@ -107,7 +109,7 @@ func classOfCode(err *kerr.Error) Class {
 
 // isRetriable tells whether sending the same request again, after a pause and with fresh metadata, may help.
 func isRetriable(err error) bool {
-	if err == nil || errors.Is(err, ErrClosed) || errors.Is(err, kgo.ErrClientClosed) {
+	if err == nil || isAny(err, []error{ErrClosed, kgo.ErrClientClosed, broker.ErrClosed}) {
 		return false
 	}
 	if e, ok := errors.AsType[*kerr.Error](err); ok {
@@ -135,6 +137,9 @@ func isConfigurationError(err error) bool {
 // advice returns what to do about an error that nothing else says it about.
 func advice(err error) string {
 	e, ok := errors.AsType[*kerr.Error](err)
+	if errors.Is(err, broker.ErrClosed) {
+		return "; close the application and its clients before the broker"
+	}
 	if !ok {
 		return ""
 	}
