@@ -57,6 +57,7 @@ type worker struct {
 	rested     time.Time                     // end of the last commit
 	waited     time.Duration                 // since then, for something to do
 	unchecked  time.Time                     // of the first commit that is not yet checkpointed; zero: there is none
+	search     search                        // for a record that the broker refuses
 	failures   int                           // in a row, without a commit between
 	acked      map[link.TopicPartition]int64 // next offsets of what was produced since the last commit
 	produced   []link.Item                   // scratch
@@ -309,14 +310,21 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 	}
 	wall := now.UnixMilli()
 	for _, j := range w.running {
+		budget := w.search.budget()
+		if budget == 0 {
+			break // a commit is due
+		}
 		w.doing(&j.doing)
-		n, err := j.task.Step(stepRecords, wall)
+		n, err := j.task.Step(budget, wall)
+		w.search.processed(j, n)
 		if err != nil {
 			return processed, err
 		}
-		fired, err := j.task.Punctuate(wall)
-		if err != nil {
-			return processed, err
+		fired := false
+		if budget > 1 { // of a single record a punctuation is no part
+			if fired, err = j.task.Punctuate(wall); err != nil {
+				return processed, err
+			}
 		}
 		if n > 0 || fired {
 			processed = true

@@ -14,7 +14,7 @@ import (
 // due tells that the next commit is.
 func (w *worker) due(now time.Time) bool {
 	switch {
-	case !w.open.IsZero() && now.Sub(w.open) >= w.pace.interval():
+	case !w.open.IsZero() && (w.search.due() || now.Sub(w.open) >= w.pace.interval()):
 		return true
 	case !w.skipped.IsZero() && now.Sub(w.skipped) >= skippedAfter:
 		return true
@@ -106,6 +106,7 @@ func (w *worker) notePurge() {
 
 func (w *worker) committed(now time.Time) {
 	clear(w.acked)
+	w.search.committed()
 	w.pace.committed(2*w.waited < now.Sub(w.rested)) // it was busy for most of the time since the last commit
 	w.rested, w.waited = w.app.cfg.Clock(), 0
 	w.counts.CommitTime += w.rested.Sub(now)
@@ -157,6 +158,10 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		return fmt.Errorf("%w (%w)", context.Cause(ctx), cause)
 	}
 	class := classOf(cause)
+	afterwards, refused := w.isolate(cause)
+	if refused {
+		class = link.Abort
+	}
 	for class == link.Abort || class == link.Fenced {
 		w.counts.Rewinds++
 		if f := w.app.cfg.Hooks.Rewound; f != nil {
@@ -168,7 +173,7 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		} else if r, ok := errors.AsType[*task.Replay](cause); ok {
 			w.log.Warn("a row of a store can't be written: going over the records since the last commit again, one by one",
 				"task", r.Task.String(), "err", r.Err)
-		} else {
+		} else if !refused { // the search has said it
 			w.log.Warn("going back to the last commit", "class", class.String(), "err", cause)
 			w.failures++
 			if err := w.backOff(ctx, stop); err != nil {
@@ -177,13 +182,17 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		}
 		w.doing(&doingRewind)
 		err := w.rewind(ctx, class)
+		w.search.count = 0
+		if err == nil && afterwards != nil && class == link.Abort {
+			err = afterwards()
+		}
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 		}
-		cause, class = err, link.ClassOf(err)
+		cause, class, refused = err, link.ClassOf(err), false
 		if class == link.Abort { // an abort that failed leaves nothing but to start over
 			class = link.Fenced
 		}

@@ -27,6 +27,7 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 		w.doing(&j.doing)
 		processed, err := j.task.Retry(wall)
 		if processed {
+			w.search.processed(j, 1)
 			w.worked(now)
 		}
 		return processed, err

@@ -107,6 +107,13 @@ func classOfCode(err *kerr.Error) Class {
 	return Fatal
 }
 
+// IsRefusal tells that a broker does not take what was produced because of what is in it: a time out of the topic's
+// bounds, a size, a missing key. The same records are refused each time.
+func IsRefusal(err error) bool {
+	return errors.Is(err, kerr.InvalidTimestamp) || errors.Is(err, kerr.MessageTooLarge) ||
+		errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, kerr.InvalidRecord)
+}
+
 // isRetriable tells whether sending the same request again, after a pause and with fresh metadata, may help.
 func isRetriable(err error) bool {
 	if err == nil || isAny(err, []error{ErrClosed, kgo.ErrClientClosed, broker.ErrClosed}) {

@@ -41,6 +41,7 @@ type queue struct {
 
 	blockedAt int64 // the offset from which on records wait: see retry.go
 	retrying  retrying
+	refusal   error // why the broker refuses what the blocked record leads to; nil: it does not
 }
 
 // mark is what a commit fixes of a queue.
@@ -252,7 +253,7 @@ func (q *queue) waiting() bool { return q.fetched < q.end }
 func (q *queue) commit() {
 	q.committed = mark{q.next, q.partitionTime}
 	if q.next > q.retrying.offset {
-		q.retrying, q.blockedAt = retrying{offset: topology.Unknown}, never
+		q.retrying, q.blockedAt, q.refusal = retrying{offset: topology.Unknown}, never, nil
 	}
 }
 
@@ -263,6 +264,9 @@ func (q *queue) rewind() {
 	q.clear()
 	q.next, q.partitionTime = q.committed.next, q.committed.partitionTime
 	q.fetched = q.next
+	if q.refusal != nil { // until the policy's decision is committed
+		q.blockedAt, q.retrying.until = q.retrying.offset, 0
+	}
 }
 
 func (q *queue) clear() {

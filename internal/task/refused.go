@@ -86,3 +86,36 @@ func (l *storeLog) refusedBy(err error, key []byte) error {
 	}
 	return &state.Refusal{Store: l.store.Name(), Key: append([]byte{}, key...), Err: err}
 }
+
+// Last is the record that was processed last, by a Step of one record or by Retry.
+func (t *Task) Last() topology.Metadata { return t.last }
+
+// Refuse says that the broker does not take what follows from a record, which has been found by committing it alone.
+// The input is blocked there until [Task.Retry], which lets the policy decide instead of processing the record.
+func (t *Task) Refuse(m topology.Metadata, cause error) error {
+	q := t.queue(m.Topic, m.Partition)
+	if q == nil {
+		return t.noInput("refuse", m.Topic, m.Partition)
+	}
+	if q.refusal != nil && q.retrying.offset == m.Offset {
+		return fmt.Errorf("task %s: %s offset %d: the broker refuses its dead letter, too: %w", t.id, q, m.Offset, cause)
+	}
+	t.block(&Blocked{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset})
+	q.refusal = cause
+	return nil
+}
+
+// refuse lets the policy decide about the head. Its dead letter is not written into the future, which a broker may
+// refuse again.
+func (q *queue) refuse(cause error) error {
+	t := q.task
+	t.env.Source = &q.head
+	in := q.sources[0].Instance()
+	in.Resume()
+	err := in.Handle(topology.PhaseEncode, min(q.head.Timestamp, t.env.WallTime), fmt.Errorf("the broker refuses what "+
+		"follows from the record: %w", cause))
+	if err == nil {
+		q.take()
+	}
+	return err
+}

@@ -142,8 +142,11 @@ func (t *Task) Retry(wallMillis int64) (processed bool, err error) {
 		if !q.blocked() || q.retrying.until == 0 || q.retrying.until > wallMillis {
 			continue
 		}
-		q.blockedAt = never
+		q.blockedAt, t.last = never, q.head.Metadata()
 		err := t.guarded(func() error {
+			if cause := q.refusal; cause != nil {
+				return q.refuse(cause)
+			}
 			_, err := t.drain(q, never, 1)
 			return err
 		})

@@ -78,6 +78,9 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		if q == nil || err != nil {
 			return processed, err
 		}
+		if budgetRecords == 1 {
+			t.last = q.head.Metadata()
+		}
 		n, err := t.drain(q, limit, budgetRecords-processed)
 		processed += n
 		t.worked = true

@@ -88,6 +88,7 @@ type Task struct {
 	paused  bool                  // the task is blocked as a whole
 	worked  bool                  // since the last commit
 	strict  bool                  // see Replay
+	last    topology.Metadata     // of the record that the last Step of one record, or the last Retry, has processed
 	unread  topology.SourceRecord // where a batch that cannot be read stands
 
 	env   topology.Env
