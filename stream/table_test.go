@@ -105,4 +105,6 @@ func TestARecordMustNameItsTopic(t *testing.T) {
 	d := run(t, b, streamtest.Config{})
 	require.NoError(t, d.Input(in).TrySend("a", "somewhere", 1))
 	require.ErrorContains(t, d.Input(in).TrySend("a", "", 2), "the record names no topic")
+	d = run(t, b, streamtest.Config{})
+	require.ErrorContains(t, d.Input(in).TrySend("a", "no/good", 1), `the topic of the record: name "no/good": '/' is not`)
 }

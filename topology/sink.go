@@ -135,6 +135,9 @@ func (s *sink) outlet(name string) (Outlet, error) {
 	if name == "" {
 		return nil, errors.New("the record names no topic: the name is empty")
 	}
+	if err := CheckTopicName(name); err != nil {
+		return nil, fmt.Errorf("the topic of the record: %w", err)
+	}
 	out, err := s.in.Env.Outlet(name)
 	if err != nil {
 		return nil, err

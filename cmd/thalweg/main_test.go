@@ -104,6 +104,7 @@ func TestMissingTopic(t *testing.T) {
 	at := " -brokers " + serve(t)
 	_, err := thalweg(t, "a\n", "produce nowhere"+at)
 	require.ErrorContains(t, err, "UNKNOWN_TOPIC_OR_PARTITION")
+	require.ErrorContains(t, err, "thalweg topics create makes the topic")
 	_, err = thalweg(t, "", "consume nowhere -n 1"+at)
 	require.ErrorContains(t, err, "topic nowhere: UNKNOWN_TOPIC_OR_PARTITION")
 	require.ErrorContains(t, err, "thalweg topics create makes it")

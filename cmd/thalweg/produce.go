@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -55,7 +56,10 @@ func produceLines(ctx context.Context, client *kgo.Client, in io.Reader, separat
 			r.Value = []byte{} // an empty line is an empty value, not null
 		}
 		client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			if err != nil {
+			switch {
+			case errors.Is(err, kerr.UnknownTopicOrPartition):
+				cancel(fmt.Errorf("line %d: %w; thalweg topics create makes the topic", n, err))
+			case err != nil:
 				cancel(fmt.Errorf("line %d: %w", n, err))
 			}
 		})
