@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/template"
 )
 
 // skeleton is a program of this module, so that it compiles and its test runs with all others. The other files are
@@ -97,20 +96,19 @@ func render(name string, lib Library) ([]file, error) {
 	return files, nil
 }
 
-// fill puts the settings into a template. Go files are as they are but for the application's name.
+// fill puts the settings into a file of the skeleton. Go files are as they are but for the application's name. It does
+// without text/template, which calls methods by name and so keeps the linker from leaving any out.
 func fill(name string, text []byte, set settings) ([]byte, error) {
 	if filepath.Ext(name) == ".go" {
 		return bytes.ReplaceAll(text, []byte("skeleton"), []byte(set.Name)), nil
 	}
-	t, err := template.New(name).Option("missingkey=error").Parse(string(text))
-	if err != nil {
-		return nil, err
+	filled := strings.NewReplacer(
+		"{{.Name}}", set.Name, "{{.Library}}", set.Library, "{{.Toolchain}}", set.Toolchain,
+	).Replace(string(text))
+	if strings.Contains(filled, "{{") {
+		return nil, fmt.Errorf("file %s of the skeleton names a setting that there is not", name)
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, set); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return []byte(filled), nil
 }
 
 // checkName accepts what can name a module, an application and an image: the directory's name is all three.
