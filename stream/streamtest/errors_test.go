@@ -23,6 +23,19 @@ func TestInputThatIsNotRead(t *testing.T) {
 	})
 }
 
+func TestNodeThatIsNotThere(t *testing.T) {
+	require.PanicsWithValue(t, "streamtest: the topology has no node soruce-texts; it has source-texts, "+
+		"source-texts.peek, source-texts.peek.sink-dead", func() {
+		b := stream.NewBuilder()
+		b.Stream(texts).Peek(func(string, string) {}).To(dead)
+		topo, err := b.Build()
+		require.NoError(t, err)
+		d := streamtest.New(&failing{}, topo, streamtest.Config{})
+		require.Zero(t, d.Node("source-texts").Processed)
+		d.Node("soruce-texts")
+	})
+}
+
 func TestErrorsThatMakeNoSenseAreRefused(t *testing.T) {
 	require.PanicsWithValue(t, `streamtest: Errors.Process is "dead letter" and no topic is set: name it in `+
 		"Errors.DeadLetters", func() {

@@ -1,6 +1,9 @@
 package streamtest
 
 import (
+	"slices"
+	"strings"
+
 	"thalweg/internal/task"
 	"thalweg/topology"
 )
@@ -26,13 +29,17 @@ type NodeStats struct {
 	Dropped   map[topology.Reason]int64 // reasons without a record are left out
 }
 
-// Node is what a node has done.
+// Node is what a node has done. If the topology has no node of that name, the test fails.
 func (d *Driver) Node(name string) NodeStats {
+	d.t.Helper()
 	sum := NodeStats{Dropped: map[topology.Reason]int64{}}
+	known, names := false, []string{}
 	d.each(func(s task.NodeStats) {
 		if s.Node != name {
+			names = append(names, s.Node)
 			return
 		}
+		known = true
 		sum.Processed += s.Processed
 		for why, n := range s.Dropped {
 			if n > 0 {
@@ -40,6 +47,10 @@ func (d *Driver) Node(name string) NodeStats {
 			}
 		}
 	})
+	if !known {
+		slices.Sort(names)
+		d.t.Fatalf("streamtest: the topology has no node %s; it has %s", name, strings.Join(slices.Compact(names), ", "))
+	}
 	return sum
 }
 
