@@ -130,7 +130,12 @@ func (a *app) Done() <-chan struct{} { return a.done }
 
 func (a *app) State() State { return a.machine.get() }
 
-func (a *app) WaitRunning(ctx context.Context) error { return a.machine.wait(ctx, Running) }
+func (a *app) WaitRunning(ctx context.Context) error {
+	if err := a.machine.wait(ctx, Running); err != nil {
+		return a.ended(err)
+	}
+	return nil
+}
 
 func (a *app) Pause() { a.setPaused(true) }
 

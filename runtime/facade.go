@@ -119,7 +119,7 @@ func (a *App) View(store state.Store) (*View, error) { return a.in.View(store) }
 func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx) }
 
 // WaitRunning returns nil once every task that this process was given is processed, and an error when the application
-// ends or ctx does.
+// ends or ctx does: the application's error, where it has one.
 func (a *App) WaitRunning(ctx context.Context) error { return a.in.WaitRunning(ctx) }
 
 // WaitCaughtUp waits until everything that the input topics hold is processed and committed, with all that followed

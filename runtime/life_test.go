@@ -375,6 +375,7 @@ func TestBrokerClosedBeforeTheApplication(t *testing.T) {
 	require.NoError(t, h.broker.Close())
 	err := app.fails()
 	require.ErrorIs(t, err, broker.ErrClosed)
+	require.ErrorIs(t, app.WaitRunning(h.ctx), broker.ErrClosed, "who waits learns why")
 	require.ErrorContains(t, err, "close the application and its clients before the broker")
 	require.ErrorIs(t, app.Close(h.ctx), broker.ErrClosed)
 }

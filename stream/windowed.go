@@ -31,8 +31,9 @@ func (g Grouped[K, V]) Windowed[W Window](w W) WindowedGroup[K, V] {
 // Emit says when results are emitted; otherwise as [Builder.Emit] does.
 func (g WindowedGroup[K, V]) Emit[E Emit](e E) WindowedGroup[K, V] { g.emit = Emit(e); return g }
 
-// CloseWhenIdle closes windows although nothing comes in: once no record has come for about quiet, time goes on with
-// the wall clock. It needs Emit(OnClose). The price: a source that was only slow finds its windows closed.
+// CloseWhenIdle closes windows although nothing comes in: once no record has come for quiet, or at most twice as long,
+// time goes on with the wall clock. It needs Emit(OnClose). The price: a source that was only slow finds its windows
+// closed.
 func (g WindowedGroup[K, V]) CloseWhenIdle[D time.Duration](quiet D) WindowedGroup[K, V] {
 	g.quiet = time.Duration(quiet)
 	return g

@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -74,11 +73,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if o.serve {
 		return app.Run(ctx) // until ctx ends
 	}
-	ran := make(chan error, 1)
-	go func() { ran <- app.Run(ctx) }()
-	err = demonstrate(ctx, app, cfg, out)
-	closed := app.Close(context.WithoutCancel(ctx)) // which ends Run
-	return errors.Join(err, closed, <-ran)
+	return app.RunDuring(ctx, func(ctx context.Context) error { return demonstrate(ctx, app, cfg, out) })
 }
 
 func openBroker(o options) (*broker.Broker, error) {
