@@ -74,7 +74,7 @@ func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error
 			b.cfg.Logger.Warn("broker: delete a partition", "topic", p.topic, "partition", p.index, "err", err)
 		}
 	}
-	// The topic is deleted. What stands in the way of its directories stands in the way of a topic of the same name only.
+	// The topic is deleted. An error on its directories only blocks a new topic of the same name.
 	b.finishRemoval(meta.Removal{Name: t.Name, End: t.Partitions})
 	return t, nil
 }

@@ -100,7 +100,7 @@ type fetchPart struct {
 }
 
 // run reads, and when that is not enough, waits until there is more or time is up, and reads again. Meanwhile it counts
-// what there is, and holds nothing of it: a large MinBytes would read all anew with each append.
+// what there is, and holds nothing of it: otherwise a large MinBytes would read everything again at each append.
 func (f *fetch) run(ctx context.Context) {
 	if f.maxBytes <= 0 || f.maxBytes > f.b.cfg.MaxFetchBytes {
 		f.maxBytes = f.b.cfg.MaxFetchBytes
@@ -168,7 +168,7 @@ func (f *fetch) enough() bool {
 	return bytes >= f.minBytes || bytes >= f.maxBytes
 }
 
-// beyond is the offset below which the result of a partition tells of all batches.
+// beyond is the offset below which the result of a partition has all batches.
 func (f *fetch) beyond(r *FetchResult) int64 {
 	if f.iso == log.ReadCommitted {
 		return r.LastStableOffset

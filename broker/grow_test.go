@@ -164,7 +164,7 @@ func TestTopicsAreAllOrNothing(t *testing.T) {
 				n := partitions(t, b, "t")
 				require.Contains(t, []int{w.has, w.gets}, n, "write %d", at)
 				dirs := directories(t, left, "t")
-				if kill.power < 100 { // empty ones that no record tells of any more
+				if kill.power < 100 { // empty ones that no record names any more
 					dirs = withoutStrays(t, left, dirs)
 				}
 				require.Len(t, dirs, n, "write %d", at)

@@ -153,7 +153,7 @@ func (r *reading) commitDue(ctx context.Context) error {
 }
 
 // commit commits what the loop is done with, unless the program does. A member that has lost its partitions meanwhile
-// is told of that next; others then read what it could not commit.
+// learns that next; others then read what it could not commit.
 func (r *reading) commit(ctx context.Context) error {
 	r.commitAt = time.Now().Add(groupCommits)
 	if r.from.committer != nil {
@@ -183,7 +183,7 @@ func (r *reading) commitUpTo(ctx context.Context, next func(*position) int64) er
 	return nil
 }
 
-// groupAtEnd tells whether the group has committed up to the end of every partition, be it by other members.
+// groupAtEnd tells whether the group has committed up to the end of every partition, other members included.
 func (r *reading) groupAtEnd(ctx context.Context) (bool, error) {
 	r.moved = false
 	if !r.member || !r.atEnd() {

@@ -62,7 +62,7 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 }
 
 // Run works until ctx ends or Close is called, then commits, leaves the group and returns nil. It returns an error
-// when something failed that a retry can't mend. It can be called once.
+// when something failed that a retry cannot cure. It can be called once.
 //
 // When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way.
 func (a *App) Run(ctx context.Context) error { return a.in.Run(ctx) }
@@ -123,7 +123,7 @@ func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx
 func (a *App) WaitRunning(ctx context.Context) error { return a.in.WaitRunning(ctx) }
 
 // WaitCaughtUp waits until everything that the input topics hold is processed and committed, with all that followed
-// from it in the application's own topics, be it by this process or by others of the same application. It is for
-// inputs that end: tests, examples, work in batches. What was acknowledged to a producer counts, be it safe already or
-// not (acks=1). It returns early with the application's error when it ends.
+// from it in the application's own topics, by this process and by others of the same application. It is for inputs that
+// end: tests, examples, work in batches. What a producer was told is written counts, even if it is not durable yet
+// (acks=1). WaitCaughtUp returns early with the application's error when the application ends.
 func (a *App) WaitCaughtUp(ctx context.Context) error { return a.in.WaitCaughtUp(ctx) }

@@ -144,7 +144,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAWorkerWasLost: whoever takes the task over begins the attempts again, from the last commit.
+// TestRetryAfterAWorkerWasLost: the worker that takes the task over begins the attempts again, from the last commit.
 func TestRetryAfterAWorkerWasLost(t *testing.T) {
 	h := newHarness(t)
 	s := newService()

@@ -32,11 +32,11 @@ type calendar struct {
 	make     func(number int64) *stretch
 	bury     func(*stretch) // a segment is gone for good
 
-	live    []*stretch // by number
-	last    *stretch
-	expired []*stretch // dropped, until the commit
-	sealed  int        // so many were dropped before the drain
-	graves  []int64    // numbers of segments that the engine still has
+	live           []*stretch // by number
+	last           *stretch
+	expired        []*stretch // dropped, until the commit
+	sealed         int        // so many were dropped before the drain
+	pendingDeletes []int64    // numbers of segments that the engine still has
 
 	floor          int64 // times below are given up
 	sealedFloor    int64
@@ -181,7 +181,7 @@ func (c *calendar) settle() {
 	c.committedFloor = c.sealedFloor
 	for _, s := range c.expired[:c.sealed] {
 		if s.saved {
-			c.graves = append(c.graves, s.number)
+			c.pendingDeletes = append(c.pendingDeletes, s.number)
 		}
 		c.bury(s)
 	}
@@ -195,11 +195,11 @@ func (c *calendar) revive() {
 	c.floor, c.sealedFloor, c.last = c.committedFloor, c.committedFloor, nil
 }
 
-func (c *calendar) doomed() bool { return len(c.graves) > 0 }
+func (c *calendar) doomed() bool { return len(c.pendingDeletes) > 0 }
 
 // pruneRows writes the range deletes of what expired; waits tells whether a segment will write rows.
 func (c *calendar) pruneRows(b engine.Batch, waits func(*stretch) bool) error {
-	for _, number := range c.graves {
+	for _, number := range c.pendingDeletes {
 		if err := b.DeleteRange(c.rows(number), c.rows(number+1)); err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (c *calendar) pruneRows(b engine.Batch, waits func(*stretch) bool) error {
 }
 
 func (c *calendar) pruned() {
-	c.graves = nil
+	c.pendingDeletes = nil
 	c.intervalSaved = true
 	for _, some := range [][]*stretch{c.live, c.expired} {
 		for _, s := range some {
@@ -233,7 +233,7 @@ func (c *calendar) wiped() {
 			c.bury(s)
 		}
 	}
-	c.live, c.expired, c.graves, c.last, c.sealed = nil, nil, nil, nil, 0
+	c.live, c.expired, c.pendingDeletes, c.last, c.sealed = nil, nil, nil, nil, 0
 	c.floor, c.sealedFloor, c.committedFloor, c.intervalSaved = 0, 0, 0, false
 }
 

@@ -107,7 +107,7 @@ func (c Cogrouped[K, A]) Aggregate[S state.KV[K, A]](store S, initial func() A) 
 	return stored(n, st)
 }
 
-// cogroup adds a node for each stream, and one that tells of the rows.
+// cogroup adds a node for each stream, and one that emits the rows.
 func cogroup[K, A any](
 	c Cogrouped[K, A], n *node, site string, st state.Store, input func(cogroupInput[K, A], int) topology.Make,
 	tell topology.Make,
@@ -158,7 +158,7 @@ func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initia
 
 func cogroupClosing(b *Builder, emit Emit, n *node, site string) op.Closing {
 	if emit == OnClose {
-		b.fail(site, "Aggregate: a cogroup does not tell of windows on close: use Suppress(UntilWindowCloses(name))")
+		b.fail(site, "Aggregate: a cogroup does not emit windows on close: use Suppress(UntilWindowCloses(name))")
 	}
 	rows := n.rows(emit)
 	rows.Silent = true

@@ -188,7 +188,7 @@ func (in *Instance) settleOwn(timestamp int64, err error) error {
 }
 
 // Decide asks the policy once. The failure that it answers Fail to, and one that no policy may pass over, stays a Fail
-// whoever asks again.
+// a caller that asks again.
 func (e *ProcessingError) Decide(policy func(*ProcessingError) Decision) Decision {
 	if e.decided || policy == nil {
 		return Fail

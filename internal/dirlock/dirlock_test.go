@@ -29,7 +29,7 @@ func TestASecondOwnerIsToldWhoHasTheDirectory(t *testing.T) {
 	require.NoError(t, lock.Close())
 }
 
-// "In use" is a diagnosis of its own: whoever reads it looks for another process.
+// "In use" is a diagnosis: a reader of it looks for another process.
 func TestOtherFailuresAreNotInUse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))

@@ -119,7 +119,7 @@ func TestAManifestThatCannotBeWritten(t *testing.T) {
 			select {
 			case err := <-ended:
 				if name == "current" || name == "create" {
-					require.True(t, err == nil || engine.IsFailure(err), "the manifest is not always made anew: %v", err)
+					require.True(t, err == nil || engine.IsFailure(err), "the manifest is not always rewritten: %v", err)
 				} else {
 					failure(t, err)
 				}

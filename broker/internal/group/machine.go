@@ -37,7 +37,7 @@ type Config struct {
 	OffsetRetention                      time.Duration
 	MaxMetadataBytes                     int // of one committed offset
 	MaxMembers                           int // of one group
-	// OnExpire is told of each offset that expired; it may be nil.
+	// OnExpire is called for each offset that expired; it may be nil.
 	OnExpire func(Expired)
 }
 

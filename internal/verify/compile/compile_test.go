@@ -110,7 +110,7 @@ func instances(t *testing.T, pkg string) []function {
 	return all
 }
 
-// generic is the name of the type or function that a symbol is an instance of: what stands in brackets goes, and a
+// generic is the name of the type or function that a symbol is an instance of: what is in brackets is removed, and a
 // closure counts with the function that has it.
 func generic(symbol string) string {
 	var b strings.Builder

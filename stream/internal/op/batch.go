@@ -110,7 +110,7 @@ func receiveBatches[K, V, V2 any](b *batches[K, V, V2], r *topology.Record[K, V]
 	return b.in.Fail(r.Timestamp, b.store.Put(Pair[K, int32]{r.Key, number}, r.Value, r.Timestamp))
 }
 
-// closeBatches tells of a batch. Its last record may be none of the store's. A batch for which F fails is gone as a
+// closeBatches emits a batch. Its last record may be none of the store's. A batch for which F fails is gone as a
 // whole: for which of its records F failed is not known.
 func closeBatches[K, V, V2 any](b *batches[K, V, V2], o *openBatch[K, V], headers []topology.Header) error {
 	o.closed = true
@@ -132,7 +132,7 @@ func closeBatches[K, V, V2 any](b *batches[K, V, V2], o *openBatch[K, V], header
 	return err
 }
 
-// closeOldBatches tells of the batches that are open for long enough.
+// closeOldBatches emits the batches that have been open for long enough.
 func closeOldBatches[K, V, V2 any](b *batches[K, V, V2], now int64) error {
 	for len(b.byAge) > 0 && (b.byAge[0].closed || b.byAge[0].since+b.c.Every <= now) {
 		o := b.byAge[0]

@@ -137,7 +137,7 @@ func namesSubscribe[K, V, FK any](
 	return slot, nil
 }
 
-// leftSubscribe tells of every row, also where it names no key: then under the null key.
+// leftSubscribe subscribes for every row, also where it names no key: then under the null key.
 func leftSubscribe[K, V, FK any](s *subscribe[K, V, FK], was, is *FK, _ bool) error {
 	if was != nil {
 		same, err := sameSubscribe(s, was, is)
@@ -153,8 +153,8 @@ func leftSubscribe[K, V, FK any](s *subscribe[K, V, FK], was, is *FK, _ bool) er
 	return sendSubscribe(s, is, TellAlways)
 }
 
-// innerSubscribe tells of rows that name a key. A row that changes its key is told even that there is nothing: the
-// joined row must go. A row that names none is counted.
+// innerSubscribe subscribes for the rows that name a key. A row that changes its key hears even that there is nothing:
+// the joined row must go. A row that names none is counted.
 func innerSubscribe[K, V, FK any](s *subscribe[K, V, FK], was, is *FK, hasRow bool) error {
 	if hasRow && is == nil {
 		s.in.Drop(topology.NullKey)

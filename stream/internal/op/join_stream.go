@@ -237,7 +237,7 @@ func receiveJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record
 	return bufferJoin(s, r)
 }
 
-// aloneJoin tells of a record that met nothing: at once where its window is over, otherwise when it closes.
+// aloneJoin emits a record that met nothing: at once where its window is over, otherwise when it closes.
 func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	if max(r.Timestamp+s.c.after, 0) < *s.times.stream {
 		return tellAloneJoin(s, r)
@@ -251,7 +251,7 @@ func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K
 	return s.in.Fail(r.Timestamp, err)
 }
 
-// tellAloneJoin tells of a record that met nothing.
+// tellAloneJoin emits a record that met nothing.
 func tellAloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	s.v = r.Value
 	result, err := s.c.f(s.in.Call(), r.Key, &s.v, nil)
@@ -284,7 +284,7 @@ func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[
 	return nil
 }
 
-// releaseClosedJoin tells of the held records whose windows are closed. It looks only when the oldest could be closed.
+// releaseClosedJoin emits the held records whose windows are closed. It looks only when the oldest could be closed.
 func releaseClosedJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) error {
 	now := *s.times.stream
 	if !s.times.fresh && (*s.times.least == math.MaxInt64 || *s.times.least+s.c.after+s.c.grace >= now) {

@@ -183,7 +183,7 @@ func closeSessions[K, V, A any](a *sessionAggregate[K, V, A], headers []topology
 	return nil
 }
 
-// tellClosedSessions tells of the sessions that end in [from, to]. It stands apart from close as for windows.
+// tellClosedSessions emits the sessions that end in [from, to]. It is apart from close as for windows.
 func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int64, headers []topology.Header) error {
 	for e, err := range a.store.ByEnd(from, to) {
 		if err != nil {
@@ -199,7 +199,7 @@ func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int6
 }
 
 // expireSessions lets go what is older than the store keeps, counted from the newest session that it has; but nothing
-// that has yet to be told of.
+// that has yet to be emitted.
 func expireSessions[K, V, A any](a *sessionAggregate[K, V, A]) {
 	if *a.newest == topology.Unknown {
 		return

@@ -195,7 +195,7 @@ func keepSliding[K, V, A any](a *slidingAggregate[K, V, A], e *state.WindowEntry
 	return b, nil
 }
 
-// earlySliding takes a record below Size. It tells of nothing that closes: as in Kafka Streams the next usual record
+// earlySliding takes a record below Size. It emits nothing that closes: as in Kafka Streams the next usual record
 // does.
 func earlySliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V]) error {
 	t := r.Timestamp
@@ -319,7 +319,7 @@ func closeSliding[K, V, A any](a *slidingAggregate[K, V, A], headers []topology.
 	return nil
 }
 
-// tellClosedSliding tells of the windows that start in [from, to]. It stands apart from close as for aligned windows.
+// tellClosedSliding emits the windows that start in [from, to]. It is apart from close as for aligned windows.
 func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64, headers []topology.Header) error {
 	for e, err := range a.store.ByTime(from, to) {
 		if err != nil {

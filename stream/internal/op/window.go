@@ -103,7 +103,7 @@ type windowResult[A any] struct {
 	span      Span
 	timestamp int64
 	change    topology.Change[A]
-	unkept    bool // told of, not written
+	unkept    bool // emitted, not written
 }
 
 func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V]) error {
@@ -211,8 +211,8 @@ func writeHeldWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Reco
 	return writeWindows(a, r, row, h.span, h.timestamp)
 }
 
-// unkeptWindows tells of a window that the store has given up, although it is not closed for this input: as Kafka
-// Streams does it begins anew, and is forgotten.
+// unkeptWindows emits a window that the store has given up, although it is not closed for this input: as Kafka
+// Streams does it starts over, and is forgotten.
 func unkeptWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span) error {
 	a.in.Drop(topology.Expired)
 	if !a.rows.onUpdate {
@@ -231,7 +231,7 @@ func unkeptWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[
 	return tellWindows(a, r, w, r.Timestamp)
 }
 
-// closeWindows tells of the windows that are closed now, and then lets go what is older than the store keeps: what
+// closeWindows emits the windows that are closed now, and then lets go what is older than the store keeps: what
 // closes is told before anything expires.
 func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.Header) error {
 	if a.windows.Unlimited {
@@ -249,7 +249,7 @@ func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.H
 	return nil
 }
 
-// tellClosedWindows tells of the windows that start in [from, to] and have been closed since a time. It stands apart
+// tellClosedWindows emits the windows that start in [from, to] and have been closed since a time. It is apart
 // from close, which each record calls: a loop's body would have its variables allocated there.
 func tellClosedWindows[K, V, A any](
 	a *windowAggregate[K, V, A], from, to int64, since Span, headers []topology.Header,
