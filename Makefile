@@ -3,13 +3,16 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: newcomer bench-kafka oracle help test race random fuzz bench lint verify kill kafka clients changelogs fmt
+.PHONY: newcomer bench-kafka oracle help test invariants race random fuzz bench lint verify kill kafka clients changelogs fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-11s %s\n", $$1, $$2}'
 
 test: ## all tests that need nothing but Go
 	go test ./...
+
+invariants: ## with checks of what is believed to hold
+	go test -tags invariants ./internal/task ./state/... ./topology ./runtime
 
 race: ## the same under the race detector
 	go test -race ./...

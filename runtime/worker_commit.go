@@ -32,6 +32,7 @@ func (w *worker) due(now time.Time) bool {
 // commit makes everything durable that was processed since the last one, together.
 func (w *worker) commit(ctx context.Context, now time.Time) error {
 	w.doing(&doingCommit)
+	w.holds()
 	for _, j := range w.running {
 		if err := j.task.Flush(); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"thalweg/internal/invariant"
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
@@ -260,6 +261,7 @@ func (b *buffers) commit() {
 	if b.room.persistent {
 		b.pending = append(b.pending, b.added[:b.drained]...)
 	}
+	invariant.Check(b.drained <= len(b.added), "store %q: more rows drained than added", b.room.name)
 	rest := copy(b.added, b.added[b.drained:])
 	clear(b.added[rest:])
 	b.added, b.drained = b.added[:rest], 0
@@ -267,6 +269,10 @@ func (b *buffers) commit() {
 
 func (b *buffers) discard() {
 	for i := len(b.added) - 1; i >= 0; i-- {
+		if invariant.Enabled {
+			a := b.added[i]
+			invariant.Check(a.row == a.seg.count-1, "store %q: row %d of %d is taken back", b.room.name, a.row, a.seg.count)
+		}
 		b.added[i].seg.pop(b.added[i].row)
 	}
 	clear(b.added)

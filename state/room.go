@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"thalweg/internal/invariant"
 	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
 )
@@ -88,6 +89,7 @@ func (r *room) flush() (bool, error) {
 			return true, err
 		}
 	}
+	invariant.Check(r.live == 0, "store %q: %d entries wait after a flush", r.name, r.live)
 	r.journal, r.live = r.journal[:0], 0
 	return true, nil
 }

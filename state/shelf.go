@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"thalweg/internal/invariant"
 	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
 )
@@ -204,6 +205,11 @@ func (s *shelf) image(e *table.Entry) (image, unsafe.Pointer) {
 func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 	for _, index := range s.changed {
 		e := s.At(index)
+		if invariant.Enabled {
+			invariant.Check(e.InUse() && e.Has(table.DirtyCommit), "store %q: entry %d is drained unchanged", s.room.name, index)
+			invariant.Check(e.Image > 0 && int(e.Image) <= len(s.images), "store %q: image %d of %d", s.room.name, e.Image,
+				len(s.images))
+		}
 		if e.Has(table.DirtyFlush) {
 			return fmt.Errorf("store %q: drained before it was flushed", s.room.name)
 		}
@@ -282,6 +288,11 @@ func (s *shelf) seal() error {
 func (s *shelf) commit() {
 	if len(s.drained) == 0 && s.sealed == 0 {
 		return
+	}
+	if invariant.Enabled {
+		invariant.Check(s.sealed <= len(s.images), "store %q: %d images sealed of %d", s.room.name, s.sealed, len(s.images))
+		invariant.Check(len(s.kept) == len(s.images)*s.PayloadWords(), "store %q: %d images in %d words", s.room.name,
+			len(s.images), len(s.kept))
 	}
 	for i := range s.sealed {
 		s.vault.release(s.payload(i))

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"thalweg/internal/invariant"
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
@@ -277,6 +278,7 @@ func (tx *Tx) move(next func(store string) int64) {
 		r := m.roomOf()
 		if offset := next(r.name); offset >= 0 {
 			p := tx.positions[r.name]
+			invariant.Check(!p.known || offset >= p.offset, "store %q: its position goes back", r.name)
 			if !p.known || p.offset != offset {
 				*p = position{offset: offset, known: true}
 			}

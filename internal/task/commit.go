@@ -164,6 +164,7 @@ func (t *Task) Committed(position func(store string) int64) error {
 	t.endPause()
 	t.punct.commit()
 	t.count()
+	t.holdsAfterCommit()
 	return nil
 }
 
@@ -189,6 +190,7 @@ func (t *Task) Discard() error {
 	if err != nil {
 		return t.failed(err)
 	}
+	t.holdsAfterDiscard()
 	return nil
 }
 

@@ -69,7 +69,7 @@ func (q *queue) add(b batch.Batch) {
 
 // drained moves the position over what holds no records, once all that came before it is done.
 func (q *queue) drained() {
-	if !q.has && q.it.Left() == 0 && q.aheadAt == len(q.ahead) && q.first == len(q.batches) {
+	if q.empty() {
 		q.next = max(q.next, q.fetched)
 	}
 }

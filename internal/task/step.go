@@ -69,6 +69,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 			err = t.failed(err)
 		}
 	}()
+	t.holds()
 	t.beginWaits()
 	if t.paused {
 		return 0, nil

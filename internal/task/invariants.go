@@ -1,0 +1,96 @@
+package task
+
+import (
+	"slices"
+
+	"thalweg/internal/invariant"
+	"thalweg/topology"
+)
+
+// What is believed to hold of a task, for builds with the tag `invariants`.
+
+// holds checks what holds between any two calls.
+func (t *Task) holds() {
+	if !invariant.Enabled || t.broken != nil {
+		return
+	}
+	check := invariant.Check
+	check(t.state != Running || t.graph != nil, "task %s runs without a graph", t.id)
+	check(t.env.Source == nil, "task %s: a record is at hand between two calls", t.id)
+	check(t.env.StreamTime >= t.committedTime, "task %s: stream time %d is before the committed %d", t.id,
+		t.env.StreamTime, t.committedTime)
+	check(t.env.StreamTime <= topology.MaxTime, "task %s: stream time %d", t.id, t.env.StreamTime)
+	check(!t.paused || t.pause.offset == topology.Unknown || t.pause.failed > 0, "task %s pauses for nothing", t.id)
+	check(t.commits >= 0, "task %s: %d commits", t.id, t.commits)
+	if t.graph != nil && t.committedCounts != nil {
+		check(len(t.committedCounts) == len(t.graph.Instances), "task %s: counters of %d nodes of %d", t.id,
+			len(t.committedCounts), len(t.graph.Instances))
+		for i, in := range t.graph.Instances {
+			check(in.Processed >= t.committedCounts[i].processed, "node %s: fewer records than were committed", in.Node.Name)
+		}
+	}
+	for i, in := range t.settling {
+		check(t.graph != nil && slices.Contains(t.graph.Instances, in), "task %s: settling %d is of another graph", t.id, i)
+	}
+	for _, q := range t.queues {
+		q.holds()
+	}
+}
+
+func (q *queue) holds() {
+	check := invariant.Check
+	check(q.next >= q.committed.next, "%s: at %d, committed at %d", q, q.next, q.committed.next)
+	check(q.fetched >= q.next, "%s: at %d, fetched up to %d", q, q.next, q.fetched)
+	check(q.records >= 0, "%s: %d records wait", q, q.records)
+	check(q.bytes >= q.itBytes, "%s: %d bytes, %d of them in the open batch", q, q.bytes, q.itBytes)
+	check(q.first <= len(q.batches), "%s: batch %d of %d", q, q.first, len(q.batches))
+	check(q.aheadAt <= len(q.ahead), "%s: record %d of %d ahead", q, q.aheadAt, len(q.ahead))
+	check(!q.empty() || q.records == 0, "%s: %d records in no batch", q, q.records)
+	check(!q.has || q.records > 0, "%s: the head is no record that waits", q)
+	check(!q.has || q.head.Offset >= q.next, "%s: the head %d is before %d", q, q.head.Offset, q.next)
+	check(!q.has || topology.IsTime(q.time), "%s: the head's time is %d", q, q.time)
+	check(q.partitionTime >= q.committed.partitionTime, "%s: its time went back to %d from %d", q, q.partitionTime,
+		q.committed.partitionTime)
+	check(q.partitionTime == topology.Unknown || topology.IsTime(q.partitionTime), "%s: its time is %d", q,
+		q.partitionTime)
+	check(q.task.kept != nil || q.partitionTime <= q.task.env.StreamTime, "%s: its time %d is after stream time %d", q,
+		q.partitionTime, q.task.env.StreamTime)
+	check(q.blockedAt == never || q.blockedAt == q.retrying.offset, "%s: blocked at %d by %d", q, q.blockedAt,
+		q.retrying.offset)
+	check(q.refusal == nil || q.retrying.offset >= q.committed.next, "%s: refused at %d, committed", q, q.retrying.offset)
+}
+
+// empty tells that nothing waits.
+func (q *queue) empty() bool {
+	return !q.has && q.it.Left() == 0 && q.aheadAt == len(q.ahead) && q.first == len(q.batches)
+}
+
+// holdsAfterCommit checks what a commit leaves.
+func (t *Task) holdsAfterCommit() {
+	if !invariant.Enabled {
+		return
+	}
+	t.holds()
+	invariant.Check(!t.marksMoved(), "task %s: a mark has moved in a commit", t.id)
+	invariant.Check(!t.worked, "task %s: work is open after a commit", t.id)
+	invariant.Check(!t.strict, "task %s: strict after a commit", t.id)
+	for _, q := range t.queues {
+		invariant.Check(!q.moved(), "%s: moved in a commit", q)
+	}
+}
+
+// holdsAfterDiscard checks that nothing is left of what was not committed.
+func (t *Task) holdsAfterDiscard() {
+	if !invariant.Enabled {
+		return
+	}
+	t.holds()
+	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after a discard", t.id)
+	invariant.Check(t.env.StreamTime == t.committedTime, "task %s: stream time %d after a discard to %d", t.id,
+		t.env.StreamTime, t.committedTime)
+	for _, q := range t.queues {
+		invariant.Check(q.empty() && q.records == 0 && q.bytes == 0, "%s: holds records after a discard", q)
+		invariant.Check(!q.moved(), "%s: at %d after a discard to %d", q, q.next, q.committed.next)
+		invariant.Check(q.fetched == q.next, "%s: fetched up to %d after a discard to %d", q, q.fetched, q.next)
+	}
+}
