@@ -88,3 +88,39 @@ func abortIn(t *testing.T, h *harness, cfg runtime.Config, topic string) {
 	}
 	require.NoError(t, client.EndTransaction(h.ctx, kgo.TryAbort))
 }
+
+// TestWhatTheBrokerRefusesOnACluster: as TestWhatTheBrokerRefuses, where it runs as [TestClientOnACluster] does.
+func TestWhatTheBrokerRefusesOnACluster(t *testing.T) {
+	h := newHarness(t, listening(t))
+	cfg := h.onCluster()
+	if seeds := os.Getenv("THALWEG_TEST_BROKERS"); seeds != "" {
+		cfg.Seeds = strings.Split(seeds, ",")
+	}
+	cfg.ApplicationID, cfg.StateFS = "refused-"+uuid.NewString()[:8], vfs.NewMem()
+	cfg.Topics.Partitions, cfg.Topics.CreateOnCluster = 2, true
+	cfg.Errors = topology.Errors{Encode: topology.DeadLetter, DeadLetters: cfg.ApplicationID + "-dead"}
+	in := stream.NewTopic[string, string](cfg.ApplicationID + "-in")
+	out := stream.NewTopic[string, string](cfg.ApplicationID + "-out")
+	dead := stream.NewTopic[string, string](cfg.ApplicationID + "-dead")
+	b := stream.NewBuilder()
+	b.Stream(in.Timestamps(futures)).To(out)
+	topo, err := b.Build()
+	require.NoError(t, err)
+	client := h.clientOf(cfg)
+	app, err := runtime.New(topo, cfg)
+	require.NoError(t, err)
+	require.NoError(t, app.RunDuring(h.ctx, func(ctx context.Context) error {
+		require.NoError(t, app.WaitRunning(ctx))
+		require.NoError(t, client.SendAll(ctx, in, numbered(100)))
+		for _, v := range []string{"future 1", "future 2"} {
+			require.NoError(t, client.Put(ctx, in, "k", v))
+		}
+		require.NoError(t, client.SendAll(ctx, in, numbered(100)))
+		return app.WaitCaughtUp(ctx)
+	}))
+	require.Len(t, all(h, client, out, runtime.Earliest()), 200)
+	letters := all(h, client, dead, runtime.Earliest())
+	require.Len(t, letters, 2)
+	require.Equal(t, []string{"future 1", "future 2"}, []string{letters[0].Value, letters[1].Value})
+	require.NoError(t, client.Delete(h.ctx, in, out, dead))
+}

@@ -19,17 +19,20 @@ import (
 
 // passing hands records on, those that say so with a time in the far future.
 func passing(t *testing.T) *topology.Topology {
-	in := stream.NewTopic[string, string]("lines").Timestamps(func(r topology.Record[string, string], _ int64) int64 {
-		if strings.HasPrefix(r.Value, "future") {
-			return time.Now().AddDate(10, 0, 0).UnixMilli()
-		}
-		return r.Timestamp
-	})
+	in := stream.NewTopic[string, string]("lines").Timestamps(futures)
 	b := stream.NewBuilder()
 	b.Stream(in).To(stream.NewTopic[string, string]("out"))
 	topo, err := b.Build()
 	require.NoError(t, err)
 	return topo
+}
+
+// futures is the time of a record, in the far future where it says so.
+func futures(r topology.Record[string, string], _ int64) int64 {
+	if strings.HasPrefix(r.Value, "future") {
+		return time.Now().AddDate(10, 0, 0).UnixMilli()
+	}
+	return r.Timestamp
 }
 
 // A broker refuses a batch. The record that it is refused for is found, and the policy decides about it: others do not
