@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/semaphore"
 
+	"thalweg/broker"
 	"thalweg/internal/link"
 )
 
@@ -23,6 +24,7 @@ type connection struct {
 	room   *semaphore.Weighted // for bytes on their way to the broker
 	lump   int64               // how much of it a call takes and gives back at a time
 	closed chan struct{}
+	why    error         // of closed
 	open   chan struct{} // has a token while nobody opens the control link
 
 	mu       sync.Mutex
@@ -41,12 +43,19 @@ func newConnection(cfg Config) *connection {
 	return c
 }
 
-func (c *connection) close() {
+func (c *connection) close() { c.end(errClientClosed) }
+
+// brokerClosed ends the connection: a bundled broker that was closed does not open again.
+func (c *connection) brokerClosed() { c.end(link.ErrBrokerClosed) }
+
+// end makes all calls return why, those under way, too.
+func (c *connection) end(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.isClosed() {
 		return
 	}
+	c.why = why
 	close(c.closed)
 	if c.producer != nil {
 		c.producer.Close()
@@ -75,8 +84,20 @@ func (c *connection) linkConfig() link.Config {
 		SessionTimeout: c.cfg.SessionTimeout,
 		RetryTimeout:   c.cfg.RetryTimeout,
 		OpenTimeout:    c.cfg.StartTimeout,
+		BrokerClosed:   c.brokerClosed,
 		Logger:         c.cfg.Logger,
 	}
+}
+
+// reason is why a call failed: the end of the connection, where it ended.
+func (c *connection) reason(err error) error {
+	switch {
+	case errors.Is(err, broker.ErrClosed): // and brokerClosed may be on its way
+		return link.ErrBrokerClosed
+	case err != nil && c.isClosed():
+		return c.why
+	}
+	return err
 }
 
 // produce returns the client that writes. It connects by itself.
@@ -84,7 +105,7 @@ func (c *connection) produce() (*kgo.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.isClosed() {
-		return nil, errClientClosed
+		return nil, c.why
 	}
 	if c.producer == nil {
 		client, err := c.linkConfig().NewClient(c.producerOptions()...)
@@ -106,10 +127,16 @@ func (c *connection) link(ctx context.Context) (*link.Link, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	if c.isClosed() {
+		return nil, c.why
+	}
 	if c.control != nil {
 		return c.control, nil
 	}
 	l, err := link.Open(ctx, c.linkConfig())
+	if errors.Is(err, link.ErrBrokerClosed) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("waited up to %v: %w", c.cfg.StartTimeout, err)
 	}
@@ -117,7 +144,7 @@ func (c *connection) link(ctx context.Context) (*link.Link, error) {
 	defer c.mu.Unlock()
 	if c.isClosed() {
 		l.Close()
-		return nil, errClientClosed
+		return nil, c.why
 	}
 	c.control = l
 	return l, nil
@@ -129,7 +156,7 @@ func (c *connection) untilClosed(ctx context.Context) (context.Context, context.
 	go func() {
 		select {
 		case <-c.closed:
-			cancel(errClientClosed)
+			cancel(c.why)
 		case <-ctx.Done():
 		}
 	}()
@@ -141,7 +168,11 @@ func (c *connection) ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("runtime: ping: %w", err)
 	}
-	if err := client.Ping(ctx); err != nil {
+	err = client.Ping(ctx)
+	if reason := c.reason(err); errors.Is(reason, link.ErrBrokerClosed) {
+		return fmt.Errorf("runtime: ping: %w", reason)
+	}
+	if err != nil {
 		at := "the broker in this process"
 		if len(c.cfg.Seeds) > 0 {
 			at = strings.Join(c.cfg.Seeds, ",")
@@ -167,7 +198,7 @@ func (c *connection) create(ctx context.Context, partitions int32, topics []stri
 		setDefault(&specs[i].Partitions, c.cfg.Topics.Partitions)
 	}
 	if _, err := l.CreateTopics(ctx, specs); err != nil {
-		return fmt.Errorf("runtime: create topics: %w", err)
+		return fmt.Errorf("runtime: create topics: %w", c.reason(err))
 	}
 	if partitions == 0 {
 		return nil
@@ -195,7 +226,7 @@ func (c *connection) remove(ctx context.Context, topics []string) error {
 		return fmt.Errorf("runtime: delete topics: %w", err)
 	}
 	deleted, err := l.Admin().DeleteTopics(ctx, topics...)
-	errs := []error{err}
+	errs := []error{c.reason(err)}
 	for _, t := range deleted {
 		if t.Err != nil && !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			errs = append(errs, fmt.Errorf("%s: %w", t.Topic, t.Err))
@@ -217,7 +248,7 @@ func (c *connection) reset(ctx context.Context, applicationID string) error {
 	}
 	all, err := l.Admin().ListTopics(ctx)
 	if err != nil {
-		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
+		return fmt.Errorf("runtime: reset %s: %w", applicationID, c.reason(err))
 	}
 	var internal []string
 	for _, name := range all.Names() {

@@ -61,13 +61,10 @@ func (c *connection) read(
 	if err == nil {
 		err = c.readTopic(ctx, topic, from, visit)
 	}
-	switch {
-	case err == nil || errors.Is(err, errLeft):
+	if err == nil || errors.Is(err, errLeft) {
 		return nil
-	case c.isClosed():
-		err = errClientClosed
 	}
-	return fmt.Errorf("runtime: read topic %s: %w", topic, err)
+	return fmt.Errorf("runtime: read topic %s: %w", topic, c.reason(err))
 }
 
 func (c *connection) readTopic(
@@ -116,7 +113,7 @@ func (c *connection) offsets(ctx context.Context, topic string, from From) (map[
 		err = c.begins(ctx, topic, from, offsets)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("runtime: offsets of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("runtime: offsets of topic %s: %w", topic, c.reason(err))
 	}
 	return offsets, nil
 }

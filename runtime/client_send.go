@@ -211,7 +211,7 @@ func (s *sending) choose(ctx context.Context, r *outgoing) (p int32, err error) 
 	}
 	if s.partitions == 0 {
 		if s.partitions, err = s.c.partitions(ctx, s.client, s.topic); err != nil {
-			return -1, explain(err)
+			return -1, s.c.explain(err)
 		}
 	}
 	if r.choose == nil {
@@ -229,7 +229,7 @@ func promise(r *kgo.Record, err error) {
 	s := out.s
 	switch {
 	case err != nil:
-		s.fail(out.n, r.Partition, explain(err))
+		s.fail(out.n, r.Partition, s.c.explain(err))
 	case out.n == 0:
 		s.mu.Lock()
 		s.first = topology.Metadata{Topic: s.topic, Partition: r.Partition, Offset: r.Offset}
@@ -290,14 +290,12 @@ func (s *sending) watch() {
 }
 
 // explain adds to an error what to do about it.
-func explain(err error) error {
+func (c *connection) explain(err error) error {
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w: make the topic with Client.Create or thalweg topics create, or check its name", err)
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("%w: raise the topic's max.message.bytes, or lower Config.RecordBytesMax", err)
-	case errors.Is(err, kgo.ErrClientClosed):
-		return errClientClosed
 	}
-	return err
+	return c.reason(err)
 }

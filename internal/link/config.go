@@ -70,6 +70,10 @@ type Config struct {
 	// RetryTimeout is how long one request is retried before its error comes out. Default 2 min.
 	RetryTimeout time.Duration
 
+	// BrokerClosed, where set, is called on a goroutine of its own when a connection is opened to Broker after it was
+	// closed: nothing will ever answer again. It may be called more than once.
+	BrokerClosed func()
+
 	// Logger is nil for silence.
 	Logger *slog.Logger
 

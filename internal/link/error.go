@@ -141,11 +141,16 @@ func isConfigurationError(err error) bool {
 		errors.Is(err, kerr.UnsupportedVersion)
 }
 
+const adviceClosed = "; close the application and its clients before the broker"
+
+// ErrBrokerClosed says that the bundled broker in this process was closed: it does not open again.
+var ErrBrokerClosed = fmt.Errorf("%w"+adviceClosed, broker.ErrClosed)
+
 // advice returns what to do about an error that nothing else says it about.
 func advice(err error) string {
 	e, ok := errors.AsType[*kerr.Error](err)
 	if errors.Is(err, broker.ErrClosed) {
-		return "; close the application and its clients before the broker"
+		return adviceClosed
 	}
 	if !ok {
 		return ""

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -149,9 +150,18 @@ func (c Config) connection() []kgo.Opt {
 		kgo.WithLogger(clientLog{c.Logger}),
 	}
 	if c.Broker != nil {
-		return append(opts, kgo.SeedBrokers(c.Broker.Addr()), kgo.Dialer(c.Broker.Dial))
+		return append(opts, kgo.SeedBrokers(c.Broker.Addr()), kgo.Dialer(c.dial))
 	}
 	return append(opts, kgo.SeedBrokers(c.Seeds...))
+}
+
+// dial connects to the bundled broker in this process.
+func (c Config) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := c.Broker.Dial(ctx, network, addr)
+	if c.BrokerClosed != nil && errors.Is(err, broker.ErrClosed) {
+		go c.BrokerClosed()
+	}
+	return conn, err
 }
 
 func (c Config) transport(client *kgo.Client) transport {
@@ -180,6 +190,9 @@ func probe(ctx context.Context, cfg Config) (implicit bool, err error) {
 		}
 		if err == nil {
 			return supportsImplicitTransactions(resp), nil
+		}
+		if errors.Is(err, broker.ErrClosed) {
+			return false, fmt.Errorf("link: open: %w", ErrBrokerClosed)
 		}
 		if isRetriable(err) {
 			waitErr := pause.wait(ctx)
