@@ -28,7 +28,12 @@ const (
 	AtLeastOnce
 )
 
-func (g Guarantee) String() string { return [...]string{"exactly-once", "at-least-once"}[g] }
+func (g Guarantee) String() string {
+	if g > AtLeastOnce {
+		return fmt.Sprintf("guarantee(%d)", uint8(g))
+	}
+	return [...]string{"exactly-once", "at-least-once"}[g]
+}
 
 // ClientOptions are options for franz-go, made with [Options]. The type hides franz-go's own, which would make each
 // package that mentions a Config compile a part of that library.

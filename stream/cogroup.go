@@ -160,6 +160,7 @@ func cogroupClosing(b *Builder, emit Emit, n *node, site string) op.Closing {
 	if emit == OnClose {
 		b.fail(site, "Aggregate: a cogroup does not emit windows on close: use Suppress(UntilWindowCloses(name))")
 	}
+	emit.mustBeKnown(b, site, "Aggregate")
 	rows := n.rows(emit)
 	rows.Silent = true
 	return op.Closing{Rows: rows}

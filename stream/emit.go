@@ -17,7 +17,15 @@ const (
 	OnClose
 )
 
+// mustBeKnown refuses what is no policy.
+func (e Emit) mustBeKnown(b *Builder, site, method string) {
+	if e > OnClose {
+		b.fail(site, "%s: unknown emit policy %d: use OnCommit, OnUpdate or OnClose", method, e)
+	}
+}
+
 func (e Emit) mustNotClose(b *Builder, site, method string) {
+	e.mustBeKnown(b, site, method)
 	if e == OnClose {
 		b.fail(site, "%s: OnClose is for windows: put Windowed or Sessions before it, or use Suppress", method)
 	}

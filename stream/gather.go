@@ -39,9 +39,11 @@ func deduplicate[K, V, ID any](
 ) Stream[K, V] {
 	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Deduplicate", site)
+	reported := len(b.errs)
 	if d.within < 0 {
 		b.fail(site, "Deduplicate: within %v: it must not be negative", d.within)
 	}
+	b.mustBeWhole(reported, site, "Deduplicate", d.within)
 	keys, _ := serdesOr(s.keys, s.values)
 	ids := serde.ForTopic[ID]()
 	st := state.NewBuffer[op.Pair[K, ID], bool](name).Keys(op.PairKeys[K, ID]{Keys: keys, Within: ids}).
@@ -69,12 +71,14 @@ func batch[K, V, V2 any](
 ) Stream[K, V2] {
 	site, b := caller(), s.n.builder()
 	s.n.mustBeByKey("Batch", site)
+	reported := len(b.errs)
 	switch {
 	case count < 1 || count > batchMax:
 		b.fail(site, "Batch: %d records: it takes 1 to %d", count, batchMax)
 	case every < 0 || every > 0 && every < time.Millisecond:
 		b.fail(site, "Batch: every %v: a millisecond is the least, 0 is never", every)
 	}
+	b.mustBeWhole(reported, site, "Batch", every)
 	keys, values := serdesOr(s.keys, s.values)
 	st := state.NewKV[op.Pair[K, int32], V](name).Values(values).
 		Keys(op.PairKeys[K, int32]{Keys: keys, Within: serde.For[int32]()})

@@ -82,6 +82,7 @@ func joinAsOf[K, V, V2, R any](
 // check reports what is wrong with a join of rows as of a time.
 func (a AsOf) check(t *node, site, method string) {
 	b := t.builder()
+	reported := len(b.errs)
 	switch {
 	case !t.versioned:
 		b.fail(site, "%s needs a table that remembers the past, but %s (%s) does not: make it with VersionedTable", method,
@@ -99,6 +100,7 @@ func (a AsOf) check(t *node, site, method string) {
 	if a.recordsMax < 0 {
 		b.fail(site, "%s: a buffer of %d records: it must not be negative", method, a.recordsMax)
 	}
+	b.mustBeWhole(reported, site, method, a.max, a.grace)
 }
 
 // viewAfter reads the rows that follow a time.

@@ -64,6 +64,7 @@ const (
 )
 
 func (w Within) check(b *Builder, site, method string) {
+	reported := len(b.errs)
 	if sum(w.before, w.after) < 0 {
 		b.fail(site, "%s: from %v before to %v after: nothing is in between", method, w.before, w.after)
 	}
@@ -73,6 +74,7 @@ func (w Within) check(b *Builder, site, method string) {
 	if w.grace < 0 {
 		b.fail(site, "%s: a grace of %v: it must not be negative", method, w.grace)
 	}
+	b.mustBeWhole(reported, site, method, w.before, w.after, w.grace)
 }
 
 func joinStreams[K, V, V2, R any](

@@ -31,7 +31,7 @@ func (n *node) emitting(e Emit) {
 	case !n.emits:
 		b.fail(site, "Emit: %s (%s) has no emit policy: set it on the group or the table that keeps the rows, or "+
 			"Materialize this table", n.op, n.Site)
-	case e == OnClose:
+	case e >= OnClose:
 		e.mustNotClose(b, site, "Emit")
 	default:
 		n.emit = e

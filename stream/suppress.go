@@ -84,6 +84,7 @@ func (t WindowTable[K, V]) Suppress[S Suppression](suppression S) WindowTable[K,
 
 func suppressed[K, V any](parent *node, site string, p Suppression, c op.SuppressConfig[K, V]) *node {
 	n, b := &node{}, parent.builder()
+	reported := len(b.errs)
 	switch {
 	case parent.versioned:
 		b.fail(site, "Suppress: a versioned table can't be held back")
@@ -92,6 +93,7 @@ func suppressed[K, V any](parent *node, site string, p Suppression, c op.Suppres
 	case p.recordsMax < 0 || p.bytesMax < 0:
 		b.fail(site, "Suppress: a buffer of %d rows, %d bytes: it must not be negative", p.recordsMax, p.bytesMax)
 	}
+	b.mustBeWhole(reported, site, "Suppress", p.delay)
 	c.RecordsMax, c.BytesMax, c.EmitEarly, c.Old = p.recordsMax, p.bytesMax, !p.fail, &n.old
 	parent.needOld()
 	b.put(n, "suppress", "suppress-"+p.name, &topology.Node{

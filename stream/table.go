@@ -103,9 +103,11 @@ func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table
 
 // checkTTL refuses a time to live that is none.
 func checkTTL(b *Builder, site string, st state.Store) {
+	reported := len(b.errs)
 	if ttl := st.Spec().TTL; ttl < 0 || ttl > 0 && ttl < time.Millisecond {
 		b.fail(site, "store %q: rows live for %v: they need a millisecond at least", st.Name(), ttl)
 	}
+	b.mustBeWhole(reported, site, "store "+st.Name()+": TTL", st.Spec().TTL)
 }
 
 // mustLive refuses a time to live where a row that is gone would make others wrong.
@@ -194,9 +196,11 @@ func versionedBy[K, V any](
 	parent.b.put(n, method, method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: keep,
 	}, parent)
+	reported := len(parent.b.errs)
 	if n.history < time.Millisecond {
 		parent.b.fail(site, "store %q remembers %v: it needs a millisecond at least", st.Name(), n.history)
 	}
+	parent.b.mustBeWhole(reported, site, "store "+st.Name()+": history", n.history)
 	parent.b.own(n, st)
 	return Table[K, V]{n, op.VersionedView(st), []state.Store{st}, st.KeySerde(), st.ValueSerde()}
 }

@@ -35,7 +35,8 @@ const (
 // Tumbling windows follow each other without gaps. Records up to grace behind the newest are still taken in.
 func Tumbling(size, grace time.Duration) Window { return Hopping(size, size, grace) }
 
-// Hopping windows of one size begin each advance, so that a record may be in several.
+// Hopping windows of one size begin each advance, so that a record may be in several: in size / advance, each of which
+// is read and written for it. Build refuses more than 10,000.
 func Hopping(size, advance, grace time.Duration) Window {
 	return Window{kind: hopping, size: size, advance: advance, grace: grace}
 }
@@ -72,8 +73,19 @@ func sum(durations ...time.Duration) (total time.Duration) {
 // foreverMax is the longest sum of durations. What is added to it in a store or a topic's configuration still fits.
 const foreverMax = math.MaxInt64 - 1000*24*time.Hour
 
+// mustBeWhole refuses a duration of which a part would be cut off, since times are counted in milliseconds, where no
+// more mistakes than reported have been found.
+func (b *Builder) mustBeWhole(reported int, site, method string, durations ...time.Duration) {
+	for _, d := range durations {
+		if len(b.errs) == reported && d%time.Millisecond != 0 && d < foreverMax {
+			b.fail(site, "%s: %v: times are counted in milliseconds: use a whole number of them", method, d)
+		}
+	}
+}
+
 // check reports what is wrong with the window.
 func (w Window) check(b *Builder, site string) {
+	reported := len(b.errs)
 	switch {
 	case w.kind == noWindow:
 		b.fail(site, "Windowed: make the window with Tumbling, Hopping, Sliding, Unlimited, Days, Weeks, Months or Custom")
@@ -95,9 +107,25 @@ func (w Window) check(b *Builder, site string) {
 	case w.kind == sliding && w.offset != 0:
 		b.fail(site, "Windowed: sliding windows have no offset")
 	}
-	if w.grace < 0 {
+	switch hops := w.hops(); {
+	case w.grace < 0:
 		b.fail(site, "Windowed: a grace of %v: it must not be negative", w.grace)
+	case hops > hopsMax:
+		b.fail(site, "Windowed: windows of %v begin each %v: a record would be in %d of them, %d at most are possible: "+
+			"let them begin less often", w.size, w.advance, hops, hopsMax)
 	}
+	b.mustBeWhole(reported, site, "Windowed", w.size, w.advance, w.offset, w.grace)
+}
+
+// hopsMax is in how many windows a record may be.
+const hopsMax = 10_000
+
+// hops is in how many hopping windows a record may be; 0 for other kinds.
+func (w Window) hops() time.Duration {
+	if w.kind != hopping || w.advance <= 0 {
+		return 0
+	}
+	return (max(w.size, 0)-1)/w.advance + 1
 }
 
 // SessionSpec says what a session is. Make one with [SessionGap].
@@ -108,10 +136,12 @@ type SessionSpec struct{ gap, grace time.Duration }
 func SessionGap(gap, grace time.Duration) SessionSpec { return SessionSpec{gap, grace} }
 
 func (s SessionSpec) check(b *Builder, site string) {
+	reported := len(b.errs)
 	if s.gap < time.Millisecond {
 		b.fail(site, "Sessions: a gap of %v: it needs a millisecond at least", s.gap)
 	}
 	if s.grace < 0 {
 		b.fail(site, "Sessions: a grace of %v: it must not be negative", s.grace)
 	}
+	b.mustBeWhole(reported, site, "Sessions", s.gap, s.grace)
 }

@@ -114,12 +114,15 @@ type windowOutput struct {
 }
 
 func (o windowOutput) closing(n *node) op.Closing {
+	o.emit.mustBeKnown(o.b, o.site, "Emit")
+	reported := len(o.b.errs)
 	if o.quiet != 0 && o.emit != OnClose {
 		o.b.fail(o.site, "CloseWhenIdle needs Emit(stream.OnClose): otherwise there is nothing to close")
 	}
 	if o.quiet < 0 || o.quiet > 0 && o.quiet < time.Millisecond {
 		o.b.fail(o.site, "CloseWhenIdle: %v: a millisecond is the least", o.quiet)
 	}
+	o.b.mustBeWhole(reported, o.site, "CloseWhenIdle", o.quiet)
 	return op.Closing{
 		Rows: n.rows(o.emit), OnClose: o.emit == OnClose, Quiet: o.quiet.Milliseconds(),
 	}

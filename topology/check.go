@@ -70,6 +70,9 @@ func (n *Node) checkBorders() (errs []error) {
 		if len(n.Topics) == 0 {
 			fail("a source reads no topic: name one")
 		}
+		if n.Reset.Policy > ResetBack || n.Reset.BackMillis < 0 {
+			fail("unknown reset %+v: make it with Earliest, Latest, Refuse or Back with a time that is not negative", n.Reset)
+		}
 		if len(n.parents) > 0 {
 			fail("a source has no parents, but %q forwards to it", n.parents[0].Name)
 		}
