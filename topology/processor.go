@@ -94,7 +94,7 @@ func processorMake[K, V, KO, VO any](
 		return func(r *Record[K, V]) error {
 			in.Enter()
 			begin(r, c)
-			err := p.Process(*r)
+			err := c.orFailed(p.Process(*r))
 			c.fixed = false
 			return in.Error(PhaseProcess, r.Timestamp, err)
 		}, nil
@@ -107,6 +107,8 @@ type Context[K, V any] struct {
 	all   Port[K, V]
 	named []namedPort[K, V]
 	slot  Record[K, V]
+
+	failed error // of a record that was forwarded, until the call that forwarded it ends
 
 	nullOfKey   func(*K) bool // nil for types without a null
 	nullOfValue func(*V) bool
@@ -131,11 +133,15 @@ func newContext[K, V any](in *Instance, all Port[K, V], next []any) *Context[K, 
 
 // Forward sends a record to all children, depth first, before it returns. A nil key or value of a nilable type is
 // null; for other types NullKey and NullValue say it.
+//
+// Return the error that comes back. It is nil where the policy dropped the record at a node downstream. Otherwise the
+// record at hand has failed, and does so even when the processor returns nil.
 func (c *Context[K, V]) Forward(r Record[K, V]) error {
 	return c.send(c.all, r)
 }
 
-// ForwardTo sends a record to the one child of that name.
+// ForwardTo sends a record to the one child of that name, as [Context.Forward] does. There being no such child is the
+// error of this call alone.
 func (c *Context[K, V]) ForwardTo(child string, r Record[K, V]) error {
 	for i := range c.named {
 		if c.named[i].name == child {
@@ -161,6 +167,23 @@ func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {
 	}
 	err := to(&c.slot)
 	c.in.Resume()
+	if err != nil && c.failed == nil {
+		c.failed = err
+	}
+	return err
+}
+
+// orFailed is what a call of the processor returned, or the failure of a record that it forwarded: a processor that
+// passes over that would lose the record, although no policy allowed it.
+func (c *Context[K, V]) orFailed(err error) error {
+	if c.failed == nil {
+		return err
+	}
+	failed := c.failed
+	c.failed = nil
+	if err == nil {
+		return failed
+	}
 	return err
 }
 
@@ -198,11 +221,20 @@ func (c *Context[K, V]) ScheduleAt(
 	if interval < time.Millisecond {
 		return nil, fmt.Errorf("schedule: node %s: interval %v is under a millisecond", c.in.Node.Name, interval)
 	}
+	if interval%time.Millisecond != 0 {
+		return nil, fmt.Errorf("schedule: node %s: interval %v: times are counted in milliseconds: use a whole number of "+
+			"them", c.in.Node.Name, interval)
+	}
+	if kind > WallClock {
+		return nil, fmt.Errorf("schedule: node %s: unknown kind of time %d: use StreamTime or WallClock", c.in.Node.Name,
+			kind)
+	}
 	var from int64
 	if !start.IsZero() {
 		from = start.UnixMilli()
 	}
-	return c.in.Env.Punctuator.Schedule(c.in, kind, from, interval.Milliseconds(), f), nil
+	call := func(now int64) error { return c.orFailed(f(now)) }
+	return c.in.Env.Punctuator.Schedule(c.in, kind, from, interval.Milliseconds(), call), nil
 }
 
 // Metadata is where the record being processed came from; ok is false in punctuation and while a store's

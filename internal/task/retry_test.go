@@ -347,22 +347,6 @@ func TestRetryWantsACommitBefore(t *testing.T) {
 	require.Equal(t, 2, b.Attempt)
 }
 
-// A record that user code lets pass in spite of an error of its children is no failure.
-func TestErrorsThatUserCodePassesOverAreNotRetried(t *testing.T) {
-	tolerant := processor{process: func(c *topology.Context[string, string], r text) error {
-		_ = c.Forward(r)
-		return nil
-	}}
-	for _, then := range []topology.Decision{topology.Fail, topology.Skip} {
-		r := newRig(t, task.Config{Errors: topology.Errors{Process: topology.Retry{Then: then}}},
-			chain(source("s", "in"), process("t", tolerant), process("p", failing()), sink("o", "out")))
-		r.add("in", 0, value("ERR"), value("1"))
-		r.step(2)
-		r.commit()
-		require.Equal(t, []string{"1"}, r.written("out"))
-	}
-}
-
 func TestHandleSeesTheAttempts(t *testing.T) {
 	var seen []int
 	handle := func(e *topology.ProcessingError) topology.Action {
