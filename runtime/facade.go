@@ -41,6 +41,9 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if err := cfg.Errors.CheckFor(topo, cfg.ApplicationID); err != nil {
+		return nil, fmt.Errorf("runtime: config: %w", err)
+	}
 	for _, s := range topo.Subtopologies() {
 		if len(s.Inputs) == 0 {
 			return nil, fmt.Errorf("runtime: sub-topology %d has no source: nothing would ever reach its nodes", s.ID)

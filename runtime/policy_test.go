@@ -112,3 +112,25 @@ func TestATemporaryStateDirectoryIsTold(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "set Config.StateDir"))
 	require.Contains(t, log.String(), "thalweg/wordcount")
 }
+
+// A dead letter that the application reads would fail again, and be written again, without end.
+func TestDeadLettersThatTheApplicationReads(t *testing.T) {
+	h := newHarness(t)
+	prices := stream.NewTopic[string, string]("prices")
+	b := stream.NewBuilder()
+	b.Stream(stream.NewTopic[string, string]("lines")).Repartition("again").ForEach(func(string, string) {})
+	b.GlobalTable(prices, state.NewKV[string, string]("prices"))
+	topo, err := b.Build()
+	require.NoError(t, err)
+	cfg := h.config()
+	for _, topic := range []string{"lines", "prices", cfg.ApplicationID + "-again-repartition"} {
+		cfg.Errors = topology.Errors{Process: topology.DeadLetter, DeadLetters: topic}
+		_, err := runtime.New(topo, cfg)
+		require.ErrorContains(t, err, `Errors.DeadLetters is "`+topic+`", which the application reads itself`)
+		require.ErrorContains(t, err, "policy_test.go:")
+		require.ErrorContains(t, err, "name another topic")
+	}
+	cfg.Errors.DeadLetters = "again"
+	_, err = runtime.New(topo, cfg)
+	require.NoError(t, err)
+}

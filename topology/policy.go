@@ -3,6 +3,7 @@ package topology
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -106,6 +107,21 @@ func (e Errors) Check() error {
 			"to DeadLetter or DeadLetterAndFail, or leave DeadLetters empty", e.DeadLetters))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckFor reports a dead-letter topic that the application reads: a dead letter that fails would become the next one,
+// without end.
+func (e Errors) CheckFor(t *Topology, applicationID string) error {
+	for _, s := range slices.Concat(t.subs, t.globals) {
+		for _, in := range s.Inputs {
+			if e.DeadLetters != "" && in.In(applicationID) == e.DeadLetters {
+				return fmt.Errorf("Errors.DeadLetters is %q, which the application reads itself (%s): a dead letter that fails "+
+					"again would be written again, without end: name another topic, and read that with another application",
+					e.DeadLetters, s.site(in))
+			}
+		}
+	}
+	return nil
 }
 
 // checkAction returns the decision that an action ends with.

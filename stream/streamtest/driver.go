@@ -93,6 +93,7 @@ func New(t TB, topo *topology.Topology, c Config) *Driver {
 	slices.Sort(d.reads)
 	t.Cleanup(d.Close)
 	d.must(c.Errors.Check())
+	d.must(c.Errors.CheckFor(topo, d.config.ApplicationID))
 	d.must(d.start())
 	return d
 }

@@ -23,6 +23,30 @@ func TestInputThatIsNotRead(t *testing.T) {
 	})
 }
 
+func TestOutputThatIsNotWritten(t *testing.T) {
+	b := stream.NewBuilder()
+	b.Stream(texts).Repartition("again").To(out)
+	b.Table(dead, state.NewKV[string, string]("rows"))
+	topo, err := b.Build()
+	require.NoError(t, err)
+	d := streamtest.New(&failing{}, topo, streamtest.Config{
+		Errors: topology.Errors{Process: topology.DeadLetter, DeadLetters: "letters"},
+	})
+	other := stream.NewTopic[string, string]
+	for _, name := range []string{"out", "letters", "test-again-repartition", "test-rows-changelog"} {
+		require.Zero(t, d.Output(other(name)).Len(), name)
+	}
+	for _, name := range []string{"uot", "texts"} {
+		require.PanicsWithValue(t, "streamtest: output: the topology does not write topic "+name+
+			"; it writes out, test-again-repartition", func() { d.Output(other(name)) })
+	}
+	b = stream.NewBuilder()
+	b.Stream(texts).ToDynamic(func(k, _ string) string { return k })
+	topo, err = b.Build()
+	require.NoError(t, err)
+	require.Zero(t, streamtest.New(t, topo, streamtest.Config{}).Output(other("any")).Len())
+}
+
 func TestNodeThatIsNotThere(t *testing.T) {
 	require.PanicsWithValue(t, "streamtest: the topology has no node soruce-texts; it has source-texts, "+
 		"source-texts.peek, source-texts.peek.sink-dead", func() {
@@ -41,6 +65,15 @@ func TestErrorsThatMakeNoSenseAreRefused(t *testing.T) {
 		"Errors.DeadLetters", func() {
 		streamtest.New(&failing{}, failOnBad(t), streamtest.Config{Errors: topology.Errors{Process: topology.DeadLetter}})
 	})
+	f := &failing{}
+	loop := topology.Errors{Process: topology.DeadLetter, DeadLetters: "texts"}
+	func() {
+		defer func() {
+			require.Regexp(t, `^streamtest: Errors.DeadLetters is "texts", which the application reads itself `+
+				`\(.*_test\.go:\d+\): .*: name another topic`, recover())
+		}()
+		streamtest.New(f, failOnBad(t), streamtest.Config{Errors: loop})
+	}()
 }
 
 // A value that a test read is the test's own: the next record does not change it.
@@ -223,5 +256,33 @@ func TestCommitsAreRetried(t *testing.T) {
 		d.AdvanceWallClock(time.Minute)
 		d.Commit()
 		require.Equal(t, []string{"k=xxx@3"}, d.Output(out).ReadStrings())
+	}
+}
+
+// clock schedules at once.
+type clock struct {
+	topology.Processor[string, string, string, string]
+	interval time.Duration
+	kind     topology.TimeKind
+}
+
+func (c clock) Init(at *topology.Context[string, string]) error {
+	_, err := at.Schedule(c.interval, c.kind, func(int64) error { return nil })
+	return err
+}
+
+func TestSchedulesThatMakeNoSense(t *testing.T) {
+	for want, c := range map[string]clock{
+		"interval 1.5ms: times are counted in milliseconds":    {interval: 1500 * time.Microsecond},
+		"unknown kind of time 77: use StreamTime or WallClock": {interval: time.Second, kind: 77},
+	} {
+		b := stream.NewBuilder()
+		b.Stream(texts).Process(func() clock { return c })
+		topo, err := b.Build()
+		require.NoError(t, err)
+		func() {
+			defer func() { require.Contains(t, recover(), want) }()
+			streamtest.New(&failing{}, topo, streamtest.Config{})
+		}()
 	}
 }

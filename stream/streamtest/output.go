@@ -2,6 +2,8 @@ package streamtest
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"thalweg/serde"
 	"thalweg/topology"
@@ -21,8 +23,11 @@ type output struct {
 	read  int
 }
 
-// Output opens a topic for reading.
+// Output opens a topic for reading: one that the topology writes, the topic of dead letters, or an internal topic. Any
+// other fails the test, unless the topology writes to topics that records name, as ToDynamic does.
 func (d *Driver) Output[K, V any](t Topic[K, V]) *Output[K, V] {
+	d.t.Helper()
+	d.mustWrite(t.Name())
 	keys, values := t.Serdes()
 	return &Output[K, V]{out: &output{d: d, topic: t.Name()}, decode: func(w Written) (topology.Record[K, V], error) {
 		r, err := decode(w, keys, values)
@@ -31,6 +36,27 @@ func (d *Driver) Output[K, V any](t Topic[K, V]) *Output[K, V] {
 		}
 		return r, err
 	}}
+}
+
+func (d *Driver) mustWrite(topic string) {
+	d.t.Helper()
+	if d.config.Errors.DeadLetters != "" && topic == d.config.Errors.DeadLetters || d.isChangelog(topic) {
+		return
+	}
+	var writes []string
+	for _, n := range d.topo.Nodes() {
+		if n.Kind != topology.KindSink {
+			continue
+		}
+		name := n.Sink.In(d.config.ApplicationID)
+		if name == topic || n.Sink.Name == "" {
+			return
+		}
+		writes = append(writes, name)
+	}
+	slices.Sort(writes)
+	d.t.Fatalf("streamtest: output: the topology does not write topic %s; it writes %s", topic,
+		strings.Join(slices.Compact(writes), ", "))
 }
 
 func (o *output) len() int { return len(o.d.topic(o.topic).records) - o.read }
