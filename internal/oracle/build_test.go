@@ -375,7 +375,7 @@ func (b *builder) plumbing() {
 	case "to":
 		if b.n.TopicBy != "" {
 			f := keyFunc(b.n.TopicBy)
-			x.ToDynamic(func(k, v str) string { return show(f(k, v)) })
+			x.ToDynamic(func(k, v str) string { return topicNamed(show(f(k, v))) })
 			return
 		}
 		x.To(topic(b.n.Topic))

@@ -18,6 +18,16 @@ func show(s str) string {
 	return *s
 }
 
+// topicNamed is a name that a topic may have for one that a scenario chooses: its keys are not made for that.
+func topicNamed(name string) string {
+	return strings.NewReplacer("~", ".7e.", " ", ".20.").Replace(name)
+}
+
+// scenarioName undoes topicNamed.
+func scenarioName(topic string) string {
+	return strings.NewReplacer(".7e.", "~", ".20.", " ").Replace(topic)
+}
+
 func num(s str) int64 {
 	if s == nil {
 		return 0

@@ -157,6 +157,12 @@ func (r *run) fed(name string) {
 	}
 }
 
+// add notes a record under the name that Kafka Streams' topic would have.
+func (r *run) add(topic string, w streamtest.Written) {
+	name := scenarioName(topic)
+	r.got.Outputs[name] = append(r.got.Outputs[name], r.record(w))
+}
+
 func (r *run) collect() {
 	for _, name := range r.d.Topics() {
 		if strings.HasPrefix(name, "app-") || r.hides(name) {
@@ -164,17 +170,17 @@ func (r *run) collect() {
 		}
 		w := r.d.Written(name)
 		for _, o := range w[r.seen[name]:] {
-			r.got.Outputs[name] = append(r.got.Outputs[name], r.record(o))
+			r.add(name, o)
 		}
 		r.seen[name] = len(w)
 		for _, o := range r.d.Aborted(name) {
-			r.got.Outputs[name] = append(r.got.Outputs[name], r.record(o))
+			r.add(name, o)
 		}
 	}
 	for _, name := range r.d.AbortedTopics() {
 		if !strings.HasPrefix(name, "app-") && len(r.d.Written(name)) == 0 {
 			for _, o := range r.d.Aborted(name) {
-				r.got.Outputs[name] = append(r.got.Outputs[name], r.record(o))
+				r.add(name, o)
 			}
 		}
 	}
