@@ -36,6 +36,29 @@ func command() *cobra.Command {
 	return root
 }
 
+// groupCommand is a command that only has commands of its own. It names a word that is none of them, whatever flags
+// follow.
+func groupCommand(use, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, SuggestionsMinimumDistance: 2,
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			did := cmd.SuggestionsFor(args[0])
+			if len(did) > 0 {
+				return fmt.Errorf("unknown command %q for %q: did you mean %s?", args[0], cmd.CommandPath(),
+					strings.Join(did, " or "))
+			}
+			for _, c := range cmd.Commands() {
+				did = append(did, c.Name())
+			}
+			return fmt.Errorf("unknown command %q for %q: there are %s", args[0], cmd.CommandPath(), strings.Join(did, ", "))
+		},
+	}
+}
+
 // longFlags lets flags of several letters be written with one dash, as Go's own tools do. What follows a "--" is
 // left alone.
 func longFlags(args []string) []string {

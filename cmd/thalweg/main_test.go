@@ -81,6 +81,20 @@ func TestTopics(t *testing.T) {
 	}
 }
 
+func TestUnknownCommands(t *testing.T) {
+	for line, want := range map[string]string{
+		"topics descibe a -brokers x:1": `unknown command "descibe" for "thalweg topics": did you mean describe?`,
+		"topics -brokers x:1 descibe a": `unknown command "descibe" for "thalweg topics": did you mean describe?`,
+		"topics shred -brokers x:1": `unknown command "shred" for "thalweg topics": there are ` +
+			"create, delete, describe, list",
+		"topcs list -brokers x:1": "unknown command \"topcs\" for \"thalweg\"\n\nDid you mean this?\n\ttopics\n",
+	} {
+		_, err := thalweg(t, "", line)
+		require.EqualError(t, err, want, line)
+	}
+	require.Contains(t, works(t, "", "topics"), "thalweg topics [command]")
+}
+
 func TestProduceAndConsume(t *testing.T) {
 	at := " -brokers " + serve(t)
 	works(t, "", "topics create orders -p 1"+at)

@@ -12,7 +12,7 @@ import (
 )
 
 func topicsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "topics", Short: "List, create, describe and delete topics"}
+	cmd := groupCommand("topics", "List, create, describe and delete topics")
 	cmd.AddCommand(
 		adminCommand("list", "List the topics", cobra.NoArgs, listTopics),
 		createTopicCommand(),
