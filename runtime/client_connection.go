@@ -134,10 +134,10 @@ func (c *connection) link(ctx context.Context) (*link.Link, error) {
 		return c.control, nil
 	}
 	l, err := link.Open(ctx, c.linkConfig())
-	if errors.Is(err, link.ErrBrokerClosed) {
-		return nil, err
-	}
-	if err != nil {
+	switch {
+	case err != nil && c.isClosed() || errors.Is(err, link.ErrBrokerClosed):
+		return nil, c.reason(err)
+	case err != nil:
 		return nil, fmt.Errorf("waited up to %v: %w", c.cfg.StartTimeout, err)
 	}
 	c.mu.Lock()
@@ -208,7 +208,7 @@ func (c *connection) create(ctx context.Context, partitions int32, topics []stri
 		n, err := l.Partitions(ctx, name)
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("runtime: create topic %s: %w", name, err))
+			errs = append(errs, fmt.Errorf("runtime: create topic %s: %w", name, c.reason(err)))
 		case n != partitions:
 			errs = append(errs, fmt.Errorf("runtime: create topic %s: it exists with %d partitions, not %d", name, n,
 				partitions))
@@ -259,7 +259,7 @@ func (c *connection) reset(ctx context.Context, applicationID string) error {
 	}
 	err = c.remove(ctx, internal)
 	gone, groupErr := l.Admin().DeleteGroup(ctx, applicationID)
-	if groupErr == nil {
+	if groupErr = c.reason(groupErr); groupErr == nil {
 		groupErr = gone.Err
 	}
 	if groupErr != nil && !errors.Is(groupErr, kerr.GroupIDNotFound) {
