@@ -91,15 +91,15 @@ func (e Errors) Check() error {
 	}{{"Decode", e.Decode}, {"Process", e.Process}, {"Encode", e.Encode}} {
 		decision, err := checkAction(p.action, p.name == "Process")
 		if err != nil {
-			errs = append(errs, fmt.Errorf("Errors.%s: %w", p.name, err))
+			errs = append(errs, fmt.Errorf("policy Errors.%s: %w", p.name, err))
 		}
 		if decision != DeadLetter && decision != DeadLetterAndFail {
 			continue
 		}
 		letters = true
 		if e.DeadLetters == "" {
-			errs = append(errs, fmt.Errorf("Errors.%s is %q and no topic is set: name it in Errors.DeadLetters", p.name,
-				decision))
+			errs = append(errs, fmt.Errorf("policy Errors.%s is %q and no topic is set: name it in Errors.DeadLetters",
+				p.name, decision))
 		}
 	}
 	if e.DeadLetters != "" && !letters {

@@ -61,7 +61,7 @@ func TestNodeThatIsNotThere(t *testing.T) {
 }
 
 func TestErrorsThatMakeNoSenseAreRefused(t *testing.T) {
-	require.PanicsWithValue(t, `streamtest: Errors.Process is "dead letter" and no topic is set: name it in `+
+	require.PanicsWithValue(t, `streamtest: policy Errors.Process is "dead letter" and no topic is set: name it in `+
 		"Errors.DeadLetters", func() {
 		streamtest.New(&failing{}, failOnBad(t), streamtest.Config{Errors: topology.Errors{Process: topology.DeadLetter}})
 	})
