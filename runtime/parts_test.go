@@ -308,7 +308,8 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, HeadroomBytes: 1 << 50}, "at most 64 GiB"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CommitEvery: time.Minute}, "TransactionTimeout"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Topics: Topics{Partitions: -1}}, "Topics.Partitions is -1"},
-		{Config{ApplicationID: "a", Errors: topology.Errors{Process: topology.DeadLetter}}, "config: policy Errors.Process is"},
+		{Config{ApplicationID: "a", Errors: topology.Errors{Process: topology.DeadLetter}},
+			"config: policy Errors.Process is"},
 	} {
 		_, err := New(topo, c.cfg)
 		require.ErrorContains(t, err, c.says)
