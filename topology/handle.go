@@ -119,8 +119,7 @@ type Sink[K, V any] struct {
 // sink's own topic, which also says how all of them are encoded and partitioned.
 func (s Sink[K, V]) TopicOf[F ~func(r *Record[K, V]) string](f F) Sink[K, V] {
 	s.c.TopicOf = func(_ *Call, r *Record[K, V]) (string, error) { return f(r), nil }
-	s.n.Make = NewSink("", "", s.c).Make
-	s.n.Sink = TopicName{} // it has no topic of a fixed name any more
+	s.n.Make, s.n.RecordsNameTopic = NewSink("", "", s.c).Make, true
 	return s
 }
 

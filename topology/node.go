@@ -45,9 +45,11 @@ type Node struct {
 	Site string // file:line of the caller's line that made it
 	Make Make
 
-	Topics []TopicName   // what a source reads
-	Sink   TopicName     // what a sink writes; the name is empty when each record names its own topic
-	Stores []state.Store // what the node reads or writes
+	Topics []TopicName // what a source reads
+	Sink   TopicName   // what a sink writes; the name is empty when each record names its own topic
+	// RecordsNameTopic tells that records may name the topic that a sink writes, also where Sink has a name.
+	RecordsNameTopic bool
+	Stores           []state.Store // what the node reads or writes
 	// RowsFromTopic names the one store among Stores that is restored from the source's topic and has no
 	// changelog of its own.
 	RowsFromTopic string

@@ -25,7 +25,10 @@ type SinkConfig[K, V any] struct {
 // NewSink makes a sink node that takes records of K and V. Its serdes are those of the node's Keys and Values when a
 // task is built.
 func NewSink[K, V any](name, site string, c SinkConfig[K, V]) *Node {
-	n := &Node{Name: name, Kind: KindSink, Site: site, Sink: c.Topic, Keys: c.Keys, Values: c.Values}
+	n := &Node{
+		Name: name, Kind: KindSink, Site: site, Sink: c.Topic, RecordsNameTopic: c.TopicOf != nil, Keys: c.Keys,
+		Values: c.Values,
+	}
 	n.Make = Operator(func(in *Instance, next []any) (Port[K, V], error) {
 		s, err := newSink(in, len(next), c.Topic, c.TopicOf != nil)
 		if err != nil {

@@ -24,7 +24,7 @@ type output struct {
 }
 
 // Output opens a topic for reading: one that the topology writes, the topic of dead letters, or an internal topic. Any
-// other fails the test, unless the topology writes to topics that records name, as ToDynamic does.
+// other fails the test, unless records name topics, as with ToDynamic.
 func (d *Driver) Output[K, V any](t Topic[K, V]) *Output[K, V] {
 	d.t.Helper()
 	d.mustWrite(t.Name())
@@ -49,7 +49,7 @@ func (d *Driver) mustWrite(topic string) {
 			continue
 		}
 		name := n.Sink.In(d.config.ApplicationID)
-		if name == topic || n.Sink.Name == "" {
+		if name == topic || n.RecordsNameTopic {
 			return
 		}
 		writes = append(writes, name)
