@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/link"
 )
@@ -30,7 +33,7 @@ func (a *app) WaitCaughtUp(ctx context.Context) error {
 		case err != nil:
 			return a.ended(err)
 		case reached != nil && maps.Equal(reached, ends):
-			return nil
+			return a.ended(a.waitReadable(ctx, tick))
 		case all:
 			reached = ends
 			continue
@@ -44,13 +47,64 @@ func (a *app) WaitCaughtUp(ctx context.Context) error {
 	}
 }
 
+// waitReadable waits until readers that read committed see the outputs. A transaction ends in each partition by itself,
+// so that the offsets can be committed a moment before the records are.
+func (a *app) waitReadable(ctx context.Context, tick *time.Ticker) error {
+	if a.cfg.Guarantee != ExactlyOnce {
+		return nil
+	}
+	a.mu.Lock()
+	control := a.control
+	a.mu.Unlock()
+	if control == nil {
+		return errApplicationEnded
+	}
+	_, topics := externals(a.topo)
+	var outputs []link.TopicPartition
+	for _, topic := range topics {
+		n, err := control.Partitions(ctx, topic)
+		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			continue // deleted meanwhile
+		case err != nil:
+			return err
+		}
+		for p := range n {
+			outputs = append(outputs, link.TopicPartition{Topic: topic, Partition: p})
+		}
+	}
+	if len(outputs) == 0 {
+		return nil
+	}
+	ends, err := control.ListOffsets(ctx, outputs, link.LogEnd, false)
+	for err == nil {
+		var stable map[link.TopicPartition]int64
+		if stable, err = control.ListOffsets(ctx, outputs, link.Latest, true); err != nil {
+			break
+		}
+		outputs = slices.DeleteFunc(outputs, func(tp link.TopicPartition) bool { return stable[tp] >= ends[tp] })
+		if len(outputs) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	return err
+}
+
+// errApplicationEnded says that an application's connection is gone.
+var errApplicationEnded = errors.New("runtime: the application has ended")
+
 // progress is the end of each input, and whether the group has committed up to all of them.
 func (a *app) progress(ctx context.Context) (ends map[link.TopicPartition]int64, all bool, err error) {
 	a.mu.Lock()
 	control, lay := a.control, a.layout
 	a.mu.Unlock()
 	if control == nil {
-		return nil, false, errors.New("runtime: the application has ended")
+		return nil, false, errApplicationEnded
 	}
 	var inputs []link.TopicPartition
 	for topic, n := range lay.counts {
@@ -86,6 +140,9 @@ func (a *app) progress(ctx context.Context) (ends map[link.TopicPartition]int64,
 
 // ended is the application's own error, where it has one, instead of what its end looks like to a waiter.
 func (a *app) ended(err error) error {
+	if err == nil {
+		return nil
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err != nil {

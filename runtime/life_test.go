@@ -79,6 +79,26 @@ func TestWaitCaughtUpKnowsOfWhatIsNotSafeYet(t *testing.T) {
 	h.exact()
 }
 
+// What the application has committed is caught up only when a reader that reads committed sees it: here another
+// producer's open transaction is in the way.
+func TestWaitCaughtUpWaitsUntilOutputsCanBeRead(t *testing.T) {
+	h := newHarness(t)
+	other := brokertest.Client(t, h.broker, kgo.TransactionalID("other"))
+	require.NoError(t, other.BeginTransaction())
+	for p := range int32(4) {
+		r := &kgo.Record{Topic: "counts", Partition: p, Key: []byte("other"), Value: make([]byte, 8)}
+		require.NoError(t, other.ProduceSync(h.ctx, r).FirstErr())
+	}
+	h.feed(50)
+	app := h.start(words(t, byWord), h.config())
+	ctx, cancel := context.WithTimeout(h.ctx, 500*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, app.WaitCaughtUp(ctx), context.DeadlineExceeded)
+	require.NoError(t, other.EndTransaction(h.ctx, kgo.TryAbort))
+	app.caughtUp()
+	h.exact()
+}
+
 // A store in memory can't be viewed, whatever the name says that the caller has, nor can one under another kind of
 // name.
 func TestViewRefuses(t *testing.T) {
