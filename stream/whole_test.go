@@ -20,7 +20,7 @@ func refused(t *testing.T, make func(*stream.Builder, texts)) string {
 	_, err := b.Build()
 	require.Error(t, err)
 	require.Len(t, strings.Split(err.Error(), "\n"), 1, err)
-	require.Regexp(t, `^thalweg/stream/whole_test\.go:\d+: `, err.Error())
+	require.Regexp(t, `^\S*/stream/whole_test\.go:\d+: `, err.Error())
 	return err.Error()
 }
 
