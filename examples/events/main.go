@@ -122,17 +122,12 @@ func process(ctx context.Context, topo *topology.Topology, cfg runtime.Config, o
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx) }()
-	done := app.WaitCaughtUp(ctx)
-	if done == nil {
-		done = printBalances(ctx, app, out)
-	}
-	closed := app.Close(context.WithoutCancel(ctx))
-	if err := <-ended; err != nil {
-		return err
-	}
-	return errors.Join(done, closed)
+	return app.RunDuring(ctx, func(ctx context.Context) error {
+		if err := app.WaitCaughtUp(ctx); err != nil {
+			return err
+		}
+		return printBalances(ctx, app, out)
+	})
 }
 
 // printBalances queries the store, while the application runs.

@@ -124,14 +124,7 @@ func process(ctx context.Context, topo *topology.Topology, cfg runtime.Config) e
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx) }()
-	waited := app.WaitCaughtUp(ctx)
-	closed := app.Close(context.WithoutCancel(ctx))
-	if err := <-ended; err != nil {
-		return err
-	}
-	return errors.Join(waited, closed)
+	return app.RunDuring(ctx, app.WaitCaughtUp)
 }
 
 // printReceipts prints what is done, by job.
