@@ -1,7 +1,7 @@
 // Package batch is the codec of Kafka's record batches, version 2: the one form in which records lie in a log, travel
 // between clients and brokers, and enter and leave a task. Broker and runtime use the same code.
 //
-//	 0  int64   base offset                 ┐ patched by whoever appends the batch to a log;
+//	 0  int64   base offset                 ┐ patched when the batch is appended to a log;
 //	 8  int32   length of what follows      │ outside the checksum
 //	12  int32   partition leader epoch      │
 //	16  int8    magic = 2                   ┘
@@ -111,6 +111,12 @@ func SizeOf(src []byte) (size int, ok bool) {
 	}
 	n := int(int32(binary.BigEndian.Uint32(src[posLength:])))
 	return n + lengthOverhead, n >= HeaderBytes-lengthOverhead
+}
+
+// MayBegin tells whether a batch may begin at src[0], by its format and its size: a quick look before Parse.
+func MayBegin(src []byte) bool {
+	_, ok := SizeOf(src)
+	return ok && len(src) > posMagic && src[posMagic] == 2
 }
 
 // PrefixBytes is how much of a batch SizeOf and LastOffsetOf look at.

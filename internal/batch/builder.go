@@ -43,6 +43,9 @@ func (b *Builder) Len() int { return b.count }
 // Size returns the number of bytes that the batch would have, uncompressed.
 func (b *Builder) Size() int { return b.size }
 
+// Held returns the memory that the builder keeps.
+func (b *Builder) Held() int { return cap(b.room) + cap(b.packed) }
+
 // Reset empties the builder. The slice that Finish returned is overwritten from now on.
 func (b *Builder) Reset() {
 	b.size = HeaderBytes

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/bits"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
@@ -53,28 +55,39 @@ func ParseCompression(name string) (Compression, error) {
 	return None, fmt.Errorf("batch: compression %q is not one of none, gzip, snappy, lz4, zstd", name)
 }
 
-// MaxDecompressedBytes is the limit of a Decoder that sets none.
-const MaxDecompressedBytes = 128 << 20
+// The records of a batch may take, decompressed, the larger of so many bytes and so many times what they take
+// compressed. Brokers refuse what is larger, and readers read what is not: the limit is one of the batch alone, so that
+// both find the same.
+const (
+	decompressedBytesMin  = 128 << 20
+	decompressionRatioMax = 128
+)
+
+// DecompressedBytesMax is how many bytes records may take whose compressed form has so many.
+func DecompressedBytesMax(compressed int) int {
+	return min(math.MaxInt32, max(decompressedBytesMin, decompressionRatioMax*compressed))
+}
 
 // Decoder decompresses records. It keeps the codecs' state between batches and is used by one goroutine at a time;
 // what it returns is never reused. Its zero value is ready.
 type Decoder struct {
-	MaxBytes int // of one batch's records, decompressed; 0 means MaxDecompressedBytes
+	MaxBytes int // of one batch's records, decompressed; 0 means DecompressedBytesMax
 
 	in         bytes.Reader
 	gzip       *gzip.Reader
 	lz4        *lz4.Reader
 	zstd       *zstd.Decoder
-	max        int           // what zstd was made with
+	max        int           // bytes that zstd was made for
 	zstdStream *zstd.Decoder // of Inspect, as is buffered
 	buffered   *bufio.Reader
 }
 
-func (d *Decoder) limit() int {
+// limit is that of what src may be decompressed to.
+func (d *Decoder) limit(src []byte) int {
 	if d.MaxBytes > 0 {
 		return d.MaxBytes
 	}
-	return MaxDecompressedBytes
+	return DecompressedBytesMax(len(src))
 }
 
 func (d *Decoder) decompress(c Compression, src []byte) ([]byte, error) {
@@ -82,7 +95,7 @@ func (d *Decoder) decompress(c Compression, src []byte) ([]byte, error) {
 	case Gzip:
 		return d.readAll(src, c)
 	case Snappy:
-		return unsnappy(src, d.limit())
+		return unsnappy(src, d.limit(src))
 	case LZ4:
 		return d.readAll(src, c)
 	case Zstd:
@@ -96,26 +109,28 @@ func (d *Decoder) readAll(src []byte, c Compression) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readAll(r, len(src), d.limit(), c)
+	return readAll(r, len(src), d.limit(src), c)
 }
 
 func (d *Decoder) unzstd(src []byte) ([]byte, error) {
-	if d.zstd == nil || d.max != d.limit() {
+	limit := d.limit(src)
+	if d.zstd == nil || d.max < limit || d.max > 2*limit { // it is not made again for each size of a large batch
+		d.max = 1 << bits.Len(uint(limit-1))
 		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxMemory(uint64(d.limit())))
+			zstd.WithDecoderMaxMemory(uint64(d.max)))
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
-		d.zstd, d.max = z, d.limit()
+		d.zstd = z
 	}
 	out, err := d.zstd.DecodeAll(src, nil)
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return nil, fmt.Errorf("%w: zstd: more than %d bytes", ErrTooLarge, d.limit())
+		return nil, fmt.Errorf("%w: zstd: more than %d bytes", ErrTooLarge, limit)
 	case err != nil:
 		return nil, fmt.Errorf("%w: zstd: %w", ErrCorrupt, err)
-	case len(out) > d.limit():
-		return nil, fmt.Errorf("%w: zstd: %d bytes, at most %d", ErrTooLarge, len(out), d.limit())
+	case len(out) > limit:
+		return nil, fmt.Errorf("%w: zstd: %d bytes, at most %d", ErrTooLarge, len(out), limit)
 	}
 	return out, nil
 }

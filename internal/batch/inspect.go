@@ -1,8 +1,12 @@
 package batch
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
 )
 
 // Contents is what Inspect learns about the records of a batch.
@@ -37,6 +41,31 @@ func (d *Decoder) Inspect(b Batch, visit func(RecordInfo)) (Contents, error) {
 		err = d.inspectStream(&w, b)
 	}
 	return w.found, err
+}
+
+// InspectBytes is the memory beyond a few buffers that Inspect takes for a batch, as the batch says itself: a raw block
+// of snappy, or a window of zstd. 0: no more.
+func (b Batch) InspectBytes() int64 {
+	src := b.payload()
+	switch b.Compression() {
+	case Snappy:
+		if bytes.HasPrefix(src, []byte(xerialMagic)) {
+			return 0
+		}
+		if n, err := s2.DecodedLen(src); err == nil {
+			return int64(min(n, DecompressedBytesMax(len(src)))) // a larger one is refused
+		}
+	case Zstd:
+		var h zstd.Header
+		if h.Decode(src) == nil {
+			window := h.WindowSize
+			if h.SingleSegment {
+				window = h.FrameContentSize
+			}
+			return int64(min(window, zstdWindowMax))
+		}
+	}
+	return 0
 }
 
 // inspection is one walk over the records of a batch.

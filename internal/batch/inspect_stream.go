@@ -21,7 +21,8 @@ func (d *Decoder) inspectStream(w *inspection, b Batch) error {
 	if d.buffered == nil {
 		d.buffered = bufio.NewReaderSize(nil, 32<<10)
 	}
-	d.buffered.Reset(&limited{r: r, left: d.limit(), limit: d.limit()})
+	limit := d.limit(b.payload())
+	d.buffered.Reset(&limited{r: r, left: limit, limit: limit})
 	s := recordStream{r: d.buffered}
 	for range b.Count() {
 		if err := s.next(w); err != nil {
@@ -95,12 +96,12 @@ const zstdWindowMax = 128 << 20
 
 func (d *Decoder) snappyReader(src []byte) (io.Reader, error) {
 	if len(src) >= len(xerialHeader) && string(src[:len(xerialMagic)]) == xerialMagic {
-		if _, err := xerialLen(src, d.limit()); err != nil {
+		if _, err := xerialLen(src, d.limit(src)); err != nil {
 			return nil, err
 		}
 		return &xerialReader{src: src[len(xerialHeader):]}, nil
 	}
-	block, err := unsnappy(src, d.limit())
+	block, err := unsnappy(src, d.limit(src))
 	if err != nil {
 		return nil, err
 	}

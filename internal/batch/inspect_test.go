@@ -216,3 +216,31 @@ func BenchmarkInspect(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
 	})
 }
+
+// What a broker's walk accepts, a reader decodes; what one refuses, the other does.
+func TestOneLimitOfDecompressedBytes(t *testing.T) {
+	noise := make([]byte, 1_100_000)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range noise {
+		noise[i] = byte(rnd.Uint32())
+	}
+	for _, zeros := range []int{130 << 20, 150 << 20} { // the limit is about 134 MiB
+		b := NewBuilder(Zstd)
+		b.Append(0, nil, noise, nil)
+		b.Append(0, nil, make([]byte, zeros), nil)
+		raw, err := b.Finish(NoProducer())
+		require.NoError(t, err)
+		whole, _, err := Parse(raw)
+		require.NoError(t, err)
+		require.Less(t, len(raw), 1_200_000)
+		_, walked := new(Decoder).Inspect(whole, nil)
+		_, read := whole.Records(new(Decoder))
+		if zeros < DecompressedBytesMax(len(raw))-len(noise) {
+			require.NoError(t, walked)
+			require.NoError(t, read)
+		} else {
+			require.ErrorIs(t, walked, ErrTooLarge)
+			require.ErrorIs(t, read, ErrTooLarge)
+		}
+	}
+}

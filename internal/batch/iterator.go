@@ -20,6 +20,9 @@ type Iterator struct {
 // and within d's limit; d may be nil, which means a decoder with the default limit.
 func (b Batch) Records(d *Decoder) (Iterator, error) {
 	src := b.payload()
+	if b.raw[posMagic] == damagedMagic {
+		return Iterator{}, fmt.Errorf("%w: offsets %d to %d: %s", ErrCorrupt, b.BaseOffset(), b.LastOffset(), src)
+	}
 	if c := b.Compression(); c != None {
 		if d == nil {
 			d = new(Decoder)

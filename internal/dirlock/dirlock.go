@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -17,35 +18,62 @@ import (
 // ErrInUse says that another process, or this one, holds the lock.
 var ErrInUse = errors.New("in use")
 
+// A killed process holds its lock until the kernel has taken it apart: its last write to a slow disk comes first. A
+// supervisor that starts the next process at once must not fail for it.
+const (
+	handover = 5 * time.Second
+	retry    = 20 * time.Millisecond
+)
+
 // Files names the two files of a lock. The pid lies in a file of its own: closing any descriptor of the lock's file
 // would release the lock.
 type Files struct{ Lock, PID string }
 
-// Acquire locks the directory until the closer is closed. The error wraps ErrInUse when the lock is held, and names the
-// holder as far as it is known; any other error is the file system's.
+// Acquire locks the directory until the closer is closed. It waits up to five seconds while another process holds the
+// lock. The error wraps ErrInUse when the lock is held, and names the holder as far as it is known; any other error is
+// the file system's.
 func Acquire(fs vfs.FS, dir string, files Files) (io.Closer, error) {
-	lock, err := fs.Lock(fs.PathJoin(dir, files.Lock))
-	switch {
-	case err == nil:
+	path := fs.PathJoin(dir, files.Lock)
+	lock, err := fs.Lock(path)
+	for end := time.Now().Add(handover); err != nil && held(err) == byAnother && time.Now().Before(end); {
+		time.Sleep(retry)
+		lock, err = fs.Lock(path)
+	}
+	if err == nil {
 		writePID(fs, fs.PathJoin(dir, files.PID))
 		return lock, nil
-	case held(err):
-		return nil, fmt.Errorf("directory %s: %w by %s: %w", dir, ErrInUse, holder(fs, fs.PathJoin(dir, files.PID)), err)
-	default:
-		return nil, fmt.Errorf("directory %s: lock: %w", dir, err)
 	}
+	by := "this process"
+	switch held(err) {
+	case byNobody:
+		return nil, fmt.Errorf("directory %s: lock: %w", dir, err)
+	case byAnother:
+		by = holder(fs, fs.PathJoin(dir, files.PID))
+	}
+	return nil, fmt.Errorf("directory %s: %w by %s: %w", dir, ErrInUse, by, err)
 }
 
-// held tells a lock that is taken from a lock file that cannot be opened. The first is a bare error number of fcntl, or
-// the file system's own word that this process has it; the second comes with a path.
-func held(err error) bool {
+type owner int
+
+const (
+	byNobody owner = iota // the lock file cannot be opened
+	byAnother
+	byThis
+)
+
+// held says why a lock was refused. A lock of another process is a bare error number of fcntl, a lock of this one is
+// the file system's own word, and a lock file that cannot be opened comes with a path.
+func held(err error) owner {
 	if _, ok := errors.AsType[*iofs.PathError](err); ok {
-		return false
+		return byNobody
 	}
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
-		return number == syscall.EAGAIN || number == syscall.EACCES
+		if number == syscall.EAGAIN || number == syscall.EACCES {
+			return byAnother
+		}
+		return byNobody
 	}
-	return true
+	return byThis
 }
 
 // writePID does its best: the pid only serves an error message, and a full disk must not keep the owner out.
@@ -69,6 +97,9 @@ func holder(fs vfs.FS, path string) string {
 	pid := strings.TrimSpace(string(b))
 	if _, parse := strconv.Atoi(pid); err != nil || parse != nil {
 		return unknown
+	}
+	if pid == strconv.Itoa(os.Getpid()) {
+		return unknown // in another container, which has process ids of its own
 	}
 	return "process " + pid
 }

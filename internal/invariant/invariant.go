@@ -1,8 +1,8 @@
 // Package invariant is the one place that may panic.
 //
 // Two kinds of statement live here. Check states what its author believes to hold and costs nothing unless the program
-// is built with `-tags invariants`. Never marks a place that no input may reach: whoever gets there has found a bug in
-// this program, and going on would make it worse.
+// is built with `-tags invariants`. Never marks a place that no input may reach: a run that gets there has found a bug
+// in this program, and going on would make it worse.
 //
 // Bad input, trouble with a disk or a peer, and mistakes of a user are errors and have no business here.
 package invariant

@@ -1,0 +1,4 @@
+// Package defect names bugs that a build with the tag `defects` puts into the broker, one at a time: the one that the
+// environment variable THALWEG_DEFECT names. The history checker has to find each of them (make history-defects). In
+// any other build the names are constants that are false, and the compiler removes the code behind them.
+package defect

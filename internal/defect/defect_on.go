@@ -1,0 +1,23 @@
+//go:build defects
+
+package defect
+
+import "os"
+
+// Enabled tells whether a defect can be chosen.
+const Enabled = true
+
+// Variable is the environment variable that chooses the defect.
+const Variable = "THALWEG_DEFECT"
+
+// Each is explained where it is seeded.
+var (
+	SkippedSync         = chosen("skipped-sync")
+	EarlyAcknowledgment = chosen("early-acknowledgment")
+	LostMarker          = chosen("lost-marker")
+	StaleGeneration     = chosen("stale-generation")
+	UncheckedSequence   = chosen("unchecked-sequence")
+	EarlyHighWatermark  = chosen("early-high-watermark")
+)
+
+func chosen(name string) bool { return os.Getenv(Variable) == name }
