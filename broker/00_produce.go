@@ -21,7 +21,7 @@ import (
 //   - v10: the current leader in errors
 //   - v12: partitions join the transaction by being written to (KIP-890)
 //   - v13: topic ids
-func (b *broker) handleProduce(_ context.Context, r *request) completion {
+func (b *broker) handleProduce(ctx context.Context, r *request) completion {
 	req := r.body.(*kmsg.ProduceRequest)
 	id := ""
 	if req.TransactionID != nil {
@@ -52,15 +52,15 @@ func (b *broker) handleProduce(_ context.Context, r *request) completion {
 		p.fail(kerr.InvalidRequiredAcks)
 	default:
 		p.all = req.Acks == -1
-		p.append()
+		p.append(ctx)
 	}
 	return func(ctx context.Context) (answer, error) {
 		if req.Acks == 0 {
+			b.counters.refuse(p.results)
 			return answer{silent: true}, p.firstError()
 		}
-		if req.Acks == -1 {
-			p.wait(ctx)
-		}
+		p.wait(ctx)
+		b.counters.refuse(p.results)
 		return answer{body: p.response(req)}, nil
 	}
 }

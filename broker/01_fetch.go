@@ -17,7 +17,7 @@ import (
 // Version notes:
 //   - v4: isolation level, aborted transactions
 //   - v5: log start offset
-//   - v7: sessions; we answer session 0, which means that there is none
+//   - v7: sessions, see fetch_session.go
 //   - v9: the leader epoch that the client knows
 //   - v11: rack, preferred read replica
 //   - v12: flexible; the last epoch fetched, diverging epochs
@@ -27,41 +27,89 @@ import (
 func (b *broker) handleFetch(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.FetchRequest)
 	return func(ctx context.Context) (answer, error) {
+		if req.Version >= 7 && req.SessionEpoch > 0 {
+			return b.fetchOfSession(ctx, req)
+		}
 		if req.SessionID != 0 {
-			return answer{parts: encodeFetch(req, kerr.FetchSessionIDNotFound, nil)}, nil
+			b.sessions.end(req.SessionID)
 		}
 		f := b.newFetch(req)
-		f.run(ctx)
-		return answer{parts: encodeFetch(req, nil, f.results)}, nil
+		f.eachOf(req, func(key partitionKey, p *kmsg.FetchRequestTopicPartition) {
+			f.add(key, wanted{offset: p.FetchOffset, maxBytes: p.PartitionMaxBytes, epoch: p.CurrentLeaderEpoch}, nil)
+		})
+		err := f.run(ctx)
+		id := int32(0)
+		if req.Version >= 7 && req.SessionEpoch == 0 && err == nil {
+			id = b.sessions.begin(f, req.Version >= 13)
+		}
+		return answer{parts: encodeFetch(req.Version, id, nil, f.entries(nil)), held: f.held}, err
 	}
+}
+
+// partitionKey is how a fetch names a partition: by the topic's id from version 13 on.
+type partitionKey struct {
+	topic string
+	id    [16]byte
+	index int32
+}
+
+// wanted is what a fetch asks of a partition.
+type wanted struct {
+	offset          int64
+	maxBytes, epoch int32
 }
 
 func (b *broker) newFetch(req *kmsg.FetchRequest) *fetch {
 	f := &fetch{
-		b: b, minBytes: int(req.MinBytes), maxBytes: int(req.MaxBytes),
+		b: b, minBytes: int(req.MinBytes), maxBytes: int(req.MaxBytes), memory: b.answers,
 		maxWait: time.Duration(max(req.MaxWaitMillis, 0)) * time.Millisecond,
 	}
 	if req.IsolationLevel == 1 {
 		f.iso = log.ReadCommitted
 	}
-	set := b.topics.load()
+	return f
+}
+
+// eachOf yields the partitions of a request.
+func (f *fetch) eachOf(req *kmsg.FetchRequest, yield func(partitionKey, *kmsg.FetchRequestTopicPartition)) {
 	for i := range req.Topics {
-		t, terr := set.find(req.Topics[i].Topic, req.Topics[i].TopicID, req.Version >= 13)
-		for j := range req.Topics[i].Partitions {
-			rp := &req.Topics[i].Partitions[j]
-			part := fetchPart{offset: rp.FetchOffset, maxBytes: int(rp.PartitionMaxBytes)}
-			part.target, part.err = t.at(rp.Partition)
-			switch {
-			case terr != nil:
-				part.err = terr
-			case part.err == nil && req.Version >= 9 && rp.CurrentLeaderEpoch > leaderEpoch:
-				part.target, part.err = nil, kerr.UnknownLeaderEpoch
-			}
-			f.parts = append(f.parts, part)
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			yield(keyOf(req.Version, t.Topic, t.TopicID, t.Partitions[j].Partition), &t.Partitions[j])
 		}
 	}
-	f.results = make([]FetchResult, len(f.parts))
-	return f
+}
+
+func keyOf(version int16, topic string, id [16]byte, index int32) partitionKey {
+	if version >= 13 {
+		return partitionKey{id: id, index: index}
+	}
+	return partitionKey{topic: topic, index: index}
+}
+
+// add makes a partition part of the fetch.
+func (f *fetch) add(key partitionKey, w wanted, member *sessionPart) {
+	part := fetchPart{key: key, epoch: w.epoch, member: member, offset: w.offset, maxBytes: int(w.maxBytes), bound: -1}
+	t, terr := f.b.topics.load().find(key.topic, key.id, key.topic == "")
+	part.target, part.err = t.at(key.index)
+	switch {
+	case terr != nil:
+		part.err = terr
+	case part.err == nil && w.epoch > leaderEpoch:
+		part.target, part.err = nil, kerr.UnknownLeaderEpoch
+	}
+	f.parts, f.results = append(f.parts, part), append(f.results, FetchResult{})
+}
+
+// entries returns the results that the answer has: all, or those that pick chooses.
+func (f *fetch) entries(pick func(*fetchPart, *FetchResult) bool) []fetchEntry {
+	var entries []fetchEntry
+	for i := range f.parts {
+		if pick == nil || pick(&f.parts[i], &f.results[i]) {
+			entries = append(entries, fetchEntry{f.parts[i].key, &f.results[i]})
+		}
+	}
+	return entries
 }
 
 // fetchEncoder cuts the answer where batches go between its bytes.
@@ -71,35 +119,48 @@ type fetchEncoder struct {
 	parts   [][]byte
 }
 
-func encodeFetch(req *kmsg.FetchRequest, err *kerr.Error, results []FetchResult) [][]byte {
-	e := fetchEncoder{version: req.Version, buf: make([]byte, 0, 64+96*len(results))}
+// fetchEntry is one partition of the answer. Those of a topic stand together.
+type fetchEntry struct {
+	partitionKey
+	result *FetchResult
+}
+
+func encodeFetch(version int16, session int32, err *kerr.Error, entries []fetchEntry) [][]byte {
+	e := fetchEncoder{version: version, buf: make([]byte, 0, 64+96*len(entries))}
 	e.int32(0) // throttle time
 	if e.version >= 7 {
 		e.int16(kcode(err))
-		e.int32(0) // session id
+		e.int32(session)
 	}
-	if err != nil {
-		req = &kmsg.FetchRequest{}
-	}
-	e.length(len(req.Topics))
-	next := 0
-	for i := range req.Topics {
-		t := &req.Topics[i]
+	topics := byTopic(entries)
+	e.length(len(topics))
+	for _, parts := range topics {
 		if e.version >= 13 {
-			e.buf = append(e.buf, t.TopicID[:]...)
+			e.buf = append(e.buf, parts[0].id[:]...)
 		} else {
-			e.text(t.Topic)
+			e.text(parts[0].topic)
 		}
-		e.length(len(t.Partitions))
-		for j := range t.Partitions {
-			e.partition(t.Partitions[j].Partition, &results[next])
-			next++
+		e.length(len(parts))
+		for _, p := range parts {
+			e.partition(p.index, p.result)
 		}
 		e.tags()
 	}
 	e.tags()
 	e.cut()
 	return e.parts
+}
+
+// byTopic cuts entries between topics.
+func byTopic(entries []fetchEntry) (topics [][]fetchEntry) {
+	start := 0
+	for i := range entries {
+		if i+1 == len(entries) || entries[i].topic != entries[i+1].topic || entries[i].id != entries[i+1].id {
+			topics = append(topics, entries[start:i+1])
+			start = i + 1
+		}
+	}
+	return topics
 }
 
 func (e *fetchEncoder) partition(index int32, r *FetchResult) {
@@ -136,8 +197,19 @@ func (e *fetchEncoder) partition(index int32, r *FetchResult) {
 		e.cut()
 		e.parts = append(e.parts, r.Batches...)
 	}
+	if r.AfterDamage > 0 && e.version >= 12 {
+		e.buf = append(e.buf, 1)
+		e.buf = binary.AppendUvarint(e.buf, AfterDamageTag)
+		e.buf = append(e.buf, 8)
+		e.int64(r.AfterDamage)
+		return
+	}
 	e.tags()
 }
+
+// AfterDamageTag is the tag of FetchResult.AfterDamage in a partition of a Fetch response. Only this broker has that
+// tagged field; clients skip tags that they do not know (KIP-482). The number is far from those of Apache Kafka.
+const AfterDamageTag = 0x7457
 
 // cut ends a run of bytes; the next one has its own.
 func (e *fetchEncoder) cut() {

@@ -20,7 +20,7 @@ import (
 //   - v7: the offset of the largest timestamp (-3)
 //   - v8, v9, v11: tiered storage (-4, -5, -6): everything that there is, is local
 //   - v10: timeout
-func (b *broker) handleListOffsets(_ context.Context, r *request) completion {
+func (b *broker) handleListOffsets(ctx context.Context, r *request) completion {
 	req := r.body.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	set := b.topics.load()
@@ -45,6 +45,7 @@ func (b *broker) handleListOffsets(_ context.Context, r *request) completion {
 				case req.ReplicaID == debugging:
 					end = target.log.End()
 				case req.IsolationLevel == 1:
+					target.log.WaitMarkers(ctx)
 					end = target.log.LastStable()
 				}
 				b.listOffset(target, rp.Timestamp, end, &part)
@@ -69,7 +70,7 @@ const (
 	listPending      = -6
 )
 
-// debugging is the replica id of who wants to know of all that is written, be it on the disk or not.
+// debugging is the replica id of a client that asks for all that is written, on the disk or not.
 const debugging = -2
 
 // listOffset answers for one partition, which for the asker ends at end.

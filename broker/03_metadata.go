@@ -23,6 +23,8 @@ const leaderEpoch = 0
 //   - v10: topic ids
 //   - v12: topics may be asked for by id
 //   - v13: an error for the whole
+//
+// As in Apache Kafka, a topic that is named several times is described once.
 func (b *broker) handleMetadata(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
@@ -45,7 +47,17 @@ func (b *broker) handleMetadata(_ context.Context, r *request) completion {
 	}
 	mayCreate := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	missing := false
+	resp.Topics = make([]kmsg.MetadataResponseTopic, 0, len(req.Topics))
+	seen := make(map[partitionKey]bool, len(req.Topics))
 	for i := range req.Topics {
+		key := partitionKey{id: req.Topics[i].TopicID}
+		if name := req.Topics[i].Topic; name != nil {
+			key = partitionKey{topic: *name}
+		}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
 		t := b.describeTopic(set, &req.Topics[i], req.Version, asked)
 		missing = missing || t.ErrorCode == kerr.UnknownTopicOrPartition.Code && t.Topic != nil
 		resp.Topics = append(resp.Topics, t)

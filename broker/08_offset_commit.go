@@ -19,30 +19,31 @@ import (
 //   - v6: leader epochs
 //   - v7: static members
 //   - v8: flexible
-//   - v9: the generation may be the member epoch of KIP-848
+//   - v9: the generation may be the member epoch of KIP-848; a group that does not exist is GROUP_ID_NOT_FOUND, and
+//     ILLEGAL_GENERATION before
 //   - v10: topic ids
 func (b *broker) handleOffsetCommit(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.OffsetCommitRequest)
-	commit := &group.CommitRequest{
+	commit := &offsetRequest{CommitRequest: group.CommitRequest{
 		Group: req.Group, MemberID: req.MemberID, Instance: req.InstanceID, Generation: req.Generation,
-	}
+	}}
 	if req.Version < 1 {
 		commit.Generation = -1
+	}
+	if req.Version >= 9 {
+		commit.NoGroup = kerr.GroupIDNotFound
 	}
 	if req.Version >= 2 && req.Version <= 4 && req.RetentionTimeMillis > 0 {
 		commit.Retention = time.Duration(req.RetentionTimeMillis) * time.Millisecond
 	}
-	set := b.topics.load()
 	for i := range req.Topics {
 		rt := &req.Topics[i]
-		t, terr := set.find(rt.Topic, rt.TopicID, req.Version >= 10)
+		commit.topic(rt.Topic, rt.TopicID, req.Version >= 10)
 		for j := range rt.Partitions {
 			rp := &rt.Partitions[j]
-			c := group.Commit{
+			commit.add(group.Commit{
 				Partition: rp.Partition, Offset: rp.Offset, LeaderEpoch: rp.LeaderEpoch, Metadata: rp.Metadata,
-			}
-			c.Topic, c.Err = commitTopic(t, terr, rp.Partition)
-			commit.Commits = append(commit.Commits, c)
+			})
 		}
 	}
 	ticket, failed := b.commitOffsets(commit)
@@ -66,23 +67,68 @@ func (b *broker) handleOffsetCommit(_ context.Context, r *request) completion {
 	}
 }
 
-// commitTopic returns the name under which an offset is committed, or why it is not.
-func commitTopic(t *topic, terr *kerr.Error, partition int32) (string, *kerr.Error) {
-	if terr != nil {
-		return "", terr
-	}
-	if !t.has(partition) {
-		return t.Name, kerr.UnknownTopicOrPartition
-	}
-	return t.Name, nil
+// offsetRequest is a request to commit or to delete offsets. It names topics as the client does, and they are looked up
+// in the step that carries it out. The deletion of a topic takes the topic out of b.topics first, and then forgets its
+// offsets in a step of the same shard, so no offset comes behind that step.
+type offsetRequest struct {
+	group.CommitRequest
+	topics []offsetTopic
 }
 
-func (b *broker) commitOffsets(r *group.CommitRequest) (ticket int64, failed error) {
-	return b.groups.Do(func(now time.Time) coord.Step { return b.groupMachine.Commit(r, now) })
+// offsetTopic is the topic of as many commits.
+type offsetTopic struct {
+	name    string
+	id      [16]byte
+	byID    bool
+	commits int
+}
+
+// topic names the topic of the commits that are added next.
+func (r *offsetRequest) topic(name string, id [16]byte, byID bool) {
+	r.topics = append(r.topics, offsetTopic{name: name, id: id, byID: byID})
+}
+
+func (r *offsetRequest) add(c group.Commit) {
+	r.topics[len(r.topics)-1].commits++
+	r.Commits = append(r.Commits, c)
+}
+
+// find looks the topics up, and marks the commits for what is not there.
+func (r *offsetRequest) find(set *topicSet) {
+	commits := r.Commits
+	for _, rt := range r.topics {
+		t, err := set.find(rt.name, rt.id, rt.byID)
+		for i := range commits[:rt.commits] {
+			c := &commits[i]
+			switch {
+			case err != nil:
+				c.Err = err
+			case !t.has(c.Partition):
+				c.Err = kerr.UnknownTopicOrPartition
+			default:
+				c.Topic = t.Name
+			}
+		}
+		commits = commits[rt.commits:]
+	}
+}
+
+// fail answers every commit with an error.
+func (r *offsetRequest) fail(err *kerr.Error) {
+	for i := range r.Commits {
+		r.Commits[i].Err = err
+	}
+}
+
+func (b *broker) commitOffsets(r *offsetRequest) (ticket int64, failed error) {
+	return b.groups.Do(func(now time.Time) coord.Step {
+		r.find(b.topics.load())
+		return b.groupMachine.Commit(&r.CommitRequest, now)
+	})
 }
 
 // commitsDurable waits for the disk, and marks what did not get there.
-func (b *broker) commitsDurable(ctx context.Context, r *group.CommitRequest, ticket int64, failed error) {
+func (b *broker) commitsDurable(ctx context.Context, r *offsetRequest, ticket int64, failed error) {
 	if failed == nil {
 		failed = b.groups.Wait(ctx, ticket)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -28,17 +29,19 @@ func (b *broker) handleOffsetFetch(_ context.Context, r *request) completion {
 			groups = []kmsg.OffsetFetchRequestGroup{oneGroup(req)}
 		}
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
-		ticket := b.groups.View(func(time.Time) {
+		ticket, err := b.groups.View(func(time.Time) {
 			for i := range groups {
 				resp.Groups[i] = b.fetchOffsets(&groups[i], req)
 			}
 		})
 		// What was read may not be durable yet, and must not be told before.
-		if err := b.groups.Wait(ctx, ticket); err != nil {
+		if err == nil {
+			err = b.groups.Wait(ctx, ticket)
+		}
+		if err != nil {
 			kerror := b.waitError(ctx, err)
 			for i := range resp.Groups {
-				resp.Groups[i].ErrorCode = kerror.Code
-				resp.Groups[i].Topics = []kmsg.OffsetFetchResponseGroupTopic{}
+				resp.Groups[i] = failedOffsets(&groups[i], kerror)
 			}
 		}
 		if req.Version < 8 {
@@ -83,6 +86,30 @@ func flatten(resp *kmsg.OffsetFetchResponse) {
 	}
 }
 
+// failedOffsets is the answer without any offset. The error stands with each partition, too: versions 0 and 1 have no
+// other place for it.
+func failedOffsets(rg *kmsg.OffsetFetchRequestGroup, err *kerr.Error) kmsg.OffsetFetchResponseGroup {
+	out := kmsg.NewOffsetFetchResponseGroup()
+	out.Group, out.ErrorCode, out.Topics = rg.Group, err.Code, []kmsg.OffsetFetchResponseGroupTopic{}
+	for i := range rg.Topics {
+		out.Topics = append(out.Topics, noOffsets(&rg.Topics[i], err.Code))
+	}
+	return out
+}
+
+// noOffsets is the answer for a topic without any offset.
+func noOffsets(rt *kmsg.OffsetFetchRequestGroupTopic, code int16) kmsg.OffsetFetchResponseGroupTopic {
+	out := kmsg.NewOffsetFetchResponseGroupTopic()
+	out.Topic, out.TopicID = rt.Topic, rt.TopicID
+	for _, index := range rt.Partitions {
+		p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = index, -1, -1, kmsg.StringPtr("")
+		p.ErrorCode = code
+		out.Partitions = append(out.Partitions, p)
+	}
+	return out
+}
+
 // fetchOffsets runs within a view of the groups.
 func (b *broker) fetchOffsets(rg *kmsg.OffsetFetchRequestGroup, req *kmsg.OffsetFetchRequest,
 ) kmsg.OffsetFetchResponseGroup {
@@ -102,21 +129,14 @@ func (b *broker) fetchOffsets(rg *kmsg.OffsetFetchRequestGroup, req *kmsg.Offset
 	for i := range rg.Topics {
 		rt := &rg.Topics[i]
 		t, err := set.find(rt.Topic, rt.TopicID, req.Version >= 10)
-		if err == nil {
+		switch {
+		case err == nil:
 			out.Topics = append(out.Topics, b.fetchTopicOffsets(rg.Group, t, rt.Partitions, req.RequireStable))
-			continue
+		case req.Version >= 10:
+			out.Topics = append(out.Topics, noOffsets(rt, err.Code))
+		default: // older versions have no error here: nothing is committed
+			out.Topics = append(out.Topics, noOffsets(rt, 0))
 		}
-		ot := kmsg.NewOffsetFetchResponseGroupTopic()
-		ot.Topic, ot.TopicID = rt.Topic, rt.TopicID
-		for _, p := range rt.Partitions {
-			part := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-			part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p, -1, -1, kmsg.StringPtr("")
-			if req.Version >= 10 {
-				part.ErrorCode = err.Code
-			}
-			ot.Partitions = append(ot.Partitions, part)
-		}
-		out.Topics = append(out.Topics, ot)
 	}
 	return out
 }

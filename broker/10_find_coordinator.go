@@ -20,8 +20,11 @@ func (b *broker) handleFindCoordinator(_ context.Context, r *request) completion
 	req := r.body.(*kmsg.FindCoordinatorRequest)
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
 	var err *kerr.Error
-	if req.CoordinatorType < 0 || req.CoordinatorType > 1 {
+	switch {
+	case req.CoordinatorType < 0 || req.CoordinatorType > 1:
 		err = kerr.InvalidRequest
+	case req.CoordinatorType == 0 && b.groups.Err() != nil, req.CoordinatorType == 1 && b.txns.Err() != nil:
+		err = kerr.CoordinatorNotAvailable
 	}
 	host, port := b.server.advertised(r)
 	if req.Version < 4 {

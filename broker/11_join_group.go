@@ -90,9 +90,11 @@ func (w *waiter[T]) wait(ctx context.Context, stepped error) (resp T, err error)
 // coordinatorError is what clients of a coordinator are told when its log does not take records: to come again. A
 // client that left while it waited is no trouble, and hears nothing.
 func (b *broker) coordinatorError(err error) *kerr.Error {
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, coord.ErrOffline): // it was logged when the broker started
+	case errors.Is(err, context.Canceled):
 		b.cfg.Logger.Debug("broker: a member left while it waited", "err", err)
-	} else {
+	default:
 		b.cfg.Logger.Error("broker: coordinator", "err", err)
 	}
 	return kerr.CoordinatorNotAvailable

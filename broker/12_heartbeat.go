@@ -15,6 +15,9 @@ import (
 func (b *broker) handleHeartbeat(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.HeartbeatRequest)
 	resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-	b.groups.View(func(now time.Time) { resp.ErrorCode = kcode(b.groupMachine.Heartbeat(req, now)) })
+	_, err := b.groups.View(func(now time.Time) { resp.ErrorCode = kcode(b.groupMachine.Heartbeat(req, now)) })
+	if err != nil {
+		resp.ErrorCode = b.coordinatorError(err).Code
+	}
 	return ready(resp)
 }

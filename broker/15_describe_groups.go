@@ -14,12 +14,12 @@ import (
 //   - v3: authorized operations
 //   - v4: static members
 //   - v5: flexible
-//   - v6: GROUP_ID_NOT_FOUND, where older versions are told of a dead group; messages
+//   - v6: GROUP_ID_NOT_FOUND, where older versions answer with a dead group; messages
 func (b *broker) handleDescribeGroups(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	resp.Groups = []kmsg.DescribeGroupsResponseGroup{}
-	b.groups.View(func(time.Time) {
+	_, err := b.groups.View(func(time.Time) {
 		for _, id := range req.Groups {
 			g, ok := b.groupMachine.Describe(id)
 			g.AuthorizedOperations = authorized(kmsg.ACLResourceTypeGroup, req.IncludeAuthorizedOperations)
@@ -30,5 +30,14 @@ func (b *broker) handleDescribeGroups(_ context.Context, r *request) completion 
 			resp.Groups = append(resp.Groups, g)
 		}
 	})
+	if err != nil {
+		kerror := b.coordinatorError(err)
+		for _, id := range req.Groups {
+			g := kmsg.NewDescribeGroupsResponseGroup()
+			g.Group, g.ErrorCode, g.ErrorMessage = id, kerror.Code, kmsg.StringPtr(kerror.Description)
+			g.Members = []kmsg.DescribeGroupsResponseGroupMember{}
+			resp.Groups = append(resp.Groups, g)
+		}
+	}
 	return ready(resp)
 }

@@ -18,7 +18,11 @@ import (
 func (b *broker) handleListGroups(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.ListGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
-	b.groups.View(func(time.Time) { resp.Groups = b.groupMachine.List() })
+	_, err := b.groups.View(func(time.Time) { resp.Groups = b.groupMachine.List() })
+	if err != nil {
+		resp.ErrorCode = b.coordinatorError(err).Code
+		return ready(resp)
+	}
 	passes := func(filter []string, value string) bool {
 		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 	}

@@ -29,19 +29,14 @@ func (b *broker) handleApiVersions(_ context.Context, r *request) completion {
 		resp.ApiKeys = append(resp.ApiKeys, k)
 	}
 	slices.SortFunc(resp.ApiKeys, func(a, b kmsg.ApiVersionsResponseApiKey) int { return int(a.ApiKey) - int(b.ApiKey) })
-	feature := func(name string, min, max int16) {
-		s := kmsg.NewApiVersionsResponseSupportedFeature()
-		s.Name, s.MinVersion, s.MaxVersion = name, min, max
-		resp.SupportedFeatures = append(resp.SupportedFeatures, s)
-		f := kmsg.NewApiVersionsResponseFinalizedFeature()
-		f.Name, f.MinVersionLevel, f.MaxVersionLevel = name, max, max
-		resp.FinalizedFeatures = append(resp.FinalizedFeatures, f)
+	for _, f := range features() {
+		supported := kmsg.NewApiVersionsResponseSupportedFeature()
+		supported.Name, supported.MinVersion, supported.MaxVersion = f.name, f.min, f.level
+		resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
+		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
+		finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = f.name, f.level, f.level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)
 	}
-	feature("metadata.version", 1, metadataVersion)
-	feature("transaction.version", 1, 2)
 	resp.FinalizedFeaturesEpoch = 0
 	return ready(resp)
 }
-
-// metadataVersion is the level of Apache Kafka 4.0 (4.0-IV3).
-const metadataVersion = 25

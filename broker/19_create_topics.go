@@ -118,7 +118,7 @@ func (b *broker) checkNewTopic(t *newTopic) error {
 		return &textError{kerr.InvalidReplicationFactor,
 			fmt.Sprintf("replication factor %d: this broker is the only one, ask for 1 or -1", t.replicas)}
 	}
-	return b.checkConfigs(t.configs)
+	return b.checkTopicConfigs(t.configs)
 }
 
 // checkAssignments lets a client say where replicas shall lie, as long as that is here.
@@ -149,7 +149,7 @@ func (b *broker) createdConfigs(t *meta.Topic) []kmsg.CreateTopicsResponseTopicC
 		value, set := t.Configs[c.name]
 		out.Name, out.Source = c.name, int8(kmsg.ConfigSourceDynamicTopicConfig)
 		if !set {
-			value, out.Source = c.standard, int8(kmsg.ConfigSourceDefaultConfig)
+			value, out.Source = c.standard, int8(c.inherited[0].source)
 		}
 		out.Value = kmsg.StringPtr(value)
 		configs = append(configs, out)

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -46,8 +45,8 @@ func (b *broker) handleDeleteTopics(_ context.Context, r *request) completion {
 	}
 }
 
-// deleteTopic removes a topic, then its offsets in groups, then its files. What a crash or a failure leaves of the
-// files is removed at the next start: the metadata remembers it.
+// deleteTopic removes a topic, then its files and its offsets in groups. What a crash or a failure leaves of them is
+// removed at the next start, or before a topic of the same name is made: the metadata remembers it.
 func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
 	b.admin.Lock()
 	defer b.admin.Unlock()
@@ -63,9 +62,6 @@ func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error
 		return t, b.storageError(err)
 	}
 	b.topics.remove(t)
-	if _, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(t.Name) }); err != nil {
-		b.cfg.Logger.Error("broker: delete the offsets of a deleted topic", "topic", t.Name, "err", err)
-	}
 	for _, p := range t.partitions {
 		if p.log == nil {
 			continue
@@ -74,7 +70,7 @@ func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error
 			b.cfg.Logger.Warn("broker: delete a partition", "topic", p.topic, "partition", p.index, "err", err)
 		}
 	}
-	// The topic is deleted. An error on its directories only blocks a new topic of the same name.
+	// The topic is deleted. What is left of it only blocks a new topic of the same name.
 	b.finishRemoval(meta.Removal{Name: t.Name, End: t.Partitions})
 	return t, nil
 }

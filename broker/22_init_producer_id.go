@@ -40,10 +40,7 @@ func (b *broker) initProducerID(ctx context.Context, req *kmsg.InitProducerIDReq
 	if req.TransactionalID != nil && *req.TransactionalID == "" {
 		return 0, 0, kerr.InvalidRequest
 	}
-	fresh, err := b.nextProducerID()
-	if err != nil {
-		return 0, 0, b.storageError(err)
-	}
+	fresh := b.pids.take()
 	if req.TransactionalID == nil {
 		return fresh, 0, nil
 	}

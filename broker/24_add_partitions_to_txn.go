@@ -16,10 +16,10 @@ import (
 //   - v3: flexible
 //   - v4: several transactions, verification (between brokers)
 //   - v5: TRANSACTION_ABORTABLE
-func (b *broker) handleAddPartitionsToTxn(_ context.Context, r *request) completion {
+func (b *broker) handleAddPartitionsToTxn(ctx context.Context, r *request) completion {
 	req := r.body.(*kmsg.AddPartitionsToTxnRequest)
 	if req.Version >= 4 {
-		return b.addManyToTxn(req)
+		return b.addManyToTxn(ctx, req)
 	}
 	one := kmsg.NewAddPartitionsToTxnRequestTransaction()
 	one.TransactionalID, one.ProducerID, one.ProducerEpoch = req.TransactionalID, req.ProducerID, req.ProducerEpoch
@@ -28,7 +28,7 @@ func (b *broker) handleAddPartitionsToTxn(_ context.Context, r *request) complet
 		t.Topic, t.Partitions = req.Topics[i].Topic, req.Topics[i].Partitions
 		one.Topics = append(one.Topics, t)
 	}
-	topics, ticket := b.addToTxn(&one, req.Version)
+	topics, ticket := b.addToTxn(ctx, &one, req.Version)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
 		if err := b.txns.Wait(ctx, ticket); err != nil {
@@ -48,13 +48,13 @@ func (b *broker) handleAddPartitionsToTxn(_ context.Context, r *request) complet
 	}
 }
 
-func (b *broker) addManyToTxn(req *kmsg.AddPartitionsToTxnRequest) completion {
+func (b *broker) addManyToTxn(ctx context.Context, req *kmsg.AddPartitionsToTxnRequest) completion {
 	resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
 	last := int64(-1)
 	for i := range req.Transactions {
 		t := kmsg.NewAddPartitionsToTxnResponseTransaction()
 		t.TransactionalID = req.Transactions[i].TransactionalID
-		topics, ticket := b.addToTxn(&req.Transactions[i], req.Version)
+		topics, ticket := b.addToTxn(ctx, &req.Transactions[i], req.Version)
 		t.Topics, last = topics, max(last, ticket)
 		resp.Transactions = append(resp.Transactions, t)
 	}
@@ -67,7 +67,7 @@ func (b *broker) addManyToTxn(req *kmsg.AddPartitionsToTxnRequest) completion {
 }
 
 // addToTxn adds all partitions or none: if one is unknown, the others are not attempted.
-func (b *broker) addToTxn(rt *kmsg.AddPartitionsToTxnRequestTransaction, version int16,
+func (b *broker) addToTxn(ctx context.Context, rt *kmsg.AddPartitionsToTxnRequestTransaction, version int16,
 ) (topics []kmsg.AddPartitionsToTxnResponseTransactionTopic, ticket int64) {
 	add := txn.AddRequest{
 		ID: rt.TransactionalID, ProducerID: rt.ProducerID, Epoch: rt.ProducerEpoch, VerifyOnly: rt.VerifyOnly,
@@ -92,7 +92,7 @@ func (b *broker) addToTxn(rt *kmsg.AddPartitionsToTxnRequestTransaction, version
 		failTxnTopics(topics, kerr.OperationNotAttempted)
 		return topics, -1
 	}
-	ticket, err := b.joinTransaction(&add)
+	ticket, err := b.joinTransaction(ctx, &add, nil)
 	switch {
 	case err == kerr.ProducerFenced && version < 2:
 		err = kerr.InvalidProducerEpoch

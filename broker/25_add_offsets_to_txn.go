@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -14,13 +15,12 @@ import (
 // Version notes:
 //   - v2: PRODUCER_FENCED, where older versions are told INVALID_PRODUCER_EPOCH
 //   - v3: flexible
-func (b *broker) handleAddOffsetsToTxn(_ context.Context, r *request) completion {
+func (b *broker) handleAddOffsetsToTxn(ctx context.Context, r *request) completion {
 	req := r.body.(*kmsg.AddOffsetsToTxnRequest)
 	resp := req.ResponseKind().(*kmsg.AddOffsetsToTxnResponse)
-	ticket, err := b.joinTransaction(&txn.AddRequest{
+	ticket, err := b.joinWithOffsets(ctx, &txn.AddRequest{
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch,
-		Partitions: b.offsetsPartitions(),
-	})
+	}, nil)
 	if err == kerr.ProducerFenced && req.Version < 2 {
 		err = kerr.InvalidProducerEpoch
 	}
@@ -33,7 +33,14 @@ func (b *broker) handleAddOffsetsToTxn(_ context.Context, r *request) completion
 	}
 }
 
-// offsetsPartitions is what belongs to a transaction that commits offsets.
-func (b *broker) offsetsPartitions() []txn.TopicPartition {
-	return []txn.TopicPartition{{Topic: b.offsets.topic, Partition: b.offsets.index}}
+// joinWithOffsets makes the groups' offsets part of a producer's transaction. While they are offline it refuses: the
+// transaction could not end before the next start.
+func (b *broker) joinWithOffsets(ctx context.Context, r *txn.AddRequest, gate *sync.RWMutex) (
+	ticket int64, failed *kerr.Error,
+) {
+	if err := b.groups.Err(); err != nil {
+		return -1, b.storageError(err)
+	}
+	r.Partitions = []txn.TopicPartition{{Topic: b.offsets.topic, Partition: b.offsets.index}}
+	return b.joinTransaction(ctx, r, gate)
 }

@@ -18,20 +18,24 @@ import (
 //   - v3: flexible
 //   - v5: the producer's next epoch in the answer (KIP-890)
 //
-// The decision is durable before anything follows from it. The answer waits for the markers, too, so that the next
-// transaction of the producer never meets CONCURRENT_TRANSACTIONS.
+// The answer leaves when the decision is durable and the markers are written. As in Apache Kafka the last stable offset
+// moves a moment later, when the markers are durable, too. Until then the producer's next transaction waits in the
+// broker rather than being sent away with CONCURRENT_TRANSACTIONS.
 func (b *broker) handleEndTxn(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.EndTxnRequest)
 	end := txn.EndRequest{
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch, Commit: req.Commit,
 		Version2: req.Version >= 5,
 	}
-	res, ticket := b.endTxn(end)
+	res, ticket, written := b.endTxn(end)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ProducerID, resp.ProducerEpoch = -1, -1
+		if res.Err == kerr.ConcurrentTransactions && b.transactionEnded(ctx, end.ID) == nil {
+			res, ticket, written = b.endTxn(end)
+		}
 		if res.Err == nil {
-			res.Err = b.ended(ctx, req.TransactionalID, res, ticket)
+			res.Err = b.ended(ctx, end.ID, res, ticket, written)
 		}
 		if res.Err == kerr.ProducerFenced && req.Version < 2 {
 			res.Err = kerr.InvalidProducerEpoch
@@ -46,14 +50,11 @@ func (b *broker) handleEndTxn(_ context.Context, r *request) completion {
 // lastOldEpoch is where a producer's epochs are about to be used up, and a new id is kept ready.
 const lastOldEpoch = 32_765
 
-func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64) {
+// endTxn decides a transaction. The ticket is for b.txns; the channel, if any, is closed when the markers are written.
+func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64, written <-chan struct{}) {
 	end.FreshID = -1
 	if end.Epoch >= lastOldEpoch {
-		var err error
-		if end.FreshID, err = b.nextProducerID(); err != nil {
-			res.Err = b.storageError(err)
-			return res, -1
-		}
+		end.FreshID = b.pids.take()
 	}
 	ticket, err := b.txns.Do(func(now time.Time) (step coord.Step) {
 		res, step = b.txnMachine.End(end, now)
@@ -61,23 +62,33 @@ func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64) {
 	})
 	if err != nil {
 		res.Err = b.storageError(err)
-		return res, -1
+		return res, -1, nil
 	}
 	if res.Ending != nil {
-		b.finishLater(*res.Ending, ticket)
+		written = b.finishLater(*res.Ending, ticket)
 	}
-	return res, ticket
+	return res, ticket, written
 }
 
-func (b *broker) ended(ctx context.Context, id string, res txn.EndResult, ticket int64) *kerr.Error {
+// ended returns once the end of a transaction may be answered: its decision stands.
+func (b *broker) ended(ctx context.Context, id string, res txn.EndResult, ticket int64, written <-chan struct{},
+) *kerr.Error {
 	if err := b.txns.Wait(ctx, ticket); err != nil {
 		return b.waitError(ctx, err)
 	}
-	if res.Ending == nil && !res.Wait {
-		return nil
-	}
-	if b.transactionEnded(ctx, id) != nil {
+	if res.Wait && b.transactionEnded(ctx, id) != nil {
 		return kerr.ConcurrentTransactions
 	}
-	return nil
+	if written == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	select {
+	case <-written:
+		return nil
+	case <-ctx.Done():
+	case <-b.stop:
+	}
+	return kerr.ConcurrentTransactions
 }

@@ -18,29 +18,26 @@ import (
 //   - v3: flexible; the member's id and generation are checked
 //   - v5: the group joins the transaction by being written to (KIP-890)
 //   - v6: topic ids
-func (b *broker) handleTxnOffsetCommit(_ context.Context, r *request) completion {
+func (b *broker) handleTxnOffsetCommit(ctx context.Context, r *request) completion {
 	req := r.body.(*kmsg.TxnOffsetCommitRequest)
-	commit := &group.CommitRequest{
+	commit := &offsetRequest{CommitRequest: group.CommitRequest{
 		Group: req.Group, MemberID: req.MemberID, Instance: req.InstanceID, Generation: req.Generation,
 		Producer: &coord.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch},
-	}
+	}}
 	if req.Version < 3 {
 		commit.MemberID, commit.Generation = "", -1
 	}
-	set := b.topics.load()
 	for i := range req.Topics {
 		rt := &req.Topics[i]
-		t, terr := set.find(rt.Topic, rt.TopicID, req.Version >= 6)
+		commit.topic(rt.Topic, rt.TopicID, req.Version >= 6)
 		for j := range rt.Partitions {
 			rp := &rt.Partitions[j]
-			c := group.Commit{
+			commit.add(group.Commit{
 				Partition: rp.Partition, Offset: rp.Offset, LeaderEpoch: rp.LeaderEpoch, Metadata: rp.Metadata,
-			}
-			c.Topic, c.Err = commitTopic(t, terr, rp.Partition)
-			commit.Commits = append(commit.Commits, c)
+			})
 		}
 	}
-	joined, ticket, failed := b.commitTxnOffsets(req, commit)
+	joined, ticket, failed := b.commitTxnOffsets(ctx, req, commit)
 	return func(ctx context.Context) (answer, error) {
 		if failed == nil {
 			failed = b.txns.Wait(ctx, joined)
@@ -50,15 +47,16 @@ func (b *broker) handleTxnOffsetCommit(_ context.Context, r *request) completion
 	}
 }
 
-func (b *broker) commitTxnOffsets(req *kmsg.TxnOffsetCommitRequest, commit *group.CommitRequest,
+func (b *broker) commitTxnOffsets(
+	ctx context.Context, req *kmsg.TxnOffsetCommitRequest, commit *offsetRequest,
 ) (joined, ticket int64, failed error) {
 	gate := b.gates.of(req.TransactionalID)
 	gate.RLock()
 	defer gate.RUnlock()
-	joined, err := b.joinTransaction(&txn.AddRequest{
+	joined, err := b.joinWithOffsets(ctx, &txn.AddRequest{
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch,
-		Partitions: b.offsetsPartitions(), VerifyOnly: req.Version < 5, Version2: req.Version >= 5,
-	})
+		VerifyOnly: req.Version < 5, Version2: req.Version >= 5,
+	}, gate)
 	switch {
 	case err == nil:
 		ticket, failed = b.commitOffsets(commit)
@@ -68,13 +66,11 @@ func (b *broker) commitTxnOffsets(req *kmsg.TxnOffsetCommitRequest, commit *grou
 	case err == kerr.TransactionAbortable && req.Version < 5:
 		err = kerr.InvalidTxnState
 	}
-	for i := range commit.Commits {
-		commit.Commits[i].Err = err
-	}
+	commit.fail(err)
 	return -1, -1, nil
 }
 
-func txnOffsetCommitResponse(req *kmsg.TxnOffsetCommitRequest, commit *group.CommitRequest) kmsg.Response {
+func txnOffsetCommitResponse(req *kmsg.TxnOffsetCommitRequest, commit *offsetRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	next := 0
 	for i := range req.Topics {

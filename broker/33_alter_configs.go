@@ -23,11 +23,11 @@ func (b *broker) handleAlterConfigs(_ context.Context, r *request) completion {
 			rr := &req.Resources[i]
 			out := kmsg.NewAlterConfigsResponseResource()
 			out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
-			err := b.alterConfigs(rr.ResourceType, rr.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
-				clear(configs)
-				for _, c := range rr.Configs {
-					if c.Value != nil {
-						configs[c.Name] = *c.Value
+			err := b.alterConfigs(rr.ResourceType, rr.ResourceName, req.ValidateOnly, func(c *configured) error {
+				clear(c.set)
+				for _, set := range rr.Configs {
+					if set.Value != nil {
+						c.set[set.Name] = *set.Value
 					}
 				}
 				return nil
@@ -52,9 +52,9 @@ func (b *broker) handleIncrementalAlterConfigs(_ context.Context, r *request) co
 			rr := &req.Resources[i]
 			out := kmsg.NewIncrementalAlterConfigsResponseResource()
 			out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
-			err := b.alterConfigs(rr.ResourceType, rr.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+			err := b.alterConfigs(rr.ResourceType, rr.ResourceName, req.ValidateOnly, func(c *configured) error {
 				for j := range rr.Configs {
-					if err := b.alterConfig(configs, &rr.Configs[j]); err != nil {
+					if err := c.alter(&rr.Configs[j]); err != nil {
 						return err
 					}
 				}
@@ -67,65 +67,94 @@ func (b *broker) handleIncrementalAlterConfigs(_ context.Context, r *request) co
 	}
 }
 
-func (b *broker) alterConfigs(kind kmsg.ConfigResourceType, name string, validateOnly bool,
-	change func(map[string]string) error,
-) error {
-	if kind != kmsg.ConfigResourceTypeTopic {
-		return &textError{kerr.InvalidRequest, "configurations of a " + strings.ToLower(kind.String()) +
-			" can't be changed at run time: only those of topics can"}
-	}
-	b.admin.Lock()
-	defer b.admin.Unlock()
-	t, kerror := b.topics.load().find(name, [16]byte{}, false)
-	if kerror != nil {
-		return kerror
-	}
-	if isInternal(name) {
-		return &textError{kerr.InvalidTopicException, "topic " + name + " is the broker's own"}
-	}
-	configs := maps.Clone(t.Configs)
-	if configs == nil {
-		configs = map[string]string{}
-	}
-	if err := change(configs); err != nil {
-		return err
-	}
-	if err := b.checkConfigs(configs); err != nil || validateOnly {
-		return err
-	}
-	return b.changeTopic(t, configs)
+// configured is a resource whose configurations are being altered.
+type configured struct {
+	set map[string]string
+	// keys are the configurations that can be altered, in the order of their names.
+	keys []configKey
+	// unknown is the error for names that are not among them.
+	unknown func(names []string) error
+	// check tells what is wrong with what is set; put makes it durable and puts it into effect.
+	check, put func(set map[string]string) error
 }
 
-func (b *broker) alterConfig(configs map[string]string, rc *kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
-	c := b.topicConfig(rc.Name)
-	if c == nil {
-		return &textError{kerr.InvalidConfig, "Unknown topic config name: " + rc.Name}
+func (b *broker) alterConfigs(kind kmsg.ConfigResourceType, name string, validateOnly bool,
+	change func(*configured) error,
+) error {
+	b.admin.Lock()
+	defer b.admin.Unlock()
+	c, err := b.configured(kind, name)
+	if err != nil {
+		return err
+	}
+	c.set = maps.Clone(c.set)
+	if c.set == nil {
+		c.set = map[string]string{}
+	}
+	if err := change(c); err != nil {
+		return err
+	}
+	if err := c.check(c.set); err != nil || validateOnly {
+		return err
+	}
+	return c.put(c.set)
+}
+
+// configured finds a resource. b.admin is held.
+func (b *broker) configured(kind kmsg.ConfigResourceType, name string) (*configured, error) {
+	switch kind {
+	case kmsg.ConfigResourceTypeTopic:
+		t, err := b.topics.load().find(name, [16]byte{}, false)
+		switch {
+		case err != nil:
+			return nil, err
+		case isInternal(name):
+			return nil, &textError{kerr.InvalidTopicException, "topic " + name + " is the broker's own"}
+		}
+		return &configured{
+			set: t.Configs, keys: b.topicConfigs(), unknown: unknownTopicConfig, check: b.checkTopicConfigs,
+			put: func(set map[string]string) error { return b.changeTopic(t, set) },
+		}, nil
+	case kmsg.ConfigResourceTypeBroker:
+		return b.configuredBroker(name)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		return b.configuredGroup(name)
+	}
+	return nil, &textError{kerr.InvalidRequest, "configurations of resources of type " + kind.String() +
+		" can't be changed here"}
+}
+
+// alter carries out one incremental change.
+func (c *configured) alter(rc *kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
+	key := configNamed(c.keys, rc.Name)
+	if key == nil {
+		return c.unknown([]string{rc.Name})
 	}
 	if rc.Op == kmsg.IncrementalAlterConfigOpDelete {
-		delete(configs, rc.Name)
+		delete(c.set, rc.Name)
 		return nil
 	}
 	if rc.Value == nil {
 		return &textError{kerr.InvalidRequest, "configuration " + rc.Name + ": a null value is no value to set"}
 	}
 	if rc.Op == kmsg.IncrementalAlterConfigOpSet {
-		configs[rc.Name] = *rc.Value
+		c.set[rc.Name] = *rc.Value
 		return nil
 	}
-	if c.kind != kindList {
+	if key.kind != kindList {
 		return &textError{kerr.InvalidConfig, "configuration " + rc.Name + " is no list: it can't be appended to"}
 	}
-	value, ok := configs[rc.Name]
+	value, ok := c.set[rc.Name]
 	if !ok {
-		value = c.standard
+		value = key.standard
 	}
-	elements := c.elements(value)
-	for _, e := range c.elements(*rc.Value) {
+	elements := key.elements(value)
+	for _, e := range key.elements(*rc.Value) {
 		elements = slices.DeleteFunc(elements, func(there string) bool { return there == e })
 		if rc.Op == kmsg.IncrementalAlterConfigOpAppend {
 			elements = append(elements, e)
 		}
 	}
-	configs[rc.Name] = strings.Join(elements, ",")
+	c.set[rc.Name] = strings.Join(elements, ",")
 	return nil
 }

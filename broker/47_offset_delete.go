@@ -16,16 +16,16 @@ func (b *broker) handleOffsetDelete(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.OffsetDeleteRequest)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
-		commit := &group.CommitRequest{Group: req.Group}
+		commit := &offsetRequest{CommitRequest: group.CommitRequest{Group: req.Group}}
 		for i := range req.Topics {
+			commit.topic(req.Topics[i].Topic, [16]byte{}, false)
 			for j := range req.Topics[i].Partitions {
-				commit.Commits = append(commit.Commits, group.Commit{
-					Topic: req.Topics[i].Topic, Partition: req.Topics[i].Partitions[j].Partition,
-				})
+				commit.add(group.Commit{Partition: req.Topics[i].Partitions[j].Partition})
 			}
 		}
 		var refused *kerr.Error
 		ticket, failed := b.groups.Do(func(time.Time) (step coord.Step) {
+			commit.find(b.topics.load())
 			step, refused = b.groupMachine.DeleteOffsets(req.Group, commit.Commits)
 			return step
 		})

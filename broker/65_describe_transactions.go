@@ -14,12 +14,20 @@ import (
 func (b *broker) handleDescribeTransactions(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	b.txns.View(func(time.Time) {
+	_, err := b.txns.View(func(time.Time) {
 		for _, id := range req.TransactionalIDs {
 			d, ok := b.txnMachine.Describe(id)
 			resp.TransactionStates = append(resp.TransactionStates, describeTransaction(id, d, ok))
 		}
 	})
+	if err != nil {
+		kerror := b.coordinatorError(err)
+		for _, id := range req.TransactionalIDs {
+			failed := describeTransaction(id, txn.Description{}, false)
+			failed.ErrorCode = kerror.Code
+			resp.TransactionStates = append(resp.TransactionStates, failed)
+		}
+	}
 	return ready(resp)
 }
 

@@ -34,7 +34,7 @@ func (b *broker) handleListTransactions(_ context.Context, r *request) completio
 			resp.UnknownStateFilters = append(resp.UnknownStateFilters, state)
 		}
 	}
-	b.txns.View(func(now time.Time) {
+	_, err := b.txns.View(func(now time.Time) {
 		ids := b.txnMachine.IDs()
 		slices.Sort(ids)
 		for _, id := range ids {
@@ -47,6 +47,9 @@ func (b *broker) handleListTransactions(_ context.Context, r *request) completio
 			resp.TransactionStates = append(resp.TransactionStates, t)
 		}
 	})
+	if err != nil {
+		resp.ErrorCode = b.coordinatorError(err).Code
+	}
 	return ready(resp)
 }
 

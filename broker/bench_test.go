@@ -61,7 +61,7 @@ func BenchmarkProduceDirect(b *testing.B) {
 	b.ResetTimer()
 	for n := 0; n < b.N; n += records {
 		results, err := br.Produce(context.Background(), broker.ProduceRequest{
-			Acks:       broker.AcksLeader,
+			Acks:       broker.AcksNone,
 			Partitions: []broker.ProducePartition{{Topic: "t", Partition: int32(n/records) % 4, Batches: raw}},
 		})
 		require.NoError(b, err)

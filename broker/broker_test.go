@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,10 +15,13 @@ import (
 	"thalweg/broker/brokertest"
 )
 
+// patience bounds what a test waits for. It is long: a busy machine must not make a test fail.
+const patience = 2 * time.Minute
+
 // within bounds a test that talks to a broker.
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -27,6 +31,26 @@ func createTopic(t *testing.T, b *broker.Broker, partitions int32, topic string)
 	adm := kadm.NewClient(brokertest.Client(t, b))
 	_, err := adm.CreateTopic(within(t), partitions, 1, nil, topic)
 	require.NoError(t, err)
+}
+
+// commitOffset commits an offset of a group from outside of it.
+func commitOffset(t *testing.T, b *broker.Broker, group, topic string, partition int32, at int64) error {
+	t.Helper()
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(topic, partition, at, 0)
+	return kadm.NewClient(brokertest.Client(t, b)).CommitAllOffsets(within(t), group, offsets)
+}
+
+// appendBytes makes a file longer.
+func appendBytes(t *testing.T, fs vfs.FS, name string, more []byte) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	info, err := f.Stat()
+	require.NoError(t, err)
+	_, err = f.WriteAt(more, info.Size())
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
 }
 
 // consume reads n records.

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -26,9 +27,10 @@ const (
 	hint                   // a matter of speed, space or format only: taken and shown, and said to have no effect
 )
 
-// topicConfig is one configuration that a topic may have. Those that are not obeyed are accepted because clients set
-// them, and described so that they find what they set. What would mislead about data is refused by its values.
-type topicConfig struct {
+// configDef is one configuration that a topic, a broker or a group may have. Those that are not obeyed are accepted
+// because clients set them, and described so that they find what they set. What would mislead about data is refused by
+// its values.
+type configDef struct {
 	name     string
 	kind     kmsg.ConfigType
 	standard string // the default
@@ -39,6 +41,38 @@ type topicConfig struct {
 	doc      string
 }
 
+// configKey is a configuration with the values that it has where the resource sets none, the strongest first. The
+// standard one of the key is the first of them.
+type configKey struct {
+	configDef
+	inherited []inherited
+}
+
+// inherited is a value that a resource has without setting it.
+type inherited struct {
+	value  string
+	source kmsg.ConfigSource
+}
+
+// inherit appends the value that from has for a configuration, if it has one.
+func (c *configKey) inherit(from map[string]string, name string, source kmsg.ConfigSource) {
+	if value, set := from[name]; set {
+		c.inherited = append(c.inherited, inherited{value, source})
+	}
+}
+
+// inheritAltered appends what was set at run time for this broker, and for all brokers.
+func (c *configKey) inheritAltered(own, all map[string]string, name string) {
+	c.inherit(own, name, kmsg.ConfigSourceDynamicBrokerConfig)
+	c.inherit(all, name, kmsg.ConfigSourceDynamicDefaultBrokerConfig)
+}
+
+// inheritLast appends the weakest value, after which the standard one of the key is known.
+func (c *configKey) inheritLast(source kmsg.ConfigSource) {
+	c.inherited = append(c.inherited, inherited{c.standard, source})
+	c.standard = c.inherited[0].value
+}
+
 const (
 	kindBool   = kmsg.ConfigTypeBoolean
 	kindString = kmsg.ConfigTypeString
@@ -47,34 +81,85 @@ const (
 	kindDouble = kmsg.ConfigTypeDouble
 	kindList   = kmsg.ConfigTypeList
 
-	maxInt32Text = "2147483647"
+	maxInt32     = math.MaxInt32
 	maxInt64Text = "9223372036854775807"
 )
 
 // topicConfigs returns the table of all topic configurations, in the order of their names, with this broker's defaults.
-func (b *broker) topicConfigs() []topicConfig { return b.configTable }
+// It is never changed: setDefaults puts another in its place.
+func (b *broker) topicConfigs() []configKey { return *b.configTable.Load() }
 
-// setTopicDefaults puts Config.TopicDefaults into the table.
-func (b *broker) setTopicDefaults() error {
-	b.configTable = b.standardTopicConfigs()
-	var errs []error
-	for name, value := range b.cfg.TopicDefaults {
-		i := slices.IndexFunc(b.configTable, func(c topicConfig) bool { return c.name == name || c.broker == name })
-		if i < 0 || name == "" {
-			errs = append(errs, fmt.Errorf("broker: config: TopicDefaults: there is no topic configuration %q", name))
-		} else if err := b.configTable[i].check(value); err != nil {
-			errs = append(errs, fmt.Errorf("broker: config: TopicDefaults: %w", err))
-		} else {
-			b.configTable[i].standard = value
-		}
+// setDefaults computes the defaults of topics from these, the strongest first: what was set at run time for
+// this broker, and for all brokers; Config.TopicDefaults; and the standard.
+func (b *broker) setDefaults(own, all map[string]string) error {
+	defs := b.standardTopicConfigs()
+	static, err := staticDefaults(defs, b.cfg.TopicDefaults)
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	table := make([]configKey, len(defs))
+	for i, def := range defs {
+		c := &table[i]
+		c.configDef = def
+		if def.broker != "" {
+			c.inheritAltered(own, all, def.broker)
+		}
+		c.inherit(static, def.name, kmsg.ConfigSourceStaticBrokerConfig)
+		c.inheritLast(kmsg.ConfigSourceDefaultConfig)
+	}
+	b.configTable.Store(&table)
+	return nil
 }
 
-func (b *broker) standardTopicConfigs() []topicConfig {
+// inHours are names with coarser units for a broker's milliseconds; the later of two for the same is the stronger one.
+var inHours = []struct {
+	name, topic string
+	millis      int64
+}{
+	{"log.retention.hours", "retention.ms", 3_600_000},
+	{"log.retention.minutes", "retention.ms", 60_000},
+	{"log.roll.hours", "segment.ms", 3_600_000},
+	{"log.roll.jitter.hours", "segment.jitter.ms", 3_600_000},
+}
+
+// staticDefaults is Config.TopicDefaults by the names that topics have for them.
+func staticDefaults(table []configDef, given map[string]string) (map[string]string, error) {
+	defaults := map[string]string{}
+	var errs []error
+	set := func(name, topic, value string) {
+		i := slices.IndexFunc(table, func(c configDef) bool { return c.name == topic || c.broker == topic })
+		if i < 0 || topic == "" {
+			errs = append(errs, fmt.Errorf("broker: config: TopicDefaults: there is no topic configuration %q", name))
+		} else if err := table[i].check(name, value); err != nil {
+			errs = append(errs, fmt.Errorf("broker: config: TopicDefaults: %w", err))
+		} else {
+			defaults[table[i].name] = value
+		}
+	}
+	coarse := map[string]bool{}
+	for _, alias := range inHours {
+		value, ok := given[alias.name]
+		if !ok {
+			continue
+		}
+		coarse[alias.name] = true
+		if n, err := strconv.ParseInt(value, 10, 32); err == nil && n > 0 {
+			value = strconv.FormatInt(n*alias.millis, 10)
+		}
+		set(alias.name, alias.topic, value)
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) { // a topic's name for it comes after the broker's, and wins
+		if !coarse[name] {
+			set(name, name, given[name])
+		}
+	}
+	return defaults, errors.Join(errs...)
+}
+
+func (b *broker) standardTopicConfigs() []configDef {
 	codecs := []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}
-	const i32, i64 = math.MaxInt32, math.MaxInt64
-	return []topicConfig{
+	const i32, i64 = maxInt32, math.MaxInt64
+	return []configDef{
 		{"cleanup.policy", kindList, "delete", 0, 0, []string{"compact", "delete"}, "log.cleanup.policy", obeyed,
 			"Whether old records are deleted, or compacted to the last one of each key."},
 		{"compression.gzip.level", kindInt, "-1", -1, 9, nil, "compression.gzip.level", hint, noEffect},
@@ -112,6 +197,8 @@ func (b *broker) standardTopicConfigs() []topicConfig {
 		{"min.insync.replicas", kindInt, "1", 1, i32, nil, "min.insync.replicas", obeyed,
 			"Replicas that acks=all asks for. There is one: with more, such records are refused."},
 		{"preallocate", kindBool, "false", 0, 0, nil, "log.preallocate", hint, noEffect},
+		{"remote.log.copy.disable", kindBool, "false", 0, 0, nil, "", exceeded, moreThanThat},
+		{"remote.log.delete.on.disable", kindBool, "false", 0, 0, nil, "", exceeded, moreThanThat},
 		{"remote.storage.enable", kindBool, "false", 0, 0, []string{"false"}, "", exceeded, moreThanThat},
 		{"retention.bytes", kindLong, "-1", -1, i64, nil, "log.retention.bytes", obeyed,
 			"Old segments of a partition are deleted beyond this size in bytes; -1 keeps all."},
@@ -136,8 +223,10 @@ const (
 	moreThanThat = "Accepted for compatibility: a single node that forces what it writes does more, or has no use for it."
 )
 
-func (b *broker) topicConfig(name string) *topicConfig {
-	table := b.topicConfigs()
+func (b *broker) topicConfig(name string) *configKey { return configNamed(b.topicConfigs(), name) }
+
+// configNamed finds a configuration in a table in the order of names.
+func configNamed(table []configKey, name string) *configKey {
 	i := sort.Search(len(table), func(i int) bool { return table[i].name >= name })
 	if i == len(table) || table[i].name != name {
 		return nil
@@ -145,10 +234,10 @@ func (b *broker) topicConfig(name string) *topicConfig {
 	return &table[i]
 }
 
-// check tells whether value is one that the configuration takes.
-func (c *topicConfig) check(value string) error {
+// check tells whether value is one that the configuration, which clients know by name, takes.
+func (c *configDef) check(name, value string) error {
 	refuse := func(why string) error {
-		return &textError{kerr.InvalidConfig, fmt.Sprintf("Invalid value %s for configuration %s: %s", value, c.name, why)}
+		return &textError{kerr.InvalidConfig, fmt.Sprintf("Invalid value %s for configuration %s: %s", value, name, why)}
 	}
 	switch c.kind {
 	case kindBool:
@@ -180,7 +269,7 @@ func (c *topicConfig) check(value string) error {
 	return nil
 }
 
-func (c *topicConfig) elements(value string) []string {
+func (c *configDef) elements(value string) []string {
 	if c.kind != kindList {
 		return []string{value}
 	}
@@ -193,24 +282,45 @@ func (c *topicConfig) elements(value string) []string {
 	return elements
 }
 
-// checkConfigs tells what is wrong with the configurations of a topic.
-func (b *broker) checkConfigs(configs map[string]string) error {
-	for name, value := range configs {
-		c := b.topicConfig(name)
-		if c == nil {
-			return &textError{kerr.InvalidConfig, "Unknown topic config name: " + name}
+// checkConfigs tells what is wrong with the configurations that are set on a resource. It can have those in keys;
+// unknown is the error for others.
+func (b *broker) checkConfigs(set map[string]string, keys []configKey, unknown func(names []string) error) error {
+	var others []string
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		key := configNamed(keys, name)
+		if key == nil {
+			others = append(others, name)
+			continue
 		}
-		if err := c.check(value); err != nil {
+		if err := key.check(name, set[name]); err != nil {
 			return err
 		}
-		if c.effect == hint && value != c.standard {
-			if _, said := b.hints.LoadOrStore(name, true); !said {
-				b.cfg.Logger.Info("broker: this topic configuration has no effect here; it is said once", "name", name,
-					"value", value)
-			}
-		}
+		b.mentionHint(key, name, set[name])
+	}
+	if others != nil {
+		return unknown(others)
 	}
 	return nil
+}
+
+func (b *broker) checkTopicConfigs(set map[string]string) error {
+	return b.checkConfigs(set, b.topicConfigs(), unknownTopicConfig)
+}
+
+func unknownTopicConfig(names []string) error { return unknownConfig("topic", names) }
+
+func unknownConfig(kind string, names []string) error {
+	return &textError{kerr.InvalidConfig, "Unknown " + kind + " config name: " + names[0]}
+}
+
+// mentionHint logs, once, that somebody sets what has no effect.
+func (b *broker) mentionHint(c *configKey, name, value string) {
+	if c.effect != hint || value == c.standard {
+		return
+	}
+	if _, said := b.hints.LoadOrStore(name, true); !said {
+		b.cfg.Logger.Info("broker: this configuration has no effect here; it is said once", "name", name, "value", value)
+	}
 }
 
 // internalConfig is that of the broker's own logs. A full disk must leave room for the record of a deletion.

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,7 +24,10 @@ type conn struct {
 	host   string // the client's, as Kafka writes it
 	server string // the broker's, as the client reached it
 	queue  chan started
-	frame  []byte // reused between Produce requests, whose bytes nobody keeps
+	frame  []byte     // reused between Produce requests, whose bytes nobody keeps
+	idle   *idleWatch // nil within the process
+	held   int64      // bytes of the frame memory that the request being read has
+	kept   int64      // and those that frame has
 }
 
 // started is a request whose answer is due.
@@ -51,6 +57,7 @@ func (c *conn) abort() {
 }
 
 func (c *conn) serve(ctx context.Context) {
+	defer c.idle.end()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -61,20 +68,25 @@ func (c *conn) serve(ctx context.Context) {
 	close(c.queue)
 	<-written
 	c.abort()
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+	switch {
+	case errors.Is(err, errRequestLimit):
+		c.b.cfg.Logger.Warn("broker: a request is refused", "remote", c.net.RemoteAddr(), "err", err)
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed):
 		c.b.cfg.Logger.Info("broker: connection ended", "remote", c.net.RemoteAddr(), "err", err)
 	}
 }
 
 // read starts requests until the client is gone or sends what is no request.
 func (c *conn) read(ctx context.Context) error {
-	in := bufio.NewReaderSize(c.net, 32<<10)
+	defer c.leaveFrames()
+	in := bufio.NewReaderSize(watched{c.net, c.idle}, smallFrameBytes)
 	for {
-		frame, err := c.readFrame(in)
+		frame, err := c.readFrame(ctx, in)
 		if err != nil {
 			return err
 		}
-		r, err := parseRequest(frame)
+		c.b.counters.bytesIn.Add(int64(len(frame)) + 4)
+		r, err := c.decode(frame)
 		if err != nil {
 			return err
 		}
@@ -83,9 +95,8 @@ func (c *conn) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if r.key == int16(kmsg.Produce) && cap(frame) <= maxKeptFrameBytes {
-			c.frame = frame
-		}
+		c.begun(r, frame)
+		c.idle.begin()
 		select {
 		case c.queue <- started{r, complete}:
 		case <-ctx.Done():
@@ -94,38 +105,122 @@ func (c *conn) read(ctx context.Context) error {
 	}
 }
 
+// smallFrameBytes is the size up to which requests and answers are not counted, no more than a connection's read
+// buffer. Such requests never wait, so that heartbeats and polls pass when producers fill the memory.
+const smallFrameBytes = 32 << 10
+
 // maxKeptFrameBytes limits the memory that a connection keeps for its next Produce request.
 const maxKeptFrameBytes = 4 << 20
 
 // firstReadBytes is how much memory a frame gets on its length's word alone. More comes as its bytes do.
 const firstReadBytes = 1 << 20
 
-func (c *conn) readFrame(in *bufio.Reader) ([]byte, error) {
+// frameStallMax is how long a client may take for a mebibyte of a frame that has its memory. Others wait for it.
+const frameStallMax = 30 * time.Second
+
+func (c *conn) readFrame(ctx context.Context, in *bufio.Reader) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return nil, err
 	}
 	size := int(int32(binary.BigEndian.Uint32(head[:])))
-	if size < minRequestBytes || size > c.b.cfg.MaxRequestBytes {
-		return nil, fmt.Errorf("request of %d bytes: must have %d to %d (Config.MaxRequestBytes)",
-			size, minRequestBytes, c.b.cfg.MaxRequestBytes)
+	if size < minRequestBytes {
+		return nil, fmt.Errorf("request of %d bytes: must have at least %d", size, minRequestBytes)
+	}
+	key, err := c.checkSize(in, size)
+	if err != nil {
+		return nil, err
 	}
 	var frame []byte
-	if peek, err := in.Peek(2); err == nil && binary.BigEndian.Uint16(peek) == uint16(kmsg.Produce) {
-		frame, c.frame = c.frame[:0], nil
+	large := size > smallFrameBytes
+	if key == int16(kmsg.Produce) {
+		frame = c.keptFrame(size)
+	} else if large {
+		if err := c.drain(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if large && size > cap(frame) {
+		if err := c.b.frames.Enter(ctx, int64(size)); err != nil {
+			return nil, err
+		}
+		c.held = int64(size)
 	}
 	for len(frame) < size {
-		from := len(frame)
-		want := min(size, max(firstReadBytes, 2*from, cap(frame)))
-		if want > cap(frame) {
-			frame = append(make([]byte, 0, want), frame...)
-		}
-		frame = frame[:want]
-		if _, err := io.ReadFull(in, frame[from:]); err != nil {
+		if err := c.readMore(in, &frame, size, large); err != nil {
 			return nil, fmt.Errorf("request of %d bytes: %w", size, err)
 		}
 	}
+	if large {
+		return frame, c.net.SetReadDeadline(time.Time{})
+	}
 	return frame, nil
+}
+
+// readMore reads a mebibyte of a frame, or what is left of it.
+func (c *conn) readMore(in *bufio.Reader, frame *[]byte, size int, large bool) error {
+	from := len(*frame)
+	to := min(size, from+firstReadBytes)
+	if to > cap(*frame) {
+		grown := make([]byte, from, min(size, max(to, 2*from)))
+		copy(grown, *frame)
+		*frame = grown
+	}
+	*frame = (*frame)[:to]
+	if large {
+		if err := c.net.SetReadDeadline(time.Now().Add(frameStallMax)); err != nil {
+			return err
+		}
+	}
+	_, err := io.ReadFull(in, (*frame)[from:])
+	return err
+}
+
+// keptFrame is the buffer of the request before, if it has the size. Otherwise its memory is given back.
+func (c *conn) keptFrame(size int) []byte {
+	frame := c.frame[:0]
+	c.frame = nil
+	if size > cap(frame) {
+		c.dropFrame()
+		return nil
+	}
+	return frame
+}
+
+// begun gives back the memory of a frame that nobody reads any more, or keeps it for the next one.
+func (c *conn) begun(r *request, frame []byte) {
+	c.leaveFrame()
+	if r.key != int16(kmsg.Produce) || cap(frame) > maxKeptFrameBytes {
+		return
+	}
+	if c.kept == 0 && cap(frame) > smallFrameBytes {
+		if !c.b.frames.Keep(int64(cap(frame))) {
+			return
+		}
+		c.kept = int64(cap(frame))
+	}
+	c.frame = frame
+}
+
+func (c *conn) leaveFrame() {
+	if c.held > 0 {
+		c.b.frames.Leave(c.held)
+		c.held = 0
+	}
+}
+
+func (c *conn) dropFrame() {
+	if c.kept > 0 {
+		c.b.frames.Drop(c.kept)
+		c.kept = 0
+	}
+}
+
+// leaveFrames gives back all memory of frames, when no more of them are read.
+func (c *conn) leaveFrames() {
+	c.leaveFrame()
+	c.frame = nil
+	c.dropFrame()
 }
 
 // write answers requests. After a failure it only completes what was started, so that nothing is left behind.
@@ -134,11 +229,15 @@ func (c *conn) write(ctx context.Context) {
 	failed := false
 	for s := range c.queue {
 		a, err := s.complete(ctx)
-		if failed || err == nil && a.silent {
-			continue
-		}
-		if err == nil {
+		c.idle.answer()
+		if err == nil && !failed && !a.silent {
 			buf, err = c.send(buf[:0], s.r, a)
+		}
+		if a.held > 0 {
+			c.b.answers.Leave(a.held)
+		}
+		if failed {
+			continue
 		}
 		if err != nil {
 			failed = true
@@ -166,7 +265,8 @@ func (c *conn) send(buf []byte, r *request, a answer) ([]byte, error) {
 	if a.body != nil {
 		buf = a.body.AppendTo(buf)
 		binary.BigEndian.PutUint32(buf, uint32(len(buf)-4))
-		_, err := c.net.Write(buf)
+		n, err := c.net.Write(buf)
+		c.b.counters.bytesOut.Add(int64(n))
 		return buf, err
 	}
 	size := len(buf) - 4
@@ -175,6 +275,44 @@ func (c *conn) send(buf []byte, r *request, a answer) ([]byte, error) {
 	}
 	binary.BigEndian.PutUint32(buf, uint32(size))
 	parts := append(net.Buffers{buf}, a.parts...)
-	_, err := parts.WriteTo(c.net)
-	return buf, err
+	if a.held == 0 {
+		n, err := parts.WriteTo(c.net)
+		c.b.counters.bytesOut.Add(n)
+		return buf, err
+	}
+	return buf, c.sendHeld(parts)
+}
+
+// sendHeld writes an answer whose memory others may wait for. While they do, the client has to take a mebibyte of it
+// each frameStallMax.
+func (c *conn) sendHeld(parts net.Buffers) error {
+	for len(parts) > 0 {
+		piece, rest := cutAt(parts, firstReadBytes)
+		for len(piece) > 0 {
+			if err := c.net.SetWriteDeadline(time.Now().Add(frameStallMax)); err != nil {
+				return err
+			}
+			n, err := piece.WriteTo(c.net)
+			if n > 0 {
+				c.idle.touch()
+			}
+			c.b.counters.bytesOut.Add(n)
+			if err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || c.b.answers.Waited()) {
+				return fmt.Errorf("answer: %w", err)
+			}
+		}
+		parts = rest
+	}
+	return c.net.SetWriteDeadline(time.Time{})
+}
+
+// cutAt divides buffers so that the first part has no more than so many bytes.
+func cutAt(parts net.Buffers, bytes int) (first, rest net.Buffers) {
+	for i, p := range parts {
+		if len(p) > bytes {
+			return append(slices.Clone(parts[:i]), p[:bytes]), append(net.Buffers{p[bytes:]}, parts[i+1:]...)
+		}
+		bytes -= len(p)
+	}
+	return parts, nil
 }

@@ -3,8 +3,8 @@
 //
 // It is for programs that want a log, consumer groups and transactions without
 // an installation, and it is durable: what is acknowledged with acks=all has
-// reached the disk. It never replicates. Whoever outgrows one machine points the
-// same program at Apache Kafka or any other broker of the protocol.
+// reached the disk. It never replicates. A program that outgrows
+// one machine runs as it is on Apache Kafka or any other broker of the protocol.
 //
 // Three doors lead in, with the same checks behind each:
 //

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -166,33 +169,35 @@ func TestADataDirectoryThatIsAFile(t *testing.T) {
 	require.NotContains(t, err.Error(), "in use")
 }
 
+// Every setting of a broker is checked, and the error names it.
 func TestSettingsAreChecked(t *testing.T) {
-	for name, set := range map[string]func(*broker.Config){
-		"InitialRebalanceDelay": func(c *broker.Config) { c.InitialRebalanceDelay = -1 },
-		"MinSessionTimeout":     func(c *broker.Config) { c.MinSessionTimeout = -1 },
-		"MaxSessionTimeout":     func(c *broker.Config) { c.MaxSessionTimeout = -1 },
-		"OffsetRetention":       func(c *broker.Config) { c.OffsetRetention = -1 },
-		"MaxTransactionTimeout": func(c *broker.Config) { c.MaxTransactionTimeout = -1 },
-		"Partitions":            func(c *broker.Config) { c.Partitions = -1 },
-		"MaxConnections":        func(c *broker.Config) { c.MaxConnections = -1 },
-		"MaxRequestBytes":       func(c *broker.Config) { c.MaxRequestBytes = -1 },
-		"MaxFetchBytes":         func(c *broker.Config) { c.MaxFetchBytes = -1 },
-		"MaxBatchBytes":         func(c *broker.Config) { c.MaxBatchBytes = -1 },
-		"SegmentBytes":          func(c *broker.Config) { c.SegmentBytes = -1 },
-		"MaxPipelinedRequests":  func(c *broker.Config) { c.MaxPipelinedRequests = -1 },
-		"MaxGroupMembers":       func(c *broker.Config) { c.MaxGroupMembers = -1 },
-		"MaxTailBytes":          func(c *broker.Config) { c.MaxTailBytes = -1 },
-		"MaxTopicPartitions":    func(c *broker.Config) { c.MaxTopicPartitions = -1 },
-		"Sync":                  func(c *broker.Config) { c.Sync = -1 },
-	} {
-		cfg := broker.Config{FS: vfs.NewMem()}
-		set(&cfg)
-		b, err := broker.Open(cfg)
-		if err == nil {
-			err = errors.Join(b.Close(), errors.New("it opened"))
+	bad := map[string][]any{
+		"Advertise":          {"nowhere", ":9092", "0.0.0.0:9092", "[::]:9092", "host:0", "host:http", "host:65536"},
+		"TopicDefaults":      {map[string]string{"retention": "1"}, map[string]string{"retention.ms": "week"}},
+		"MaxSessionTimeout":  {time.Second}, // below the least one
+		"Partitions":         {int32(20_001)},
+		"MaxOpenFiles":       {7},
+		"OffsetRetention":    {time.Duration(1)},
+		"MemoryBytesMax":     {int64(1)},
+		"MaxTopicPartitions": {math.MaxInt},
+	}
+	anything := []string{"Dir", "FS", "Clock", "Listener", "Logger", "AutoCreateTopics"}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[broker.Config]()) {
+		values := bad[field.Name]
+		if field.Type.ConvertibleTo(reflect.TypeFor[int64]()) {
+			values = append(values, reflect.ValueOf(-1).Convert(field.Type).Interface())
 		}
-		require.ErrorContains(t, err, name, name)
-		require.NotContains(t, err.Error(), "it opened", name)
+		require.NotEqual(t, len(values) > 0, slices.Contains(anything, field.Name), "%s is not tested", field.Name)
+		for _, value := range values {
+			cfg := broker.Config{FS: vfs.NewMem()}
+			reflect.ValueOf(&cfg).Elem().FieldByIndex(field.Index).Set(reflect.ValueOf(value))
+			b, err := broker.Open(cfg)
+			if err == nil {
+				err = errors.Join(b.Close(), errors.New("it opened"))
+			}
+			require.ErrorContains(t, err, field.Name, "%v", value)
+			require.NotContains(t, err.Error(), "it opened", "%s %v", field.Name, value)
+		}
 	}
 }
 

@@ -1,10 +1,45 @@
 package broker
 
-import "context"
+import (
+	"context"
+	"runtime/metrics"
 
-// contextThatIsOver lets requests begin, and none wait.
-func contextThatIsOver() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx, cancel
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Begin starts a request as the reader of a connection does: its effects are there when Begin returns. The answer may
+// be long in coming.
+func Begin(ctx context.Context, b *Broker, req kmsg.Request) (<-chan kmsg.Response, error) {
+	r := &request{key: req.Key(), version: req.GetVersion(), clientID: "client", body: req}
+	complete, err := b.in.(*broker).begin(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	answered := make(chan kmsg.Response, 1)
+	go func() {
+		if a, err := complete(ctx); err == nil {
+			answered <- a.body
+		}
+	}()
+	return answered, nil
+}
+
+// HoldGate keeps a transactional id's requests from being carried out until the gate is opened.
+func HoldGate(b *Broker, transactionalID string) (open func()) {
+	gate := b.in.(*broker).gates.of(transactionalID)
+	gate.Lock()
+	return gate.Unlock
+}
+
+// CompactionBudget is what compaction may read and write in a second, in bytes.
+func CompactionBudget(b *Broker) int64 { return b.in.(*broker).compactionBytes.Load() }
+
+// Visits is how often fetches have looked at a partition.
+func Visits(b *Broker) int64 { return b.in.(*broker).counters.fetched.Load() }
+
+// AllocatedBytes is what the process has allocated on the heap since it started.
+func AllocatedBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }

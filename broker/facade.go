@@ -21,25 +21,33 @@ type serving interface {
 	Dial(ctx context.Context, network, addr string) (net.Conn, error)
 	Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error)
 	Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error)
+	Stats() Stats
+	Backup(ctx context.Context, dir string) error
 }
 
 // Open recovers what the data directory holds and starts serving.
 func Open(cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	b := &broker{cfg: cfg, metaMachine: meta.New(), stop: make(chan struct{})}
+	b.maintain.every = maintainEvery
 	b.handlers = b.handlerTable()
 	b.server = newServer(b)
-	if err := errors.Join(cfg.validate(), b.setTopicDefaults()); err != nil {
+	if err := errors.Join(cfg.validate(), b.setDefaults(nil, nil)); err != nil {
 		return nil, errors.Join(err, b.server.close())
 	}
-	err := b.server.address()
+	err := b.joinMemory()
+	if err == nil {
+		err = b.server.address()
+	}
 	if err == nil {
 		err = b.recover()
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	b.maintainAfter(maintainFirst)
+	b.startChore(&b.maintain, maintainFirst, b.maintainLogs)
+	b.startChore(&b.compact, compactFirst, b.compactLogs)
+	b.openControl()
 	b.server.start()
 	return &Broker{b}, nil
 }
@@ -70,3 +78,12 @@ func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResu
 func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
 	return b.in.Fetch(ctx, req)
 }
+
+// Stats returns what the broker does and holds at this moment.
+func (b *Broker) Stats() Stats { return b.in.Stats() }
+
+// Backup writes a consistent copy of the data directory to dir, which must not exist or be empty, while the broker
+// works. A broker that is opened on the copy finds all topics, groups and transactions as they were at one moment. A
+// backup that is cut short leaves nothing at dir. It fails while a partition is offline. It writes through Config.FS.
+// One backup runs at a time.
+func (b *Broker) Backup(ctx context.Context, dir string) error { return b.in.Backup(ctx, dir) }

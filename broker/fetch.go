@@ -10,6 +10,7 @@ import (
 
 	"thalweg/broker/internal/log"
 	"thalweg/internal/batch"
+	"thalweg/internal/memory"
 )
 
 // Isolation chooses what a fetch sees of transactions.
@@ -56,6 +57,9 @@ type FetchResult struct {
 	Aborted []AbortedTxn
 	// Err is nil or an error that wraps the protocol's *kerr.Error (errors.As).
 	Err error
+	// AfterDamage is the offset from which the partition can be read again, where Err is CORRUPT_MESSAGE because a
+	// file is damaged; 0 where that is not known.
+	AfterDamage int64
 }
 
 // AbortedTxn says that the records of a producer from FirstOffset on, up to its next abort marker, are void.
@@ -75,7 +79,16 @@ func (b *broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, er
 		f.parts[i] = fetchPart{target: target, err: err, offset: p.Offset, maxBytes: p.MaxBytes}
 		f.results[i].Topic, f.results[i].Partition = p.Topic, p.Partition
 	}
-	f.run(ctx)
+	if err := f.run(ctx); err != nil {
+		return nil, err
+	}
+	bytes := 0
+	for i := range f.results {
+		for _, run := range f.results[i].Batches {
+			bytes += len(run)
+		}
+	}
+	b.counters.bytesOut.Add(int64(bytes))
 	return f.results, b.closedOr(ctx)
 }
 
@@ -87,9 +100,15 @@ type fetch struct {
 	maxWait            time.Duration
 	parts              []fetchPart
 	results            []FetchResult
+	session            *fetchSession // nil: parts are all that there is
+	memory             *memory.Gate  // of the answers on connections; nil: the caller counts them
+	held               int64         // of it
 }
 
 type fetchPart struct {
+	key      partitionKey // of a request
+	epoch    int32        // that the client knows
+	member   *sessionPart // of the fetch's session
 	target   *partition
 	err      *kerr.Error // instead of a target
 	offset   int64
@@ -97,17 +116,26 @@ type fetchPart struct {
 	meter    log.Meter
 	bound    int64 // up to which is counted
 	counted  int   // bytes
+	passed   bool  // over, since the answer was full before
 }
 
 // run reads, and when that is not enough, waits until there is more or time is up, and reads again. Meanwhile it counts
-// what there is, and holds nothing of it: otherwise a large MinBytes would read everything again at each append.
-func (f *fetch) run(ctx context.Context) {
+// what it could read, and holds nothing of it: otherwise a large MinBytes would read everything again at each append.
+func (f *fetch) run(ctx context.Context) error {
 	if f.maxBytes <= 0 || f.maxBytes > f.b.cfg.MaxFetchBytes {
 		f.maxBytes = f.b.cfg.MaxFetchBytes
 	}
-	bytes, failed := f.read()
-	if bytes >= f.minBytes || failed || f.maxWait <= 0 {
-		return
+	if f.memory != nil {
+		f.maxBytes = int(min(int64(f.maxBytes), max(f.memory.BytesMax()/answersAtLeast, smallFrameBytes)))
+	}
+	f.waitMarkers(ctx)
+	var joining <-chan struct{}
+	if f.session != nil {
+		joining = f.session.wake
+	}
+	bytes, failed, err := f.readHeld(ctx)
+	if bytes >= f.minBytes || failed || f.maxWait <= 0 || err != nil {
+		return err
 	}
 	timeUp := make(chan struct{})
 	stop := f.b.cfg.Clock.AfterFunc(f.maxWait, func() { close(timeUp) })
@@ -121,20 +149,76 @@ func (f *fetch) run(ctx context.Context) {
 		}
 		select {
 		case <-watch.C():
+		case <-joining:
+			f.join()
+			f.waitMarkers(ctx)
 		case <-timeUp:
-			f.read()
-			return
+			_, _, err := f.readHeld(ctx)
+			return err
 		case <-ctx.Done():
-			return
+			return nil
 		case <-f.b.stop:
-			return
+			return nil
 		}
 	}
-	f.read()
+	_, _, err = f.readHeld(ctx)
+	return err
+}
+
+// answersAtLeast is how many answers to fetches have memory at the same time, unless their first batches are larger
+// than what they ask for.
+const answersAtLeast = 4
+
+// readHeld waits for the answer's memory, and reads. Small answers give the memory back at once.
+func (f *fetch) readHeld(ctx context.Context) (bytes int, failed bool, err error) {
+	if f.memory == nil || !f.some() {
+		bytes, failed = f.read()
+		return bytes, failed, nil
+	}
+	if err := f.memory.Enter(ctx, int64(f.maxBytes)); err != nil {
+		return 0, false, err
+	}
+	bytes, failed = f.read()
+	if bytes > smallFrameBytes {
+		f.held = int64(bytes)
+	}
+	f.memory.Adjust(f.held - int64(f.maxBytes))
+	return bytes, failed, nil
+}
+
+// some tells whether there is anything to read.
+func (f *fetch) some() bool {
+	for i := range f.parts {
+		part := &f.parts[i]
+		if part.target == nil {
+			continue
+		}
+		r := FetchResult{HighWatermark: part.target.log.HighWatermark(), LastStableOffset: part.target.log.LastStable()}
+		if f.beyond(&r) > part.offset {
+			return true
+		}
+	}
+	return false
+}
+
+// waitMarkers lets a read of committed records see all transactions whose end was answered before it.
+func (f *fetch) waitMarkers(ctx context.Context) {
+	if f.iso != log.ReadCommitted {
+		return
+	}
+	for i := range f.parts {
+		if target := f.parts[i].target; target != nil {
+			target.log.WaitMarkers(ctx)
+		}
+	}
 }
 
 // forget drops what was read.
 func (f *fetch) forget() {
+	if f.held > 0 {
+		f.memory.Leave(f.held)
+		f.held = 0
+	}
 	for i := range f.results {
 		f.results[i].Batches, f.results[i].Aborted = nil, nil
 		f.parts[i].bound = -1
@@ -146,6 +230,9 @@ func (f *fetch) enough() bool {
 	bytes := 0
 	for i := range f.parts {
 		part, r := &f.parts[i], &f.results[i]
+		if part.target == nil {
+			return true
+		}
 		l := part.target.log
 		r.LastStableOffset, r.HighWatermark = l.LastStable(), l.HighWatermark()
 		bound := f.beyond(r)
@@ -187,7 +274,9 @@ func (f *fetch) watch(w *log.Watch) (ready bool) {
 
 func (f *fetch) unwatch(w *log.Watch) {
 	for i := range f.parts {
-		f.parts[i].target.log.Unwatch(w)
+		if target := f.parts[i].target; target != nil {
+			target.log.Unwatch(w)
+		}
 	}
 }
 
@@ -205,7 +294,8 @@ func (f *fetch) read() (bytes int, failed bool) {
 }
 
 func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) int {
-	r.Batches, r.Aborted, r.Err = nil, nil, nil
+	f.b.counters.fetched.Add(1)
+	r.Batches, r.Aborted, r.Err, r.AfterDamage = nil, nil, nil, 0
 	if part.target == nil {
 		r.HighWatermark, r.LastStableOffset, r.LogStartOffset = -1, -1, -1
 		r.Err = part.err
@@ -215,7 +305,8 @@ func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) 
 	if part.maxBytes <= 0 {
 		limit = left
 	}
-	if left <= 0 && !first { // what is there is for the next request
+	part.passed = left <= 0 && !first
+	if part.passed { // what is there is for the next request
 		l := part.target.log
 		r.HighWatermark, r.LastStableOffset, r.LogStartOffset = l.HighWatermark(), l.LastStable(), l.Start()
 		return 0
@@ -224,6 +315,9 @@ func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) 
 	r.HighWatermark, r.LastStableOffset, r.LogStartOffset = res.HighWatermark, res.LastStable, res.LogStart
 	if err != nil {
 		r.Err = f.b.readError(part.target, err)
+		if damage, ok := errors.AsType[*log.DamageError](r.Err); ok {
+			r.AfterDamage = damage.Next
+		}
 		return 0
 	}
 	r.Batches = res.Batches

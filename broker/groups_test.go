@@ -19,6 +19,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/faultfs"
 )
 
 // member is a group member whose every request is the test's.
@@ -121,7 +122,7 @@ func settle(t *testing.T, first, second *member) {
 			second.check(err)
 		}
 	})
-	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, 10*time.Second,
+	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, patience,
 		time.Millisecond)
 	require.NoError(t, first.join())
 	assigned, err := first.sync()
@@ -146,7 +147,7 @@ func TestTwoMembersRebalance(t *testing.T) {
 	settle(t, first, second)
 	require.True(t, first.leader)
 	require.Len(t, first.others, 2)
-	require.Empty(t, second.others, "only the leader is told of the members")
+	require.Empty(t, second.others, "only the leader gets the members")
 
 	stale := *second
 	stale.generation--
@@ -173,7 +174,7 @@ func TestMemberThatDoesNotRejoinIsRemoved(t *testing.T) {
 	together(t, first)
 	joined := make(chan error)
 	go func() { joined <- second.join() }()
-	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, 10*time.Second,
+	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, patience,
 		time.Millisecond)
 	for range 3 { // alive, but not joining, until the rebalance timeout
 		require.ErrorIs(t, first.heartbeat(), kerr.RebalanceInProgress)
@@ -209,7 +210,7 @@ func TestStaticMemberComesBackWithoutARebalance(t *testing.T) {
 		require.NoError(t, back.join())
 		require.Equal(t, old.generation, back.generation)
 		require.NotEqual(t, old.id, back.id)
-		require.Equal(t, old.leader, back.skip, "the leader must not assign anew")
+		require.Equal(t, old.leader, back.skip, "the leader must not assign again")
 		assigned, err := back.sync()
 		require.NoError(t, err)
 		require.Equal(t, old.id, assigned, "the assignment of before")
@@ -221,7 +222,7 @@ func TestStaticMemberComesBackWithoutARebalance(t *testing.T) {
 	changed.id, changed.metadata = "", "other"
 	done := make(chan error)
 	go func() { done <- changed.join() }()
-	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, 10*time.Second,
+	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, patience,
 		time.Millisecond)
 	require.NoError(t, first.join())
 	require.NoError(t, <-done)
@@ -241,7 +242,7 @@ func TestInitialRebalanceDelay(t *testing.T) {
 	require.Eventually(t, func() bool {
 		groups, err := adm.DescribeGroups(within(t), "g")
 		return err == nil && len(groups["g"].Members) == 2
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	clock.Advance(3 * time.Second) // somebody arrived: once more
 	clock.Advance(3 * time.Second)
 	require.NoError(t, <-errs)
@@ -253,17 +254,13 @@ func TestInitialRebalanceDelay(t *testing.T) {
 func TestCommitsAreChecked(t *testing.T) {
 	b := brokertest.New(t)
 	createTopic(t, b, 1, "t")
-	adm := kadm.NewClient(brokertest.Client(t, b))
-	offsets := kadm.Offsets{}
-	offsets.AddOffset("t", 0, 1, 0)
-	require.NoError(t, adm.CommitAllOffsets(within(t), "g", offsets), "a group without members takes commits of anybody")
+	require.NoError(t, commitOffset(t, b, "g", "t", 0, 1), "a group without members takes commits of anybody")
 	m := newMember(t, b, "g")
 	together(t, m)
-	require.ErrorIs(t, adm.CommitAllOffsets(within(t), "g", offsets), kerr.UnknownMemberID)
-	offsets = kadm.Offsets{}
-	offsets.AddOffset("nowhere", 0, 1, 0)
-	require.Error(t, adm.CommitAllOffsets(within(t), "h", offsets))
+	require.ErrorIs(t, commitOffset(t, b, "g", "t", 0, 1), kerr.UnknownMemberID)
+	require.Error(t, commitOffset(t, b, "h", "nowhere", 0, 1))
 
+	adm := kadm.NewClient(m.client)
 	deleted, err := adm.DeleteGroups(within(t), "g", "unknown")
 	require.NoError(t, err)
 	require.ErrorIs(t, deleted["g"].Err, kerr.NonEmptyGroup)
@@ -288,24 +285,22 @@ func TestCommitsAreChecked(t *testing.T) {
 func TestOffsetsExpire(t *testing.T) {
 	clock, seen := brokertest.NewClock(), &journal{}
 	full := failing("__consumer_offsets-0", syscall.ENOSPC, errorfs.OpFileWrite, errorfs.OpFileWriteAt)
-	fs := errorfs.Wrap(vfs.NewMem(), full)
+	fs := faultfs.New(vfs.NewMem())
 	b := brokertest.New(t, brokertest.At(clock), brokertest.On(fs), seen.logTo())
 	createTopic(t, b, 1, "t")
+	require.NoError(t, commitOffset(t, b, "g", "t", 0, 1))
 	adm := kadm.NewClient(brokertest.Client(t, b))
-	offsets := kadm.Offsets{}
-	offsets.AddOffset("t", 0, 1, 0)
-	require.NoError(t, adm.CommitAllOffsets(within(t), "g", offsets))
 	clock.Advance(6 * 24 * time.Hour)
 	fetched, err := adm.FetchOffsets(within(t), "g")
 	require.NoError(t, err)
 	require.Len(t, fetched.Offsets()["t"], 1)
-	full.On()
+	fs.Fail(full)
 	clock.Advance(25 * time.Hour)
 	fetched, err = adm.FetchOffsets(within(t), "g")
 	require.NoError(t, err)
 	require.Len(t, fetched.Offsets()["t"], 1, "there is no room for the record that it is gone")
 	require.Empty(t, seen.lines("an offset expired"))
-	full.Off()
+	fs.Fail(nil)
 	clock.Advance(time.Minute)
 	require.Len(t, seen.lines("an offset expired", "group=g", "topic=t", "partition=0", "offset=1"), 1)
 	fetched, err = adm.FetchOffsets(within(t), "g")

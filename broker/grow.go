@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +24,8 @@ import (
 //  3. Make the logs.
 //  4. Put the topic into the metadata, take the note back in the same batch, and wait for it.
 //
-// A failure removes the directories, and a crash before the end of 4 leaves that to the next start.
+// A failure removes the directories. A crash before the end of 4 leaves that to the next start. So does a failure to
+// force the record of 4: only the next start knows whether it is there.
 func (b *broker) grow(mt *meta.Topic, first int32) error {
 	if err := b.settleRemoval(mt.Name); err != nil {
 		return err
@@ -41,7 +43,13 @@ func (b *broker) grow(mt *meta.Topic, first int32) error {
 	if err == nil {
 		err = b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.Grow(mt) })
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errUndecided): // the next start finds the topic with its directories, or removes them
+		for _, p := range made {
+			err = errors.Join(err, p.log.Close())
+		}
+		return err
+	case err != nil:
 		for _, p := range made {
 			err = errors.Join(err, p.log.Delete())
 		}
@@ -59,16 +67,24 @@ func (b *broker) grow(mt *meta.Topic, first int32) error {
 
 // makeLogs makes the logs of a topic's partitions from first on. On an error it returns those that it made.
 func (b *broker) makeLogs(mt *meta.Topic, first int32) (made []*partition, err error) {
-	for i := first; i < mt.Partitions; i++ {
-		l, err := b.openLog(mt.Name, i, b.logConfig(mt))
-		if err != nil {
-			return made, err
+	all := make([]*partition, mt.Partitions-first)
+	errs := make([]error, len(all))
+	var failed atomic.Bool
+	b.gathering.Each(len(all), func(i int, together *log.Together) {
+		if failed.Load() {
+			return
 		}
-		p := &partition{topic: mt.Name, index: i, log: l}
+		p := &partition{topic: mt.Name, index: first + int32(i)}
+		p.log, errs[i] = b.openLog(mt.Name, p.index, b.logConfig(mt), false, together)
+		if errs[i] != nil {
+			failed.Store(true)
+			return
+		}
 		b.configure(p, mt)
-		made = append(made, p)
-	}
-	return made, nil
+		all[i] = p
+	})
+	made = slices.DeleteFunc(all, func(p *partition) bool { return p == nil })
+	return made, errors.Join(errs...)
 }
 
 // makeWay sees to it that a new partition does not take over what is in its directory already.
@@ -95,15 +111,18 @@ func (b *broker) moveAside(dir string) error {
 func (b *broker) settleRemoval(name string) error {
 	var r meta.Removal
 	pending := false
-	b.meta.View(func(time.Time) { r, pending = b.metaMachine.Removals()[name] })
+	if _, err := b.meta.View(func(time.Time) { r, pending = b.metaMachine.Removals()[name] }); err != nil {
+		return err
+	}
 	if pending && !b.finishRemoval(r) {
 		return fmt.Errorf("broker: what is left of an earlier topic %s can't be removed: see the log", name)
 	}
 	return nil
 }
 
-// finishRemoval removes directories that the metadata says are no topic's, and notes that they are gone. What fails is
-// logged, and left for the next start. b.admin is held, or the broker is starting.
+// finishRemoval removes directories that the metadata says are no topic's, and the offsets of a deleted topic, and
+// notes that they are gone. What fails is logged, and left for the next start. b.admin is held, or the broker is
+// starting.
 func (b *broker) finishRemoval(r meta.Removal) (done bool) {
 	for i := r.First; i < r.End; i++ {
 		dir := b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(r.Name, i))
@@ -124,6 +143,13 @@ func (b *broker) finishRemoval(r meta.Removal) (done bool) {
 			return false
 		}
 	}
+	if r.First == 0 && !isInternal(r.Name) && b.topics.load().byName[r.Name] == nil {
+		if err := b.forgetOffsets(r.Name); err != nil {
+			b.cfg.Logger.Error("broker: delete the offsets of a deleted topic; it is tried again at the next start",
+				"topic", r.Name, "err", err)
+			return false
+		}
+	}
 	// Without this record the next start finds nothing to remove, and writes it.
 	step := func() (coord.Step, error) { return b.metaMachine.Removed(r.Name), nil }
 	if _, err := b.noteMetadata(step); err != nil {
@@ -132,13 +158,29 @@ func (b *broker) finishRemoval(r meta.Removal) (done bool) {
 	return true
 }
 
+// forgetOffsets durably deletes what groups have committed for a deleted topic: a topic of the same name must not find
+// it.
+func (b *broker) forgetOffsets(topic string) error {
+	ticket, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(topic) })
+	if err != nil {
+		return err
+	}
+	return b.waitDurable(b.groups, ticket)
+}
+
+// errUndecided says that the log has a record, and that only the next start can tell whether it lasts.
+var errUndecided = errors.New("whether the change lasts shows at the next start")
+
 // changeMetadata makes a change of the metadata durable.
 func (b *broker) changeMetadata(f func() (coord.Step, error)) error {
 	ticket, err := b.noteMetadata(f)
 	if err != nil {
 		return err
 	}
-	return b.waitDurable(b.meta, ticket)
+	if err := b.waitDurable(b.meta, ticket); err != nil {
+		return fmt.Errorf("%w: %w", errUndecided, err)
+	}
+	return nil
 }
 
 // noteMetadata changes the metadata. The ticket is for waiting for the disk.

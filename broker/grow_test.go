@@ -3,10 +3,8 @@ package broker_test
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,6 +19,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/faultfs"
 )
 
 // directories returns the names of a topic's directories, with what the broker may have put behind them.
@@ -50,12 +49,12 @@ func partitions(t *testing.T, b *broker.Broker, topic string) int {
 }
 
 func TestHalfATopicLeavesNoTrace(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(vfs.NewMem())
 	broken := failing("big-4", syscall.EMFILE, errorfs.OpOpen, errorfs.OpMkdirAll)
-	b, err := broker.Open(broker.Config{FS: errorfs.Wrap(fs, broken)})
+	b, err := broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	admin := kadm.NewClient(brokertest.Client(t, b))
-	broken.On()
+	fs.Fail(broken)
 	_, err = admin.CreateTopic(within(t), 8, 1, nil, "big")
 	require.ErrorIs(t, err, kerr.KafkaStorageError)
 	require.Zero(t, partitions(t, b, "big"))
@@ -71,117 +70,16 @@ func TestHalfATopicLeavesNoTrace(t *testing.T) {
 	require.Len(t, directories(t, fs, "big"), 2)
 	require.NoError(t, b.Close())
 
-	b, err = broker.Open(broker.Config{FS: errorfs.Wrap(fs, broken)})
+	b, err = broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	require.Equal(t, 2, partitions(t, b, "big"))
-	broken.Off()
+	fs.Fail(nil)
 	grown, err = kadm.NewClient(brokertest.Client(t, b)).UpdatePartitions(within(t), 8, "big")
 	require.NoError(t, err)
 	require.NoError(t, grown["big"].Err)
 	require.Equal(t, 8, partitions(t, b, "big"))
 	consume(t, brokertest.Client(t, b, kgo.ConsumeTopics("big"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 1)
 	require.NoError(t, b.Close())
-}
-
-// killAt takes a copy of the files before the write operation of that number.
-type killAt struct {
-	mu    sync.Mutex
-	mem   *vfs.MemFS
-	left  int
-	power int // percentage of what was not forced that is there all the same: 100 is the end of the process only
-	rnd   *rand.Rand
-	copy  *vfs.MemFS
-}
-
-func (k *killAt) MaybeError(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
-		return nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.left--; k.left == 0 {
-		k.copy = k.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: k.power, RNG: k.rnd})
-	}
-	return nil
-}
-
-func (k *killAt) taken() *vfs.MemFS {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.copy
-}
-
-func (k *killAt) String() string { return "kill" }
-
-// TestTopicsAreAllOrNothing ends the broker before every single write of a creation, an extension and a deletion. The
-// next one finds the topic as it was or as it was to be, and no directory that is not the topic's.
-func TestTopicsAreAllOrNothing(t *testing.T) {
-	const before, after = 2, 4
-	work := map[string]struct {
-		has, gets int
-		do        func(b *broker.Broker, admin *kadm.Client) error
-	}{
-		"create": {0, after, func(_ *broker.Broker, admin *kadm.Client) error {
-			_, err := admin.CreateTopic(within(t), after, 1, nil, "t")
-			return err
-		}},
-		"extend": {before, after, func(_ *broker.Broker, admin *kadm.Client) error {
-			done, err := admin.UpdatePartitions(within(t), after, "t")
-			return errors.Join(err, done["t"].Err)
-		}},
-		"delete": {before, 0, func(_ *broker.Broker, admin *kadm.Client) error {
-			done, err := admin.DeleteTopics(within(t), "t")
-			return errors.Join(err, done["t"].Err)
-		}},
-	}
-	rnd := randomSource(t)
-	for name, w := range work {
-		t.Run(name, func(t *testing.T) {
-			undone := 0
-			for turn := 2; ; turn++ {
-				at := turn / 2
-				mem := vfs.NewCrashableMem()
-				kill := &killAt{mem: mem, rnd: rnd, power: 100}
-				if turn%2 == 0 {
-					kill.power = rnd.IntN(100)
-				}
-				b := brokertest.New(t, brokertest.On(errorfs.Wrap(mem, kill)), brokertest.At(brokertest.NewClock()))
-				client := brokertest.Client(t, b)
-				if w.has > 0 {
-					createTopic(t, b, int32(w.has), "t")
-				}
-				kill.mu.Lock()
-				kill.left = at
-				kill.mu.Unlock()
-				require.NoError(t, w.do(b, kadm.NewClient(client)))
-				client.Close()
-				left, done := kill.taken(), false
-				if left == nil { // it was done before, and what is done survives a power cut
-					kill.power, done = 0, true
-					left = mem.CrashClone(vfs.CrashCloneCfg{})
-				}
-				b = brokertest.New(t, brokertest.On(left))
-				n := partitions(t, b, "t")
-				require.Contains(t, []int{w.has, w.gets}, n, "write %d", at)
-				dirs := directories(t, left, "t")
-				if kill.power < 100 { // empty ones that no record names any more
-					dirs = withoutStrays(t, left, dirs)
-				}
-				require.Len(t, dirs, n, "write %d", at)
-				for i := range n {
-					require.Contains(t, dirs, fmt.Sprint("t-", i))
-				}
-				if done {
-					require.Equal(t, w.gets, n)
-					break
-				}
-				if n == w.has {
-					undone++
-				}
-			}
-			require.Positive(t, undone)
-		})
-	}
 }
 
 // withoutStrays takes the directories that were moved aside and empty ones out of dirs; there are no records in them.
@@ -208,13 +106,13 @@ func withoutStrays(t *testing.T, fs vfs.FS, dirs []string) (others []string) {
 // A topic is deleted once that is recorded. Its directories are removed when that becomes possible, and until then no
 // topic of the same name is made of them.
 func TestADeletionIsFinishedLater(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(vfs.NewMem())
 	stuck := failing("t-1", syscall.EIO, errorfs.OpRename)
-	b, err := broker.Open(broker.Config{FS: errorfs.Wrap(fs, stuck)})
+	b, err := broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	createTopic(t, b, 3, "t")
 	admin := kadm.NewClient(brokertest.Client(t, b))
-	stuck.On()
+	fs.Fail(stuck)
 	deleted, err := admin.DeleteTopics(within(t), "t")
 	require.NoError(t, err)
 	require.NoError(t, deleted["t"].Err)
@@ -224,10 +122,10 @@ func TestADeletionIsFinishedLater(t *testing.T) {
 	require.ErrorIs(t, err, kerr.KafkaStorageError)
 	require.NoError(t, b.Close())
 
-	b, err = broker.Open(broker.Config{FS: errorfs.Wrap(fs, stuck)})
+	b, err = broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"), "no stray: it is known to be deleted")
-	stuck.Off()
+	fs.Fail(nil)
 	require.NoError(t, b.Close())
 	b = brokertest.New(t, brokertest.On(fs))
 	require.Empty(t, directories(t, fs, "t"))
@@ -270,13 +168,7 @@ func TestADamagedPartitionIsOffline(t *testing.T) {
 	}
 	require.NoError(t, b.Close())
 	const file = "broker/t-0/00000000000000000000.log"
-	f, err := fs.OpenReadWrite(file, vfs.WriteCategoryUnspecified)
-	require.NoError(t, err)
-	info, err := f.Stat()
-	require.NoError(t, err)
-	_, err = f.WriteAt([]byte{0}, info.Size()) // no clean close any more
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
+	appendBytes(t, fs, file, []byte{0}) // no clean close any more
 	brokertest.Flip(t, fs, file, 65)
 
 	b = brokertest.New(t, brokertest.On(fs), seen.logTo())
@@ -297,9 +189,7 @@ func TestADamagedPartitionIsOffline(t *testing.T) {
 	require.NoError(t, err)
 	end, _ := ends.Lookup("t", 0)
 	require.ErrorIs(t, end.Err, kerr.KafkaStorageError)
-	offsets := kadm.Offsets{}
-	offsets.AddOffset("t", 0, 1, 0)
-	require.NoError(t, admin.CommitAllOffsets(within(t), "g", offsets), "a commit needs no log of the partition")
+	require.NoError(t, commitOffset(t, b, "g", "t", 0, 1), "a commit needs no log of the partition")
 	_, err = admin.DescribeAllLogDirs(within(t), nil)
 	require.NoError(t, err)
 	require.NoError(t, b.Close())
@@ -309,11 +199,7 @@ func TestADamagedPartitionIsOffline(t *testing.T) {
 	require.Equal(t, []string{"v0"}, committedIn(t, b, 0))
 	require.NoError(t, b.Close())
 	brokertest.Flip(t, fs, file, 65)
-	f, err = fs.OpenReadWrite(file, vfs.WriteCategoryUnspecified)
-	require.NoError(t, err)
-	_, err = f.WriteAt([]byte{0}, info.Size())
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
+	appendBytes(t, fs, file, []byte{0})
 	b = brokertest.New(t, brokertest.On(fs))
 	deleted, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
 	require.NoError(t, err)
@@ -344,14 +230,8 @@ func TestStartOnAFullDisk(t *testing.T) {
 				require.NoError(t, b.Close())
 			} else {
 				rest = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: randomSource(t)})
-				f, err := rest.OpenReadWrite("broker/t-0/00000000000000000000.log", vfs.WriteCategoryUnspecified)
-				require.NoError(t, err)
-				info, err := f.Stat()
-				require.NoError(t, err)
 				torn := p.batch(0, "half of this one was written")
-				_, err = f.WriteAt(torn[:len(torn)/2], info.Size())
-				require.NoError(t, err)
-				require.NoError(t, f.Close())
+				appendBytes(t, rest, "broker/t-0/00000000000000000000.log", torn[:len(torn)/2])
 			}
 			full.On()
 			b, err := broker.Open(broker.Config{FS: errorfs.Wrap(rest, full)})
@@ -417,20 +297,24 @@ func (f *limitedFile) Close() error {
 	return f.File.Close()
 }
 
-// With too few descriptors for all partitions the broker starts, serves the topics with few of them, and has some left.
-func TestStartWithTooFewDescriptors(t *testing.T) {
+// With fewer descriptors than partitions the broker starts, and serves all of them. A request that writes to more
+// partitions than may have unsynced writes waits for the disk in between.
+func TestFewerDescriptorsThanPartitions(t *testing.T) {
+	const most, all = 16, 40
 	mem := vfs.NewMem()
-	b := brokertest.New(t, brokertest.On(mem))
-	createTopic(t, b, 40, "a-big-one")
-	createTopic(t, b, 1, "small")
-	require.NoError(t, put(t, b, "small", "v", time.Now()))
-	require.NoError(t, b.Close())
 	fs := &limitedFS{FS: mem}
-	fs.left.Store(100)
-	b = brokertest.New(t, brokertest.On(fs))
-	require.GreaterOrEqual(t, fs.left.Load(), int64(32))
-	consume(t, brokertest.Client(t, b, kgo.ConsumeTopics("small"),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 1)
-	require.NoError(t, put(t, b, "small", "w", time.Now()))
-	require.Equal(t, 40, partitions(t, b, "a-big-one"))
+	fs.left.Store(most + 10) // besides those of partitions: the lock, the time, a directory, what is read at the start
+	configure := brokertest.Configure(func(cfg *broker.Config) { cfg.MaxOpenFiles = most })
+	b := brokertest.New(t, brokertest.On(fs), configure)
+	createTopic(t, b, all, "t")
+	for round := range 3 {
+		plain(t, b).sendEach(0, all, fmt.Sprint(round))
+		require.LessOrEqual(t, b.Stats().OpenFiles, most)
+		require.NoError(t, b.Close())
+		b = brokertest.New(t, brokertest.On(fs), configure)
+		for i := range int32(all) {
+			require.Len(t, committedIn(t, b, i), round+1)
+		}
+		require.LessOrEqual(t, b.Stats().OpenFiles, most)
+	}
 }

@@ -5,11 +5,15 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,7 +51,7 @@ func dial(t *testing.T, b *broker.Broker) *raw {
 	c, err := b.Dial(within(t), "", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
 	return &raw{t, c}
 }
 
@@ -217,7 +221,7 @@ func TestConnectionLimit(t *testing.T) {
 	require.Eventually(t, func() bool {
 		c, err := b.Dial(within(t), "", "")
 		return err == nil && c.Close() == nil
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 }
 
 func TestProduceWithoutAcks(t *testing.T) {
@@ -295,4 +299,102 @@ func TestCloseWakesEverybody(t *testing.T) {
 	require.NoError(t, b.Close(), "closing twice is fine")
 	_, err = b.Dial(within(t), "", "")
 	require.Error(t, err)
+}
+
+// A client that is gone without a word, or stuck, does not keep its connection. One that waits for an answer does.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	clock := brokertest.NewClock()
+	b := brokertest.New(t, listen(t), brokertest.At(clock), brokertest.Configure(func(cfg *broker.Config) {
+		cfg.IdleConnectionMax = 10 * time.Minute
+		cfg.InitialRebalanceDelay = 24 * time.Hour
+	}))
+	connect := func() *raw {
+		c, err := net.Dial("tcp", b.Addr())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+		return &raw{t, c}
+	}
+	ask := func(c *raw) {
+		c.send(kmsg.NewPtrApiVersionsRequest(), 0, 1)
+		c.receive()
+	}
+	silent, half, alive, waiting := connect(), connect(), connect(), connect()
+	ask(silent)
+	_, err := half.Write([]byte{0, 0, 0, 100, 0})
+	require.NoError(t, err)
+	ask(alive)
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Group, join.ProtocolType = "g", "consumer"
+	join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = 1_800_000, 1_800_000
+	protocol := kmsg.NewJoinGroupRequestProtocol()
+	protocol.Name = "range"
+	join.Protocols = append(join.Protocols, protocol)
+	waiting.send(join, 2, 1)
+	inMemory := dial(t, b)
+	ask(inMemory)
+	awaitMember(t, b, "g")
+
+	clock.Advance(6 * time.Minute)
+	ask(alive)
+	clock.Advance(6 * time.Minute)
+	silent.closed()
+	half.closed()
+	ask(alive)
+	ask(inMemory)
+	require.NoError(t, waiting.SetReadDeadline(time.Now().Add(time.Millisecond)))
+	_, err = waiting.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it still waits")
+}
+
+// A client that takes a large answer slowly keeps its connection, however long that lasts.
+func TestAConnectionWhoseAnswerIsTakenIsNotIdle(t *testing.T) {
+	clock := brokertest.NewClock()
+	b := brokertest.New(t, listen(t), brokertest.At(clock), brokertest.Configure(func(cfg *broker.Config) {
+		cfg.IdleConnectionMax = 10 * time.Minute
+	}))
+	topicWith(t, b, "t", "max.message.bytes", strconv.Itoa(32<<20))
+	p := plain(t, b)
+	require.NoError(t, p.send(0, p.batch(0, strings.Repeat("v", 24<<20))).Err)
+	tcp, err := net.Dial("tcp", b.Addr())
+	require.NoError(t, err)
+	defer func() { _ = tcp.Close() }()
+	require.NoError(t, tcp.(*net.TCPConn).SetReadBuffer(64<<10))
+	require.NoError(t, tcp.SetDeadline(time.Now().Add(patience)))
+	c := &raw{t, tcp}
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.PartitionMaxBytes = 1
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.Partitions = "t", []kmsg.FetchRequestTopicPartition{part}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.Topics = 1<<20, []kmsg.FetchRequestTopic{topic}
+	c.send(req, 11, 1)
+	var head [4]byte
+	_, err = io.ReadFull(c, head[:])
+	require.NoError(t, err)
+	left := int64(binary.BigEndian.Uint32(head[:]))
+	require.Greater(t, left, int64(24<<20))
+	for range 3 {
+		clock.Advance(6 * time.Minute)
+		for until := b.Stats().BytesOut + 2<<20; b.Stats().BytesOut < until; {
+			n, err := c.Read(make([]byte, 64<<10))
+			require.NoError(t, err)
+			left -= int64(n)
+		}
+	}
+	_, err = io.CopyN(io.Discard, c, left)
+	require.NoError(t, err)
+}
+
+// awaitMember returns once a member waits in the group.
+func awaitMember(t *testing.T, b *broker.Broker, group string) {
+	t.Helper()
+	admin := kadm.NewClient(brokertest.Client(t, b))
+	for {
+		groups, err := admin.DescribeGroups(within(t), group)
+		require.NoError(t, err)
+		if len(groups[group].Members) == 1 {
+			return
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,13 +23,12 @@ import (
 const (
 	internalSegmentBytes = 16 << 20
 	snapshotBytes        = 16 << 20
-	producerIDBlock      = 1000
 	maintainFirst        = time.Second // soon: a broker that restarts all the time has its turns, too
+	compactFirst         = 2 * time.Second
 	maintainEvery        = 30 * time.Second
 	steadyEvery          = 30 * time.Second
 	transactionalIDAge   = 7 * 24 * time.Hour
 	maxOffsetMetadata    = 4096
-	spareFiles           = 32
 )
 
 // recover opens everything that the data directory holds.
@@ -44,16 +42,29 @@ func (b *broker) recover() error {
 		return err
 	}
 	b.steady = clock.NewSteady(b.cfg.Clock, steadyEvery)
+	b.sessions.now = b.steady.Now
 	b.loadTime()
-	b.syncer = log.NewSyncer(log.SyncerOptions{Mode: b.cfg.Sync, AfterFunc: b.cfg.Clock.AfterFunc})
-	b.memory = log.NewMemory(b.cfg.MaxTailBytes)
+	whole, release, err := log.OpenWholeFS(fs, dir)
+	if err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	b.closeFS = release
+	b.syncer = log.NewSyncer(log.SyncerOptions{Mode: b.cfg.Sync, AfterFunc: b.cfg.Clock.AfterFunc, WholeFS: whole})
+	b.memory = log.MemoryOf(b.tails, b.checks, b.compaction)
+	b.files = log.NewFiles(b.cfg.MaxOpenFiles)
+	b.gathering = log.NewGathering(whole, b.cfg.MaxOpenFiles)
+	if err := b.clearLinks(); err != nil {
+		return fmt.Errorf("broker: remove what is left of a backup: %w", err)
+	}
+	b.pacer = log.NewPacer(b.compactionBytes.Load, b.cfg.Clock.Now, b.cfg.Clock.AfterFunc)
 	if err := b.recoverMetadata(); err != nil {
 		return err
 	}
 	if err := b.recoverTopics(); err != nil {
 		return err
 	}
-	return b.recoverCoordinators()
+	b.recoverCoordinators()
+	return nil
 }
 
 // makeDir makes a directory and those above it, durably.
@@ -70,22 +81,28 @@ func makeDir(fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	d, err := fs.OpenDir(parent)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(fs, parent)
 }
 
+// recoverMetadata opens the metadata. Without it nothing tells which directories are topics: the broker does not start,
+// and leaves everything as it is.
 func (b *broker) recoverMetadata() error {
-	l, err := b.openLog(metadataName, 0, internalConfig())
+	dir := b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(metadataName, 0))
+	refuse := func(err error) error {
+		return fmt.Errorf("broker: the metadata can't be read; nothing was changed; restore %s from a backup, with all "+
+			"of its files of one time: %w", dir, err)
+	}
+	if err := b.checkMetadata(dir); err != nil {
+		return refuse(err)
+	}
+	l, err := b.openLog(metadataName, 0, internalConfig(), false, nil)
 	if err != nil {
-		return err
+		return refuse(err)
+	}
+	if b.meta, err = b.openShard(b.metaMachine, l, nil); err != nil {
+		return refuse(errors.Join(err, l.Release()))
 	}
 	b.metaLog = l
-	if b.meta, err = b.openShard(b.metaMachine, l, nil); err != nil {
-		return err
-	}
 	if b.metaMachine.ClusterID() == "" {
 		id := uuid.New()
 		err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.SetClusterID(encodeID(id)) })
@@ -94,8 +111,32 @@ func (b *broker) recoverMetadata() error {
 		}
 	}
 	b.clusterID = b.metaMachine.ClusterID()
+	return b.applyBrokerConfigs()
+}
+
+// checkMetadata refuses to begin without metadata where a broker has been: in a directory that has internal topics.
+func (b *broker) checkMetadata(dir string) error {
+	fs := b.cfg.FS
+	if files, err := fs.List(dir); err == nil && slices.ContainsFunc(files, isSegment) {
+		return nil
+	}
+	names, err := fs.List(b.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("list data directory %s: %w", b.cfg.Dir, err)
+	}
+	for _, name := range names {
+		path := fs.PathJoin(b.cfg.Dir, name)
+		if path == dir || !strings.HasPrefix(name, "__") || !partitionLike.MatchString(name) {
+			continue
+		}
+		if files, err := fs.List(path); err == nil && slices.ContainsFunc(files, isSegment) {
+			return fmt.Errorf("%s has no segment (.log) from offset 0 on, but a broker has been here: there is %s", dir, path)
+		}
+	}
 	return nil
 }
+
+func isSegment(name string) bool { return strings.HasSuffix(name, ".log") }
 
 func (b *broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.Shard, error) {
 	return coord.Open(coord.Config{
@@ -104,11 +145,15 @@ func (b *broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.S
 	})
 }
 
-func (b *broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, error) {
+// openLog opens the log of a partition. One that is known must be there; otherwise it is made.
+func (b *broker) openLog(
+	topic string, index int32, cfg log.Config, known bool, together *log.Together,
+) (*log.Log, error) {
 	l, err := log.Open(log.Options{
 		FS: b.cfg.FS, Dir: b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(topic, index)),
 		Topic: topic, Partition: index, Now: b.cfg.Clock.Now, Age: b.steady.Now, Syncer: b.syncer,
-		Memory: b.memory, Logger: b.cfg.Logger, Config: cfg,
+		Memory: b.memory, Pacer: b.pacer, Files: b.files, Logger: b.cfg.Logger, Config: cfg, Known: known,
+		Together: together,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("broker: open %s: %w", partitionDir(topic, index), err)
@@ -121,16 +166,6 @@ func (b *broker) openLog(topic string, index int32, cfg log.Config) (*log.Log, e
 // recoverTopics opens the logs of all topics, after what belongs to none of them is out of the way. A directory belongs
 // to the topic of its name, so a topic can be created again only once its predecessor's directories are gone.
 func (b *broker) recoverTopics() error {
-	for _, name := range []string{offsetsTopic, txnTopic} {
-		if b.metaMachine.Topics()[name] != nil {
-			continue
-		}
-		configs := map[string]string{"cleanup.policy": "compact"}
-		t := &meta.Topic{Name: name, ID: newID(), Partitions: 1, Configs: configs}
-		if err := b.changeMetadata(func() (coord.Step, error) { return b.metaMachine.PutTopic(t) }); err != nil {
-			return err
-		}
-	}
 	known := map[string]bool{partitionDir(metadataName, 0): true}
 	topics := b.metaMachine.Topics()
 	for _, t := range topics {
@@ -146,38 +181,17 @@ func (b *broker) recoverTopics() error {
 	if err := b.clearLeftovers(known); err != nil {
 		return err
 	}
-	b.topics.change(func(*topicSet) {})
-	if err := b.openTopics(topics); err != nil {
-		return err
-	}
-	for _, r := range b.metaMachine.Removals() {
-		b.finishRemoval(r)
+	b.openTopics(topics)
+	for _, name := range []string{offsetsTopic, txnTopic} {
+		if topics[name] != nil {
+			continue
+		}
+		configs := map[string]string{"cleanup.policy": "compact"}
+		if err := b.grow(&meta.Topic{Name: name, ID: newID(), Partitions: 1, Configs: configs}, 0); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-// openTopics opens the topics with few partitions first: when descriptors run out, one large topic is to lack them.
-// Some are kept back for connections and for reading.
-func (b *broker) openTopics(topics map[string]*meta.Topic) error {
-	spare := make([]vfs.File, 0, spareFiles)
-	for range spareFiles {
-		if f, err := b.cfg.FS.OpenDir(b.cfg.Dir); err == nil {
-			spare = append(spare, f)
-		}
-	}
-	inOrder := slices.SortedFunc(maps.Values(topics), func(a, b *meta.Topic) int {
-		return cmp.Or(cmp.Compare(a.Partitions, b.Partitions), strings.Compare(a.Name, b.Name))
-	})
-	var err error
-	for _, t := range inOrder {
-		if err = b.openTopic(t); err != nil {
-			break
-		}
-	}
-	for _, f := range spare {
-		err = errors.Join(err, f.Close())
-	}
-	return err
 }
 
 // partitionLike matches the name of a partition's directory, and of one whose deletion has begun.
@@ -223,29 +237,40 @@ func holdsLog(fs vfs.FS, dir string, emptyWillDo bool) bool {
 		!slices.ContainsFunc(files, func(f string) bool { return !logFile.MatchString(f) })
 }
 
-// openTopic opens the logs of a topic and shows it to requests. What cannot be opened is offline, and the rest serves.
-func (b *broker) openTopic(mt *meta.Topic) error {
-	t := &topic{Topic: mt}
-	for i := range mt.Partitions {
-		l, err := b.openLog(mt.Name, i, b.logConfig(mt))
-		if err != nil {
-			if isInternal(mt.Name) {
-				return err
-			}
-			b.cfg.Logger.Error("broker: partition is offline until the next start", "topic", mt.Name, "partition", i,
-				"err", err)
+// openTopics opens the logs of topics and shows them to requests. What cannot be opened is offline, and the rest
+// serves.
+func (b *broker) openTopics(topics map[string]*meta.Topic) {
+	opened := make([]*topic, 0, len(topics))
+	var all []*partition
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		t := &topic{Topic: topics[name]}
+		for i := range t.Partitions {
+			t.partitions = append(t.partitions, &partition{topic: name, index: i})
 		}
-		p := &partition{topic: mt.Name, index: i, log: l}
-		b.configure(p, mt)
-		t.partitions = append(t.partitions, p)
+		opened, all = append(opened, t), append(all, t.partitions...)
 	}
-	b.topics.put(t)
-	return nil
+	b.gathering.Each(len(all), func(i int, together *log.Together) {
+		p := all[i]
+		mt := topics[p.topic]
+		l, err := b.openLog(p.topic, p.index, b.logConfig(mt), true, together)
+		if err != nil {
+			b.logOffline(p.topic, p.index, err)
+		}
+		p.log = l
+		b.configure(p, mt)
+	})
+	b.topics.change(func(s *topicSet) {
+		for _, t := range opened {
+			s.add(t)
+		}
+	})
 }
 
-func (b *broker) recoverCoordinators() error {
-	set := b.topics.load()
-	b.offsets, b.txnState = set.byName[offsetsTopic].partitions[0], set.byName[txnTopic].partitions[0]
+func (b *broker) logOffline(topic string, index int32, err error) {
+	b.cfg.Logger.Error("broker: partition is offline until the next start", "topic", topic, "partition", index, "err", err)
+}
+
+func (b *broker) recoverCoordinators() {
 	b.groupMachine = group.New(group.Config{
 		MinSessionTimeout: b.cfg.MinSessionTimeout, MaxSessionTimeout: b.cfg.MaxSessionTimeout,
 		InitialRebalanceDelay: b.cfg.InitialRebalanceDelay, OffsetRetention: b.cfg.OffsetRetention,
@@ -256,18 +281,29 @@ func (b *broker) recoverCoordinators() error {
 		},
 	})
 	b.txnMachine = txn.New(txn.Config{MaxTimeout: b.cfg.MaxTransactionTimeout, IDExpiry: transactionalIDAge})
-	var err error
-	if b.groups, err = b.openShard(b.groupMachine, b.offsets.log, nil); err != nil {
-		return err
-	}
-	if b.txns, err = b.openShard(b.txnMachine, b.txnState.log, b.finishDue); err != nil {
-		return err
-	}
+	b.offsets, b.groups = b.openCoordinator(offsetsTopic, b.groupMachine, nil)
+	b.txnState, b.txns = b.openCoordinator(txnTopic, b.txnMachine, b.finishDue)
 	b.adoptTransactions()
-	b.txns.View(func(time.Time) {
-		for _, e := range b.txnMachine.Unfinished() {
-			b.finishLater(e, -1)
-		}
-	})
-	return nil
+	for _, r := range b.metaMachine.Removals() {
+		b.finishRemoval(r)
+	}
+}
+
+// openCoordinator replays the log of a coordinator. When that fails, its partition is offline, and it answers
+// COORDINATOR_NOT_AVAILABLE until the next start.
+func (b *broker) openCoordinator(name string, m coord.Machine, onTick func()) (*partition, *coord.Shard) {
+	t := b.topics.load().byName[name]
+	p := t.partitions[0]
+	if p.log == nil {
+		return p, coord.Offline(fmt.Errorf("%s is offline", partitionDir(name, 0)))
+	}
+	shard, err := b.openShard(m, p.log, onTick)
+	if err == nil {
+		return p, shard
+	}
+	b.logOffline(name, p.index, errors.Join(err, p.log.Release()))
+	p = &partition{topic: name, index: p.index}
+	b.configure(p, t.Topic)
+	b.topics.put(&topic{Topic: t.Topic, partitions: []*partition{p}})
+	return p, coord.Offline(err)
 }

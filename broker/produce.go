@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/broker/internal/log"
 	"thalweg/broker/internal/txn"
 	"thalweg/internal/batch"
+	"thalweg/internal/defect"
 )
 
 // Acks says how much has to be certain before a produce is answered.
@@ -18,9 +20,10 @@ type Acks int8
 const (
 	// AcksAll answers when the records are durable as Config.Sync defines it. It is the zero value.
 	AcksAll Acks = iota
-	// AcksLeader answers when the records are written, durable or not.
+	// AcksLeader waits for the same sync: readers see durable records only, and see what was acknowledged. Unlike AcksAll
+	// it does not ask for min.insync.replicas.
 	AcksLeader
-	// AcksNone does not wait either; over the network there is no answer at all.
+	// AcksNone answers when the records are written, durable or not. Over the network there is no answer at all.
 	AcksNone
 )
 
@@ -68,10 +71,11 @@ func (b *broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResu
 		p.results[i].Topic, p.results[i].Partition = part.Topic, part.Partition
 	}
 	p.all = req.Acks == AcksAll
-	p.append()
-	if req.Acks == AcksAll {
+	p.append(ctx)
+	if req.Acks != AcksNone {
 		p.wait(ctx)
 	}
+	b.counters.produced(p.parts, p.results)
 	return p.results, b.closedOr(ctx)
 }
 
@@ -125,7 +129,7 @@ func (p *produce) fail(err *kerr.Error) {
 	}
 }
 
-func (p *produce) append() {
+func (p *produce) append(ctx context.Context) {
 	for i := range p.parts {
 		if r := &p.results[i]; p.all && r.Err == nil && p.parts[i].target.replicas.Load() > 1 {
 			r.Err = kerr.NotEnoughReplicas
@@ -135,7 +139,7 @@ func (p *produce) append() {
 		gate := p.b.gates.of(p.id)
 		gate.RLock()
 		defer gate.RUnlock()
-		p.join()
+		p.join(ctx, gate)
 	}
 	for i := range p.parts {
 		part, r := &p.parts[i], &p.results[i]
@@ -146,7 +150,7 @@ func (p *produce) append() {
 			r.Err = kerr.InvalidTxnState
 			continue
 		}
-		done, err := part.target.log.AppendUnforced(part.batches, p.origin)
+		done, err := part.target.log.AppendUnforced(part.batches, p.origin, p.version2)
 		r.LogStartOffset = part.target.log.Start()
 		if err != nil {
 			r.Err = p.b.appendError(part.target, err)
@@ -158,20 +162,16 @@ func (p *produce) append() {
 	p.force()
 }
 
-// force sees to it that what was appended becomes durable: once for all batches of a partition that stand together.
+// force sees to it that what was appended becomes durable, all of it at once.
 func (p *produce) force() {
-	appended := false
+	logs := make([]*log.Log, 0, len(p.parts))
 	for i := range p.parts {
 		part := &p.parts[i]
-		appended = appended || part.last >= 0
-		if !appended || i+1 < len(p.parts) && p.parts[i+1].target == part.target {
-			continue
-		}
-		appended = false
-		if err := part.target.log.Written(); err != nil {
-			p.results[i].Err = p.b.appendError(part.target, err)
+		if n := len(logs); part.last >= 0 && (n == 0 || logs[n-1] != part.target.log) {
+			logs = append(logs, part.target.log)
 		}
 	}
+	p.b.syncer.Written(logs...)
 }
 
 func isTransactional(batches []byte) bool {
@@ -180,7 +180,7 @@ func isTransactional(batches []byte) bool {
 }
 
 // join asks the coordinator to let the transactional batches in.
-func (p *produce) join() {
+func (p *produce) join(ctx context.Context, gate *sync.RWMutex) {
 	add := txn.AddRequest{ID: p.id, VerifyOnly: !p.version2, Version2: p.version2}
 	for i := range p.parts {
 		first, _, err := batch.Parse(p.parts[i].batches)
@@ -198,7 +198,7 @@ func (p *produce) join() {
 	if len(add.Partitions) == 0 {
 		return
 	}
-	ticket, err := p.b.joinTransaction(&add)
+	ticket, err := p.b.joinTransaction(ctx, &add, gate)
 	switch {
 	case err == nil:
 		p.joined = ticket
@@ -207,12 +207,17 @@ func (p *produce) join() {
 		err = kerr.InvalidProducerEpoch
 	case err == kerr.TransactionAbortable && !p.version2:
 		err = kerr.InvalidTxnState
+	case err == kerr.CoordinatorNotAvailable: // no answer to Produce; both are tried again
+		err = kerr.KafkaStorageError
 	}
 	p.fail(err)
 }
 
 // wait returns once everything that was appended is durable, or marks it as failed.
 func (p *produce) wait(ctx context.Context) {
+	if defect.EarlyAcknowledgment { // before the bytes are written to the disk
+		return
+	}
 	if err := p.b.txns.Wait(ctx, p.joined); err != nil {
 		p.fail(p.b.waitError(ctx, err))
 		return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,6 +21,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/faultfs"
 )
 
 // restart closes b and opens another on the same files.
@@ -62,9 +64,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	require.Len(t, before["kept"].Partitions, 5)
 
 	produceValues(t, brokertest.Client(t, b), "kept", "v", 50)
-	offsets := kadm.Offsets{}
-	offsets.AddOffset("kept", 1, 7, 0)
-	require.NoError(t, adm.CommitAllOffsets(within(t), "g", offsets))
+	require.NoError(t, commitOffset(t, b, "g", "kept", 1, 7))
 	cluster := b.ClusterID()
 
 	b = restart(t, b, fs)
@@ -75,13 +75,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	require.Equal(t, before["kept"].ID, after["kept"].ID)
 	require.Len(t, after["kept"].Partitions, 5)
 	require.False(t, after.Has("deleted"))
-	configs, err := adm.DescribeTopicConfigs(within(t), "kept")
-	require.NoError(t, err)
-	for _, c := range configs[0].Configs {
-		if c.Key == "retention.ms" {
-			require.Equal(t, "-1", *c.Value)
-		}
-	}
+	require.Equal(t, "-1", configsOf(t, brokertest.Client(t, b), ofTopic, "kept")["retention.ms"][0].value)
 	fetched, err := adm.FetchOffsets(within(t), "g")
 	require.NoError(t, err)
 	at, ok := fetched.Lookup("kept", 1)
@@ -95,7 +89,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 func TestMembersSurviveARestart(t *testing.T) {
 	fs := vfs.NewMem()
 	b := brokertest.New(t, brokertest.On(fs))
-	m := joinAlone(t, b, "g")
+	m, err := joinAlone(t, b, "g")
+	require.NoError(t, err)
 	b = restart(t, b, fs)
 	beat := kmsg.NewPtrHeartbeatRequest()
 	beat.Group, beat.MemberID, beat.Generation = "g", m.MemberID, m.Generation
@@ -108,59 +103,90 @@ func TestMembersSurviveARestart(t *testing.T) {
 	require.Len(t, groups["g"].Members, 1)
 }
 
-// TestPowerCuts produces and ends transactions, cuts the power between any two writes, and looks for everything that
-// was acknowledged before the cut.
+// TestPowerCuts produces and ends transactions, cuts the power before a random change of a file or a directory, and
+// looks for everything that was acknowledged before the cut. Many partitions are forced by one call for all.
 func TestPowerCuts(t *testing.T) {
-	rnd := randomSource(t)
-	fs := vfs.NewCrashableMem()
-	b := brokertest.New(t, brokertest.On(fs))
-	createTopic(t, b, 2, "plain")
-	createTopic(t, b, 2, "tx")
-	for round := range 6 {
-		w := startWork(t, b, round)
-		for range 1 + rnd.IntN(30) {
-			<-w.progress
-		}
-		plainBefore, txBefore := w.plain.Load(), w.tx.Load()
-		next, left := cutPower(t, fs, rnd)
-		w.stop()
-		plain, tx := countValues(t, next, "plain", round), countValues(t, next, "tx", round)
-		t.Logf("round %d: plain %d >= %d, tx %d >= %d", round, plain, plainBefore, tx, txBefore)
-		require.GreaterOrEqual(t, plain, int(plainBefore))
-		require.GreaterOrEqual(t, tx, int(txBefore))
-		require.Zero(t, tx%txRecords, "transactions are whole")
-		b, fs = next, left
+	for _, c := range []struct{ partitions, records, operations int }{{2, 5, 600}, {24, 24, 3000}} {
+		t.Run(fmt.Sprintf("%d partitions", c.partitions), func(t *testing.T) {
+			rnd := randomSource(t)
+			mem := vfs.NewCrashableMem()
+			for round := range 6 {
+				power := &powerCut{mem: mem, rnd: rnd, done: make(chan struct{})}
+				b := brokertest.New(t, brokertest.On(faultfs.Whole{FS: errorfs.Wrap(mem, power)}))
+				if round == 0 {
+					createTopic(t, b, int32(c.partitions), "plain")
+					createTopic(t, b, int32(c.partitions), "tx")
+				}
+				w := startWork(t, b, round, c.records)
+				plainBefore, txBefore := int64(0), int64(0)
+				power.arm(1+rnd.IntN(c.operations), func() { plainBefore, txBefore = w.plain.Load(), w.tx.Load() })
+				<-power.done
+				w.stop()
+				mem = power.left
+				next := brokertest.New(t, brokertest.On(faultfs.Whole{FS: mem}))
+				plain := countValues(t, next, "plain", round, c.partitions)
+				tx := countValues(t, next, "tx", round, c.partitions)
+				t.Logf("round %d: plain %d >= %d, tx %d >= %d", round, plain, plainBefore, tx, txBefore)
+				require.GreaterOrEqual(t, plain, int(plainBefore))
+				require.GreaterOrEqual(t, tx, int(txBefore))
+				require.Zero(t, tx%c.records, "transactions are whole")
+				require.NoError(t, next.Close())
+			}
+		})
 	}
 }
 
-const txRecords = 5
+// powerCut takes what a power cut would leave of a file system, just before the operation that its countdown ends at.
+type powerCut struct {
+	mu    sync.Mutex
+	mem   *vfs.MemFS
+	rnd   *rand.Rand
+	count int
+	atCut func()
+	left  *vfs.MemFS
+	done  chan struct{} // closed at the cut
+}
+
+func (p *powerCut) arm(operations int, atCut func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count, p.atCut = operations, atCut
+}
+
+func (p *powerCut) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count--; p.count == 0 {
+		p.atCut()
+		p.left = p.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: p.rnd.IntN(101), RNG: p.rnd})
+		close(p.done)
+	}
+	return nil
+}
+
+func (p *powerCut) String() string { return "power cut" }
 
 // work is two producers that go on until they are stopped. Its counts are of what was acknowledged.
 type work struct {
 	plain, tx atomic.Int64
-	progress  chan struct{}
 	stop      func()
 }
 
-func startWork(t *testing.T, b *broker.Broker, round int) *work {
+func startWork(t *testing.T, b *broker.Broker, round, txRecords int) *work {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &work{progress: make(chan struct{})}
+	w := &work{}
 	var wg sync.WaitGroup
 	w.stop = func() { cancel(); wg.Wait() }
 	t.Cleanup(w.stop)
-	note := func(count *atomic.Int64, n int64) {
-		count.Add(n)
-		select {
-		case w.progress <- struct{}{}:
-		case <-ctx.Done():
-		}
-	}
 	plain := brokertest.Client(t, b, kgo.DefaultProduceTopic("plain"))
 	wg.Go(func() {
 		for n := 0; ctx.Err() == nil; n++ {
 			if plain.ProduceSync(ctx, value(round, n)).FirstErr() == nil {
-				note(&w.plain, 1)
+				w.plain.Add(1)
 			}
 		}
 	})
@@ -177,7 +203,7 @@ func startWork(t *testing.T, b *broker.Broker, round int) *work {
 			}
 			err := tx.ProduceSync(ctx, records...).FirstErr()
 			if tx.EndTransaction(ctx, err == nil) == nil && err == nil {
-				note(&w.tx, txRecords)
+				w.tx.Add(int64(txRecords))
 			}
 		}
 	})
@@ -187,7 +213,7 @@ func startWork(t *testing.T, b *broker.Broker, round int) *work {
 func value(round, n int) *kgo.Record { return &kgo.Record{Value: fmt.Appendf(nil, "%d/%d", round, n)} }
 
 // countValues reads a topic to its end, committed, and counts the values of a round. Each may be there once only.
-func countValues(t *testing.T, b *broker.Broker, topic string, round int) int {
+func countValues(t *testing.T, b *broker.Broker, topic string, round, partitions int) int {
 	t.Helper()
 	client := brokertest.Client(t, b)
 	// A transaction that was open at the cut has to end before there is an end to read to.
@@ -198,7 +224,7 @@ func countValues(t *testing.T, b *broker.Broker, topic string, round int) int {
 	require.NoError(t, err)
 	require.NoError(t, kerr.ErrorForCode(resp.ErrorCode))
 	seen := map[string]bool{}
-	for p := range int32(2) {
+	for p := range int32(partitions) {
 		offset := int64(0)
 		for {
 			results, err := b.Fetch(within(t), broker.FetchRequest{
@@ -229,21 +255,39 @@ func countValues(t *testing.T, b *broker.Broker, topic string, round int) int {
 // committedValues yields the values of a fetch but for those of aborted transactions, and returns the next offset.
 func committedValues(t *testing.T, r *broker.FetchResult, yield func(string)) (next int64) {
 	t.Helper()
-	open := r.Aborted
-	aborted := map[int64]bool{}
+	records, next := decode(t, r)
+	for _, rec := range records {
+		if rec.marker == "" {
+			yield(rec.value)
+		}
+	}
+	return next
+}
+
+// decode returns the records of a fetch but for those of aborted transactions, and the next offset.
+func decode(t *testing.T, r *broker.FetchResult) (records []modelRecord, next int64) {
+	t.Helper()
+	open, aborted := r.Aborted, map[int64]bool{}
 	for _, run := range r.Batches {
 		for b, err := range batch.BatchesOf(run) {
 			require.NoError(t, err)
 			require.NoError(t, b.Verify())
 			next = b.LastOffset() + 1
-			for len(open) > 0 && open[0].FirstOffset <= b.LastOffset() {
+			for ; len(open) > 0 && open[0].FirstOffset <= b.LastOffset(); open = open[1:] {
 				aborted[open[0].ProducerID] = true
-				open = open[1:]
 			}
+			producer := modelProducerID{b.ProducerID(), b.ProducerEpoch()}
 			if b.IsControl() {
-				if kind, _, err := b.Control(); err == nil && kind == batch.Abort {
+				kind, _, err := b.Control()
+				require.NoError(t, err)
+				marker := "commit"
+				if kind == batch.Abort {
+					marker = "abort"
 					delete(aborted, b.ProducerID())
 				}
+				records = append(records, modelRecord{
+					offset: b.BaseOffset(), timestamp: b.MaxTimestamp(), marker: marker, producer: producer, transactional: true,
+				})
 				continue
 			}
 			if b.IsTransactional() && aborted[b.ProducerID()] {
@@ -253,44 +297,13 @@ func committedValues(t *testing.T, r *broker.FetchResult, yield func(string)) (n
 			require.NoError(t, err)
 			var rec batch.Record
 			for it.Next(&rec) {
-				yield(string(rec.Value))
+				records = append(records, modelRecord{
+					offset: rec.Offset, timestamp: rec.Timestamp, key: string(rec.Key), value: string(rec.Value),
+					producer: producer, transactional: b.IsTransactional(),
+				})
 			}
 			require.NoError(t, it.Err())
 		}
 	}
-	return next
-}
-
-// joinAlone makes a group of one, stable.
-func joinAlone(t *testing.T, b *broker.Broker, id string) *kmsg.JoinGroupResponse {
-	t.Helper()
-	client := brokertest.Client(t, b)
-	join := kmsg.NewPtrJoinGroupRequest()
-	join.Group, join.ProtocolType = id, "consumer"
-	join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = 30_000, 30_000
-	protocol := kmsg.NewJoinGroupRequestProtocol()
-	protocol.Name, protocol.Metadata = "range", []byte("metadata")
-	join.Protocols = append(join.Protocols, protocol)
-	resp, err := join.RequestWith(within(t), client)
-	require.NoError(t, err)
-	require.ErrorIs(t, kerr.ErrorForCode(resp.ErrorCode), kerr.MemberIDRequired)
-	join.MemberID = resp.MemberID
-	resp, err = join.RequestWith(within(t), client)
-	require.NoError(t, err)
-	require.NoError(t, kerr.ErrorForCode(resp.ErrorCode))
-	require.Equal(t, resp.MemberID, resp.LeaderID)
-	require.Len(t, resp.Members, 1)
-	require.Equal(t, "metadata", string(resp.Members[0].ProtocolMetadata))
-
-	sync := kmsg.NewPtrSyncGroupRequest()
-	sync.Group, sync.MemberID, sync.Generation = id, resp.MemberID, resp.Generation
-	sync.ProtocolType, sync.Protocol = resp.ProtocolType, resp.Protocol
-	part := kmsg.NewSyncGroupRequestGroupAssignment()
-	part.MemberID, part.MemberAssignment = resp.MemberID, []byte("all of it")
-	sync.GroupAssignment = append(sync.GroupAssignment, part)
-	synced, err := sync.RequestWith(within(t), client)
-	require.NoError(t, err)
-	require.NoError(t, kerr.ErrorForCode(synced.ErrorCode))
-	require.Equal(t, "all of it", string(synced.MemberAssignment))
-	return resp
+	return records, next
 }

@@ -31,7 +31,8 @@ const minRequestBytes = 10
 type answer struct {
 	body   kmsg.Response
 	parts  [][]byte
-	silent bool // no answer at all
+	silent bool  // no answer at all
+	held   int64 // bytes of the answers' memory that the parts have
 }
 
 // completion produces the answer to a request that was started; it may block. An error ends the connection.
@@ -42,20 +43,34 @@ func ready(resp kmsg.Response) completion {
 	return func(context.Context) (answer, error) { return answer{body: resp}, nil }
 }
 
-func parseRequest(frame []byte) (*request, error) {
+// String names a request in errors.
+func (r *request) String() string {
+	return fmt.Sprintf("request %s v%d of client %q", kmsg.NameForKey(r.key), r.version, r.clientID)
+}
+
+// parseHeader reads a request's header up to the tags, and returns what follows.
+func parseHeader(frame []byte) (r *request, rest []byte, err error) {
 	if len(frame) < minRequestBytes {
-		return nil, fmt.Errorf("request of %d bytes: shorter than its header", len(frame))
+		return nil, nil, fmt.Errorf("request of %d bytes: shorter than its header", len(frame))
 	}
-	r := &request{
+	r = &request{
 		key:         int16(binary.BigEndian.Uint16(frame)),
 		version:     int16(binary.BigEndian.Uint16(frame[2:])),
 		correlation: int32(binary.BigEndian.Uint32(frame[4:])),
 	}
-	rest := frame[10:]
+	rest = frame[minRequestBytes:]
 	if n := int(int16(binary.BigEndian.Uint16(frame[8:]))); n > len(rest) || n < -1 {
-		return nil, fmt.Errorf("request %d: client id of %d bytes in a request of %d", r.key, n, len(frame))
+		return r, nil, fmt.Errorf("%s: client id of %d bytes in a request of %d", r, n, len(frame))
 	} else if n > 0 {
 		r.clientID, rest = string(rest[:n]), rest[n:]
+	}
+	return r, rest, nil
+}
+
+func parseRequest(frame []byte) (*request, error) {
+	r, rest, err := parseHeader(frame)
+	if err != nil {
+		return nil, err
 	}
 	body := kmsg.RequestForKey(r.key)
 	if body == nil {
@@ -67,14 +82,13 @@ func parseRequest(frame []byte) (*request, error) {
 	}
 	body.SetVersion(r.version)
 	r.flexible = body.IsFlexible()
-	var err error
 	if r.flexible {
 		if rest, err = skipTags(rest); err != nil {
-			return nil, fmt.Errorf("request %s v%d: header: %w", kmsg.NameForKey(r.key), r.version, err)
+			return nil, fmt.Errorf("%s: header: %w", r, err)
 		}
 	}
 	if err := body.ReadFrom(rest); err != nil {
-		return nil, fmt.Errorf("request %s v%d of client %q: %w", kmsg.NameForKey(r.key), r.version, r.clientID, err)
+		return nil, fmt.Errorf("%s: %w", r, err)
 	}
 	r.body = body
 	return r, nil

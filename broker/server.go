@@ -34,19 +34,40 @@ func newServer(b *broker) *server {
 
 // address sets what clients are told to connect to.
 func (s *server) address() error {
-	addr := s.b.Addr()
-	host, text, err := net.SplitHostPort(addr)
+	host, text, err := net.SplitHostPort(s.b.Addr())
 	if err != nil {
-		return fmt.Errorf("broker: config: Advertise %q: %w", addr, err)
+		return fmt.Errorf("broker: the listener's address %q is not a host and a port; set Config.Advertise: %w",
+			s.b.Addr(), err)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return fmt.Errorf("broker: config: Advertise %q: port: %w", addr, err)
+		return fmt.Errorf("broker: the listener's address %q has no port; set Config.Advertise: %w", s.b.Addr(), err)
 	}
-	if ip := net.ParseIP(host); s.b.cfg.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+	if isUnspecified(host) {
 		host = ""
 	}
 	s.host, s.port = host, int32(port)
+	return nil
+}
+
+// isUnspecified tells whether a host is no address that a client can connect to, but all of this machine's.
+func isUnspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// checkAdvertised tells what is wrong with an address that clients are to connect to.
+func checkAdvertised(address string) error {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if isUnspecified(host) {
+		return errors.New("clients can't connect to all addresses: name a host that they reach, or leave it out")
+	}
+	if port, err := strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
+		return fmt.Errorf("port %q must be a number from 1 to 65535", text)
+	}
 	return nil
 }
 
@@ -73,54 +94,60 @@ const (
 	acceptBackoffMax   = time.Second
 )
 
-// accept takes connections until the listener is closed. Any other error is transient: the process may be out of file
-// descriptors, or the client may have given up. So accept logs it, pauses and tries again.
 func (s *server) accept() {
 	defer s.wg.Done()
+	s.b.acceptAll(s.listener, func(nc net.Conn) {
+		if err := s.serve(nc, true); err != nil {
+			s.b.cfg.Logger.Warn("broker: connection refused", "remote", nc.RemoteAddr(), "err", err)
+		}
+	})
+}
+
+// acceptAll takes connections until the listener is closed. Any other error is transient: the process may be out of
+// file descriptors, or the client may have given up. So acceptAll logs it, pauses and tries again.
+func (b *broker) acceptAll(l net.Listener, take func(net.Conn)) {
 	backoff := acceptBackoffFirst
 	for {
-		nc, err := s.listener.Accept()
+		nc, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			s.b.cfg.Logger.Error("broker: accept failed, trying again", "err", err, "in", backoff)
-			if !s.pause(backoff) {
+			b.cfg.Logger.Error("broker: accept failed, trying again", "listener", l.Addr(), "err", err, "in", backoff)
+			if !b.pause(backoff) {
 				return
 			}
 			backoff = min(2*backoff, acceptBackoffMax)
 			continue
 		}
 		backoff = acceptBackoffFirst
-		if err := s.serve(nc); err != nil {
-			s.b.cfg.Logger.Warn("broker: connection refused", "remote", nc.RemoteAddr(), "err", err)
-		}
+		take(nc)
 	}
 }
 
 // pause waits for d by the broker's clock. It reports false when the broker closes meanwhile.
-func (s *server) pause(d time.Duration) bool {
+func (b *broker) pause(d time.Duration) bool {
 	over := make(chan struct{})
-	stop := s.b.cfg.Clock.AfterFunc(d, func() { close(over) })
+	stop := b.cfg.Clock.AfterFunc(d, func() { close(over) })
 	select {
 	case <-over:
 		return true
-	case <-s.b.stop:
+	case <-b.stop:
 		stop()
 		return false
 	}
 }
 
-// serve takes a connection, which it closes if it can't.
-func (s *server) serve(nc net.Conn) error {
+// serve takes a connection, accepted by the listener or made within the process. It closes one that it can't take.
+func (s *server) serve(nc net.Conn, accepted bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
 	switch {
 	case s.closed:
 		err = ErrClosed
-	case len(s.conns) >= s.b.cfg.MaxConnections:
-		err = fmt.Errorf("broker: %d connections are open, the limit MaxConnections", len(s.conns))
+	case len(s.conns) >= int(s.b.connectionsMax.Load()):
+		err = fmt.Errorf("broker: %d connections are open, the limit (MaxConnections, or max.connections)", len(s.conns))
 	}
 	if err != nil {
 		return errors.Join(err, nc.Close())
@@ -129,6 +156,12 @@ func (s *server) serve(nc net.Conn) error {
 	c := newConn(s.b, nc, cancel)
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
+	if accepted {
+		c.idle = newIdleWatch(s.b, func() {
+			s.b.cfg.Logger.Debug("broker: closing an idle connection", "remote", nc.RemoteAddr())
+			c.abort()
+		})
+	}
 	go func() {
 		defer s.wg.Done()
 		c.serve(ctx)
@@ -137,6 +170,13 @@ func (s *server) serve(nc net.Conn) error {
 		s.mu.Unlock()
 	}()
 	return nil
+}
+
+// open returns the number of connections.
+func (s *server) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
 }
 
 func (s *server) close() error {
@@ -170,7 +210,7 @@ func (b *broker) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	client, served := memnet.Pair("client", memoryAddr)
-	if err := b.server.serve(served); err != nil {
+	if err := b.server.serve(served, false); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil

@@ -43,16 +43,20 @@ func TestMaxCompactionLag(t *testing.T) {
 	}
 	clock.Advance(30 * time.Second)
 	require.NoError(t, put(t, b, "t", "last", clock.Now()))
-	read := func() []*kgo.Record {
-		client := brokertest.Client(t, b, kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-		defer client.Close()
-		return client.PollFetches(within(t)).Records()
-	}
-	require.Len(t, read(), 6)
+	require.Len(t, valuesIn(t, b, "t"), 6)
 	clock.Advance(2 * time.Minute)
-	left := read()
-	require.Len(t, left, 1)
-	require.Equal(t, "last", string(left[0].Value))
+	require.Equal(t, []string{"last"}, valuesIn(t, b, "t"))
+}
+
+// valuesIn reads a topic that is not empty.
+func valuesIn(t *testing.T, b *broker.Broker, topic string) (values []string) {
+	t.Helper()
+	client := brokertest.Client(t, b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer client.Close()
+	for _, r := range client.PollFetches(within(t)).Records() {
+		values = append(values, string(r.Value))
+	}
+	return values
 }
 
 func TestSettingsWithoutEffectAreSpokenOfOnce(t *testing.T) {
@@ -149,14 +153,7 @@ func TestAMemberThatLeavesWhileItWaitsIsNoError(t *testing.T) {
 	join.Protocols = append(join.Protocols, protocol)
 	conn := dial(t, b)
 	conn.send(join, 2, 1)
-	admin := kadm.NewClient(brokertest.Client(t, b))
-	for { // until the member waits
-		groups, err := admin.DescribeGroups(within(t), "g")
-		require.NoError(t, err)
-		if len(groups["g"].Members) == 1 {
-			break
-		}
-	}
+	awaitMember(t, b, "g")
 	require.NoError(t, conn.Close())
 	require.NoError(t, b.Close())
 	require.Empty(t, seen.lines("level=ERROR"))
@@ -182,4 +179,10 @@ func TestLogDirsAreDescribed(t *testing.T) {
 		require.False(t, resp.Dirs[0].IsCordoned)
 		require.NoError(t, conn.Close())
 	}
+}
+
+// A broker without a directory has no place to be named by.
+func TestABrokerInMemoryIsNamedSo(t *testing.T) {
+	_, err := broker.Open(broker.Config{MemoryBytesMax: 1})
+	require.ErrorContains(t, err, "broker in memory")
 }

@@ -37,9 +37,12 @@ func (b *broker) loadTime() {
 // keepTime notes the steady clock's time, always in the same few bytes.
 func (b *broker) keepTime() {
 	if b.timeFile != nil {
-		_, _ = b.timeFile.WriteAt(fmt.Appendf(nil, "%020d\n", b.steady.Now().UnixMilli()), 0)
+		_, _ = b.timeFile.WriteAt(b.timeText(), 0)
 	}
 }
+
+// timeText is what the file has now.
+func (b *broker) timeText() []byte { return fmt.Appendf(nil, "%020d\n", b.steady.Now().UnixMilli()) }
 
 // stopTime is the end of the steady clock.
 func (b *broker) stopTime() error {

@@ -65,10 +65,12 @@ type topics struct{ set atomic.Pointer[topicSet] }
 func (t *topics) load() *topicSet { return t.set.Load() }
 
 func (t *topics) put(changed *topic) {
-	t.change(func(s *topicSet) {
-		s.byName[changed.Name] = changed
-		s.byID[changed.ID] = changed
-	})
+	t.change(func(s *topicSet) { s.add(changed) })
+}
+
+func (s *topicSet) add(t *topic) {
+	s.byName[t.Name] = t
+	s.byID[t.ID] = t
 }
 
 func (t *topics) remove(gone *topic) {

@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,11 +14,12 @@ import (
 	"thalweg/broker/internal/coord"
 	"thalweg/broker/internal/log"
 	"thalweg/broker/internal/txn"
+	"thalweg/internal/defect"
 )
 
-// gates order appends of a transaction against its markers. Whoever appends holds its transactional id's gate shared
-// while it asks the coordinator and appends; whoever writes markers takes the gate alone for a moment after the
-// coordinator has closed the transaction. So no batch lands behind its own transaction's marker.
+// gates order appends of a transaction against its markers. An append holds its transactional id's gate shared
+// from before it asks the coordinator until it is written. Before markers are written the gate is taken alone for a
+// moment, after the coordinator has closed the transaction. So no batch lands behind its own transaction's marker.
 type gates struct {
 	seed maphash.Seed
 	once sync.Once
@@ -28,33 +31,53 @@ func (g *gates) of(transactionalID string) *sync.RWMutex {
 	return &g.rw[maphash.String(g.seed, transactionalID)%uint64(len(g.rw))]
 }
 
-// producerIDs hands out producer ids from blocks that the metadata log has put aside: an id is never given twice.
+// producerIDs hands out producer ids. Each start of a broker begins at an id of its own choice, at random. So a broker
+// on a copy of a data directory, which does not know what the original has handed out since, gives no id twice.
+// That is as certain as that random ranges differ: a start takes one of 2^42 ranges of 2^20 ids.
 type producerIDs struct {
-	mu        sync.Mutex
-	next, end int64
+	mu         sync.Mutex
+	next, left int64
 }
 
-func (b *broker) nextProducerID() (int64, error) {
-	p := &b.pids
+const (
+	producerIDRanges = 1 << 42
+	producerIDRange  = 1 << 20
+)
+
+func (p *producerIDs) take() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next == p.end {
-		var first int64
-		err := b.changeMetadata(func() (step coord.Step, err error) {
-			first, step, err = b.metaMachine.TakeProducerIDs(producerIDBlock)
-			return step, err
-		})
-		if err != nil {
-			return 0, err
-		}
-		p.next, p.end = first, first+producerIDBlock
+	if p.left == 0 {
+		p.next, p.left = rand.Int64N(producerIDRanges)*producerIDRange, producerIDRange
 	}
-	p.next++
-	return p.next - 1, nil
+	id := p.next
+	p.next, p.left = p.next+1, p.left-1
+	return id
 }
 
-// joinTransaction makes partitions part of a producer's transaction. The ticket is for b.txns.
-func (b *broker) joinTransaction(r *txn.AddRequest) (ticket int64, failed *kerr.Error) {
+// joinTransaction makes partitions part of a producer's transaction, once the one before is complete. The ticket is for
+// b.txns. gate is the id's gate if the caller holds it, shared; it is released during the wait. It may be nil.
+func (b *broker) joinTransaction(ctx context.Context, r *txn.AddRequest, gate *sync.RWMutex) (
+	ticket int64, failed *kerr.Error,
+) {
+	ticket, failed = b.join(r)
+	if failed != kerr.ConcurrentTransactions {
+		return ticket, failed
+	}
+	if gate != nil {
+		gate.RUnlock()
+	}
+	err := b.transactionEnded(ctx, r.ID)
+	if gate != nil {
+		gate.RLock()
+	}
+	if err != nil {
+		return ticket, failed
+	}
+	return b.join(r)
+}
+
+func (b *broker) join(r *txn.AddRequest) (ticket int64, failed *kerr.Error) {
 	ticket, err := b.txns.Do(func(now time.Time) (step coord.Step) {
 		step, failed = b.txnMachine.Add(r, now)
 		return step
@@ -65,20 +88,27 @@ func (b *broker) joinTransaction(r *txn.AddRequest) (ticket int64, failed *kerr.
 	return ticket, failed
 }
 
-// storageError logs what went wrong with a log and returns what clients are told.
+// storageError logs what went wrong with a log and returns what clients are told. What is offline was logged when the
+// broker started.
 func (b *broker) storageError(err error) *kerr.Error {
+	if errors.Is(err, coord.ErrOffline) {
+		return kerr.CoordinatorNotAvailable
+	}
 	b.cfg.Logger.Error("broker: storage", "err", err)
 	return kerr.KafkaStorageError
 }
 
 // finishLater writes a transaction's markers in the background, once the decision is durable. The decision stands: what
-// fails is tried again, and after the next start if need be.
-func (b *broker) finishLater(e txn.Ending, decided int64) {
+// fails is tried again, and after the next start if need be. The channel is closed when all markers are written,
+// durable or not.
+func (b *broker) finishLater(e txn.Ending, decided int64) (written <-chan struct{}) {
+	all := make(chan struct{})
+	markersWritten := sync.OnceFunc(func() { close(all) })
 	b.background.Add(1)
 	go func() {
 		defer b.background.Done()
 		for {
-			err := b.finish(e, decided)
+			err := b.finish(e, decided, markersWritten)
 			if err == nil {
 				return
 			}
@@ -93,14 +123,15 @@ func (b *broker) finishLater(e txn.Ending, decided int64) {
 			}
 		}
 	}()
+	return all
 }
 
 // finishRetry is the time between two attempts to write markers.
 const finishRetry = 5 * time.Second
 
-// finish carries out a decision. COMPLETE is recorded only after all markers are durable, so that a crash before
-// repeats them; a marker more than one is harmless.
-func (b *broker) finish(e txn.Ending, decided int64) error {
+// finish carries out a decision, and calls written in between. COMPLETE is recorded only after all markers are durable,
+// so that a crash before repeats them; a marker more than one is harmless.
+func (b *broker) finish(e txn.Ending, decided int64, written func()) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
 	if err := b.txns.Wait(ctx, decided); err != nil {
@@ -108,60 +139,85 @@ func (b *broker) finish(e txn.Ending, decided int64) error {
 	}
 	gate := b.gates.of(e.ID)
 	gate.Lock()
-	//lint:ignore SA2001 whoever asked before the decision has appended when the lock is had
+	//lint:ignore SA2001 an append that asked before the decision is written when the lock is had
 	gate.Unlock()
+	parts, last, err := b.writeMarkers(e)
+	if err != nil {
+		return err
+	}
+	written()
+	for i, p := range parts {
+		if err := p.log.WaitDurable(ctx, last[i]); err != nil {
+			return fmt.Errorf("marker in %s-%d: %w", p.topic, p.index, err)
+		}
+	}
+	_, err = b.txns.Do(func(now time.Time) coord.Step { return b.txnMachine.Complete(e, now) })
+	return err
+}
+
+// writeMarkers appends the markers, which share a force. It returns the partitions that have one, and its offset.
+func (b *broker) writeMarkers(e txn.Ending) (parts []*partition, last []int64, err error) {
+	logs := make([]*log.Log, 0, len(e.Partitions))
+	defer func() { b.syncer.Written(logs...) }()
 	marker := log.Marker{ProducerID: e.ProducerID, ProducerEpoch: e.Epoch, Commit: e.Commit}
-	last := make([]int64, len(e.Partitions))
-	parts := make([]*partition, len(e.Partitions))
+	set := b.topics.load()
 	for i, tp := range e.Partitions {
-		p, kerror := b.topics.load().partition(tp.Topic, tp.Partition)
+		if defect.LostMarker && i > 0 {
+			break
+		}
+		p, kerror := set.partition(tp.Topic, tp.Partition)
 		switch kerror {
 		case nil:
 		case kerr.UnknownTopicOrPartition:
 			continue // deleted, and its records with it
 		default:
-			return fmt.Errorf("marker in %s-%d: %w", tp.Topic, tp.Partition, kerror)
+			return nil, nil, fmt.Errorf("marker in %s-%d: %w", tp.Topic, tp.Partition, kerror)
 		}
 		offset, err := b.appendMarker(p, marker)
 		if err != nil {
-			return fmt.Errorf("marker in %s-%d: %w", tp.Topic, tp.Partition, err)
+			return nil, nil, fmt.Errorf("marker in %s-%d: %w", tp.Topic, tp.Partition, err)
 		}
-		parts[i], last[i] = p, offset
+		parts, last, logs = append(parts, p), append(last, offset), append(logs, p.log)
 	}
-	for i, p := range parts {
-		if p == nil {
-			continue
-		}
-		if err := p.log.WaitDurable(ctx, last[i]); err != nil {
-			return fmt.Errorf("marker in %s-%d: %w", p.topic, p.index, err)
-		}
-	}
-	_, err := b.txns.Do(func(now time.Time) coord.Step { return b.txnMachine.Complete(e, now) })
-	return err
+	return parts, last, nil
 }
 
+// appendMarker appends a marker that is forced with others: Syncer.Written has to follow.
 func (b *broker) appendMarker(p *partition, m log.Marker) (int64, error) {
-	if p == b.offsets {
+	switch p {
+	case b.offsets:
 		return b.groups.Marker(m)
+	case b.txnState:
+		return b.txns.Marker(m)
 	}
-	done, err := p.log.AppendMarker(m)
+	done, err := p.log.AppendMarkerUnforced(m)
 	return done.LastOffset, err
 }
 
 // finishDue finishes the transactions that ran out of time.
 func (b *broker) finishDue() {
 	var due []txn.Ending
-	ticket := b.txns.View(func(time.Time) { due = b.txnMachine.TakeDue() })
+	ticket, err := b.txns.View(func(time.Time) { due = b.txnMachine.TakeDue() })
+	if err != nil {
+		return // a shard that is offline has no ticks
+	}
 	for _, e := range due {
 		b.cfg.Logger.Info("broker: transaction timed out", "transactional id", e.ID, "producer id", e.ProducerID)
 		b.finishLater(e, ticket)
 	}
 }
 
-// transactionEnded returns once the transactional id has no transaction whose markers are being written.
+// transactionEnded returns once the transactional id has no transaction whose markers are being written. That takes
+// about one force after the answer to EndTxn. So the producer's next transaction waits here rather than being sent away
+// with CONCURRENT_TRANSACTIONS. The id's gate is not held.
 func (b *broker) transactionEnded(ctx context.Context, id string) error {
-	done := make(chan struct{})
-	b.txns.View(func(time.Time) { b.txnMachine.Wait(id, func() { close(done) }) })
+	var done <-chan struct{}
+	if _, err := b.txns.View(func(time.Time) { done = b.txnMachine.Ended(id) }); err != nil {
+		return err
+	}
+	if done == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	select {
@@ -169,11 +225,17 @@ func (b *broker) transactionEnded(ctx context.Context, id string) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-b.stop:
+		return ErrClosed
 	}
 }
 
-// adoptTransactions brings the coordinator and the transactions that are open in partitions together after recovery.
+// adoptTransactions brings the coordinator and the transactions that are open in partitions together after recovery,
+// and finishes those whose end is decided. Without the coordinator nobody knows what was decided: they stay open.
 func (b *broker) adoptTransactions() {
+	if b.txns.Err() != nil {
+		return
+	}
 	for p := range b.topics.load().online() {
 		for _, open := range p.log.OpenTransactions() {
 			if err := b.adopt(p, open); err != nil {
@@ -183,6 +245,11 @@ func (b *broker) adoptTransactions() {
 			}
 		}
 	}
+	_, _ = b.txns.View(func(time.Time) {
+		for _, e := range b.txnMachine.Unfinished() {
+			b.finishLater(e, -1)
+		}
+	})
 }
 
 func (b *broker) adopt(p *partition, open log.OpenTransaction) error {
@@ -197,6 +264,7 @@ func (b *broker) adopt(p *partition, open log.OpenTransaction) error {
 	}
 	b.cfg.Logger.Warn("broker: aborting a transaction that its coordinator does not know",
 		"topic", p.topic, "partition", p.index, "producer id", open.ProducerID, "first offset", open.FirstOffset)
+	defer b.syncer.Written(p.log)
 	_, err = b.appendMarker(p, log.Marker{ProducerID: open.ProducerID, ProducerEpoch: open.ProducerEpoch})
 	return err
 }

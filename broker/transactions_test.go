@@ -79,6 +79,22 @@ func (p *rawProducer) send(partition int32, raw []byte) broker.ProduceResult {
 	return results[0]
 }
 
+// sendEach sends one record to each partition from first to end-1, in one request.
+func (p *rawProducer) sendEach(first, end int32, value string) {
+	p.t.Helper()
+	req := broker.ProduceRequest{TransactionalID: p.id}
+	for i := first; i < end; i++ {
+		req.Partitions = append(req.Partitions, broker.ProducePartition{
+			Topic: "t", Partition: i, Batches: p.batch(i, value),
+		})
+	}
+	results, err := p.b.Produce(within(p.t), req)
+	require.NoError(p.t, err)
+	for i := range results {
+		require.NoError(p.t, results[i].Err)
+	}
+}
+
 // end ends the transaction; it takes the next epoch when the version is 5.
 func (p *rawProducer) end(commit bool, version int16) error {
 	p.t.Helper()
@@ -374,5 +390,41 @@ func TestTransactionsAreDescribed(t *testing.T) {
 	set.Add("t", 1)
 	producers, err := adm.DescribeProducers(within(t), set)
 	require.NoError(t, err)
-	require.Equal(t, p.pid, producers["t"].Partitions[1].ActiveProducers[0].ProducerID)
+	require.Contains(t, producers["t"].Partitions[1].ActiveProducers, p.pid)
+}
+
+// A broker on an older copy of a directory hands out none of the ids that the original has handed out since.
+func TestProducerIDsOfACopyDiffer(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	require.NoError(t, brokertest.New(t, brokertest.On(fs)).Close())
+	copied := fs.CrashClone(vfs.CrashCloneCfg{})
+	seen := map[int64]bool{}
+	for range 3 { // the original, and the copy twice
+		b := brokertest.New(t, brokertest.On(fs))
+		client := brokertest.Client(t, b)
+		for range 3 {
+			resp, err := kmsg.NewPtrInitProducerIDRequest().RequestWith(within(t), client)
+			require.NoError(t, err)
+			require.NoError(t, kerr.ErrorForCode(resp.ErrorCode))
+			require.False(t, seen[resp.ProducerID])
+			seen[resp.ProducerID] = true
+		}
+		require.NoError(t, b.Close())
+		fs = copied
+	}
+}
+
+// A producer that has a new epoch in each transaction begins at sequence 0: another one means that batches are missing.
+// An idempotent producer that a log does not know, or has forgotten, may begin anywhere, as with Apache Kafka.
+func TestSequencesOfUnknownProducers(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 2, "t")
+	p := newRawProducer(t, b, "tx")
+	p.sequence[0] = 7
+	require.ErrorIs(t, p.produce(0, "lost its predecessors"), kerr.OutOfOrderSequenceNumber)
+	p.sequence[0] = 0
+	require.NoError(t, p.produce(0, "first"))
+	require.NoError(t, p.produce(0, "second"))
+	idempotent := &rawProducer{t: t, b: b, pid: 4711, sequence: map[int32]int32{1: 7}}
+	require.NoError(t, idempotent.produce(1, "forgotten"))
 }

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -19,18 +18,14 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/faultfs"
 )
 
-// failing lets operations on files whose path contains part fail, while it is on.
-func failing(part string, err error, kinds ...errorfs.OpKind) *errorfs.Toggle {
-	return &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
-		for _, kind := range kinds {
-			if op.Kind == kind && strings.Contains(op.Path, part) {
-				return err
-			}
-		}
-		return nil
-	})}
+// failing is a fault of operations of some kinds on files whose path contains part.
+func failing(part string, err error, kinds ...errorfs.OpKind) *faultfs.Fault {
+	return &faultfs.Fault{
+		Path: part, Err: err, Kind: func(kind errorfs.OpKind) bool { return slices.Contains(kinds, kind) },
+	}
 }
 
 func plain(t *testing.T, b *broker.Broker) *rawProducer {
@@ -39,19 +34,19 @@ func plain(t *testing.T, b *broker.Broker) *rawProducer {
 
 func TestFullDisk(t *testing.T) {
 	full := failing("t-0", syscall.ENOSPC, errorfs.OpFileWrite, errorfs.OpFileWriteAt)
-	fs := vfs.NewMem()
-	b := brokertest.New(t, brokertest.On(errorfs.Wrap(fs, full)))
+	fs := faultfs.New(vfs.NewMem())
+	b := brokertest.New(t, brokertest.On(fs))
 	createTopic(t, b, 2, "t")
 	one := func(partition int32, value string) error {
 		p := plain(t, b)
 		return p.send(partition, p.batch(partition, value)).Err
 	}
 	require.NoError(t, one(0, "before"))
-	full.On()
+	fs.Fail(full)
 	require.ErrorIs(t, one(0, "lost"), kerr.KafkaStorageError)
 	require.NoError(t, one(1, "elsewhere"), "one partition's trouble is not another's")
-	require.Equal(t, []string{"before"}, committedIn(t, b, 0), "what there was is still served")
-	full.Off()
+	require.Equal(t, []string{"before"}, committedIn(t, b, 0), "older records are still served")
+	fs.Fail(nil)
 	require.NoError(t, b.Close())
 	b = brokertest.New(t, brokertest.On(fs))
 	require.Equal(t, []string{"before"}, committedIn(t, b, 0))
@@ -62,35 +57,34 @@ func TestFullDisk(t *testing.T) {
 func TestFailedForceIsNeverAcknowledged(t *testing.T) {
 	broken := failing("t-0", errors.New("the disk is dying"), errorfs.OpFileSync, errorfs.OpFileSyncData,
 		errorfs.OpFileSyncTo)
-	fs := vfs.NewMem()
-	b, err := broker.Open(broker.Config{FS: errorfs.Wrap(fs, broken)})
+	fs := faultfs.New(vfs.NewMem())
+	b, err := broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	defer func() { _ = b.Close() }()
 	createTopic(t, b, 1, "t")
 	p := plain(t, b)
 	require.NoError(t, p.send(0, p.batch(0, "good")).Err)
-	broken.On()
+	fs.Fail(broken)
 	require.ErrorIs(t, p.send(0, p.batch(0, "bad")).Err, kerr.KafkaStorageError)
-	broken.Off()
+	fs.Fail(nil)
 	require.ErrorIs(t, p.send(0, p.batch(0, "worse")).Err, kerr.KafkaStorageError, "a failed force is not tried again")
 }
 
 func TestCoordinatorsWithoutADisk(t *testing.T) {
 	full := failing("__", syscall.ENOSPC, errorfs.OpFileWrite, errorfs.OpFileWriteAt)
-	b, err := broker.Open(broker.Config{FS: errorfs.Wrap(vfs.NewMem(), full)})
+	fs := faultfs.New(vfs.NewMem())
+	b, err := broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	defer func() { _ = b.Close() }()
 	createTopic(t, b, 1, "t")
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "v"))
-	full.On()
+	fs.Fail(full)
 	resp := p.sendEnd(true, 4)
 	require.ErrorIs(t, kerr.ErrorForCode(resp.ErrorCode), kerr.KafkaStorageError)
 	require.Empty(t, committedIn(t, b, 0))
-	offsets := kadm.Offsets{}
-	offsets.AddOffset("t", 0, 1, 0)
+	require.Error(t, commitOffset(t, b, "g", "t", 0, 1))
 	adm := kadm.NewClient(p.client)
-	require.Error(t, adm.CommitAllOffsets(within(t), "g", offsets))
 	_, err = adm.CreateTopic(within(t), 1, 1, nil, "more")
 	require.Error(t, err)
 	topics, err := adm.ListTopics(within(t))
@@ -104,7 +98,7 @@ func TestDirectoryInUse(t *testing.T) {
 	require.NoError(t, err)
 	_, err = broker.Open(broker.Config{Dir: dir})
 	require.ErrorContains(t, err, dir)
-	require.ErrorContains(t, err, strconv.Itoa(os.Getpid()))
+	require.ErrorContains(t, err, "in use by this process")
 	require.NoError(t, b.Close())
 	b, err = broker.Open(broker.Config{Dir: dir})
 	require.NoError(t, err)

@@ -16,6 +16,9 @@ import (
 // ErrClosed is returned by a shard that was closed.
 var ErrClosed = errors.New("coordinator: closed")
 
+// ErrOffline is returned by a shard whose log cannot be read.
+var ErrOffline = errors.New("coordinator: offline")
+
 // Config is what a shard needs of its surroundings.
 type Config struct {
 	Machine   Machine
@@ -40,6 +43,7 @@ type Shard struct {
 	armed    time.Time
 	stop     func() bool
 	closed   bool
+	offline  error // why there is no log; never changed
 
 	last       atomic.Int64 // offset of the newest record, -1 if none
 	background sync.WaitGroup
@@ -58,6 +62,17 @@ func Open(cfg Config) (*Shard, error) {
 	return s, nil
 }
 
+// Offline returns a shard without a log, because of cause. It refuses every step and every look, so that nobody takes a
+// state that cannot be read for an empty one.
+func Offline(cause error) *Shard {
+	s := &Shard{offline: fmt.Errorf("%w: %w", ErrOffline, cause)}
+	s.last.Store(-1)
+	return s
+}
+
+// Err returns an error that wraps ErrOffline when the shard has no log, or nil.
+func (s *Shard) Err() error { return s.offline }
+
 // Last returns a ticket for Wait: everything that was stepped so far.
 func (s *Shard) Last() int64 { return s.last.Load() }
 
@@ -75,6 +90,9 @@ func (s *Shard) Wait(ctx context.Context, ticket int64) error {
 // Do takes one step. The ticket stands for the step and everything before it: a reply that tells of any of it must Wait
 // first. An error means that nothing has happened; the functions of Step.After have been told.
 func (s *Shard) Do(f func(now time.Time) Step) (ticket int64, err error) {
+	if s.offline != nil {
+		return -1, s.offline
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -93,16 +111,22 @@ func (s *Shard) Do(f func(now time.Time) Step) (ticket int64, err error) {
 	return s.last.Load(), err
 }
 
-// View looks at the machine without stepping it. The ticket is as that of Do.
-func (s *Shard) View(f func(now time.Time)) (ticket int64) {
+// View looks at the machine without stepping it. The ticket is as that of Do. An error means that f was not called.
+func (s *Shard) View(f func(now time.Time)) (ticket int64, err error) {
+	if s.offline != nil {
+		return -1, s.offline
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(s.cfg.Now())
-	return s.last.Load()
+	return s.last.Load(), nil
 }
 
 // Marker ends a producer's transaction in the log.
 func (s *Shard) Marker(m log.Marker) (ticket int64, err error) {
+	if s.offline != nil {
+		return -1, s.offline
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

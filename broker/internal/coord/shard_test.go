@@ -177,7 +177,7 @@ func TestTimersGiveRecords(t *testing.T) {
 		gone := false
 		r.shard.View(func(time.Time) { _, there := r.table.values["short-lived"]; gone = !there })
 		return gone
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	r.close()
 }
 

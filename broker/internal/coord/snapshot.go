@@ -84,7 +84,7 @@ func (s *Shard) replay() error {
 				if err != nil {
 					return fmt.Errorf("batch after offset %d: %w", offset, err)
 				}
-				if err := s.replayBatch(b, offset, &decoder, now); err != nil {
+				if err := Replay(s.cfg.Machine, b, offset, &decoder, now); err != nil {
 					return err
 				}
 				offset = max(offset, b.LastOffset()+1)
@@ -94,14 +94,15 @@ func (s *Shard) replay() error {
 	return nil
 }
 
-func (s *Shard) replayBatch(b batch.Batch, from int64, decoder *batch.Decoder, now time.Time) error {
+// Replay folds the records of a batch from an offset on into a machine.
+func Replay(m Machine, b batch.Batch, from int64, decoder *batch.Decoder, now time.Time) error {
 	p := Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
 	if b.IsControl() {
 		kind, _, err := b.Control()
 		if err != nil {
 			return fmt.Errorf("marker at offset %d: %w", b.BaseOffset(), err)
 		}
-		s.cfg.Machine.ReplayMarker(p, kind == batch.Commit)
+		m.ReplayMarker(p, kind == batch.Commit)
 		return nil
 	}
 	producer := &p
@@ -117,7 +118,7 @@ func (s *Shard) replayBatch(b batch.Batch, from int64, decoder *batch.Decoder, n
 		if r.Offset < from {
 			continue
 		}
-		if err := s.cfg.Machine.Replay(Record{Key: r.Key, Value: r.Value}, producer, now); err != nil {
+		if err := m.Replay(Record{Key: r.Key, Value: r.Value}, producer, now); err != nil {
 			return fmt.Errorf("record at offset %d: %w", r.Offset, err)
 		}
 	}

@@ -46,19 +46,11 @@ func (m *Machine) Committed(groupID string) (topics []string, partitions map[str
 	if g == nil {
 		return nil, partitions
 	}
-	add := func(tp topicPartition) {
+	for tp := range g.partitions() {
 		if partitions[tp.topic] == nil {
 			topics = append(topics, tp.topic)
 		}
 		partitions[tp.topic] = append(partitions[tp.topic], tp.partition)
-	}
-	for tp := range g.offsets {
-		add(tp)
-	}
-	for tp := range g.unstable {
-		if _, ok := g.offsets[tp]; !ok {
-			add(tp)
-		}
 	}
 	sort.Strings(topics)
 	for _, p := range partitions {
@@ -128,13 +120,16 @@ func (m *Machine) Delete(groupID string) (step coord.Step, err *kerr.Error) {
 	return step, nil
 }
 
-// DeleteOffsets removes offsets that no member of the group is subscribed to. There is one error per Commit.
+// DeleteOffsets removes offsets that no member of the group is subscribed to, those that open transactions would commit
+// among them. There is one error per Commit.
 func (m *Machine) DeleteOffsets(groupID string, commits []Commit) (step coord.Step, err *kerr.Error) {
 	g := m.groups[groupID]
-	if g == nil {
+	switch {
+	case groupID == "":
+		return step, kerr.InvalidGroupID
+	case g == nil:
 		return step, kerr.GroupIDNotFound
-	}
-	if len(g.members) > 0 && g.protocolType != "consumer" {
+	case g.state != empty && g.protocolType != "consumer":
 		return step, kerr.NonEmptyGroup
 	}
 	subscribed := g.subscriptions()
@@ -146,7 +141,7 @@ func (m *Machine) DeleteOffsets(groupID string, commits []Commit) (step coord.St
 		case c.Err != nil:
 		case subscribed[c.Topic]:
 			c.Err = kerr.GroupSubscribedToTopic
-		case there:
+		case there || g.unstable[tp] > 0:
 			step.Put(offsetKey(g.id, tp), nil)
 		}
 	}
@@ -170,10 +165,10 @@ func (g *group) subscriptions() map[string]bool {
 	return topics
 }
 
-// DeleteTopic removes the offsets of a topic that is no more.
+// DeleteTopic removes the offsets of a topic that is no more, those that open transactions would commit among them.
 func (m *Machine) DeleteTopic(topic string) (step coord.Step) {
 	for _, g := range m.groups {
-		for tp := range g.offsets {
+		for tp := range g.partitions() {
 			if tp.topic == topic {
 				step.Put(offsetKey(g.id, tp), nil)
 			}
@@ -198,6 +193,9 @@ func (m *Machine) expire(g *group, now time.Time, step *coord.Step) {
 			if idle := g.since.Add(m.cfg.OffsetRetention); g.protocolType != "" && idle.After(at) {
 				at = idle
 			}
+		}
+		if g.unstable[tp] > 0 && !at.After(now) { // its transaction decides first
+			at = now.Add(retryAfter)
 		}
 		if at.After(now) {
 			kept++

@@ -42,6 +42,7 @@ type group struct {
 	unstable       map[topicPartition]int // how many open transactions have an offset of it
 	pendingOffsets int
 	recorded       bool // the log has a record of the group itself
+	emptying       bool // the record that leaves nobody in it is on its way to the log
 }
 
 func newGroup(id string) *group {

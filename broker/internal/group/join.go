@@ -1,6 +1,7 @@
 package group
 
 import (
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -143,34 +144,29 @@ func (m *Machine) rejoin(g *group, member *member, r JoinRequest, now time.Time,
 
 // replaceStatic puts a restarted instance in its predecessor's place, without a rebalance if it can be.
 func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.Time, step *coord.Step) {
-	fence(old)
 	next := *old
 	next.id, next.joining, next.syncing = r.NewMemberID, nil, nil
 	unchanged := g.state == stable && string(next.metadata(g.protocol)) == string(metadataOf(r.Protocols, g.protocol))
 	next.update(r)
 	wasLeader := g.leader == old.id
-	m.timers.Stop(timer{sessionTimer, g.id, old.id})
-	delete(g.members, old.id)
-	if wasLeader {
-		g.leader = ""
-	}
-	g.add(&next)
-	if wasLeader {
-		g.leader = next.id
-	}
-	if !unchanged || g.vote() != g.protocol {
+	replaced := g.with(old, &next)
+	if !unchanged || replaced.vote() != g.protocol {
+		old.dismiss(kerr.FencedInstanceID)
+		m.timers.Stop(timer{sessionTimer, g.id, old.id})
+		g.members, g.statics, g.leader = replaced.members, replaced.statics, replaced.leader
 		next.joining = r.Reply
 		m.rebalance(g, now, step)
 		return
 	}
-	m.touch(g, &next, now)
-	step.Records = append(step.Records, g.record(now))
+	step.Records = append(step.Records, replaced.record(now))
 	step.Reply(func(err error) {
 		if err != nil { // the log refused the record: the instance is still its predecessor
-			m.restoreStatic(g, old, &next, wasLeader, now)
 			r.fail(kerr.UnknownServerError, next.id)
 			return
 		}
+		old.dismiss(kerr.FencedInstanceID)
+		next.assignment = g.members[next.id].assignment
+		g.members[next.id] = &next // with what the record does not hold
 		resp := g.joined(&next, r.JoinGroupRequest)
 		if r.Version >= 9 {
 			resp.SkipAssignment = wasLeader
@@ -181,33 +177,20 @@ func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.T
 	})
 }
 
-// restoreStatic undoes replaceStatic.
-func (m *Machine) restoreStatic(g *group, old, next *member, wasLeader bool, now time.Time) {
-	m.timers.Stop(timer{sessionTimer, g.id, next.id})
-	delete(g.members, next.id)
-	g.add(old)
-	if wasLeader {
-		g.leader = old.id
+// with returns a copy of the group with a member in another's place.
+func (g *group) with(old, next *member) *group {
+	replaced := *g
+	replaced.members, replaced.statics = maps.Clone(g.members), maps.Clone(g.statics)
+	delete(replaced.members, old.id)
+	replaced.add(next)
+	if g.leader == old.id {
+		replaced.leader = next.id
 	}
-	m.touch(g, old, now)
+	return &replaced
 }
 
 func metadataOf(protocols []kmsg.JoinGroupRequestProtocol, name string) []byte {
 	return (&member{protocols: protocols}).metadata(name)
-}
-
-// fence answers what a member still waits for that another instance has replaced.
-func fence(old *member) {
-	if old.joining != nil {
-		resp := kmsg.NewPtrJoinGroupResponse()
-		resp.ErrorCode, resp.MemberID = kerr.FencedInstanceID.Code, old.id
-		old.joining(resp)
-	}
-	if old.syncing != nil {
-		resp := kmsg.NewPtrSyncGroupResponse()
-		resp.ErrorCode = kerr.FencedInstanceID.Code
-		old.syncing(resp)
-	}
 }
 
 // joined is the answer that puts a member into the present generation.

@@ -4,8 +4,14 @@
 // Hard state, in Kafka's own record formats: committed offsets (OffsetCommitKey and
 // OffsetCommitValue), and a group's members with their assignment as of its last
 // completed rebalance (GroupMetadataKey and GroupMetadataValue), so that members
-// survive a restart of the broker without a rebalance. Who is waiting in a
-// rebalance is soft.
+// survive a restart of the broker without a rebalance. It changes by Replay and in
+// no other way: a record that the log refuses leaves it, and what clients see of it,
+// as it was.
+//
+// The rebalance is soft: state Preparing and Completing with its generation, who has
+// joined and who waits, what members have said since the last assignment, the ids
+// that were handed out, and all timers. A restart forgets it, and the members of the
+// last recorded generation find out by their next request.
 //
 //	        join                     all joined, or time is up          the leader's assignment
 //	Empty ───────► PreparingRebalance ───────► CompletingRebalance ───────► Stable
@@ -90,15 +96,19 @@ func (m *Machine) Tick(now time.Time) (step coord.Step) {
 		if g == nil {
 			continue
 		}
+		if g.emptying { // in this very step
+			m.timers.Set(due, now.Add(retryAfter))
+			continue
+		}
 		switch due.kind {
 		case sessionTimer:
-			member := g.members[due.member]
+			silent := g.members[due.member]
 			switch {
-			case member == nil:
-			case member.joining != nil || member.syncing != nil:
-				m.touch(g, member, now) // it waits for us, not we for it
+			case silent == nil:
+			case silent.joining != nil || silent.syncing != nil:
+				m.touch(g, silent, now) // it waits for us, not we for it
 			default:
-				m.remove(g, member, now, &step)
+				m.remove(g, []*member{silent}, now, &step)
 			}
 		case invitedTimer:
 			delete(g.invited, due.member)

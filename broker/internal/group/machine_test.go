@@ -24,10 +24,12 @@ type entry struct {
 }
 
 type driver struct {
-	t   *testing.T
-	m   *group.Machine
-	log []entry
-	now time.Time
+	t       *testing.T
+	m       *group.Machine
+	log     []entry
+	now     time.Time
+	full    func() bool // whether the log refuses a step's records
+	refused int
 }
 
 func newMachine() *group.Machine {
@@ -38,11 +40,21 @@ func newMachine() *group.Machine {
 }
 
 func newDriver(t *testing.T) *driver {
-	return &driver{t: t, m: newMachine(), now: time.UnixMilli(1_700_000_000_000)}
+	return &driver{
+		t: t, m: newMachine(), now: time.UnixMilli(1_700_000_000_000), full: func() bool { return false },
+	}
 }
 
+// take does what a shard does with a step.
 func (d *driver) take(step coord.Step) {
 	d.t.Helper()
+	if len(step.Records) > 0 && d.full() {
+		d.refused++
+		for _, after := range step.After {
+			after(errors.New("the disk is full"))
+		}
+		return
+	}
 	for _, r := range step.Records {
 		require.NoError(d.t, d.m.Replay(r, step.Producer, d.now))
 		d.log = append(d.log, entry{record: r, producer: step.Producer})
@@ -84,17 +96,21 @@ func same(t *testing.T, want, got *group.Machine) {
 		b, okB := got.Describe(id)
 		if a.State == "Stable" {
 			require.True(t, okA && okB)
+		}
+		if a.State == "Stable" || a.State == "Empty" && okB {
 			require.Equal(t, a, b)
 		}
 	}
 }
 
-// Random requests and the passing of time: replaying the log gives the same state at any moment.
+// Random requests and the passing of time, on a disk that is full now and then: replaying the log gives the same state
+// at any moment.
 func TestReplayGivesTheSameState(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	d := newDriver(t)
+	d.full = func() bool { return rnd.IntN(4) == 0 }
 	members := map[string][]*kmsg.JoinGroupResponse{} // who is in a group, as far as the clients know
 	stable := 0
 	for i := range 4000 {
@@ -127,6 +143,8 @@ func TestReplayGivesTheSameState(t *testing.T) {
 		}
 	}
 	require.Positive(t, stable)
+	require.Positive(t, d.refused)
+	d.full = func() bool { return false }
 	snapshot := newDriver(t)
 	snapshot.now = d.now
 	for id := range int64(2) { // open transactions are not part of a snapshot
@@ -270,11 +288,10 @@ func TestARefusedRecordKeepsTheStaticMember(t *testing.T) {
 	}
 	require.Nil(t, heartbeat("first"))
 
-	step := join("", "second")
-	require.NotEmpty(t, step.Records)
-	for _, after := range step.After {
-		after(errors.New("the disk is full"))
-	}
+	d.full = func() bool { return true }
+	d.take(join("", "second"))
+	require.Equal(t, 1, d.refused)
+	d.full = func() bool { return false }
 	require.Equal(t, kerr.UnknownServerError.Code, joined["second"].ErrorCode)
 	require.Nil(t, heartbeat("first"))
 	require.Equal(t, kerr.FencedInstanceID, heartbeat("second"))
@@ -283,4 +300,79 @@ func TestARefusedRecordKeepsTheStaticMember(t *testing.T) {
 	require.Zero(t, joined["third"].ErrorCode)
 	require.Equal(t, kerr.FencedInstanceID, heartbeat("first"))
 	require.Nil(t, heartbeat("third"))
+}
+
+// What the log refuses has not happened: neither to a client that asks, nor for the members that it is about.
+func TestARefusedRecordChangesNothing(t *testing.T) {
+	d := newDriver(t)
+	full := true
+	d.full = func() bool { return full }
+	members := map[string][]*kmsg.JoinGroupResponse{}
+	d.join("g", "m0", members)
+	m := members["g"][0]
+	state := func() string {
+		g, _ := d.m.Describe("g")
+		text := g.State
+		for _, member := range g.Members {
+			text += fmt.Sprintf(" %s: %q", member.MemberID, member.MemberAssignment)
+		}
+		return text
+	}
+	refuse := func(want string, change func()) {
+		t.Helper()
+		before := d.refused
+		full = true
+		change()
+		full = false
+		require.Equal(t, before+1, d.refused)
+		require.Equal(t, want, state())
+		beat := kmsg.NewPtrHeartbeatRequest()
+		beat.Group, beat.MemberID, beat.Generation = "g", m.MemberID, m.Generation
+		require.Nil(t, d.m.Heartbeat(beat, d.now))
+	}
+	leave := func() {
+		errs, step := d.m.Leave("g", []group.Leaving{{MemberID: m.MemberID}}, d.now)
+		require.Nil(t, errs[0])
+		d.take(step)
+	}
+	silence := func() { d.take(d.m.Tick(d.now)) }
+
+	refuse(`CompletingRebalance m0: ""`, func() { d.sync("g", m) })
+	refuse(`CompletingRebalance m0: ""`, leave)
+	d.sync("g", m)
+	const stable = `Stable m0: "for m0"`
+	require.Equal(t, stable, state())
+	refuse(stable, leave)
+	d.now = d.now.Add(11 * time.Second)
+	refuse(stable, silence)
+	d.now = d.now.Add(11 * time.Second) // it is tried again
+	silence()
+	require.Equal(t, "Empty", state())
+}
+
+// All members of a group that leave in one request leave together, or not at all.
+func TestMembersLeaveTogether(t *testing.T) {
+	d := newDriver(t)
+	members := map[string][]*kmsg.JoinGroupResponse{}
+	for i := range 3 {
+		d.join("g", fmt.Sprint("m", i), members)
+	}
+	for _, m := range members["g"] {
+		d.sync("g", m)
+	}
+	before, _ := d.m.Describe("g")
+	require.Len(t, before.Members, 3)
+	require.Equal(t, "Stable", before.State)
+	everybody := []group.Leaving{{MemberID: "m0"}, {MemberID: "m1"}, {MemberID: "m1"}, {MemberID: "m2"}}
+	d.full = func() bool { return true }
+	_, step := d.m.Leave("g", everybody, d.now)
+	d.take(step)
+	after, _ := d.m.Describe("g")
+	require.Equal(t, before, after)
+	d.full = func() bool { return false }
+	errs, step := d.m.Leave("g", everybody, d.now)
+	d.take(step)
+	require.Equal(t, []*kerr.Error{nil, nil, kerr.UnknownMemberID, nil}, errs)
+	after, _ = d.m.Describe("g")
+	require.Equal(t, "Empty", after.State)
 }

@@ -1,13 +1,17 @@
 package group
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/broker/internal/coord"
+	"thalweg/internal/defect"
 )
 
 // offset is a committed offset.
@@ -17,6 +21,22 @@ type offset struct {
 	metadata    string
 	committed   time.Time
 	expires     time.Time // zero: by the group's rules
+}
+
+// partitions are those of which the group has an offset, or may get one from an open transaction.
+func (g *group) partitions() iter.Seq[topicPartition] {
+	return func(yield func(topicPartition) bool) {
+		for tp := range g.offsets {
+			if !yield(tp) {
+				return
+			}
+		}
+		for tp := range g.unstable {
+			if _, ok := g.offsets[tp]; !ok && !yield(tp) {
+				return
+			}
+		}
+	}
 }
 
 type pendingOffset struct {
@@ -52,6 +72,7 @@ func (m *Machine) replayOffset(r coord.Record, p *coord.Producer, now time.Time)
 	if r.Value == nil {
 		if g := m.groups[key.Group]; g != nil {
 			delete(g.offsets, tp)
+			m.dropPending(g, tp)
 			m.dropIfUnused(g)
 		}
 		return nil
@@ -76,6 +97,18 @@ func (m *Machine) replayOffset(r coord.Record, p *coord.Producer, now time.Time)
 	}
 	m.setOffset(g, tp, o, now)
 	return nil
+}
+
+// dropPending forgets what open transactions would commit for a partition.
+func (m *Machine) dropPending(g *group, tp topicPartition) {
+	if g.unstable[tp] == 0 {
+		return
+	}
+	g.pendingOffsets -= g.unstable[tp]
+	delete(g.unstable, tp)
+	for id, pending := range m.pending {
+		m.pending[id] = slices.DeleteFunc(pending, func(o pendingOffset) bool { return o.group == g.id && o.tp == tp })
+	}
 }
 
 func (m *Machine) setOffset(g *group, tp topicPartition, o offset, now time.Time) {
@@ -122,8 +155,10 @@ type CommitRequest struct {
 	MemberID   string
 	Instance   *string
 	Generation int32 // negative: outside of the group protocol
-	Retention  time.Duration
-	Commits    []Commit
+	// NoGroup answers a generation of a group that does not exist; nil is ILLEGAL_GENERATION.
+	NoGroup   *kerr.Error
+	Retention time.Duration
+	Commits   []Commit
 	// Producer is set when the offsets belong to its transaction.
 	Producer *coord.Producer
 }
@@ -156,22 +191,24 @@ func (m *Machine) Commit(r *CommitRequest, now time.Time) (step coord.Step) {
 
 func (m *Machine) checkCommit(r *CommitRequest, now time.Time) *kerr.Error {
 	g := m.groups[r.Group]
-	outside := r.Generation < 0 && r.MemberID == "" && r.Instance == nil
+	anonymous := r.MemberID == "" && r.Instance == nil
 	switch {
 	case r.Group == "":
 		return kerr.InvalidGroupID
-	case outside && (r.Producer != nil || g == nil || len(g.members) == 0):
-		return nil // an old transactional producer names no member; a consumer that assigns itself has none
-	case g == nil && r.Generation >= 0:
-		return kerr.IllegalGeneration
-	case g == nil || outside:
+	case r.Generation < 0 && (g == nil || g.state == empty):
+		return nil // an administrator, or a consumer that assigns itself, whatever it calls itself
+	case g == nil:
+		return cmp.Or(r.NoGroup, kerr.IllegalGeneration)
+	case r.Generation < 0 && anonymous && r.Producer != nil:
+		return nil // an old transactional producer names no member
+	case r.Generation < 0 && anonymous:
 		return kerr.UnknownMemberID
 	}
 	member, err := g.who(r.MemberID, r.Instance)
 	switch {
 	case err != nil:
 		return err
-	case r.Generation != g.generation:
+	case r.Generation != g.generation && !defect.StaleGeneration:
 		return kerr.IllegalGeneration
 	case g.state == completing && r.Producer == nil:
 		return kerr.RebalanceInProgress // a transaction's offsets are taken, as in Kafka: its generation is the new one

@@ -80,15 +80,13 @@ func (m *Machine) rebalanceTimeout(g *group, now time.Time, step *coord.Step) {
 
 // completeJoin begins a new generation with the members that there are.
 func (m *Machine) completeJoin(g *group, now time.Time, step *coord.Step) {
+	if len(g.members) == 0 {
+		m.empty(g, now, step)
+		return
+	}
 	m.timers.Stop(timer{kind: rebalanceTimer, group: g.id})
 	g.delayed = false
 	g.generation = max(g.generation, 0) + 1
-	if len(g.members) == 0 {
-		g.protocol, g.leader = "", ""
-		g.to(empty, now)
-		step.Records = append(step.Records, g.record(now))
-		return
-	}
 	g.protocol = g.vote()
 	if leader := g.members[g.leader]; leader == nil || leader.joining == nil {
 		for _, member := range g.sortedMembers() {
@@ -113,6 +111,30 @@ func (m *Machine) completeJoin(g *group, now time.Time, step *coord.Step) {
 	}
 }
 
+// empty begins a generation without members. Those who are left stay until the record is accepted.
+func (m *Machine) empty(g *group, now time.Time, step *coord.Step) {
+	next := *g
+	next.generation, next.members = max(g.generation, 0)+1, nil
+	step.Records = append(step.Records, next.record(now))
+	g.emptying = true
+	last := g.sortedMembers()
+	step.Reply(func(err error) {
+		g.emptying = false
+		if err == nil {
+			for _, member := range last {
+				member.dismiss(kerr.UnknownMemberID)
+			}
+			return
+		}
+		for _, member := range last {
+			m.timers.Set(timer{sessionTimer, g.id, member.id}, now.Add(retryAfter))
+		}
+		if len(last) == 0 {
+			m.timers.Set(timer{kind: rebalanceTimer, group: g.id}, now.Add(retryAfter))
+		}
+	})
+}
+
 // syncTimeout removes those who joined and then never asked for their assignment.
 func (m *Machine) syncTimeout(g *group, now time.Time, step *coord.Step) {
 	if g.state != completing && g.state != stable {
@@ -130,30 +152,45 @@ func (m *Machine) syncTimeout(g *group, now time.Time, step *coord.Step) {
 	}
 }
 
-// remove takes a member out and rebalances the rest.
-func (m *Machine) remove(g *group, member *member, now time.Time, step *coord.Step) {
-	m.forgetMember(g, member.id)
+// remove takes members out and rebalances the rest.
+func (m *Machine) remove(g *group, gone []*member, now time.Time, step *coord.Step) {
+	waits := g.delayed || len(g.invited) > 0
+	if len(gone) == len(g.members) && len(gone) > 0 && !waits {
+		m.empty(g, now, step)
+		return
+	}
+	for _, member := range gone {
+		m.forgetMember(g, member.id)
+	}
 	switch g.state {
 	case completing, stable:
-		m.rebalance(g, now, step)
+		if len(gone) > 0 {
+			m.rebalance(g, now, step)
+		}
 	case preparing:
 		m.tryCompleteJoin(g, now, step)
 	}
 }
 
+// dismiss answers the requests of a member that is gone.
+func (m *member) dismiss(err *kerr.Error) {
+	if m.joining != nil {
+		resp := kmsg.NewPtrJoinGroupResponse()
+		resp.ErrorCode, resp.MemberID, resp.Generation = err.Code, m.id, -1
+		m.joining(resp)
+	}
+	if m.syncing != nil {
+		resp := kmsg.NewPtrSyncGroupResponse()
+		resp.ErrorCode = err.Code
+		m.syncing(resp)
+	}
+	m.joining, m.syncing = nil, nil
+}
+
 // forgetMember ends a member's existence, and what it waits for.
 func (m *Machine) forgetMember(g *group, id string) {
 	member := g.members[id]
-	if member.joining != nil {
-		resp := kmsg.NewPtrJoinGroupResponse()
-		resp.ErrorCode, resp.MemberID, resp.Generation = kerr.UnknownMemberID.Code, id, -1
-		member.joining(resp)
-	}
-	if member.syncing != nil {
-		resp := kmsg.NewPtrSyncGroupResponse()
-		resp.ErrorCode = kerr.UnknownMemberID.Code
-		member.syncing(resp)
-	}
+	member.dismiss(kerr.UnknownMemberID)
 	delete(g.members, id)
 	if member.instance != nil && g.statics[*member.instance] == id {
 		delete(g.statics, *member.instance)

@@ -26,6 +26,11 @@ func (g *group) key() []byte {
 
 // record is the group as of its present generation.
 func (g *group) record(now time.Time) coord.Record {
+	return g.recordOf(now, func(m *member) []byte { return m.assignment })
+}
+
+// recordOf is the group as of its present generation, with other assignments.
+func (g *group) recordOf(now time.Time, assignment func(*member) []byte) coord.Record {
 	v := kmsg.NewGroupMetadataValue()
 	v.Version = groupValueVersion
 	v.ProtocolType = g.protocolType
@@ -40,7 +45,7 @@ func (g *group) record(now time.Time) coord.Record {
 		member.ClientID, member.ClientHost = m.clientID, m.clientHost
 		member.RebalanceTimeoutMillis = int32(m.rebalanceTimeout.Milliseconds())
 		member.SessionTimeoutMillis = int32(m.sessionTimeout.Milliseconds())
-		member.Subscription, member.Assignment = m.metadata(g.protocol), m.assignment
+		member.Subscription, member.Assignment = m.metadata(g.protocol), assignment(m)
 		v.Members = append(v.Members, member)
 	}
 	return coord.Record{Key: g.key(), Value: v.AppendTo(nil)}
@@ -106,8 +111,9 @@ func (m *Machine) applyGroup(g *group, v *kmsg.GroupMetadataValue, now time.Time
 	g.state = stable
 	if len(g.members) == 0 {
 		g.state = empty
-		g.leader = ""
+		g.leader, g.delayed = "", false
 		m.timers.Stop(timer{kind: syncTimer, group: g.id})
+		m.timers.Stop(timer{kind: rebalanceTimer, group: g.id})
 		m.timers.Set(timer{kind: expiryTimer, group: g.id}, g.since.Add(m.cfg.OffsetRetention))
 	}
 }

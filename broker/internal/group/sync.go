@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,22 +58,19 @@ func (m *Machine) checkSync(g *group, r *kmsg.SyncGroupRequest) (*member, *kerr.
 	return member, nil
 }
 
-// assign takes the leader's word: it is recorded, and then everybody who asked gets their part.
+// assign takes the leader's word: once it is recorded, everybody who asked gets their part.
 func (m *Machine) assign(g *group, parts []kmsg.SyncGroupRequestGroupAssignment, now time.Time, step *coord.Step) {
 	byMember := make(map[string][]byte, len(parts))
 	for i := range parts {
 		byMember[parts[i].MemberID] = parts[i].MemberAssignment
 	}
-	for id, member := range g.members {
-		member.assignment = byMember[id]
-	}
-	step.Records = append(step.Records, g.record(now))
+	step.Records = append(step.Records, g.recordOf(now, func(member *member) []byte { return byMember[member.id] }))
 	step.Reply(func(err error) {
 		for _, member := range g.members {
 			switch {
 			case member.syncing == nil:
 			case err != nil:
-				// The disk refused the record. Members join anew, and try again.
+				// The disk refused the record. Members join again, and try again.
 				m.failSync(g, member, kerr.RebalanceInProgress, now)
 			default:
 				reply := member.syncing
@@ -127,33 +125,36 @@ type Leaving struct {
 func (m *Machine) Leave(groupID string, leaving []Leaving, now time.Time) (errs []*kerr.Error, step coord.Step) {
 	errs = make([]*kerr.Error, len(leaving))
 	g := m.groups[groupID]
+	if g == nil {
+		for i := range errs {
+			errs[i] = kerr.UnknownMemberID
+		}
+		return errs, step
+	}
+	var gone []*member
 	for i, who := range leaving {
-		errs[i] = m.leave(g, who, now, &step)
+		if _, ok := g.invited[who.MemberID]; ok {
+			delete(g.invited, who.MemberID)
+			m.timers.Stop(timer{invitedTimer, g.id, who.MemberID})
+			continue
+		}
+		var leaver *member
+		if leaver, errs[i] = g.leaver(who); errs[i] == nil && slices.Contains(gone, leaver) {
+			errs[i] = kerr.UnknownMemberID // it is named twice
+		}
+		if errs[i] == nil {
+			gone = append(gone, leaver)
+		}
 	}
-	if g != nil {
-		m.dropIfUnused(g)
-	}
+	m.remove(g, gone, now, &step)
+	m.dropIfUnused(g)
 	return errs, step
 }
 
-func (m *Machine) leave(g *group, who Leaving, now time.Time, step *coord.Step) *kerr.Error {
-	if g == nil {
-		return kerr.UnknownMemberID
-	}
-	if _, ok := g.invited[who.MemberID]; ok {
-		delete(g.invited, who.MemberID)
-		m.timers.Stop(timer{invitedTimer, g.id, who.MemberID})
-		m.tryCompleteJoin(g, now, step)
-		return nil
-	}
+func (g *group) leaver(who Leaving) (*member, *kerr.Error) {
 	id := who.MemberID
 	if who.Instance != nil && id == "" {
 		id = g.statics[*who.Instance]
 	}
-	member, err := g.who(id, who.Instance)
-	if err != nil {
-		return err
-	}
-	m.remove(g, member, now, step)
-	return nil
+	return g.who(id, who.Instance)
 }

@@ -21,6 +21,7 @@ import (
 //	offsets of empty groups                  the commit, or the last member's leaving   steady, in the record
 //	transactional ids                        the last transaction                       steady, in the record
 //	sessions, rebalances, transactions       the last sign of life, the begin           steady
+//	idle connections                         the last byte                              steady
 //	look-up by time, largest timestamp       -                                          the records' own
 //
 // The steady clock (clock.Steady) is the wall clock as long as nobody sets that one. Apache Kafka counts retention from
@@ -142,7 +143,7 @@ func (l *Log) keepAges() {
 	if cp == l.checkpoint {
 		return
 	}
-	if err := l.checkpoints.write(cp, false); err != nil {
+	if err := l.checkpoints.write(cp, nil); err != nil {
 		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
 		return
 	}

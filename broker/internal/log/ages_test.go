@@ -41,7 +41,7 @@ func TestAgesOutliveEverything(t *testing.T) {
 					b.now, b.config = now, config
 					l = b.open()
 				case 3:
-					require.NoError(t, l.Maintain())
+					require.NoError(t, upkeepOf(l))
 				default:
 					// Whatever the producer says.
 					at := time.UnixMilli(rng.Int64N(4_000_000_000_000)).UnixMilli()
@@ -55,7 +55,7 @@ func TestAgesOutliveEverything(t *testing.T) {
 			}
 			l = b.reopen(l)
 			b.pass(retention + time.Millisecond)
-			require.NoError(t, l.Maintain())
+			require.NoError(t, upkeepOf(l))
 			require.Equal(t, l.End(), l.Start())
 			require.NoError(t, l.Close())
 		})

@@ -12,21 +12,27 @@ import (
 
 // AppendFrom is Append with a say about who appends.
 func (l *Log) AppendFrom(batches []byte, origin Origin) (Appended, error) {
-	result, err := l.AppendUnforced(batches, origin)
+	result, err := l.AppendUnforced(batches, origin, false)
 	if err != nil || result.Duplicate {
 		return result, err
 	}
-	return result, l.Written()
+	return result, l.written()
 }
 
-// AppendUnforced is AppendFrom without any care for the disk: Written has to follow it, after more appends perhaps.
-func (l *Log) AppendUnforced(batches []byte, origin Origin) (Appended, error) {
+// AppendUnforced is AppendFrom without any care for the disk: Syncer.Written has to follow it, after more appends
+// perhaps.
+//
+// freshEpochs tells that the producer has a new epoch in each transaction (KIP-890). Where the log does not know it, it
+// begins with sequence 0: another one means that batches before it were lost. Without freshEpochs it may be a producer
+// that the log has forgotten because it was silent for long.
+func (l *Log) AppendUnforced(batches []byte, origin Origin, freshEpochs bool) (Appended, error) {
 	config := l.config.Load()
 	if err := l.validate(batches, config, origin); err != nil {
 		return Appended{}, l.refuse(err)
 	}
+	l.options.Files.admit(l)
 	l.mu.Lock()
-	result, err := l.appendLocked(batches, config, origin)
+	result, err := l.appendLocked(batches, config, origin, freshEpochs)
 	l.mu.Unlock()
 	if err != nil {
 		return Appended{}, l.refuse(err)
@@ -38,30 +44,23 @@ func (l *Log) refuse(err error) error {
 	return fmt.Errorf("log: %s: append: %w", l.options.name(), err)
 }
 
-// Written does what the syncer's mode asks for after appends.
-func (l *Log) Written() error {
-	switch l.options.Syncer.Mode() {
-	case SyncGroup:
-		l.options.Syncer.dirty(l)
-	case SyncAlways:
-		return l.force()
-	case SyncOS:
-		l.advance(-1)
-		l.options.Syncer.dirty(l)
-	case SyncNever:
-		l.advance(-1)
+// written is Syncer.Written for one log. It returns what SyncAlways learns at once.
+func (l *Log) written() error {
+	l.options.Syncer.Written(l)
+	if l.options.Syncer.Mode() == SyncAlways {
+		return l.Err()
 	}
 	return nil
 }
 
 // appendLocked does the work of AppendFrom under l.mu.
-func (l *Log) appendLocked(batches []byte, config *Config, origin Origin) (Appended, error) {
+func (l *Log) appendLocked(batches []byte, config *Config, origin Origin, freshEpochs bool) (Appended, error) {
 	if err := l.check("append"); err != nil {
 		return Appended{}, err
 	}
 	now, age := l.options.Now().UnixMilli(), l.age()
 	result := Appended{BaseOffset: l.end.Load(), LogAppendTime: -1, LogStart: l.start.Load()}
-	first, last, duplicate, err := l.stage(batches, config, origin, result.BaseOffset, age)
+	first, last, duplicate, err := l.stage(batches, origin, freshEpochs, result.BaseOffset, age)
 	if err != nil {
 		return Appended{}, err
 	}
@@ -85,7 +84,7 @@ func (l *Log) appendLocked(batches []byte, config *Config, origin Origin) (Appen
 
 // stage checks the batches against the producers' state and leaves in l.staged what that will be once they are written.
 // Transactions that they open are noted by write.
-func (l *Log) stage(batches []byte, config *Config, origin Origin, offset, age int64) (
+func (l *Log) stage(batches []byte, origin Origin, freshEpochs bool, offset, age int64) (
 	first, last int64, duplicate bool, err error,
 ) {
 	l.staged = l.staged[:0]
@@ -112,7 +111,7 @@ func (l *Log) stage(batches []byte, config *Config, origin Origin, offset, age i
 			return 0, 0, false, fmt.Errorf("producer %d: new batches behind repeated ones: %w",
 				b.ProducerID(), kerr.OutOfOrderSequenceNumber)
 		}
-		if err := p.check(b, origin); err != nil {
+		if err := p.check(b, origin, freshEpochs); err != nil {
 			return 0, 0, false, err
 		}
 		p.append(b, base, offset-1, age)
@@ -161,6 +160,9 @@ func (l *Log) write(batches []byte, config *Config, now, age int64) (next int64,
 	if next-1-active.base > math.MaxInt32 {
 		return 0, fmt.Errorf("%d offsets in one append: %w", next-base, kerr.InvalidRecord)
 	}
+	if err := l.soil(active); err != nil {
+		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	}
 	if err := active.write(dst, config.SegmentBytes, config.AheadBytes); err != nil {
 		return 0, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 	}
@@ -191,9 +193,19 @@ func (l *Log) enter(active *segment, written []byte, config *Config, now, age in
 		written = rest
 	}
 	active.size.Store(int64(position))
-	if n := len(l.unsynced); n == 0 || l.unsynced[n-1] != active {
-		l.unsynced = append(l.unsynced, active)
+}
+
+// soil notes that a segment is about to have unsynced writes: its file stays open until they are synced. l.mu is held.
+func (l *Log) soil(active *segment) error {
+	if n := len(l.unsynced); !l.forces() || n > 0 && l.unsynced[n-1].segment == active {
+		return nil
 	}
+	if _, err := active.file.pin(); err != nil {
+		return err
+	}
+	l.unsynced = append(l.unsynced, unsyncedFile{active, active.file})
+	l.options.Files.soil(l)
+	return nil
 }
 
 // warnAhead says once a day that a producer's clock is ahead: look-ups by time go by what it writes. l.mu is held.
@@ -223,13 +235,24 @@ func (l *Log) openTransaction(b batch.Batch) {
 // AppendMarker ends a producer's transaction in this partition. A marker of a higher epoch raises the producer's: its
 // older batches are refused from then on. Without an open transaction the marker is appended all the same.
 func (l *Log) AppendMarker(m Marker) (Appended, error) {
+	result, err := l.AppendMarkerUnforced(m)
+	if err != nil {
+		return Appended{}, err
+	}
+	return result, l.written()
+}
+
+// AppendMarkerUnforced is AppendMarker without any care for the disk, as AppendUnforced is.
+func (l *Log) AppendMarkerUnforced(m Marker) (Appended, error) {
+	l.options.Files.admit(l)
 	l.mu.Lock()
 	result, err := l.markerLocked(m)
 	l.mu.Unlock()
 	if err != nil {
 		return Appended{}, l.refuse(err)
 	}
-	return result, l.Written()
+	l.watches.marked()
+	return result, nil
 }
 
 func (l *Log) markerLocked(m Marker) (Appended, error) {
@@ -255,6 +278,7 @@ func (l *Log) markerLocked(m Marker) (Appended, error) {
 	if _, err := l.write(batch.AppendControl(nil, control), l.config.Load(), now, age); err != nil {
 		return Appended{}, err
 	}
+	l.marked.Store(offset)
 	first := p.mark(m.ProducerEpoch, m.CoordinatorEpoch, now, age)
 	l.producers[p.id] = p
 	if first >= 0 {

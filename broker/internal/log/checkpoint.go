@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -47,29 +49,67 @@ const (
 	checkpointBytes  = checkpointHead + 8*checkpointFields + 4
 )
 
-// checkpoints is the open file. Its owner calls one method at a time.
+// checkpoints is the file. Its owner calls one method at a time.
 type checkpoints struct {
-	file   vfs.File
+	file   *sharedFile
 	number uint64
 }
 
-// openCheckpoints opens or makes the file and returns the newest valid checkpoint, or the zero one.
-func openCheckpoints(fs vfs.FS, dir string) (*checkpoints, checkpoint, error) {
+// found tells whether there was a valid checkpoint in the file, or one was written since.
+func (c *checkpoints) found() bool { return c.number > 0 }
+
+// openCheckpoints opens or makes the file and returns the newest valid checkpoint, or
+// unknownCheckpoint.
+func openCheckpoints(files *Files, fs vfs.FS, dir string) (*checkpoints, checkpoint, error) {
 	name := fs.PathJoin(dir, checkpointName)
-	file, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	c := &checkpoints{file: files.file(fs, name)}
+	file, err := c.file.pin()
 	if err != nil {
-		return nil, checkpoint{}, fmt.Errorf("checkpoint %s: open: %w", name, err)
+		return nil, checkpoint{}, fmt.Errorf("checkpoint: %w", err)
 	}
-	c := &checkpoints{file: file}
-	newest := checkpoint{cleanSegment: -1}
+	defer c.file.unpin()
+	newest, number, err := newestCheckpoint(file)
+	if err != nil {
+		return nil, checkpoint{}, errors.Join(fmt.Errorf("checkpoint %s: read: %w", name, err), c.file.close())
+	}
+	c.number = number
+	return c, newest, nil
+}
+
+// readCheckpoint is openCheckpoints for reading alone: a file that is missing is not made.
+func readCheckpoint(fs vfs.FS, dir string) (checkpoint, error) {
+	name := fs.PathJoin(dir, checkpointName)
+	file, err := fs.Open(name)
+	if isNotExist(err) {
+		return unknownCheckpoint, nil
+	}
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("checkpoint %s: open: %w", name, err)
+	}
+	newest, _, err := newestCheckpoint(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return checkpoint{}, fmt.Errorf("checkpoint %s: read: %w", name, err)
+	}
+	return newest, nil
+}
+
+// unknownCheckpoint is that of a log without one: any part of it may have been compacted.
+var unknownCheckpoint = checkpoint{cleanSegment: -1, sparse: math.MaxInt64}
+
+// newestCheckpoint returns the newest valid checkpoint of a file and its number, or unknownCheckpoint and 0.
+func newestCheckpoint(file io.ReaderAt) (newest checkpoint, number uint64, err error) {
+	newest = unknownCheckpoint
 	var slot [checkpointBytes]byte
 	for i := range int64(2) {
-		n, _ := file.ReadAt(slot[:], i*checkpointStride) // a missing slot is as good as an invalid one
-		if cp, number, ok := decodeCheckpoint(slot[:n]); ok && number > c.number {
-			newest, c.number = cp, number
+		n, err := file.ReadAt(slot[:], i*checkpointStride)
+		if err != nil && err != io.EOF { // a missing slot is as good as an invalid one
+			return checkpoint{}, 0, err
+		}
+		if cp, of, ok := decodeCheckpoint(slot[:n]); ok && of > number {
+			newest, number = cp, of
 		}
 	}
-	return c, newest, nil
+	return newest, number, nil
 }
 
 // fields are those of the file, in its order.
@@ -102,32 +142,36 @@ func decodeCheckpoint(slot []byte) (cp checkpoint, number uint64, ok bool) {
 	return cp, be.Uint64(slot[8:]), true
 }
 
-// write overwrites the older slot.
-func (c *checkpoints) write(cp checkpoint, force bool) error {
-	c.number++
+// encode returns the bytes of a slot.
+func (cp *checkpoint) encode(number uint64) []byte {
 	slot := make([]byte, 0, checkpointBytes)
 	slot = binary.BigEndian.AppendUint32(append(slot, checkpointMagic...), 2)
-	slot = binary.BigEndian.AppendUint64(slot, c.number)
+	slot = binary.BigEndian.AppendUint64(slot, number)
 	for _, field := range cp.fields() {
 		slot = binary.BigEndian.AppendUint64(slot, uint64(*field))
 	}
-	slot = binary.BigEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))
-	if _, err := c.file.WriteAt(slot, int64(c.number%2)*checkpointStride); err != nil {
+	return binary.BigEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))
+}
+
+// write overwrites the older slot. force is called with what forces it; nil: it is not forced.
+func (c *checkpoints) write(cp checkpoint, force func(own func() error) error) error {
+	c.number++
+	slot := cp.encode(c.number)
+	file, err := c.file.pin()
+	if err != nil {
 		return fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	if force {
-		if err := c.file.Sync(); err != nil {
-			return fmt.Errorf("checkpoint: sync: %w", err)
-		}
+	defer c.file.unpin()
+	if _, err := file.WriteAt(slot, int64(c.number%2)*checkpointStride); err != nil {
+		return fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	if force == nil {
+		return nil
+	}
+	if err := force(file.Sync); err != nil {
+		return fmt.Errorf("checkpoint: sync: %w", err)
 	}
 	return nil
 }
 
-func (c *checkpoints) close() error {
-	if c.file == nil {
-		return nil
-	}
-	err := c.file.Close()
-	c.file = nil
-	return errors.Join(err)
-}
+func (c *checkpoints) close() error { return c.file.close() }

@@ -11,9 +11,13 @@ import (
 	"thalweg/internal/batch"
 )
 
-// maxCompactionKeys limits how many keys one round of compaction keeps in memory, at 24 bytes and some; what did not
-// fit is dirty for the next round.
-const maxCompactionKeys = 4 << 20
+// maxCompactionKeys limits how many keys one round of compaction keeps in memory, as its part of the memory limit does,
+// where each counts compactionKeyBytes: what it takes in a map that is half full. What did not fit is dirty for the
+// next round.
+const (
+	maxCompactionKeys  = 4 << 20
+	compactionKeyBytes = 48
+)
 
 // keyHash stands for a key: 128 bits, so that two keys of one log never meet in practice.
 type keyHash [2]uint64
@@ -25,26 +29,50 @@ type keyHash [2]uint64
 // reader on its way through the log sees them; the batch is stamped with that moment. Records of aborted transactions
 // go at once. A marker stays as long as a batch of its transaction does, and its entry in the index of aborted
 // transactions as long as the marker. The batch with a producer's last sequence stays, emptied, so that the log alone
-// can tell it. Offsets never change.
+// can tell it; and where a producer has written nothing in its epoch yet, the marker that began it. The last batch of
+// a round stays, emptied, too: a reader that has everything before comes to its end. Offsets never change.
 type compaction struct {
 	log     *Log
 	now     int64 // milliseconds
 	horizon int64 // for what is met for the first time
 	seeds   [2]maphash.Seed
 	newest  map[keyHash]int64 // of the dirty part
-	upTo    int64             // everything below is clean after this round
+	keysMax int
+	upTo    int64 // everything below is clean after this round
 	aborted map[int64][]abortedTxn
 	last    map[int64]int64 // producer id to the last offset of its newest batch
 	begun   map[int64]bool  // producers with a batch kept since their last marker
+	epochs  map[int64]int16 // of producers that have written nothing in it
+	stop    <-chan struct{}
+	spent   int64 // bytes that the Pacer does not know of yet
 	rewrite batch.Rewriter
 	decoder batch.Decoder
 }
 
+// Compact does a round of compaction when the log's configuration asks for it and enough of the log is dirty. It takes
+// its time, within the Pacer's budget. It gives up when stop is closed, or somebody deletes records or closes the log;
+// the next one does what is left. The owner calls it now and then.
+func (l *Log) Compact(stop <-chan struct{}) error {
+	config := l.config.Load()
+	if !config.Compact || !l.maintain.TryLock() {
+		return nil
+	}
+	defer l.maintain.Unlock()
+	if err := l.compact(config, l.age(), stop); err != nil && !errors.Is(err, errInterrupted) {
+		return fmt.Errorf("log: %s: compact: %w", l.options.name(), err)
+	}
+	return nil
+}
+
 // compact does a round when enough of the log is dirty. l.maintain is held.
-func (l *Log) compact(config *Config, now int64) error {
+func (l *Log) compact(config *Config, now int64, stop <-chan struct{}) error {
 	l.mu.Lock()
+	err := l.check("compact")
 	cleaned := l.checkpoint.cleaned
 	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	segments := l.cleanable(config, now)
 	dirty, total, overdue := int64(0), int64(0), false
 	for _, s := range segments {
@@ -66,25 +94,30 @@ func (l *Log) compact(config *Config, now int64) error {
 		newest:  make(map[keyHash]int64),
 		last:    make(map[int64]int64),
 		begun:   make(map[int64]bool),
+		epochs:  make(map[int64]int16),
+		stop:    stop,
 	}
+	share := l.options.Memory.compaction
+	c.keysMax = int(min(share.PartBytesMax()/compactionKeyBytes, maxCompactionKeys))
+	held := int64(0)
+	defer func() { share.Use(-held) }()
 	c.learn(segments)
 	if err := c.collect(segments, cleaned); err != nil {
-		return fmt.Errorf("compact: %w", err)
+		return err
 	}
+	held = int64(len(c.newest)) * compactionKeyBytes
+	share.Use(held)
 	// Before any file changes: from here on gaps are no damage.
-	err := l.note(func(cp *checkpoint) { cp.sparse = max(cp.sparse, c.upTo) }, true)
+	err = l.note(func(cp *checkpoint) { cp.sparse = max(cp.sparse, c.upTo) })
 	for err == nil && len(segments) > 0 && segments[0].base < c.upTo {
 		n := groupOf(segments, config.SegmentBytes)
 		err = c.copyGroup(segments[:n])
 		segments = segments[n:]
 	}
 	if err == nil {
-		err = l.note(func(cp *checkpoint) { cp.cleaned = c.upTo }, true)
+		err = l.note(func(cp *checkpoint) { cp.cleaned = c.upTo })
 	}
-	if err != nil {
-		return fmt.Errorf("compact: %w", err)
-	}
-	return nil
+	return err
 }
 
 // cleanable returns the sealed segments that lie below every undecided transaction, are on the disk, and are old
@@ -132,6 +165,8 @@ func (c *compaction) learn(segments []*segment) {
 	for id, p := range l.producers {
 		if p.kept > 0 {
 			c.last[id] = p.recent[p.kept-1].lastOffset
+		} else {
+			c.epochs[id] = p.epoch
 		}
 	}
 }
@@ -153,14 +188,14 @@ func (c *compaction) isAborted(b batch.Batch) bool {
 // collect fills newest with the keys from the offset dirty on.
 func (c *compaction) collect(segments []*segment, dirty int64) error {
 	for _, s := range segments {
-		if s.next.Load() <= dirty {
+		if s.next.Load() <= dirty || s.base >= c.upTo {
 			continue
 		}
 		err := c.each(s, func(b batch.Batch) error {
 			if b.LastOffset() < dirty || b.BaseOffset() >= c.upTo || b.IsControl() || c.isAborted(b) {
 				return nil
 			}
-			if len(c.newest) >= maxCompactionKeys {
+			if len(c.newest) >= c.keysMax {
 				c.upTo = b.BaseOffset()
 				return nil
 			}
@@ -198,8 +233,14 @@ func (c *compaction) each(s *segment, do func(b batch.Batch) error) error {
 		if err == nil {
 			err = do(b)
 		}
-		if err != nil {
+		if torn(err) {
 			return s.damage(s.base, position, err)
+		}
+		if err == nil {
+			err = c.spend(b.Size())
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -239,7 +280,7 @@ func (c *compaction) clean(b batch.Batch) (raw []byte, changed bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	if kept == 0 && (b.ProducerID() < 0 || c.last[b.ProducerID()] != b.LastOffset()) {
+	if kept == 0 && !c.isLast(b) {
 		return nil, true, nil
 	}
 	if b.IsTransactional() {
@@ -251,10 +292,23 @@ func (c *compaction) clean(b batch.Batch) (raw []byte, changed bool, err error) 
 	return raw, true, nil
 }
 
+// isLast tells whether a batch stays without any record: as the last of its producer, or of the round.
+func (c *compaction) isLast(b batch.Batch) bool {
+	if b.LastOffset()+1 == c.upTo {
+		return true
+	}
+	if b.IsControl() {
+		epoch, ok := c.epochs[b.ProducerID()]
+		return ok && epoch == b.ProducerEpoch()
+	}
+	last, ok := c.last[b.ProducerID()]
+	return ok && last == b.LastOffset()
+}
+
 // cleanMarker is clean for the marker of a transaction.
 func (c *compaction) cleanMarker(b batch.Batch, horizon int64, stamped bool) ([]byte, bool, error) {
 	switch {
-	case c.begun[b.ProducerID()] || stamped && c.now < horizon:
+	case c.begun[b.ProducerID()] || stamped && (c.now < horizon || c.isLast(b)):
 		return b.Bytes(), false, nil
 	case stamped:
 		return nil, true, nil
@@ -280,6 +334,9 @@ func (c *compaction) copyGroup(group []*segment) error {
 			if raw == nil {
 				w.gone(b)
 				return nil
+			}
+			if err := c.spend(len(raw)); err != nil {
+				return err
 			}
 			return w.append(raw)
 		})

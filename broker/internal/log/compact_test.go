@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -12,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/faultfs"
+	"thalweg/internal/memory"
 )
 
 // entry is what a reader knows of a key.
@@ -137,7 +140,7 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 			require.NoError(t, l.force())
 			want, before, _ := fold(t, l, 1+rng.IntN(5000))
 			size, end := l.SizeBytes(), l.End()
-			require.NoError(t, l.Maintain())
+			require.NoError(t, upkeepOf(l))
 			for range 2 {
 				got, after, _ := fold(t, l, 1+rng.IntN(5000))
 				require.Equal(t, want, got, "nothing is younger than the delete retention yet")
@@ -176,7 +179,7 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.NoError(t, l.force())
-			require.NoError(t, l.Maintain())
+			require.NoError(t, upkeepOf(l))
 		}
 		got, records, markers := fold(t, l, 1000)
 		delete(got, "filler")
@@ -189,6 +192,32 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 	}
 }
 
+// With memory for a few keys at a time it takes more rounds, and keeps the same.
+func TestCompactionWithLittleMemory(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncNever)
+	b.config = Config{SegmentBytes: 2500, IndexBytes: 300, TailBytes: 1, Compact: true}
+	b.memory = NewMemory(1)
+	share := memory.NewShare(memory.Compaction, 10*compactionKeyBytes)
+	b.memory.compaction = share
+	l := b.open()
+	k := &keyed{t: t, rng: rand.New(rand.NewPCG(1, 4)), sequence: map[int64]int32{}, open: map[int64]bool{}}
+	k.append(l, 200)
+	k.finish(l)
+	require.NoError(t, l.force())
+	want, before, _ := fold(t, l, 1000)
+	require.NoError(t, upkeepOf(l))
+	_, first, _ := fold(t, l, 1000)
+	require.Greater(t, first, before/2, "30 keys do not fit into one round")
+	for range 60 {
+		require.NoError(t, upkeepOf(l))
+	}
+	got, after, _ := fold(t, l, 1000)
+	require.Equal(t, want, got)
+	require.Less(t, after, first)
+	require.Zero(t, share.UsedBytes())
+	require.NoError(t, l.Close())
+}
+
 func TestCompactionWaitsUntilItIsWorthIt(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	b.config = Config{SegmentBytes: 1000, Compact: true, MinCompactionLag: time.Hour}
@@ -198,13 +227,13 @@ func TestCompactionWaitsUntilItIsWorthIt(t *testing.T) {
 		require.NoError(t, err)
 	}
 	size := l.SizeBytes()
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	require.Equal(t, size, l.SizeBytes(), "too young")
 	b.pass(2 * time.Hour)
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	require.Less(t, l.SizeBytes(), int64(1300))
 	cleaned := l.checkpoint.cleaned
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	require.Equal(t, cleaned, l.checkpoint.cleaned)
 	require.NoError(t, l.Close())
 }
@@ -228,7 +257,7 @@ func TestPowerCutsInCompaction(t *testing.T) {
 		power.mu.Lock()
 		power.left = left
 		power.mu.Unlock()
-		require.NoError(t, l.Maintain())
+		require.NoError(t, upkeepOf(l))
 		cut := power.taken()
 		require.NoError(t, l.Close())
 		if cut == nil {
@@ -242,7 +271,7 @@ func TestPowerCutsInCompaction(t *testing.T) {
 			got, _, _ := fold(t, l, 700)
 			require.Equal(t, want, got, "cut %d", left)
 			require.Equal(t, l.End(), l.LastStable())
-			require.NoError(t, l.Maintain())
+			require.NoError(t, upkeepOf(l))
 			l = crashed.reopen(l)
 		}
 		got, _, _ := fold(t, l, 700)
@@ -266,9 +295,38 @@ func TestCompactionDropsAbortedRecords(t *testing.T) {
 		_, err := l.Append(plain(t, rec{ts: 1, key: "filler", value: "something"}))
 		require.NoError(t, err)
 	}
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	for _, value := range values(t, l, ReadUncommitted, 1000) {
 		require.Equal(t, "something", value)
 	}
 	require.NoError(t, l.Close())
 }
+
+// A compaction that fails leaves no file open.
+func TestAFailedCompactionClosesItsFiles(t *testing.T) {
+	for name, fault := range map[string]*faultfs.Fault{
+		"before the decision": {Path: cleanedSuffix, Kind: isRename, Err: errors.New("no room for a name")},
+		"after it":            {Path: swapTxnSuffix, Kind: isRename, Skip: 1, Err: errors.New("no room for a name")},
+		"between them":        {Dir: closedDir, Skip: 1, Err: errors.New("the disk is gone"), Kind: isSync},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := faultfs.New(vfs.NewMem())
+			b := newBench(t, fs, SyncGroup)
+			b.files = NewFiles(0)
+			b.config = Config{SegmentBytes: 500, Compact: true, MinCleanable: 0.01}
+			l := b.open()
+			for range 20 {
+				appendDurable(t, l, plain(t, recs(2)...))
+			}
+			require.NoError(t, l.force())
+			fs.Fail(fault)
+			require.Error(t, l.Compact(nil))
+			require.Positive(t, fault.Hits.Load())
+			fs.Fail(nil)
+			_ = l.Close() // where the log has failed, it says so
+			require.Zero(t, b.files.Open())
+		})
+	}
+}
+
+func isSync(kind errorfs.OpKind) bool { return kind == errorfs.OpFileSync }

@@ -17,10 +17,11 @@
 // # Durability
 //
 // An append is one write to the active segment. Forcing it to the disk is the Syncer's work, which all logs of a broker
-// share: while one force is under way further appends pile up, and the next force serves them all. WaitDurable waits
-// for it. In the modes that promise durability the high watermark is what has been forced, so that no reader ever
-// sees what a power cut could take back. A force that failed is never tried again: the log refuses everything until
-// it is opened anew, because the operating system may have dropped the very pages that it failed to write.
+// share: while one force is under way further appends pile up, and the next force serves them all. Many logs that are
+// dirty at the same time are forced by one call for the whole file system. WaitDurable waits for it. In the modes that
+// promise durability the high watermark is what has been forced, so that no reader ever sees what a power cut could
+// take back. A force that failed is never tried again: the log refuses everything until the next open, because the
+// operating system may have dropped the very pages that it failed to write.
 //
 // After every force the offset that it reached goes into the checkpoint file. At open, everything above that offset is
 // checked batch by batch, and cut at the first that is not whole; whatever is broken below it is damage, and an error.
@@ -28,7 +29,7 @@
 //
 // # Who touches what
 //
-// Log.mu belongs to whoever appends, rolls, trims or closes. Readers take it never: they load the offsets, which are
+// Log.mu is for appending, rolling, trimming and closing. Readers never take it: they load the offsets, which are
 // atomic, look into the tail (recent appends in memory) under its own short lock, and else read a segment from the
-// copy-on-write list of segments. Locks are taken in the order maintain, mu, sync, stable, then tail, index, segment.
+// copy-on-write list of segments. Locks are taken in the order maintain, sync, mu, stable, then tail, index, segment.
 package log

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -21,28 +22,116 @@ func readFile(files vfs.FS, name string) ([]byte, error) {
 	return content, errors.Join(err, f.Close())
 }
 
-// writeFile puts a file in the place of an older one by way of a temporary name: after a crash there is the old content
-// or the new. The directory is not forced.
-func writeFile(files vfs.FS, name string, content []byte, force bool) error {
-	temp := name + tempSuffix
-	f, err := files.Create(temp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("file %s: create: %w", temp, err)
+// replacement is a file that takes the place of an older one by way of a temporary name: after a crash there is the old
+// content or the new. It is written, forced, and given its name; the directory is not forced.
+type replacement struct {
+	name    string
+	content []byte
+	same    bool // as the older one, which stays
+}
+
+func (r replacement) temp() string { return r.name + tempSuffix }
+
+// keepSame has those stay whose contents are as they should be: a file system makes and removes files slowly.
+func keepSame(files vfs.FS, replacements []replacement) []replacement {
+	for i := range replacements {
+		r := &replacements[i]
+		content, err := readFile(files, r.name)
+		r.same = err == nil && bytes.Equal(content, r.content)
 	}
-	if len(content) > 0 {
-		_, err = f.Write(content)
+	return replacements
+}
+
+// write writes the content under the temporary name.
+func (r replacement) write(files vfs.FS, force bool) error {
+	if r.same && force {
+		return r.sync(files)
+	}
+	if r.same {
+		return nil
+	}
+	f, err := files.Create(r.temp(), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("file %s: create: %w", r.temp(), err)
+	}
+	if len(r.content) > 0 {
+		_, err = f.Write(r.content)
 	}
 	if err == nil && force {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		_ = files.Remove(temp) // the disk may be full
-		return fmt.Errorf("file %s: write: %w", temp, err)
-	}
-	if err := files.Rename(temp, name); err != nil {
-		return fmt.Errorf("file %s: rename: %w", temp, err)
+		return fmt.Errorf("file %s: write: %w", r.temp(), err)
 	}
 	return nil
+}
+
+// sync forces the content that write has left unforced.
+func (r replacement) sync(files vfs.FS) error {
+	name := r.temp()
+	if r.same {
+		name = r.name
+	}
+	f, err := files.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("file %s: open: %w", name, err)
+	}
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("file %s: sync: %w", name, err)
+	}
+	return nil
+}
+
+// install gives the file its name.
+func (r replacement) install(files vfs.FS) error {
+	if r.same {
+		return nil
+	}
+	if err := files.Rename(r.temp(), r.name); err != nil {
+		return fmt.Errorf("file %s: rename: %w", r.temp(), err)
+	}
+	return nil
+}
+
+// writeAll writes replacements, and forces them in one step. On an error none is left.
+func writeAll(files vfs.FS, replacements []replacement, force bool, together *Together) (err error) {
+	for _, r := range replacements {
+		if err == nil {
+			err = r.write(files, force && together == nil)
+		}
+	}
+	if err == nil && force && together != nil {
+		err = together.force(func() error { return eachOf(files, replacements, replacement.sync) })
+	}
+	if err != nil {
+		for _, r := range replacements {
+			_ = files.Remove(r.temp()) // the disk may be full
+		}
+	}
+	return err
+}
+
+// eachOf does the same with replacements one after the other, up to the first error.
+func eachOf(files vfs.FS, replacements []replacement, do func(replacement, vfs.FS) error) error {
+	for _, r := range replacements {
+		if err := do(r, files); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceAll writes replacements, and gives them their names.
+func replaceAll(files vfs.FS, replacements []replacement, force bool, together *Together) error {
+	if err := writeAll(files, replacements, force, together); err != nil {
+		return err
+	}
+	return eachOf(files, replacements, replacement.install)
+}
+
+// writeFile is replaceAll of one file.
+func writeFile(files vfs.FS, name string, content []byte, force bool) error {
+	return replaceAll(files, []replacement{{name: name, content: content}}, force, nil)
 }
 
 // syncDir forces the entries of a directory.

@@ -84,6 +84,17 @@ func (x *index) position(base, offset int64) (position, last int64) {
 	return int64(x.offsets[i-1].position), base + int64(x.offsets[i-1].offset)
 }
 
+// after returns the first position behind this one at which a batch begins, -1 if none is known. x is loaded.
+func (x *index) after(position int64) int64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	i := sort.Search(len(x.offsets), func(i int) bool { return int64(x.offsets[i].position) > position })
+	if i == len(x.offsets) {
+		return -1
+	}
+	return int64(x.offsets[i].position)
+}
+
 // within returns the last position from after up to limit at which a batch begins, -1 if none is known. x is loaded.
 func (x *index) within(after, limit int64) int64 {
 	x.mu.RLock()

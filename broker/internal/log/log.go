@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/defect"
 	"thalweg/internal/invariant"
 )
 
@@ -18,15 +20,15 @@ type Log struct {
 	options Options
 	config  atomic.Pointer[Config]
 
-	maintain sync.Mutex // one Maintain, TrimTo, Close or Delete at a time
+	maintain upkeep     // one Maintain, Compact, TrimTo, Close or Delete at a time
 	mu       sync.Mutex // the appender's: everything up to the next blank line
 
 	producers   producers
 	checkpoints *checkpoints
-	checkpoint  checkpoint // as last written
-	startForced int64      // the log start that is on the disk
-	unsynced    []*segment // written to since the last force
-	dirUnsynced bool       // files were made since the last force
+	checkpoint  checkpoint     // as last written
+	startForced int64          // the log start that is on the disk
+	unsynced    []unsyncedFile // written to since the last force
+	dirUnsynced bool           // files were made since the last force
 	closed      bool
 	staged      []producer // of the append under way
 	warnedAhead int64      // when warnAhead last spoke; 0 never
@@ -45,6 +47,7 @@ type Log struct {
 	durable  atomic.Int64 // offset after the last batch forced
 	high     atomic.Int64 // high watermark
 	lastSafe atomic.Int64 // last stable offset
+	marked   atomic.Int64 // offset of the newest marker, -1 once it is known to be durable
 
 	decoders sync.Pool             // of *batch.Decoder: appends are validated before they take mu
 	failure  atomic.Pointer[error] // what made the log refuse everything
@@ -89,6 +92,7 @@ func (l *Log) Config() Config { return *l.config.Load() }
 func (l *Log) SetConfig(c Config) {
 	c = c.withDefaults()
 	c.SegmentBytes = min(c.SegmentBytes, maxSegmentBytes)
+	c.IndexBytes = min(c.IndexBytes, maxIndexBytes)
 	l.config.Store(&c)
 }
 
@@ -132,17 +136,14 @@ func (l *Log) Producers() []ProducerInfo {
 }
 
 // WaitDurable waits until the record at offset is as durable as the syncer's mode promises: on the disk in SyncGroup
-// and SyncAlways, written otherwise.
+// and SyncAlways, written otherwise. The high watermark and the last stable offset have moved by then.
 func (l *Log) WaitDurable(ctx context.Context, offset int64) error {
 	for {
-		// Not durable, which moves a moment earlier: who has waited must be able to read.
-		if l.high.Load() > offset {
-			return nil
-		}
+		// Under the lock, which is held until all that advance publishes has been published.
 		l.stable.Lock()
-		moved := l.synced
+		moved, high := l.synced, l.high.Load()
 		l.stable.Unlock()
-		if l.high.Load() > offset {
+		if high > offset {
 			return nil
 		}
 		if err := l.Err(); err != nil {
@@ -157,14 +158,32 @@ func (l *Log) WaitDurable(ctx context.Context, offset int64) error {
 	}
 }
 
+// WaitMarkers waits until every marker that is written is durable, or the log has failed. The end of a transaction is
+// answered when its markers are written: a reader of committed records that waits here sees all transactions that were
+// ended before it asked.
+func (l *Log) WaitMarkers(ctx context.Context) {
+	marked := l.marked.Load()
+	if marked < 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, markersTimeout)
+	defer cancel()
+	if l.WaitDurable(ctx, marked) == nil { // else it is not read
+		l.marked.CompareAndSwap(marked, -1)
+	}
+}
+
+// markersTimeout is how long a reader waits for a disk that hangs.
+const markersTimeout = time.Minute
+
 // active returns the segment that is appended to. l.mu is held.
 func (l *Log) active() *segment {
 	segments := *l.segments.Load()
 	return segments[len(segments)-1]
 }
 
-// advance publishes what may be read once everything below durable is on the disk, and wakes whoever waits for it. A
-// durable of -1 only takes notice of new appends. It is called without l.mu.
+// advance publishes what may be read once everything below durable is on the disk, and wakes those who wait for it.
+// A durable of -1 only takes notice of new appends. It is called without l.mu.
 func (l *Log) advance(durable int64) {
 	l.stable.Lock()
 	high := l.high.Load()
@@ -174,7 +193,7 @@ func (l *Log) advance(durable int64) {
 		close(l.synced)
 		l.synced = make(chan struct{})
 	}
-	if l.options.Syncer.Mode().awaited() {
+	if l.options.Syncer.Mode().awaited() && !defect.EarlyHighWatermark {
 		high = max(high, l.durable.Load())
 	} else {
 		high = max(high, l.end.Load())
@@ -201,7 +220,7 @@ func (l *Log) notify() {
 	}
 }
 
-// fail makes the log refuse everything from now on.
+// fail makes the log refuse everything from now on. No lock is held, unless it is maintain or sync.
 func (l *Log) fail(cause error) {
 	err := fmt.Errorf("log: %s: failed for good, what is not durable may be lost; fix the disk and restart: %w: %w",
 		l.options.name(), cause, kerr.KafkaStorageError)
@@ -211,74 +230,39 @@ func (l *Log) fail(cause error) {
 		l.synced = make(chan struct{})
 	}
 	l.stable.Unlock()
+	l.forgetUnsynced()
 	l.options.Logger.Error("log failed", "partition", l.options.name(), "dir", l.options.Dir, "err", cause)
 	l.notify()
 }
 
-// force makes everything written so far durable. It returns the log's failure.
-func (l *Log) force() error {
-	l.sync.Lock()
-	defer l.sync.Unlock()
-	l.mu.Lock()
-	if err := l.Err(); err != nil || l.closed {
-		l.mu.Unlock()
-		return err
-	}
-	files, dir, end := l.unsynced, l.dirUnsynced, l.end.Load()
-	l.unsynced, l.dirUnsynced = nil, false
-	l.mu.Unlock()
-	if l.options.Syncer.Mode() != SyncNever {
-		if err := l.forceFiles(files, dir); err != nil {
-			l.fail(err)
-			return l.Err()
-		}
-	}
-	l.advance(end)
-	if l.options.Syncer.Mode() == SyncNever {
-		return nil
-	}
-	// Without a force of its own: see checkpoint. A log that can't note how far it got is as safe as before.
-	if err := l.note(func(cp *checkpoint) { cp.synced = max(cp.synced, end) }, false); err != nil {
-		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
-	}
-	return nil
-}
-
-func (l *Log) forceFiles(files []*segment, dir bool) error {
-	for _, s := range files {
-		if err := s.sync(); err != nil {
-			return err
-		}
-	}
-	if dir {
-		return syncDir(l.options.FS, l.options.Dir)
-	}
-	return nil
-}
-
-// note changes the checkpoint. A change clears the mark of a clean close. It takes l.mu.
-func (l *Log) note(change func(cp *checkpoint), force bool) error {
+// note changes the checkpoint, and forces it. A change clears the mark of a clean close. It takes l.mu.
+func (l *Log) note(change func(cp *checkpoint)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
-	return l.noteLocked(change, force)
+	return l.noteLocked(change, alone)
 }
 
-func (l *Log) noteLocked(change func(cp *checkpoint), force bool) error {
+// noteLocked is note under l.mu. force is as in checkpoints.write.
+func (l *Log) noteLocked(change func(cp *checkpoint), force func(own func() error) error) error {
 	cp := l.checkpoint
 	cp.cleanSegment, cp.cleanSize = -1, 0
 	change(&cp)
 	l.noteAges(&cp)
-	if cp == l.checkpoint && !force {
+	forced := force != nil
+	if cp == l.checkpoint && !forced {
 		return nil
 	}
-	if err := l.checkpoints.write(cp, force && l.forces()); err != nil {
+	if !l.forces() {
+		force = nil
+	}
+	if err := l.checkpoints.write(cp, force); err != nil {
 		return err
 	}
 	l.checkpoint = cp
-	if force {
+	if forced {
 		l.startForced = cp.logStart
 	}
 	return nil
@@ -287,22 +271,28 @@ func (l *Log) noteLocked(change func(cp *checkpoint), force bool) error {
 // forces tells whether anything is ever forced.
 func (l *Log) forces() bool { return l.options.Syncer.Mode() != SyncNever }
 
+// ErrClosed is what a log returns that was closed, or deleted with its topic. KAFKA_STORAGE_ERROR comes with it.
+var ErrClosed = errors.New("closed")
+
 // check returns why the log can't be used.
 func (l *Log) check(verb string) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
 	if l.closed {
-		return fmt.Errorf("log: %s: %s: closed: %w", l.options.name(), verb, kerr.KafkaStorageError)
+		return fmt.Errorf("log: %s: %s: %w: %w", l.options.name(), verb, ErrClosed, kerr.KafkaStorageError)
 	}
 	return nil
 }
 
 // Close makes everything durable and closes the log, so that opening it again needs no look at its batches.
-func (l *Log) Close() error {
+func (l *Log) Close() error { return l.CloseTogether(nil) }
+
+// CloseTogether is Close for a log that is closed with others: see Gathering.
+func (l *Log) CloseTogether(together *Together) error {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()
-	failure := l.force()
+	failure := l.forceTogether(together)
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -310,7 +300,7 @@ func (l *Log) Close() error {
 	}
 	if failure == nil {
 		// Everything is on the disk: what is missing costs the next open a look at the batches.
-		if err := l.closeCleanly(); err != nil {
+		if err := l.closeCleanly(together); err != nil {
 			l.options.Logger.Warn("log not closed cleanly", "partition", l.options.name(), "err", err)
 		}
 	}
@@ -320,19 +310,35 @@ func (l *Log) Close() error {
 
 // closeCleanly writes what recovery would have to work out. l.mu is held and everything is forced, unless an append
 // came in between; then the next open looks at it.
-func (l *Log) closeCleanly() error {
-	if err := l.seal(l.active()); err != nil {
-		return err
-	}
-	end := l.end.Load()
-	if l.forces() && l.durable.Load() != end {
+func (l *Log) closeCleanly(together *Together) error {
+	active, end := l.active(), l.end.Load()
+	if l.unchanged() || l.forces() && l.durable.Load() != end {
 		return nil
 	}
-	active := l.active()
+	if err := l.seal(active, together); err != nil {
+		return err
+	}
 	return l.noteLocked(func(cp *checkpoint) {
 		cp.synced = end
 		cp.cleanSegment, cp.cleanSize = active.base, active.size.Load()
-	}, true)
+	}, func(own func() error) error {
+		return together.force(func() error { return errors.Join(syncDir(l.options.FS, l.options.Dir), own()) })
+	})
+}
+
+// unchanged tells whether the log is as the last clean close left it: every change of anything clears its mark. l.mu is
+// held.
+func (l *Log) unchanged() bool {
+	cp, active := &l.checkpoint, l.active()
+	return cp.cleanSegment == active.base && cp.cleanSize == active.size.Load() && cp.synced == l.end.Load() &&
+		!active.torn
+}
+
+// Release closes the files and writes nothing: the next Open finds the directory as this one left it.
+func (l *Log) Release() error {
+	l.maintain.Lock()
+	defer l.maintain.Unlock()
+	return l.shut()
 }
 
 // shut closes all files and wakes everybody.
@@ -343,17 +349,19 @@ func (l *Log) shut() error {
 		return nil
 	}
 	l.closed = true
+	closed := fmt.Errorf("log: %s: %w: %w", l.options.name(), ErrClosed, kerr.KafkaStorageError)
+	l.stable.Lock() // before the files are closed: see settled
+	l.failure.CompareAndSwap(nil, &closed)
+	close(l.synced)
+	l.synced = make(chan struct{})
+	l.stable.Unlock()
+	l.options.Files.clean(l, l.unsynced)
+	l.unsynced = nil
 	errs := []error{l.checkpoints.close()}
 	for _, s := range *l.segments.Load() {
 		errs = append(errs, s.close())
 	}
 	l.mu.Unlock()
-	closed := fmt.Errorf("log: %s: closed: %w", l.options.name(), kerr.KafkaStorageError)
-	l.stable.Lock()
-	l.failure.CompareAndSwap(nil, &closed)
-	close(l.synced)
-	l.synced = make(chan struct{})
-	l.stable.Unlock()
 	l.tail.clear()
 	l.notify()
 	return errors.Join(errs...)

@@ -26,6 +26,7 @@ type bench struct {
 	syncer  *Syncer
 	memory  *Memory
 	config  Config
+	files   *Files
 	advance func()
 
 	mu  sync.Mutex
@@ -58,7 +59,7 @@ func (b *bench) pass(d time.Duration) {
 
 func (b *bench) options() Options {
 	return Options{FS: b.fs, Dir: b.fs.PathJoin("/data", "orders-0"), Topic: "orders", Now: b.clock, Syncer: b.syncer,
-		Memory: b.memory, Config: b.config, OnAdvance: b.advance}
+		Memory: b.memory, Files: b.files, Config: b.config, OnAdvance: b.advance}
 }
 
 func (b *bench) open() *Log {
@@ -69,6 +70,9 @@ func (b *bench) open() *Log {
 	}
 	return l
 }
+
+// upkeepOf does what the owner of a log does now and then.
+func upkeepOf(l *Log) error { return errors.Join(l.Maintain(), l.Compact(nil)) }
 
 // reopen closes the log and opens it again.
 func (b *bench) reopen(l *Log) *Log {
@@ -217,7 +221,7 @@ func TestSegmentsRollAndAreReadFromFiles(t *testing.T) {
 	for range 3 {
 		require.Equal(t, want, values(t, l, ReadUncommitted, 500))
 		require.Equal(t, want, values(t, l, ReadUncommitted, 1))
-		require.NoError(t, l.Maintain()) // drops idle indexes
+		require.NoError(t, upkeepOf(l)) // drops idle indexes
 		l = b.reopen(l)
 	}
 	names, err := b.fs.List(l.Dir())
@@ -421,7 +425,7 @@ func TestTrimAndRetention(t *testing.T) {
 	l = b.reopen(l)
 	require.Equal(t, int64(35), l.Start())
 	// By size: whole segments.
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	require.Less(t, l.SizeBytes(), int64(4100))
 	require.Greater(t, l.SizeBytes(), int64(2000))
 	require.Len(t, values(t, l, ReadUncommitted, 1<<20), int(l.End()-l.Start()))
@@ -429,11 +433,11 @@ func TestTrimAndRetention(t *testing.T) {
 	b.pass(30 * time.Minute)
 	fill(1)
 	b.pass(31 * time.Minute)
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	require.LessOrEqual(t, l.Start(), int64(100))
 	require.Less(t, int64(90), l.Start())
 	b.pass(time.Hour)
-	require.NoError(t, l.Maintain())
+	require.NoError(t, upkeepOf(l))
 	require.Equal(t, int64(101), l.Start())
 	require.Equal(t, int64(101), l.End())
 	require.Zero(t, l.SizeBytes())
@@ -466,7 +470,8 @@ func TestWatchFiresWhenReadable(t *testing.T) {
 	require.False(t, l.Watch(w, 0, ReadCommitted))
 	_, err = l.AppendMarker(Marker{ProducerID: 7, Commit: true})
 	require.NoError(t, err)
-	<-w.C()
+	<-w.C() // when the marker is written, or durable
+	l.WaitMarkers(context.Background())
 	require.Equal(t, int64(3), l.LastStable())
 	require.False(t, l.Watch(w, 100, ReadCommitted))
 	l.Unwatch(w)
@@ -556,7 +561,7 @@ func TestConcurrentAppendersReadersAndMaintenance(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range 50 {
-			if err := l.Maintain(); err != nil {
+			if err := upkeepOf(l); err != nil {
 				t.Error(err)
 			}
 			_, _, _ = l.OffsetForTime(1001)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/batch"
 )
@@ -37,7 +38,7 @@ func TestMeasureAgainstReads(t *testing.T) {
 				open = false
 			}
 		case 1:
-			require.NoError(t, l.Maintain())
+			require.NoError(t, upkeepOf(l))
 		case 2, 3:
 			n := 1 + rng.IntN(3)
 			appendDurable(t, l, makeBatch(t, p, recs(n)...))
@@ -75,35 +76,109 @@ func (f hookedFile) ReadAt(p []byte, at int64) (int, error) {
 	return f.File.ReadAt(p, at)
 }
 
-// A read that comes to a segment just when compaction has replaced it by another finds the other.
-func TestReadsWhileASegmentIsReplaced(t *testing.T) {
+// replacedInReads returns a log of which the second segment is replaced, as compaction does, while the first is read.
+func replacedInReads(t *testing.T) (l *Log, second *segment) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	b.config = Config{SegmentBytes: 200}
-	l := b.open()
-	for range 8 {
-		appendDurable(t, l, plain(t, recs(2)...))
+	l = b.open()
+	size := 0
+	for i := range 8 {
+		ts := int64(1000 * (i + 1))
+		raw := plain(t, rec{ts: ts, value: "v"}, rec{ts: ts, value: "v"})
+		appendDurable(t, l, raw)
+		size = len(raw)
 	}
 	segments := *l.segments.Load()
 	require.Greater(t, len(segments), 2)
 	first, second := segments[0], segments[1]
-	lastSize := len(plain(t, recs(2)...))
 	first.sparse.Store(true)
-	first.size.Add(int64(-lastSize)) // as if compaction had taken its last batch out
-	first.file = hookedFile{first.file, func() {
+	first.size.Add(int64(-size)) // as if compaction had taken its last batch out
+	first.file.opened = hookedFile{first.file.opened, func() {
 		if second.dead {
 			return
 		}
-		fresh, _, err := openSegment(l.options.FS, l.options.Dir, second.base)
+		fresh, _, err := openSegment(l.options.Files, l.options.FS, l.options.Dir, second.base)
 		require.NoError(t, err)
 		fresh.next.Store(second.next.Load())
 		fresh.sealed.Store(true)
-		replaced := slices.Clone(segments)
+		require.NoError(t, fresh.acquireIndex(t, l))
+		replaced := slices.Clone(*l.segments.Load())
 		replaced[1] = fresh
 		l.segments.Store(&replaced)
 		require.NoError(t, second.close())
 	}}
-	_, n, err := l.readFile(second.base-2, l.HighWatermark(), 1000)
-	require.NoError(t, err)
-	require.Positive(t, n)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l, second
+}
+
+// acquireIndex loads the segment's index.
+func (s *segment) acquireIndex(t *testing.T, l *Log) error {
+	require.True(t, s.acquire())
+	defer s.release()
+	return s.loadIndex(l.config.Load().IndexBytes)
+}
+
+// A read, or a look-up by time, that comes to a segment just when compaction has replaced it finds the other.
+func TestReadsWhileASegmentIsReplaced(t *testing.T) {
+	t.Run("read", func(t *testing.T) {
+		l, second := replacedInReads(t)
+		_, n, err := l.readFile(second.base-2, l.HighWatermark(), 1000)
+		require.NoError(t, err)
+		require.Positive(t, n)
+		require.True(t, second.dead)
+	})
+	t.Run("offset for a time", func(t *testing.T) {
+		l, second := replacedInReads(t)
+		newest, at := second.index.newest()
+		(*l.segments.Load())[0].index.maxTimestamp = newest // as compaction leaves it, when it takes the newest record out
+		found, ok, err := l.OffsetForTime(newest)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, at-1, found.Offset, "the first of its batch")
+		require.True(t, second.dead)
+	})
+	t.Run("largest timestamp", func(t *testing.T) {
+		l, second := replacedInReads(t)
+		newest, at := second.index.newest()
+		l.start.Store(1)
+		for _, s := range (*l.segments.Load())[:2] {
+			s.index.maxTimestampOffset = 0 // below the start: the segment has to be read
+		}
+		list := *l.segments.Load()
+		last := slices.Clone(list[:2]) // the second has the newest
+		l.segments.Store(&last)
+		found, ok, err := l.MaxTimestamp()
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, [2]int64{newest, at - 1}, [2]int64{found.Timestamp, found.Offset})
+		require.True(t, second.dead)
+	})
+}
+
+// A log that is being closed says so, and never that there is nothing.
+func TestReadsWhileTheLogIsClosed(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncGroup)
+	b.config, b.memory, b.alone = Config{SegmentBytes: 200, TailBytes: 1}, NewMemory(1), true
+	l := b.open()
+	for range 8 {
+		appendDurable(t, l, plain(t, recs(2)...))
+	}
+	last := l.active()
+	last.file.opened = closingFile{last.file.opened, func() {
+		_, n, err := l.readFile(0, l.HighWatermark(), 1000)
+		require.Zero(t, n)
+		isKafka(t, kerr.KafkaStorageError, err)
+	}}
 	require.NoError(t, l.Close())
+}
+
+// closingFile calls a function before it is closed.
+type closingFile struct {
+	vfs.File
+	hook func()
+}
+
+func (f closingFile) Close() error {
+	f.hook()
+	return f.File.Close()
 }

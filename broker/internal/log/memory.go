@@ -1,21 +1,40 @@
 package log
 
-import "sync"
+import (
+	"sync"
 
-// Memory is the budget that the tails of a broker's logs share. When it is used up, the oldest chunk of whichever log
-// goes first; readers that hold slices of it keep them.
+	"thalweg/internal/memory"
+)
+
+// Memory is the memory that the logs of a broker share. When that of their tails is used up, the oldest chunk of
+// whichever log goes first; readers that hold slices of it keep them.
 type Memory struct {
-	mu       sync.Mutex
-	maxBytes int64
-	bytes    int64
-	oldest   *chunk
-	newest   *chunk
+	checks     *memory.Gate  // to what is decompressed to be checked
+	compaction *memory.Share // of keys
+
+	share  *memory.Share // of tails
+	mu     sync.Mutex
+	bytes  int64
+	oldest *chunk
+	newest *chunk
 }
 
-// NewMemory returns a budget.
-func NewMemory(maxBytes int64) *Memory { return &Memory{maxBytes: maxBytes} }
+// NewMemory returns memory of so many bytes for tails, and what else logs need.
+func NewMemory(maxBytes int64) *Memory {
+	checks := memory.NewShare(memory.Requests, checkBytes)
+	return MemoryOf(memory.NewShare(memory.Tails, maxBytes), memory.NewGate(checks, checks.BytesMax),
+		memory.NewShare(memory.Compaction, maxCompactionKeys*compactionKeyBytes))
+}
 
-// Bytes returns how much of the budget is used.
+// checkBytes is for batches that are checked, where nothing else is set.
+const checkBytes = 64 << 20
+
+// MemoryOf returns memory that is a broker's part of shares.
+func MemoryOf(tails *memory.Share, checks *memory.Gate, compaction *memory.Share) *Memory {
+	return &Memory{share: tails, checks: checks, compaction: compaction}
+}
+
+// Bytes returns how much the tails use.
 func (m *Memory) Bytes() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -37,8 +56,8 @@ func (m *Memory) add(c *chunk) {
 		m.oldest = c
 	}
 	m.newest = c
-	m.bytes += int64(cap(c.buf))
-	for m.bytes > m.maxBytes && m.oldest != c {
+	m.use(int64(cap(c.buf)))
+	for m.bytes > m.share.PartBytesMax() && m.oldest != c {
 		victim := m.oldest
 		m.unlink(victim)
 		victim.tail.drop(victim)
@@ -66,5 +85,10 @@ func (m *Memory) unlink(c *chunk) {
 		m.newest = c.older
 	}
 	c.older, c.newer, c.counted = nil, nil, false
-	m.bytes -= int64(cap(c.buf))
+	m.use(-int64(cap(c.buf)))
+}
+
+func (m *Memory) use(bytes int64) {
+	m.bytes += bytes
+	m.share.Use(bytes)
 }

@@ -17,10 +17,13 @@ func Open(o Options) (*Log, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	l := &Log{options: o, synced: make(chan struct{})}
+	l := &Log{options: o, synced: make(chan struct{}), maintain: newUpkeep()}
+	l.marked.Store(-1)
 	l.SetConfig(o.Config)
 	l.tail.memory, l.tail.maxBytes = o.Memory, l.Config().TailBytes
-	if err := l.open(); err != nil {
+	err := l.open()
+	l.options.Together = nil // it is for opening alone
+	if err != nil {
 		var errs []error
 		if l.checkpoints != nil {
 			errs = append(errs, l.checkpoints.close())
@@ -41,7 +44,7 @@ func (l *Log) open() error {
 		return fmt.Errorf("directory %s: make: %w", dir, err)
 	}
 	var err error
-	if l.checkpoints, l.checkpoint, err = openCheckpoints(fs, dir); err != nil {
+	if l.checkpoints, l.checkpoint, err = openCheckpoints(l.options.Files, fs, dir); err != nil {
 		return err
 	}
 	names, err := fs.List(dir)
@@ -51,11 +54,11 @@ func (l *Log) open() error {
 	if names, err = l.finishSwaps(names); err != nil {
 		return err
 	}
-	r := recovery{log: l}
-	if err := r.openSegments(names); err != nil {
+	r := recovery{log: l, names: names, imported: !l.checkpoints.found()}
+	if err := r.openSegments(); err != nil {
 		return err
 	}
-	r.loadProducers(names)
+	r.loadProducers()
 	if err := r.scan(); err != nil {
 		return err
 	}
@@ -65,20 +68,23 @@ func (l *Log) open() error {
 // recovery is the work of Open.
 type recovery struct {
 	log      *Log
+	names    []string // in the directory
 	segments []*segment
 	clean    bool
 	end      int64      // offset after the last good batch
 	snapshot int64      // the producers' state is as of this offset
 	first    int        // number of the first segment whose batches are looked at
 	foreign  []*segment // without ages of their own
+	// imported: there is no checkpoint. The files come from elsewhere, or it was lost.
+	imported bool
 }
 
 // openSegments opens the files, and makes one if there is none.
-func (r *recovery) openSegments(names []string) error {
+func (r *recovery) openSegments() error {
 	l := r.log
 	fs, dir := l.options.FS, l.options.Dir
 	var bases []int64
-	for _, name := range names {
+	for _, name := range r.names {
 		if slices.ContainsFunc([]string{tempSuffix, cleanedSuffix, swapTxnSuffix}, func(suffix string) bool {
 			return strings.HasSuffix(name, suffix)
 		}) {
@@ -99,19 +105,18 @@ func (r *recovery) openSegments(names []string) error {
 		bases = bases[1:]
 	}
 	for _, base := range bases {
-		s, modified, err := openSegment(fs, dir, base)
+		s, modified, err := openSegment(l.options.Files, fs, dir, base)
 		if err != nil {
-			return err
+			return fmt.Errorf("from offset %d on: %w", base, err)
 		}
 		r.add(s)
 		r.loadAges(s, modified)
 	}
+	if err := r.checkFirst(bases); err != nil {
+		return err
+	}
 	if len(bases) == 0 {
-		if l.checkpoint.synced > l.checkpoint.logStart {
-			return fmt.Errorf("no segment in %s, but the log was synced up to offset %d: restore the files: %w",
-				dir, l.checkpoint.synced, kerr.KafkaStorageError)
-		}
-		s, err := createSegment(fs, dir, l.checkpoint.logStart)
+		s, err := createSegment(l.options.Files, fs, dir, l.checkpoint.logStart)
 		if err != nil {
 			return err
 		}
@@ -131,9 +136,26 @@ func (r *recovery) openSegments(names []string) error {
 	return nil
 }
 
+// checkFirst tells that the files that begin the log are missing, and from which offset on.
+func (r *recovery) checkFirst(bases []int64) error {
+	l := r.log
+	start, found := l.checkpoint.logStart, "no segment"
+	switch {
+	case len(bases) > 0 && (r.imported || bases[0] <= start):
+		return nil
+	case len(bases) > 0:
+		found = fmt.Sprintf("the first segment begins at offset %d", bases[0])
+	case !l.options.Known && r.imported, !r.imported && l.checkpoint.synced <= start:
+		return nil // it is new, or was emptied
+	}
+	return fmt.Errorf("directory %s: segment %s is missing (%s), and the log was synced from offset %d up to %d; restore "+
+		"the file: %w", l.options.Dir, fileName(start, logSuffix), found, start, l.checkpoint.synced,
+		kerr.KafkaStorageError)
+}
+
 // finishSwaps completes the replacements of segments that a crash interrupted. It returns the names in the directory.
 func (l *Log) finishSwaps(names []string) ([]string, error) {
-	fs, dir := l.options.FS, l.options.Dir
+	fs, dir, finished := l.options.FS, l.options.Dir, false
 	for _, name := range names {
 		first, end, ok := parseSwapName(name, swapSuffix)
 		if !ok {
@@ -142,6 +164,10 @@ func (l *Log) finishSwaps(names []string) ([]string, error) {
 		if err := finishSwap(fs, dir, first, end, l.forces()); err != nil {
 			return nil, err
 		}
+		finished = true
+	}
+	if !finished {
+		return names, nil
 	}
 	names, err := fs.List(dir)
 	if err != nil {
@@ -158,9 +184,9 @@ func (r *recovery) add(s *segment) {
 }
 
 // loadProducers takes the newest snapshot that can be trusted, and decides from which segment on to look at batches.
-func (r *recovery) loadProducers(names []string) {
+func (r *recovery) loadProducers() {
 	l := r.log
-	offsets := snapshotOffsets(names)
+	offsets := snapshotOffsets(r.names)
 	slices.Sort(offsets)
 	r.snapshot = -1
 	for _, offset := range slices.Backward(offsets) {
@@ -225,16 +251,23 @@ func (r *recovery) finish() error {
 	start := max(l.checkpoint.logStart, r.segments[0].base)
 	if start > r.end {
 		// What was trimmed had not been forced, and is gone by itself.
-		s, err := createSegment(l.options.FS, l.options.Dir, start)
+		s, err := createSegment(l.options.Files, l.options.FS, l.options.Dir, start)
 		if err != nil {
 			return err
 		}
 		r.add(s)
 		r.end = start
 	}
-	r.segments[len(r.segments)-1].keepAhead(0, l.config.Load().AheadBytes)
+	if ahead := l.config.Load().AheadBytes; ahead > 0 {
+		active := r.segments[len(r.segments)-1]
+		if file, err := active.file.pin(); err == nil { // else the first read or append says so
+			active.keepAhead(file, 0, ahead)
+			active.file.unpin()
+		}
+	}
 	l.start.Store(start)
 	l.end.Store(r.end)
+	r.settleSparse()
 	r.settleAges()
 	for i, s := range r.segments[:len(r.segments)-1] {
 		if i < r.first {
@@ -253,15 +286,8 @@ func (r *recovery) finish() error {
 	// active segment, by which the mark of the clean close is void.
 	untouched := r.clean && r.first == len(r.segments)
 	if l.forces() && !untouched {
-		for i := min(r.first, len(r.segments)-1); i < len(r.segments); i++ {
-			if err := r.segments[i].sync(); err != nil {
-				return err
-			}
-		}
-		for _, dir := range []string{l.options.Dir, l.options.FS.PathDir(l.options.Dir)} {
-			if err := syncDir(l.options.FS, dir); err != nil {
-				return err
-			}
+		if err := l.options.Together.force(r.sync); err != nil {
+			return err
 		}
 	}
 	l.dirUnsynced = false
@@ -274,7 +300,7 @@ func (r *recovery) finish() error {
 		l.keepAges()
 		return nil
 	}
-	err := l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, true)
+	err := l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, l.options.Together.force)
 	if errors.Is(err, errNotWritten) { // the next open looks at the same batches again
 		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
 		return nil
@@ -282,22 +308,35 @@ func (r *recovery) finish() error {
 	return err
 }
 
+// sync forces what recovery found or changed.
+func (r *recovery) sync() error {
+	for i := min(r.first, len(r.segments)-1); i < len(r.segments); i++ {
+		if err := r.segments[i].sync(); err != nil {
+			return err
+		}
+	}
+	fs, dir := r.log.options.FS, r.log.options.Dir
+	return errors.Join(syncDir(fs, dir), syncDir(fs, fs.PathDir(dir)))
+}
+
+// settleSparse notes that what is appended from here on has no gaps.
+func (r *recovery) settleSparse() {
+	cp := &r.log.checkpoint
+	cp.sparse = min(cp.sparse, r.end)
+	for _, s := range r.segments {
+		s.sparse.Store(s.base < cp.sparse)
+	}
+}
+
 // reseal writes the index files of a sealed segment that were made anew.
 func (r *recovery) reseal(s *segment) error {
-	if err := s.writeIndex(r.log.forces()); err != nil {
-		return err
-	}
-	return writeFile(s.fs, s.path(txnIndexSuffix), encodeAborted(s.aborted), r.log.forces())
+	return replaceAll(s.fs, s.indexFiles(), r.log.forces(), r.log.options.Together)
 }
 
 // dropSnapshots removes the producer snapshots that speak of batches that are gone.
 func (r *recovery) dropSnapshots() error {
 	fs, dir := r.log.options.FS, r.log.options.Dir
-	names, err := fs.List(dir)
-	if err != nil {
-		return fmt.Errorf("directory %s: list: %w", dir, err)
-	}
-	for _, offset := range snapshotOffsets(names) {
+	for _, offset := range snapshotOffsets(r.names) {
 		if offset > r.end {
 			if err := fs.Remove(fs.PathJoin(dir, fileName(offset, producersSuffix))); err != nil {
 				return fmt.Errorf("producer snapshot %d: remove: %w", offset, err)

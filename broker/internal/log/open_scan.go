@@ -36,8 +36,7 @@ func (r *recovery) scan() error {
 		if err != nil {
 			return err
 		}
-		gap := i+1 < len(r.segments) && r.segments[i+1].base != r.end && r.end >= l.checkpoint.synced &&
-			!r.segments[i].sparse.Load()
+		gap := i+1 < len(r.segments) && r.segments[i+1].base != r.end && !r.segments[i].sparse.Load()
 		if !whole || gap {
 			return r.dropAfter(i)
 		}
@@ -46,10 +45,15 @@ func (r *recovery) scan() error {
 		}
 	}
 	if r.end < l.checkpoint.synced {
-		return fmt.Errorf("the log ends at offset %d, but was synced up to %d; segment %s is cut short: restore it: %w",
-			r.end, l.checkpoint.synced, r.segments[len(r.segments)-1].path(logSuffix), kerr.KafkaStorageError)
+		return r.missing(r.segments[len(r.segments)-1])
 	}
 	return nil
+}
+
+// missing says that batches behind r.end are not where they were synced: s is cut short, or what follows on it is gone.
+func (r *recovery) missing(s *segment) error {
+	return fmt.Errorf("segment %s ends at byte %d, at offset %d, but the log was synced up to offset %d; restore the "+
+		"files: %w", s.path(logSuffix), s.size.Load(), r.end, r.log.checkpoint.synced, kerr.KafkaStorageError)
 }
 
 // peek learns a sealed segment's largest timestamp.
@@ -79,7 +83,7 @@ func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
 		if err == nil && b.BaseOffset() < r.end {
 			err = fmt.Errorf("%w: offset %d after %d", batch.ErrCorrupt, b.BaseOffset(), r.end-1)
 		}
-		if err == nil && b.BaseOffset() != r.end && r.end >= l.checkpoint.synced && !s.sparse.Load() {
+		if err == nil && b.BaseOffset() != r.end && !s.sparse.Load() {
 			err = fmt.Errorf("%w: offset %d, want %d", batch.ErrCorrupt, b.BaseOffset(), r.end)
 		}
 		switch {
@@ -113,7 +117,7 @@ func torn(err error) bool {
 // cut ends the segment at position, where its bytes are no batch. Below the last synced offset that is damage.
 func (r *recovery) cut(s *segment, position int64, cause error) error {
 	l := r.log
-	if r.end < l.checkpoint.synced {
+	if r.end < l.checkpoint.synced || r.imported && s != r.segments[len(r.segments)-1] {
 		return fmt.Errorf("segment %s is damaged at byte %d, at offset %d, and was synced up to offset %d; restore "+
 			"the file: %w: %w", s.path(logSuffix), position, r.end, l.checkpoint.synced, kerr.KafkaStorageError, cause)
 	}
@@ -132,14 +136,13 @@ func (r *recovery) cut(s *segment, position int64, cause error) error {
 
 // dropAfter deletes the segments behind number i, which follow on something that is gone.
 func (r *recovery) dropAfter(i int) error {
+	if r.end < r.log.checkpoint.synced {
+		return r.missing(r.segments[i])
+	}
 	doomed := r.segments[i+1:]
 	r.segments = r.segments[: i+1 : i+1]
 	segments := r.segments
 	r.log.segments.Store(&segments)
-	if r.end < r.log.checkpoint.synced {
-		return fmt.Errorf("the log ends at offset %d, but was synced up to %d; segment %s is cut short: restore it: %w",
-			r.end, r.log.checkpoint.synced, r.segments[i].path(logSuffix), kerr.KafkaStorageError)
-	}
 	for _, s := range doomed {
 		r.log.options.Logger.Warn("segment dropped", "partition", r.log.options.name(), "file", s.path(logSuffix))
 		if err := errors.Join(s.close(), s.remove()); err != nil {
@@ -160,6 +163,8 @@ func (l *Log) replay(s *segment, b batch.Batch, age int64) error {
 		if p.append(b, b.BaseOffset(), b.LastOffset(), age) {
 			l.spans = l.spans.open(p.id, b.BaseOffset())
 		}
+	case b.Count() == 0: // Apache Kafka has compacted it, with all of its transaction
+		return nil
 	default:
 		kind, coordinatorEpoch, err := b.Control()
 		if err != nil {

@@ -19,15 +19,22 @@ type Options struct {
 	Age       func() time.Time // the steady clock, see ages; nil means Now
 	Syncer    *Syncer          // shared by all logs of a broker
 	Memory    *Memory          // shared budget of the tails kept in memory; nil means a budget of its own
+	Pacer     *Pacer           // shared I/O budget of compaction; nil means no limit
+	Files     *Files           // shared limit of open files; nil means no limit
 	Logger    *slog.Logger     // nil means silence
 
 	// OnAdvance is called after the high watermark, the last stable offset or the log start moved, outside of every
 	// lock, on the goroutine that moved them. It must not block. It may be nil.
 	OnAdvance func()
 
+	// Together is for a log that is opened with others: see Gathering. Open does not keep it. It may be nil.
+	Together *Together
+
 	// LeaderEpoch is stamped on appended batches.
 	LeaderEpoch int32
-	Config      Config
+	// Known says that the log was made before: an empty or missing directory is damage.
+	Known  bool
+	Config Config
 }
 
 // Config is what may change while the log is open. Zero values mean the default.
@@ -37,7 +44,7 @@ type Config struct {
 	RetentionBytes int64         // 0 or less: unlimited
 	RetentionAge   time.Duration // 0 or less: unlimited
 	MaxBatchBytes  int           // default 1 MiB + 12
-	IndexBytes     int           // bytes of log between two index entries; default 4096
+	IndexBytes     int           // bytes of log between two index entries, 1 MiB at most; default 4096
 	AheadBytes     int64         // blocks set aside beyond the end, for a disk that is full; default 0
 	Compact        bool          // cleanup.policy contains compact: keys are required, the log is compacted
 	Delete         bool          // cleanup.policy contains delete: retention applies
@@ -84,6 +91,9 @@ func (o *Options) check() error {
 	}
 	if o.Memory == nil {
 		o.Memory = NewMemory(16 << 20)
+	}
+	if o.Files == nil {
+		o.Files = NewFiles(0)
 	}
 	return nil
 }

@@ -90,36 +90,54 @@ func segmentOf(segments []*segment, offset int64) int {
 // errSegmentGone means that a segment was deleted while a reader was on its way to it.
 var errSegmentGone = errors.New("segment deleted meanwhile")
 
-// readFile reads from the segment that holds offset, or the next that holds anything.
-func (l *Log) readFile(offset, bound int64, maxBytes int) ([][]byte, int, error) {
+// errGap means that the records that follow on a segment are in no file.
+var errGap = errors.New("the segment ends before the next begins")
+
+// settled calls look with the segments, and calls it again when it came upon one that was replaced or deleted. So
+// nobody takes the records of a segment that is being replaced for missing: a segment is closed after another
+// list has been published, or the log has failed.
+func (l *Log) settled(look func(segments []*segment) error) error {
 	for {
-		list := l.segments.Load()
-		segments := *list
-		for _, s := range segments[segmentOf(segments, offset):] {
-			if s.base >= bound {
-				return nil, 0, nil
-			}
-			run, err := s.lookup(offset, bound, maxBytes, l.config.Load().IndexBytes)
-			if errors.Is(err, errSegmentGone) {
-				break
-			}
-			if err != nil {
-				return nil, 0, err
-			}
-			if len(run) > 0 {
-				return [][]byte{run}, len(run), nil
-			}
+		err := look(*l.segments.Load())
+		if !errors.Is(err, errSegmentGone) {
+			return err
 		}
 		if err := l.Err(); err != nil {
-			return nil, 0, err
-		}
-		if offset < l.start.Load() {
-			return nil, 0, fmt.Errorf("the log begins at %d by now: %w", l.start.Load(), kerr.OffsetOutOfRange)
-		}
-		if l.segments.Load() == list { // else one may have been replaced on the way
-			return nil, 0, nil
+			return err
 		}
 	}
+}
+
+// readFile reads from the segment that holds offset, or the next that holds anything.
+//
+// Below the bound it finds nothing only where compaction has left nothing. The bound is older than the list of
+// segments, and a segment is in the list before anything of it is readable, so the list has all records below the
+// bound. A segment of the list has them until it is closed, even when another has taken its place; and when it is
+// closed, settled looks again.
+func (l *Log) readFile(offset, bound int64, maxBytes int) (runs [][]byte, size int, err error) {
+	err = l.settled(func(segments []*segment) error {
+		if start := l.start.Load(); offset < start {
+			return fmt.Errorf("the log begins at %d by now: %w", start, kerr.OffsetOutOfRange)
+		}
+		for _, s := range segments[segmentOf(segments, offset):] {
+			if s.base >= bound {
+				return nil
+			}
+			run, err := s.lookup(offset, bound, maxBytes, l.config.Load().IndexBytes)
+			if err != nil {
+				return err
+			}
+			if len(run) > 0 {
+				runs, size = [][]byte{run}, len(run)
+				return nil
+			}
+			if s.has(offset) {
+				return s.damage(offset, s.size.Load(), errGap)
+			}
+		}
+		return nil
+	})
+	return runs, size, err
 }
 
 // lookup returns a run of whole batches, from the one that contains offset or the first after it, in fresh memory.
@@ -131,36 +149,66 @@ func (s *segment) lookup(offset, bound int64, maxBytes, every int) ([]byte, erro
 	if err := s.loadIndex(every); err != nil {
 		return nil, err
 	}
-	position, last := s.index.position(s.base, offset)
-	run, err := s.read(position, last, offset, bound, maxBytes, every)
-	if err == nil || position == 0 || !s.sealed.Load() || s.rebuildIndex(every) != nil {
-		return run, err
+	e := s.extent(offset, bound)
+	run, err := s.read(e, offset, bound, maxBytes, every, false)
+	found := err == nil && (len(run) > 0 || !s.has(offset))
+	indexed := e.from > 0 || e.to < s.size.Load()
+	if !found && indexed && s.sealed.Load() && s.rebuildIndex(every) == nil { // the index was damaged
+		e = s.extent(offset, bound)
+		run, err = s.read(e, offset, bound, maxBytes, every, false)
 	}
-	// It was the index that was damaged.
-	position, last = s.index.position(s.base, offset)
-	return s.read(position, last, offset, bound, maxBytes, every)
+	if err != nil {
+		return s.read(e, offset, bound, maxBytes, every, true)
+	}
+	return run, nil
 }
 
-// read is lookup from the position of a batch at or before the one that is wanted. The segment is acquired.
-func (s *segment) read(position, last, offset, bound int64, maxBytes, every int) ([]byte, error) {
-	size := s.index.upTo(s.base, bound, s.size.Load())
-	o := order{dense: !s.sparse.Load(), next: s.base, limit: s.next.Load(), last: last}
+// extent is the part of a file in which a read looks, by the index.
+type extent struct {
+	from int64 // where a batch begins, at or before the one that is wanted
+	last int64 // the last offset of that batch; -1 at the start of the file
+	to   int64
+}
+
+// extent returns where offset is, and what is readable. The index is loaded.
+func (s *segment) extent(offset, bound int64) extent {
+	e := extent{to: s.size.Load()}
+	e.from, e.last = s.index.position(s.base, offset)
+	if bound < s.next.Load() {
+		e.to = s.index.upTo(s.base, bound, e.to)
+	}
+	return e
+}
+
+// has tells whether offset must be in s: it is not if compaction has left gaps, or if s ends before it.
+func (s *segment) has(offset int64) bool { return !s.sparse.Load() && offset < s.next.Load() }
+
+// read is lookup in a part of the file. The segment is acquired. over lets it pass over damage before offset.
+func (s *segment) read(e extent, offset, bound int64, maxBytes, every int, over bool) ([]byte, error) {
+	position, size := e.from, e.to
+	o := order{dense: !s.sparse.Load(), next: s.base, limit: s.next.Load(), last: e.last, over: over}
 	// Batches before the one asked for come along: up to the distance of two index entries.
 	want, exact := int64(maxBytes)+int64(every), false
 	for position < size {
 		n := max(want, batch.HeaderBytes)
 		if n >= size-position {
 			n = size - position
-		} else if end := s.index.within(position, position+n); end > 0 && !exact {
+		} else if end := s.index.within(position, position+n); end-position >= batch.HeaderBytes && !exact {
 			n = end - position // a batch that would be cut is not read at all
 		}
 		buf := make([]byte, n)
 		if err := s.readAt(buf, position); err != nil {
+			if outOfDescriptors(err) {
+				return nil, err
+			}
 			return nil, s.damage(offset, position, err)
 		}
 		skipped, err := o.skip(buf, offset)
 		if err != nil {
-			return nil, s.damage(offset, position+skipped, err)
+			if position, err = s.resume(&o, position+skipped, offset, err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		run := buf[skipped:]
 		position += skipped
@@ -171,7 +219,10 @@ func (s *segment) read(position, last, offset, bound int64, maxBytes, every int)
 			// One batch larger than what was asked for.
 			whole, ok := batch.SizeOf(run)
 			if !ok || position+int64(whole) > size {
-				return nil, s.damage(offset, position, batch.ErrCorrupt)
+				if position, err = s.resume(&o, position, offset, batch.ErrCorrupt); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			want, exact = int64(whole), true
 		}
@@ -185,6 +236,8 @@ type order struct {
 	next  int64 // the offset after the batch before, or one that is not above the first batch
 	last  int64 // the last offset of the first batch by the index; -1: unknown, and next is the first batch's, if dense
 	limit int64 // all offsets are below it
+	size  int64 // of the batch that was skipped before, as its header says, which nothing has verified
+	over  bool  // damage is passed over: see resume
 }
 
 func (o *order) check(b batch.Batch) error {
@@ -224,6 +277,7 @@ func (o *order) skip(buf []byte, offset int64) (int64, error) {
 			break
 		}
 		skipped += b.Size()
+		o.size = int64(b.Size())
 	}
 	return int64(skipped), nil
 }
@@ -256,11 +310,4 @@ func (s *segment) verified(run []byte, o order, offset, position, bound int64, m
 		size += b.Size()
 	}
 	return run[:size:size], nil
-}
-
-// damage says where the bytes of a file are not what was written. It is no KafkaStorageError, which clients try again,
-// since elsewhere another replica would help.
-func (s *segment) damage(offset, position int64, err error) error {
-	return fmt.Errorf("segment %s is damaged at byte %d, at or after offset %d; restore the file, or delete the "+
-		"topic's records up to a later offset: %w: %w", s.path(logSuffix), position, offset, kerr.CorruptMessage, err)
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,7 +101,7 @@ func TestDamageBelowTheSyncedOffsetIsAnError(t *testing.T) {
 	require.NoError(t, writeFile(b.fs, name, slices.Clone(content[:size*4/5]), false))
 	_, err = Open(b.options())
 	isKafka(t, kerr.KafkaStorageError, err)
-	require.ErrorContains(t, err, "synced up to 10")
+	require.ErrorContains(t, err, "synced up to offset 10")
 	require.NoError(t, b.fs.Remove(name))
 	_, err = Open(b.options())
 	isKafka(t, kerr.KafkaStorageError, err)
@@ -109,8 +112,14 @@ func TestDamageBelowTheSyncedOffsetIsAnError(t *testing.T) {
 }
 
 func TestDamageInAFileIsNeverServed(t *testing.T) {
+	for name, index := range map[string]int{"without index entries": 0, "with an index entry for each batch": 1} {
+		t.Run(name, func(t *testing.T) { testDamageInAFile(t, index) })
+	}
+}
+
+func testDamageInAFile(t *testing.T, index int) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
-	b.config = Config{SegmentBytes: 1000}
+	b.config = Config{SegmentBytes: 1000, IndexBytes: index}
 	l := b.open()
 	for i := range 30 {
 		appendDurable(t, l, plain(t, rec{ts: 1, key: "k", value: fmt.Sprintf("value %d", i)}))
@@ -130,6 +139,14 @@ func TestDamageInAFileIsNeverServed(t *testing.T) {
 				failed = true
 				isKafka(t, kerr.CorruptMessage, err)
 				require.ErrorContains(t, err, name)
+				damage, ok := errors.AsType[*DamageError](err)
+				require.True(t, ok)
+				require.Equal(t, offset+1, damage.Next, "byte %d", at)
+				r, err := l.Read(damage.Next, 1, ReadUncommitted)
+				require.NoError(t, err)
+				after, _, err := batch.Parse(r.Batches[0])
+				require.NoError(t, err)
+				require.Equal(t, damage.Next, after.BaseOffset())
 				continue
 			}
 			got, _, err := batch.Parse(r.Batches[0])
@@ -170,7 +187,7 @@ func TestFailedForceIsForEver(t *testing.T) {
 	broken.Store(false)
 	_, err = l.Append(plain(t, recs(1)...))
 	require.ErrorContains(t, err, "on fire")
-	require.Error(t, l.Maintain())
+	require.Error(t, upkeepOf(l))
 	require.Equal(t, int64(2), l.HighWatermark(), "what is not durable is not served")
 	require.Len(t, func() [][]byte { r, _ := l.Read(0, 1000, ReadUncommitted); return r.Batches }(), 1)
 	require.Error(t, l.Close())
@@ -215,7 +232,7 @@ func TestHalfWrittenAppendDoesNotSurvive(t *testing.T) {
 	appendDurable(t, l, plain(t, recs(2)...))
 	active := l.active()
 	overwrite(t, b.fs, active.path(logSuffix), active.size.Load(), plain(t, recs(30)...)[:900])
-	active.stream, active.torn = false, true
+	active.stream, active.torn = nil, true
 	appendDurable(t, l, plain(t, recs(1)...))
 	l.mu.Lock()
 	_, err := l.roll()
@@ -297,6 +314,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 			atCut, startAtCut = maps.Clone(acked), start
 		}
 		b := newBench(t, errorfs.Wrap(mem, power), mode)
+		b.files = NewFiles(2 + rng.IntN(4))
 		b.config = Config{SegmentBytes: 500 + rng.Int64N(3000), IndexBytes: 300, TailBytes: 2000}
 		power.mu.Lock()
 		power.left = 1 + rng.IntN(300)
@@ -314,7 +332,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 			start = l.Start()
 			mu.Unlock()
 		}
-		require.NoError(t, l.Maintain())
+		require.NoError(t, upkeepOf(l))
 		require.NoError(t, l.Close())
 		if power.taken() == nil { // the cut would have come later: cut now
 			power.mu.Lock()
@@ -406,4 +424,38 @@ func requireRetries(t *testing.T, l *Log, round int, acked map[int64]string, sta
 		require.True(t, a.Duplicate)
 		require.Equal(t, at, a.BaseOffset)
 	}
+}
+
+// However few entries the index is to have, a read and a search behind damage look at the file piece by piece.
+func TestFewIndexEntriesCostNoMemory(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncNever)
+	b.alone, b.config = true, Config{IndexBytes: math.MaxInt32}
+	l := b.open()
+	raw := plain(t, rec{ts: 1, key: "k", value: strings.Repeat("v", 100_000)})
+	const n = 200
+	for range n {
+		_, err := l.Append(slices.Clone(raw))
+		require.NoError(t, err)
+	}
+	allocated := func(offset int64) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := l.Read(offset, 1, ReadUncommitted)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			require.Len(t, r.Batches, 1)
+		} else {
+			damage, ok := errors.AsType[*DamageError](err)
+			require.True(t, ok, err)
+			require.Equal(t, offset+1, damage.Next)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	const most = 10 * maxIndexBytes
+	require.Less(t, allocated(n-2), uint64(most))
+	require.Less(t, allocated(0), uint64(most))
+	overwrite(t, b.fs, l.active().path(logSuffix), 8, []byte{0xff, 0xff, 0xff, 0xff}) // no size to go by
+	l.active().index.offsets = nil                                                    // as an older version wrote it
+	require.Less(t, allocated(0), uint64(most))
+	require.NoError(t, l.Close())
 }

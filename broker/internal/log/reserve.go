@@ -1,6 +1,10 @@
 package log
 
-import "math"
+import (
+	"math"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // A segment has the file system set blocks aside for its next writes. Allocating many at once costs less than with each
 // write (a fifth of the processor time of writing and forcing, on ext4) and keeps them together. The file's size does
@@ -14,7 +18,7 @@ const (
 
 // reserve prepares a write of n bytes: where that goes beyond what is set aside it sets aside as much as the segment
 // holds already, reserveMost at most. l.mu is held.
-func (s *segment) reserve(n, limit int64) {
+func (s *segment) reserve(file vfs.File, n, limit int64) {
 	size := s.size.Load()
 	if size < reserveFrom || n < reserveWrite || size+n <= s.ahead {
 		return
@@ -25,21 +29,21 @@ func (s *segment) reserve(n, limit int64) {
 		return
 	}
 	s.ahead = from + length
-	if s.file.Preallocate(from, length) != nil {
+	if file.Preallocate(from, length) != nil {
 		s.ahead = math.MaxInt64 // the file system can't, or the disk is nearly full, which a write will tell
 	}
 }
 
 // keepAhead keeps blocks set aside for ahead bytes beyond a write of n, or half as many: appends of a few small records
 // then succeed on a full disk. l.mu is held, or the log is being opened.
-func (s *segment) keepAhead(n, ahead int64) {
+func (s *segment) keepAhead(file vfs.File, n, ahead int64) {
 	end := s.size.Load() + n
-	if ahead == 0 || s.stream || end+ahead/2 <= s.ahead {
+	if ahead == 0 || s.stream == file || end+ahead/2 <= s.ahead {
 		return
 	}
 	from := max(s.ahead, s.size.Load())
 	s.ahead = end + ahead
-	if s.file.Preallocate(from, s.ahead-from) != nil {
+	if file.Preallocate(from, s.ahead-from) != nil {
 		s.ahead = math.MaxInt64
 	}
 }

@@ -27,15 +27,14 @@ func (l *Log) rollFor(size int, config *Config, age int64) (*segment, error) {
 // roll seals the active segment and begins another. On an error the active one stays. l.mu is held.
 func (l *Log) roll() (*segment, error) {
 	old, end := l.active(), l.end.Load()
-	// Before what seal writes: its forces of the directory are for this, too.
-	err := writeFile(l.options.FS, old.path(agesSuffix), old.ages.encode(), l.forces())
-	if err == nil {
-		err = l.seal(old)
+	err := l.seal(old, nil, replacement{name: old.path(agesSuffix), content: old.ages.encode()})
+	if err == nil && l.forces() {
+		err = syncDir(l.options.FS, l.options.Dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
 	}
-	fresh, err := createSegment(l.options.FS, l.options.Dir, end)
+	fresh, err := createSegment(l.options.Files, l.options.FS, l.options.Dir, end)
 	if err != nil {
 		return nil, fmt.Errorf("%w: roll: %w", kerr.KafkaStorageError, err)
 	}
@@ -47,38 +46,32 @@ func (l *Log) roll() (*segment, error) {
 	return fresh, nil
 }
 
-// seal writes the indexes of a segment and the producers' state as of the end of the log. l.mu is held.
-func (l *Log) seal(s *segment) error {
-	force := l.forces()
+// seal writes the indexes of a segment, and more, and the producers' state as of the end of the log. It forces them in
+// two steps: their contents, then the names of all but the producers' snapshot, whose name is for the caller to force.
+// l.mu is held.
+func (l *Log) seal(s *segment, together *Together, more ...replacement) error {
+	fs, dir, force, end := l.options.FS, l.options.Dir, l.forces(), l.end.Load()
 	if s.torn {
 		if err := s.cut(); err != nil {
 			return err
 		}
 	}
-	if err := s.writeIndex(force); err != nil {
+	indexes := keepSame(fs, append(s.indexFiles(), more...))
+	snapshot := replacement{name: fs.PathJoin(dir, fileName(end, producersSuffix)), content: l.producers.encode(end)}
+	if err := writeAll(fs, append(indexes[:len(indexes):len(indexes)], snapshot), force, together); err != nil {
 		return err
 	}
-	s.txnMu.RLock()
-	aborted := encodeAborted(s.aborted)
-	s.txnMu.RUnlock()
-	if err := writeFile(l.options.FS, s.path(txnIndexSuffix), aborted, force); err != nil {
+	if err := eachOf(fs, indexes, replacement.install); err != nil {
 		return err
 	}
 	if force {
 		// Before the snapshot exists: see producer_snapshot.go.
-		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
+		if err := together.force(func() error { return syncDir(fs, dir) }); err != nil {
 			return err
 		}
 	}
-	end := l.end.Load()
-	name := l.options.FS.PathJoin(l.options.Dir, fileName(end, producersSuffix))
-	if err := writeFile(l.options.FS, name, l.producers.encode(end), force); err != nil {
+	if err := snapshot.install(fs); err != nil {
 		return err
-	}
-	if force {
-		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
-			return err
-		}
 	}
 	return l.dropSnapshots(end)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/defect"
 )
 
 const (
@@ -28,6 +29,7 @@ const (
 	deletedSuffix   = ".deleted"
 
 	maxSegmentBytes = 1<<31 - 1 // positions in the index are 32 bits
+	maxIndexBytes   = scanBytes // a read takes up to that much more from the file than it was asked for
 )
 
 // segmentSuffixes are the files of one segment.
@@ -35,13 +37,13 @@ func segmentSuffixes() []string {
 	return []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, agesSuffix}
 }
 
-// segment is one file of batches. The active one, the last of its log, is appended to by whoever holds Log.mu; the
-// others are sealed.
+// segment is one file of batches. The active one, the last of its log, is appended to under Log.mu; the others are
+// sealed.
 type segment struct {
 	fs   vfs.FS
 	dir  string
 	base int64 // the name; no batch has a smaller offset
-	file vfs.File
+	file *sharedFile
 
 	mu   sync.RWMutex // held for reading while file is in use, for writing to close it
 	dead bool         // closed, by Log.Close or because the segment was deleted
@@ -51,11 +53,11 @@ type segment struct {
 	sealed  atomic.Bool  // no longer the active one
 	sparse  atomic.Bool  // compaction may have taken batches out
 	ages    ages
-	stream  bool   // the file's own position is size, and Write is to be used in place of WriteAt
-	scratch []byte // what Write may spoil
-	torn    bool   // a failed write may have left something behind size
-	blank   bool   // what it left is zeros by now
-	ahead   int64  // blocks are set aside for the bytes before it
+	stream  vfs.File // the file, if its own position is size and Write is to be used in place of WriteAt
+	scratch []byte   // what Write may spoil
+	torn    bool     // a failed write may have left something behind size
+	blank   bool     // what it left is zeros by now
+	ahead   int64    // blocks are set aside for the bytes before it
 	index   index
 
 	txnMu   sync.RWMutex
@@ -76,40 +78,45 @@ func parseFileName(name, suffix string) (int64, bool) {
 
 func (s *segment) path(suffix string) string { return s.fs.PathJoin(s.dir, fileName(s.base, suffix)) }
 
-// createSegment makes an empty segment file. The directory is not forced.
-func createSegment(fs vfs.FS, dir string, base int64) (*segment, error) {
+// newSegment returns a segment whose file is opened when it is used first.
+func newSegment(files *Files, fs vfs.FS, dir string, base int64) *segment {
 	s := &segment{fs: fs, dir: dir, base: base}
+	s.file = files.file(fs, s.path(logSuffix))
+	s.file.size = s.size.Load
+	return s
+}
+
+// createSegment makes an empty segment file. The directory is not forced.
+func createSegment(files *Files, fs vfs.FS, dir string, base int64) (*segment, error) {
+	s := newSegment(files, fs, dir, base)
 	name := s.path(logSuffix)
 	// What an interrupted roll may have left is empty or was never acknowledged.
 	if err := fs.Remove(name); err != nil && !isNotExist(err) {
 		return nil, fmt.Errorf("segment %s: create: %w", name, err)
 	}
-	file, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	file, err := s.file.pin()
 	if err != nil {
 		return nil, fmt.Errorf("segment %s: create: %w", name, err)
 	}
-	s.file = file
+	defer s.file.unpin()
 	// Files in memory take ages for a WriteAt beyond their end.
-	s.stream = file.Fd() == vfs.InvalidFd
+	if file.Fd() == vfs.InvalidFd {
+		s.stream = file
+	}
 	s.next.Store(base)
 	s.index.reset()
 	return s, nil
 }
 
-// openSegment opens a segment file, and tells when it was written. Its size is that of the file; the rest is for
+// openSegment finds a segment file, and tells when it was written. Its size is that of the file; the rest is for
 // recovery to find out.
-func openSegment(fs vfs.FS, dir string, base int64) (s *segment, modified time.Time, err error) {
-	s = &segment{fs: fs, dir: dir, base: base}
+func openSegment(files *Files, fs vfs.FS, dir string, base int64) (s *segment, modified time.Time, err error) {
+	s = newSegment(files, fs, dir, base)
 	name := s.path(logSuffix)
-	file, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	info, err := fs.Stat(name)
 	if err != nil {
-		return nil, modified, fmt.Errorf("segment %s: open: %w", name, err)
+		return nil, modified, fmt.Errorf("segment %s: size: %w", name, err)
 	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, modified, errors.Join(fmt.Errorf("segment %s: size: %w", name, err), file.Close())
-	}
-	s.file = file
 	s.size.Store(info.Size())
 	s.next.Store(base)
 	s.index.maxTimestamp, s.index.maxTimestampOffset = -1, -1
@@ -119,21 +126,26 @@ func openSegment(fs vfs.FS, dir string, base int64) (s *segment, modified time.T
 // write appends whole batches at the end of what is valid, over whatever a failed write may have left there. The caller
 // publishes them by size and next. Above limit the segment is rolled.
 func (s *segment) write(p []byte, limit, ahead int64) error {
-	if err := s.blankTail(); err != nil {
+	file, err := s.file.pin()
+	if err != nil {
+		return err
+	}
+	defer s.file.unpin()
+	if err := s.blankTail(file); err != nil {
 		return fmt.Errorf("segment %s: clear what a failed write left at %d: %w", s.path(logSuffix), s.size.Load(), err)
 	}
-	var err error
-	if s.stream {
+	if s.stream == file {
 		// A vfs.File's Write is allowed to change what it is given, and p is what readers will get.
 		s.scratch = append(s.scratch[:0], p...)
-		_, err = s.file.Write(s.scratch)
+		_, err = file.Write(s.scratch)
 	} else {
-		s.reserve(int64(len(p)), limit)
-		s.keepAhead(int64(len(p)), ahead)
-		_, err = s.file.WriteAt(p, s.size.Load())
+		s.stream = nil // it was opened again
+		s.reserve(file, int64(len(p)), limit)
+		s.keepAhead(file, int64(len(p)), ahead)
+		_, err = file.WriteAt(p, s.size.Load())
 	}
 	if err != nil {
-		s.stream, s.torn, s.blank = false, true, false
+		s.stream, s.torn, s.blank = nil, true, false
 		return fmt.Errorf("segment %s: write %d bytes at %d: %w", s.path(logSuffix), len(p), s.size.Load(), err)
 	}
 	return nil
@@ -141,17 +153,17 @@ func (s *segment) write(p []byte, limit, ahead int64) error {
 
 // blankTail fills what a failed write left behind size with zeros, in place, for which even a full disk has room. There
 // may be whole batches in it: a shorter batch in front of one must not make it the next.
-func (s *segment) blankTail() error {
+func (s *segment) blankTail(file vfs.File) error {
 	if !s.torn || s.blank {
 		return nil
 	}
-	info, err := s.file.Stat()
+	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
 	zeros := make([]byte, scanBytes)
 	for at := s.size.Load(); at < info.Size(); at += int64(len(zeros)) {
-		if _, err := s.file.WriteAt(zeros[:min(int64(len(zeros)), info.Size()-at)], at); err != nil {
+		if _, err := file.WriteAt(zeros[:min(int64(len(zeros)), info.Size()-at)], at); err != nil {
 			return err
 		}
 	}
@@ -163,15 +175,28 @@ func (s *segment) blankTail() error {
 // that a later recovery could take for batches. The caller forces the directory.
 func (s *segment) cut() error {
 	name := s.path(logSuffix)
-	fresh, err := copyPrefix(s.fs, s.file, name, s.size.Load())
+	file, err := s.file.pin()
+	if err != nil {
+		return err
+	}
+	fresh, err := copyPrefix(s.fs, file, name, s.size.Load())
+	s.file.unpin()
 	if err != nil {
 		return fmt.Errorf("segment %s: cut at byte %d: %w", name, s.size.Load(), err)
 	}
+	return s.replaceFile(fresh)
+}
+
+// replaceFile puts an open file of the same name into the place of the segment's.
+func (s *segment) replaceFile(fresh vfs.File) error {
 	s.mu.Lock()
 	old := s.file
-	s.file, s.torn, s.stream, s.ahead = fresh, false, false, 0
+	s.file = old.files.adopt(s.fs, old.name, fresh)
+	s.file.size = s.size.Load
+	s.torn, s.stream, s.ahead = false, nil, 0
 	s.mu.Unlock()
-	return old.Close()
+	s.file.unpin()
+	return old.close()
 }
 
 // copyPrefix puts the first size bytes of file into a new file of that name, and returns it, open for appending.
@@ -213,7 +238,15 @@ func (s *segment) sync() error {
 		return nil
 	}
 	defer s.release()
-	if err := s.file.SyncData(); err != nil {
+	if defect.SkippedSync {
+		return nil
+	}
+	file, err := s.file.pin()
+	if err != nil {
+		return err
+	}
+	defer s.file.unpin()
+	if err := file.SyncData(); err != nil {
 		return fmt.Errorf("segment %s: sync: %w", s.path(logSuffix), err)
 	}
 	return nil
@@ -226,7 +259,7 @@ func (s *segment) close() error {
 		return nil
 	}
 	s.dead = true
-	return s.file.Close()
+	return s.file.close()
 }
 
 // remove deletes the files of a closed segment, its batches last.
@@ -243,7 +276,12 @@ func (s *segment) remove() error {
 
 // readAt fills p from position.
 func (s *segment) readAt(p []byte, position int64) error {
-	n, err := s.file.ReadAt(p, position)
+	file, err := s.file.pin()
+	if err != nil {
+		return err
+	}
+	defer s.file.unpin()
+	n, err := file.ReadAt(p, position)
 	if n == len(p) {
 		return nil
 	}
@@ -300,7 +338,7 @@ func (c *scanner) next() (batch.Batch, int64, error) {
 	}
 }
 
-// fill makes buf hold at least want bytes from position, or what there is up to the limit.
+// fill makes buf hold at least want bytes from position, or all up to the limit.
 func (c *scanner) fill(want int) error {
 	have := int64(len(c.buf)) - (c.position - c.at)
 	left := c.limit - c.position
@@ -360,10 +398,17 @@ func (s *segment) rebuildIndex(every int) error {
 	var fresh index
 	fresh.reset()
 	c := s.scan(0, s.size.Load())
+	o := order{dense: !s.sparse.Load(), next: s.base, limit: s.next.Load(), last: -1}
 	for {
 		b, position, err := c.next()
 		if err == io.EOF {
 			break
+		}
+		if err == nil {
+			err = o.check(b)
+		}
+		if outOfDescriptors(err) {
+			return err
 		}
 		if err != nil {
 			return fmt.Errorf("segment %s: rebuild the index: at byte %d: %w: %w",
@@ -380,13 +425,21 @@ func (s *segment) rebuildIndex(every int) error {
 	return nil
 }
 
-// writeIndex writes the index files.
+// writeIndex writes the files of the index of offsets and times.
 func (s *segment) writeIndex(force bool) error {
+	return replaceAll(s.fs, s.indexFiles()[:2], force, nil)
+}
+
+// indexFiles are the files that hold the index of offsets and times, and then the index of aborted transactions.
+func (s *segment) indexFiles() []replacement {
 	offsets, times := s.index.encode(s.base)
-	if err := writeFile(s.fs, s.path(indexSuffix), offsets, force); err != nil {
-		return err
+	s.txnMu.RLock()
+	defer s.txnMu.RUnlock()
+	return []replacement{
+		{name: s.path(indexSuffix), content: offsets},
+		{name: s.path(timeIndexSuffix), content: times},
+		{name: s.path(txnIndexSuffix), content: encodeAborted(s.aborted)},
 	}
-	return writeFile(s.fs, s.path(timeIndexSuffix), times, force)
 }
 
 // idle drops the index of a sealed segment that nobody asked for since the last call.

@@ -25,6 +25,7 @@ type segmentCopy struct {
 	old     []*segment
 	end     int64 // offset after the old segments
 	fresh   *segment
+	file    vfs.File       // of fresh, while it is written; nil after that
 	pending []byte         // not yet written
 	written int64          // bytes before it
 	dropped map[int64]bool // offsets of markers that are gone
@@ -56,7 +57,7 @@ func newCopy(l *Log, old []*segment) (*segmentCopy, error) {
 		log:     l,
 		old:     old,
 		end:     old[len(old)-1].next.Load(),
-		fresh:   &segment{fs: l.options.FS, dir: l.options.Dir, base: old[0].base},
+		fresh:   newSegment(l.options.Files, l.options.FS, l.options.Dir, old[0].base),
 		dropped: make(map[int64]bool),
 		every:   l.config.Load().IndexBytes,
 	}
@@ -70,7 +71,7 @@ func newCopy(l *Log, old []*segment) (*segmentCopy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("segment %s: create: %w", w.path(cleanedSuffix), err)
 	}
-	w.fresh.file = file
+	w.file = file
 	return w, nil
 }
 
@@ -98,7 +99,7 @@ func (w *segmentCopy) flush() error {
 	if n == 0 {
 		return nil
 	}
-	if _, err := w.fresh.file.Write(w.pending); err != nil {
+	if _, err := w.file.Write(w.pending); err != nil {
 		return fmt.Errorf("segment %s: write: %w", w.path(cleanedSuffix), err)
 	}
 	w.written += int64(n)
@@ -113,9 +114,13 @@ func (w *segmentCopy) gone(b batch.Batch) {
 	}
 }
 
-// discard removes the copy.
+// discard closes and removes the copy.
 func (w *segmentCopy) discard() error {
-	return errors.Join(w.fresh.file.Close(), w.fresh.fs.Remove(w.path(cleanedSuffix)))
+	var err error
+	if w.file != nil {
+		err = w.file.Close()
+	}
+	return errors.Join(err, w.fresh.close(), w.fresh.fs.Remove(w.path(cleanedSuffix)))
 }
 
 // replace puts the copy into the place of the old segments.
@@ -135,8 +140,13 @@ func (w *segmentCopy) replace() error {
 		return errors.Join(fmt.Errorf("segment %s: rename: %w", w.path(cleanedSuffix), err), w.discard())
 	}
 	// What fails from here on leaves the directory in a state that only Open sorts out.
-	if err := w.install(); err != nil {
+	err := w.install()
+	w.fresh.file.unpin()
+	if err != nil {
 		l.fail(err)
+		if !slices.Contains(*l.segments.Load(), w.fresh) { // else it is closed with the log
+			err = errors.Join(err, w.fresh.close())
+		}
 		return err
 	}
 	return w.fresh.writeIndex(l.forces())
@@ -147,7 +157,7 @@ func (w *segmentCopy) prepare() error {
 	force := w.log.forces()
 	err := w.flush()
 	if err == nil && force {
-		err = w.fresh.file.Sync()
+		err = w.file.Sync()
 	}
 	if err != nil {
 		return fmt.Errorf("segment %s: %w", w.path(cleanedSuffix), err)
@@ -167,8 +177,11 @@ func (w *segmentCopy) prepare() error {
 	if err != nil {
 		return fmt.Errorf("segment %s: open: %w", w.path(cleanedSuffix), err)
 	}
-	err = w.fresh.file.Close()
-	w.fresh.file = file
+	// Under its final name, which it gets before it is unpinned.
+	w.fresh.file = w.fresh.file.files.adopt(w.fresh.fs, w.fresh.file.name, file)
+	w.fresh.file.size = w.fresh.size.Load
+	err = w.file.Close()
+	w.file = nil
 	w.fresh.size.Store(w.written)
 	w.fresh.next.Store(w.end)
 	return err

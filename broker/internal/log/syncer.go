@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"thalweg/internal/defect"
 )
 
 // Sync says when written batches count as durable.
@@ -42,20 +44,26 @@ func (s Sync) awaited() bool { return s == SyncGroup || s == SyncAlways }
 type SyncerOptions struct {
 	Mode     Sync
 	Interval time.Duration // of SyncOS; default 1 s
-	Parallel int           // forces at the same time; default 8
+	Parallel int           // forces at the same time; default 16
+	// WholeFS forces everything on the file system of the logs. It serves more than Parallel logs that are dirty at the
+	// same time. nil: each log is forced by itself.
+	WholeFS func() error
 	// AfterFunc is the clock's; nil means time.AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
 // Syncer forces dirty logs to the disk, several at once but each by one goroutine at a time. Its goroutines live only
-// while there is something to force.
+// while there is something to force. However many logs a request has written to, it waits for one force, not for
+// several in series: up to Parallel logs are forced at the same time, and more of them by one call for all.
 type Syncer struct {
 	options SyncerOptions
+	fsyncs  fsyncs
 
 	mu      sync.Mutex
-	idle    sync.Cond // workers is 0 and the queue is empty
+	idle    sync.Cond // a worker has ended
 	queue   []*Log
 	workers int
+	whole   bool        // a worker forces the whole file system
 	timer   func() bool // stops the wait of SyncOS; nil when none is running
 	closed  bool
 }
@@ -73,7 +81,7 @@ const (
 // NewSyncer returns a syncer for the logs of one broker.
 func NewSyncer(o SyncerOptions) *Syncer {
 	setDefault(&o.Interval, time.Second)
-	setDefault(&o.Parallel, 8)
+	setDefault(&o.Parallel, 16)
 	if o.AfterFunc == nil {
 		o.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
@@ -85,23 +93,73 @@ func NewSyncer(o SyncerOptions) *Syncer {
 // Mode returns what the syncer was made with.
 func (s *Syncer) Mode() Sync { return s.options.Mode }
 
-// dirty asks for a force of l.
-func (s *Syncer) dirty(l *Log) {
+// Written does what the mode asks for after appends to logs. Where it forces, a log that can't be forced fails:
+// WaitDurable and further appends say so.
+func (s *Syncer) Written(logs ...*Log) {
+	switch s.options.Mode {
+	case SyncGroup:
+		if defect.EarlyHighWatermark { // readers see what the disk does not have yet
+			for _, l := range logs {
+				l.advance(-1)
+			}
+		}
+		s.dirty(logs)
+	case SyncAlways:
+		for _, l := range logs {
+			_ = l.force() // the log keeps it
+		}
+	case SyncOS:
+		for _, l := range logs {
+			l.advance(-1)
+		}
+		s.dirty(logs)
+	case SyncNever:
+		for _, l := range logs {
+			l.advance(-1)
+		}
+	}
+}
+
+// dirty asks for forces of logs.
+func (s *Syncer) dirty(logs []*Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch l.syncState {
-	case syncIdle:
-		l.syncState = syncQueued
-		s.queue = append(s.queue, l)
-	case syncBusy:
-		l.syncState = syncAgain
-	}
-	if s.closed || l.syncState != syncQueued {
+	if !s.enqueue(logs) || s.closed {
 		return
 	}
 	if s.options.Mode != SyncOS {
 		s.start()
-	} else if s.timer == nil {
+	} else {
+		s.wind()
+	}
+}
+
+// enqueue adds logs to the queue. It returns false where all are being forced, and will be again. s.mu is held.
+func (s *Syncer) enqueue(logs []*Log) (queued bool) {
+	for _, l := range logs {
+		switch l.syncState {
+		case syncIdle:
+			l.syncState = syncQueued
+			s.queue = append(s.queue, l)
+		case syncBusy:
+			l.syncState = syncAgain
+		}
+		queued = queued || l.syncState == syncQueued
+	}
+	return queued
+}
+
+// hurry has logs forced now, in any mode.
+func (s *Syncer) hurry(logs []*Log) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.enqueue(logs)
+	s.start()
+}
+
+// wind starts the wait of SyncOS. s.mu is held.
+func (s *Syncer) wind() {
+	if s.timer == nil && !s.closed {
 		s.timer = s.options.AfterFunc(s.options.Interval, s.tick)
 	}
 }
@@ -115,39 +173,100 @@ func (s *Syncer) tick() {
 	}
 }
 
-// start adds a worker for each queued log, up to the limit; one that finds the queue empty ends. s.mu is held.
+// start adds a worker for each queued log, up to the limit, or one for all of them. One that finds the queue empty
+// ends. s.mu is held.
 func (s *Syncer) start() {
-	for n := min(len(s.queue), s.options.Parallel-s.workers); n > 0; n-- {
+	n := len(s.queue)
+	if s.tooMany() {
+		n = 1
+	}
+	for n = min(n, s.options.Parallel-s.workers); n > 0; n-- {
 		s.workers++
 		go s.work()
 	}
 }
 
+// tooMany tells whether the queue is to be forced as a whole. s.mu is held.
+func (s *Syncer) tooMany() bool { return s.options.WholeFS != nil && len(s.queue) > s.options.Parallel }
+
+// take removes from the queue what a worker forces next: one log, all of them, or none where the worker that forces the
+// whole file system will take them when it is done. s.mu is held.
+func (s *Syncer) take() (logs []*Log) {
+	switch {
+	case !s.tooMany():
+		n := min(1, len(s.queue))
+		logs, s.queue = s.queue[:n:n], s.queue[n:]
+	case !s.whole:
+		s.whole = true
+		logs, s.queue = s.queue, nil
+	}
+	for _, l := range logs {
+		l.syncState = syncBusy
+	}
+	return logs
+}
+
 func (s *Syncer) work() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.queue) > 0 {
-		l := s.queue[0]
-		s.queue = s.queue[1:]
-		l.syncState = syncBusy
+	for logs := s.take(); len(logs) > 0; logs = s.take() {
 		s.mu.Unlock()
-		l.force()
-		s.mu.Lock()
-		if l.syncState == syncAgain {
-			l.syncState = syncQueued
-			s.queue = append(s.queue, l)
-			if s.options.Mode == SyncOS && !s.closed {
-				if s.timer == nil {
-					s.timer = s.options.AfterFunc(s.options.Interval, s.tick)
-				}
-				break
-			}
+		if len(logs) == 1 {
+			_ = logs[0].force() // the log keeps it
 		} else {
-			l.syncState = syncIdle
+			s.forceWhole(logs)
+		}
+		s.mu.Lock()
+		again := s.settle(logs)
+		if len(logs) > 1 {
+			s.whole = false
+		}
+		if again && s.options.Mode == SyncOS {
+			s.wind()
+			break
+		}
+		if len(logs) > 1 { // several may be dirty again, and they are forced side by side
+			s.start()
 		}
 	}
 	s.workers--
 	s.idle.Broadcast()
+}
+
+// settle puts logs that became dirty while they were forced into the queue again. s.mu is held.
+func (s *Syncer) settle(logs []*Log) (again bool) {
+	for _, l := range logs {
+		if l.syncState == syncAgain {
+			l.syncState = syncQueued
+			s.queue = append(s.queue, l)
+			again = true
+		} else {
+			l.syncState = syncIdle
+		}
+	}
+	return again
+}
+
+// forceWhole forces logs, none of them twice, by one call for the whole file system. Where that fails, each log's own
+// files tell whether they are concerned. One goroutine at a time calls it: it holds the locks of many logs.
+func (s *Syncer) forceWhole(logs []*Log) {
+	under := make([]*forcing, 0, len(logs))
+	for _, l := range logs {
+		if f, _ := l.beginForce(); f != nil { // a failed log keeps its failure
+			under = append(under, f)
+		}
+	}
+	if len(under) == 0 {
+		return
+	}
+	failed := under[0].l.timed(s.options.WholeFS)
+	for _, f := range under {
+		var err error
+		if failed != nil {
+			err = f.sync()
+		}
+		_ = f.finish(err) // the log keeps it
+	}
 }
 
 // Close forces what is dirty and returns when no force is under way. Logs are closed before it.

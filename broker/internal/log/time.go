@@ -1,7 +1,6 @@
 package log
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -10,33 +9,39 @@ import (
 
 // OffsetForTime returns the first readable record with a timestamp of at least ms. ok is false when there is none.
 func (l *Log) OffsetForTime(ms int64) (found TimeOffset, ok bool, err error) {
-	for _, s := range *l.segments.Load() {
-		if newest, _ := s.index.newest(); newest < ms || s.next.Load() <= l.start.Load() {
-			continue
+	err = l.settled(func(segments []*segment) (err error) {
+		for _, s := range segments {
+			if newest, _ := s.index.newest(); newest < ms || s.next.Load() <= l.start.Load() {
+				continue
+			}
+			if found, ok, err = l.search(s, ms); ok || err != nil {
+				return err
+			}
 		}
-		found, ok, err := l.search(s, ms)
-		if errors.Is(err, errSegmentGone) {
-			continue
-		}
-		if err != nil {
-			return TimeOffset{}, false, fmt.Errorf("log: %s: offset for timestamp %d: %w", l.options.name(), ms, err)
-		}
-		if ok {
-			return found, true, nil
-		}
+		return nil
+	})
+	if err != nil {
+		return TimeOffset{}, false, fmt.Errorf("log: %s: offset for timestamp %d: %w", l.options.name(), ms, err)
 	}
-	return TimeOffset{}, false, nil
+	return found, ok, nil
 }
 
 // MaxTimestamp returns the first readable record that has the largest timestamp. ok is false when the log is empty.
 func (l *Log) MaxTimestamp() (found TimeOffset, ok bool, err error) {
 	largest := int64(-1)
-	for _, s := range *l.segments.Load() {
-		newest, err := l.newest(s)
-		if err != nil {
-			return TimeOffset{}, false, fmt.Errorf("log: %s: largest timestamp: %w", l.options.name(), err)
+	err = l.settled(func(segments []*segment) error {
+		largest = -1
+		for _, s := range segments {
+			newest, err := l.newest(s)
+			if err != nil {
+				return err
+			}
+			largest = max(largest, newest)
 		}
-		largest = max(largest, newest)
+		return nil
+	})
+	if err != nil {
+		return TimeOffset{}, false, fmt.Errorf("log: %s: largest timestamp: %w", l.options.name(), err)
 	}
 	if largest < 0 {
 		return TimeOffset{}, false, nil
@@ -56,7 +61,7 @@ func (l *Log) newest(s *segment) (int64, error) {
 	}
 	// The batch that has it is trimmed, or may not be read yet.
 	if !s.acquire() {
-		return -1, nil
+		return -1, errSegmentGone
 	}
 	defer s.release()
 	newest = -1

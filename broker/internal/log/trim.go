@@ -40,7 +40,7 @@ func (l *Log) trim(offset int64) error {
 	moved := offset > l.start.Load()
 	if moved {
 		l.start.Store(offset)
-		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = offset }, false)
+		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = offset }, nil)
 	}
 	if active := l.active(); err == nil && l.start.Load() == l.end.Load() && active.size.Load() > 0 {
 		_, err = l.roll()
@@ -69,7 +69,7 @@ func (l *Log) dropSegments() error {
 	}
 	// First the start must be known for good: with some of the files gone and others back after a power cut, the
 	// remainder would be taken for the log.
-	err := l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, true)
+	err := l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, alone)
 	if err != nil {
 		l.mu.Unlock()
 		return err
@@ -85,9 +85,11 @@ func (l *Log) dropSegments() error {
 }
 
 // Maintain does what time asks for: retention, rolling of old segments, forgetting of silent producers and idle
-// indexes, compaction. The owner calls it now and then, off the path of requests.
+// indexes. The owner calls it now and then, off the path of requests. While the log is being compacted it does nothing.
 func (l *Log) Maintain() error {
-	l.maintain.Lock()
+	if !l.maintain.TryLock() {
+		return nil
+	}
 	defer l.maintain.Unlock()
 	if err := l.maintainLocked(); err != nil {
 		return fmt.Errorf("log: %s: maintain: %w", l.options.name(), err)
@@ -112,7 +114,7 @@ func (l *Log) maintainLocked() error {
 	}
 	start := l.start.Load()
 	if err == nil && start > l.startForced {
-		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, true)
+		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, alone)
 	}
 	l.mu.Unlock()
 	if err != nil {
@@ -129,9 +131,6 @@ func (l *Log) maintainLocked() error {
 	segments := *l.segments.Load()
 	for _, s := range segments[:len(segments)-1] {
 		s.idle()
-	}
-	if config.Compact {
-		return l.compact(config, now)
 	}
 	return nil
 }
@@ -197,8 +196,8 @@ func (l *Log) Delete() error {
 	return nil
 }
 
-// Remove deletes the directory of a closed log, or what is left of it, by way of a name that ends in .deleted: whoever
-// finds such a directory at start calls Remove again.
+// Remove deletes the directory of a closed log, or what is left of it, by way of a name that ends in .deleted. Where a
+// start finds such a directory, Remove has to be called again.
 func Remove(fs vfs.FS, dir string) error {
 	doomed := dir
 	if len(dir) < len(deletedSuffix) || dir[len(dir)-len(deletedSuffix):] != deletedSuffix {

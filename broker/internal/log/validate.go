@@ -1,6 +1,7 @@
 package log
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -99,12 +100,11 @@ func (l *Log) validateRecords(b batch.Batch, config *Config, origin Origin, now 
 		origin == OriginProcess && !v.keys && v.earliest == math.MinInt64 && b.MaxTimestamp() <= v.latest {
 		return nil
 	}
-	d, _ := l.decoders.Get().(*batch.Decoder)
-	if d == nil {
-		d = new(batch.Decoder)
+	d, held, err := l.decoder(b)
+	if err != nil {
+		return err
 	}
-	defer l.decoders.Put(d)
-	d.MaxBytes = max(decompressedBytesMin, decompressionRatioMax*config.MaxBatchBytes)
+	defer l.decoded(d, held)
 	found, err := d.Inspect(b, nil)
 	switch {
 	case errors.Is(err, batch.ErrTooLarge):
@@ -126,11 +126,33 @@ func (l *Log) validateRecords(b batch.Batch, config *Config, origin Origin, now 
 	return nil
 }
 
-// The records of a batch may take, decompressed, the larger of so many bytes and so many times max.message.bytes.
-const (
-	decompressedBytesMin  = 100 << 20
-	decompressionRatioMax = 128
-)
+// decoder returns what checks a batch, when there is memory for what is decompressed at a time. Call decoded after it.
+func (l *Log) decoder(b batch.Batch) (d *batch.Decoder, held int64, err error) {
+	if held = b.InspectBytes(); held > 0 {
+		if err := l.options.Memory.checks.Enter(context.Background(), held); err != nil { // its holders wait for nothing
+			return nil, 0, err
+		}
+	}
+	if held <= pooledBytesMax {
+		d, _ = l.decoders.Get().(*batch.Decoder)
+	}
+	if d == nil {
+		d = new(batch.Decoder)
+	}
+	return d, held, nil
+}
+
+func (l *Log) decoded(d *batch.Decoder, held int64) {
+	if held <= pooledBytesMax {
+		l.decoders.Put(d)
+	}
+	if held > 0 {
+		l.options.Memory.checks.Leave(held)
+	}
+}
+
+// pooledBytesMax is the most that a decoder may have needed that stays for other batches.
+const pooledBytesMax = 4 << 20
 
 // recordRules are what a topic asks of each record.
 type recordRules struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/klauspost/compress/s2"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -114,5 +115,37 @@ func TestTimestampsAreBounded(t *testing.T) {
 	l = b.open()
 	_, err = l.Append(plain(t, at(10*time.Hour)))
 	require.NoError(t, err, "the producer's time does not count there")
+	require.NoError(t, l.Close())
+}
+
+// What is decompressed to be checked waits for its memory, and gives it back.
+func TestChecksWaitForMemory(t *testing.T) {
+	const recordBytes = 900 << 10
+	value := bytes.Repeat([]byte("v"), recordBytes)
+	raw := s2.EncodeSnappy(nil, append(binary.AppendVarint([]byte{}, recordBytes+8), append(append([]byte{0, 0, 0, 1},
+		binary.AppendVarint(nil, recordBytes)...), append(value, 0)...)...))
+	header := plain(t, recs(1)...)[:batch.HeaderBytes]
+	packed := append(bytes.Clone(header), raw...)
+	binary.BigEndian.PutUint32(packed[8:], uint32(len(packed)-12))
+	packed = patched(packed, attributesAt, byte(batch.Snappy))
+	parsed, _, err := batch.Parse(packed)
+	require.NoError(t, err)
+	require.Greater(t, parsed.InspectBytes(), int64(recordBytes))
+
+	b := newBench(t, vfs.NewMem(), SyncNever)
+	l := b.open()
+	gate := b.memory.checks
+	require.NoError(t, gate.Enter(t.Context(), gate.BytesMax()))
+	appended := make(chan error, 1)
+	go func() {
+		_, err := l.Append(packed)
+		appended <- err
+	}()
+	require.Eventually(t, gate.Waited, time.Minute, time.Millisecond)
+	require.Zero(t, l.End())
+	gate.Leave(gate.BytesMax())
+	require.NoError(t, <-appended)
+	require.EqualValues(t, 1, l.End())
+	require.NoError(t, gate.Enter(t.Context(), gate.BytesMax()), "all is back")
 	require.NoError(t, l.Close())
 }

@@ -9,15 +9,23 @@ import (
 // had nothing, waits for its channel or its deadline, and takes it back from all of them.
 type Watch struct {
 	c chan struct{}
+	f func()
 }
 
 // NewWatch returns a watch that is registered nowhere.
 func NewWatch() *Watch { return &Watch{c: make(chan struct{}, 1)} }
 
+// NewWatchFunc returns a watch that calls f instead. f must not block, and not call the log.
+func NewWatchFunc(f func()) *Watch { return &Watch{f: f} }
+
 // C receives once something may be readable, or a log failed or was closed. It may fire without need.
 func (w *Watch) C() <-chan struct{} { return w.c }
 
 func (w *Watch) fire() {
+	if w.f != nil {
+		w.f()
+		return
+	}
 	select {
 	case w.c <- struct{}{}:
 	default:
@@ -75,14 +83,21 @@ func (l *Log) bound(isolation Isolation) int64 {
 }
 
 // fire wakes and forgets the watches whose time has come.
-func (ws *watches) fire(l *Log) {
+func (ws *watches) fire(l *Log) { ws.fireIf(l.readable) }
+
+// marked wakes and forgets the watches for what is committed, after a marker: see WaitMarkers.
+func (ws *watches) marked() {
+	ws.fireIf(func(e watchEntry) bool { return e.isolation == ReadCommitted })
+}
+
+func (ws *watches) fireIf(due func(watchEntry) bool) {
 	if ws.count.Load() == 0 {
 		return
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for w, e := range ws.entries {
-		if l.readable(e) {
+		if due(e) {
 			w.fire()
 			delete(ws.entries, w)
 		}

@@ -1,12 +1,15 @@
 // Package meta is the broker's metadata as a fold over the log __thalweg_metadata:
-// topics with their ids, partition counts and configurations, and which producer
-// ids are taken.
+// topics with their ids, partition counts and configurations, and the configurations
+// of brokers and groups.
 //
 //	key                value (JSON, so that people can read it; "v" is the version)
 //	topic/<name>       {"v":1,"id":"<uuid>","partitions":4,"configs":{"cleanup.policy":"compact"}}   null = deleted
 //	remove/<name>      {"v":1,"first":0,"end":4}   directories of these partitions are not, or no longer, a topic's:
 //	                   they are removed; null = they are gone
-//	producer-ids       {"v":1,"next":3000}     ids below next may have been handed out
+//	broker/<name>      {"v":1,"configs":{"log.retention.ms":"60000"}}   changed at run time; the name is the broker's
+//	                   id, or empty for the defaults of all brokers; null = none
+//	group/<name>       {"v":1,"configs":{"consumer.session.timeout.ms":"50000"}}   null = none
+//	producer-ids       was written by earlier versions, and is skipped
 //	cluster            {"v":1,"id":"<text>"}
 package meta
 
@@ -38,17 +41,34 @@ type Removal struct {
 	First, End int32
 }
 
+// Resource is what has configurations without being a topic.
+type Resource struct {
+	Kind string // KindBroker or KindGroup
+	Name string
+}
+
+// The kinds of resources.
+const (
+	KindBroker = "broker"
+	KindGroup  = "group"
+)
+
+func (r Resource) key() string { return r.Kind + "/" + r.Name }
+
 // Machine is the metadata. See coord.Machine.
 type Machine struct {
 	topics    map[string]*Topic
+	configs   map[Resource]map[string]string
 	removals  map[string]Removal
-	nextID    int64
 	clusterID string
 }
 
 // New returns an empty machine.
 func New() *Machine {
-	return &Machine{topics: make(map[string]*Topic), removals: make(map[string]Removal)}
+	return &Machine{
+		topics: make(map[string]*Topic), configs: make(map[Resource]map[string]string),
+		removals: make(map[string]Removal),
+	}
 }
 
 const (
@@ -66,15 +86,15 @@ type topicValue struct {
 	Configs    map[string]string `json:"configs,omitempty"`
 }
 
+type configsValue struct {
+	Version int               `json:"v"`
+	Configs map[string]string `json:"configs"`
+}
+
 type removalValue struct {
 	Version int   `json:"v"`
 	First   int32 `json:"first"`
 	End     int32 `json:"end"`
-}
-
-type producerIDValue struct {
-	Version int   `json:"v"`
-	Next    int64 `json:"next"`
 }
 
 type clusterValue struct {
@@ -96,6 +116,28 @@ func (m *Machine) ClusterID() string { return m.clusterID }
 
 // Removals returns what is to be removed, by topic name. The map is the caller's.
 func (m *Machine) Removals() map[string]Removal { return maps.Clone(m.removals) }
+
+// Configs returns the configurations that were set for a resource. Nobody changes the map.
+func (m *Machine) Configs(r Resource) map[string]string { return m.configs[r] }
+
+// Resources returns the resources of a kind that have configurations, in no order.
+func (m *Machine) Resources(kind string) (names []string) {
+	for r := range m.configs {
+		if r.Kind == kind {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// PutConfigs sets the configurations of a resource, in place of those that it has.
+func (m *Machine) PutConfigs(r Resource, configs map[string]string) (step coord.Step, err error) {
+	if len(configs) == 0 {
+		step.Put([]byte(r.key()), nil)
+		return step, nil
+	}
+	return put(r.key(), configsValue{version, configs})
+}
 
 // PutTopic makes or changes a topic.
 func (m *Machine) PutTopic(t *Topic) (coord.Step, error) {
@@ -127,12 +169,6 @@ func (m *Machine) Removed(name string) (step coord.Step) {
 	return step
 }
 
-// TakeProducerIDs takes n producer ids, from first on.
-func (m *Machine) TakeProducerIDs(n int64) (first int64, step coord.Step, err error) {
-	step, err = put(producerIDKey, producerIDValue{version, m.nextID + n})
-	return m.nextID, step, err
-}
-
 // SetClusterID names the cluster, for ever.
 func (m *Machine) SetClusterID(id string) (coord.Step, error) {
 	return put(clusterKey, clusterValue{version, id})
@@ -152,6 +188,7 @@ func (m *Machine) Replay(r coord.Record, _ *coord.Producer, _ time.Time) error {
 	key := string(r.Key)
 	name, isTopic := strings.CutPrefix(key, topicPrefix)
 	doomed, isRemoval := strings.CutPrefix(key, removePrefix)
+	resource, isResource := resourceOf(key)
 	switch {
 	case isTopic && r.Value == nil:
 		delete(m.topics, name)
@@ -173,11 +210,19 @@ func (m *Machine) Replay(r coord.Record, _ *coord.Producer, _ time.Time) error {
 		}
 		m.removals[doomed] = Removal{Name: doomed, First: v.First, End: v.End}
 		return nil
+	case isResource:
+		var v configsValue
+		delete(m.configs, resource)
+		if r.Value == nil {
+			return nil
+		}
+		if err := decode(r, &v, &v.Version); err != nil {
+			return err
+		}
+		m.configs[resource] = v.Configs
+		return nil
 	case key == producerIDKey:
-		var v producerIDValue
-		err := decode(r, &v, &v.Version)
-		m.nextID = max(m.nextID, v.Next)
-		return err
+		return nil
 	case key == clusterKey:
 		var v clusterValue
 		err := decode(r, &v, &v.Version)
@@ -186,6 +231,12 @@ func (m *Machine) Replay(r coord.Record, _ *coord.Producer, _ time.Time) error {
 	default:
 		return fmt.Errorf("metadata: record with key %q: unknown; was the directory written by a newer version?", key)
 	}
+}
+
+// resourceOf is the inverse of Resource.key.
+func resourceOf(key string) (Resource, bool) {
+	kind, name, ok := strings.Cut(key, "/")
+	return Resource{kind, name}, ok && (kind == KindBroker || kind == KindGroup)
 }
 
 func decode(r coord.Record, value any, got *int) error {
@@ -211,10 +262,12 @@ func (m *Machine) Snapshot(emit func(coord.Record)) {
 	for _, t := range m.topics {
 		emitStep(m.PutTopic(t))
 	}
+	for r, configs := range m.configs {
+		emitStep(m.PutConfigs(r, configs))
+	}
 	for _, r := range m.removals {
 		emitStep(m.Plan(r))
 	}
-	emitStep(put(producerIDKey, producerIDValue{version, m.nextID}))
 	if m.clusterID != "" {
 		emitStep(m.SetClusterID(m.clusterID))
 	}

@@ -75,13 +75,21 @@ func (t *txn) with(tps []TopicPartition, version2 bool, now time.Time) coord.Rec
 // 2 with its first batch, and a crash may have kept the batch and lost the coordinator's record of it. Epochs tell what
 // to do: at the current one the transaction is the present one, and the partition joins it again, so that the
 // producer, which may well be alive, goes on; otherwise it returns orphan, and the partition needs an abort marker.
+//
+// The crash may also have lost that the transaction before is complete. A producer of version 2 changes its epoch when
+// the end is decided, and writes with the new one only after all markers were durable: its batch shows that they are,
+// and another marker would end its new transaction.
 func (m *Machine) Adopt(p coord.Producer, tp TopicPartition, now time.Time) (step coord.Step, orphan bool) {
-	t := m.txns[m.byPID[p.ID]]
-	if t == nil || t.pid != p.ID {
+	t := m.producing(p.ID)
+	if t == nil {
 		return step, true
 	}
 	_, known := t.partitions[tp]
 	switch {
+	case t.preparing() && (p.ID == t.nextPID || t.version >= 2 && p.Epoch == t.epoch):
+		done := t.completed(now)
+		step.Records = append(step.Records, done.record(), done.with([]TopicPartition{tp}, true, now))
+		return step, false
 	case known && (t.preparing() || p.Epoch == t.epoch):
 		return step, false
 	case t.preparing() || p.Epoch != t.epoch:
@@ -89,6 +97,19 @@ func (m *Machine) Adopt(p coord.Producer, tp TopicPartition, now time.Time) (ste
 	}
 	step.Records = append(step.Records, t.with([]TopicPartition{tp}, true, now))
 	return step, false
+}
+
+// producing returns the transactional id that has a producer id, or gets it when its transaction is complete; or nil.
+func (m *Machine) producing(pid int64) *txn {
+	if t := m.txns[m.byPID[pid]]; t != nil && t.pid == pid {
+		return t
+	}
+	for _, t := range m.txns {
+		if t.preparing() && t.nextPID == pid {
+			return t
+		}
+	}
+	return nil
 }
 
 // Describe returns the public state of a transactional id.

@@ -13,7 +13,7 @@ import (
 type InitRequest struct {
 	ID      string
 	Timeout time.Duration
-	// ProducerID and Epoch are what the producer believes to have, or -1: it then takes over from whoever has it.
+	// ProducerID and Epoch are what the producer believes to have, or -1: it then takes over from the one that has it.
 	ProducerID int64
 	Epoch      int16
 	// FreshID is a producer id that nobody has; it is used when one is needed.

@@ -72,8 +72,8 @@ type txn struct {
 	start      time.Time
 	update     time.Time
 	version    int16 // the transaction version that its client speaks
-	// waiting are soft: called when the ending transaction is complete.
-	waiting []func()
+	// ended is soft: closed when the ending transaction is complete, nil while nobody waits for that.
+	ended chan struct{}
 }
 
 // Ending is a transaction whose fate is decided and whose markers are to be written.
@@ -125,13 +125,17 @@ func (m *Machine) TakeDue() []Ending {
 	return due
 }
 
-// Wait calls f once the transactional id has no transaction that is ending: at once if there is none.
-func (m *Machine) Wait(id string, f func()) {
-	if t := m.txns[id]; t != nil && t.preparing() {
-		t.waiting = append(t.waiting, f)
-		return
+// Ended returns nil when the transactional id has no transaction that is ending, and otherwise a channel that is closed
+// once it is complete.
+func (m *Machine) Ended(id string) <-chan struct{} {
+	t := m.txns[id]
+	if t == nil || !t.preparing() {
+		return nil
 	}
-	f()
+	if t.ended == nil {
+		t.ended = make(chan struct{})
+	}
+	return t.ended
 }
 
 // Complete answers that all markers of an ending transaction are durable.
@@ -140,9 +144,16 @@ func (m *Machine) Complete(e Ending, now time.Time) (step coord.Step) {
 	if t == nil || !t.preparing() || t.pid != e.ProducerID || t.epoch != e.Epoch {
 		return step
 	}
+	next := t.completed(now)
+	step.Records = append(step.Records, next.record())
+	return step
+}
+
+// completed is an ending transaction after its end.
+func (t *txn) completed(now time.Time) txn {
 	next := *t
 	next.state = kmsg.TransactionStateCompleteAbort
-	if e.Commit {
+	if t.state == kmsg.TransactionStatePrepareCommit {
 		next.state = kmsg.TransactionStateCompleteCommit
 	}
 	next.partitions = nil
@@ -150,8 +161,7 @@ func (m *Machine) Complete(e Ending, now time.Time) (step coord.Step) {
 	if t.nextPID >= 0 {
 		next.prevPID, next.pid, next.nextPID, next.epoch = t.pid, t.nextPID, -1, 0
 	}
-	step.Records = append(step.Records, next.record())
-	return step
+	return next
 }
 
 // Deadline implements coord.Machine.

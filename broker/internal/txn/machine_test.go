@@ -153,11 +153,15 @@ func TestTimeoutAndExpiry(t *testing.T) {
 	require.Empty(t, d.m.TakeDue())
 	require.False(t, due[0].Commit)
 	require.Equal(t, due, d.m.Unfinished())
-	woken := false
-	d.m.Wait("tx", func() { woken = true })
-	require.False(t, woken)
+	ended := d.m.Ended("tx")
+	select {
+	case <-ended:
+		t.Fatal("it has not ended")
+	default:
+	}
 	d.complete(&due[0])
-	require.True(t, woken)
+	<-ended
+	require.Nil(t, d.m.Ended("tx"))
 	require.Equal(t, kerr.ProducerFenced, d.end(first.ProducerID, first.Epoch, false).Err)
 	d.now = d.m.Deadline()
 	d.take(d.m.Tick(d.now))
@@ -186,6 +190,32 @@ func TestAdopt(t *testing.T) {
 	d.complete(res.Ending)
 	_, orphan = d.m.Adopt(coord.Producer{ID: first.ProducerID, Epoch: first.Epoch}, tp, d.now)
 	require.True(t, orphan)
+}
+
+// A crash may keep the first batch of a producer's next transaction, and lose that the one before is complete.
+func TestAdoptTheNextTransaction(t *testing.T) {
+	before, other := txn.TopicPartition{Topic: "t", Partition: 1}, txn.TopicPartition{Topic: "t", Partition: 9}
+	for _, written := range [][]txn.TopicPartition{{before}, {other}, {before, other}} {
+		for _, commit := range []bool{true, false} {
+			d := newDriver(t)
+			first := d.init(3)
+			require.Nil(t, d.add(first.ProducerID, first.Epoch))
+			res := d.end(first.ProducerID, first.Epoch, commit)
+			require.NotNil(t, res.Ending)
+			for _, tp := range written {
+				step, orphan := d.m.Adopt(coord.Producer{ID: res.ProducerID, Epoch: res.Epoch}, tp, d.now)
+				require.False(t, orphan)
+				d.take(step)
+			}
+			description, _ := d.m.Describe("tx")
+			require.Equal(t, kmsg.TransactionStateOngoing, description.State)
+			require.Equal(t, written, description.Partitions, "and none of the transaction before")
+			require.Empty(t, d.m.Unfinished(), "a second marker would end the new transaction")
+			next := d.end(res.ProducerID, res.Epoch, true)
+			require.Nil(t, next.Err)
+			require.Equal(t, written, next.Ending.Partitions)
+		}
+	}
 }
 
 func TestSnapshotIsTheState(t *testing.T) {

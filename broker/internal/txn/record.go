@@ -111,16 +111,15 @@ func (m *Machine) apply(id string, v *kmsg.TxnMetadataValue, now time.Time) {
 	switch {
 	case t.preparing():
 		m.timers.Stop(id)
-		return // who waits, waits on
+		return // those that wait go on waiting
 	case t.state == kmsg.TransactionStateOngoing:
 		m.timers.Set(id, t.start.Add(t.timeout))
 	default:
 		m.timers.Set(id, t.update.Add(m.cfg.IDExpiry))
 	}
-	waiting := t.waiting
-	t.waiting = nil
-	for _, f := range waiting {
-		f()
+	if t.ended != nil {
+		close(t.ended)
+		t.ended = nil
 	}
 }
 

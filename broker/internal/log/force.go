@@ -1,0 +1,102 @@
+package log
+
+// forcing is a force of a log under way: what was written when it began. It holds l.sync.
+type forcing struct {
+	l     *Log
+	files []unsyncedFile
+	dir   bool
+	end   int64
+}
+
+// force makes everything written so far durable. It returns the log's failure.
+func (l *Log) force() error {
+	f, err := l.beginForce()
+	if f == nil {
+		return err
+	}
+	return f.finish(f.sync())
+}
+
+// forceTogether is force for a log that is closed with others.
+func (l *Log) forceTogether(together *Together) error {
+	f, err := l.beginForce()
+	if f == nil {
+		return err
+	}
+	if len(f.files) == 0 && !f.dir || !l.forces() {
+		return f.finish(nil)
+	}
+	return f.finish(together.force(f.sync))
+}
+
+// beginForce returns nil for a log that has failed or is closed. Otherwise finish has to follow.
+func (l *Log) beginForce() (*forcing, error) {
+	l.sync.Lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Err(); err != nil || l.closed {
+		l.sync.Unlock()
+		return nil, err
+	}
+	f := &forcing{l: l, files: l.unsynced, dir: l.dirUnsynced, end: l.end.Load()}
+	l.unsynced, l.dirUnsynced = nil, false
+	return f, nil
+}
+
+// sync forces the files one after the other.
+func (f *forcing) sync() error {
+	l := f.l
+	if !l.forces() {
+		return nil
+	}
+	for _, u := range f.files {
+		if err := l.timed(u.segment.sync); err != nil {
+			return err
+		}
+	}
+	if !f.dir {
+		return nil
+	}
+	return l.timed(func() error { return syncDir(l.options.FS, l.options.Dir) })
+}
+
+// finish publishes what is durable now, or makes the log fail. It returns the log's failure.
+func (f *forcing) finish(err error) error {
+	l := f.l
+	defer l.sync.Unlock()
+	l.options.Files.clean(l, f.files)
+	if err != nil {
+		l.fail(err)
+		return l.Err()
+	}
+	if err := l.Err(); err != nil { // it was closed meanwhile, and a file perhaps before it was synced
+		return err
+	}
+	l.advance(f.end)
+	if !l.forces() {
+		return nil
+	}
+	if err := l.noteSynced(f.end); err != nil {
+		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
+	}
+	return nil
+}
+
+// noteSynced notes how far the log is synced, without a force: see checkpoint. A log that can't note it is as safe as
+// before. Where nothing is new, the mark of a clean close stays.
+func (l *Log) noteSynced(end int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || end <= l.checkpoint.synced {
+		return nil
+	}
+	return l.noteLocked(func(cp *checkpoint) { cp.synced = end }, nil)
+}
+
+// forgetUnsynced lets the files go whose writes are not synced any more, in a log that has failed.
+func (l *Log) forgetUnsynced() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.options.Files.clean(l, l.unsynced)
+	l.unsynced = nil
+}

@@ -1,0 +1,101 @@
+package broker_test
+
+import (
+	"encoding/binary"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
+)
+
+// framed is a request on the wire, of client "hungry".
+func framed(key kmsg.Key, version int16, body []byte) []byte {
+	frame := binary.BigEndian.AppendUint16(make([]byte, 4), uint16(key))
+	frame = binary.BigEndian.AppendUint16(frame, uint16(version))
+	frame = append(frame, 0, 0, 0, 1, 0, 6)
+	frame = append(append(frame, "hungry"...), 0)
+	frame = append(frame, body...)
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	return frame
+}
+
+// emptyNames asks for the metadata of so many topics that have no name, two bytes each.
+func emptyNames(n int) []byte {
+	body := binary.AppendUvarint(nil, uint64(n+1))
+	for range n {
+		body = append(body, 1, 0)
+	}
+	return framed(kmsg.Metadata, 9, append(body, 0, 0, 0, 0))
+}
+
+// An error line names the client and the API of a request that is refused for its size.
+func TestRequestsThatNameTooMuchAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		partitions int
+		frame      []byte // of which the length is believed
+		refused    string // part of the log line; empty: the request is answered
+	}{
+		{"many names", 0, emptyNames(90_000), ""},
+		{"too many names", 0, emptyNames(100_001), "100001 things"},
+		{"names of more partitions", 40_000, emptyNames(100_001), ""},
+		{"the most bytes", 0, framed(kmsg.Metadata, 9, make([]byte, 20_000*256-100)), ""},
+		{"too many bytes", 0, framed(kmsg.Metadata, 9, make([]byte, 20_000*256)), "5120000 are allowed"},
+		{"bytes of more partitions", 40_000, framed(kmsg.Metadata, 9, make([]byte, 20_000*256)), ""},
+		{"more bytes than any request may have", 0, framed(kmsg.Metadata, 9, make([]byte, 1<<20+1)), "1048576 are allowed"},
+		{"records", 0, framed(kmsg.Produce, 9, append([]byte{0, 0, 1, 0, 0, 0, 1, 1, 0}, make([]byte, 6<<20)...)), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var seen journal
+			b := brokertest.New(t, seen.logTo(), brokertest.Configure(func(cfg *broker.Config) {
+				if cfg.MaxTopicPartitions = test.partitions; test.refused == "1048576 are allowed" {
+					cfg.MaxRequestBytes = 1 << 20
+				}
+			}))
+			c := dial(t, b)
+			go func() { _, _ = c.Write(test.frame) }() // some of it, where it is refused
+			if test.refused == "" {
+				_, err := io.ReadFull(c, make([]byte, 8))
+				require.NoError(t, err)
+				return
+			}
+			c.closed()
+			require.Eventually(t, func() bool {
+				return len(seen.lines("level=WARN", "a request is refused", "request Metadata v9 of client",
+					`hungry`, test.refused)) == 1
+			}, 10*time.Second, time.Millisecond)
+		})
+	}
+}
+
+// A request of the most bytes that consists of nothing but names takes a bounded amount of memory before it is refused.
+func TestNamesTakeBoundedMemory(t *testing.T) {
+	b := brokertest.New(t)
+	frame := emptyNames(2_500_000)
+	c := dial(t, b)
+	before := broker.AllocatedBytes()
+	go func() { _, _ = c.Write(frame) }()
+	c.closed()
+	require.Less(t, broker.AllocatedBytes()-before, uint64(256<<20), "bytes allocated")
+}
+
+// A topic that is named many times is described once, as by Apache Kafka, however many partitions it has.
+func TestATopicIsDescribedOnce(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 3, "t")
+	byName, byID := kmsg.NewMetadataRequestTopic(), kmsg.NewMetadataRequestTopic()
+	byName.Topic = kmsg.StringPtr("t")
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version, req.Topics = 12, []kmsg.MetadataRequestTopic{byName, byName}
+	described := tell[*kmsg.MetadataResponse](t, b, req).Topics
+	require.Len(t, described, 1)
+	require.Len(t, described[0].Partitions, 3)
+	byID.TopicID = described[0].TopicID
+	req.Topics = []kmsg.MetadataRequestTopic{byID, byID}
+	require.Equal(t, described, tell[*kmsg.MetadataResponse](t, b, req).Topics)
+}
