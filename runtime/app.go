@@ -4,41 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"thalweg/internal/link"
-	"thalweg/state/engine"
 	"thalweg/topology"
 )
 
 // app is what an App is made of.
 type app struct {
-	topo     *topology.Topology
-	cfg      Config
-	machine  *machine
-	hooks    *hookQueue
-	claims   *claims
-	stop     chan struct{} // closed: commit and leave
-	stopOnce sync.Once
-	done     chan struct{} // closed: nothing runs any more
-	paused   atomic.Bool
+	topo      *topology.Topology
+	cfg       Config
+	reserved  map[string]string // topics that are its own, by durable name
+	machine   *machine
+	hooks     *hookQueue
+	claims    *claims
+	roster    *roster
+	stop      chan struct{} // closed: commit and leave
+	stopOnce  sync.Once
+	done      chan struct{} // closed: nothing runs any more
+	paused    atomic.Bool
+	flushing  atomic.Bool
+	gate      gate // of global stores
+	restorers *restorers
+	refusal   atomic.Pointer[error]  // why the application can't take part in its group
+	shape     atomic.Pointer[layout] // while it runs
+	growing   sync.Mutex             // what replaces shape
 
 	mu         sync.Mutex
-	home       *home // while it runs
-	layout     *layout
-	control    *link.Link // while it runs
+	home       *home          // while it runs
+	noted      *progressTopic // what the application has listed; while it runs
+	control    *link.Link     // while it runs
 	workers    []*worker
 	fills      []*fill
-	views      map[*View]engine.Snapshot // open
+	views      map[*View]bool // open
 	viewsEnded bool
-	uneven     time.Time                     // since when the tasks are spread unevenly; zero: they are not
-	held       map[TaskID]int64              // sum of changelog positions on disk, of tasks that are there
-	purge      map[link.TopicPartition]int64 // committed offsets of repartition topics, since the last purge
+	held       map[TaskID]int64                // sum of changelog positions on disk, of tasks that are there
+	purge      map[link.TopicPartition]int64   // committed offsets of repartition topics, since the last purge
+	expiries   map[link.TopicPartition]expired // of changelogs, since the last trim
 	err        error
 }
 
@@ -56,12 +62,10 @@ func (a *app) Run(ctx context.Context) error {
 	go a.hooks.run()
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		a.supervise(ctx, cancel)
-	}()
-	err := a.run(work)
+	e := ending{late: make(chan struct{}), over: make(chan struct{})}
+	var supervising sync.WaitGroup
+	supervising.Go(func() { a.supervise(ctx, cancel, e) })
+	err := a.runInTime(work, e)
 	final := Closed
 	if err != nil {
 		final = Failed
@@ -75,31 +79,12 @@ func (a *app) Run(ctx context.Context) error {
 		err = errors.Join(err, moveErr)
 	}
 	close(a.done) // Close returns from here on; a hook may be waiting in it
-	<-watching
-	a.hooks.close()
-	<-a.hooks.done
+	if hookErr := a.endHooks(e); hookErr != nil {
+		err = errors.Join(err, hookErr)
+	}
+	close(e.over)
+	supervising.Wait()
 	return err
-}
-
-var errCloseTimeout = errors.New("runtime: not everything was committed within Config.CloseTimeout: the rest is " +
-	"processed again at the next start")
-
-// supervise turns the end of ctx into a graceful stop with a deadline.
-func (a *app) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
-	select {
-	case <-ctx.Done():
-		a.shut()
-	case <-a.stop:
-	case <-a.done:
-		return
-	}
-	timer := time.NewTimer(a.cfg.CloseTimeout)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		cancel(errCloseTimeout)
-	case <-a.done:
-	}
 }
 
 // shut asks everything to commit and stop.
@@ -132,7 +117,7 @@ func (a *app) State() State { return a.machine.get() }
 
 func (a *app) WaitRunning(ctx context.Context) error {
 	if err := a.machine.wait(ctx, Running); err != nil {
-		return a.ended(err)
+		return a.ended(ctx, err)
 	}
 	return nil
 }
@@ -145,40 +130,44 @@ func (a *app) Paused() bool { return a.paused.Load() }
 
 func (a *app) setPaused(paused bool) {
 	a.paused.Store(paused)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, w := range a.workers {
-		w.poke()
-	}
+	a.restorers.toggle()
+	a.pokeWorkers()
 }
 
 // run opens what the application needs and runs its workers.
 func (a *app) run(ctx context.Context) (err error) {
-	h, err := openHome(a.topo, a.cfg)
+	portions, err := newPortions(a.topo, a.cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer portions.leave()
+	h, err := openHome(a.topo, a.cfg, portions)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, h.stopWaiting)()
+	defer func() { err = joined(err, h.close()) }()
 	control, err := a.connect(ctx)
 	if err != nil {
 		return a.interrupted(err)
 	}
 	defer control.Close()
 	starting, cancel := a.untilStop(ctx)
-	lay, err := setup(starting, control, a.topo, a.cfg)
+	lay, noted, err := setup(starting, control, a.topo, h, a.cfg)
 	cancel()
 	if err != nil {
 		return a.interrupted(err)
 	}
 	a.mu.Lock()
-	a.home, a.layout, a.control = h, lay, control
+	a.home, a.noted, a.control = h, noted, control
+	a.shape.Store(lay)
 	for i := range a.cfg.Workers {
 		a.workers = append(a.workers, newWorker(a, i))
 	}
 	workers := a.workers
 	a.mu.Unlock()
 	defer func() { // before the engine is closed
-		err = errors.Join(err, a.closeViews())
+		err = joined(err, a.closeViews())
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.home, a.control = nil, nil
@@ -195,7 +184,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	}
 	defer func() { // after the workers, before the engine is closed
 		for _, f := range fills {
-			err = errors.Join(err, f.close())
+			err = joined(err, f.close())
 		}
 	}()
 	cancel()
@@ -209,9 +198,16 @@ func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, f
 	finished := make(chan struct{})
 	running.Go(func() { a.purgeEvery(ctx, control, finished) })
 	running.Go(func() { a.watch(workers, finished) })
+	running.Go(func() {
+		if a.filled(ctx, fills) {
+			a.tellWait(ctx, control, finished)
+		}
+	})
 	var group errgroup.Group
 	for _, f := range fills {
 		group.Go(func() error {
+			f.active.Store(true)
+			defer f.active.Store(false)
 			err := safely(func() error { return f.run(ctx, a.stop) })
 			if err != nil {
 				a.shut()
@@ -225,6 +221,8 @@ func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, f
 			if !a.filled(ctx, fills) {
 				return nil
 			}
+			w.active.Store(true)
+			defer w.active.Store(false)
 			err := w.run(ctx, a.stop)
 			if err != nil {
 				a.shut()
@@ -234,6 +232,7 @@ func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, f
 		})
 	}
 	err := group.Wait()
+	a.restorers.done.Wait()
 	close(finished)
 	running.Wait()
 	return err
@@ -270,19 +269,20 @@ func (a *app) linkConfig(name string) link.Config {
 
 // untilStop ends with ctx or when the application is asked to stop, for what is pointless then.
 func (a *app) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	finished := make(chan struct{})
+	return until(ctx, a.stop)
+}
+
+// until returns a context that ends with ctx or when end is closed.
+func until(ctx context.Context, end <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
-		case <-a.stop:
-			cancel(context.Canceled)
-		case <-finished:
+		case <-end:
+			cancel()
+		case <-ctx.Done():
 		}
 	}()
-	return ctx, sync.OnceFunc(func() {
-		close(finished)
-		cancel(nil)
-	})
+	return ctx, cancel
 }
 
 // interrupted is nil for errors that come from being asked to stop.
@@ -297,64 +297,13 @@ func (a *app) interrupted(err error) error {
 	return err
 }
 
-// purgeEvery deletes processed records from repartition topics.
-func (a *app) purgeEvery(ctx context.Context, control *link.Link, finished <-chan struct{}) {
-	ticker := time.NewTicker(a.cfg.PurgeEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-finished:
-			return
-		}
-		a.mu.Lock()
-		due := a.purge
-		a.purge = map[link.TopicPartition]int64{}
-		a.mu.Unlock()
-		if err := control.DeleteRecords(ctx, due); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Warn("can't purge repartition topics: trying again later", "err", err)
-			a.purgeLater(due)
-		}
-	}
-}
-
-// purgeLater notes committed offsets for the next purge.
-func (a *app) purgeLater(committed map[link.TopicPartition]int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for tp, offset := range committed {
-		a.purge[tp] = max(a.purge[tp], offset)
-	}
-}
-
-// unevenMost is how long an uneven spread of tasks over the workers counts as a rebalance that is not over.
-const unevenMost = 3 * time.Second
-
-// refresh works out the application's state from those of its workers. The assignment is even, so a process whose
-// workers have one task more or less than each other, or worse, is in the middle of one: the first worker to join a
-// group gets everything, until the others have joined. Running is better said once than taken back.
+// refresh works out the application's state from those of its workers. A worker may be done with all that it was given
+// while partitions still move between the workers: the first one to join a group gets everything, until the others have
+// joined. Running is better said once than taken back.
 func (a *app) refresh() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	settled, least, most := true, int32(math.MaxInt32), int32(0)
-	for _, w := range a.workers {
-		settled = settled && w.settled.Load()
-		n := w.tasks.Load()
-		least, most = min(least, n), max(most, n)
-	}
-	switch {
-	case !settled:
-		a.uneven = time.Time{}
-	case most-least <= 1:
-		a.uneven = time.Time{}
-	case a.uneven.IsZero():
-		a.uneven = time.Now()
-		time.AfterFunc(unevenMost, a.refresh)
-		settled = false
-	case time.Since(a.uneven) < unevenMost:
-		settled = false
-	}
-	if settled {
+	if a.roster.settled() && !slices.ContainsFunc(a.workers, func(w *worker) bool { return !w.settled.Load() }) {
 		a.machine.rest(Running)
 	} else {
 		a.machine.rest(Rebalancing)

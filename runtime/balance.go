@@ -6,13 +6,15 @@ import (
 	"thalweg/internal/assign"
 	"thalweg/internal/link"
 	"thalweg/state"
+	"thalweg/topology"
 )
 
 // stateConfig says where the stores of a task lie.
 func (a *app) stateConfig(id TaskID) state.Config {
 	return state.Config{
-		Engine: a.home.engine, Namespace: state.Namespace(id.Partition), Budget: a.home.budget,
+		Engine: a.home.stores(), Namespace: state.Namespace(id.Partition), Budget: a.home.memory.budget,
 		CheckpointCommits: -1, // by Config.CheckpointEvery
+		CheckpointBytes:   a.home.memory.checkpointBytes(),
 	}
 }
 
@@ -27,7 +29,22 @@ func (a *app) balancing() link.BalancerConfig {
 		c.Subtopologies = append(c.Subtopologies, sub)
 	}
 	c.Report, c.Unread = a.report, a.unread
+	c.Topology, c.Differs = a.topo.Fingerprint().String(), a.differs
 	return c
+}
+
+// differs ends the application: the process that leads the group runs another program under the same application id,
+// and would neither hand out the tasks of this one, nor have its own understood here.
+func (a *app) differs(leader string) {
+	diff := ""
+	if leader != "" {
+		diff = "; what differs, with - for what the other has and + for what this one has:\n" +
+			topology.ParseFingerprint(leader).Diff(a.topo.Fingerprint())
+	}
+	err := fmt.Errorf("another topology runs under the application id %s: choose another Config.ApplicationID for one of "+
+		"the two programs; or, to upgrade, stop all processes of the old program first%s", a.cfg.ApplicationID, diff)
+	a.refusal.CompareAndSwap(nil, &err)
+	a.pokeWorkers()
 }
 
 // unread warns of a member of the group whose report this process cannot read.
@@ -53,7 +70,7 @@ func (a *app) report() assign.Report {
 // findHeld looks at what an earlier run left on disk.
 func (a *app) findHeld() error {
 	for _, s := range a.topo.Subtopologies() {
-		for p := range a.layout.partitions[s.ID] {
+		for p := range a.layout().partitions[s.ID] {
 			if err := a.noteHeld(TaskID{s.ID, p}); err != nil {
 				return err
 			}

@@ -8,9 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-
 	"thalweg/internal/link"
+	"thalweg/topology"
 )
 
 // caughtUpEvery is the time between two looks at the offsets.
@@ -20,31 +19,197 @@ func (a *app) WaitCaughtUp(ctx context.Context) error {
 	if err := a.WaitRunning(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := a.untilStop(ctx)
+	working, cancel := a.untilStop(ctx)
 	defer cancel()
 	tick := time.NewTicker(caughtUpEvery)
 	defer tick.Stop()
-	// Everything is done when all inputs are committed up to ends that have not moved since they were seen before:
-	// what a commit adds to another input is there no later than the commit itself.
-	var reached map[link.TopicPartition]int64
-	for {
-		ends, all, err := a.progress(ctx)
-		switch {
-		case err != nil:
-			return a.ended(err)
-		case reached != nil && maps.Equal(reached, ends):
-			return a.ended(a.waitReadable(ctx, tick))
-		case all:
-			reached = ends
-			continue
+	return a.ended(ctx, a.catchUp(working, tick))
+}
+
+// catchUp waits for what the inputs hold now. When that is committed, what follows from it is in the topics that the
+// application reads of its own: these come next, as often as records can pass through them.
+func (a *app) catchUp(ctx context.Context, tick *time.Ticker) error {
+	control := a.connection()
+	if control == nil {
+		return errApplicationEnded
+	}
+	reached, missing, err := a.toCommit(ctx, control)
+	if err != nil {
+		return err
+	}
+	own, loops := ownInputs(a.topo, a.cfg.ApplicationID)
+	for round := 0; len(missing) > 0; round++ {
+		if err := a.awaitCommitted(ctx, control, missing, tick); err != nil {
+			return err
 		}
-		reached = nil
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return a.ended(context.Cause(ctx))
+		if len(own) == 0 || round > len(a.topo.Subtopologies()) && !loops {
+			break
+		}
+		inputs, err := a.partitionsNow(ctx, control, own)
+		if err != nil {
+			return err
+		}
+		if missing, err = control.ListOffsets(ctx, inputs, link.LogEnd, false); err != nil {
+			return err
+		}
+		maps.DeleteFunc(missing, func(tp link.TopicPartition, end int64) bool { return end <= reached[tp] })
+		maps.Copy(reached, missing)
+	}
+	if err := a.awaitGlobals(ctx, control, tick); err != nil {
+		return err
+	}
+	return a.waitReadable(ctx, tick)
+}
+
+func (a *app) connection() *link.Link {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.control
+}
+
+// toCommit are the ends of the inputs, and those among them that are to be committed: a task commits nothing where it
+// finds nothing.
+func (a *app) toCommit(ctx context.Context, control *link.Link) (
+	ends, missing map[link.TopicPartition]int64, err error,
+) {
+	inputs, err := a.partitionsNow(ctx, control, a.layout().topics())
+	if err != nil {
+		return nil, nil, err
+	}
+	if ends, err = control.ListOffsets(ctx, inputs, link.LogEnd, false); err != nil {
+		return nil, nil, err
+	}
+	first, err := control.ListOffsets(ctx, inputs, link.Earliest, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	committed, err := control.GroupOffsets(ctx, a.cfg.ApplicationID)
+	if err != nil {
+		return nil, nil, err
+	}
+	missing = maps.Clone(ends)
+	maps.DeleteFunc(missing, func(tp link.TopicPartition, end int64) bool {
+		_, begun := committed[tp]
+		return !begun && first[tp] == end
+	})
+	return ends, missing, nil
+}
+
+// partitionsNow are all partitions of topics, those that were added among them.
+func (a *app) partitionsNow(ctx context.Context, control *link.Link, topics []string) (
+	tps []link.TopicPartition, err error,
+) {
+	counts, err := control.PartitionCounts(ctx, topics...)
+	for _, topic := range topics {
+		tps = append(tps, partitionsOf(topic, counts[topic])...)
+	}
+	return tps, err
+}
+
+// awaitCommitted waits until the group has committed up to ends.
+func (a *app) awaitCommitted(
+	ctx context.Context, control *link.Link, ends map[link.TopicPartition]int64, tick *time.Ticker,
+) error {
+	left := maps.Clone(ends)
+	for {
+		committed, err := control.Admin().FetchOffsets(ctx, a.cfg.ApplicationID)
+		if err != nil { // a broker that is away: the workers wait for it too, and end the application if it stays away
+			a.cfg.Logger.Debug("committed offsets: asking again", "application", a.cfg.ApplicationID, "err", err)
+		}
+		for tp, end := range left {
+			c, ok := committed.Lookup(tp.Topic, tp.Partition)
+			if ok && c.Err != nil {
+				return fmt.Errorf("runtime: committed offset of %s: %w", tp, c.Err)
+			}
+			if ok && c.At >= end {
+				delete(left, tp)
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		if err := await(ctx, tick); err != nil {
+			return err
 		}
 	}
+}
+
+// awaitGlobals waits until the global stores have what their topics hold.
+func (a *app) awaitGlobals(ctx context.Context, control *link.Link, tick *time.Ticker) error {
+	a.mu.Lock()
+	fills := a.fills
+	a.mu.Unlock()
+	for _, f := range fills {
+		inputs, err := a.partitionsNow(ctx, control, []string{f.topic})
+		if err != nil {
+			return err
+		}
+		ends, err := control.ListOffsets(ctx, inputs, link.LogEnd, false)
+		if err != nil {
+			return err
+		}
+		for !f.has(ends) {
+			if err := await(ctx, tick); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// await waits for a tick.
+func await(ctx context.Context, tick *time.Ticker) error {
+	select {
+	case <-tick.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ownInputs are the topics that the application reads and may write, by durable name. loops tells that a record may
+// come by where it has been.
+func ownInputs(topo *topology.Topology, applicationID string) (own []string, loops bool) {
+	subs := topo.Subtopologies()
+	names := false // a record may name its topic
+	writes := map[string]bool{}
+	for _, n := range topo.Nodes() {
+		names = names || n.RecordsNameTopic
+	}
+	for _, s := range subs {
+		for _, t := range s.Outputs {
+			writes[t.In(applicationID)] = true
+		}
+	}
+	for _, s := range subs {
+		for _, t := range s.Inputs {
+			if name := t.In(applicationID); (writes[name] || names && !t.Repartition) && !slices.Contains(own, name) {
+				own = append(own, name)
+			}
+		}
+	}
+	reads := func(s *topology.Subtopology, outputs []topology.TopicName) bool {
+		return slices.ContainsFunc(outputs, func(t topology.TopicName) bool {
+			return slices.ContainsFunc(s.Inputs, func(in topology.TopicName) bool {
+				return in.In(applicationID) == t.In(applicationID)
+			})
+		})
+	}
+	after := map[int]map[int]bool{} // sub-topology → what records reach from there
+	for range subs {
+		for _, s := range subs {
+			if after[s.ID] == nil {
+				after[s.ID] = map[int]bool{}
+			}
+			for _, next := range subs {
+				if reads(next, s.Outputs) {
+					after[s.ID][next.ID] = true
+					maps.Copy(after[s.ID], after[next.ID])
+				}
+			}
+		}
+	}
+	return own, slices.ContainsFunc(subs, func(s *topology.Subtopology) bool { return after[s.ID][s.ID] })
 }
 
 // waitReadable waits until readers that read committed see the outputs. A transaction ends in each partition by itself,
@@ -53,25 +218,14 @@ func (a *app) waitReadable(ctx context.Context, tick *time.Ticker) error {
 	if a.cfg.Guarantee != ExactlyOnce {
 		return nil
 	}
-	a.mu.Lock()
-	control := a.control
-	a.mu.Unlock()
+	control := a.connection()
 	if control == nil {
 		return errApplicationEnded
 	}
 	_, topics := externals(a.topo)
-	var outputs []link.TopicPartition
-	for _, topic := range topics {
-		n, err := control.Partitions(ctx, topic)
-		switch {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-			continue // deleted meanwhile
-		case err != nil:
-			return err
-		}
-		for p := range n {
-			outputs = append(outputs, link.TopicPartition{Topic: topic, Partition: p})
-		}
+	outputs, err := a.partitionsNow(ctx, control, topics) // of those that were not deleted meanwhile
+	if err != nil {
+		return err
 	}
 	if len(outputs) == 0 {
 		return nil
@@ -86,11 +240,7 @@ func (a *app) waitReadable(ctx context.Context, tick *time.Ticker) error {
 		if len(outputs) == 0 {
 			return nil
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
+		err = await(ctx, tick)
 	}
 	return err
 }
@@ -98,55 +248,25 @@ func (a *app) waitReadable(ctx context.Context, tick *time.Ticker) error {
 // errApplicationEnded says that an application's connection is gone.
 var errApplicationEnded = errors.New("runtime: the application has ended")
 
-// progress is the end of each input, and whether the group has committed up to all of them.
-func (a *app) progress(ctx context.Context) (ends map[link.TopicPartition]int64, all bool, err error) {
-	a.mu.Lock()
-	control, lay := a.control, a.layout
-	a.mu.Unlock()
-	if control == nil {
-		return nil, false, errApplicationEnded
-	}
-	var inputs []link.TopicPartition
-	for topic, n := range lay.counts {
-		for p := range n {
-			inputs = append(inputs, link.TopicPartition{Topic: topic, Partition: p})
-		}
-	}
-	if ends, err = control.ListOffsets(ctx, inputs, link.LogEnd, false); err != nil {
-		return nil, false, err
-	}
-	starts, err := control.ListOffsets(ctx, inputs, link.Earliest, true)
-	if err != nil {
-		return nil, false, err
-	}
-	committed, err := control.Admin().FetchOffsets(ctx, a.cfg.ApplicationID)
-	if err != nil {
-		// A broker that is away: the workers wait for it too, and end the application when it is away for too long.
-		a.cfg.Logger.Debug("committed offsets: asking again", "application", a.cfg.ApplicationID, "err", err)
-		return ends, false, ctx.Err()
-	}
-	for tp, end := range ends {
-		c, ok := committed.Lookup(tp.Topic, tp.Partition)
-		switch {
-		case ok && c.Err != nil:
-			return nil, false, fmt.Errorf("runtime: committed offset of %s: %w", tp, c.Err)
-		case end == starts[tp]: // there is nothing to be processed
-		case !ok || c.At < end:
-			return ends, false, nil
-		}
-	}
-	return ends, true, nil
-}
-
-// ended is the application's own error, where it has one, instead of what its end looks like to a waiter.
-func (a *app) ended(err error) error {
+// ended is what a waiter returns: the application's own error, where it has one, instead of what its end looks like.
+func (a *app) ended(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	select {
+	case <-a.stop:
+	default:
+		return err
+	}
+	select { // only then is it known what has ended it
+	case <-a.done:
+	case <-ctx.Done():
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err != nil {
 		return a.err
 	}
-	return err
+	return fmt.Errorf("runtime: the application was closed: %w", err)
 }

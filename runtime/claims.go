@@ -51,16 +51,20 @@ func (c *claims) run(id TaskID) {
 	c.running[id] = true
 }
 
-// runningOf are the partitions of a sub-topology's tasks that work in this process.
-func (c *claims) runningOf(subtopology int) []int32 {
+// of are the partitions of a sub-topology's tasks that work in this process, and of those on the way there.
+func (c *claims) of(subtopology int) (running, opening []int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var partitions []int32
-	for id := range c.running {
-		if id.Subtopology == subtopology {
-			partitions = append(partitions, id.Partition)
+	for id := range c.holders {
+		switch {
+		case id.Subtopology != subtopology:
+		case c.running[id]:
+			running = append(running, id.Partition)
+		default:
+			opening = append(opening, id.Partition)
 		}
 	}
-	slices.Sort(partitions)
-	return partitions
+	slices.Sort(running)
+	slices.Sort(opening)
+	return running, opening
 }

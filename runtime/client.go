@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -25,20 +26,29 @@ type core interface {
 	remove(ctx context.Context, topics []string) error
 	reset(ctx context.Context, applicationID string) error
 	send(ctx context.Context, topic string, records iter.Seq2[outgoing, error]) (last topology.Metadata, err error)
-	read(ctx context.Context, topic string, from From, visit func(*topology.SourceRecord) bool) error
+	read(ctx context.Context, topic string, from From, visit visitor) error
 	offsets(ctx context.Context, topic string, from From) (map[int32]int64, error)
 	close()
 }
 
 // NewClient returns a client of the broker or cluster that cfg names by Broker or Seeds. It takes the client options,
 // compression, limits, timeouts, topic settings and logger from cfg, too; the same Config can be given to [New].
-// Nothing is connected before the first call. The broker stays the caller's.
+// Nothing is connected before the first call. The broker stays the caller's. A client has a part of the memory limit
+// ([Config.MemoryBytesMax]) until Close, but has no say in what the limit is where there is an application or a broker.
 func NewClient(cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validateClient(); err != nil {
 		return nil, err
 	}
-	return &Client{newConnection(cfg)}, nil
+	c, err := newConnection(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.linkConfig().Check(); err != nil {
+		c.close()
+		return nil, fmt.Errorf("runtime: config: %w", err)
+	}
+	return &Client{c}, nil
 }
 
 // Close ends what is under way: reads return an error, and records that have not been acknowledged may be lost.
@@ -63,8 +73,8 @@ func (c *Client) Delete(ctx context.Context, topics ...Named) error {
 }
 
 // Reset makes the broker forget an application: it deletes all changelog and repartition topics whose names begin with
-// its id, and the committed offsets. No process of the application may run, and its directory below Config.StateDir has
-// to be deleted, too.
+// its id and that no other application has listed, its progress topic, and the committed offsets. No process of the
+// application may run, and its directory below Config.StateDir has to be deleted, too.
 func (c *Client) Reset(ctx context.Context, applicationID string) error {
 	return c.core.reset(ctx, applicationID)
 }
@@ -103,8 +113,8 @@ func (c *Client) SendOne[K, V any](
 }
 
 // SendAll is [Client.Send] of any number of records, which it takes one by one and sends in batches. It waits before it
-// takes the next one while 64 MiB of this client are on their way. It stops at the first error; what was taken until
-// then may have been written.
+// takes the next one while what this client has on its way fills its part of the memory limit, 64 MiB at most. It stops
+// at the first error; what was taken until then may have been written.
 func (c *Client) SendAll[K, V any](
 	ctx context.Context, t topology.Topic[K, V], records iter.Seq[topology.Record[K, V]],
 ) error {
@@ -131,10 +141,12 @@ type Record[K, V any] struct {
 //	}
 //
 // The present end is where the topic's partitions end when the loop begins: a record that is acknowledged before is in
-// it. A record that can't be decoded comes as an error with its place and with null key and value; the loop may go on
-// after it. Any other error is the last thing that comes, and so is the end of ctx. Leaving the loop ends reading.
+// it. A record that can't be decoded comes as an error with its place and with null key and value, and so does a batch
+// that can't be read, whose error wraps a [DamageError]: the loop may go on after them, or be left to stop there. Any
+// other error is the last thing that comes, and so is the end of ctx. Leaving the loop ends reading.
 //
-// Nothing is fetched far ahead of the loop: at most three answers of 8 MiB wait for it.
+// Nothing is fetched far ahead of the loop: at most three answers wait for it, each of a quarter of the loop's part of
+// the memory limit, 8 MiB at most.
 func (c *Client) Read[K, V any](
 	ctx context.Context, t topology.Topic[K, V], from From,
 ) iter.Seq2[Record[K, V], error] {
@@ -142,8 +154,8 @@ func (c *Client) Read[K, V any](
 		d, err := decodingOf(t)
 		left := false
 		if err == nil {
-			err = c.core.read(ctx, t.Name(), from, func(r *topology.SourceRecord) bool {
-				out, err := d.decode(r)
+			err = c.core.read(ctx, t.Name(), from, func(r *topology.SourceRecord, damage *DamageError) bool {
+				out, err := d.decode(r, damage)
 				left = !yield(out, err)
 				return !left
 			})

@@ -2,8 +2,6 @@ package runtime_test
 
 import (
 	"context"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,16 +14,12 @@ import (
 	"thalweg/topology"
 )
 
-// TestClientOnACluster runs on Apache Kafka where THALWEG_TEST_BROKERS says where it is (internal/kafkatest/suite), and
-// otherwise on the bundled broker, over a network too.
+// TestClientOnACluster runs where onKafka says.
 func TestClientOnACluster(t *testing.T) {
 	h := newHarness(t, listening(t))
-	cfg := h.onCluster()
-	if seeds := os.Getenv("THALWEG_TEST_BROKERS"); seeds != "" {
-		cfg.Seeds = strings.Split(seeds, ",")
-	}
+	cfg := h.onKafka(3)
 	cfg.ApplicationID, cfg.StateFS = "client-"+uuid.NewString()[:8], vfs.NewMem()
-	cfg.Topics.Partitions, cfg.Topics.CreateOnCluster, cfg.Compression = 3, true, runtime.LZ4
+	cfg.Compression = runtime.LZ4
 	client := h.clientOf(cfg)
 	require.NoError(t, client.Ping(h.ctx))
 
@@ -92,12 +86,8 @@ func abortIn(t *testing.T, h *harness, cfg runtime.Config, topic string) {
 // TestWhatTheBrokerRefusesOnACluster: as TestWhatTheBrokerRefuses, where it runs as [TestClientOnACluster] does.
 func TestWhatTheBrokerRefusesOnACluster(t *testing.T) {
 	h := newHarness(t, listening(t))
-	cfg := h.onCluster()
-	if seeds := os.Getenv("THALWEG_TEST_BROKERS"); seeds != "" {
-		cfg.Seeds = strings.Split(seeds, ",")
-	}
+	cfg := h.onKafka(2)
 	cfg.ApplicationID, cfg.StateFS = "refused-"+uuid.NewString()[:8], vfs.NewMem()
-	cfg.Topics.Partitions, cfg.Topics.CreateOnCluster = 2, true
 	cfg.Errors = topology.Errors{Encode: topology.DeadLetter, DeadLetters: cfg.ApplicationID + "-dead"}
 	in := stream.NewTopic[string, string](cfg.ApplicationID + "-in")
 	out := stream.NewTopic[string, string](cfg.ApplicationID + "-out")

@@ -130,10 +130,14 @@ func decodingOf[K, V any](t topology.Topic[K, V]) (*decoding[K, V], error) {
 	}, nil
 }
 
-// decode returns the record, and where it can't be decoded what is known of it beside the error.
-func (d *decoding[K, V]) decode(r *topology.SourceRecord) (Record[K, V], error) {
+// decode returns the record, and where it can't be decoded, or read, what is known of it beside the error.
+func (d *decoding[K, V]) decode(r *topology.SourceRecord, damage *DamageError) (Record[K, V], error) {
 	d.out = Record[K, V]{Metadata: r.Metadata()}
 	d.out.Timestamp = r.Timestamp
+	if damage != nil {
+		d.out.NullKey, d.out.NullValue = true, true
+		return d.out, fmt.Errorf("runtime: read %w", damage)
+	}
 	err := d.decodeHeaders(r)
 	if err == nil {
 		err = d.decodeFields(r)

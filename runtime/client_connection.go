@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/semaphore"
 
 	"thalweg/broker"
 	"thalweg/internal/link"
+	"thalweg/internal/memory"
+	"thalweg/internal/progress"
 )
 
 // errClientClosed is what a call returns when the client is closed before or meanwhile.
@@ -21,8 +23,10 @@ var errClientClosed = errors.New("the client is closed")
 // connection is what is behind a [Client]. It connects when something is asked for that needs it.
 type connection struct {
 	cfg    Config
-	room   *semaphore.Weighted // for bytes on their way to the broker
-	lump   int64               // how much of it a call takes and gives back at a time
+	member *memory.Member
+	memory *memory.Share
+	room   *memory.Gate // for bytes on their way to the broker
+	lump   int64        // how much of it a call takes and gives back at a time
 	closed chan struct{}
 	why    error         // of closed
 	open   chan struct{} // has a token while nobody opens the control link
@@ -33,14 +37,23 @@ type connection struct {
 	counts   map[string]partitionCount
 }
 
-func newConnection(cfg Config) *connection {
+func newConnection(cfg Config) (*connection, error) {
+	m, err := memory.Join(memory.Request{
+		Name: "client", BytesMax: cfg.MemoryBytesMax, Kinds: []memory.Kind{memory.Clients}, Follows: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	share := m.Share(memory.Clients)
+	share.Divide(1)
 	c := &connection{
-		cfg: cfg, room: semaphore.NewWeighted(sendBytesMax), lump: lumpBytes,
+		cfg: cfg, member: m, memory: share, lump: lumpBytes,
+		room:   memory.NewGate(share, func() int64 { return min(share.PartBytesMax(), sendBytesMax) }),
 		closed: make(chan struct{}), open: make(chan struct{}, 1),
 		counts: map[string]partitionCount{},
 	}
 	c.open <- struct{}{}
-	return c
+	return c, nil
 }
 
 func (c *connection) close() { c.end(errClientClosed) }
@@ -57,6 +70,9 @@ func (c *connection) end(why error) {
 	}
 	c.why = why
 	close(c.closed)
+	c.room.Close()
+	c.memory.Divide(-1)
+	c.member.Leave()
 	if c.producer != nil {
 		c.producer.Close()
 	}
@@ -257,16 +273,51 @@ func (c *connection) reset(ctx context.Context, applicationID string) error {
 			internal = append(internal, name)
 		}
 	}
-	err = c.remove(ctx, internal)
-	gone, groupErr := l.Admin().DeleteGroup(ctx, applicationID)
-	if groupErr = c.reason(groupErr); groupErr == nil {
-		groupErr = gone.Err
+	if internal, err = c.ownTopics(ctx, l, applicationID, internal); err != nil {
+		return fmt.Errorf("runtime: reset %s: %w", applicationID, c.reason(err))
 	}
-	if groupErr != nil && !errors.Is(groupErr, kerr.GroupIDNotFound) {
-		err = errors.Join(err, fmt.Errorf("group %s: %w: is a process of the application running?", applicationID, groupErr))
+	// The group goes first: it refuses where a process of the application runs, and nothing may be gone by then. Offsets
+	// without the topics would start the application in the middle of its input, without its state.
+	gone, err := l.Admin().DeleteGroup(ctx, applicationID)
+	if err = c.reason(err); err == nil {
+		err = gone.Err
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return fmt.Errorf("runtime: reset %s: group %s: %w: is a process of the application running? One that was killed "+
+			"stays in the group until its session timeout; nothing was deleted", applicationID, applicationID, err)
+	}
+	if err := c.remove(ctx, internal); err != nil {
 		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
 	}
 	return nil
+}
+
+// ownTopics leaves out topics that another application has listed, and adds the progress topic, which goes last.
+func (c *connection) ownTopics(
+	ctx context.Context, l *link.Link, applicationID string, internal []string,
+) (own []string, err error) {
+	noted := progress.TopicName(applicationID)
+	id, err := l.Identify(ctx, append(slices.Clone(internal), noted)...)
+	if err != nil {
+		return nil, err
+	}
+	var known map[progress.Key]progress.Value
+	_, listing := id.Topics[noted]
+	if listing {
+		if known, _, err = readProgress(ctx, l, noted, c.cfg); err != nil {
+			return nil, err
+		}
+	}
+	owners, err := claimantsOf(applicationID, internal, func(topic string) bool {
+		listed, ok := known[internalTopic(topic)]
+		return ok && !listed.Pending
+	}).owners(ctx, l, c.cfg, id)
+	if err != nil {
+		return nil, err
+	}
+	own = slices.DeleteFunc(internal, func(name string) bool { return owners[name] != "" })
+	if listing {
+		own = append(own, noted)
+	}
+	return own, nil
 }

@@ -39,7 +39,9 @@ func (c *Committer) Commit(ctx context.Context) error {
 func (r *reading) runMember(ctx context.Context, c *connection) (err error) {
 	cfg := c.linkConfig()
 	cfg.Group, cfg.Topics, cfg.RebalanceTimeout = r.from.group, []string{r.topic}, groupRebalance
-	cfg.FetchBytesMax, cfg.FetchPartitionBytesMax = readBytesMax, readPartitionBytesMax
+	bytes, done := c.readBytes()
+	defer done()
+	cfg.FetchBytesMax, cfg.FetchPartitionBytesMax = bytes, readPartitionBytesMax
 	if r.link, err = link.Open(ctx, cfg); err != nil {
 		return err
 	}

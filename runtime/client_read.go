@@ -16,6 +16,7 @@ import (
 
 const (
 	readBytesMax          = 8 << 20 // of one answer
+	readParts             = 4       // in which a loop's memory is an answer
 	readPartitionBytesMax = 1 << 20 // of one partition in it
 	// groupLook is the time between two looks at what a group has committed.
 	groupLook      = 100 * time.Millisecond
@@ -31,7 +32,7 @@ type reading struct {
 	from    From
 	log     *slog.Logger
 	closed  <-chan struct{}
-	visit   func(*topology.SourceRecord) bool
+	visit   visitor
 
 	ends      map[link.TopicPartition]int64 // where reading ends, of all partitions; nil: it follows
 	positions map[link.TopicPartition]*position
@@ -44,6 +45,9 @@ type reading struct {
 	commitAt time.Time
 }
 
+// visitor shows the loop a record, or the place of what cannot be read and why. It returns false when the loop is left.
+type visitor func(at *topology.SourceRecord, damage *DamageError) bool
+
 // position is how far a partition is read.
 type position struct {
 	next      int64 // after what the loop is done with
@@ -54,9 +58,7 @@ type position struct {
 // errLeft ends reading because the loop was left.
 var errLeft = errors.New("left")
 
-func (c *connection) read(
-	ctx context.Context, topic string, from From, visit func(*topology.SourceRecord) bool,
-) error {
+func (c *connection) read(ctx context.Context, topic string, from From, visit visitor) error {
 	err := from.check()
 	if err == nil {
 		err = c.readTopic(ctx, topic, from, visit)
@@ -64,12 +66,13 @@ func (c *connection) read(
 	if err == nil || errors.Is(err, errLeft) {
 		return nil
 	}
+	if d, ok := errors.AsType[*DamageError](err); ok { // which names the topic
+		return fmt.Errorf("runtime: read %w", d)
+	}
 	return fmt.Errorf("runtime: read topic %s: %w", topic, c.reason(err))
 }
 
-func (c *connection) readTopic(
-	ctx context.Context, topic string, from From, visit func(*topology.SourceRecord) bool,
-) error {
+func (c *connection) readTopic(ctx context.Context, topic string, from From, visit visitor) error {
 	l, err := c.link(ctx)
 	if err != nil {
 		return err
@@ -90,7 +93,9 @@ func (c *connection) readTopic(
 	if from.group != "" {
 		return r.runMember(ctx, c)
 	}
-	r.fetcher, err = l.OpenFetcher(link.FetcherConfig{BytesMax: readBytesMax, PartitionBytesMax: readPartitionBytesMax})
+	bytes, done := c.readBytes()
+	defer done()
+	r.fetcher, err = l.OpenFetcher(link.FetcherConfig{BytesMax: bytes, PartitionBytesMax: readPartitionBytesMax})
 	if err != nil {
 		return err
 	}
@@ -103,6 +108,18 @@ func (c *connection) readTopic(
 		r.begin(tp, position{next: starts[tp], committed: -1})
 	}
 	return r.run(ctx)
+}
+
+// readBytes is how large an answer may be of a loop that begins now, and done when it has ended.
+func (c *connection) readBytes() (bytes int, done func()) {
+	c.memory.Divide(1)
+	bytes = int(min(max(c.memory.PartBytesMax()/readParts, answerLeast), readBytesMax))
+	held := int64(answersMost * bytes)
+	c.memory.Use(held)
+	return bytes, func() {
+		c.memory.Use(-held)
+		c.memory.Divide(-1)
+	}
 }
 
 // offsets are where a reading begins.
@@ -250,6 +267,9 @@ func (r *reading) take(ctx context.Context, fetched []link.Fetched) error {
 			}
 			continue
 		}
+		if link.IsDamage(f.Err) {
+			return &DamageError{Topic: f.Topic, Partition: f.Partition, Offset: f.From, Next: -1, Err: f.Err}
+		}
 		if f.Err != nil {
 			return f.Err
 		}
@@ -278,7 +298,7 @@ func (r *reading) takeBatch(ctx context.Context, f *link.Fetched, p *position, b
 	}
 	it, err := b.Records(&r.decoder)
 	if err != nil {
-		return fmt.Errorf("partition %d: %w", f.Partition, err)
+		return r.passOver(ctx, f, p, b, err)
 	}
 	in := &r.record
 	in.Topic, in.Partition = f.Topic, f.Partition
@@ -289,19 +309,39 @@ func (r *reading) takeBatch(ctx context.Context, f *link.Fetched, p *position, b
 		if in.Offset >= end || f.Stale() {
 			return nil
 		}
-		p.given = in.Offset + 1
-		if !r.visit(in) {
-			return errLeft
-		}
-		p.next = p.given
-		if err := r.between(ctx); err != nil {
+		if err := r.give(ctx, p, in, in.Offset+1, nil); err != nil {
 			return err
 		}
 	}
 	if err := it.Err(); err != nil {
-		return fmt.Errorf("partition %d: %w", f.Partition, err)
+		return r.passOver(ctx, f, p, b, err)
 	}
 	return nil
+}
+
+// give shows the loop what lies before next, and is past it when the loop asks for more.
+func (r *reading) give(
+	ctx context.Context, p *position, at *topology.SourceRecord, next int64, damage *DamageError,
+) error {
+	p.given = next
+	if !r.visit(at, damage) {
+		return errLeft
+	}
+	p.next = next
+	return r.between(ctx)
+}
+
+// passOver shows the loop that the rest of a batch cannot be read. Asking for more, the loop goes on behind it.
+func (r *reading) passOver(ctx context.Context, f *link.Fetched, p *position, b batch.Batch, cause error) error {
+	d := &DamageError{
+		Topic: f.Topic, Partition: f.Partition, Offset: max(p.next, b.BaseOffset()), Next: b.LastOffset() + 1, Err: cause,
+	}
+	if d.Offset >= d.Next || d.Offset >= r.end(f.TopicPartition) || f.Stale() {
+		return nil
+	}
+	r.record = topology.SourceRecord{Topic: d.Topic, Partition: d.Partition}
+	r.record.Offset = d.Offset
+	return r.give(ctx, p, &r.record, d.Next, d)
 }
 
 // between looks at what else may have happened, after each record: bodies may be slow.

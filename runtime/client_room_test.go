@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/semaphore"
 
 	"thalweg/broker/brokertest"
+	"thalweg/internal/memory"
 	"thalweg/topology"
 )
 
@@ -31,7 +31,7 @@ func TestSendAllWaitsForRoom(t *testing.T) {
 			c, err := NewClient(cfg)
 			require.NoError(t, err)
 			defer c.Close()
-			c.core.(*connection).room, c.core.(*connection).lump = semaphore.NewWeighted(10*recordOverheadBytes), 1
+			c.core.(*connection).room, c.core.(*connection).lump = gateOf(10*recordOverheadBytes), 1
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			if name == "flowing" {
@@ -58,6 +58,10 @@ func TestSendAllWaitsForRoom(t *testing.T) {
 		})
 	}
 	close(hold)
+}
+
+func gateOf(bytesMax int64) *memory.Gate {
+	return memory.NewGate(memory.NewShare(memory.Clients, bytesMax), func() int64 { return bytesMax })
 }
 
 // held is a connection over which nothing arrives.

@@ -98,7 +98,7 @@ func (c *connection) send(
 	go func() {
 		s.pending.Wait()
 		close(s.acknowledged)
-		c.room.Release(s.done.Load() + s.room)
+		c.room.Leave(s.done.Load() + s.room)
 	}()
 	select {
 	case <-s.acknowledged:
@@ -187,13 +187,13 @@ const (
 // reserve waits for room.
 func (s *sending) reserve(ctx context.Context, n, size int64) error {
 	if s.room < size {
-		s.c.room.Release(s.room) // nobody waits for room and keeps some
+		s.c.room.Leave(s.room) // no call waits for memory while it holds some
 		s.room = 0
 		lump := size
 		if n >= slabRecords {
 			lump = max(size, s.c.lump)
 		}
-		if s.c.room.Acquire(ctx, lump) != nil {
+		if s.c.room.Enter(ctx, lump) != nil {
 			return errNoRoom
 		}
 		s.room = lump
@@ -237,7 +237,7 @@ func promise(r *kgo.Record, err error) {
 	}
 	done := s.done.Add(out.size)
 	if s.finished.Add(1) == s.taken.Load() || done >= s.c.lump {
-		s.c.room.Release(s.done.Swap(0))
+		s.c.room.Leave(s.done.Swap(0))
 	}
 	s.pending.Done()
 }

@@ -33,7 +33,7 @@ func (h *harness) clientOf(cfg runtime.Config) *runtime.Client {
 	return c
 }
 
-// all reads what there is.
+// all reads a topic up to its end.
 func all[K, V any](h *harness, c *runtime.Client, t stream.Topic[K, V], from runtime.From) []runtime.Record[K, V] {
 	h.t.Helper()
 	var out []runtime.Record[K, V]
@@ -348,6 +348,27 @@ func TestClosingAClientEndsItsReads(t *testing.T) {
 		client.Close()
 	}
 	require.ErrorContains(t, last, "the client is closed")
+}
+
+// A reset that is refused leaves everything as it was.
+func TestResetOfARunningApplication(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	app := h.start(words(t, byWord), cfg)
+	h.feed(10)
+	app.caughtUp()
+	names := func() []string {
+		h.reconnect() // a client answers from what it knows for a while
+		return slices.Sorted(slices.Values(h.topics()))
+	}
+	before := names()
+	require.Contains(t, before, "wordcount-by-word-changelog")
+	client := h.clientOf(cfg)
+	require.ErrorContains(t, client.Reset(h.ctx, cfg.ApplicationID), "nothing was deleted")
+	require.Equal(t, before, names())
+	app.stop()
+	require.NoError(t, client.Reset(h.ctx, cfg.ApplicationID))
+	require.Equal(t, []string{"counts", "lines"}, names())
 }
 
 func TestResetForgetsAnApplication(t *testing.T) {

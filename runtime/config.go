@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -86,7 +87,11 @@ type Config struct {
 
 	// StateDir is where the local copies of stores lie, in a directory per application id; it belongs to one process
 	// at a time. Empty means <temporary directory>/thalweg: name a directory that outlives a restart of the machine,
-	// since what is lost there is restored from the changelogs, which takes time.
+	// since what is lost there is restored from the changelogs, which takes time. While its disk is full processing
+	// goes on as far as memory allows, and waits then: see [Stats].Engine and the log.
+	//
+	// A process that was killed is known by its directory when it comes back, and need not wait for the end of its own
+	// session. An application without stores keeps nothing else there, and many processes of it may share a StateDir.
 	StateDir string
 	// StateFS is the file system that StateDir lies on; nil means the operating system's. A vfs.NewMem keeps state in
 	// memory.
@@ -98,26 +103,50 @@ type Config struct {
 	// there are partitions are idle.
 	Workers int
 	// CommitEvery fixes the time between commits, which bounds the latency of exactly-once outputs and of tables that
-	// emit on commit. 0 lets it follow the load: 10 ms when there is little to do, for latency, up to 100 ms when
-	// there is no end to it, since fewer commits combine more changes of a key.
+	// emit on commit. A record that takes longer is committed before the next one. 0 lets it follow the load: 10 ms when
+	// there is little to do, for latency, up to 100 ms when there is no end to it, since fewer commits combine more
+	// changes of a key.
 	CommitEvery time.Duration
 	// CheckpointEvery is at most how long committed state stays in memory before the engine (and thus a query) has
 	// it. Longer combines more changes; a crash restores a little more. Default 1 s.
 	CheckpointEvery time.Duration
+	// ViewAgeMax is how long a [View] can be read. An older one fails with [ErrViewExpired], so that one that is left
+	// open does not keep old versions of rows on the disk for ever. Default 10 min; negative means no limit.
+	ViewAgeMax time.Duration
 	// MaxIdle is how long a task with several inputs waits for records on those that are empty, so that it can take
 	// the smallest timestamp of all. 0 waits only for what is known to be in the topic already; more also waits for
 	// producers; negative never waits.
 	MaxIdle time.Duration
-	// PurgeEvery is the time between deletions of processed records from repartition topics. Default 30 s.
+	// PurgeEvery is the time between deletions of processed records from repartition topics. Expired rows are deleted
+	// from changelogs every tenth time. Default 30 s.
 	PurgeEvery time.Duration
 
+	// MemoryBytesMax limits the memory that applications, brokers and clients of this process hold together. There is
+	// one limit per process: the application or broker that is opened first sets it, and one that sets another limit
+	// afterwards fails to open. So does an application with so many workers that their parts would be too small to work
+	// with; the error says what would fit, and New returns it where the application does not fit even by itself. The
+	// resident memory stays within the limit and about 150 MiB for the program itself. Default: half of what the
+	// container, or else the machine, has. Set it where the program needs much memory for itself: Go's own limit
+	// (debug.SetMemoryLimit) is set accordingly, unless GOMEMLIMIT or the program has set one.
+	//
+	// The following settings are parts of it, each of which is a fraction unless it is set. Of the limit, nine tenths
+	// are given out, and a byte of Go's heap counts 1.6, for garbage.
+	MemoryBytesMax int64
 	// BufferedBytesMax limits what is fetched and not processed, of all workers of this process; an input that has
-	// its share of it, 4 MiB at most, is not fetched further. Default 64 MiB.
+	// its share of it, 4 MiB at most, is not fetched further. Default about a twentieth of the limit, 64 MiB at most.
 	BufferedBytesMax int64
-	// CacheBytesMax is the memory for the decoded state of all stores of this process. State that fits is read and
-	// written at memory speed; beyond that a read costs some microseconds. Default 512 MiB.
+	// RestoreBytesMax limits what is fetched of changelogs and not in the stores yet. Default about a
+	// twenty-seventh of the limit, 64 MiB at most.
+	RestoreBytesMax int64
+	// ProduceBytesMax limits what is written and not acknowledged by the broker; tasks wait above it. Default about a
+	// twenty-seventh of the limit, 256 MiB at most.
+	ProduceBytesMax int64
+	// CacheBytesMax is the memory for the rows of all stores of this process: those that are read again, and those that
+	// are written and not in the engine yet. State that fits is read and written at memory speed; beyond that a read
+	// costs some microseconds. Default: three tenths of the limit, more where other parts need less.
 	CacheBytesMax int64
-	// BlockCacheBytesMax is the memory of the state engine for blocks read from disk. Default 64 MiB.
+	// BlockCacheBytesMax is the memory of the state engine, for blocks read from disk and for its memtables. Default
+	// about a quarter of the limit with cgo, about a seventh without, since it lies on Go's heap then.
 	BlockCacheBytesMax int64
 	// HeadroomBytes is how much garbage may pile up before Go's collector runs, beyond what GOGC allows (exactly so
 	// much at its default of 100). An application without much state has a few megabytes alive, and would collect
@@ -144,12 +173,15 @@ type Config struct {
 	// RetryTimeout is how long one request to the broker is retried before the worker rewinds and starts over.
 	// Default 2 min.
 	RetryTimeout time.Duration
-	// CloseTimeout is how long Run goes on to commit and leave the group after its context ended. Default 30 s.
+	// CloseTimeout is how long Run goes on to commit and leave the group after its context ended. Then it returns, within
+	// a second, also where a function of the program has not come back: its error says which one. What comes of the call
+	// is discarded, and the state directory stays locked until it returns. Default 30 s.
 	CloseTimeout time.Duration
 	// SessionTimeout is after how long without a sign of life the group gives a worker's tasks to others. Default 45 s.
 	SessionTimeout time.Duration
 	// TransactionTimeout is after how long the broker aborts the transaction of a worker that died; its successors
-	// wait for that. It must be longer than a commit takes. Default 10 s.
+	// wait for that. It must be longer than a commit takes to send; calls of the program's functions may take longer.
+	// Default 10 s.
 	TransactionTimeout time.Duration
 	// StallAfter is how long a worker may be without progress before the log and Hooks.Stalled say so. Default 1 min.
 	StallAfter time.Duration
@@ -166,10 +198,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.StateDir, temporaryState())
 	setDefault(&c.Workers, min(8, goruntime.GOMAXPROCS(0)))
 	setDefault(&c.CheckpointEvery, time.Second)
+	setDefault(&c.ViewAgeMax, 10*time.Minute)
 	setDefault(&c.PurgeEvery, 30*time.Second)
-	setDefault(&c.BufferedBytesMax, 64<<20)
-	setDefault(&c.CacheBytesMax, 512<<20)
-	setDefault(&c.BlockCacheBytesMax, 64<<20)
 	setDefault(&c.HeadroomBytes, DefaultHeadroomBytes)
 	setDefault(&c.BatchBytes, 256<<10)
 	setDefault(&c.RecordBytesMax, 1_000_000)
@@ -206,14 +236,19 @@ func (c Config) validate() error {
 		"the broker", c.ApplicationID)
 	c.checkClient(check)
 	check(c.Guarantee <= AtLeastOnce, "unknown Guarantee %d", c.Guarantee)
-	check(c.Workers > 0, "Workers is %d, must be positive", c.Workers)
-	check(c.CommitEvery >= 0, "CommitEvery is negative")
+	check(c.Workers > 0 && c.Workers <= workersMost, "Workers is %d, must be from 1 to %d", c.Workers, workersMost)
+	check(c.CommitEvery >= 0, "CommitEvery is %v, must not be negative", c.CommitEvery)
+	positive(check, "CheckpointEvery", c.CheckpointEvery)
+	positive(check, "PurgeEvery", c.PurgeEvery)
+	positive(check, "StallAfter", c.StallAfter)
+	check(c.TransactionTimeout >= time.Millisecond && c.TransactionTimeout <= requestTimeMost,
+		"TransactionTimeout is %v, must be from 1ms to %v", c.TransactionTimeout, requestTimeMost)
 	check(c.Guarantee == AtLeastOnce || c.CommitEvery < c.TransactionTimeout,
 		"CommitEvery %v must be below TransactionTimeout %v", c.CommitEvery, c.TransactionTimeout)
-	check(c.BufferedBytesMax >= 1<<16, "BufferedBytesMax is %d, must be at least 64 KiB", c.BufferedBytesMax)
-	check(c.CacheBytesMax >= 1<<16, "CacheBytesMax is %d, must be at least 64 KiB", c.CacheBytesMax)
+	c.checkMemory(check)
 	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
-	check(c.BatchBytes >= 1<<10, "BatchBytes is %d, must be at least 1 KiB", c.BatchBytes)
+	check(c.BatchBytes >= 1<<10 && c.BatchBytes <= requestBytesMost, "BatchBytes is %d, must be from 1 KiB to 1 GiB",
+		c.BatchBytes)
 	if err := c.Errors.Check(); err != nil {
 		check(false, "%w", err)
 	}
@@ -231,11 +266,29 @@ func (c Config) validateClient() error {
 func (c Config) checkClient(check func(ok bool, format string, args ...any)) {
 	check(c.Broker != nil || len(c.Seeds) > 0, "neither Broker nor Seeds says where the broker is")
 	check(c.Broker == nil || len(c.Seeds) == 0, "both Broker and Seeds are set: choose one")
-	check(c.RecordBytesMax >= 1<<10, "RecordBytesMax is %d, must be at least 1 KiB", c.RecordBytesMax)
+	check(c.RecordBytesMax >= 1<<10 && c.RecordBytesMax <= requestBytesMost,
+		"RecordBytesMax is %d, must be from 1 KiB to 1 GiB", c.RecordBytesMax)
+	positive(check, "StartTimeout", c.StartTimeout)
+	positive(check, "RetryTimeout", c.RetryTimeout)
+	positive(check, "CloseTimeout", c.CloseTimeout)
+	check(c.SessionTimeout >= sessionLeast && c.SessionTimeout <= requestTimeMost,
+		"SessionTimeout is %v, must be from %v to %v", c.SessionTimeout, sessionLeast, requestTimeMost)
 	check(c.Topics.Partitions > 0, "Topics.Partitions is %d, must be positive", c.Topics.Partitions)
 	check(c.Topics.ReplicationFactor >= 0, "Topics.ReplicationFactor is %d, must not be negative",
 		c.Topics.ReplicationFactor)
 	check(c.Compression <= Zstd, "unknown Compression %d", c.Compression)
+}
+
+// The bounds of what requests can say: a size or a time has 32 bits there, and a member speaks up once a second.
+const (
+	requestBytesMost = 1 << 30
+	requestTimeMost  = math.MaxInt32 * time.Millisecond
+	sessionLeast     = 2 * time.Second
+	workersMost      = 1 << 16
+)
+
+func positive(check func(ok bool, format string, args ...any), setting string, d time.Duration) {
+	check(d > 0, "%s is %v, must be positive, or 0 for its default", setting, d)
 }
 
 // problems collects what is wrong with a configuration.

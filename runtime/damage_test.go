@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -34,6 +35,7 @@ func TestDamagedState(t *testing.T) {
 			err := app.fails()
 			require.ErrorContains(t, err, "state/wordcount/state")
 			require.ErrorContains(t, err, "remove the directory")
+			require.Equal(t, 1, strings.Count(err.Error(), "the state engine in"), "%v", err)
 			require.True(t, engine.IsFailure(err))
 			var pe *topology.ProcessingError
 			require.NotErrorAs(t, err, &pe, "no record is to blame")
@@ -76,6 +78,7 @@ func TestAStateDirectoryThatCannotBeOpened(t *testing.T) {
 			err := app.fails()
 			require.ErrorContains(t, err, "state/wordcount")
 			require.ErrorContains(t, err, "removed")
+			require.Equal(t, 1, strings.Count(err.Error(), "restored from"), "%v", err)
 		})
 	}
 }

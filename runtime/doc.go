@@ -3,7 +3,7 @@
 //
 //	app, err := runtime.New(topo, runtime.Config{ApplicationID: "wordcount", Broker: b})
 //	…
-//	err = app.Run(ctx) // until ctx ends, or until something fails that a retry can't mend
+//	err = app.Run(ctx) // until ctx ends, or until something fails that a retry can't repair
 //
 // # Workers and tasks
 //

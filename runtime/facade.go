@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"thalweg/internal/link"
+	"thalweg/internal/memory"
 	"thalweg/state"
-	"thalweg/state/engine"
 	"thalweg/topology"
 )
 
@@ -49,17 +49,36 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 			return nil, fmt.Errorf("runtime: sub-topology %d has no source: nothing would ever reach its nodes", s.ID)
 		}
 	}
-	a := &app{
-		topo:   topo,
-		cfg:    cfg,
-		hooks:  newHookQueue(cfg.Logger),
-		claims: newClaims(),
-		stop:   make(chan struct{}),
-		done:   make(chan struct{}),
-		views:  map[*View]engine.Snapshot{},
-		held:   map[TaskID]int64{},
-		purge:  map[link.TopicPartition]int64{},
+	names := reserved(topo, cfg.ApplicationID)
+	if err := checkReserved(topo, cfg, names); err != nil {
+		return nil, fmt.Errorf("runtime: %w", err)
 	}
+	if err := memory.Check(memoryRequest(topo, cfg)); err != nil {
+		return nil, fmt.Errorf("runtime: config: %w", err)
+	}
+	for _, w := range topo.Warnings() {
+		cfg.Logger.Warn("the topology may be wrong: "+w, "application", cfg.ApplicationID)
+	}
+	a := &app{
+		topo:     topo,
+		cfg:      cfg,
+		reserved: names,
+		hooks:    newHookQueue(cfg.Logger),
+		claims:   newClaims(),
+		roster:   newRoster(cfg.Workers),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
+		views:    map[*View]bool{},
+		held:     map[TaskID]int64{},
+		purge:    map[link.TopicPartition]int64{},
+		expiries: map[link.TopicPartition]expired{},
+	}
+	linked := a.linkConfig("check")
+	linked.Group = cfg.ApplicationID
+	if err := linked.Check(); err != nil {
+		return nil, fmt.Errorf("runtime: config: %w", err)
+	}
+	a.restorers = newRestorers(a)
 	a.machine = newMachine(a.stateChanged)
 	return &App{a}, nil
 }
@@ -67,7 +86,8 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 // Run works until ctx ends or Close is called, then commits, leaves the group and returns nil. It returns an error
 // when something failed that a retry cannot cure. It can be called once.
 //
-// When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way.
+// When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way. It returns then, whatever the
+// program's functions do.
 func (a *App) Run(ctx context.Context) error { return a.in.Run(ctx) }
 
 // RunDuring runs the application while work does, and closes it then: for tests, examples and work in batches. The
@@ -95,7 +115,7 @@ func (a *App) RunDuring(ctx context.Context, work func(context.Context) error) e
 // called from a hook.
 func (a *App) Close(ctx context.Context) error { return a.in.Close(ctx) }
 
-// Done is closed when nothing of the application runs any more.
+// Done is closed when nothing of the application runs any more, except for calls that Config.CloseTimeout has cut off.
 func (a *App) Done() <-chan struct{} { return a.in.Done() }
 
 // Pause stops processing, punctuation and restore. The process stays in the group and keeps its tasks.
@@ -114,19 +134,22 @@ func (a *App) State() State { return a.in.State() }
 func (a *App) Stats() Stats { return a.in.Stats() }
 
 // View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
-// behind the last commit by Config.CheckpointEvery at most; Checkpoint closes the gap. Rows of an aborted transaction
-// are never seen. A store that is in memory alone can't be viewed.
+// behind the last commit by Config.CheckpointEvery at most, and longer while the next commit waits for a broker that
+// does not answer; Checkpoint closes the gap. Rows of an aborted transaction are never seen. What is not here yet, or
+// in another process, is an error that wraps [ErrRestoring] or [ErrNotHere]. A store that is in memory alone can't be
+// viewed.
 func (a *App) View(store state.Store) (*View, error) { return a.in.View(store) }
 
 // Checkpoint makes all workers of this process write what they have committed to the engine, where views see it.
 func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx) }
 
-// WaitRunning returns nil once every task that this process was given is processed, and an error when the application
-// ends or ctx does: the application's error, where it has one.
+// WaitRunning returns nil once every task that this process was given is processed and none moves between its workers
+// any more, and an error when the application ends or ctx does: the application's error, where it has one.
 func (a *App) WaitRunning(ctx context.Context) error { return a.in.WaitRunning(ctx) }
 
-// WaitCaughtUp waits until everything that the input topics hold is processed and committed, with all that followed
-// from it in the application's own topics, by this process and by others of the same application. It is for inputs that
-// end: tests, examples, work in batches. What a producer was told is written counts, even if it is not durable yet
-// (acks=1). WaitCaughtUp returns early with the application's error when the application ends.
+// WaitCaughtUp waits until everything that the input topics hold now, those of global tables among them, is processed
+// and committed, with all that follows from it in the application's own topics, by this process and by others of the
+// same application. Records that arrive later are not waited for, unless they get into a topic that the application
+// both reads and writes. Written records count even while readers cannot see them yet (acks=0, or acks=1 on a cluster).
+// WaitCaughtUp returns early with the application's error when the application ends.
 func (a *App) WaitCaughtUp(ctx context.Context) error { return a.in.WaitCaughtUp(ctx) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,31 +15,43 @@ import (
 	"thalweg/topology"
 )
 
-// fillBytesMax is about how much of a topic goes into a global store at a time.
-const fillBytesMax = 8 << 20
-
 // fill is a global store of this process being filled: by one goroutine, which reads all partitions of its topic for
 // as long as the application runs. The rows go to the engine with every fetch, and are read from there by the workers
 // and by views. No group knows of it: where it is lies in the engine beside the rows.
 type fill struct {
 	app     *app
+	control *link.Link
+	sub     *topology.Subtopology
 	name    string // of the store
+	topic   string // that fills it
 	log     *slog.Logger
 	task    *task.Task
+	active  atomic.Bool              // run is at work; any goroutine
+	now     atomic.Pointer[activity] // any goroutine
+	turn    *deadline
+	tx      *state.Tx
 	fetcher *link.Fetcher
-	behind  map[link.TopicPartition]*Restore // not yet where the partition ended at the start
-	full    chan struct{}                    // closed when none is
-	usedAt  time.Time                        // of the last note that it is kept up
+	again   atomic.Bool                              // it is being filled again; any goroutine
+	behind  map[link.TopicPartition]*restoreProgress // not yet where the partition ended at the start
+	full    chan struct{}                            // closed when none is
+	synced  time.Time                                // of what was on disk; zero: not known
+	goal    goal
 	scratch task.Stats
 	nodes   atomic.Pointer[[]NodeStats] // any goroutine
+
+	partitions int32                         // of the topic, as far as it is read
+	looked     time.Time                     // when it was last asked for more of them
+	highs      map[link.TopicPartition]int64 // high watermarks, when they were last fetched
+	inputs     atomic.Pointer[[]InputStats]  // how far the store is; any goroutine
 }
 
 // globalRows reads the global stores of this process; nil: there are none.
 func (a *app) globalRows() *state.Reader {
-	if len(a.topo.Globals()) == 0 {
+	stores := a.topo.GlobalStores()
+	if len(stores) == 0 {
 		return nil
 	}
-	return state.NewReader(a.home.engine, state.GlobalNamespace())
+	return state.NewReader(a.home.stores(), state.GlobalNamespace()).Of(stores...)
 }
 
 // openFills opens the global stores and begins to read what they lack.
@@ -62,60 +75,88 @@ func (a *app) openFills(ctx context.Context, control *link.Link) ([]*fill, error
 
 func (a *app) openFill(ctx context.Context, control *link.Link, s *topology.Subtopology) (_ *fill, err error) {
 	f := &fill{
-		app: a, name: s.Stores[0].Name(), behind: map[link.TopicPartition]*Restore{}, full: make(chan struct{}),
+		app: a, control: control, sub: s, name: s.Stores[0].Name(), topic: s.Inputs[0].In(a.cfg.ApplicationID),
+		full: make(chan struct{}), turn: newDeadline(), highs: map[link.TopicPartition]int64{}, looked: time.Now(),
 		log: a.cfg.Logger.With("application", a.cfg.ApplicationID, "global store", s.Stores[0].Name()),
 	}
-	now := a.cfg.Clock()
-	tx := state.NewTx(state.Config{
-		Engine: a.home.engine, Namespace: state.GlobalNamespace(), Budget: a.home.budget, CheckpointCommits: 1,
-	})
-	f.task, err = task.New(task.Config{
-		ApplicationID: a.cfg.ApplicationID,
-		ID:            task.ID{Subtopology: -1},
-		Subs:          []*topology.Subtopology{s},
-		Tx:            tx,
-		Errors:        a.cfg.Errors,
-		Partitions:    func(topic string) int32 { return a.layout.globals[topic] },
-		MaxIdle:       -1,
-		WallMillis:    now.UnixMilli(),
-	})
-	if err != nil {
-		return nil, errors.Join(err, tx.Close())
-	}
-	if f.fetcher, err = control.OpenFetcher(link.FetcherConfig{BytesMax: fillBytesMax}); err == nil {
-		err = f.begin(ctx, control, now)
-	}
-	if err != nil {
+	f.partitions = a.layout().globals[f.topic]
+	if err := f.open(ctx, false); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
 }
 
+// open opens the store and begins to read what it lacks, or all of it.
+func (f *fill) open(ctx context.Context, again bool) error {
+	a, now := f.app, f.app.cfg.Clock()
+	f.behind = map[link.TopicPartition]*restoreProgress{}
+	origins, err := f.compare(ctx, again)
+	if err != nil {
+		return err
+	}
+	tx := state.NewTx(state.Config{
+		Engine: a.home.stores(), Namespace: state.GlobalNamespace(), Budget: a.home.memory.budget, CheckpointCommits: 1,
+	})
+	f.task, err = task.New(task.Config{
+		ApplicationID: a.cfg.ApplicationID,
+		ID:            task.ID{Subtopology: -1},
+		Subs:          []*topology.Subtopology{f.sub},
+		Tx:            tx,
+		Errors:        a.cfg.Errors,
+		Partitions:    func(string) int32 { return f.partitions },
+		MaxIdle:       -1,
+		WallMillis:    now.UnixMilli(),
+		Cut:           &f.turn.passed,
+	})
+	if err != nil {
+		return errors.Join(err, tx.Close())
+	}
+	f.tx = tx
+	f.now.Store(&activity{"taking records", f.task})
+	for store, o := range origins {
+		if err := tx.SetOrigin(store, o); err != nil {
+			return err
+		}
+	}
+	if f.fetcher, err = f.control.OpenFetcher(a.home.memory.filling()); err != nil {
+		return err
+	}
+	return f.begin(ctx, now)
+}
+
 // begin goes on where the store on disk ends, or starts over where the topic does not have that any more.
-func (f *fill) begin(ctx context.Context, control *link.Link, now time.Time) error {
+func (f *fill) begin(ctx context.Context, now time.Time) error {
 	var tps []link.TopicPartition
 	for _, in := range f.task.Inputs() {
 		tps = append(tps, link.TopicPartition{Topic: in.Topic, Partition: in.Partition})
 	}
-	first, err := control.ListOffsets(ctx, tps, link.Earliest, false)
+	first, err := f.control.ListOffsets(ctx, tps, link.Earliest, false)
 	if err != nil {
 		return err
 	}
-	last, err := control.ListOffsets(ctx, tps, link.Latest, false)
+	last, err := f.control.ListOffsets(ctx, tps, link.Latest, false)
 	if err != nil {
 		return err
 	}
+	retentions, err := f.control.DeleteRetentions(ctx, f.topic)
+	if err != nil {
+		return err
+	}
+	f.goal = goal{asked: now, ends: last}
 	for i, in := range f.task.Inputs() {
-		old := f.app.expired(f.ageName(), in.Topic, now)
+		old := in.Next < last[tps[i]] && outdated(f.synced, now, f.app.layout().deleteRetention(in.Topic, retentions))
 		if in.Next == topology.Unknown || in.Next >= first[tps[i]] && in.Next <= last[tps[i]] && !old {
 			continue
 		}
-		f.log.Warn("the store on disk does not fit its topic: filling it anew", "too old", old, "topic", in.Topic,
+		f.log.Warn("the store on disk does not fit its topic: filling it again", "too old", old, "topic", in.Topic,
 			"partition", in.Partition, "position", in.Next, "from", first[tps[i]], "to", last[tps[i]])
 		if err := f.task.StartOver(); err != nil {
 			return err
 		}
 		break
+	}
+	if !slices.ContainsFunc(f.task.Inputs(), func(in task.Input) bool { return in.Next != topology.Unknown }) {
+		f.tx.MarkSynced(now) // should it be interrupted, another continues, unless tombstones may be gone by then
 	}
 	for i, in := range f.task.Inputs() {
 		tp := tps[i]
@@ -127,35 +168,61 @@ func (f *fill) begin(ctx context.Context, control *link.Link, now time.Time) err
 			}
 		}
 		f.fetcher.Set(tp, next)
+		f.highs[tp] = last[tp]
 		if next >= last[tp] {
 			continue
 		}
-		r := &Restore{
+		r := &restoreProgress{Restore: Restore{
 			Task: TaskID{-1, tp.Partition}, Store: f.name, Topic: tp.Topic, Start: next, Position: next, End: last[tp],
-		}
+		}}
+		r.begin(now)
 		f.behind[tp] = r
 		f.log.Info("filling", "topic", tp.Topic, "partition", tp.Partition, "from", next, "to", r.End)
-		f.tell(f.app.cfg.Hooks.RestoreStarted, r)
+		f.app.tellRestore(f.app.cfg.Hooks.RestoreStarted, r.Restore)
 	}
-	return f.task.Restored(nil)
+	err = f.task.Restored(nil)
+	f.publish()
+	return err
 }
 
-// ageName is what the age of the store on disk is noted under.
-func (f *fill) ageName() string { return "global " + f.name }
-
-func (f *fill) tell(hook func(Restore), r *Restore) {
-	if p := *r; hook != nil {
-		f.app.hooks.add(func() { hook(p) })
+// publish makes how far the store is available to any goroutine.
+func (f *fill) publish() {
+	var inputs []InputStats
+	for _, in := range f.task.Inputs() {
+		tp := link.TopicPartition{Topic: in.Topic, Partition: in.Partition}
+		inputs = append(inputs, InputStats{
+			Topic: in.Topic, Partition: in.Partition, Fetched: in.Next, HighWatermark: f.highs[tp],
+			Lag: max(f.highs[tp]-in.Next, 0),
+		})
 	}
+	f.inputs.Store(&inputs)
+}
+
+// has tells whether the store has all below these offsets, where there is anything.
+func (f *fill) has(ends map[link.TopicPartition]int64) bool {
+	if f.again.Load() {
+		return false
+	}
+	at := map[link.TopicPartition]int64{}
+	if inputs := f.inputs.Load(); inputs != nil {
+		for _, in := range *inputs {
+			at[link.TopicPartition{Topic: in.Topic, Partition: in.Partition}] = in.Fetched
+		}
+	}
+	for tp, end := range ends {
+		if at[tp] < end {
+			return false
+		}
+	}
+	return true
 }
 
 // run follows the topic until stop.
 func (f *fill) run(ctx context.Context, stop <-chan struct{}) error {
 	timer := time.NewTimer(0) // for processors of the program's own that punctuate
 	defer timer.Stop()
-	began := f.app.cfg.Clock()
 	if len(f.behind) == 0 {
-		close(f.full)
+		f.filled()
 	}
 	for {
 		var fetched []link.Fetched
@@ -168,7 +235,20 @@ func (f *fill) run(ctx context.Context, stop <-chan struct{}) error {
 		case <-timer.C:
 		}
 		now := f.app.cfg.Clock()
-		if err := f.take(fetched, now); err != nil {
+		err := f.take(ctx, stop, fetched, now)
+		if err == nil {
+			err = f.look(ctx)
+		}
+		if errors.Is(err, errStop) {
+			return nil
+		} else if strayed(err) {
+			if err := f.refill(ctx, stop, err); errors.Is(err, errStop) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			fetched = nil
+		} else if err != nil {
 			return err
 		}
 		if _, err := f.task.Punctuate(now.UnixMilli()); err != nil {
@@ -177,25 +257,27 @@ func (f *fill) run(ctx context.Context, stop <-chan struct{}) error {
 		if err := f.commit(now); err != nil {
 			return err
 		}
-		f.advance(fetched, now.Sub(began))
+		if len(fetched) > 0 {
+			f.publish()
+		}
+		f.advance(fetched)
+		if err := f.keepSynced(ctx, now); err != nil {
+			return err
+		}
 		wait := time.Hour
 		if at, ok := f.task.NextWallPunctuation(); ok {
 			wait = max(time.UnixMilli(at).Sub(now), time.Millisecond)
 		}
-		timer.Reset(min(wait, usedEvery))
+		timer.Reset(min(wait, syncedEvery, f.control.MetadataAge()))
 	}
 }
 
-// take puts what was fetched into the store.
-func (f *fill) take(fetched []link.Fetched, now time.Time) error {
+// take puts what was fetched into the store. What it has done when stop or ctx ends stays.
+func (f *fill) take(ctx context.Context, stop <-chan struct{}, fetched []link.Fetched, now time.Time) error {
 	for i := range fetched {
 		p := &fetched[i]
 		if p.Stale() {
 			continue
-		}
-		if out, ok := errors.AsType[*link.OutOfRangeError](p.Err); ok {
-			return fmt.Errorf("%w: the topic was cut at %d while it was followed: the next start fills the store anew",
-				p.Err, out.LogStart)
 		}
 		if p.Err != nil {
 			return p.Err
@@ -208,10 +290,24 @@ func (f *fill) take(fetched []link.Fetched, now time.Time) error {
 		if err := f.task.Reached(p.Topic, p.Partition, p.Next, p.LastStable); err != nil {
 			return err
 		}
+		f.highs[p.TopicPartition] = p.HighWatermark
 	}
 	for f.task.Queued() > 0 {
+		select {
+		case <-stop:
+			return errStop
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		default:
+		}
+		f.turn.set(turnMost)
 		if _, err := f.task.Step(stepRecords, now.UnixMilli()); err != nil {
 			return err
+		}
+		if f.task.Crowded() || f.turn.passed.Load() {
+			if err := f.commit(now); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -226,21 +322,19 @@ func (f *fill) commit(now time.Time) error {
 		if err := f.task.Committed(nil); err != nil {
 			return err
 		}
-		nodes := nodeStats(f.task, &f.scratch)
+		f.task.Stats(&f.scratch)
+		nodes := nodeStats(f.scratch.Nodes)
 		f.nodes.Store(&nodes)
 	}
-	if len(f.behind) > 0 || now.Sub(f.usedAt) < usedEvery {
-		return nil
-	}
-	f.usedAt = now
-	return f.app.noteUsed(now, f.ageName())
+	return nil
 }
 
 // advance notes how far the first filling has come.
-func (f *fill) advance(fetched []link.Fetched, elapsed time.Duration) {
+func (f *fill) advance(fetched []link.Fetched) {
 	if len(f.behind) == 0 {
 		return
 	}
+	now := f.app.cfg.Clock()
 	for i := range fetched {
 		p := &fetched[i]
 		r := f.behind[p.TopicPartition]
@@ -251,18 +345,25 @@ func (f *fill) advance(fetched []link.Fetched, elapsed time.Duration) {
 			if !b.IsControl() {
 				r.Records += int64(b.Count())
 			}
+			r.Bytes += int64(b.Size())
 		}
-		r.Position, r.Elapsed = min(p.Next, r.End), elapsed
+		r.Position = min(p.Next, r.End)
 		if p.Next < r.End {
-			f.tell(f.app.cfg.Hooks.RestoreProgress, r)
+			if r.due(now) {
+				report := r.report(now)
+				f.log.Info("filling", append([]any{"topic", r.Topic, "partition", r.Task.Partition}, report.attributes()...)...)
+				f.app.tellProgress(report)
+			}
 			continue
 		}
 		delete(f.behind, p.TopicPartition)
-		f.log.Info("filled", "topic", r.Topic, "partition", r.Task.Partition, "records", r.Records, "in", elapsed)
-		f.tell(f.app.cfg.Hooks.RestoreEnded, r)
+		ended := r.end(now)
+		f.log.Info("filled", "topic", r.Topic, "partition", r.Task.Partition, "records", r.Records, "bytes", r.Bytes,
+			"records per second", int64(r.RecordsPerSecond), "in", ended.Elapsed)
+		f.app.tellRestore(f.app.cfg.Hooks.RestoreEnded, ended)
 	}
 	if len(f.behind) == 0 {
-		close(f.full)
+		f.filled()
 	}
 }
 
@@ -280,10 +381,27 @@ func (a *app) filled(ctx context.Context, fills []*fill) bool {
 	return true
 }
 
+// isFull tells whether the store has what its topic had at the start.
+func (f *fill) isFull() bool {
+	if f.again.Load() {
+		return false
+	}
+	select {
+	case <-f.full:
+		return true
+	default:
+		return false
+	}
+}
+
 // close ends the filling: after run, when nobody reads any more.
 func (f *fill) close() error {
+	f.turn.timer.Stop()
 	if f.fetcher != nil {
 		f.fetcher.Close()
+	}
+	if f.task == nil {
+		return nil
 	}
 	if err := safely(f.task.Close); err != nil {
 		return fmt.Errorf("global store %s: %w", f.name, err)

@@ -27,7 +27,7 @@ import (
 
 // patience bounds what a test waits for; poll is the time between two looks.
 const (
-	patience = 60 * time.Second
+	patience = 2 * time.Minute
 	poll     = 20 * time.Millisecond
 )
 
@@ -142,6 +142,12 @@ func (h *harness) reopen(fs vfs.FS, meanwhile func()) {
 	require.NoError(h.t, h.broker.Close())
 	meanwhile()
 	h.broker = brokertest.New(h.t, brokertest.On(fs))
+	h.reconnect()
+}
+
+// reconnect makes the clients again.
+func (h *harness) reconnect() {
+	h.client.Close()
 	h.client = brokertest.Client(h.t, h.broker)
 	h.admin = kadm.NewClient(h.client)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"thalweg/internal/dirlock"
-	"thalweg/state"
+	"thalweg/internal/origin"
 	"thalweg/state/engine"
 	"thalweg/state/pebble"
 	"thalweg/topology"
@@ -22,29 +24,34 @@ import (
 //
 //	<StateDir>/<application>/lock     held while the application runs
 //	                         pid      of the holder, for messages
-//	                         process  the process' name in the group; it outlives restarts
-//	                         used     when the state of each task was last kept up (see ages)
+//	                         process  the process' name in the group, which outlives restarts, and where it was made
+//	                         stores   which stores the program has (see noteStores)
 //	                         state/   the engine with the local copies of all stores
 //
-// An application without stores has no directory: many processes of it can run side by side with the same StateDir.
+// An application without stores keeps its name there, if the program says where: of many processes side by side with
+// the same StateDir the first one does.
 type home struct {
-	engine   engine.Engine // nil when nothing is kept on disk
-	budget   *state.Budget
+	engine   *pebble.Engine // nil when nothing is kept on disk
+	memory   *portions
 	headroom []byte // never touched, see Config.HeadroomBytes
 	process  string
-	ages     *ages // nil when nothing is kept on disk; guarded by the application's mutex
 	lock     io.Closer
 	dir      string
 	patience time.Duration // with the disk, at the end
 }
 
+var homeLock = dirlock.Files{Lock: "lock", PID: "pid"}
+
 // openHome opens the directory, or says who has it.
-func openHome(topo *topology.Topology, cfg Config) (*home, error) {
-	h := &home{budget: state.NewBudget(cfg.CacheBytesMax), patience: cfg.CloseTimeout}
+func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, error) {
+	h := &home{memory: memory, patience: cfg.CloseTimeout}
 	// The collector's goal is a multiple of what is alive, and this counts as alive while it has no page.
 	h.headroom = make([]byte, max(cfg.HeadroomBytes, 0))
 	if !keepsState(topo) {
 		h.process = uuid.NewString()
+		if cfg.StateDir != temporaryState() {
+			h.keepName(cfg)
+		}
 		return h, nil
 	}
 	fs := cfg.StateFS
@@ -56,17 +63,23 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 		cfg.Logger.Warn("the state lies in a temporary directory, which the system may empty: restoring it takes time; "+
 			"set Config.StateDir", "application", cfg.ApplicationID, "directory", dir)
 	}
-	lock, err := dirlock.Acquire(fs, dir, dirlock.Files{Lock: "lock", PID: "pid"})
+	lock, err := dirlock.Acquire(fs, dir, homeLock)
 	switch {
 	case errors.Is(err, dirlock.ErrInUse):
-		return nil, fmt.Errorf("state %w: each process needs a Config.StateDir of its own", err)
+		return nil, fmt.Errorf("state %w: each process needs a Config.StateDir of its own; after a failure of the state "+
+			"engine the directory is in use until its process ends", err)
 	case err != nil:
 		return nil, fmt.Errorf("state %w: set Config.StateDir to a place that can be written", err)
 	}
 	h.lock, h.dir = lock, dir
-	h.ages = openAges(fs, fs.PathJoin(dir, "used"))
-	if h.process, err = processName(fs, fs.PathJoin(dir, "process")); err == nil {
+	if h.process, err = processName(cfg, dir); err == nil {
 		err = h.openEngine(cfg)
+	}
+	if err == nil {
+		err = h.takeOverUsed(fs)
+	}
+	if err == nil {
+		err = noteStores(fs, fs.PathJoin(dir, "stores"), topo)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("state directory %s: %w", dir, err), h.close())
@@ -74,17 +87,27 @@ func openHome(topo *topology.Topology, cfg Config) (*home, error) {
 	return h, nil
 }
 
-// openEngine sets the engine only when it is open: an interface that holds a nil *pebble.Engine is not nil, and close
-// would use it.
-func (h *home) openEngine(cfg Config) error {
-	e, err := pebble.Open(cfg.StateFS.PathJoin(h.dir, "state"), pebble.Options{
-		FS: cfg.StateFS, CacheBytesMax: cfg.BlockCacheBytesMax, Logger: cfg.Logger,
+func (h *home) openEngine(cfg Config) (err error) {
+	h.engine, err = pebble.Open(cfg.StateFS.PathJoin(h.dir, "state"), pebble.Options{
+		FS: cfg.StateFS, Memory: h.memory.engine, Logger: cfg.Logger,
 	})
-	if err != nil {
-		return err
+	return err
+}
+
+// stores is the engine for stores. It is nil when nothing is kept on disk: an interface that holds a nil *pebble.Engine
+// is not nil.
+func (h *home) stores() engine.Engine {
+	if h.engine == nil {
+		return nil
 	}
-	h.engine = e
-	return nil
+	return h.engine
+}
+
+// stopWaiting is called when the application's time to close is over: what waits for a full disk ends with an error.
+func (h *home) stopWaiting() {
+	if h.engine != nil {
+		h.engine.StopWaiting()
+	}
 }
 
 func keepsState(topo *topology.Topology) bool {
@@ -98,18 +121,69 @@ func keepsState(topo *topology.Topology) bool {
 	return false
 }
 
-// processName reads the process' name, or makes one. A transactional id is made of it, so that a process which comes
-// back after a crash ends what it left open at once.
-func processName(fs vfs.FS, path string) (string, error) {
-	name, err := readFile(fs, path)
+// keepName gives the process the name of its predecessor, where no other process has it. It is a short cut after a
+// crash (see removePredecessor), so that trouble with it is no error.
+func (h *home) keepName(cfg Config) {
+	fs := cfg.StateFS
+	dir := fs.PathJoin(cfg.StateDir, cfg.ApplicationID)
+	err := fs.MkdirAll(dir, 0o750)
 	if err == nil {
-		if _, err := uuid.Parse(name); err == nil {
-			return name, nil
+		h.lock, err = dirlock.Acquire(fs, dir, homeLock)
+	}
+	if err == nil {
+		var name string
+		if name, err = processName(cfg, dir); err == nil {
+			h.process = name
 		}
 	}
-	name = uuid.NewString()
-	return name, writeFile(fs, path, name+"\n")
+	if err != nil {
+		cfg.Logger.Debug("the process gets a new name in the group", "application", cfg.ApplicationID, "err", err)
+	}
 }
+
+// processName reads the process' name, or makes one. A transactional id is made of it, so that a process which comes
+// back after a crash ends what it left open at once. A directory that was copied has the name of a process which may be
+// running: the copy gets another one. So does a directory that was moved, which can't be told from a copy.
+func processName(cfg Config, dir string) (string, error) {
+	fs := cfg.StateFS
+	path := fs.PathJoin(dir, "process")
+	content, err := readFile(fs, path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	name, was, _ := strings.Cut(content, "\n")
+	_, err = uuid.Parse(name)
+	now := whereabouts(cfg, dir)
+	switch {
+	case err != nil:
+		name = uuid.NewString()
+	case was == now:
+		return name, nil
+	case was != "": // an older build has not noted it
+		cfg.Logger.Warn("the state directory was copied or moved: the process gets a new name in the group, so that it does "+
+			"not get in the way of the process of the other directory", "application", cfg.ApplicationID, "was", was, "now",
+			now)
+		name = uuid.NewString()
+	}
+	return name, replaceFile(fs, path, name+"\n"+now+"\n")
+}
+
+// whereabouts says on which machine a directory is, and where.
+func whereabouts(cfg Config, dir string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	if cfg.StateFS == vfs.Default {
+		if abs, err := filepath.Abs(dir); err == nil {
+			dir = abs
+		}
+	}
+	return fmt.Sprintf("host %q directory %q", host, dir)
+}
+
+// stateFileBytesMax bounds a file beside the engine.
+const stateFileBytesMax = 16 << 20
 
 func readFile(fs vfs.FS, path string) (string, error) {
 	f, err := fs.Open(path)
@@ -117,8 +191,15 @@ func readFile(fs vfs.FS, path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 1<<10))
-	return strings.TrimSpace(string(b)), err
+	b, err := io.ReadAll(io.LimitReader(f, stateFileBytesMax+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read %s: %w", path, err)
+	case len(b) > stateFileBytesMax:
+		return "", fmt.Errorf("read %s: it has more than %d bytes, so this program has not written it: remove it", path,
+			stateFileBytesMax)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 func writeFile(fs vfs.FS, path, content string) error {
@@ -130,8 +211,17 @@ func writeFile(fs vfs.FS, path, content string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// close releases the directory. The engine flushes what it has, which a disk that is full can put off for ever: then
-// the directory stays locked until the process ends, and the changelogs have what is missing.
+// replaceFile writes a file whole: after a crash it is the old one or the new one.
+func replaceFile(fs vfs.FS, path, content string) error {
+	if err := writeFile(fs, path+".new", content); err != nil {
+		return err
+	}
+	return fs.Rename(path+".new", path)
+}
+
+// close releases the directory. The engine flushes what it has, which a disk that does not answer can put off for ever;
+// on one that is full the engine waits until the application's time to close is over (see supervise). Then the
+// directory stays locked until the process ends, and the changelogs have what is missing.
 func (h *home) close() error {
 	var errs []error
 	if h.engine != nil {
@@ -149,8 +239,15 @@ func (h *home) close() error {
 				"full? Nothing is lost: the changelogs have it, and the next start restores from there", h.dir, h.patience)
 		}
 	}
-	if h.lock != nil {
+	if h.lock != nil && (h.engine == nil || !h.engine.Abandoned()) {
 		errs = append(errs, h.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// place says where the application's state and topics lie. An empty directory: nothing is kept on disk.
+func (h *home) place(cfg Config) origin.Place {
+	return origin.Place{
+		Application: cfg.ApplicationID, Directory: h.dir, Brokers: strings.Join(cfg.Seeds, ","),
+	}
 }

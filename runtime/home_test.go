@@ -27,10 +27,14 @@ func TestHeadroomPutsTheCollectorOff(t *testing.T) {
 	const room = 64 << 20
 	goals := map[int64]int64{}
 	for _, bytes := range []int64{-1, room} {
-		h, err := openHome(new(topology.Topology), Config{HeadroomBytes: bytes, StateFS: vfs.NewMem()}.withDefaults())
+		cfg := Config{HeadroomBytes: bytes, StateFS: vfs.NewMem()}.withDefaults()
+		portions, err := newPortions(new(topology.Topology), cfg)
+		require.NoError(t, err)
+		h, err := openHome(new(topology.Topology), cfg, portions)
 		require.NoError(t, err)
 		goals[bytes] = heapGoal()
 		require.NoError(t, h.close())
+		portions.leave()
 		goruntime.KeepAlive(h)
 	}
 	require.InDelta(t, 2*room, goals[room]-goals[-1], room/2)

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"thalweg/internal/link"
 	"thalweg/internal/task"
@@ -19,11 +20,13 @@ type job struct {
 	changelogs []task.Changelog
 	logOf      map[string]link.TopicPartition // changelog by store; without those that are an input
 	positions  map[string]int64               // of the stores, while they are restored
-	restores   map[string]*restore            // under way, by store
-	stateful   bool
-	doing      string // what the worker does, for its activity
-	restoring  string
+	asked      time.Time                      // when the ends of its changelogs were
+	restoring  *restoring                     // while it is restored; nil: it is not
+	expiring   map[string]*expiring           // by store
+	processing activity                       // what the worker is at while the task works,
+	flushing   activity                       // and while it brings out what a commit needs
 	scratch    task.Stats
+	dirty      int // bytes that are not committed, about
 }
 
 // input is a partition that a task reads.
@@ -32,7 +35,12 @@ type input struct {
 	job           *job
 	next          int64 // offset up to which all has been added
 	highWatermark int64
-	paused        bool // not fetched until its task has worked some off
+	paused        bool                  // not fetched until its task has worked some off
+	held          int                   // bytes that the worker knows of
+	outOfRange    *link.OutOfRangeError // its partition does not hold next; nil: it does
+	topicID       link.TopicID
+	cluster       string
+	mark          mark // of the note beside its committed offset
 }
 
 // add gives the task what was fetched.
@@ -49,16 +57,15 @@ func (in *input) add(f *link.Fetched) error {
 func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }
 
 // openJob makes a task that this worker has claimed.
-func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, wallMillis int64) (*job, error) {
+func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	a := w.app
 	sub := a.topo.Subtopologies()[id.Subtopology]
 	j := &job{
 		id:        id,
 		logOf:     map[string]link.TopicPartition{},
 		positions: map[string]int64{},
-		restores:  map[string]*restore{},
-		doing:     "processing task " + id.String(),
-		restoring: "restoring task " + id.String(),
+		asked:     now,
+		expiring:  map[string]*expiring{},
 	}
 	j.tx = state.NewTx(a.stateConfig(id))
 	cfg := task.Config{
@@ -71,24 +78,35 @@ func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, 
 		Errors:        a.cfg.Errors,
 		GaveUp:        w.gaveUp,
 		Foreign:       w.foreign,
+		MayName:       a.mayName,
 		PassedOver:    w.passedOver,
-		Exists:        a.layout.exists,
+		Exists:        a.layout().exists,
 		MaxIdle:       a.cfg.MaxIdle,
-		WallMillis:    wallMillis,
+		WallMillis:    now.UnixMilli(),
+		Cut:           &w.deadline.passed,
 	}
-	for _, tp := range a.layout.inputs(sub, id.Partition) {
-		o := starts[tp]
+	for _, tp := range a.layout().inputs(sub, id.Partition) {
+		o := p.starts[tp]
 		cfg.Start = append(cfg.Start, task.Offset{
 			Topic: tp.Topic, Partition: tp.Partition, Next: o.Next, Metadata: o.Metadata,
+			Fresh: p.fresh[tp],
 		})
-		j.inputs = append(j.inputs, &input{TopicPartition: tp, job: j, next: o.Next})
+		j.inputs = append(j.inputs, &input{
+			TopicPartition: tp, job: j, next: o.Next,
+			topicID: p.identity.Topics[tp.Topic], cluster: p.identity.Cluster, mark: w.markOf(tp, p),
+		})
 	}
 	t, err := task.New(cfg)
 	if err != nil {
 		return nil, errors.Join(err, j.tx.Close())
 	}
 	j.task = t
-	if j.changelogs, err = t.Changelogs(); err != nil {
+	j.processing = activity{"processing task " + id.String(), t}
+	j.flushing = activity{"committing task " + id.String(), t}
+	if err = j.setOrigins(p.origins[id]); err == nil {
+		j.changelogs, err = t.Changelogs()
+	}
+	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	for _, c := range j.changelogs {
@@ -96,7 +114,6 @@ func (w *worker) openJob(id TaskID, starts map[link.TopicPartition]link.Offset, 
 			j.logOf[c.Store] = link.TopicPartition{Topic: c.Topic, Partition: c.Partition}
 		}
 	}
-	j.stateful = len(sub.Stores) > 0
 	w.jobs[id] = j
 	for _, in := range j.inputs {
 		w.inputs[in.TopicPartition] = in
@@ -154,5 +171,5 @@ func (j *job) close() error {
 			err = fmt.Errorf("discard: %w", err)
 		}
 	}
-	return errors.Join(err, j.task.Close())
+	return joined(err, j.task.Close())
 }

@@ -1,10 +1,8 @@
 package runtime_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	goruntime "runtime"
 	"strings"
 	"sync"
@@ -20,6 +18,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/batch"
 	"thalweg/runtime"
 	"thalweg/state"
 	"thalweg/topology"
@@ -66,9 +65,15 @@ func TestWaitCaughtUpKnowsOfWhatIsNotSafeYet(t *testing.T) {
 	stalled.Store(true)
 	h.want["late"]++
 	h.total++
-	hasty := brokertest.Client(t, h.broker, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
-	err := hasty.ProduceSync(h.ctx, &kgo.Record{Topic: "lines", Value: []byte("late")}).FirstErr()
+	builder := batch.NewBuilder(batch.None)
+	builder.Append(time.Now().UnixMilli(), nil, []byte("late"), nil)
+	late, err := builder.Finish(batch.Producer{ID: -1, Epoch: -1, Sequence: -1})
 	require.NoError(t, err)
+	results, err := h.broker.Produce(h.ctx, broker.ProduceRequest{
+		Acks: broker.AcksNone, Partitions: []broker.ProducePartition{{Topic: "lines", Batches: late}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, results[0].Err)
 	ctx, cancel := context.WithTimeout(h.ctx, 500*time.Millisecond)
 	defer cancel()
 	err = app.WaitCaughtUp(ctx)
@@ -260,48 +265,15 @@ func TestStalledWorkerIsReported(t *testing.T) {
 	cfg.Hooks.Stalled = func(s runtime.Stall) { stalled <- s }
 	app := h.start(topo, cfg).settled()
 	h.feed(1)
-	s := <-stalled
+	for s := (runtime.Stall{}); !strings.Contains(s.Doing, "processing task 0_"); { // on a busy machine anything stalls
+		select {
+		case s = <-stalled:
+		case <-time.After(patience):
+			require.Fail(t, "the worker that hangs is not reported")
+		}
+	}
 	close(let)
-	require.Contains(t, s.Doing, "processing task 0_")
 	app.stop()
-}
-
-// TestCutChangelog: state whose position the changelog no longer has is wiped and restored from what there is.
-func TestCutChangelog(t *testing.T) {
-	h := newHarness(t)
-	cfg := h.config()
-	app := h.start(words(t, byWord), cfg)
-	h.feed(100)
-	app.caughtUp().stop()
-	old := cfg.StateFS
-	cfg.StateFS = vfs.NewMem()
-	app = h.start(words(t, byWord), cfg)
-	h.feed(100)
-	app.caughtUp().stop()
-	ends, err := h.admin.ListEndOffsets(h.ctx, "wordcount-by-word-changelog")
-	require.NoError(t, err)
-	policy := func(value string) {
-		_, err := h.admin.AlterTopicConfigs(h.ctx, []kadm.AlterConfig{
-			{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &value},
-		}, "wordcount-by-word-changelog")
-		require.NoError(t, err)
-	}
-	policy("compact,delete") // else the broker refuses to cut it
-	_, err = h.admin.DeleteRecords(h.ctx, ends.Offsets())
-	require.NoError(t, err)
-	policy("compact")
-
-	var log bytes.Buffer
-	cfg.StateFS = old
-	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	app = h.start(words(t, byWord), cfg).caughtUp()
-	view, err := app.View(byWord)
-	require.NoError(t, err)
-	for e, err := range byWord.Read(view.Reader).All() {
-		require.Fail(t, "a row from before the cut", "%v %v", e, err)
-	}
-	app.stop()
-	require.Contains(t, log.String(), "does not fit its changelog")
 }
 
 // TestRestoreGoesOn: a restore that was cut short goes on where it was, not at the start of the changelog.
@@ -319,6 +291,8 @@ func TestRestoreGoesOn(t *testing.T) {
 		}, nil)
 	}
 	require.NoError(t, client.Flush(h.ctx))
+	// The restore can't end before the stop: the last record of the changelog is not decided.
+	abort := h.undecided("wordcount-by-word-changelog")
 
 	cfg.StateFS = vfs.NewMem()
 	var ticks atomic.Int64
@@ -329,7 +303,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	cfg.Hooks.RestoreProgress = func(r runtime.Restore) {
 		once.Do(func() {
 			reached <- r
-			<-closing // or it would be restored whole before the stop
+			<-closing // the application ends after its hooks
 		})
 	}
 	app = h.start(words(t, byWord), cfg)
@@ -339,6 +313,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	require.ErrorContains(t, app.Close(atOnce), "still stopping")
 	close(closing)
 	app.stop()
+	abort()
 	require.Positive(t, cut.Position)
 	require.Less(t, cut.Position, cut.End)
 
@@ -352,26 +327,6 @@ func TestRestoreGoesOn(t *testing.T) {
 	h.start(words(t, byWord), cfg).caughtUp().stop()
 	require.NotEmpty(t, starts)
 	require.GreaterOrEqual(t, starts[0], cut.Position)
-	h.exact()
-}
-
-// TestOldStateIsWiped: a copy that was not kept up for longer than tombstones live may hold deleted keys.
-func TestOldStateIsWiped(t *testing.T) {
-	h := newHarness(t)
-	cfg := h.config()
-	app := h.start(words(t, byWord), cfg)
-	h.feed(100)
-	app.caughtUp().stop()
-	for _, c := range []struct {
-		later time.Duration
-		wiped bool
-	}{{time.Hour, false}, {25 * time.Hour, true}} {
-		var restored, records int64
-		cfg.Clock = func() time.Time { return time.Now().Add(c.later) }
-		cfg.Hooks.RestoreEnded = func(r runtime.Restore) { restored++; records += r.Records }
-		h.start(words(t, byWord), cfg).caughtUp().stop()
-		require.Equal(t, c.wiped, records > 0, "%d restores, %d records", restored, records)
-	}
 	h.exact()
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/internal/link"
 	"thalweg/serde"
@@ -201,6 +203,8 @@ func TestCommandsThatMakeTopics(t *testing.T) {
 	require.Equal(t, "thalweg topics create a c -p 4 && thalweg topics create b -p 6", commands(Config{}, specs))
 	cfg := Config{Seeds: []string{"x:1", "y:2"}, Topics: Topics{ReplicationFactor: 3}}
 	require.Equal(t, "thalweg topics create a -p 4 -replicas 3 -brokers x:1,y:2", commands(cfg, specs[:1]))
+	specs[0].Config = map[string]string{"cleanup.policy": "compact"}
+	require.Equal(t, "thalweg topics create a -p 4 -config cleanup.policy=compact", commands(Config{}, specs[:1]))
 }
 
 func TestStatesMoveLegally(t *testing.T) {
@@ -261,6 +265,28 @@ func TestPaceFollowsTheLoad(t *testing.T) {
 	require.Equal(t, 3*time.Second, fixed.interval())
 }
 
+// A commit that takes too long to bring out what it owes makes the next ones smaller, until they are quick.
+func TestPaceMakesTransactionsSmaller(t *testing.T) {
+	p := newPace(0)
+	p.flushed(50_000, flushMost)
+	require.Equal(t, recordsMost, p.left(0), "in time")
+	p.flushed(50_000, 50*flushMost)
+	require.Equal(t, 1000, p.left(0))
+	require.Equal(t, 1, p.left(999))
+	require.Zero(t, p.left(1000))
+	p.flushed(1000, flushMost/2)
+	p.flushed(10, 0)
+	require.Equal(t, 1000, p.left(0), "neither slow nor quick, or not full")
+	p.flushed(1000, flushMost/5)
+	require.Equal(t, 2000, p.left(0))
+	for n := 2000; n <= recordsMost; n *= 2 {
+		p.flushed(n, 0)
+	}
+	require.Equal(t, recordsMost, p.left(recordsMost/2), "no limit any more")
+	p.flushed(1, time.Hour)
+	require.Equal(t, 1, p.left(0))
+}
+
 func TestClaimsAreExclusive(t *testing.T) {
 	c := newClaims()
 	id := TaskID{1, 2}
@@ -273,19 +299,74 @@ func TestClaimsAreExclusive(t *testing.T) {
 	require.True(t, c.take(id, 1, wake))
 }
 
+// A partition is elsewhere when all workers know an assignment that gives it to none of them, and only then.
+func TestRosterKnowsWhatMoves(t *testing.T) {
+	r := newRoster(2)
+	a, b := link.TopicPartition{Topic: "in", Partition: 0}, link.TopicPartition{Topic: "in", Partition: 1}
+	all := []link.TopicPartition{a, b}
+	check := func(settled, elsewhereA, elsewhereB bool) {
+		t.Helper()
+		require.Equal(t, settled, r.settled())
+		require.Equal(t, []bool{elsewhereA, elsewhereB}, []bool{r.elsewhere(a), r.elsewhere(b)})
+	}
+	check(false, false, false)
+	r.assign(0, 1, all) // the first worker to join gets everything
+	check(false, false, false)
+	r.giveUp(0, 2, all[1:]) // for the second one
+	r.assign(0, 2, nil)
+	check(false, false, false)
+	r.assign(1, 2, nil)
+	check(false, false, false)
+	r.assign(0, 3, nil)
+	check(false, false, false)
+	r.assign(1, 3, all[1:])
+	check(true, false, false)
+
+	r.giveUp(1, 4, all[1:]) // for another process
+	r.assign(1, 4, nil)
+	r.assign(0, 4, nil)
+	check(false, false, false)
+	r.assign(1, 5, nil)
+	r.assign(0, 5, nil)
+	require.True(t, r.elsewhere(b), "before anybody asks whether it is settled")
+	check(true, false, true)
+
+	r.lose(0)
+	check(false, false, false)
+	r.assign(1, 6, all[:1]) // what was lost
+	r.assign(0, 6, nil)
+	check(true, false, true)
+	r.lose(0) // has nothing
+	r.giveUp(0, 6, all[:1])
+	r.assign(0, 7, nil)
+	r.assign(1, 7, nil)
+	check(true, false, true)
+}
+
 func TestHooksRunInOrderAndNeverBlock(t *testing.T) {
 	q := newHookQueue(slog.Default())
 	var got []int
-	for i := range hookQueueMax + 3 { // nobody runs them yet: the oldest give way
-		q.add(func() { got = append(got, i) })
+	n := 2 * progressCallsMax
+	for i := range n { // nobody runs them yet: reports of progress give way
+		q.add(func() { got = append(got, 2*i) })
+		q.addProgress(func() { got = append(got, 2*i+1) })
 	}
 	var running sync.WaitGroup
 	running.Go(q.run)
 	q.close()
 	running.Wait()
-	require.Len(t, got, hookQueueMax)
-	require.Equal(t, 3, got[0])
-	require.Equal(t, hookQueueMax+2, got[len(got)-1])
+	require.Len(t, got, n+progressCallsMax/2)
+	require.IsIncreasing(t, got)
+
+	q = newHookQueue(slog.New(slog.DiscardHandler))
+	ran := 0
+	for range callsMax + 3 {
+		q.add(func() { ran++ })
+	}
+	running.Go(q.run)
+	q.close()
+	running.Wait()
+	require.Equal(t, callsMax, ran)
 }
 
 func TestConfigSaysWhatIsWrong(t *testing.T) {
@@ -307,6 +388,28 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 			"Errors.Decode: unknown decision 77"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, HeadroomBytes: 1 << 50}, "at most 64 GiB"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CommitEvery: time.Minute}, "TransactionTimeout"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CommitEvery: -1}, "CommitEvery is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CheckpointEvery: -1}, "CheckpointEvery is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, PurgeEvery: -1}, "PurgeEvery is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, StallAfter: -1}, "StallAfter is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, StartTimeout: -1}, "StartTimeout is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, RetryTimeout: -1}, "RetryTimeout is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, CloseTimeout: -1}, "CloseTimeout is -1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, SessionTimeout: time.Millisecond}, "SessionTimeout is 1ms"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, SessionTimeout: 1 << 62}, "SessionTimeout is "},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, TransactionTimeout: 1}, "TransactionTimeout is 1ns"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, TransactionTimeout: 1 << 62}, "TransactionTimeout is "},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, BatchBytes: 1 << 40}, "BatchBytes is 1099511627776"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, RecordBytesMax: 1 << 40}, "RecordBytesMax is 1099511627776"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: 1 << 30}, "Workers is 1073741824"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: 1 << 16, MemoryBytesMax: 1 << 30}, "or Workers of "},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: 8, ProduceBytesMax: 1 << 16},
+			"ProduceBytesMax of 64 KiB is too small for 8 workers"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:y"}}, "unable to parse port"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, ClientOptions: Options(kgo.MetadataMaxAge(time.Hour * 2))},
+			"metadata max age"},
+		{Config{ApplicationID: "a", Seeds: []string{"x:1"},
+			Errors: topology.Errors{Decode: topology.DeadLetter, DeadLetters: "a b"}}, "Errors.DeadLetters: name"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Topics: Topics{Partitions: -1}}, "Topics.Partitions is -1"},
 		{Config{ApplicationID: "a", Errors: topology.Errors{Process: topology.DeadLetter}},
 			"config: policy Errors.Process is"},
@@ -316,6 +419,27 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 	}
 	_, err := New(nil, Config{})
 	require.ErrorContains(t, err, "no topology")
+	for says, cfg := range map[string]Config{
+		"RetryTimeout is -1ns":         {Seeds: []string{"x:1"}, RetryTimeout: -1},
+		"SessionTimeout is -1ns":       {Seeds: []string{"x:1"}, SessionTimeout: -1},
+		"metadata max age":             {Seeds: []string{"x:1"}, ClientOptions: Options(kgo.MetadataMaxAge(time.Hour * 2))},
+		"RecordBytesMax is 2000000000": {Seeds: []string{"x:1"}, RecordBytesMax: 2000000000},
+	} {
+		_, err := NewClient(cfg)
+		require.ErrorContains(t, err, says)
+	}
+}
+
+// The name of an internal topic is as long as those of the application and the store together.
+func TestNamesThatAreTooLongTogether(t *testing.T) {
+	topo := build(t, pipe{in: []topology.TopicName{external("a")}, store: strings.Repeat("s", 200)})
+	cfg := Config{ApplicationID: strings.Repeat("a", 30), Seeds: []string{"x:1"}}
+	_, err := New(topo, cfg)
+	require.NoError(t, err)
+	cfg.ApplicationID += strings.Repeat("a", 60)
+	_, err = New(topo, cfg)
+	require.ErrorContains(t, err, "the changelog of store")
+	require.ErrorContains(t, err, "give one of them a shorter name")
 }
 
 func TestCloseBeforeRun(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"thalweg/broker/brokertest"
 	"thalweg/runtime"
 	"thalweg/serde"
 	"thalweg/state"
@@ -133,4 +134,48 @@ func TestDeadLettersThatTheApplicationReads(t *testing.T) {
 	cfg.Errors.DeadLetters = "again"
 	_, err = runtime.New(topo, cfg)
 	require.NoError(t, err)
+}
+
+// A record that cannot be decoded stops an application without a policy, and the error says how it can go on.
+func TestARecordThatCannotBeDecodedSaysWhatToDo(t *testing.T) {
+	b := stream.NewBuilder()
+	b.Stream(stream.NewTopic[string, int64]("lines")).To(stream.NewTopic[string, int64]("counts"))
+	topo, err := b.Build()
+	require.NoError(t, err)
+	h := newHarness(t)
+	h.produce(line("no number"))
+	err = h.start(topo, h.config()).fails()
+	require.ErrorContains(t, err, "decode: node")
+	require.ErrorContains(t, err, "offset 0: value: int64")
+	require.ErrorContains(t, err, "Config.Errors.Decode")
+}
+
+// A dead letter without a key lies in the partition of its record's task: the test driver does the same.
+func TestThePartitionOfADeadLetter(t *testing.T) {
+	b := stream.NewBuilder()
+	b.Stream(ins).MapValues(func(string) string { panic("a bad record") }).To(copies)
+	topo, err := b.Build()
+	require.NoError(t, err)
+	for _, action := range []topology.Decision{topology.DeadLetter, topology.DeadLetterAndFail} {
+		for p := range int32(4) {
+			h := newHarness(t)
+			h.create(4, "ins")
+			h.create(1, "copies")
+			h.create(4, "dead")
+			cfg := h.config()
+			cfg.Errors = topology.Errors{Process: action, DeadLetters: "dead"}
+			client := brokertest.Client(t, h.broker, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+			bad := &kgo.Record{Topic: "ins", Partition: p, Value: []byte("bad")}
+			require.NoError(t, client.ProduceSync(h.ctx, bad).FirstErr())
+			app := h.start(topo, cfg)
+			if action == topology.DeadLetterAndFail {
+				require.ErrorContains(t, app.fails(), "a bad record")
+			} else {
+				app.caughtUp().stop()
+			}
+			letters := h.read("dead")
+			require.Len(t, letters, 1)
+			require.Equal(t, p, letters[0].Partition)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"strings"
+	"time"
 
 	"thalweg/internal/link"
 )
@@ -37,4 +38,46 @@ func (a *app) removePredecessor(ctx context.Context, control *link.Link) {
 	case removed > 0:
 		a.cfg.Logger.Info("removed what a crash left in the group", "members", removed)
 	}
+}
+
+const (
+	// tellWaitAfter is how long a process waits for its tasks in silence.
+	tellWaitAfter = 3 * time.Second
+	// toldMembersMax is how many members of a group a log line names.
+	toldMembersMax = 10
+)
+
+// tellWait says why no tasks come, when they do not: a member that was killed keeps its place in the group until its
+// session ends, and the group waits for it.
+func (a *app) tellWait(ctx context.Context, control *link.Link, finished <-chan struct{}) {
+	timer := time.NewTimer(tellWaitAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-finished:
+		return
+	case <-ctx.Done():
+		return
+	}
+	if a.roster.known() {
+		return
+	}
+	ctx, cancel := until(ctx, finished)
+	defer cancel()
+	groups, err := control.Admin().DescribeGroups(ctx, a.cfg.ApplicationID)
+	if err != nil {
+		return // a broker that does not answer has lines of its own
+	}
+	var others []string
+	for _, m := range groups[a.cfg.ApplicationID].Members {
+		if !strings.HasPrefix(m.ClientID, a.clientPrefix()) {
+			others = append(others, m.ClientID)
+		}
+	}
+	if len(others) == 0 {
+		return
+	}
+	a.cfg.Logger.Warn("waiting for the group to hand tasks out: it waits for other members. One that was killed keeps "+
+		"its place until its session ends", "application", a.cfg.ApplicationID, "members",
+		others[:min(len(others), toldMembersMax)], "left at most", a.cfg.SessionTimeout-tellWaitAfter)
 }

@@ -35,6 +35,8 @@ func TestRebalance(t *testing.T) {
 					if network != "near" {
 						cfg.NoLocal = true
 						cfg.ClientOptions = h.over(func(c net.Conn) net.Conn { return breaking.wrap(slowConn{c}) })
+					}
+					if network == "breaking" {
 						cfg.SessionTimeout = 6 * time.Second // a member's farewell may be what is lost
 					}
 					configs[i] = cfg

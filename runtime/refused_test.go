@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/runtime"
+	"thalweg/state"
 	"thalweg/stream"
 	"thalweg/topology"
 )
@@ -94,6 +96,48 @@ func TestWhatTheBrokerRefuses(t *testing.T) {
 	})
 }
 
+// A topic that takes nothing: each record is processed again by itself, once, and counts once. The log says it, and not
+// for each record.
+func TestATopicThatRefusesEverything(t *testing.T) {
+	const records = 300
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			h := newHarness(t)
+			h.createSmall("out")
+			cfg := h.config()
+			cfg.Guarantee = guarantee
+			cfg.Errors = topology.Errors{Encode: topology.Skip}
+			log := loggedTo(&cfg)
+			var rewinds atomic.Int64
+			cfg.Hooks.Rewound = func(int, error) { rewinds.Add(1) }
+			for i := range records {
+				h.produce(lineOf(i, strings.Repeat("too large ", 20)))
+			}
+			app := h.start(passing(t), cfg).caughtUp()
+			app.stop()
+			require.Empty(t, h.read("out"))
+			require.LessOrEqual(t, rewinds.Load(), int64(records+32), "each record is refused about once")
+			source := app.Stats().Nodes[0]
+			require.Equal(t, "source-lines", source.Node)
+			require.EqualValues(t, records, source.Processed)
+			require.EqualValues(t, records, source.Dropped["skipped"])
+			text := log.String()
+			require.Equal(t, 1, strings.Count(text, "the broker refuses what follows from a record"), text)
+			require.Equal(t, 1, strings.Count(text, "the broker refuses a batch"), text)
+			require.Regexp(t, `level=WARN msg="the broker refuses what follows.* topic=out partition=\d task=0_\d node=\S+ `+
+				`input=lines inputPartition=\d offset=\d+ records=1 err=".*MESSAGE_TOO_LARGE.*raise max.message.bytes`, text)
+		})
+	}
+}
+
+// createSmall makes a topic that takes no batch of more than 100 bytes.
+func (h *harness) createSmall(topic string) {
+	h.t.Helper()
+	small := map[string]*string{"max.message.bytes": kadm.StringPtr("100")}
+	_, err := h.admin.CreateTopic(h.ctx, 1, 1, small, topic)
+	require.NoError(h.t, err)
+}
+
 func lineOf(key int, value string) *kgo.Record {
 	return &kgo.Record{Topic: "lines", Key: fmt.Append(nil, key), Value: []byte(value)}
 }
@@ -102,11 +146,51 @@ func lineOf(key int, value string) *kgo.Record {
 func TestADeadLetterThatTheBrokerRefuses(t *testing.T) {
 	h := newHarness(t)
 	h.create(1, "out")
-	small := map[string]*string{"max.message.bytes": kadm.StringPtr("100")}
-	_, err := h.admin.CreateTopic(h.ctx, 1, 1, small, "dead")
-	require.NoError(t, err)
+	h.createSmall("dead")
 	cfg := h.config()
 	cfg.Errors = topology.Errors{Encode: topology.DeadLetter, DeadLetters: "dead"}
 	h.produce(lineOf(0, "good"), lineOf(0, "future"))
 	require.ErrorContains(t, h.start(passing(t), cfg).fails(), "the broker refuses its dead letter, too")
+}
+
+// A result that is too large shows at the commit, with others of the same table. The error says which record it is of,
+// or which key where each of its records is small.
+func TestAResultThatIsTooLargeIsNamed(t *testing.T) {
+	rows := state.NewKV[string, string]("rows")
+	out := stream.NewTopic[string, string]("out")
+	for _, c := range []struct {
+		name   string
+		result func(string) string
+		says   []string
+	}{
+		{"row", func(v string) string { return v }, []string{
+			"topic lines partition 0 offset 1", `store "rows": key "b"`,
+		}},
+		{"result", func(v string) string { return strings.Repeat(v, 10) }, []string{
+			"topic out partition 0", `a record of 100033 bytes with key "b"`, "node",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHarness(t)
+			h.create(1, "out")
+			size := 10_000
+			if c.name == "row" {
+				size = 100_000
+			}
+			for i, v := range []string{"small", strings.Repeat("x", size), "small"} {
+				h.produce(&kgo.Record{Topic: "lines", Key: []byte{byte('a' + i)}, Value: []byte(v), Partition: 0})
+			}
+			b := stream.NewBuilder()
+			b.Stream(lineTopic).GroupByKey().Aggregate(rows, func() string { return "" },
+				func(_, v, _ string) string { return v }).ToStream().MapValues(c.result).To(out)
+			topo, err := b.Build()
+			require.NoError(t, err)
+			cfg := h.config()
+			cfg.RecordBytesMax = 70_000
+			err = h.start(topo, cfg).fails()
+			for _, says := range append(c.says, "raise Config.RecordBytesMax and the topic's max.message.bytes") {
+				require.ErrorContains(t, err, says)
+			}
+		})
+	}
 }

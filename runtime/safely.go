@@ -1,8 +1,10 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 
+	"thalweg/state/engine"
 	"thalweg/topology"
 )
 
@@ -15,6 +17,20 @@ func (c *crash) Error() string {
 }
 
 func (c *crash) Unwrap() error { return nil } // its cause says nothing about what to do
+
+// joined is errors.Join of errors that may have one cause: after a failure of the state engine all that use it return
+// the same failure, whose first report is kept.
+func joined(errs ...error) error {
+	failed := false
+	var kept []error
+	for _, err := range errs {
+		if !failed || !engine.IsFailure(err) {
+			kept = append(kept, err)
+		}
+		failed = failed || engine.IsFailure(err)
+	}
+	return errors.Join(kept...)
+}
 
 // safely makes an error of a panic.
 func safely(f func() error) (err error) {

@@ -17,11 +17,17 @@ import (
 type Stats struct {
 	State   State
 	Workers []WorkerStats
+	// Globals are how far the global stores of this process are.
+	Globals []GlobalStats
 	// Nodes are the counters of the topology's nodes, over all tasks that run or ran here, by the node's name.
 	Nodes []NodeStats
 	// Engine is what the local copies of stores use.
 	Engine engine.Metrics
-	// StoreCacheBytes is the memory that decoded state uses.
+	// Views are the open views, the oldest first. An open view keeps old versions of rows on the disk.
+	Views []ViewStats
+	// Memory says what holds how much of the memory limit of the process; empty while the application does not run.
+	Memory MemoryStats
+	// StoreCacheBytes is the memory that the rows of this application's stores use.
 	StoreCacheBytes int64
 }
 
@@ -60,6 +66,12 @@ type InputStats struct {
 	BufferedBytes   int
 }
 
+// GlobalStats are how far a global store is in its topic.
+type GlobalStats struct {
+	Store  string
+	Inputs []InputStats // nothing is buffered: what was fetched is in the store
+}
+
 // NodeStats are the counters of one node.
 type NodeStats struct {
 	Node      string
@@ -92,9 +104,10 @@ func (w *worker) publish(now time.Time, force bool) {
 	w.stats.p.Store(&s)
 }
 
-// retire keeps the counters of a task that is closed.
+// retire keeps the counters of a task that is closed. What it has not committed is processed again, and counted then.
 func (w *worker) retire(j *job) {
-	for _, n := range j.nodes() {
+	j.task.CommittedStats(&j.scratch)
+	for _, n := range nodeStats(j.scratch.Nodes) {
 		addNode(w.totalNodes, n)
 	}
 }
@@ -112,8 +125,8 @@ func (j *job) stats(now time.Time) TaskStats {
 	if at, waits := j.task.NextRetry(); waits {
 		t.RetryAt = time.UnixMilli(at)
 	}
-	for _, store := range slices.Sorted(maps.Keys(j.restores)) {
-		t.Restores = append(t.Restores, j.restores[store].report(now))
+	if r := j.restoring; r != nil {
+		t.Restores = *r.reports.Load()
 	}
 	return t
 }
@@ -136,12 +149,14 @@ func addNode(sums map[string]NodeStats, n NodeStats) {
 }
 
 // nodes are the counters of the task's nodes, without what was discarded.
-func (j *job) nodes() []NodeStats { return nodeStats(j.task, &j.scratch) }
+func (j *job) nodes() []NodeStats {
+	j.task.Stats(&j.scratch)
+	return nodeStats(j.scratch.Nodes)
+}
 
-func nodeStats(t *task.Task, scratch *task.Stats) []NodeStats {
-	t.Stats(scratch)
-	nodes := make([]NodeStats, 0, len(scratch.Nodes))
-	for _, n := range scratch.Nodes {
+func nodeStats(counted []task.NodeStats) []NodeStats {
+	nodes := make([]NodeStats, 0, len(counted))
+	for _, n := range counted {
 		out := NodeStats{Node: n.Node, Processed: n.Processed}
 		for r, count := range n.Dropped {
 			if count > 0 {
@@ -168,8 +183,9 @@ func (a *app) Stats() Stats {
 		if h.engine != nil {
 			s.Engine = h.engine.Metrics()
 		}
-		s.StoreCacheBytes = h.budget.UsedBytes()
+		s.Memory, s.StoreCacheBytes = memoryStats(h.memory.member), h.memory.budget.UsedBytes()
 	}
+	s.Views = a.viewStats(time.Now())
 	a.mu.Unlock()
 	s.State = a.State()
 	nodes := map[string]NodeStats{}
@@ -185,6 +201,11 @@ func (a *app) Stats() Stats {
 		}
 	}
 	for _, f := range fills {
+		g := GlobalStats{Store: f.name}
+		if p := f.inputs.Load(); p != nil {
+			g.Inputs = slices.Clone(*p)
+		}
+		s.Globals = append(s.Globals, g)
 		if p := f.nodes.Load(); p != nil {
 			for _, n := range *p {
 				addNode(nodes, n)

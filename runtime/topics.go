@@ -30,6 +30,8 @@ type layout struct {
 	internal      []link.TopicSpec     // to be there before the first task
 	repartitions  map[string]bool      // durable names
 	resets        map[string]resetting // of inputs, by durable name
+	fillings      []filling            // what fills the stores of tasks
+	forms         map[string]string    // what is in the repartition topics, by durable name
 }
 
 // resetting is where an input starts that has no committed offset, and the node that says so.
@@ -86,8 +88,9 @@ func newLayout(topo *topology.Topology, cfg Config, counts map[string]int32) (*l
 		}
 		l.partitions = append(l.partitions, n)
 	}
+	l.fillings, l.forms = fillings(topo, l.applicationID), forms(topo, l.applicationID)
 	l.addRepartitions(topo, cfg)
-	l.addChangelogs(topo, cfg)
+	l.addChangelogs(cfg)
 	for _, n := range topo.Nodes() {
 		for _, t := range n.Topics {
 			l.resets[t.In(l.applicationID)] = resetting{n.Reset, n.Name, n.Site}
@@ -225,24 +228,14 @@ func (l *layout) addRepartitions(topo *topology.Topology, cfg Config) {
 	}
 }
 
-func (l *layout) addChangelogs(topo *topology.Topology, cfg Config) {
-	fromTopic := map[string]bool{}
-	for _, n := range topo.Nodes() {
-		if n.RowsFromTopic != "" {
-			fromTopic[n.RowsFromTopic] = true
-		}
-	}
-	for i, s := range topo.Subtopologies() {
-		for _, st := range s.Stores {
-			spec := st.Spec()
-			if spec.Volatile || fromTopic[st.Name()] {
-				continue
-			}
+func (l *layout) addChangelogs(cfg Config) {
+	for _, f := range l.fillings {
+		if f.from == state.FromChangelog {
 			l.internal = append(l.internal, link.TopicSpec{
-				Name:       spec.ChangelogTopic(l.applicationID),
-				Partitions: l.partitions[i],
+				Name:       f.topic,
+				Partitions: l.partitions[f.sub],
 				Replicas:   cfg.Topics.ReplicationFactor,
-				Config:     spec.TopicConfig(cfg.Topics.Config),
+				Config:     f.spec.TopicConfig(cfg.Topics.Config),
 			})
 		}
 	}
@@ -262,5 +255,15 @@ func (l *layout) inputs(s *topology.Subtopology, partition int32) []link.TopicPa
 // exists tells whether an input has a partition.
 func (l *layout) exists(topic string, partition int32) bool { return partition < l.counts[topic] }
 
+// filled is how many partitions of a store are filled: an input may have fewer than there are tasks.
+func (l *layout) filled(f filling) int32 {
+	if f.from == state.FromInput {
+		return min(l.partitions[f.sub], l.counts[f.topic])
+	}
+	return l.partitions[f.sub]
+}
+
 // topics are all inputs.
-func (l *layout) topics() []string { return slices.Sorted(maps.Keys(l.counts)) }
+func (l *layout) topics() []string { return sortedKeys(l.counts) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -12,14 +12,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/link"
+	"thalweg/internal/origin"
+	"thalweg/state"
 	"thalweg/topology"
 )
 
 // topicPoll is the time between two looks for topics that are missing.
 const topicPoll = 200 * time.Millisecond
 
-// setup makes sure that all topics are there and as they must be, and returns what follows from them.
-func setup(ctx context.Context, l *link.Link, topo *topology.Topology, cfg Config) (*layout, error) {
+// setup makes sure that all topics are there and as they must be, and that they are those that the application had
+// before. It returns what follows from them, and the application's progress topic.
+func setup(
+	ctx context.Context, l *link.Link, topo *topology.Topology, h *home, cfg Config,
+) (*layout, *progressTopic, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
 	defer cancel()
 	inputs, outputs := externals(topo)
@@ -28,16 +33,39 @@ func setup(ctx context.Context, l *link.Link, topo *topology.Topology, cfg Confi
 	}
 	counts, err := awaitTopics(ctx, l, topo, cfg, inputs, outputs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lay, err := newLayout(topo, cfg, counts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := l.EnsureTopics(ctx, lay.internal); err != nil {
-		return nil, fmt.Errorf("topics: %w", err)
+	policies, err := warnOfRetention(ctx, l, lay, cfg)
+	if err != nil {
+		return nil, nil, err
 	}
-	return lay, nil
+	var noted *progressTopic
+	var v *inventory
+	for again := true; ; again = false {
+		if noted, err = openProgress(ctx, l, cfg); err != nil {
+			return nil, nil, fmt.Errorf("topics: %w", err)
+		}
+		if v, err = takeInventory(ctx, l, lay, noted, h, cfg); err == nil {
+			break
+		}
+		// Another process of the application may have listed what it made since the topic was read.
+		if _, refused := errors.AsType[*origin.Refusal](err); !refused || !again {
+			return nil, nil, err
+		}
+	}
+	v.policies = policies
+	err = l.EnsureTopics(ctx, lay.internal)
+	if err == nil {
+		err = v.list(ctx)
+	}
+	if err != nil {
+		return nil, nil, v.retract(ctx, fmt.Errorf("topics: %w", err))
+	}
+	return lay, noted, nil
 }
 
 // awaitTopics returns the partition counts of the inputs. It makes the topics that are missing, or waits until others
@@ -47,9 +75,13 @@ func awaitTopics(
 ) (map[string]int32, error) {
 	names := append(slices.Clone(inputs), outputs...)
 	makes := cfg.Broker != nil || cfg.Topics.CreateOnCluster
+	var missing []string
+	var counts map[string]int32 // nil before the first look
 	for first := true; ; {
-		missing, counts, err := lookForTopics(ctx, l, names)
-		if err != nil {
+		absent, there, err := lookForTopics(ctx, l, names)
+		if err == nil {
+			missing, counts = absent, there
+		} else if counts == nil || ctx.Err() == nil { // where the time ends during a look, the one before says why
 			return nil, err
 		}
 		maps.DeleteFunc(counts, func(name string, _ int32) bool { return !slices.Contains(inputs, name) })
@@ -62,6 +94,7 @@ func awaitTopics(
 				if err := makeTopics(ctx, l, cfg, specs); err != nil {
 					return nil, err
 				}
+				missing = nil
 				continue // somebody else may have been faster, with other counts
 			}
 			cfg.Logger.Warn("waiting for topics that do not exist yet", "topics", missing, "for", cfg.StartTimeout,
@@ -116,17 +149,64 @@ func missingTopics(topo *topology.Topology, cfg Config, there map[string]int32, 
 	if l.counts == nil {
 		l.counts = map[string]int32{}
 	}
+	reused := reusedInputs(fillings(topo, cfg.ApplicationID))
 	var specs []link.TopicSpec
 	for _, name := range missing {
 		l.fix(topo) // with the topics before, too
 		if l.counts[name] == 0 {
 			l.counts[name] = cfg.Topics.Partitions
 		}
+		config := cfg.Topics.Config
+		if slices.Contains(reused, name) {
+			config = maps.Clone(config)
+			if config == nil {
+				config = map[string]string{}
+			}
+			config[cleanupPolicy] = compact
+		}
 		specs = append(specs, link.TopicSpec{
-			Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: cfg.Topics.Config,
+			Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: config,
 		})
 	}
 	return specs
+}
+
+const (
+	cleanupPolicy = "cleanup.policy"
+	compact       = "compact"
+)
+
+// reusedInputs are the inputs that tables are restored from (ReuseTopics).
+func reusedInputs(fs []filling) (topics []string) {
+	for _, f := range fs {
+		if f.from == state.FromInput && !slices.Contains(topics, f.topic) {
+			topics = append(topics, f.topic)
+		}
+	}
+	return topics
+}
+
+// warnOfRetention warns of inputs that lose records which tables are restored from. Only the newest record of a key is
+// needed, so a topic must be compacted and nothing else. It returns their policies.
+func warnOfRetention(ctx context.Context, l *link.Link, lay *layout, cfg Config) (map[string]string, error) {
+	policies, err := l.CleanupPolicies(ctx, reusedInputs(lay.fillings)...)
+	if err != nil {
+		return nil, fmt.Errorf("topics: %w", err)
+	}
+	for _, topic := range sortedKeys(policies) {
+		if policies[topic] == compact {
+			continue
+		}
+		command := "kafka-configs --alter --entity-type topics --entity-name " + topic +
+			" --add-config cleanup.policy=compact"
+		if len(cfg.Seeds) > 0 {
+			command += " --bootstrap-server " + strings.Join(cfg.Seeds, ",")
+		}
+		cfg.Logger.Warn("a table is restored from a topic that may delete its newest records, so that a restore lacks "+
+			"rows: let the topic be compacted only, or build the topology without ReuseTopics",
+			"application", cfg.ApplicationID, "topic", topic, cleanupPolicy, policies[topic], "command", command)
+	}
+	return policies, nil
 }
 
 func makeTopics(ctx context.Context, l *link.Link, cfg Config, specs []link.TopicSpec) error {
@@ -146,13 +226,17 @@ func makeTopics(ctx context.Context, l *link.Link, cfg Config, specs []link.Topi
 
 // commands are the command lines that make topics.
 func commands(cfg Config, specs []link.TopicSpec) string {
-	byCount := map[int32][]string{}
+	byFlags := map[string][]string{}
 	for _, spec := range specs {
-		byCount[spec.Partitions] = append(byCount[spec.Partitions], spec.Name)
+		flags := fmt.Sprintf("-p %d", spec.Partitions)
+		if spec.Config[cleanupPolicy] == compact {
+			flags += " -config cleanup.policy=compact"
+		}
+		byFlags[flags] = append(byFlags[flags], spec.Name)
 	}
 	var lines []string
-	for _, n := range slices.Sorted(maps.Keys(byCount)) {
-		line := fmt.Sprintf("thalweg topics create %s -p %d", strings.Join(byCount[n], " "), n)
+	for _, flags := range sortedKeys(byFlags) {
+		line := fmt.Sprintf("thalweg topics create %s %s", strings.Join(byFlags[flags], " "), flags)
 		if cfg.Topics.ReplicationFactor > 0 {
 			line += fmt.Sprintf(" -replicas %d", cfg.Topics.ReplicationFactor)
 		}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
@@ -41,6 +44,26 @@ func (h *harness) onCluster() runtime.Config {
 	cfg := h.config()
 	cfg.Broker, cfg.Seeds = nil, []string{h.broker.Addr()}
 	return cfg
+}
+
+// onKafka is of an application on Apache Kafka where THALWEG_TEST_BROKERS says where it is (internal/kafkatest/suite),
+// and otherwise on the bundled broker, over a network too. It makes its topics.
+func (h *harness) onKafka(partitions int32) runtime.Config {
+	cfg := h.onCluster()
+	if seeds := os.Getenv("THALWEG_TEST_BROKERS"); seeds != "" {
+		cfg.Seeds = strings.Split(seeds, ",")
+	}
+	cfg.Topics.Partitions, cfg.Topics.CreateOnCluster = partitions, true
+	return cfg
+}
+
+// adminOf asks the brokers of an application.
+func (h *harness) adminOf(cfg runtime.Config) *kadm.Client {
+	h.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(cfg.Seeds...))
+	require.NoError(h.t, err)
+	h.t.Cleanup(client.Close)
+	return kadm.NewClient(client)
 }
 
 // partitions is the count of a topic, or 0.
@@ -96,9 +119,8 @@ func TestAMissingTopicEqualsTheOneItIsJoinedWith(t *testing.T) {
 func TestMissingTopicsOfAClusterAreNamedAtOnce(t *testing.T) {
 	h := withoutTopics(t, listening(t))
 	cfg := h.onCluster()
-	cfg.StartTimeout = 300 * time.Millisecond
 	cfg.Errors.DeadLetters, cfg.Errors.Process = "dead", topology.DeadLetter
-	err := h.start(words(t, byWord), cfg).fails()
+	err := h.failsToStart(words(t, byWord), cfg)
 	require.ErrorContains(t, err, `no topic "lines", "counts", "dead"`)
 	require.ErrorContains(t, err, "thalweg topics create lines counts dead -p 4 -brokers "+h.broker.Addr())
 	require.Zero(t, h.partitions("lines"))
@@ -106,6 +128,46 @@ func TestMissingTopicsOfAClusterAreNamedAtOnce(t *testing.T) {
 	cfg.Topics.CreateOnCluster = true
 	h.start(words(t, byWord), cfg).settled().stop()
 	require.Equal(t, 4, h.partitions("dead"))
+}
+
+// failsToStart is the error of an application whose time to start is short, but long enough to connect.
+func (h *harness) failsToStart(topo *topology.Topology, cfg runtime.Config) error {
+	h.t.Helper()
+	for cfg.StartTimeout = time.Second; ; cfg.StartTimeout *= 2 {
+		if err := h.start(topo, cfg).fails(); !strings.Contains(err.Error(), "runtime: connect") {
+			return err
+		}
+	}
+}
+
+// onLine is a log that does something at a line with a text.
+type onLine struct {
+	text string
+	do   func()
+}
+
+func (o onLine) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(o.text)) {
+		o.do()
+	}
+	return len(line), nil
+}
+
+// Topics that are missing are named also where the time ends while the broker does not answer.
+func TestMissingTopicsAreNamedThoughTheBrokerFallsSilent(t *testing.T) {
+	h := withoutTopics(t)
+	silence := new(gate)
+	cfg := h.config()
+	cfg.Broker, cfg.Seeds, cfg.ClientOptions = nil, []string{h.broker.Addr()}, h.over(silence.wrap)
+	waits := make(chan struct{})
+	cfg.Logger = logged(onLine{"waiting for topics", func() {
+		silence.Lock()
+		close(waits)
+	}})
+	err := h.failsToStart(words(t, byWord), cfg)
+	<-waits
+	silence.Unlock()
+	require.ErrorContains(t, err, `no topic "lines", "counts"`)
 }
 
 func TestTopicsOfAClusterThatComeLate(t *testing.T) {

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -114,7 +115,7 @@ func TestStateDirectoryInUse(t *testing.T) {
 	cfg.StateFS, cfg.StateDir = nil, t.TempDir()
 	first := h.start(words(t, byWord), cfg).settled()
 	err := h.start(words(t, byWord), cfg).fails()
-	require.ErrorContains(t, err, "in use by process")
+	require.ErrorContains(t, err, "in use by this process")
 	require.ErrorContains(t, err, cfg.StateDir)
 	h.feed(50)
 	h.await()
@@ -196,7 +197,8 @@ func (h *harness) fence(cfg runtime.Config) {
 	process, err := io.ReadAll(f)
 	require.NoError(h.t, err)
 	require.NoError(h.t, f.Close())
-	id := "wordcount-" + strings.TrimSpace(string(process)) + "-0"
+	name, _, _ := strings.Cut(string(process), "\n")
+	id := "wordcount-" + name + "-0"
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID, req.TransactionTimeoutMillis = &id, 10_000
 	resp, err := req.RequestWith(h.ctx, h.client)
@@ -293,4 +295,58 @@ func TestTheGroupIsMovedByHand(t *testing.T) {
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	require.Equal(t, len(by["lines"]), strings.Count(string(log.buf), "moved by hand"))
+}
+
+// refusing is a network that breaks each connection on which a request of one kind is sent: from when a member joins a
+// group, until it is over.
+type refusing struct {
+	key          kmsg.Key
+	joined, over atomic.Bool
+	refused      atomic.Int64
+}
+
+func (r *refusing) wrap(conn net.Conn) net.Conn { return &refusingConn{conn, r} }
+
+type refusingConn struct {
+	net.Conn
+	of *refusing
+}
+
+func (c *refusingConn) Write(b []byte) (int, error) {
+	switch key := kmsg.Key(binary.BigEndian.Uint16(b[4:])); {
+	case key == kmsg.JoinGroup:
+		c.of.joined.Store(true)
+	case key == c.of.key && c.of.joined.Load() && !c.of.over.Load():
+		c.of.refused.Add(1)
+		return 0, errors.Join(errors.New("refused"), c.Close())
+	}
+	return c.Conn.Write(b)
+}
+
+// A task whose restore can't begin, since nothing says where its changelog ends, is opened again later.
+func TestATaskThatCannotBeginIsOpenedAgain(t *testing.T) {
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		for _, key := range []kmsg.Key{kmsg.ListOffsets, kmsg.OffsetFetch} {
+			h := newHarness(t)
+			network := &refusing{key: key}
+			cfg := h.config()
+			cfg.Guarantee, cfg.RetryTimeout, cfg.ClientOptions = guarantee, 300*time.Millisecond, h.over(network.wrap)
+			rewound := make(chan error, 100)
+			cfg.Hooks.Rewound = func(_ int, cause error) { rewound <- cause }
+			h.feed(50)
+			app := h.start(words(t, byWord), cfg)
+			for range 2 {
+				select {
+				case <-rewound:
+				case <-time.After(patience):
+					require.Fail(t, "the worker does not give up")
+				}
+			}
+			network.over.Store(true)
+			app.settled()
+			h.await()
+			app.stop()
+			h.exact()
+		}
+	}
 }

@@ -21,7 +21,7 @@ func (a *app) watch(workers []*worker, finished <-chan struct{}) {
 				continue
 			}
 			told[i] = beat
-			s := Stall{Worker: i, Doing: w.activity(), Since: since}
+			s := Stall{Worker: i, Doing: w.now.Load().String(), Since: since}
 			a.cfg.Logger.Warn("worker makes no progress", "application", a.cfg.ApplicationID, "worker", i,
 				"doing", s.Doing, "since", since)
 			if f := a.cfg.Hooks.Stalled; f != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,8 @@ const stepRecords = 4096
 // idleMost is how long a worker without work sleeps at most.
 const idleMost = time.Second
 
-// skippedAfter is when a commit is due for offsets that moved over control records alone.
+// skippedAfter is when a commit is due for offsets that moved though nothing was processed: over control records, or
+// records that were dropped.
 const skippedAfter = time.Second
 
 // errStop ends a worker's loop: the application is to stop.
@@ -33,32 +35,45 @@ type worker struct {
 	asks  chan chan error // for checkpoints; answered by the worker
 	wake  chan struct{}   // has a token when something outside of the link changed
 
-	tasks   atomic.Int32           // how many it has, when it is settled; any goroutine
-	settled atomic.Bool            // given its tasks, and all of them run; any goroutine
-	beaten  atomic.Int64           // milliseconds: the last turn of the loop; any goroutine
-	now     atomic.Pointer[string] // what it does; any goroutine
-	stats   statsBox               // what it has published; any goroutine
+	settled atomic.Bool              // given its tasks, and all of them run; any goroutine
+	active  atomic.Bool              // its loop runs; any goroutine
+	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
+	now     atomic.Pointer[activity] // what it does; nil: it has no link yet; any goroutine
+	stats   statsBox                 // what it has published; any goroutine
+
+	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
 
 	link     *link.Link
-	restorer *link.Fetcher // nil while nothing is restored
 	outbox   *task.Outbox
 	joined   bool                         // the group has answered
 	assigned map[link.TopicPartition]bool // by the group
 	pending  bool                         // there may be tasks to open
+	strayed  bool                         // there is an input whose partition does not hold its next offset
 	jobs     map[TaskID]*job
 	running  []*job // in the order of their ids
+	first    int    // of these in the next turn: the one after those that had the last
 	inputs   map[link.TopicPartition]*input
-	restores map[link.TopicPartition]*restore
 	timer    *time.Timer
 
+	held                     int64 // bytes of all inputs
+	progress                 bool  // something was processed in the last turn
+	dirty                    int   // bytes of all tasks' stores that are not committed, about
+	unacked                  int64 // bytes that were written and not acknowledged
+	fetchBytes, produceBytes int   // as link and outbox have them
+
 	pace       *pace
+	deadline   *deadline                     // of the turn
+	long       int                           // commits for which calls still count as long
 	open       time.Time                     // of the first uncommitted work; zero: there is none
-	skipped    time.Time                     // of the first uncommitted move over control records alone
+	skipped    time.Time                     // of the first uncommitted move of an input; zero: there is none
 	rested     time.Time                     // end of the last commit
 	waited     time.Duration                 // since then, for something to do
+	sending    time.Duration                 // since the tasks began to bring out what the commit needs
 	unchecked  time.Time                     // of the first commit that is not yet checkpointed; zero: there is none
 	search     search                        // for a record that the broker refuses
+	sparing    sparing                       // with log lines
 	failures   int                           // in a row, without a commit between
+	inside     bool                          // the gate of global stores
 	acked      map[link.TopicPartition]int64 // next offsets of what was produced since the last commit
 	produced   []link.Item                   // scratch
 	items      []link.Item                   // scratch
@@ -66,7 +81,9 @@ type worker struct {
 	totalNodes map[string]NodeStats          // of tasks that are closed
 	counts     WorkerStats
 	published  time.Time
-	usedAt     time.Time // of the last note of which tasks are kept up
+	synced     time.Time // of the last proof that the tasks are its own
+	kept       time.Time // the last time that it wrote that their stores are kept up
+	resized    time.Time // the last time that it asked how many partitions its outputs have
 }
 
 func newWorker(a *app, index int) *worker {
@@ -79,8 +96,8 @@ func newWorker(a *app, index int) *worker {
 		assigned:   map[link.TopicPartition]bool{},
 		jobs:       map[TaskID]*job{},
 		inputs:     map[link.TopicPartition]*input{},
-		restores:   map[link.TopicPartition]*restore{},
 		pace:       newPace(a.cfg.CommitEvery),
+		deadline:   newDeadline(),
 		acked:      map[link.TopicPartition]int64{},
 		totalNodes: map[string]NodeStats{},
 		counts:     WorkerStats{Worker: index},
@@ -95,15 +112,7 @@ func (w *worker) poke() {
 	}
 }
 
-func (w *worker) doing(what *string) { w.now.Store(what) }
-
-// activity is what the worker does at the moment.
-func (w *worker) activity() string {
-	if what := w.now.Load(); what != nil {
-		return *what
-	}
-	return "starting"
-}
+func (w *worker) doing(what *activity) { w.now.Store(what) }
 
 // run works until stop, then commits and leaves the group. ctx ends what can't wait any longer.
 func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
@@ -112,7 +121,7 @@ func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
 	}
 	w.timer = time.NewTimer(idleMost)
 	defer w.timer.Stop()
-	defer func() { err = errors.Join(err, w.close()) }()
+	defer func() { err = joined(err, w.close()) }()
 	for {
 		err := safely(func() error { return w.turn(ctx, stop) })
 		if errors.Is(err, errStop) {
@@ -132,13 +141,13 @@ func (w *worker) connect(ctx context.Context) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	cfg := a.linkConfig(fmt.Sprintf("worker-%d", w.index))
-	cfg.Group, cfg.Topics = a.cfg.ApplicationID, a.layout.topics()
+	cfg.Group, cfg.Topics = a.cfg.ApplicationID, a.layout().topics()
 	cfg.Balancer = link.NewBalancer(a.balancing())
 	if a.cfg.Guarantee == ExactlyOnce {
 		cfg.TransactionalID = fmt.Sprintf("%s-%s-%d", a.cfg.ApplicationID, a.home.process, w.index)
 	}
-	cfg.FetchBytesMax = int(min(8<<20, max(a.cfg.BufferedBytesMax/int64(2*a.cfg.Workers), 1<<16)))
-	cfg.FetchPartitionBytesMax = min(fetchPartitionBytes, cfg.FetchBytesMax)
+	cfg.FetchBytesMax, cfg.ProduceBytesMax = a.home.memory.fetchBytes(), a.home.memory.produceBytes()
+	cfg.FetchPartitionBytesMax = fetchPartitionBytes
 	opening, cancelOpening := context.WithTimeout(ctx, a.cfg.StartTimeout)
 	defer cancelOpening()
 	l, err := link.Open(opening, cfg)
@@ -151,6 +160,7 @@ func (w *worker) connect(ctx context.Context) error {
 		BatchBytes:     a.cfg.BatchBytes,
 		RecordMaxBytes: a.cfg.RecordBytesMax,
 		Compression:    a.cfg.Compression.codec(),
+		BytesMax:       a.home.memory.outboxBytes(),
 	})
 	if err := l.InitProducer(ctx); err != nil {
 		l.Close()
@@ -167,21 +177,28 @@ func (w *worker) partitionsOf(topic string) (int32, error) {
 }
 
 var (
-	doingWait    = "waiting for something to do"
-	doingTake    = "taking what was fetched"
-	doingCommit  = "committing"
-	doingProduce = "producing"
-	doingOpen    = "opening tasks"
-	doingRewind  = "going back to the last commit"
+	doingWait    = activity{what: "waiting for something to do"}
+	doingTake    = activity{what: "taking what was fetched"}
+	doingCommit  = activity{what: "committing"}
+	doingProduce = activity{what: "producing"}
+	doingOpen    = activity{what: "opening tasks"}
+	doingRewind  = activity{what: "going back to the last commit"}
+	doingLeave   = activity{what: "leaving the group"}
 )
 
 // turn is one round of the loop: take what has arrived, process some of it, send what is full, commit when it is due,
 // and sleep when there was nothing of all that.
 func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	now := w.app.cfg.Clock()
+	if refusal := w.app.refusal.Load(); refusal != nil {
+		return *refusal
+	}
 	w.beaten.Store(now.UnixMilli())
 	took, err := w.take(ctx, stop, now)
 	if err != nil {
+		return err
+	}
+	if err := w.takeRestored(); err != nil {
 		return err
 	}
 	if w.pending {
@@ -189,15 +206,19 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 	}
-	retried, err := w.retry(ctx, now)
+	if err := w.returnStrayed(ctx, now); err != nil {
+		return err
+	}
+	worked, err := w.work(ctx, now)
+	if worked || err != nil {
+		began := now
+		now = w.app.cfg.Clock()
+		w.took(now.Sub(began))
+	}
 	if err != nil {
 		return err
 	}
-	processed, err := w.process(now)
-	if err != nil {
-		return err
-	}
-	if err := w.send(ctx, w.outbox.Full()); err != nil {
+	if err := w.sendFull(ctx); err != nil {
 		return err
 	}
 	if w.due(now) {
@@ -206,10 +227,33 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.checkpoint(now); err != nil {
 		return err
 	}
-	if took || processed || retried {
+	if err := w.keepSynced(ctx, now); err != nil {
+		return err
+	}
+	w.countProduced()
+	w.limit()
+	if err := w.relieve(); err != nil {
+		return err
+	}
+	if took || worked {
 		return nil
 	}
 	return w.wait(ctx, stop, now)
+}
+
+// work lets tasks process until the turn's time is over, and tells whether they did.
+func (w *worker) work(ctx context.Context, now time.Time) (worked bool, err error) {
+	w.progress = false
+	inside, err := w.enter(ctx, now)
+	if err != nil || !inside {
+		return false, err
+	}
+	w.deadline.set(w.turnTime(now))
+	retried, err := w.retry(ctx, now)
+	if err == nil && !(retried && w.deadline.passed.Load()) {
+		w.progress, err = w.process(now)
+	}
+	return retried || w.progress, err
 }
 
 // take handles everything that has arrived, without waiting.
@@ -224,14 +268,12 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		select {
 		case e := <-w.link.Events():
 			err = w.event(ctx, stop, e)
-		case fetched := <-w.link.Fetcher().Fetched():
+		case fetched := <-w.fetched():
 			err = w.add(fetched, now)
-		case fetched := <-w.restored():
-			err = w.restore(fetched, now)
 		case <-w.link.Produced():
 			w.recycle()
 		case done := <-w.asks:
-			err = w.answer(done, now)
+			err = w.answer(done)
 		default:
 			return took, nil
 		}
@@ -258,21 +300,19 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		return context.Cause(ctx)
 	case e := <-w.link.Events():
 		return w.event(ctx, stop, e)
-	case fetched := <-w.link.Fetcher().Fetched():
+	case fetched := <-w.fetched():
 		return w.add(fetched, w.app.cfg.Clock())
-	case fetched := <-w.restored():
-		return w.restore(fetched, w.app.cfg.Clock())
 	case <-w.link.Produced():
 		w.recycle()
 		return nil
 	case done := <-w.asks:
-		return w.answer(done, now)
+		return w.answer(done)
 	}
 }
 
 // answer writes what is committed to the engine for somebody who waits for it.
-func (w *worker) answer(done chan<- error, now time.Time) error {
-	err := w.checkpointAll(now)
+func (w *worker) answer(done chan<- error) error {
+	err := w.checkpointAll()
 	done <- err
 	return err
 }
@@ -303,36 +343,96 @@ func (w *worker) sleep(now time.Time) time.Duration {
 	return d
 }
 
-// process lets each task work for a while. It reports whether any record was processed.
+// process lets tasks work for a while, all of them unless some are suspected of what the broker refuses. It reports
+// whether any record was processed.
 func (w *worker) process(now time.Time) (processed bool, err error) {
 	if w.app.paused.Load() {
 		return false, nil
 	}
-	wall := now.UnixMilli()
-	for _, j := range w.running {
-		budget := w.search.budget()
+	if !w.search.active() {
+		return w.step(w.running, now)
+	}
+	if !w.open.IsZero() { // a commit is due
+		return false, nil
+	}
+	for range len(w.search.suspects) + 1 {
+		if p := w.search.next(); p == nil {
+			others := slices.DeleteFunc(slices.Clone(w.running), func(j *job) bool { return w.search.of(j) != nil })
+			processed, err = w.step(others, now)
+		} else if slices.Contains(w.running, p.job) {
+			processed, err = w.stepSuspect(p, now)
+		}
+		if processed || err != nil {
+			break
+		}
+	}
+	return processed, err
+}
+
+// step lets tasks work, one after the other. Those for which the turn's time does not suffice are the first ones in the
+// next.
+func (w *worker) step(jobs []*job, now time.Time) (processed bool, err error) {
+	wall, first := now.UnixMilli(), w.first
+	w.first = 0
+	for i := range jobs {
+		at := (first + i) % len(jobs)
+		if processed && w.deadline.passed.Load() {
+			w.first = at
+			break
+		}
+		budget := min(stepRecords, w.pace.left(w.search.records))
 		if budget == 0 {
 			break // a commit is due
 		}
-		w.doing(&j.doing)
+		j := jobs[at]
+		w.doing(&j.processing)
 		n, err := j.task.Step(budget, wall)
-		w.search.processed(j, n)
+		w.search.processed(j, n, false)
 		if err != nil {
 			return processed, err
 		}
-		fired := false
-		if budget > 1 { // of a single record a punctuation is no part
-			if fired, err = j.task.Punctuate(wall); err != nil {
-				return processed, err
-			}
+		fired, err := j.task.Punctuate(wall)
+		if err != nil {
+			return processed, err
 		}
 		if n > 0 || fired {
 			processed = true
-			w.worked(now)
+			w.workedOn(j, now)
+		} else {
+			w.noteMoved(j, now) // over records that were dropped
 		}
 		w.relax(j)
 	}
 	return processed, nil
+}
+
+// stepSuspect lets a suspect work for one transaction. A punctuation has one of its own: it is part of no record.
+func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err error) {
+	w.doing(&p.job.processing)
+	if processed, err = p.job.task.Punctuate(now.UnixMilli()); err == nil && !processed {
+		var n int
+		n, err = p.job.task.Step(min(p.most, w.pace.left(0)), now.UnixMilli())
+		w.search.processed(p.job, n, false)
+		processed = n > 0
+	}
+	if processed && err == nil {
+		w.workedOn(p.job, now)
+	}
+	w.relax(p.job)
+	return processed, err
+}
+
+// workedOn notes that a task has something to commit.
+func (w *worker) workedOn(j *job, now time.Time) {
+	w.worked(now)
+	w.weigh(j)
+}
+
+// noteMoved notes that an input moved, though nothing may have been processed.
+func (w *worker) noteMoved(j *job, now time.Time) {
+	if w.skipped.IsZero() && j.task.Moved() {
+		w.skipped = now
+	}
 }
 
 // worked notes that there is something to commit.
@@ -340,6 +440,14 @@ func (w *worker) worked(now time.Time) {
 	if w.open.IsZero() {
 		w.open = now
 	}
+}
+
+// sendFull produces what need not wait for the commit.
+func (w *worker) sendFull(ctx context.Context) error {
+	if w.holdsBack() {
+		return nil
+	}
+	return w.send(ctx, w.outbox.Full())
 }
 
 // send produces batches: in the open transaction under exactly-once.
@@ -354,6 +462,8 @@ func (w *worker) send(ctx context.Context, packets []*task.Packet) error {
 		items = append(items, link.Item{TopicPartition: tp, Builder: p.Builder})
 	}
 	w.items = items
+	began := w.app.cfg.Clock()
+	defer func() { w.sending += w.app.cfg.Clock().Sub(began) }()
 	return w.link.Produce(ctx, items) // what it does not take is left to the collector
 }
 

@@ -14,12 +14,16 @@ import (
 // due tells that the next commit is.
 func (w *worker) due(now time.Time) bool {
 	switch {
-	case !w.open.IsZero() && (w.search.due() || now.Sub(w.open) >= w.pace.interval()):
-		return true
 	case !w.skipped.IsZero() && now.Sub(w.skipped) >= skippedAfter:
 		return true
 	case w.open.IsZero():
 		return false
+	case now.Sub(w.open) >= w.pace.interval(), w.pace.left(w.search.records) == 0, w.search.active():
+		return true
+	case w.holdsBack() && w.outbox.Crowded():
+		return true
+	case int64(w.dirty) >= w.app.home.memory.checkpointBytes():
+		return true
 	}
 	for _, j := range w.running {
 		if j.tx.CacheFull() {
@@ -31,37 +35,80 @@ func (w *worker) due(now time.Time) bool {
 
 // commit makes everything durable that was processed since the last one, together.
 func (w *worker) commit(ctx context.Context, now time.Time) error {
-	w.doing(&doingCommit)
-	w.holds()
-	for _, j := range w.running {
-		if err := j.task.Flush(); err != nil {
-			return err
-		}
+	if ctx.Err() != nil { // a call may have come back after the time to close was over
+		return context.Cause(ctx)
 	}
+	w.holds()
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	w.doing(&doingCommit)
 	if err := w.send(ctx, w.outbox.Take()); err != nil {
 		return err
 	}
 	w.offsets = w.offsets[:0]
 	for _, j := range w.running {
 		for _, o := range j.task.Offsets() {
-			w.offsets = append(w.offsets, link.Offset{
-				TopicPartition: link.TopicPartition{Topic: o.Topic, Partition: o.Partition},
-				Next:           o.Next, LeaderEpoch: -1, Metadata: o.Metadata,
-			})
+			w.offsets = append(w.offsets, groupOffset(o))
 		}
+	}
+	if err := w.note(ctx, unnoted); err != nil {
+		return err
 	}
 	if err := w.conclude(ctx); err != nil {
 		return err
 	}
 	w.recycle()
+	if len(w.offsets) > 0 { // the group has taken them, so the tasks are this worker's
+		w.markSynced(now)
+	}
 	for _, j := range w.running {
 		if err := j.task.Committed(j.position(w.acked)); err != nil {
 			return fmt.Errorf("task %s: %w", j.id, err)
 		}
 	}
 	w.notePurge()
+	w.lighten()
 	w.committed(now)
+	if err := w.relieve(); err != nil {
+		return err
+	}
+	if now.Sub(w.resized) >= w.link.MetadataAge() {
+		w.resizeOutlets(ctx, now)
+	}
+	return w.note(ctx, announced)
+}
+
+// flush brings out what the tasks owe. Nothing is sent meanwhile where calls are long, unless it takes too much memory.
+func (w *worker) flush(ctx context.Context) error {
+	began := w.app.cfg.Clock()
+	w.sending = 0
+	defer func() {
+		took := w.app.cfg.Clock().Sub(began) - w.sending
+		w.took(took)
+		w.pace.flushed(w.search.records, took)
+	}()
+	for _, j := range w.running {
+		w.doing(&j.flushing)
+		if err := j.task.Flush(); err != nil {
+			return err
+		}
+		if w.holdsBack() && !w.outbox.Crowded() {
+			continue
+		}
+		if err := w.send(ctx, w.outbox.Full()); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// groupOffset is an offset as the group takes it.
+func groupOffset(o task.Offset) link.Offset {
+	return link.Offset{
+		TopicPartition: link.TopicPartition{Topic: o.Topic, Partition: o.Partition},
+		Next:           o.Next, LeaderEpoch: -1, Metadata: o.Metadata,
+	}
 }
 
 // conclude ends the transaction, or commits the offsets after everything is produced.
@@ -93,7 +140,7 @@ func worse(a, b error) error {
 func (w *worker) notePurge() {
 	var done map[link.TopicPartition]int64
 	for _, o := range w.offsets {
-		if w.app.layout.repartitions[o.Topic] {
+		if w.app.layout().repartitions[o.Topic] {
 			if done == nil {
 				done = make(map[link.TopicPartition]int64, len(w.offsets))
 			}
@@ -107,7 +154,8 @@ func (w *worker) notePurge() {
 
 func (w *worker) committed(now time.Time) {
 	clear(w.acked)
-	w.search.committed()
+	w.search.committed(now)
+	w.long = max(w.long-1, 0)
 	w.pace.committed(2*w.waited < now.Sub(w.rested)) // it was busy for most of the time since the last commit
 	w.rested, w.waited = w.app.cfg.Clock(), 0
 	w.counts.CommitTime += w.rested.Sub(now)
@@ -126,25 +174,20 @@ func (w *worker) checkpoint(now time.Time) error {
 	if w.unchecked.IsZero() || now.Sub(w.unchecked) < w.app.cfg.CheckpointEvery {
 		return nil
 	}
-	return w.checkpointAll(now)
+	return w.checkpointAll()
 }
 
-func (w *worker) checkpointAll(now time.Time) error {
+func (w *worker) checkpointAll() error {
 	w.unchecked = time.Time{}
-	var kept []string
 	for _, j := range w.running {
 		if err := j.tx.Checkpoint(); err != nil {
 			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 		}
-		if j.stateful {
-			kept = append(kept, j.id.String())
+		if err := j.noteExpired(w.app); err != nil {
+			return err
 		}
 	}
-	if now.Sub(w.usedAt) < usedEvery {
-		return nil
-	}
-	w.usedAt = now
-	return w.app.noteUsed(now, kept...)
+	return nil
 }
 
 // The pause after a failure: the first comes at once, the following ones ever later.
@@ -172,7 +215,7 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		if b, ok := errors.AsType[*task.Blocked](cause); ok {
 			w.noteBlocked(b) // it waits by itself: no back-off for the others
 		} else if r, ok := errors.AsType[*task.Replay](cause); ok {
-			w.log.Warn("a row of a store can't be written: going over the records since the last commit again, one by one",
+			w.log.Warn("a row or a result can't be written: going over the records since the last commit again, one by one",
 				"task", r.Task.String(), "err", r.Err)
 		} else if !refused { // the search has said it
 			w.log.Warn("going back to the last commit", "class", class.String(), "err", cause)
@@ -183,7 +226,6 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		}
 		w.doing(&doingRewind)
 		err := w.rewind(ctx, class)
-		w.search.count = 0
 		if err == nil && afterwards != nil && class == link.Abort {
 			err = afterwards()
 		}
@@ -221,7 +263,8 @@ func classOf(cause error) link.Class {
 }
 
 // bury writes the dead letter of the record that stops the application, in a transaction of its own: that of the
-// record is aborted.
+// record is aborted. With the letter goes an offset of the task, which does not move: the group refuses it where the
+// task is somebody else's by now, who writes the letter, too.
 func (w *worker) bury(ctx context.Context) error {
 	for _, j := range w.running {
 		l, ok := j.task.DeadLetter()
@@ -231,16 +274,27 @@ func (w *worker) bury(ctx context.Context) error {
 		w.outbox.Discard()
 		ctx, cancel := context.WithTimeout(ctx, abandonMost)
 		defer cancel()
+		w.offsets = w.offsets[:0]
+		if o, ok := j.task.Fence(); ok {
+			w.offsets = append(w.offsets, groupOffset(o))
+		}
+		if w.app.cfg.Guarantee == AtLeastOnce { // nothing takes back what is produced
+			if err := w.link.CommitOffsets(ctx, w.offsets); err != nil {
+				return err
+			}
+			w.offsets = w.offsets[:0]
+		}
 		if err := l.Send(w.outbox); err != nil {
 			return err
 		}
-		if err := w.send(ctx, w.outbox.Take()); err != nil {
-			return err
+		err := w.send(ctx, w.outbox.Take())
+		if err == nil {
+			err = w.conclude(ctx)
 		}
-		if err := w.link.Flush(ctx); err != nil || w.app.cfg.Guarantee == AtLeastOnce {
-			return err
+		if err != nil {
+			w.abandon(ctx)
 		}
-		return w.link.EndTxn(ctx, true)
+		return err
 	}
 	return nil
 }
@@ -275,11 +329,14 @@ func (w *worker) rewind(ctx context.Context, class link.Class) error {
 	}
 	w.outbox.Discard()
 	w.recycle()
+	w.lighten()
 	clear(w.acked)
 	w.open, w.skipped = time.Time{}, time.Time{}
+	w.search.discarded()
 	if err != nil {
 		return err
 	}
+	w.resizeOutlets(ctx, w.app.cfg.Clock()) // a partition that is gone may be why it is here
 	if class == link.Fenced {
 		for _, j := range w.sortedJobs() {
 			if err := w.closeJob(j); err != nil {
@@ -291,12 +348,15 @@ func (w *worker) rewind(ctx context.Context, class link.Class) error {
 		return nil
 	}
 	for _, j := range w.running {
-		if err := j.task.Discard(); err != nil {
-			return fmt.Errorf("task %s: %w", j.id, err)
+		if !j.task.Untouched() {
+			if err := j.task.Discard(); err != nil {
+				return fmt.Errorf("task %s: %w", j.id, err)
+			}
+			for _, in := range j.inputs {
+				w.fetchFrom(in)
+			}
 		}
-		for _, in := range j.inputs {
-			w.fetchFrom(in)
-		}
+		w.noteMoved(j, w.app.cfg.Clock()) // where it started may not be committed yet
 	}
 	return nil
 }
@@ -320,6 +380,7 @@ const abandonMost = 5 * time.Second
 // finish is the graceful end: everything processed is committed.
 func (w *worker) finish(ctx context.Context) error {
 	if w.open.IsZero() && w.skipped.IsZero() {
+		w.confirm(ctx, w.app.cfg.Clock())
 		return nil
 	}
 	err := w.commit(ctx, w.app.cfg.Clock())
@@ -339,14 +400,15 @@ func (w *worker) finish(ctx context.Context) error {
 
 // close gives everything back. What is not committed is dropped.
 func (w *worker) close() error {
+	w.leave()
+	w.deadline.timer.Stop()
 	var errs []error
 	for _, j := range w.sortedJobs() {
 		errs = append(errs, safely(func() error { return w.closeJob(j) }))
 	}
-	if w.restorer != nil {
-		w.restorer.Close()
-	}
+	w.doing(&doingLeave)
 	w.link.Close()
+	w.app.home.memory.produced.Use(-w.unacked)
 	w.publish(w.app.cfg.Clock(), true)
-	return errors.Join(errs...)
+	return joined(errs...)
 }

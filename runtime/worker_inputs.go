@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"thalweg/internal/link"
@@ -15,24 +17,53 @@ func (w *worker) add(fetched []link.Fetched, now time.Time) error {
 			continue
 		}
 		if f.Err != nil {
-			if err := w.refused(in, f.Err); err != nil {
-				return err
+			out, ok := errors.AsType[*link.OutOfRangeError](f.Err)
+			if !ok {
+				return f.Err
 			}
+			in.outOfRange = out
+			w.strayed = true
 			continue
 		}
 		if err := in.add(f); err != nil {
 			return err
 		}
-		bytes, records := in.buffered()
-		if f.Next > f.From && records == 0 && w.skipped.IsZero() {
-			w.skipped = now
-		}
-		if bytes > w.share() && !in.paused {
+		bytes, _ := w.count(in)
+		w.noteMoved(in.job, now)
+		if (bytes > w.share() || bytes > 0 && w.loaded()) && !in.paused {
 			in.paused = true
 			w.link.Fetcher().Pause(f.TopicPartition)
 		}
 	}
 	return nil
+}
+
+// count notes what an input holds.
+func (w *worker) count(in *input) (bytes, records int) {
+	bytes, records = in.buffered()
+	w.hold(bytes - in.held)
+	in.held = bytes
+	return bytes, records
+}
+
+func (w *worker) hold(bytes int) {
+	w.held += int64(bytes)
+	w.app.home.memory.fetched.Use(int64(bytes))
+}
+
+// loaded tells that the inputs hold what they may together. There is room left for the answers on their way.
+func (w *worker) loaded() bool {
+	m := w.app.home.memory
+	return w.held+int64(answersMost*m.fetchBytes()) > m.fetched.PartBytesMax()
+}
+
+// fetched is where inputs arrive. A worker that holds what it may takes nothing while it makes progress. Without
+// progress it takes more, for a task that waits for an input which has nothing: the others are paused.
+func (w *worker) fetched() <-chan []link.Fetched {
+	if w.progress && w.loaded() {
+		return nil
+	}
+	return w.link.Fetcher().Fetched()
 }
 
 // An input is fetched ahead by a few fetches, however few inputs share the memory: what lies there longer is no longer
@@ -45,19 +76,66 @@ const (
 
 // share is how many bytes of one input may wait to be processed.
 func (w *worker) share() int {
-	even := w.app.cfg.BufferedBytesMax / int64(w.app.cfg.Workers*max(len(w.inputs), 1))
+	even := w.app.home.memory.fetched.PartBytesMax() / int64(max(len(w.inputs), 1))
 	return int(min(max(even, shareLeast), shareMost))
 }
 
-// relax fetches inputs on that have worked off half of their share.
+// relax fetches inputs on that have worked off half of their share, and those that have nothing.
 func (w *worker) relax(j *job) {
 	for _, in := range j.inputs {
-		if !in.paused {
-			continue
-		}
-		if bytes, _ := in.buffered(); bytes <= w.share()/2 {
+		bytes, _ := w.count(in)
+		if in.paused && (bytes == 0 || bytes <= w.share()/2 && !w.loaded()) {
 			in.paused = false
 			w.link.Fetcher().Resume(in.TopicPartition)
 		}
 	}
+}
+
+// weigh notes how much a task has written since the last commit.
+func (w *worker) weigh(j *job) {
+	dirty := j.tx.DirtyBytes()
+	w.dirty += dirty - j.dirty
+	j.dirty = dirty
+}
+
+// lighten notes that nothing is uncommitted.
+func (w *worker) lighten() {
+	for _, j := range w.jobs {
+		j.dirty = 0
+	}
+	w.dirty = 0
+}
+
+// relieve lets all tasks give memory back where the stores of the process hold too much, also those that are idle.
+func (w *worker) relieve() error {
+	if !w.app.home.memory.budget.Over() {
+		return nil
+	}
+	for _, j := range w.running {
+		if err := j.tx.Relieve(); err != nil {
+			return fmt.Errorf("task %s: make room in memory: %w", j.id, err)
+		}
+	}
+	return nil
+}
+
+// limit passes on what the worker's part of the memory is, which changes when others come and go.
+func (w *worker) limit() {
+	m := w.app.home.memory
+	if fetch := m.fetchBytes(); fetch != w.fetchBytes {
+		w.fetchBytes = fetch
+		w.link.Fetcher().SetBytesMax(fetch)
+	}
+	if produce := m.produceBytes(); produce != w.produceBytes {
+		w.produceBytes = produce
+		w.link.SetProduceBytesMax(produce)
+		w.outbox.SetBytesMax(m.outboxBytes())
+	}
+}
+
+// countProduced notes what is written and not acknowledged.
+func (w *worker) countProduced() {
+	n := int64(w.outbox.Bytes() + w.link.BufferedBytes())
+	w.app.home.memory.produced.Use(n - w.unacked)
+	w.unacked = n
 }

@@ -2,62 +2,135 @@ package runtime
 
 import (
 	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	"thalweg/internal/link"
 	"thalweg/topology"
 )
 
-// search finds the record whose results the broker refuses, such as one of a time that the topic does not take. The
-// broker refuses a batch, after the records that led to it are processed. So the transaction is dropped, and its
-// records are processed again in smaller transactions, until one with a single record is refused.
+// search finds the records whose results the broker refuses, such as one of a time that the topic does not take. The
+// broker refuses a batch, after the records that led to it are processed. So the transaction is dropped, and the tasks
+// that had a part in it are suspected: each processes its records again in transactions of its own, which are smaller,
+// until one with a single record is refused. A suspect's transactions grow again with each one that the broker takes.
+// So others do not suffer from a task of which the broker takes nothing, and that task is not refused more than once a
+// record.
 type search struct {
-	most  int  // records of a transaction; 0: there is no search
-	left  int  // records that are not past yet
-	count int  // records since the last commit
-	job   *job // of the last of them
+	suspects []*suspect
+	turn     int    // whose transaction was the last: a suspect's, or at their number that of all others together
+	parts    []part // of the open transaction
+	records  int    // of all parts
 }
 
-// searchParts is in how many transactions the records of one that was refused are committed.
-const searchParts = 8
-
-// budget is how many records a task may process at a time; 0: none, before the commit.
-func (s *search) budget() int {
-	if s.most == 0 {
-		return stepRecords
-	}
-	return max(s.most-s.count, 0)
+// suspect is a task of which the broker has refused something.
+type suspect struct {
+	job     *job
+	most    int       // records of a transaction
+	left    int       // records of the transaction that was refused last which are not past yet: it does not grow before
+	refused time.Time // the last time
 }
 
-func (s *search) processed(j *job, n int) {
-	if n > 0 {
-		s.count += n
-		s.job = j
-	}
+// part is what a task has processed since the last commit.
+type part struct {
+	job     *job
+	records int
+	again   bool // a record that was blocked: how it ends says nothing about the next
 }
 
-// due tells that the transaction has as many records as it may.
-func (s *search) due() bool { return s.most > 0 && s.count >= s.most }
+const (
+	// searchParts is in how many transactions the records of one that was refused are committed.
+	searchParts = 8
+	// suspectFor is how long a task stays suspected of which nothing more is refused, though it has few records.
+	suspectFor = 10 * time.Second
+)
 
-func (s *search) committed() {
-	if s.left -= s.count; s.left <= 0 {
-		s.most = 0
+// active tells that there are suspects: each transaction has the records of one of them, or those of the others.
+func (s *search) active() bool { return len(s.suspects) > 0 }
+
+func (s *search) of(j *job) *suspect {
+	if i := slices.IndexFunc(s.suspects, func(p *suspect) bool { return p.job == j }); i >= 0 {
+		return s.suspects[i]
 	}
-	s.count = 0
+	return nil
 }
 
-// narrow makes the next transactions smaller. It returns the task whose record has been found; ok is false where the
-// refusal is no record's.
-func (s *search) narrow() (found *job, ok bool) {
-	n := s.count
-	s.count = 0
-	switch {
-	case n == 0:
-		return nil, false
-	case s.most != 1:
-		s.most, s.left = max(1, n/searchParts), n
-		return nil, true
+// next is the suspect whose turn it is; nil: it is that of all others.
+func (s *search) next() *suspect {
+	if s.turn++; s.turn > len(s.suspects) {
+		s.turn = 0
 	}
-	return s.job, true
+	if s.turn == len(s.suspects) {
+		return nil
+	}
+	return s.suspects[s.turn]
+}
+
+func (s *search) processed(j *job, records int, again bool) {
+	if records == 0 {
+		return
+	}
+	s.records += records
+	for i := range s.parts {
+		if p := &s.parts[i]; p.job == j && p.again == again {
+			p.records += records
+			return
+		}
+	}
+	s.parts = append(s.parts, part{j, records, again})
+}
+
+func (s *search) committed(now time.Time) {
+	for _, done := range s.parts {
+		p := s.of(done.job)
+		if p == nil {
+			continue
+		}
+		if p.left -= done.records; p.left <= 0 && !done.again {
+			p.most *= 2
+		}
+	}
+	s.discarded()
+	s.suspects = slices.DeleteFunc(s.suspects, func(p *suspect) bool {
+		return p.most > stepRecords || p.left <= 0 && now.Sub(p.refused) > suspectFor
+	})
+}
+
+func (s *search) discarded() {
+	clear(s.parts)
+	s.parts, s.records = s.parts[:0], 0
+}
+
+// forget is for a task that is closed.
+func (s *search) forget(j *job) {
+	s.suspects = slices.DeleteFunc(s.suspects, func(p *suspect) bool { return p.job == j })
+}
+
+// narrow makes the next transactions of those smaller that had a part in one. It returns the task whose record has been
+// found; ok is false where the refusal is no record's.
+func (s *search) narrow(now time.Time) (found *job, ok bool) {
+	records := map[*job]int{}
+	for _, done := range s.parts {
+		records[done.job] += done.records
+	}
+	for _, done := range s.parts { // in their order
+		n := records[done.job]
+		delete(records, done.job)
+		p := s.of(done.job)
+		switch {
+		case n == 0:
+			continue
+		case p == nil:
+			p = &suspect{job: done.job}
+			s.suspects = append(s.suspects, p)
+		case p.most == 1 && n == 1 && len(s.parts) == 1:
+			found = p.job
+		}
+		p.most, p.left, p.refused = max(1, n/searchParts), n, now
+		ok = true
+	}
+	s.discarded()
+	return found, ok
 }
 
 // isolate handles a refusal of the broker: it tells whether going back and on leads anywhere, and what to do after it.
@@ -65,16 +138,86 @@ func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
 	if _, decided := errors.AsType[*topology.ProcessingError](cause); decided || !link.IsRefusal(cause) {
 		return nil, false
 	}
-	found, ok := w.search.narrow()
+	now := w.app.cfg.Clock()
+	found, ok := w.search.narrow(now)
 	if !ok {
 		return nil, false
 	}
+	var at link.TopicPartition
+	if e, ok := errors.AsType[*link.ProduceError](cause); ok {
+		at = e.TopicPartition
+	}
 	if found == nil {
-		w.log.Warn("the broker refuses what was produced: looking for the record", "err", cause)
+		if n, ok := w.sparing.say("batch "+at.Topic, now); ok {
+			w.log.Warn("the broker refuses a batch: the records that led to it are processed again in smaller transactions, "+
+				"to find the one of this; if it finds none, a batch is larger than the topic takes: lower Config.BatchBytes",
+				"topic", at.Topic, "partition", at.Partition, "times", n, "err", cause)
+		}
 		return nil, true
 	}
 	m := found.task.Last()
-	w.log.Warn("the broker refuses what follows from a record", "topic", m.Topic, "partition", m.Partition,
-		"offset", m.Offset, "err", cause)
+	if n, ok := w.sparing.say("record "+at.Topic, now); ok {
+		w.log.Warn("the broker refuses what follows from a record: Config.Errors.Encode decides about the record",
+			"topic", at.Topic, "partition", at.Partition, "task", found.id.String(), "node", w.writer(found.id, at.Topic),
+			"input", m.Topic, "inputPartition", m.Partition, "offset", m.Offset, "records", n, "err", cause)
+	}
 	return func() error { return found.task.Refuse(m, cause) }, true
+}
+
+// writer names what of a task writes to a topic.
+func (w *worker) writer(id TaskID, topic string) string {
+	var named, chosen []string
+	for _, n := range w.app.topo.Subtopologies()[id.Subtopology].Nodes {
+		switch {
+		case n.Kind != topology.KindSink:
+		case n.Sink.Name != "" && n.Sink.In(w.app.cfg.ApplicationID) == topic:
+			named = append(named, n.Name)
+		case n.RecordsNameTopic:
+			chosen = append(chosen, n.Name)
+		}
+	}
+	switch store := w.app.layout().storeOf(topic); {
+	case len(named) > 0:
+		return strings.Join(named, ", ")
+	case store != "":
+		return "store " + store
+	default:
+		return strings.Join(chosen, ", ")
+	}
+}
+
+// sparing keeps what happens over and over from filling the log: it is said at once, and then ever more seldom.
+type sparing struct{ of map[string]*repeated }
+
+// repeated is something that happens over and over.
+type repeated struct {
+	times int64     // in all
+	last  time.Time // that it happened
+	said  time.Time
+	pause time.Duration // until it is said again
+}
+
+const (
+	sparingLeast = 10 * time.Second
+	sparingMost  = 10 * time.Minute
+	sparingKinds = 1000 // of what is remembered
+)
+
+// say tells whether to log something now, and how often it has happened.
+func (s *sparing) say(what string, now time.Time) (times int64, ok bool) {
+	r := s.of[what]
+	if r == nil || now.Sub(r.last) > sparingMost {
+		if s.of == nil || len(s.of) >= sparingKinds {
+			s.of = map[string]*repeated{}
+		}
+		r = &repeated{}
+		s.of[what] = r
+	}
+	r.times++
+	r.last = now
+	if r.times > 1 && now.Sub(r.said) < r.pause {
+		return r.times, false
+	}
+	r.said, r.pause = now, min(max(2*r.pause, sparingLeast), sparingMost)
+	return r.times, true
 }

@@ -24,10 +24,10 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 				return false, err
 			}
 		}
-		w.doing(&j.doing)
+		w.doing(&j.processing)
 		processed, err := j.task.Retry(wall)
 		if processed {
-			w.search.processed(j, 1)
+			w.search.processed(j, 1, true)
 			w.worked(now)
 		}
 		return processed, err

@@ -3,13 +3,14 @@ package runtime
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"thalweg/internal/link"
+	"thalweg/internal/origin"
+	"thalweg/internal/task"
 	"thalweg/topology"
 )
 
@@ -23,13 +24,16 @@ func (w *worker) event(ctx context.Context, stop <-chan struct{}, e link.Event) 
 			w.assigned[tp] = true
 		}
 		w.joined, w.pending = true, true
+		w.app.roster.assign(w.index, e.Generation, e.Partitions)
 		w.unsettle()
 		return nil
 	case link.Revoked:
 		w.log.Info("revoked", "partitions", e.Partitions)
+		w.app.roster.giveUp(w.index, e.Generation, e.Partitions)
 		return w.revoke(ctx, stop, e.Partitions)
 	case link.Lost:
 		w.log.Warn("lost the membership: what was not committed is dropped", "partitions", e.Partitions)
+		w.app.roster.lose(w.index)
 		return w.lose(ctx, e.Partitions)
 	default:
 		if link.ClassOf(e.Err) == link.Fatal {
@@ -43,8 +47,13 @@ func (w *worker) event(ctx context.Context, stop <-chan struct{}, e link.Event) 
 // revoke commits, and gives tasks up in a state in which others can go on. Their local state stays on disk.
 func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, tps []link.TopicPartition) error {
 	w.unsettle()
-	if w.touches(tps) && (!w.open.IsZero() || !w.skipped.IsZero()) {
-		if err := w.commit(ctx, w.app.cfg.Clock()); err != nil {
+	now := w.app.cfg.Clock()
+	switch {
+	case !w.touches(tps):
+	case w.open.IsZero() && w.skipped.IsZero():
+		w.confirm(ctx, now)
+	default:
+		if err := w.commit(ctx, now); err != nil {
 			if err := w.heal(ctx, stop, err); err != nil {
 				return err
 			}
@@ -59,7 +68,7 @@ func (w *worker) lose(ctx context.Context, tps []link.TopicPartition) error {
 	w.unsettle()
 	err := w.rewind(ctx, link.Fenced)
 	w.pending = false // what is left was lost, too, or is opened with the next assignment
-	return errors.Join(w.drop(tps), err)
+	return joined(w.drop(tps), err)
 }
 
 func (w *worker) touches(tps []link.TopicPartition) bool {
@@ -76,7 +85,7 @@ func (w *worker) drop(tps []link.TopicPartition) error {
 		}
 	}
 	w.pending = true // others may be left to open, and the worker settles again
-	return errors.Join(errs...)
+	return joined(errs...)
 }
 
 func (w *worker) unsettle() {
@@ -90,7 +99,6 @@ func (w *worker) settle() {
 	if !w.joined || w.pending || len(w.running) != len(w.jobs) {
 		return
 	}
-	w.tasks.Store(int32(len(w.jobs)))
 	if !w.settled.Swap(true) {
 		w.app.refresh()
 	}
@@ -100,6 +108,9 @@ func (w *worker) settle() {
 // another turn.
 func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 	w.doing(&doingOpen)
+	if err := w.app.adopt(ctx, slices.Collect(maps.Keys(w.assigned))); err != nil {
+		return err // it stays pending
+	}
 	w.pending = false
 	ids := w.toOpen()
 	if len(ids) == 0 {
@@ -113,18 +124,26 @@ func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	err := w.openAll(ctx, ids, now)
-	if err != nil {
+	if err := w.openAll(ctx, ids, now); err != nil {
 		w.pending = true
-		for _, id := range ids {
-			if w.jobs[id] == nil {
-				w.app.claims.release(id)
-			}
-		}
-		return err
+		return joined(err, w.giveBack(ids))
 	}
 	w.settle()
 	return nil
+}
+
+// giveBack undoes what was begun with tasks that neither run nor are restored: they are opened again.
+func (w *worker) giveBack(ids []TaskID) (err error) {
+	for _, id := range ids {
+		j := w.jobs[id]
+		switch {
+		case j == nil:
+			w.app.claims.release(id)
+		case j.restoring == nil && !slices.Contains(w.running, j):
+			err = joined(err, w.closeJob(j))
+		}
+	}
+	return err
 }
 
 func (w *worker) release(ids []TaskID) {
@@ -135,7 +154,7 @@ func (w *worker) release(ids []TaskID) {
 
 // toOpen are the tasks to make, claimed.
 func (w *worker) toOpen() []TaskID {
-	lay := w.app.layout
+	lay := w.app.layout()
 	var ids []TaskID
 	for _, s := range w.app.topo.Subtopologies() {
 		for p := range lay.partitions[s.ID] {
@@ -158,43 +177,63 @@ func (w *worker) toOpen() []TaskID {
 func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error {
 	ctx, cancel := w.app.untilStop(ctx)
 	defer cancel()
-	var tps []link.TopicPartition
-	for _, id := range ids {
-		tps = append(tps, w.app.layout.inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition)...)
-	}
-	starts, err := w.starts(ctx, tps, now)
+	p, err := w.starts(ctx, ids, now)
 	if err != nil {
+		return err
+	}
+	if err := w.compare(ctx, ids, p, now); err != nil {
 		return err
 	}
 	var opened []*job
 	for _, id := range ids {
-		j, err := w.openJob(id, starts, now.UnixMilli())
+		j, err := w.openJob(id, p, now)
 		if err != nil {
 			return fmt.Errorf("task %s: %w", id, err)
 		}
 		opened = append(opened, j)
 	}
-	return w.beginRestore(ctx, opened, now)
+	return w.beginRestore(opened, p)
 }
 
-// starts are the committed offsets, or where a partition without one begins.
-func (w *worker) starts(
-	ctx context.Context, tps []link.TopicPartition, now time.Time,
-) (map[link.TopicPartition]link.Offset, error) {
+// starts are the committed offsets, or where a partition without one begins. With them it asks what the topics are, by
+// which the tasks' inputs and stores are known.
+func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*positions, error) {
+	var tps []link.TopicPartition
+	topics := map[string]bool{}
+	for _, id := range ids {
+		for _, tp := range w.app.layout().inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition) {
+			tps, topics[tp.Topic] = append(tps, tp), true
+		}
+		for _, f := range w.app.layout().fillingsOf(id) {
+			if f.topic != "" {
+				topics[f.topic] = true
+			}
+		}
+	}
 	offsets, err := w.link.CommittedOffsets(ctx, tps)
 	if err != nil {
 		return nil, err
 	}
+	p := &positions{fresh: map[link.TopicPartition]bool{}}
+	if p.identity, err = w.link.Identify(ctx, sortedKeys(topics)...); err != nil {
+		return nil, err
+	}
+	if err := w.dropForeign(ctx, offsets, p); err != nil {
+		return nil, err
+	}
+	p.committed, p.starts = maps.Clone(offsets), offsets
 	ask := map[int64][]link.TopicPartition{} // where to look → what for
 	for _, tp := range tps {
 		if offsets[tp].Next >= 0 {
 			continue
 		}
-		at, err := w.app.layout.resets[tp.Topic].at(tp, now)
+		r := w.app.layout().resets[tp.Topic]
+		at, err := r.at(tp, now)
 		if err != nil {
 			return nil, err
 		}
 		ask[at] = append(ask[at], tp)
+		p.fresh[tp] = p.fresh[tp] || r.moves()
 	}
 	for _, at := range slices.Sorted(maps.Keys(ask)) {
 		found, err := w.link.ListOffsets(ctx, ask[at], at, true)
@@ -205,7 +244,38 @@ func (w *worker) starts(
 			offsets[tp] = link.Offset{TopicPartition: tp, Next: offset, LeaderEpoch: -1}
 		}
 	}
-	return offsets, nil
+	return p, nil
+}
+
+// dropForeign leaves out the offsets that the application itself has committed to a topic of the same name, which was
+// deleted since. What something else has committed, such as a tool, is meant as it is.
+func (w *worker) dropForeign(
+	ctx context.Context, offsets map[link.TopicPartition]link.Offset, p *positions,
+) error {
+	foreign := func() (tps []link.TopicPartition) {
+		for tp, o := range offsets {
+			note, noted := w.app.noted.get(inputKey(tp))
+			if o.Next >= 0 && noted && task.HasWritten(o.Metadata) && origin.Same(note.Cluster, p.identity.Cluster) &&
+				!origin.Same(note.TopicID, p.identity.Topics[tp.Topic]) {
+				tps = append(tps, tp)
+			}
+		}
+		return tps
+	}
+	if len(foreign()) == 0 {
+		return nil
+	}
+	// Another process may have begun with the new topic since this one has read the progress topic.
+	if err := w.app.noted.refresh(ctx); err != nil {
+		return err
+	}
+	for _, tp := range foreign() {
+		w.log.Warn("the topic was deleted and recreated: the group's offset is of the deleted one; going on as the source's "+
+			"reset policy says", "topic", tp.Topic, "partition", tp.Partition, "offset", offsets[tp].Next)
+		offsets[tp] = link.Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
+		p.fresh[tp] = true
+	}
+	return nil
 }
 
 // at is where ListOffsets has to look.
@@ -223,37 +293,27 @@ func (r resetting) at(tp link.TopicPartition, now time.Time) (int64, error) {
 	}
 }
 
-// refused handles an input that can't be fetched.
-func (w *worker) refused(in *input, cause error) error {
-	out, ok := errors.AsType[*link.OutOfRangeError](cause)
-	if !ok {
-		return cause
-	}
-	r := w.app.layout.resets[in.Topic]
-	if r.Policy == topology.ResetNone {
-		return fmt.Errorf("node %s (%s): %w, and the source's reset policy is none: the records in between were "+
-			"deleted before they were processed; set the group's offset by hand", r.node, r.site, cause)
-	}
-	to := out.LogStart
-	if out.Offset >= out.LogStart {
-		to = out.EndAfter // the topic was cut or made anew
-	}
-	w.log.Error("records were deleted before they were processed: going on behind them; is the topic's retention long "+
-		"enough?", "topic", in.Topic, "partition", in.Partition, "offset", out.Offset, "continue", to)
-	in.next = to
-	w.link.Fetcher().Set(in.TopicPartition, to)
-	return nil
+// moves tells whether the policy says something else later.
+func (r resetting) moves() bool {
+	return r.Policy == topology.ResetLatest || r.Policy == topology.ResetBack
 }
 
 // fetchFrom starts to fetch an input where its task is.
 func (w *worker) fetchFrom(in *input) {
-	in.next, in.paused = in.job.next(in.TopicPartition), false
+	in.next, in.paused, in.outOfRange = in.job.next(in.TopicPartition), false, nil
+	w.count(in)
 	w.link.Fetcher().Set(in.TopicPartition, in.next)
 }
 
-// start lets a task take records.
+// start lets a task take records. What was restored goes to the engine first: views count the task's partition as here
+// from now on, and no commit may follow for a long time.
 func (w *worker) start(j *job) error {
+	w.doing(&activity{what: "starting task " + j.id.String()})
+	j.tx.MarkSynced(j.asked)
 	if err := j.task.Restored(j.restoredTo); err != nil {
+		return fmt.Errorf("task %s: %w", j.id, err)
+	}
+	if err := j.tx.Checkpoint(); err != nil {
 		return fmt.Errorf("task %s: %w", j.id, err)
 	}
 	w.running = append(w.running, j)
@@ -262,6 +322,7 @@ func (w *worker) start(j *job) error {
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
 	}
+	w.noteMoved(j, w.app.cfg.Clock().Add(-skippedAfter)) // where it starts is committed at once
 	w.tell(j, "running")
 	w.settle()
 	return nil
@@ -269,19 +330,18 @@ func (w *worker) start(j *job) error {
 
 // closeJob drops what the task has not committed and keeps the rest on disk.
 func (w *worker) closeJob(j *job) error {
+	w.doing(&activity{what: "closing task " + j.id.String()})
 	for _, in := range j.inputs {
 		w.link.Fetcher().Unset(in.TopicPartition)
+		w.hold(-in.held)
 		delete(w.inputs, in.TopicPartition)
 	}
 	w.cancelRestore(j)
 	delete(w.jobs, j.id)
+	w.search.forget(j)
 	w.retire(j)
-	kept := slices.Contains(w.running, j) && j.stateful
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
-	err := errors.Join(j.close(), w.app.noteHeld(j.id))
-	if kept {
-		err = errors.Join(err, w.app.noteUsed(w.app.cfg.Clock(), j.id.String()))
-	}
+	err := joined(j.close(), w.app.noteHeld(j.id))
 	w.app.claims.release(j.id)
 	w.tell(j, "closed")
 	return err

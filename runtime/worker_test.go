@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"thalweg/internal/link"
+	"thalweg/internal/memory"
 )
 
 // TestShare: the workers' inputs share BufferedBytesMax, and none gets more than it can use.
@@ -14,7 +15,9 @@ func TestShare(t *testing.T) {
 		inputs int
 		want   int
 	}{{0, shareMost}, {1, shareMost}, {8, shareMost}, {16, 2 << 20}, {32, 1 << 20}, {1 << 20, shareLeast}} {
-		w := worker{app: &app{cfg: Config{BufferedBytesMax: 64 << 20, Workers: 2}}}
+		fetched := memory.NewShare(memory.Fetched, 64<<20)
+		fetched.Divide(2)
+		w := worker{app: &app{home: &home{memory: &portions{fetched: fetched}}}}
 		w.inputs = make(map[link.TopicPartition]*input, c.inputs)
 		for i := range c.inputs {
 			w.inputs[link.TopicPartition{Partition: int32(i)}] = nil

@@ -69,6 +69,7 @@ type cells struct {
 	nilable bool
 	size    int   // bytes of an encoded value, 0 = it varies
 	noKey   error // why equal values may have different bytes
+	format  string
 	codec   func() cellCodec
 	only    *cell
 	pool    *sync.Pool

@@ -42,6 +42,9 @@ func find(t reflect.Type) found {
 	if m, ok := methodsOf(t); ok {
 		return ownMethods(t, m)
 	}
+	if err := lossyError(t); err != nil {
+		return refuse(t, err)
+	}
 	return findMsgpack(t, false)
 }
 
@@ -121,7 +124,7 @@ func derived(t reflect.Type) (found, bool) {
 		return found{}, false
 	}
 	lend := func() cellCodec { return lent{core.local()} }
-	return found{exact: exact, coder: viaCells(cells{of: t, size: core.size(), codec: lend})}, true
+	return found{exact: exact, coder: viaCells(cells{of: t, size: core.size(), format: core.format(), codec: lend})}, true
 }
 
 // derivedFrom returns the serde of a pointer to the type that b stands for, or of a slice of it: as itself, and
@@ -182,6 +185,7 @@ type untyped interface {
 	decode(src []byte, v unsafe.Pointer) error
 	local() untyped
 	size() int
+	format() string
 }
 
 type through[B any] struct{ s Serde[B] }

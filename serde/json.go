@@ -18,9 +18,8 @@ func findJSON(t reflect.Type) found {
 		return refuse(t, err)
 	}
 	options := jsonv2.JoinOptions(json.DefaultOptionsV1(), jsonv2.Deterministic(true), jsontext.EscapeForHTML(false))
-	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec {
-		return &jsonLibrary{of: t.String(), options: options}
-	}})}
+	codec := func() cellCodec { return &jsonLibrary{of: t.String(), options: options} }
+	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), format: "json " + t.String(), codec: codec})}
 }
 
 type jsonLibrary struct {

@@ -193,7 +193,6 @@ func (l list[T]) Local() Serde[[]T] {
 }
 
 func (l list[T]) Check() error { return Check(l.elem) }
-func (l list[T]) inner() any   { return l.elem }
 
 // listReader walks the bytes of a list; take is called only for what is known to be there.
 type listReader struct{ src []byte }

@@ -129,7 +129,9 @@ func ownMethods(t reflect.Type, m methods) found {
 		}}}
 	}
 	codec := own{m, t.String()}
-	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), codec: func() cellCodec { return codec }})}
+	return found{coder: viaCells(cells{
+		of: t, nilable: isNilable(t), format: m.format(t), codec: func() cellCodec { return codec },
+	})}
 }
 
 // own is the codec of a type with methods of its own.

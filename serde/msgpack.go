@@ -34,14 +34,16 @@ func findMsgpack(t reflect.Type, arrays bool) found {
 			kind: byPlan, of: t, how: &how{plan: p, arrays: arrays, nilable: isNilable(t)},
 		}}}
 	}
-	return found{coder: viaCells(cells{of: t, nilable: isNilable(t), noKey: unorderedError(t), codec: func() cellCodec {
+	known := cells{of: t, nilable: isNilable(t), noKey: unorderedError(t), format: msgpackFormat(t, arrays)}
+	known.codec = func() cellCodec {
 		m := &msgpackLibrary{of: t.String()}
 		m.enc, m.dec = msgpack.NewEncoder(&m.out), msgpack.NewDecoder(&m.in)
 		m.enc.SetSortMapKeys(true)
 		m.enc.UseCompactInts(true)
 		m.enc.UseArrayEncodedStructs(arrays)
 		return m
-	}})}
+	}
+	return found{coder: viaCells(known)}
 }
 
 func (f form) appendPlanned(dst []byte, v unsafe.Pointer) ([]byte, error) {

@@ -54,8 +54,10 @@ func orderedFormOf(t reflect.Type) orderedForm {
 	return o
 }
 
-// Check is Check of the serdes that embed the form.
-func (o *orderedForm) Check() error { return o.why }
+// orderly is a serde that has an orderedForm. It has one method for that, as coded has.
+type orderly interface{ orderedBy() *orderedForm }
+
+func (o *orderedForm) orderedBy() *orderedForm { return o }
 
 type orderedField struct {
 	kind   builtin

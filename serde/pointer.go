@@ -25,5 +25,4 @@ func (p pointer[T]) Decode(src []byte) (*T, error) {
 
 func (p pointer[T]) Local() Serde[*T] { return pointer[T]{Local(p.elem)} }
 func (p pointer[T]) Check() error     { return Check(p.elem) }
-func (p pointer[T]) inner() any       { return p.elem }
 func (p pointer[T]) size() int        { return sizeOf(p.elem) }

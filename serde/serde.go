@@ -15,6 +15,10 @@
 //     AppendText or MarshalText, with UnmarshalText (not where EncodeMsgpack and DecodeMsgpack are there);
 //  5. MessagePack (Msgpack).
 //
+// MessagePack keeps exported fields only. So a struct that has unexported ones as well is refused by Check where its
+// serde goes by type: export them, tag them msgpack:"-", give the type methods, or name the serde (Msgpack[T]()), which
+// says that it is meant.
+//
 // Methods count also when they come from an embedded field: a struct that embeds a time.Time is encoded as that time
 // alone, as in encoding/json. Give such a field a name, or the topic a serde.
 //
@@ -45,8 +49,6 @@
 // Decode may return views of src (String and Bytes do): src is immutable and never reused, so a view is valid for ever
 // but must not be written to, and holds the whole fetched batch in memory: strings.Clone what is kept for long.
 package serde
-
-import "reflect"
 
 // A Serde encodes and decodes values of one type. It is safe for concurrent use, unless it comes from Local.
 type Serde[T any] interface {
@@ -85,6 +87,8 @@ func Check(s any) error {
 	switch s := s.(type) {
 	case coded:
 		return checkCoder(s.own())
+	case orderly:
+		return s.orderedBy().why
 	case interface{ Check() error }:
 		return s.Check()
 	default:
@@ -110,29 +114,3 @@ func CheckKey(s any) error {
 		return nil
 	}
 }
-
-// Same tells whether two serdes are certainly equal: they are one value, or those that For gives to a type with an
-// encoding of its own, which is neither MessagePack nor the type's methods.
-func Same(a, b any) bool {
-	if a == nil || b == nil {
-		return false
-	}
-	if reflect.TypeOf(a) != reflect.TypeOf(b) {
-		return false
-	}
-	switch a := a.(type) {
-	case coded:
-		if x, y := a.own(), b.(coded).own(); isBuiltin(x) && isBuiltin(y) {
-			return x.form == y.form
-		}
-	case wrapping:
-		return Same(a.inner(), b.(wrapping).inner())
-	}
-	v, w := reflect.ValueOf(a), reflect.ValueOf(b)
-	return v.Comparable() && w.Comparable() && a == b
-}
-
-// wrapping is a serde of this package that is another one's, of each element of its values.
-type wrapping interface{ inner() any }
-
-func isBuiltin(c *coder) bool { return c.cells == nil && c.form.how == nil }

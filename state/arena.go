@@ -10,7 +10,8 @@ type place struct {
 }
 
 // arena holds encoded values. Bytes once written never change and chunks are never used again, so views of them may
-// be kept for ever. A chunk that holds nothing alive is dropped; one that is mostly dead is evacuated.
+// be kept for ever: the owner before them may change. A chunk that holds nothing alive is dropped; one that is mostly
+// dead is evacuated.
 //
 //	chunk:  [owner 4][size 4][bytes …] …
 type arena struct {
@@ -19,6 +20,7 @@ type arena struct {
 	current int      // index of the chunk being filled
 	total   int64
 	live    int64
+	grown   func(bytes int64) // gets each change of total; may be nil
 }
 
 type arenaChunk struct {
@@ -30,7 +32,9 @@ const (
 	arenaHead      = 8
 	arenaChunkMin  = 1 << 10
 	arenaChunkMax  = 256 << 10
+	arenaParts     = 8 // a new chunk is at most that part of what is there
 	arenaTidyMin   = 1 << 20
+	arenaTightMin  = 16 << 10
 	evacuatedBytes = 8 << 20 // most that one commit moves
 )
 
@@ -52,15 +56,15 @@ func (a *arena) put(owner uint32, b []byte) place {
 
 func (a *arena) grow(need int) {
 	size := arenaChunkMin
-	for size < arenaChunkMax && int64(size) < a.total {
-		size *= 4
+	for size < arenaChunkMax && int64(size) < a.total/arenaParts {
+		size *= 2
 	}
 	size = max(size, need)
 	if len(a.chunks) > 0 && a.chunks[a.current].live == 0 {
 		a.drop(a.current)
 	}
 	c := arenaChunk{data: make([]byte, 0, size)}
-	a.total += int64(size)
+	a.resized(int64(size))
 	if n := len(a.vacant); n > 0 {
 		a.current = int(a.vacant[n-1])
 		a.vacant = a.vacant[:n-1]
@@ -71,8 +75,26 @@ func (a *arena) grow(need int) {
 	a.current = len(a.chunks) - 1
 }
 
+func (a *arena) resized(bytes int64) {
+	a.total += bytes
+	if a.grown != nil {
+		a.grown(bytes)
+	}
+}
+
+// reset gives everything up.
+func (a *arena) reset() {
+	a.resized(-a.total)
+	*a = arena{grown: a.grown}
+}
+
+// moved is called when an owner has another number.
+func (a *arena) moved(p place, owner uint32) {
+	binary.NativeEndian.PutUint32(a.chunks[p.chunk-1].data[p.at:], owner)
+}
+
 func (a *arena) drop(chunk int) {
-	a.total -= int64(cap(a.chunks[chunk].data))
+	a.resized(-int64(cap(a.chunks[chunk].data)))
 	a.chunks[chunk] = arenaChunk{}
 	a.vacant = append(a.vacant, uint32(chunk))
 }
@@ -97,15 +119,24 @@ func (a *arena) release(p place) {
 	}
 }
 
-// evacuate moves what lives out of chunks that are mostly dead. where returns the place that its owner keeps.
-func (a *arena) evacuate(where func(owner uint32) *place) {
-	if a.total < arenaTidyMin || a.live > a.total/2 {
+// evacuate moves what lives out of chunks that are mostly dead, or tight, where memory is short, a tenth dead. where
+// returns the place that its owner keeps; nil: there is no such owner. Where places are held beside those, a chunk with
+// one of them stays: it would not become empty.
+func (a *arena) evacuate(tight, held bool, where func(owner uint32) *place) {
+	least, num, den := int64(arenaTidyMin), 1, 2
+	if tight {
+		least, num, den = arenaTightMin, 9, 10
+	}
+	if a.total < least || a.live*int64(den) > a.total*int64(num) {
 		return
+	}
+	if c := a.chunks[a.current]; tight && c.live*den <= len(c.data)*num {
+		a.grow(0)
 	}
 	moved := 0
 	for chunk := 0; chunk < len(a.chunks) && moved < evacuatedBytes; chunk++ {
 		c := a.chunks[chunk]
-		if chunk == a.current || c.data == nil || c.live > len(c.data)/2 {
+		if chunk == a.current || c.data == nil || c.live*den > cap(c.data)*num || held && a.owned(chunk, where) < c.live {
 			continue
 		}
 		for at := 0; at < len(c.data); {
@@ -121,4 +152,18 @@ func (a *arena) evacuate(where func(owner uint32) *place) {
 			at += arenaHead + int(size)
 		}
 	}
+}
+
+// owned is how much of what lives in a chunk is where its owners say.
+func (a *arena) owned(chunk int, where func(owner uint32) *place) (bytes int) {
+	data := a.chunks[chunk].data
+	for at := 0; at < len(data); {
+		size := binary.NativeEndian.Uint32(data[at+4:])
+		p := where(binary.NativeEndian.Uint32(data[at:]))
+		if p != nil && p.chunk == uint32(chunk)+1 && p.at == uint32(at) {
+			bytes += arenaHead + int(size)
+		}
+		at += arenaHead + int(size)
+	}
+	return bytes
 }

@@ -1,7 +1,7 @@
 package state
 
 import (
-	"slices"
+	"reflect"
 
 	"thalweg/serde"
 )
@@ -16,14 +16,18 @@ type BufferEntry[V any] struct {
 // again for a while and then given up in whole segments. It belongs to the goroutine that runs the task.
 //
 // Records are only added, so all of it is logs: a segment's rows in the order of arrival, chained by key from the
-// newest to the oldest. Discard takes the newest rows off again. Everything that is not given up lives in memory; the
-// engine has a copy for the next start.
+// newest to the oldest. Discard takes the newest rows off again. What the memory has no room for is in the engine
+// alone: see coldRows.
 type BufferStore[K, V any] struct {
 	buffers *buffers
 	keys    keyring[K]
 	values  serde.Serde[V]
 	nilable bool
 	found   []BufferEntry[V]
+
+	// Values that were decoded, each in the place that its row names, if the row is still its owner: see bufferObjects.
+	objects []V
+	owners  []*bufferRow // nil: decoding costs nothing
 }
 
 func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
@@ -39,25 +43,28 @@ func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
 		buffers: newBuffers(r, n.made.Retention), keys: newKeyring(c.keys),
 		values: serde.Local(c.values), nilable: serde.IsNilable[V](),
 	}
+	if !decodesFreely(reflect.TypeFor[V](), st.values) {
+		st.owners = []*bufferRow{}
+	}
+	st.buffers.objects.size = int64(reflect.TypeFor[V]().Size())
+	st.buffers.forget = func() {
+		clear(st.objects)
+		clear(st.owners)
+		st.objects, st.owners = st.objects[:0], st.owners[:0]
+	}
 	return st, tx.enroll(st.buffers, st)
 }
 
-// Expired tells whether records of that time were given up.
-func (st *BufferStore[K, V]) Expired[E BufferEntry[V]](timestamp int64) bool {
-	return timestamp < st.buffers.floor
-}
+// KeepUntilExpired leaves it to Expire which records are given up. An operator that must report them first calls it
+// before anything is written.
+func (st *BufferStore[K, V]) KeepUntilExpired[E BufferEntry[V]]() { st.buffers.keepUntilExpired() }
 
 // Expire gives up all records older than before. They are gone for readers at once, and leave memory and disk in whole
 // segments. It is part of the transaction: Discard takes it back.
 func (st *BufferStore[K, V]) Expire[E BufferEntry[V]](before int64) { st.buffers.expire(before) }
 
-// Records is how many records the store has in memory: those that were given up among them, until their segment goes.
-func (st *BufferStore[K, V]) Records[E BufferEntry[V]]() (n int) {
-	for _, t := range st.buffers.live {
-		n += int(t.buffer.count)
-	}
-	return n
-}
+// Records is how many records the store has: those that were given up among them, until their segment goes.
+func (st *BufferStore[K, V]) Records[E BufferEntry[V]]() int { return int(st.buffers.records()) }
 
 // Add buffers a record. A null value and a time that was given up are ignored.
 func (st *BufferStore[K, V]) Add[E BufferEntry[V]](key K, value V, timestamp int64) error {
@@ -85,20 +92,49 @@ func (st *BufferStore[K, V]) Fetch[E BufferEntry[V]](key K, from, to int64) ([]B
 	if err != nil {
 		return nil, keyError(st.buffers.room, err)
 	}
-	from = max(from, st.buffers.floor)
-	hash := st.buffers.room.hash(b)
-	for _, t := range st.buffers.window(from, to) {
-		seg := t.buffer
-		st.buffers.chain = seg.chain(st.buffers.chain[:0], hash, b, from, to)
-		for _, c := range st.buffers.chain {
-			value, err := st.values.Decode(seg.bytes.view(c.place))
-			if err != nil {
-				return nil, decodeError(st.buffers.room.name, "value", err)
-			}
-			st.found = append(st.found, BufferEntry[V]{Value: value, Timestamp: c.timestamp})
+	found, err := st.buffers.fetch(b, from, to)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		value, err := st.value(&found[i])
+		if err != nil {
+			return nil, decodeError(st.buffers.room.name, "value", err)
 		}
+		st.found = append(st.found, BufferEntry[V]{Value: value, Timestamp: found[i].timestamp})
 	}
 	return st.found, nil
+}
+
+// value decodes the value of a row, unless that was done before.
+func (st *BufferStore[K, V]) value(c *chained) (V, error) {
+	if c.row == nil || st.owners == nil {
+		return st.values.Decode(c.value)
+	}
+	if at := int(c.row.object) - 1; at >= 0 && at < len(st.owners) && st.owners[at] == c.row {
+		return st.objects[at], nil
+	}
+	value, err := st.values.Decode(c.value)
+	if err != nil {
+		return value, err
+	}
+	at := st.buffers.placeObject()
+	if at == len(st.objects) {
+		st.objects, st.owners = append(st.objects, value), append(st.owners, c.row)
+	} else {
+		st.objects[at], st.owners[at] = value, c.row
+	}
+	c.row.object = uint32(at + 1)
+	return value, nil
+}
+
+// Has tells whether a key has a record with a timestamp in [from, to].
+func (st *BufferStore[K, V]) Has[E BufferEntry[V]](key K, from, to int64) (bool, error) {
+	b, err := keyBytes(&st.keys, key)
+	if err != nil {
+		return false, keyError(st.buffers.room, err)
+	}
+	return st.buffers.has(b, from, to)
 }
 
 // TouchAdd reads the cache lines that adding records with these encoded keys and about that time will need, so that
@@ -110,37 +146,4 @@ func (st *BufferStore[K, V]) TouchAdd[E BufferEntry[V]](keys [][]byte, timestamp
 // TouchFetch is TouchAdd for a Fetch of each key.
 func (st *BufferStore[K, V]) TouchFetch[E BufferEntry[V]](keys [][]byte, from, to int64) {
 	st.buffers.touch(keys, from, to, true)
-}
-
-// chained is a row found for a key.
-type chained struct {
-	place
-	timestamp int64
-}
-
-// chain appends the key's rows in [from, to], by time, then arrival.
-func (g *bufferSegment) chain(dst []chained, hash uint64, key []byte, from, to int64) []chained {
-	index, found := g.heads.Find(hash, key)
-	if !found {
-		return dst
-	}
-	sorted := true
-	for at := *g.newest(index); at != 0; {
-		r := g.row(at - 1)
-		if r.highest() < from {
-			break
-		}
-		if r.timestamp >= from && r.timestamp <= to {
-			if n := len(dst); n > 0 && dst[n-1].timestamp < r.timestamp {
-				sorted = false
-			}
-			dst = append(dst, chained{r.place, r.timestamp})
-		}
-		at = r.previous
-	}
-	slices.Reverse(dst)
-	if !sorted {
-		slices.SortStableFunc(dst, func(a, b chained) int { return sign(a.timestamp - b.timestamp) })
-	}
-	return dst
 }

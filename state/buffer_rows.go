@@ -26,11 +26,15 @@ type buffers struct {
 	pending []addition // committed, and not in the engine
 	dirty   int64
 	waiting int64
+	growth  int64 // bytes that the Tx does not know of yet
 
 	spare   []*bufferSegment // heads and rows of gone ones, as for segments
 	encoded []byte           // scratch
 	chain   []chained        // scratch
 	touched uint32           // depends on what touch has read
+	cold    coldReader
+	objects bufferObjects
+	forget  func() // drops what objects counts: see forgetObjects
 }
 
 // addition is a row of a segment.
@@ -47,16 +51,21 @@ type bufferSegment struct {
 	count uint32
 	bytes arena
 	gone  bool
+
+	cold   *coldRows             // of which the engine alone has values; nil: none
+	orders map[uint32]table.Tree // of the rows of a key that has many: see order
+	asked  int64                 // the time that is looked for in an order
 }
 
 // bufferRow is one record.
 type bufferRow struct {
 	place
-	timestamp int64
 	sequence  uint32
+	timestamp int64
 	entry     uint32 // of the key among the heads
 	previous  uint32 // 1 + the key's row before
 	late      uint32 // by how many milliseconds a row of the key before it is newer, at most
+	object    uint32 // 1 + the place of its decoded value: see BufferStore
 }
 
 // highest is the latest time of the row and all rows of its key before it.
@@ -66,17 +75,18 @@ const (
 	bufferRowsShift = 10
 	// bufferTail is what follows a key in the changelog: time and sequence.
 	bufferTail = 12
+	// growthStep is how many bytes are reported to the Tx at a time, whose counters all tasks of a process share.
+	growthStep = 4 << 10
 	// sequences wrap around.
 	sequenceMask uint32 = 1<<31 - 1
 )
 
 func newBuffers(r *room, retention time.Duration) *buffers {
-	b := &buffers{retain: retention.Milliseconds()}
-	b.calendar = calendar{
-		room: r, interval: segmentInterval(retention),
-		make: func(number int64) *stretch { return &b.newSegment(number).stretch },
-		bury: func(t *stretch) { b.bury(t.buffer) },
-	}
+	b := &buffers{retain: retention.Milliseconds(), forget: func() {}, objects: bufferObjects{max: bufferObjectsMax}}
+	b.cold.buffers = b
+	b.calendar = newCalendar(r, retention,
+		func(number int64) *stretch { return &b.newSegment(number).stretch },
+		func(t *stretch) { b.bury(t.buffer) })
 	return b
 }
 
@@ -143,12 +153,20 @@ func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint
 	*g.row(at) = r
 	*head = at + 1
 	g.count++
+	if len(g.orders) > 0 {
+		if order, found := g.orders[index]; found {
+			order.Set(at)
+		}
+	}
 	return at
 }
 
 // pop takes the newest row off.
 func (g *bufferSegment) pop(at uint32) {
 	r := g.row(at)
+	if order, found := g.orders[r.entry]; found {
+		order.Delete(at)
+	}
 	g.bytes.release(r.place)
 	*g.newest(r.entry) = r.previous
 	g.count--
@@ -170,7 +188,10 @@ func (b *buffers) add(key, value []byte, timestamp int64) error {
 	b.added = append(b.added, addition{seg, at})
 	size := int64(len(key) + len(value) + 64)
 	b.dirty += size
-	b.room.tx.grow(size)
+	if b.growth += size; b.growth >= growthStep {
+		b.room.tx.grow(b.growth)
+		b.growth = 0
+	}
 	return nil
 }
 
@@ -192,10 +213,10 @@ func splitBufferKey(key []byte) (head []byte, timestamp int64, sequence uint32, 
 // touch reads cache lines ahead of their use: of the rows of keys in segments of [from, to], and where they will be
 // read of the values of the newest.
 func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
-	var hashes [table.TouchMost]uint64
+	var hashes [table.PrefetchMax]uint64
 	some := b.window(from, to)
 	for len(keys) > 0 && len(some) > 0 {
-		n := min(len(keys), table.TouchMost)
+		n := min(len(keys), table.PrefetchMax)
 		for i, key := range keys[:n] {
 			hashes[i] = b.room.hash(key)
 		}
@@ -208,9 +229,9 @@ func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
 }
 
 func (g *bufferSegment) touch(hashes []uint64, values bool) uint32 {
-	var near [table.TouchMost]*table.Entry
-	var rows [table.TouchMost]*bufferRow
-	heads, sum := g.heads.Touch(hashes, &near)
+	var near [table.PrefetchMax]*table.Entry
+	var rows [table.PrefetchMax]*bufferRow
+	heads, sum := g.heads.Prefetch(hashes, &near)
 	n := 0
 	for _, e := range near[:heads] {
 		if newest := *(*uint32)(g.heads.Payload(e)); newest != 0 {
@@ -223,7 +244,7 @@ func (g *bufferSegment) touch(hashes []uint64, values bool) uint32 {
 	}
 	if values {
 		for _, r := range rows[:n] {
-			sum += touchValue(g.bytes.view(r.place))
+			sum += prefetchValue(g.bytes.view(r.place))
 		}
 	}
 	return sum
@@ -258,6 +279,7 @@ func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
 }
 
 func (b *buffers) commit() {
+	b.cold.close()
 	if b.room.persistent {
 		b.pending = append(b.pending, b.added[:b.drained]...)
 	}
@@ -265,9 +287,12 @@ func (b *buffers) commit() {
 	rest := copy(b.added, b.added[b.drained:])
 	clear(b.added[rest:])
 	b.added, b.drained = b.added[:rest], 0
+	b.boundObjects()
 }
 
 func (b *buffers) discard() {
+	b.cold.close()
+	b.forgetObjects() // they may have been changed in place
 	for i := len(b.added) - 1; i >= 0; i-- {
 		if invariant.Enabled {
 			a := b.added[i]
@@ -287,17 +312,19 @@ func (b *buffers) checkpoint(w engine.Batch) error {
 			continue
 		}
 		r := a.seg.row(a.row)
-		b.room.key = append(b.room.key[:0], b.room.prefix...)
-		b.room.key = append(b.room.key, layout.KindExpiring)
-		b.room.key = binary.BigEndian.AppendUint64(b.room.key, uint64(a.seg.number))
-		b.room.key = binary.BigEndian.AppendUint32(b.room.key, r.sequence)
-		b.room.key = binary.BigEndian.AppendUint64(b.room.key, uint64(r.timestamp))
-		b.room.key = append(b.room.key, a.seg.heads.Key(a.seg.heads.At(r.entry))...)
+		b.room.key = a.seg.appendRowKey(b.appendRows(b.room.key[:0], a.seg.number), r)
 		if err := w.Set(b.room.key, a.seg.bytes.view(r.place)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// appendRowKey appends the engine's key of a row to the beginning of its segment.
+func (g *bufferSegment) appendRowKey(dst []byte, r *bufferRow) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, r.sequence)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.timestamp))
+	return append(dst, g.heads.Key(g.heads.At(r.entry))...)
 }
 
 func (b *buffers) checkpointed() {
@@ -323,10 +350,11 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 		return nil // nothing is ever deleted
 	}
 	b.outlive(timestamp)
-	seg, err := b.at(timestamp)
+	stretch, err := b.restoring(timestamp)
 	if err != nil {
 		return ignoreExpired(err)
 	}
+	seg := stretch.buffer
 	if seg.has(head, timestamp, sequence) {
 		return nil // the engine had it
 	}
@@ -379,8 +407,8 @@ func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 	return false
 }
 
-// begin reads everything that the engine has. Its rows lie in the order of arrival (sequence, time, key), so that
-// writing them is appending: nobody looks for a key there.
+// begin reads everything that the engine has, but for cold rows. Its rows lie in the order of arrival (sequence, time,
+// key), so that writing them is appending: nobody looks for a key there.
 func (b *buffers) begin(e engine.Engine) error {
 	if err := b.load(e); err != nil {
 		return err
@@ -399,7 +427,7 @@ func (b *buffers) begin(e engine.Engine) error {
 
 func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
 	rows := b.rows(seg.number)
-	it, err := e.Iterate(rows, layout.After(rows))
+	it, err := e.Iterate(rows, append(slices.Clone(rows), layout.BufferPart))
 	if err != nil {
 		return err
 	}
@@ -417,15 +445,18 @@ func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
 		b.outlive(timestamp)
 		b.follow(sequence)
 	}
-	return errors.Join(it.Error(), it.Close())
+	return errors.Join(it.Error(), it.Close(), b.fillCold(e, seg))
 }
 
 func (b *buffers) empty() {
+	b.cold.close()
+	b.forgetObjects()
 	b.added, b.pending, b.drained, b.dirty, b.waiting, b.sequence, b.restored = nil, nil, 0, 0, 0, 0, 0
 }
 
 func (b *buffers) memoryBytes() int64 {
-	var sum int64
+	b.growth = 0 // it is in the sum
+	sum := int64(b.objects.kept)*b.objectBytes() + int64(cap(b.added)+cap(b.pending))*16
 	for _, t := range b.live {
 		g := t.buffer
 		sum += g.memoryBytes()
@@ -434,11 +465,13 @@ func (b *buffers) memoryBytes() int64 {
 }
 
 func (g *bufferSegment) memoryBytes() int64 {
-	return g.heads.Bytes() + int64(len(g.rows))<<bufferRowsShift*int64(unsafe.Sizeof(bufferRow{})) + g.bytes.total
+	sum := g.heads.Bytes() + g.bytes.total
+	sum += int64(len(g.rows)) << bufferRowsShift * int64(unsafe.Sizeof(bufferRow{}))
+	for _, order := range g.orders {
+		sum += int64(order.Len()) * 8
+	}
+	return sum + g.cold.memoryBytes()
 }
 
-func (b *buffers) evict(int) int       { return 0 }
-func (b *buffers) grant(int)           {}
-func (b *buffers) entries() int        { return 0 }
 func (b *buffers) dirtyBytes() int64   { return b.dirty }
 func (b *buffers) waitingBytes() int64 { return b.waiting }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"thalweg/state/internal/layout"
 	"thalweg/state/memory"
 )
 
@@ -27,13 +29,16 @@ type bufferRig struct {
 	floor          [2]int64
 	log            [][3]string
 	logTimes       []int64
+	most           int64 // bytes of memory; 0: no limit
+	spilled        int   // times that cold rows were seen
 }
 
 func (g *bufferRig) open() {
-	g.tx = NewTx(Config{Engine: g.e, Namespace: Namespace(3), CheckpointCommits: 3})
+	g.tx = NewTx(Config{Engine: g.e, Namespace: Namespace(3), CheckpointCommits: 3, CacheBytesMax: g.most})
 	var err error
 	g.st, err = NewBuffer[string, string]("side").Retain(6 * time.Second).Open(g.tx)
 	require.NoError(g.t, err)
+	g.st.KeepUntilExpired()
 }
 
 func (g *bufferRig) fetch(key string, from, to int64) {
@@ -51,6 +56,14 @@ func (g *bufferRig) fetch(key string, from, to int64) {
 		got = append(got, buffered{key, f.Value, f.Timestamp})
 	}
 	require.Equal(g.t, want, got)
+	has, err := g.st.Has(key, from, to)
+	require.NoError(g.t, err)
+	require.Equal(g.t, len(want) > 0, has)
+	for _, t := range g.st.buffers.live {
+		if t.buffer.cold != nil {
+			g.spilled++
+		}
+	}
 }
 
 func (g *bufferRig) expire(before int64) {
@@ -97,14 +110,21 @@ func (g *bufferRig) restart(fromLog bool) {
 }
 
 func TestBufferEqualsModel(t *testing.T) {
+	for _, most := range []int64{0, 40_000, 1} {
+		t.Run(fmt.Sprint(most), func(t *testing.T) { testBufferEqualsModel(t, most) })
+	}
+}
+
+func testBufferEqualsModel(t *testing.T, most int64) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 21))
-	g := &bufferRig{t: t, e: memory.New()}
+	g := &bufferRig{t: t, e: memory.New(), most: most}
 	g.open()
+	defer func() { require.Equal(t, most > 0, g.spilled > 0) }()
 	clock := int64(0)
-	for range 6_000 {
-		key := fmt.Sprintf("k%d", r.IntN(20))
+	for range 4_000 {
+		key := fmt.Sprintf("k%d", r.IntN(20)*r.IntN(2))
 		at := max(0, clock-5000+r.Int64N(5200))
 		switch n := r.IntN(1000); {
 		case n < 550:
@@ -183,26 +203,230 @@ func BenchmarkBuffer(b *testing.B) {
 	}
 }
 
-// BenchmarkBufferHotKey fetches what is near in time from a key that has many records.
+// BenchmarkBufferHotKey fetches a few records of a key that has many: the newest ones, and from the middle.
 func BenchmarkBufferHotKey(b *testing.B) {
-	for _, rows := range []int{1_000, 100_000} {
-		b.Run(fmt.Sprint(rows), func(b *testing.B) {
-			st, err := NewBuffer[string, int64]("side").Retain(24 * time.Hour).Open(NewTx(Config{}))
-			require.NoError(b, err)
-			for i := range rows {
-				require.NoError(b, st.Add("hot", int64(i), int64(i)))
+	for _, rows := range []int{1_000, 100_000, 1_000_000} {
+		for _, at := range []int{rows, rows / 2} {
+			b.Run(fmt.Sprintf("%d/%d", rows, at), func(b *testing.B) {
+				st, err := NewBuffer[string, int64]("side").Retain(24 * time.Hour).Open(NewTx(Config{}))
+				require.NoError(b, err)
+				for i := range rows {
+					require.NoError(b, st.Add("hot", int64(i), int64(i)))
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if found, err := st.Fetch("hot", int64(at)-2, int64(at)-1); len(found) != 2 || err != nil {
+						b.Fatal(len(found), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// One bucket of a join buffer with many rows: a look-up passes those that it finds and few more, wherever it looks, in
+// memory and where the rows are cold, also where records come late.
+func TestBufferOfOneKeyIsFoundAtOnce(t *testing.T) {
+	for _, cold := range []bool{false, true} {
+		t.Run(fmt.Sprint(cold), func(t *testing.T) {
+			const rows = 20_000
+			tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
+			st, err := NewBuffer[string, int64]("side").Retain(24 * time.Hour).Open(tx)
+			require.NoError(t, err)
+			visits := &st.buffers.room.visits
+			most := 0
+			fetch := func(at int64) {
+				before := *visits
+				found, err := st.Fetch("hot", at-4, at)
+				require.NoError(t, err)
+				require.Len(t, found, 5)
+				has, err := st.Has("hot", at-4, at)
+				require.NoError(t, err)
+				require.True(t, has)
+				most = max(most, *visits-before)
 			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if found, err := st.Fetch("hot", int64(rows)-2, int64(rows)); len(found) != 2 || err != nil {
-					b.Fatal(len(found), err)
+			for i := range int64(rows) {
+				at := i
+				if i%2 == 0 { // the stream has two halves, of which one is behind
+					at = i/2 + rows
+				}
+				require.NoError(t, st.Add("hot", i, at))
+				if cold && i == rows/2 {
+					commitAll(t, tx)
+					require.NoError(t, tx.Checkpoint())
+					require.NoError(t, st.buffers.spill(1))
+					require.NotNil(t, st.buffers.live[0].buffer.cold)
 				}
 			}
+			for at := int64(rows + 4); at < rows+rows/2-1; at += 7 {
+				fetch(at)
+			}
+			// The first look-ups build the order.
+			require.LessOrEqual(t, most, 3*idleMax)
+			require.Len(t, st.buffers.live[0].buffer.orders, 1)
 		})
 	}
 }
 
-// Kafka Streams numbers records from 1, anew at each start.
+// A value is decoded once, however many records it meets.
+func TestBufferDecodesOnce(t *testing.T) {
+	tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
+	values := &countedSerde{}
+	st, err := NewBuffer[string, counted]("side").Values(values).Open(tx)
+	require.NoError(t, err)
+	fetch := func(want int) {
+		t.Helper()
+		for range 50 {
+			found, err := st.Fetch("k", 0, 1000)
+			require.NoError(t, err)
+			require.Len(t, found, 10)
+			for i, f := range found {
+				require.Equal(t, BufferEntry[counted]{counted{fmt.Sprint(i)}, int64(i)}, f)
+			}
+		}
+		require.Equal(t, want, values.decoded)
+	}
+	for i := range 10 {
+		require.NoError(t, st.Add("k", counted{fmt.Sprint(i)}, int64(i)))
+	}
+	fetch(10)
+	commitAll(t, tx)
+	fetch(10)
+	require.NoError(t, st.Add("k", counted{"gone"}, 7))
+	require.NoError(t, tx.Discard())
+	fetch(20) // what was handed out may have been changed
+	for i := range bufferObjectsMax {
+		require.NoError(t, st.Add("other", counted{"x"}, int64(i%5000)))
+	}
+	_, err = st.Fetch("other", 0, 10_000)
+	require.NoError(t, err)
+	require.Len(t, st.objects, bufferObjectsMax)
+	values.decoded = 0
+	fetch(10)
+	fetch(10)
+}
+
+// Decoded values count with their size, and have a part of the memory.
+func TestBufferObjectsHaveAPartOfTheMemory(t *testing.T) {
+	const rows, valueBytes, most = 60, 8 << 10, 1 << 20
+	tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0), CacheBytesMax: most})
+	values := &countedSerde{}
+	st, err := NewBuffer[string, counted]("side").Values(values).Open(tx)
+	require.NoError(t, err)
+	for i := range int64(rows) {
+		require.NoError(t, st.Add("k", counted{strings.Repeat("x", valueBytes)}, i))
+	}
+	commitAll(t, tx)
+	before := st.buffers.memoryBytes()
+	for range 3 {
+		found, err := st.Fetch("k", 0, rows)
+		require.NoError(t, err)
+		require.Len(t, found, rows)
+	}
+	n := len(st.objects)
+	require.GreaterOrEqual(t, n, objectsLeast)
+	require.LessOrEqual(t, n*valueBytes, most/objectsPart)
+	require.GreaterOrEqual(t, st.buffers.memoryBytes()-before, int64(n*valueBytes))
+	last, err := st.Fetch("k", rows-1, rows)
+	require.NoError(t, err)
+	require.Equal(t, 3*rows, values.decoded, "what was decoded last is kept")
+	require.Equal(t, []BufferEntry[counted]{{counted{strings.Repeat("x", valueBytes)}, rows - 1}}, last)
+}
+
+type counted struct{ text string }
+
+// countedSerde counts.
+type countedSerde struct{ decoded int }
+
+func (s *countedSerde) Append(dst []byte, v counted) ([]byte, error) {
+	return append(dst, v.text...), nil
+}
+
+func (s *countedSerde) Decode(src []byte) (counted, error) {
+	s.decoded++
+	return counted{string(src)}, nil
+}
+
+// Records are numbered on after a start that finds all rows cold, and those that a changelog repeats are found once.
+func TestColdRowsAndTheirSequence(t *testing.T) {
+	e := memory.New()
+	open := func() (*Tx, *BufferStore[string, string]) {
+		tx := NewTx(Config{Engine: e, Namespace: Namespace(0)})
+		st, err := NewBuffer[string, string]("side").Retain(time.Hour).Open(tx)
+		require.NoError(t, err)
+		return tx, st
+	}
+	tx, st := open()
+	var log [][2]string
+	for _, v := range []string{"a", "b", "c"} {
+		require.NoError(t, st.Add("k", v, 5))
+	}
+	require.NoError(t, tx.Drain(func(_ Store, key, value []byte, _ int64) error {
+		log = append(log, [2]string{string(key), string(value)})
+		return nil
+	}))
+	require.NoError(t, tx.Commit(nil))
+	require.NoError(t, tx.Checkpoint())
+	require.NoError(t, st.buffers.spill(1<<20))
+	require.Zero(t, st.buffers.live[0].buffer.count, "all rows are cold")
+	require.NoError(t, tx.Close())
+
+	tx, st = open()
+	require.Equal(t, 3, st.Records())
+	require.NoError(t, tx.Restore("side", []byte(log[2][0]), []byte(log[2][1]), 5))
+	require.NoError(t, tx.RestoreDone(nil))
+	require.NoError(t, st.Add("k", "d", 5))
+	found, err := st.Fetch("k", 0, 10)
+	require.NoError(t, err)
+	got := ""
+	for _, f := range found {
+		got += f.Value
+	}
+	require.Equal(t, "abcd", got)
+	commitAll(t, tx)
+	st.Expire(8_000_000)
+	commitAll(t, tx)
+	require.NoError(t, tx.Checkpoint())
+	it, err := e.Iterate(append(slices.Clone(st.buffers.room.prefix), layout.KindExpiring),
+		append(slices.Clone(st.buffers.room.prefix), layout.KindSegments))
+	require.NoError(t, err)
+	require.False(t, it.First(), "cold rows expire with their segment")
+}
+
+// Two sides of a join that would take ten times the memory stay within it, but for one segment.
+func TestBuffersStayWithinTheCache(t *testing.T) {
+	const rows, most = 8_000, 1 << 20
+	tx := NewTx(Config{Engine: pebbleEngine(t), Namespace: Namespace(0), CacheBytesMax: most, CheckpointCommits: -1})
+	var sides [2]*BufferStore[string, []byte]
+	for i := range sides {
+		var err error
+		sides[i], err = NewBuffer[string, []byte](fmt.Sprint("side", i)).Retain(48 * time.Hour).Open(tx)
+		require.NoError(t, err)
+	}
+	value := make([]byte, 600)
+	highest := int64(0)
+	for i := range int64(rows) {
+		key := fmt.Sprintf("key-%07d", i)
+		now := i * time.Hour.Milliseconds() / rows
+		found, err := sides[1].Fetch(fmt.Sprintf("key-%07d", i/2), 0, now)
+		require.NoError(t, err)
+		require.Len(t, found, int(min(i, 1)))
+		for _, side := range sides {
+			require.NoError(t, side.Add(key, value, now))
+		}
+		if tx.CacheFull() {
+			commitAll(t, tx)
+			highest = max(highest, tx.used)
+			require.False(t, tx.over(), "%d bytes are held", tx.used)
+		}
+		require.Less(t, tx.used, int64(most)*5/4)
+	}
+	require.Positive(t, highest)
+	require.Equal(t, rows, sides[0].Records())
+	require.NoError(t, tx.Close())
+}
+
+// Kafka Streams numbers records from 1 again at each start.
 func TestBufferGoesOnWithTheHighestSequence(t *testing.T) {
 	tx := NewTx(Config{})
 	st, err := NewBuffer[string, string]("side").Open(tx)

@@ -38,10 +38,15 @@ type calendar struct {
 	sealed         int        // so many were dropped before the drain
 	pendingDeletes []int64    // numbers of segments that the engine still has
 
-	floor          int64 // times below are given up
+	floor          int64 // times below are given up: see horizon
 	sealedFloor    int64
 	committedFloor int64
 	intervalSaved  bool
+
+	keep        int64    // milliseconds that are kept behind the newest time; 0: the caller of expire decides
+	newest      [3]int64 // the newest time that was written: now, as of the last drain, and of the last commit
+	savedNewest int64    // what the engine has
+	due         bool     // the newest time moved since the store last expired
 }
 
 const (
@@ -64,11 +69,56 @@ func segmentInterval(retention time.Duration) int64 {
 	return min(max(retention/3, segmentMin), segmentMax).Milliseconds()
 }
 
-// at returns the segment of a time, which it makes when there is none.
+// newCalendar returns a calendar that expires by itself: see keepUntilExpired.
+func newCalendar(r *room, retention time.Duration, make func(int64) *stretch, bury func(*stretch)) calendar {
+	return calendar{
+		room: r, interval: segmentInterval(retention), make: make, bury: bury,
+		keep: max(retention.Milliseconds(), 0), newest: noTimes, savedNewest: -1,
+	}
+}
+
+// keepUntilExpired leaves it to expire what is given up, and when.
+func (c *calendar) keepUntilExpired() { c.keep, c.due = 0, false }
+
+// horizon is the time below which everything is given up, after what is due has expired.
+func (c *calendar) horizon() int64 {
+	if c.due {
+		c.expireDue()
+	}
+	return c.floor
+}
+
+//go:noinline // so that horizon is inlined
+func (c *calendar) expireDue() {
+	c.due = false
+	if c.keep > 0 {
+		c.expire(c.newest[timeNow] - c.keep + 1)
+	}
+}
+
+// at returns the segment of a time that is written, which it makes when there is none.
 func (c *calendar) at(when int64) (*stretch, error) {
+	if when < c.horizon() {
+		return nil, ErrExpired
+	}
+	if when > c.newest[timeNow] {
+		c.newest[timeNow], c.due = when, c.keep > 0
+	}
+	return c.stretchOf(when)
+}
+
+// restoring is at for what a restore writes, which is committed. Nothing expires here: keepUntilExpired may follow.
+func (c *calendar) restoring(when int64) (*stretch, error) {
 	if when < c.floor {
 		return nil, ErrExpired
 	}
+	if when > c.newest[timeNow] {
+		c.newest, c.due = [3]int64{when, when, when}, c.keep > 0
+	}
+	return c.stretchOf(when)
+}
+
+func (c *calendar) stretchOf(when int64) (*stretch, error) {
 	number := when / c.interval
 	if c.last != nil && c.last.number == number {
 		return c.last, nil
@@ -87,7 +137,7 @@ func (c *calendar) at(when int64) (*stretch, error) {
 // existing returns the segment of a time, nil when there is none.
 func (c *calendar) existing(when int64) *stretch {
 	number := when / c.interval
-	if when < c.floor || when < 0 {
+	if when < c.horizon() || when < 0 {
 		return nil
 	}
 	if c.last != nil && c.last.number == number {
@@ -126,14 +176,16 @@ func sign(n int64) int {
 }
 
 // rows is where the engine keeps a segment.
-func (c *calendar) rows(number int64) []byte {
-	b := append(slices.Clone(c.room.prefix), layout.KindExpiring)
-	return binary.BigEndian.AppendUint64(b, uint64(number))
+func (c *calendar) rows(number int64) []byte { return c.appendRows(nil, number) }
+
+func (c *calendar) appendRows(dst []byte, number int64) []byte {
+	dst = append(append(dst, c.room.prefix...), layout.KindExpiring)
+	return binary.BigEndian.AppendUint64(dst, uint64(number))
 }
 
 // window returns the segments that may have times in [from, to], in order: a view.
 func (c *calendar) window(from, to int64) []*stretch {
-	from = max(from, c.floor, 0)
+	from = max(from, c.horizon(), 0)
 	if to < from {
 		return nil
 	}
@@ -175,10 +227,13 @@ func (c *calendar) expire(before int64) {
 	}
 }
 
-func (c *calendar) seal() { c.sealed, c.sealedFloor = len(c.expired), c.floor }
+func (c *calendar) seal() {
+	c.sealedFloor = c.horizon()
+	c.sealed, c.newest[timeDrained] = len(c.expired), c.newest[timeNow]
+}
 
 func (c *calendar) settle() {
-	c.committedFloor = c.sealedFloor
+	c.committedFloor, c.newest[timeCommitted] = c.sealedFloor, c.newest[timeDrained]
 	for _, s := range c.expired[:c.sealed] {
 		if s.saved {
 			c.pendingDeletes = append(c.pendingDeletes, s.number)
@@ -193,9 +248,28 @@ func (c *calendar) revive() {
 	c.live = append(slices.Clone(c.expired), c.live...)
 	c.expired, c.sealed = nil, 0
 	c.floor, c.sealedFloor, c.last = c.committedFloor, c.committedFloor, nil
+	c.newest[timeNow], c.newest[timeDrained] = c.newest[timeCommitted], c.newest[timeCommitted]
+	c.due = c.keep > 0
 }
 
-func (c *calendar) doomed() bool { return len(c.pendingDeletes) > 0 }
+// expiry tells below which time the timestamps of changelog records are of no use, as of the last commit, and above
+// which time nothing was written. A processor may give a row any timestamp; an operator's lies in its window, or is its
+// end.
+func (c *calendar) expiry() Expiry {
+	x := Expiry{Before: c.committedFloor, Stamped: c.committedFloor, Newest: c.newest[timeNow]}
+	if c.keep > 0 {
+		x.Stamped = max(c.committedFloor-changelogSlack.Milliseconds(), 0)
+	}
+	if n := len(c.live); n > 0 { // after a restart the last segment alone is known
+		x.Newest = max(x.Newest, (c.live[n-1].number+1)*c.interval-1)
+	}
+	return x
+}
+
+func (c *calendar) doomed() bool { return len(c.pendingDeletes) > 0 || c.moved() }
+
+// moved tells whether the engine lacks the newest time.
+func (c *calendar) moved() bool { return c.keep > 0 && c.newest[timeCommitted] != c.savedNewest }
 
 // pruneRows writes the range deletes of what expired; waits tells whether a segment will write rows.
 func (c *calendar) pruneRows(b engine.Batch, waits func(*stretch) bool) error {
@@ -210,15 +284,24 @@ func (c *calendar) pruneRows(b engine.Batch, waits func(*stretch) bool) error {
 	for _, s := range c.expired {
 		s.saving = waits(s)
 	}
-	if c.intervalSaved {
+	return c.writeTail(b)
+}
+
+// writeTail writes the length of the segments, and the newest time where the store expires by itself.
+func (c *calendar) writeTail(rows engine.Rows) error {
+	if c.intervalSaved && !c.moved() {
 		return nil
 	}
-	return b.Set(c.room.segmentsRow(), layout.AppendPosition(nil, c.interval))
+	newest := int64(-1)
+	if c.keep > 0 {
+		newest = c.newest[timeCommitted]
+	}
+	return rows.Set(c.room.segmentsRow(), layout.AppendSegments(nil, c.interval, newest))
 }
 
 func (c *calendar) pruned() {
 	c.pendingDeletes = nil
-	c.intervalSaved = true
+	c.loaded()
 	for _, some := range [][]*stretch{c.live, c.expired} {
 		for _, s := range some {
 			s.saved = s.saved || s.saving
@@ -226,6 +309,9 @@ func (c *calendar) pruned() {
 		}
 	}
 }
+
+// loaded is called when the tail is written.
+func (c *calendar) loaded() { c.intervalSaved, c.savedNewest = true, c.newest[timeCommitted] }
 
 func (c *calendar) wiped() {
 	for _, some := range [][]*stretch{c.live, c.expired} {
@@ -235,6 +321,7 @@ func (c *calendar) wiped() {
 	}
 	c.live, c.expired, c.pendingDeletes, c.last, c.sealed = nil, nil, nil, nil, 0
 	c.floor, c.sealedFloor, c.committedFloor, c.intervalSaved = 0, 0, 0, false
+	c.newest, c.savedNewest, c.due = noTimes, -1, false
 }
 
 // load finds the segments that the engine has, and returns them.
@@ -244,7 +331,7 @@ func (c *calendar) load(e engine.Engine) error {
 		return err
 	}
 	if found {
-		if c.interval, err = layout.Position(value); err != nil {
+		if c.interval, c.savedNewest, err = layout.Segments(value); err != nil {
 			return err
 		}
 		c.intervalSaved = true
@@ -264,5 +351,10 @@ func (c *calendar) load(e engine.Engine) error {
 		c.live = append(c.live, s)
 		ok = it.SeekGE(c.rows(s.number + 1))
 	}
+	at := c.savedNewest
+	if n := len(c.live); n > 0 { // an earlier build saved no newest time: it is at least this
+		at = max(at, c.live[n-1].number*c.interval)
+	}
+	c.newest, c.due = [3]int64{at, at, at}, c.keep > 0 && at >= 0
 	return errors.Join(it.Error(), it.Close())
 }

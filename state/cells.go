@@ -18,16 +18,14 @@ type tier interface {
 	checkpointed()
 	waits() bool
 	restore(key, value []byte, timestamp int64) error
-	evict(want int) int
+	relieve(part float64) error // gives back about that part of the memory
 	empty()
-	grant(entries int)
-	entries() int
 	memoryBytes() int64
 	dirtyBytes() int64
 	waitingBytes() int64
 }
 
-// cells is a shelf with typed values. The shelf and its vault know no types, so that each type of a store costs the
+// cells is a shelf with typed values. The shelf and its keeper know no types, so that each type of a store costs the
 // compiler this much and no more. What is done with cells are functions: a method of a generic type is made, twice, in
 // every package that mentions the type.
 type cells[V any] struct {
@@ -63,12 +61,26 @@ func newCells(r *room, prefix []byte, skip int, of reflect.Type, values any, t t
 	if isFlat(of) {
 		return newShelf(r, prefix, table.New(r.seed, skip, of.Size()), flat{t}), nil
 	}
-	v := &raw{values: t, table: table.New(r.seed, skip, rawBytes)}
+	v := &raw{
+		values: t, table: table.New(r.seed, skip, rawBytes), tx: r.tx, objectSize: int64(of.Size()), objectsMax: objectsMost,
+	}
+	v.arena.grown = r.tx.grow
+	v.views = areViews(values)
+	return newShelf(r, prefix, v.table, v), v
+}
+
+// areViews tells whether a serde's values are views of their bytes.
+func areViews(values any) bool {
 	switch values.(type) {
 	case serde.String, serde.Bytes:
-		v.views = true
+		return true
 	}
-	return newShelf(r, prefix, v.table, v), v
+	return false
+}
+
+// decodesFreely tells whether decoding values costs no more than keeping them.
+func decodesFreely(of reflect.Type, values any) bool {
+	return areViews(values) || of.Kind() < reflect.Array
 }
 
 // keepObject makes an object the value of an entry.
@@ -95,7 +107,7 @@ func cellValue[V any](c *cells[V], index uint32) (value V, timestamp int64, ok b
 	if value, err = c.values.Decode(c.raw.view(p.place)); err != nil {
 		return value, 0, false, decodeError(c.shelf.room.name, "value", err)
 	}
-	if !c.raw.views {
+	if c.raw.mayKeep() {
 		keepObject(c, index, p, value)
 	}
 	return value, e.Timestamp, true, nil

@@ -26,8 +26,10 @@
 //	*_rows.go    what they do with bytes: everything but encoding and decoding
 //	cells.go     values with types over a shelf; keys to bytes and back
 //	shelf.go     a write-back table over a range of the engine: lists of what changed, images of what was
-//	vault*.go    where values live: in the entry, or encoded in an arena with some decoded objects beside it
-//	calendar.go  segments of time that expire whole (segments.go: shelves; buffer_rows.go: logs)
+//	keeper*.go   where values live: in the entry, or encoded in an arena with some decoded objects beside it
+//	calendar.go  segments of time that expire whole (segments.go: tables; buffer_rows.go: logs; buffer_cold.go: rows of
+//	             logs that memory has no room for)
+//	prefetch*.go rows that are read before their look-ups come, in the order of their keys
 //	room.go      what the shelves of one store share, and the order in which it emits
 //	tx*.go       the transaction; budget.go and tx_memory.go: how much memory it may use
 //

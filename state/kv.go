@@ -6,6 +6,7 @@ import (
 	"thalweg/serde"
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
+	"thalweg/state/internal/table"
 )
 
 // Entry is one key of a store with its value and the value's timestamp in milliseconds.
@@ -65,8 +66,40 @@ func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err erro
 	return cellValue(&st.cells, index)
 }
 
-// Told returns what Get did when the listener of OnFlush was last told of key, and whether that has changed. It is for
-// stores whose listener asks for old values; where there is none, nothing ever changes unheard.
+// GetAll yields those of the keys that are there, in the order in which they are given; a key that is given twice is
+// yielded twice. What is not in memory is read from the engine together, as far as it fits into the cache. The store
+// may be changed meanwhile: each key is looked up when its turn comes. A failure is yielded as the last pair's error.
+//
+//go:noinline // see package comment
+func (st *KVStore[K, V]) GetAll[E Entry[K, V]](keys []K) iter.Seq2[Entry[K, V], error] {
+	return func(yield func(Entry[K, V], error) bool) {
+		for ready := 0; len(keys) > 0; keys, ready = keys[1:], ready-1 {
+			if ready <= 0 {
+				ready = max(prefetchKeys(st, keys), aheadLeast)
+			}
+			e := Entry[K, V]{Key: keys[0]}
+			var ok bool
+			var err error
+			e.Value, e.Timestamp, ok, err = st.Get(e.Key)
+			if (ok || err != nil) && !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Prefetch reads the rows of keys that will be looked up soon and are not in memory, together, as far as they fit into
+// the cache. It changes nothing else: what it does not read, or cannot read, the look-up does. The rows stay in memory
+// until they are looked up, or the next call.
+func (st *KVStore[K, V]) Prefetch[E Entry[K, V]](keys []K) { prefetchKeys(st, keys) }
+
+// prefetchKeys returns for how many of the keys there is nothing more to do.
+func prefetchKeys[K, V any](st *KVStore[K, V], keys []K) int {
+	return st.cells.shelf.prefetch(len(keys), func(i int) ([]byte, error) { return keyBytes(&st.keys, keys[i]) })
+}
+
+// Told returns what Get did when the listener of OnFlush last got key, and whether that has changed. It is for stores
+// whose listener asks for old values; where there is none, nothing ever changes unheard.
 func (st *KVStore[K, V]) Told[E Entry[K, V]](key K) (value V, timestamp int64, ok, changed bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
@@ -94,7 +127,11 @@ func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 	if err != nil {
 		return err
 	}
-	return st.Remove(r, timestamp)
+	st.cells.shelf.remove(uint32(r), timestamp)
+	if st.room.needed&table.DirtyFlush == 0 { // where there is a listener, Told knows of the change
+		st.cells.shelf.forgo(uint32(r))
+	}
+	return nil
 }
 
 // Find is the fast path of aggregates: one hash and one probe find the key or make its place; Value, Set and Remove
@@ -195,6 +232,13 @@ func (st *KVStore[K, V]) RangeBytes[E Entry[K, V]](lower, upper []byte, reverse 
 	}
 }
 
+// Ages returns a function that calls yield with the bytes of each key and with the time of the key's last change, in
+// milliseconds, in ascending order of the bytes, until yield returns false. The bytes are valid during the call. It
+// decodes nothing.
+func (st *KVStore[K, V]) Ages[E Entry[K, V]]() func(yield func(key []byte, timestamp int64) bool) error {
+	return st.cells.shelf.ages()
+}
+
 // OnFlush makes the store emit on commit: Tx.Flush calls f once for each key that changed since the last flush, in
 // the order of each key's last change. Stores flush by ascending rank: upstream first. withOld fills Flushed.Old.
 // A key that came and went between two flushes is not told.
@@ -206,11 +250,21 @@ func (st *KVStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOl
 	}
 }
 
-// Touch returns a function that reads the cache lines which encoded keys will need, so that their misses overlap: call
-// it for some 64 keys before they are processed. It changes nothing. values tells that the values will be looked at,
-// not only replaced.
-func (st *KVStore[K, V]) Touch[E Entry[K, V]](values bool) func(keys [][]byte) {
-	return st.cells.shelf.toucher(values)
+// Prefetcher prepares look-ups of keys before they are made; values tells that the values will be looked at, not only
+// replaced.
+func (st *KVStore[K, V]) Prefetcher[E Entry[K, V]](values bool) func() Prefetcher {
+	return st.cells.shelf.prefetcher(values)
+}
+
+// PrefetcherOf is Prefetcher for look-ups of keys that a record's encoded key and value say: made appends one to dst.
+func (st *KVStore[K, V]) PrefetcherOf[E Entry[K, V]](made func(dst, key, value []byte) []byte) func() Prefetcher {
+	return st.cells.shelf.prefetcherOf(made)
+}
+
+// PrefetchOnFlush returns a function that takes the prefetchers of the look-ups that the listener of OnFlush leads to.
+// The listener's keys prepare these.
+func (st *KVStore[K, V]) PrefetchOnFlush[E Entry[K, V]]() func([]Prefetcher) {
+	return st.room.prefetchOnFlush()
 }
 
 // keyed is the untyped part of a store that has all keys in one shelf.
@@ -226,6 +280,15 @@ func (k *keyed) tiers(yield func(tier) bool) { yield(k.shelf) }
 func (k *keyed) restore(key, value []byte, timestamp int64) error {
 	return k.shelf.restore(key, value, timestamp)
 }
+
+func (k *keyed) vacant() bool { return k.shelf.Len() == 0 }
+
+func (k *keyed) loadRow(l *load, key, value []byte, timestamp int64) error {
+	return l.add(k.shelf, key, value, timestamp)
+}
+
+func (k *keyed) writeTail(engine.Rows) error { return nil }
+func (k *keyed) loaded()                     {}
 
 func (k *keyed) begin(e engine.Engine) (err error) {
 	k.shelf.complete, err = emptyRange(e, k.room.keyRows())

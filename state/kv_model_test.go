@@ -66,6 +66,7 @@ type rig[V any] struct {
 	told   []string
 	clock  int64
 	label  string
+	ahead  []Prefetcher
 }
 
 func (g *rig[V]) open() {
@@ -73,6 +74,7 @@ func (g *rig[V]) open() {
 	var err error
 	g.store, err = g.name.Open(g.tx)
 	require.NoError(g.t, err)
+	g.ahead = []Prefetcher{g.store.Prefetcher(true)(), g.store.Prefetcher(false)()}
 	if g.listen {
 		g.store.OnFlush(1, true, func(f *Flushed[string, V]) error {
 			text := f.Key + ":"
@@ -130,7 +132,7 @@ func (g *rig[V]) read() {
 	value, timestamp, ok, changed, err := g.store.Told(key)
 	require.NoError(g.t, err)
 	require.Equal(g.t, g.listen && slices.Contains(g.model.order, key), changed, "%s key %s", g.label, key)
-	require.Equal(g.t, has, ok, "%s key %s as told of", g.label, key)
+	require.Equal(g.t, has, ok, "%s key %s as the listener knows it", g.label, key)
 	if ok {
 		require.Equal(g.t, row, modelRow{g.from(value), timestamp}, g.label)
 	}
@@ -225,6 +227,24 @@ func (g *rig[V]) scan() {
 	require.Equal(g.t, want, got, g.label)
 }
 
+// ages compares the first keys and their times, which are read without their values.
+func (g *rig[V]) ages() {
+	type age struct {
+		key       string
+		timestamp int64
+	}
+	most := 1 + g.r.IntN(len(g.model.now)+1)
+	want, got := []age{}, []age{}
+	for _, key := range slices.Sorted(maps.Keys(g.model.now))[:min(most, len(g.model.now))] {
+		want = append(want, age{key, g.model.now[key].timestamp})
+	}
+	require.NoError(g.t, g.store.Ages()(func(key []byte, timestamp int64) bool {
+		got = append(got, age{string(key), timestamp})
+		return len(got) < most
+	}))
+	require.Equal(g.t, want, got, g.label)
+}
+
 // restart loses what was not checkpointed, and restores it from the changelog.
 func (g *rig[V]) restart(clean bool) {
 	if clean {
@@ -252,6 +272,37 @@ func (g *rig[V]) restart(clean bool) {
 	g.model.order = nil
 }
 
+// prefetch announces keys, of which some are looked up at once, some later, and some never.
+func (g *rig[V]) prefetch() {
+	p := g.ahead[g.r.IntN(len(g.ahead))]
+	a := &Ahead{}
+	for range g.r.IntN(60) {
+		a.Keys = append(a.Keys, []byte(g.key()))
+	}
+	p.PrefetchRows(a)
+	for range g.r.IntN(20) {
+		g.read()
+	}
+}
+
+// readAll looks up many keys at once, some of them twice.
+func (g *rig[V]) readAll() {
+	var keys []string
+	want, got := []Entry[string, string]{}, []Entry[string, string]{}
+	for range g.r.IntN(100) {
+		key := g.key()
+		keys = append(keys, key)
+		if row, has := g.model.now[key]; has {
+			want = append(want, Entry[string, string]{key, row.value, row.timestamp})
+		}
+	}
+	for e, err := range g.store.GetAll(keys) {
+		require.NoError(g.t, err)
+		got = append(got, Entry[string, string]{e.Key, g.from(e.Value), e.Timestamp})
+	}
+	require.Equal(g.t, want, got, g.label)
+}
+
 func (g *rig[V]) run(steps int) {
 	g.model = newModel()
 	if g.engine = memory.New(); g.disk {
@@ -267,6 +318,7 @@ func (g *rig[V]) run(steps int) {
 			g.read()
 		case n < 870:
 			g.scan()
+			g.ages()
 		case n < 890:
 			g.flush()
 		case n < 920:
@@ -282,6 +334,10 @@ func (g *rig[V]) run(steps int) {
 			require.NoError(g.t, g.tx.Checkpoint())
 		case n < 975:
 			g.restart(g.r.IntN(2) == 0)
+		case n < 982:
+			g.readAll()
+		default:
+			g.prefetch()
 		}
 	}
 }
@@ -329,10 +385,9 @@ func runModel(t *testing.T, seed uint64, c Config, listen, inMemory bool) {
 	})
 }
 
-// TestEmptyKeyIsNotNull: serdes get empty bytes, never nil, for what is empty.
-// Touching looks at a large table in whatever state its entries are, and changes nothing.
-func TestTouchChangesNothing(t *testing.T) {
-	const keys = 3 * touchLeast
+// Prefetching lines looks at a large table in whatever state its entries are, and changes nothing.
+func TestPrefetchLinesChangesNothing(t *testing.T) {
+	const keys = 3 * linesLeast
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 5))
@@ -349,9 +404,9 @@ func TestTouchChangesNothing(t *testing.T) {
 			some = append(some, fmt.Sprintf("key-%d", r.IntN(keys)))
 			encoded = append(encoded, []byte(some[len(some)-1]))
 		}
-		text.Touch(true)(encoded)
-		lists.Touch(true)(encoded)
-		text.Touch(false)(encoded)
+		text.Prefetcher(true)().PrefetchLines(encoded)
+		lists.Prefetcher(true)().PrefetchLines(encoded)
+		text.Prefetcher(false)().PrefetchLines(encoded)
 		for _, key := range some {
 			got, _, ok, err := text.Get(key)
 			require.NoError(t, err)
@@ -380,9 +435,10 @@ func TestTouchChangesNothing(t *testing.T) {
 			committed = maps.Clone(now)
 		}
 	}
-	require.Greater(t, len(now), touchLeast)
+	require.Greater(t, len(now), linesLeast)
 }
 
+// TestEmptyKeyIsNotNull: serdes get empty bytes, never nil, for what is empty.
 func TestEmptyKeyIsNotNull(t *testing.T) {
 	for _, checkpoint := range []bool{false, true} {
 		tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})

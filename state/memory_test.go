@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"thalweg/serde"
 	"thalweg/state/memory"
 )
 
@@ -226,10 +227,26 @@ func TestNamesSayWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, tx.Restore("one", []byte("k"), []byte("short"), 0), "was its serde changed?")
 }
 
+func TestConflictSeesNamesInAnyStore(t *testing.T) {
+	type wrapper struct{ KV[string, string] }
+	plain := NewKV[string, string]("rows")
+	text, quoted := plain.Values(serde.String{}), plain.Values(serde.JSON[string]())
+	for _, s := range []Store{text, wrapper{text}, &wrapper{text}} {
+		require.ErrorContains(t, Conflict(s, quoted), "its values are ")
+		require.ErrorContains(t, Conflict(quoted, s), "its values are ")
+		require.NoError(t, Conflict(s, text))
+		require.NoError(t, Conflict(s, plain))
+		require.Equal(t, s, Fuller(plain, s))
+		require.Equal(t, s, Fuller(s, plain))
+	}
+	require.NoError(t, Conflict(KV[string, string]{}, quoted), "the zero name says nothing")
+}
+
 func TestTopicConfig(t *testing.T) {
 	name := NewWindowed[string, int64]("w").Retain(time.Hour).Topic(map[string]string{"segment.ms": "5"})
 	require.Equal(t, map[string]string{
-		"cleanup.policy": "compact,delete", "retention.ms": "90000000", "retention.bytes": "-1", "segment.ms": "5",
+		"cleanup.policy": "compact,delete", "retention.ms": "-1", "retention.bytes": "-1", "segment.ms": "5",
+		"segment.bytes": "33554432", "min.cleanable.dirty.ratio": "0.25",
 		"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": "9223372036854775807",
 		"message.timestamp.before.max.ms": "9223372036854775807",
 	}, name.Spec().TopicConfig(nil))

@@ -32,24 +32,8 @@ func (s Buffer[K, V]) ValueSerde[S Buffer[K, V]]() serde.Serde[V] {
 	return codecOf[K, V](s.name).values
 }
 
-// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
-// moves to another machine.
-func (s Buffer[K, V]) Volatile[S Buffer[K, V]]() Buffer[K, V] {
-	return Buffer[K, V]{with(s.name, volatile, 0)}
-}
-
-// InMemory keeps the store in memory alone: it is restored from its changelog at every start.
-func (s Buffer[K, V]) InMemory[S Buffer[K, V]]() Buffer[K, V] {
-	return Buffer[K, V]{with(s.name, inMemory, 0)}
-}
-
-// Topic adds configurations of the changelog topic to the defaults. One under which the changelog would lose what the
-// store needs is refused.
-func (s Buffer[K, V]) Topic[M ~map[string]string](config M) Buffer[K, V] {
-	return Buffer[K, V]{withTopic(s.name, config)}
-}
-
-// Retain keeps records for d behind the newest timestamp; operators ask for what they need at least.
+// Retain keeps records for d behind the newest one; operators ask for what they need at least. Without it the store of
+// a processor keeps them for ever.
 func (s Buffer[K, V]) Retain[D time.Duration](d D) Buffer[K, V] {
 	return Buffer[K, V]{with(s.name, retention, time.Duration(d))}
 }

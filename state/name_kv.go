@@ -30,14 +30,22 @@ func (s KV[K, V]) Values[S serde.Serde[V]](values S) KV[K, V] {
 	return KV[K, V]{withSerdes(s.name, nil, values)}
 }
 
+// Inherit gives the store the serdes of the records of which it is made, where it has none of its own and they are of
+// its types: operators use it.
+func (s KV[K, V]) Inherit[S KV[K, V]](keys, values any) KV[K, V] {
+	return KV[K, V]{inherit(s.name, keys, values)}
+}
+
 // KeySerde returns the serde of keys.
 func (s KV[K, V]) KeySerde[S KV[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
 // ValueSerde returns the serde of values.
 func (s KV[K, V]) ValueSerde[S KV[K, V]]() serde.Serde[V] { return codecOf[K, V](s.name).values }
 
-// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
-// moves to another machine.
+// Volatile leaves the changelog out. A crash loses all rows that were not written to the disk, which may be every
+// row: the engine has no log, and writes when a buffer is full and every ten minutes. A task that moves to another
+// machine leaves all rows behind. Committed offsets stay, so lost rows are not built again. A start that finds no rows
+// though offsets are committed logs a warning; it cannot see that a part is missing.
 func (s KV[K, V]) Volatile[S KV[K, V]]() KV[K, V] { return KV[K, V]{with(s.name, volatile, 0)} }
 
 // InMemory keeps the store in memory alone: it is restored from its changelog at every start.
@@ -51,8 +59,8 @@ func (s KV[K, V]) Topic[M ~map[string]string](config M) KV[K, V] {
 
 // TTL deletes a key when it was not changed for d, by the time of the records that the store's table or aggregation
 // sees, and tells of the deletion as of any other. Records that are so old already are left out, counted as expired.
-// The keys are in memory, too, and all rows are read when a task starts. What a processor keeps lives as long as the
-// processor says.
+// The keys that expire next are in memory, up to 131,072 of them, and all rows are read when a task starts. What a
+// processor keeps lives as long as the processor says.
 func (s KV[K, V]) TTL[D time.Duration](d D) KV[K, V] {
 	return KV[K, V]{with(s.name, ttl, time.Duration(d))}
 }

@@ -32,6 +32,12 @@ func (s Session[K, V]) Values[S serde.Serde[V]](values S) Session[K, V] {
 	return Session[K, V]{withSerdes(s.name, nil, values)}
 }
 
+// Inherit gives the store the serdes of the records of which it is made, where it has none of its own and they are of
+// its types: operators use it.
+func (s Session[K, V]) Inherit[S Session[K, V]](keys, values any) Session[K, V] {
+	return Session[K, V]{inherit(s.name, keys, values)}
+}
+
 // KeySerde returns the serde of keys.
 func (s Session[K, V]) KeySerde[S Session[K, V]]() serde.Serde[K] { return codecOf[K, V](s.name).keys }
 
@@ -40,8 +46,10 @@ func (s Session[K, V]) ValueSerde[S Session[K, V]]() serde.Serde[V] {
 	return codecOf[K, V](s.name).values
 }
 
-// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
-// moves to another machine.
+// Volatile leaves the changelog out. A crash loses all rows that were not written to the disk, which may be every
+// row: the engine has no log, and writes when a buffer is full and every ten minutes. A task that moves to another
+// machine leaves all rows behind. Committed offsets stay, so lost rows are not built again. A start that finds no rows
+// though offsets are committed logs a warning; it cannot see that a part is missing.
 func (s Session[K, V]) Volatile[S Session[K, V]]() Session[K, V] {
 	return Session[K, V]{with(s.name, volatile, 0)}
 }
@@ -57,7 +65,8 @@ func (s Session[K, V]) Topic[M ~map[string]string](config M) Session[K, V] {
 	return Session[K, V]{withTopic(s.name, config)}
 }
 
-// Retain keeps sessions readable for d behind the newest timestamp; operators ask for what they need at least.
+// Retain keeps sessions for d behind the newest end of a session that was written; operators ask for what they
+// need at least. Without it the store of a processor keeps them for ever.
 func (s Session[K, V]) Retain[D time.Duration](d D) Session[K, V] {
 	return Session[K, V]{with(s.name, retention, time.Duration(d))}
 }

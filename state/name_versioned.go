@@ -25,6 +25,12 @@ func (s Versioned[K, V]) Values[S serde.Serde[V]](values S) Versioned[K, V] {
 	return Versioned[K, V]{withSerdes(s.name, nil, values)}
 }
 
+// Inherit gives the store the serdes of the records of which it is made, where it has none of its own and they are of
+// its types: operators use it.
+func (s Versioned[K, V]) Inherit[S Versioned[K, V]](keys, values any) Versioned[K, V] {
+	return Versioned[K, V]{inherit(s.name, keys, values)}
+}
+
 // KeySerde returns the serde of keys.
 func (s Versioned[K, V]) KeySerde[S Versioned[K, V]]() serde.Serde[K] {
 	return codecOf[K, V](s.name).keys
@@ -35,8 +41,10 @@ func (s Versioned[K, V]) ValueSerde[S Versioned[K, V]]() serde.Serde[V] {
 	return codecOf[K, V](s.name).values
 }
 
-// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
-// moves to another machine.
+// Volatile leaves the changelog out. A crash loses all rows that were not written to the disk, which may be every
+// row: the engine has no log, and writes when a buffer is full and every ten minutes. A task that moves to another
+// machine leaves all rows behind. Committed offsets stay, so lost rows are not built again. A start that finds no rows
+// though offsets are committed logs a warning; it cannot see that a part is missing.
 func (s Versioned[K, V]) Volatile[S Versioned[K, V]]() Versioned[K, V] {
 	return Versioned[K, V]{with(s.name, volatile, 0)}
 }

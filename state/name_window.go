@@ -24,6 +24,12 @@ func (s Windowed[K, V]) Values[S serde.Serde[V]](values S) Windowed[K, V] {
 	return Windowed[K, V]{withSerdes(s.name, nil, values)}
 }
 
+// Inherit gives the store the serdes of the records of which it is made, where it has none of its own and they are of
+// its types: operators use it.
+func (s Windowed[K, V]) Inherit[S Windowed[K, V]](keys, values any) Windowed[K, V] {
+	return Windowed[K, V]{inherit(s.name, keys, values)}
+}
+
 // KeySerde returns the serde of keys.
 func (s Windowed[K, V]) KeySerde[S Windowed[K, V]]() serde.Serde[K] {
 	return codecOf[K, V](s.name).keys
@@ -34,8 +40,10 @@ func (s Windowed[K, V]) ValueSerde[S Windowed[K, V]]() serde.Serde[V] {
 	return codecOf[K, V](s.name).values
 }
 
-// Volatile leaves the changelog out: the store's newest writes may be lost in a crash, and all of it when the task
-// moves to another machine.
+// Volatile leaves the changelog out. A crash loses all rows that were not written to the disk, which may be every
+// row: the engine has no log, and writes when a buffer is full and every ten minutes. A task that moves to another
+// machine leaves all rows behind. Committed offsets stay, so lost rows are not built again. A start that finds no rows
+// though offsets are committed logs a warning; it cannot see that a part is missing.
 func (s Windowed[K, V]) Volatile[S Windowed[K, V]]() Windowed[K, V] {
 	return Windowed[K, V]{with(s.name, volatile, 0)}
 }
@@ -51,7 +59,8 @@ func (s Windowed[K, V]) Topic[M ~map[string]string](config M) Windowed[K, V] {
 	return Windowed[K, V]{withTopic(s.name, config)}
 }
 
-// Retain keeps windows readable for d behind the newest timestamp; operators ask for what they need at least.
+// Retain keeps windows for d behind the newest start of a window that was written; operators ask for what they
+// need at least. Without it the store of a processor keeps them for ever.
 func (s Windowed[K, V]) Retain[D time.Duration](d D) Windowed[K, V] {
 	return Windowed[K, V]{with(s.name, retention, time.Duration(d))}
 }

@@ -15,6 +15,8 @@ import (
 type Reader struct {
 	from       engine.Reader
 	namespaces [][]byte
+	lacking    error   // why there are no more namespaces; nil: there is nothing else
+	stores     []Store // as the topology has them
 }
 
 // NewReader reads the given namespaces (see Namespace) of an engine or of a snapshot of it.
@@ -22,16 +24,39 @@ func NewReader(from engine.Reader, namespaces ...[]byte) *Reader {
 	return &Reader{from: from, namespaces: namespaces}
 }
 
+// Lacking returns a Reader of the same namespaces for stores that have rows elsewhere, too. A key that it does not find
+// may be there, so the look-up fails with the error; a scan yields what is here, and the error as its last pair's.
+func (r *Reader) Lacking(err error) *Reader {
+	return &Reader{from: r.from, namespaces: r.namespaces, lacking: err, stores: r.stores}
+}
+
+// Of returns a reader that reads stores with the serdes that these names have, whatever the names say that it is asked
+// with: a topology may have given a store the serdes of the records that it is made of.
+func (r *Reader) Of(stores ...Store) *Reader {
+	return &Reader{from: r.from, namespaces: r.namespaces, lacking: r.lacking, stores: stores}
+}
+
+// named is the store of that name, or nil.
+func (r *Reader) named(store string) Store {
+	for _, s := range r.stores {
+		if s.Name() == store {
+			return s
+		}
+	}
+	return nil
+}
+
 // keyRows reads the rows of a store that has all keys in one shelf.
 type keyRows struct {
 	from     engine.Reader
 	name     string
 	prefixes [][]byte // one per namespace
+	lacking  error    // see Reader
 }
 
 //go:noinline // see package comment
 func (r *Reader) keyRows(name string) *keyRows {
-	rows := &keyRows{from: r.from, name: name}
+	rows := &keyRows{from: r.from, name: name, lacking: r.lacking}
 	for _, ns := range r.namespaces {
 		rows.prefixes = append(rows.prefixes, append(layout.Store(nil, ns, name), layout.KindKey))
 	}
@@ -56,6 +81,9 @@ func (r *keyRows) get(key []byte) (value []byte, timestamp int64, found bool, er
 			break
 		}
 	}
+	if !found && err == nil {
+		err = r.lacking
+	}
 	if err != nil {
 		err = fmt.Errorf("store %q: read: %w", r.name, err)
 	}
@@ -72,10 +100,10 @@ func (r *keyRows) scan(lower, upper []byte, reverse bool, yield func(key, value 
 			return fmt.Errorf("store %q: scan: %w", r.name, err)
 		}
 		if !more {
-			break
+			return nil
 		}
 	}
-	return nil
+	return failed(r.name, "scan", r.lacking)
 }
 
 func (r *keyRows) scanOne(
@@ -121,7 +149,11 @@ type KVReader[K, V any] struct {
 
 // Read returns the reading side of the store.
 func (s KV[K, V]) Read[R *Reader](reader R) *KVReader[K, V] {
-	return &KVReader[K, V]{(*Reader)(reader).keyRows(s.Name()), codecOf[K, V](s.name)}
+	r := (*Reader)(reader)
+	if known, ok := r.named(s.Name()).(KV[K, V]); ok {
+		s = known
+	}
+	return &KVReader[K, V]{r.keyRows(s.Name()), codecOf[K, V](s.name)}
 }
 
 // Get returns the value of key with its timestamp. It looks into one namespace after the other.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +43,27 @@ func TestReaderSeesWhatWasCheckpointed(t *testing.T) {
 	require.Equal(t, []string{"a", "c", "b", "d"}, keys("", "z"))
 	require.Equal(t, []string{"c", "b"}, keys("b", "c"))
 	require.Empty(t, keys("x", "b"))
+	lacking := name.Read(NewReader(snapshot, Namespace(1)).Lacking(io.ErrNoProgress))
+	value, _, ok, err = lacking.Get("d")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "value of d", value)
+	_, _, ok, err = lacking.Get("a")
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	require.False(t, ok)
+	scanned := 0
+	for e, err := range lacking.All() {
+		if scanned++; scanned <= 2 {
+			require.NoError(t, err)
+			require.NotEmpty(t, e.Key)
+		} else {
+			require.ErrorIs(t, err, io.ErrNoProgress)
+		}
+	}
+	require.Equal(t, 3, scanned)
+	for range lacking.All() {
+		break // it is not asked for the rest
+	}
 	offset, ok, err := SavedPosition(snapshot, Namespace(1), "rows")
 	require.NoError(t, err)
 	require.True(t, ok)

@@ -10,8 +10,8 @@ import (
 	"thalweg/state/internal/layout"
 )
 
-// WindowReader reads a window store in all namespaces of a Reader. Windows that have expired are seen until the next
-// checkpoint.
+// WindowReader reads a window store in all namespaces of a Reader. Windows that an operator has given up
+// are seen until the next checkpoint.
 type WindowReader[K, V any] struct {
 	rows  timedRows
 	codec codec[K, V]
@@ -19,7 +19,10 @@ type WindowReader[K, V any] struct {
 
 // Read returns the reading side of the store.
 func (s Windowed[K, V]) Read[R *Reader](r R) *WindowReader[K, V] {
-	return &WindowReader[K, V]{timedRows{r, s.Name(), windowTail}, codecOf[K, V](s.name)}
+	if known, ok := (*Reader)(r).named(s.Name()).(Windowed[K, V]); ok {
+		s = known
+	}
+	return &WindowReader[K, V]{rowsOf(s.name, r, windowTail), codecOf[K, V](s.name)}
 }
 
 // Get returns the value of key in the window that begins at start, with its timestamp.
@@ -67,8 +70,8 @@ func (v *WindowReader[K, V]) entries(head []byte, err error, from, to int64) ite
 	}
 }
 
-// SessionReader reads a session store in all namespaces of a Reader. Sessions that have expired are seen until the next
-// checkpoint.
+// SessionReader reads a session store in all namespaces of a Reader. Sessions that an operator has given up
+// are seen until the next checkpoint.
 type SessionReader[K, V any] struct {
 	rows  timedRows
 	codec codec[K, V]
@@ -76,7 +79,10 @@ type SessionReader[K, V any] struct {
 
 // Read returns the reading side of the store.
 func (s Session[K, V]) Read[R *Reader](r R) *SessionReader[K, V] {
-	return &SessionReader[K, V]{timedRows{r, s.Name(), sessionTail}, codecOf[K, V](s.name)}
+	if known, ok := (*Reader)(r).named(s.Name()).(Session[K, V]); ok {
+		s = known
+	}
+	return &SessionReader[K, V]{rowsOf(s.name, r, sessionTail), codecOf[K, V](s.name)}
 }
 
 // Get returns the value of one session.
@@ -127,7 +133,12 @@ func (v *SessionReader[K, V]) entries(head []byte, err error, from, to int64) it
 type timedRows struct {
 	reader *Reader
 	name   string
-	tail   int // bytes behind the key
+	tail   int   // bytes behind the key
+	keep   int64 // milliseconds that a store keeps that expires by itself; 0: all
+}
+
+func rowsOf(n name, r *Reader, tail int) timedRows {
+	return timedRows{r, n.Name(), tail, n.Spec().Retention.Milliseconds()}
 }
 
 type timedRow struct {
@@ -141,6 +152,7 @@ type timedRow struct {
 type timedStore struct {
 	prefix   []byte // of the rows
 	interval int64  // of segments, milliseconds
+	floor    int64  // what is older was given up
 }
 
 // segment is the beginning of a segment's rows.
@@ -159,11 +171,15 @@ func (t *timedRows) stores() (stores []timedStore, err error) {
 		if !found {
 			continue
 		}
-		interval, err := layout.Position(value)
-		if err != nil {
+		s := timedStore{prefix: append(store, layout.KindExpiring)}
+		newest := int64(-1)
+		if s.interval, newest, err = layout.Segments(value); err != nil {
 			return nil, err
 		}
-		stores = append(stores, timedStore{append(store, layout.KindExpiring), interval})
+		if t.keep > 0 && newest >= 0 {
+			s.floor = max(newest-t.keep+1, 0)
+		}
+		stores = append(stores, s)
 	}
 	return stores, nil
 }
@@ -175,8 +191,14 @@ func (t *timedRows) get(key []byte, time int64) (value []byte, timestamp int64, 
 		if found || err != nil {
 			break
 		}
+		if time < s.floor {
+			continue
+		}
 		full := append(s.segment(time/s.interval), key...)
 		value, timestamp, found, err = readRow(t.reader.from, t.name, full)
+	}
+	if !found && err == nil {
+		err = t.reader.lacking
 	}
 	return value, timestamp, found, failed(t.name, "read", err)
 }
@@ -191,7 +213,12 @@ func (t *timedRows) of(head []byte, from, to int64, yield func(timedRow) bool) e
 		if !more || err != nil || to < from {
 			break
 		}
-		more, err = t.scan(s, head, from, to, yield)
+		if since := max(from, s.floor); since <= to {
+			more, err = t.scan(s, head, since, to, yield)
+		}
+	}
+	if more && err == nil {
+		err = t.reader.lacking
 	}
 	return failed(t.name, "scan", err)
 }

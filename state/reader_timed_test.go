@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -18,8 +19,8 @@ func TestTimedReadersSeeWhatTheStoresSay(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	e := pebbleEngine(t)
 	keys := []string{"", "a", "aa", "aaa", "b", "a\x00\x00\x00\x00\x00\x00\x00\x00", "\xff\xff"}
-	windows := NewWindowed[string, string]("windows").Retain(9 * time.Second).Size(time.Second)
-	sessions := NewSession[string, string]("sessions").Retain(9 * time.Second)
+	windows := NewWindowed[string, string]("windows").Retain(40 * time.Second).Size(time.Second)
+	sessions := NewSession[string, string]("sessions").Retain(40 * time.Second)
 	var ws []*WindowStore[string, string]
 	var ss []*SessionStore[string, string]
 	for p := range int32(2) {
@@ -104,5 +105,25 @@ func TestTimedReadersSeeWhatTheStoresSay(t *testing.T) {
 	require.False(t, ok)
 	for range wr.All(0, 100_000) {
 		break // an early end is fine
+	}
+}
+
+// A reader that lacks partitions never says that there is nothing.
+func TestTimedReaderOfAPart(t *testing.T) {
+	e := pebbleEngine(t)
+	windows := NewWindowed[string, string]("windows").Retain(9 * time.Second).Size(time.Second)
+	sessions := NewSession[string, string]("sessions").Retain(9 * time.Second)
+	part := NewReader(e, Namespace(0)).Lacking(io.ErrNoProgress)
+	_, _, ok, err := windows.Read(part).Get("a", 0)
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	require.False(t, ok)
+	_, ok, err = sessions.Read(part).Get("a", 0, 0)
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	require.False(t, ok)
+	for _, err := range windows.Read(part).All(0, 10) {
+		require.ErrorIs(t, err, io.ErrNoProgress)
+	}
+	for _, err := range sessions.Read(part).Fetch("a", 0, 10) {
+		require.ErrorIs(t, err, io.ErrNoProgress)
 	}
 }

@@ -78,7 +78,8 @@ func (r *room) checkSize(key []byte, tail, value int) error {
 		return nil
 	}
 	return &Refusal{Store: r.name, Key: append([]byte{}, key...), Err: fmt.Errorf("a row of %d bytes is over the limit "+
-		"of %d for a record of the changelog: raise the limit here and in the topic, or keep less in it", size, limit)}
+		"of %d for a record of the changelog: raise Config.RecordBytesMax and the topic's max.message.bytes, or keep less "+
+		"in it", size, limit)}
 }
 
 // checkValue encodes a value before it is put, whose bytes are valid until the next call. Where the value is refused
@@ -100,7 +101,7 @@ func (s *shelf) checkValue(index uint32, value unsafe.Pointer) (encoded []byte, 
 			s.forgetObject(index)
 		}
 	}()
-	if encoded, err = s.vault.encode(s.room.value[:0], value); err != nil {
+	if encoded, err = s.keeper.encode(s.room.value[:0], value); err != nil {
 		return nil, s.room.valueError(key, err)
 	}
 	s.room.value = encoded
@@ -112,7 +113,7 @@ func (s *shelf) checkValue(index uint32, value unsafe.Pointer) (encoded []byte, 
 
 // forgetObject drops the decoded object of an entry that has its bytes, too.
 func (s *shelf) forgetObject(index uint32) {
-	v, ok := s.vault.(*raw)
+	v, ok := s.keeper.(*raw)
 	if !ok {
 		return
 	}

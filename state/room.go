@@ -2,6 +2,7 @@ package state
 
 import (
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"thalweg/internal/invariant"
@@ -30,6 +31,8 @@ type room struct {
 
 	journal []uint64 // shelf number << 32 | entry
 	live    int      // entries that wait for a flush
+	ahead   []Prefetcher
+	told    int // up to where in the journal ahead knows of what comes
 	shelves []*shelf
 
 	key    []byte // scratch: engine and changelog keys
@@ -37,9 +40,31 @@ type room struct {
 	fetch  []byte // scratch: what the engine returned
 	sorter table.Sorter
 	scans  int // scans under way: entries must stay
+	// Entries to forgo after the scans: shelf number << 32 | entry.
+	forgone []uint64
+	visits  int // entries and rows that searches have passed, for tests
+	missed  int // look-ups that had to ask the engine
 }
 
 const journalMin = 1024
+
+//go:noinline // see package comment
+func (r *room) prefetchOnFlush() func([]Prefetcher) {
+	return func(p []Prefetcher) { r.ahead = p }
+}
+
+// scratchBytes is the memory that the store keeps for its work.
+func (r *room) scratchBytes() int64 {
+	return int64(cap(r.key)+cap(r.value)+cap(r.fetch)) + int64(cap(r.journal))*8 + r.sorter.Bytes()
+}
+
+// dropScratch gives up what is large of it.
+func (r *room) dropScratch() {
+	r.sorter = table.Sorter{}
+	if len(r.journal) == 0 {
+		r.journal = nil
+	}
+}
 
 // keyRows is where the engine keeps the rows of a store that has all keys in one shelf.
 func (r *room) keyRows() []byte { return append(slices.Clone(r.prefix), layout.KindKey) }
@@ -67,7 +92,7 @@ func (r *room) compact() {
 	kept := r.journal[:0]
 	for i, at := range r.journal {
 		turn := r.shelves[at>>32].turn(uint32(at))
-		if *turn == uint32(i+1) {
+		if turn != nil && *turn == uint32(i+1) {
 			kept = append(kept, at)
 			*turn = uint32(len(kept))
 		}
@@ -80,9 +105,15 @@ func (r *room) flush() (bool, error) {
 	if len(r.journal) == 0 {
 		return false, nil
 	}
+	if r.told = 0; len(r.ahead) == 0 {
+		r.told = math.MaxInt
+	}
 	for i := 0; i < len(r.journal); i++ { // grows when the listener changes the same store
+		if i >= r.told {
+			r.told = r.prefetch(i)
+		}
 		shelf, index := r.shelves[r.journal[i]>>32], uint32(r.journal[i])
-		if *shelf.turn(index) != uint32(i+1) {
+		if turn := shelf.turn(index); turn == nil || *turn != uint32(i+1) {
 			continue
 		}
 		if err := shelf.sender(index); err != nil {
@@ -90,11 +121,29 @@ func (r *room) flush() (bool, error) {
 		}
 	}
 	invariant.Check(r.live == 0, "store %q: %d entries wait after a flush", r.name, r.live)
-	r.journal, r.live = r.journal[:0], 0
+	r.forget()
 	return true, nil
 }
 
-func (r *room) forget() { r.journal, r.live = r.journal[:0], 0 }
+// endScan ends a scan, after which entries may go that had to stay.
+func (r *room) endScan() {
+	if r.scans--; r.scans > 0 {
+		return
+	}
+	for _, at := range r.forgone {
+		if shelf := r.shelves[at>>32]; shelf != nil {
+			shelf.forgo(uint32(at))
+		}
+	}
+	r.forgone = r.forgone[:0]
+}
+
+func (r *room) forget() {
+	r.journal, r.live = r.journal[:0], 0
+	for _, p := range r.ahead {
+		p.PrefetchRows(&Ahead{})
+	}
+}
 
 func (r *room) enroll(s *shelf) uint32 {
 	for i := range r.shelves {

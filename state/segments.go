@@ -1,6 +1,7 @@
 package state
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ type segments struct {
 	spare  []*segment // gone ones whose memory waits for the next stretch
 	key    []byte     // scratch
 	rows   []row      // scratch
+	bounds []byte     // scratch: the ends of a search
 }
 
 // segment is the entries of one stretch of time.
@@ -28,17 +30,16 @@ type segment struct {
 	cells     any     // *cells[V]: see cellsOf
 	times     []int64 // the distinct times in it, ascending, while they are few and all known
 	manyTimes bool
+	longest   int64 // no session in it is longer, in milliseconds
 }
 
 const timesMax = 16
 
 func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, any)) *segments {
 	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, cells: cells}
-	s.calendar = calendar{
-		room: r, interval: segmentInterval(retention),
-		make: func(number int64) *stretch { return &s.newSegment(number).stretch },
-		bury: func(t *stretch) { s.bury(t.segment) },
-	}
+	s.calendar = newCalendar(r, retention,
+		func(number int64) *stretch { return &s.newSegment(number).stretch },
+		func(t *stretch) { s.bury(t.segment) })
 	return s
 }
 
@@ -76,7 +77,7 @@ func (s *segments) made(number int64) *segment {
 	if s.tail == windowTail {
 		seg.shelf.suffix = windowSequence
 	}
-	seg.shelf.held = s.held
+	seg.shelf.held, seg.shelf.tail = s.held, s.tail
 	return seg
 }
 
@@ -133,6 +134,15 @@ func (s *segments) at(when int64) (*segment, error) {
 	return t.segment, nil
 }
 
+// restoring is calendar.restoring with what is there.
+func (s *segments) restoring(when int64) (*segment, error) {
+	t, err := s.calendar.restoring(when)
+	if err != nil {
+		return nil, err
+	}
+	return t.segment, nil
+}
+
 func (s *segments) existing(when int64) *segment {
 	if t := s.calendar.existing(when); t != nil {
 		return t.segment
@@ -166,13 +176,43 @@ func (s *segments) prune(b engine.Batch) error {
 }
 
 func (s *segments) restore(key, value []byte, timestamp int64) error {
-	if s.tail == windowTail {
-		return s.restoreWindow(key, value, timestamp)
+	seg, own, at, err := s.placeRestored(key, timestamp)
+	if seg == nil {
+		return err
 	}
-	if s.held {
-		return s.restoreHeld(key, value)
+	return seg.shelf.restore(own, value, at)
+}
+
+// placeRestored finds the segment of a changelog record, and its key and time there; nil: it has expired.
+func (s *segments) placeRestored(key []byte, timestamp int64) (seg *segment, own []byte, at int64, err error) {
+	switch {
+	case s.tail == windowTail:
+		seg, own, err = s.placeRestoredWindow(key)
+		at = timestamp
+	case s.held:
+		seg, own, at, err = s.placeRestoredHeld(key)
+	default:
+		seg, own, at, err = s.placeRestoredSession(key)
 	}
-	return s.restoreSession(key, value)
+	return seg, own, at, ignoreExpired(err)
+}
+
+func (s *segments) vacant() bool {
+	for t := range s.tiers {
+		if t.(*shelf).Len() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *segments) loadRow(l *load, key, value []byte, timestamp int64) error {
+	seg, own, at, err := s.placeRestored(key, timestamp)
+	if seg == nil {
+		return err
+	}
+	seg.saved, seg.manyTimes = true, true
+	return l.add(seg.shelf, own, value, at)
 }
 
 // begin finds the segments that the engine has.
@@ -180,7 +220,7 @@ func (s *segments) begin(e engine.Engine) error {
 	err := s.load(e)
 	for _, t := range s.live {
 		seg := t.segment
-		seg.manyTimes = true
+		seg.manyTimes, seg.longest = true, math.MaxInt64
 		seg.shelf.complete = false
 	}
 	return err
@@ -189,5 +229,5 @@ func (s *segments) begin(e engine.Engine) error {
 // keep holds entries where they are until it is undone.
 func (s *segments) keep() (undo func()) {
 	s.room.scans++
-	return func() { s.room.scans-- }
+	return s.room.endScan
 }

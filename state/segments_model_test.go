@@ -32,18 +32,38 @@ type spanRig struct {
 	sessions *SessionStore[string, string]
 	win, won map[span]int64 // now, and as of the last commit
 	ses, son map[span]string
-	floor    [2]int64 // now, and as of the last commit
+	itself   bool // the stores expire by themselves
+	starts   horizons
+	ends     horizons
 	now      int64
 	flushes  []string
+	ahead    []Prefetcher
 }
+
+// horizons are the times below which a store has given up all, now, and as of the last commit.
+type horizons [2]int64
+
+func (h *horizons) floor() int64       { return h[0] }
+func (h *horizons) raise(before int64) { h[0] = max(h[0], before) }
+func (h *horizons) commit()            { h[1] = h[0] }
+func (h *horizons) discard()           { h[0] = h[1] }
+
+const spansKept = 6000
 
 func (g *spanRig) open() {
 	g.tx = NewTx(g.config)
 	var err error
-	g.windows, err = NewWindowed[string, int64]("windows").Retain(6 * time.Second).Open(g.tx)
+	g.windows, err = NewWindowed[string, int64]("windows").Retain(spansKept * time.Millisecond).Open(g.tx)
 	require.NoError(g.t, err)
-	g.sessions, err = NewSession[string, string]("sessions").Retain(6 * time.Second).Open(g.tx)
+	g.sessions, err = NewSession[string, string]("sessions").Retain(spansKept * time.Millisecond).Open(g.tx)
 	require.NoError(g.t, err)
+	if !g.itself {
+		g.windows.KeepUntilExpired()
+		g.sessions.KeepUntilExpired()
+	}
+	g.ahead = []Prefetcher{g.windows.Prefetcher(func(dst []int64, at int64) []int64 {
+		return append(dst, at, at+50, at+1000)
+	})(), g.sessions.Prefetcher(500)(), g.sessions.Prefetcher(4000)()}
 	g.windows.OnFlush(1, true, func(f *Flushed[string, int64]) error {
 		g.flushes = append(g.flushes, fmt.Sprintf("w %s %d %v %v", f.Key, f.Start, f.HasNew, f.New))
 		return nil
@@ -73,18 +93,28 @@ func (g *spanRig) write() {
 		require.NoError(g.t, g.sessions.Put(key, start, end, text))
 	}
 	w, s := span{key: key, start: start}, span{key, start, end}
-	if start >= g.floor[0] {
+	if start >= g.starts.floor() {
 		delete(g.win, w)
 		if !remove {
 			g.win[w] = value
 		}
 	}
-	if end >= g.floor[0] {
+	if end >= g.ends.floor() {
 		delete(g.ses, s)
 		if !remove {
 			g.ses[s] = text
 		}
 	}
+	if g.itself {
+		g.raise(start-spansKept+1, end-spansKept+1)
+	}
+}
+
+func (g *spanRig) raise(start, end int64) {
+	g.starts.raise(start)
+	g.ends.raise(end)
+	maps.DeleteFunc(g.win, func(s span, _ int64) bool { return s.start < g.starts.floor() })
+	maps.DeleteFunc(g.ses, func(s span, _ string) bool { return s.end < g.ends.floor() })
 }
 
 func spanOrder(a, b span) int {
@@ -112,7 +142,9 @@ func (g *spanRig) read() {
 		require.Equal(g.t, g.win[span{key: e.Key, start: e.Start}], e.Value)
 		got = append(got, span{key: e.Key, start: e.Start})
 	}
-	take := func(s span) bool { return s.key == key && s.start >= from && s.start <= to && s.start >= g.floor[0] }
+	take := func(s span) bool {
+		return s.key == key && s.start >= from && s.start <= to && s.start >= g.starts.floor()
+	}
 	require.Equal(g.t, want(g.win, take), got)
 	back := []span{}
 	for e, err := range g.windows.FetchReverse(key, from, to) {
@@ -127,7 +159,8 @@ func (g *spanRig) read() {
 		require.NoError(g.t, err)
 		got = append(got, span{key: e.Key, start: e.Start})
 	}
-	require.Equal(g.t, want(g.win, func(s span) bool { return s.start >= max(from, g.floor[0]) && s.start <= to }), got)
+	take = func(s span) bool { return s.start >= max(from, g.starts.floor()) && s.start <= to }
+	require.Equal(g.t, want(g.win, take), got)
 
 	found, err := g.sessions.Find(key, from, to)
 	require.NoError(g.t, err)
@@ -136,7 +169,7 @@ func (g *spanRig) read() {
 		require.Equal(g.t, g.ses[span{e.Key, e.Start, e.End}], e.Value)
 		got = append(got, span{e.Key, e.Start, e.End})
 	}
-	take = func(s span) bool { return s.key == key && s.end >= max(from, g.floor[0]) && s.start <= to }
+	take = func(s span) bool { return s.key == key && s.end >= max(from, g.ends.floor()) && s.start <= to }
 	require.Equal(g.t, want(g.ses, take), got)
 
 	got = []span{}
@@ -144,16 +177,31 @@ func (g *spanRig) read() {
 		require.NoError(g.t, err)
 		got = append(got, span{e.Key, e.Start, e.End})
 	}
-	require.Equal(g.t, want(g.ses, func(s span) bool { return s.end >= max(from, g.floor[0]) && s.end <= to }), got)
+	require.Equal(g.t, want(g.ses, func(s span) bool { return s.end >= max(from, g.ends.floor()) && s.end <= to }), got)
+}
+
+// prefetch announces records, whose windows and sessions are looked up at once, later, or never.
+func (g *spanRig) prefetch() {
+	a := &Ahead{}
+	for range g.r.IntN(60) {
+		key, start, _ := g.pick()
+		a.Keys, a.Timestamps = append(a.Keys, []byte(key)), append(a.Timestamps, start)
+	}
+	for _, p := range g.ahead {
+		if g.r.IntN(2) == 0 {
+			p.PrefetchRows(a)
+		}
+	}
+	for range g.r.IntN(10) {
+		g.read()
+	}
 }
 
 func (g *spanRig) expire() {
 	before := max(0, g.now-5000+g.r.Int64N(2500))
 	g.windows.Expire(before)
 	g.sessions.Expire(before)
-	g.floor[0] = max(g.floor[0], before)
-	maps.DeleteFunc(g.win, func(s span, _ int64) bool { return s.start < g.floor[0] })
-	maps.DeleteFunc(g.ses, func(s span, _ string) bool { return s.end < g.floor[0] })
+	g.raise(before, before)
 }
 
 func (g *spanRig) commit() {
@@ -175,12 +223,20 @@ func (g *spanRig) commit() {
 		return nil
 	}))
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return 1 }))
-	g.won, g.son, g.floor[1] = maps.Clone(g.win), maps.Clone(g.ses), g.floor[0]
+	g.won, g.son = maps.Clone(g.win), maps.Clone(g.ses)
+	g.starts.commit()
+	g.ends.commit()
 }
 
 func (g *spanRig) discard() {
 	require.NoError(g.t, g.tx.Discard())
-	g.win, g.ses, g.floor[0] = maps.Clone(g.won), maps.Clone(g.son), g.floor[1]
+	g.back()
+}
+
+func (g *spanRig) back() {
+	g.win, g.ses = maps.Clone(g.won), maps.Clone(g.son)
+	g.starts.discard()
+	g.ends.discard()
 }
 
 func (g *spanRig) restart() {
@@ -188,9 +244,12 @@ func (g *spanRig) restart() {
 	g.engine = g.engine.Restart()
 	g.config.Engine = g.engine
 	g.open()
-	g.win, g.ses, g.floor[0] = maps.Clone(g.won), maps.Clone(g.son), g.floor[1]
-	g.windows.Expire(g.floor[0])
-	g.sessions.Expire(g.floor[0]) // the floor is not kept: who expires says it again
+	g.back()
+	if g.itself {
+		return
+	}
+	g.windows.Expire(g.starts.floor()) // it is not kept: the caller of Expire says it again
+	g.sessions.Expire(g.ends.floor())
 	g.commit()
 }
 
@@ -198,10 +257,10 @@ func TestWindowsAndSessionsEqualModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	configs := []Config{{CheckpointCommits: 1}, {CheckpointCommits: 5}, {CheckpointCommits: 2, CacheBytesMax: 60_000}}
-	for i, c := range configs {
+	for i := range 2 * len(configs) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			g := &spanRig{
-				t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), engine: memory.New(), config: c,
+				t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), engine: memory.New(), config: configs[i/2], itself: i%2 == 1,
 				win: map[span]int64{}, won: map[span]int64{}, ses: map[span]string{}, son: map[span]string{},
 			}
 			g.config.Engine, g.config.Namespace = g.engine, Namespace(1)
@@ -210,10 +269,14 @@ func TestWindowsAndSessionsEqualModel(t *testing.T) {
 				switch n := g.r.IntN(1000); {
 				case n < 700:
 					g.write()
-				case n < 860:
+				case n < 850:
 					g.read()
+				case n < 860:
+					g.prefetch()
 				case n < 900:
-					g.expire()
+					if !g.itself {
+						g.expire()
+					}
 				case n < 970:
 					g.commit()
 				case n < 985:

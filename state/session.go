@@ -14,7 +14,10 @@ type SessionEntry[K, V any] struct {
 }
 
 // SessionStore is a task's instance of a session store: values by key, start and end. It belongs to the goroutine that
-// runs the task. The store expires nothing by itself: see Expire.
+// runs the task.
+//
+// The store gives up the sessions that end at Retain or more before the newest end that was written to it: they are not
+// found any more, and what is written to them is ignored. Without Retain it keeps all of them.
 type SessionStore[K, V any] struct {
 	segments *segments
 	keys     keyring[K]
@@ -39,9 +42,10 @@ func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
 	return st, tx.enroll(st.segments, st)
 }
 
-// Expired tells whether sessions with that end were given up.
-func (st *SessionStore[K, V]) Expired[E SessionEntry[K, V]](end int64) bool {
-	return end < st.segments.floor
+// KeepUntilExpired leaves it to Expire which sessions are given up. An operator that must report them first calls it
+// before anything is written.
+func (st *SessionStore[K, V]) KeepUntilExpired[E SessionEntry[K, V]]() {
+	st.segments.keepUntilExpired()
 }
 
 // Expire gives up all sessions that end before a time. They are gone for readers at once, and leave memory and disk in
@@ -85,6 +89,7 @@ func (st *SessionStore[K, V]) Remove[E SessionEntry[K, V]](key K, start, end int
 		return ignoreExpired(err)
 	}
 	seg.shelf.remove(index, end)
+	seg.shelf.forgo(index)
 	return nil
 }
 
@@ -107,9 +112,10 @@ func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
 		return nil, keyError(st.segments.room, err)
 	}
 	hash := st.segments.room.hash(head)
-	for _, t := range st.segments.since(earliestEnd) {
+	from := max(earliestEnd, st.segments.horizon(), 0)
+	for _, t := range st.segments.since(from) {
 		seg := t.segment
-		rows, err := st.segments.findSessions(seg, hash, head, earliestEnd, latestStart)
+		rows, err := st.segments.findSessions(seg, hash, head, from, latestStart)
 		if err != nil {
 			return nil, err
 		}
@@ -123,6 +129,12 @@ func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
 		}
 	}
 	return st.found, nil
+}
+
+// Prefetcher prepares searches of Find before they are made, for records of keys: before is how many milliseconds
+// earlier than the record a session may end, at the most.
+func (st *SessionStore[K, V]) Prefetcher[E SessionEntry[K, V]](before int64) func() Prefetcher {
+	return st.segments.sessionPrefetcher(before)
 }
 
 // All yields the sessions that end in [from, to]: segment by segment, in a segment by the bytes of key, end and start.

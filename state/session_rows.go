@@ -40,47 +40,72 @@ func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32
 	if err != nil {
 		return nil, 0, err
 	}
-	index, err := seg.shelf.find(s.sessionKey(head, start, end))
+	seg.longest = max(seg.longest, end-start)
+	key := s.sessionKey(head, start, end)
+	if !seg.shelf.complete && seg.shelf.whole(head) {
+		index, err := seg.shelf.findWhole(key)
+		return seg, index, err
+	}
+	index, err := seg.shelf.find(key)
 	return seg, index, err
 }
 
-// since returns the segments that may have times from from on: a view.
+// since returns the segments that may have times from from on, which is not negative: a view.
 func (s *segments) since(from int64) []*stretch {
-	low, _ := s.position(max(from, s.floor, 0) / s.interval)
+	low, _ := s.position(from / s.interval)
 	return s.live[low:]
 }
 
-// findSessions returns the sessions of the key head, of that hash, in a segment that end at earliestEnd or later and
-// start at latestStart or earlier, by end, then start. The slice is valid until the next call.
-func (s *segments) findSessions(
-	seg *segment, hash uint64, head []byte, earliestEnd, latestStart int64,
-) (found []row, err error) {
-	from := max(earliestEnd, s.floor, 0)
-	s.rows = s.rows[:0]
-	if seg.shelf.complete { // a walk in the table: a key has few sessions in a segment
-		seg.shelf.Each(hash, head, func(index uint32, key []byte) bool {
-			if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.shelf.present(index) {
-				s.rows = append(s.rows, row{key: key, index: index, entry: true})
-			}
-			return true
-		})
-	} else {
-		lower := appendSession(slices.Clone(head), 0, from)
-		upper := append(appendSession(slices.Clone(head), math.MaxInt64, math.MaxInt64), 0)
-		head = slices.Clone(head)
-		err = seg.shelf.scan(lower, upper, false, func(r row) bool {
-			if len(r.key) == len(head)+sessionTail && bytes.HasPrefix(r.key, head) {
-				if _, start, _ := splitSession(r.key); start <= latestStart {
-					s.rows = append(s.rows, r)
-				}
-			}
-			return true
-		})
+// findSessions returns the sessions of the key head, of that hash, in a segment that end at from or later and start at
+// latestStart or earlier, by end, then start. The slice is valid until the next call.
+func (s *segments) findSessions(seg *segment, hash uint64, head []byte, from, latestStart int64) ([]row, error) {
+	if seg.shelf.complete && !seg.shelf.MayHold(hash) {
+		return nil, nil
 	}
+	s.rows = s.rows[:0]
+	if !seg.shelf.complete && !seg.shelf.whole(head) {
+		s.room.missed++
+		err := s.scanSessions(seg, slices.Clone(head), from, latestStart)
+		return s.rows, err
+	}
+	var lower, upper []byte
+	if seg.shelf.HasCrowds() {
+		lower, upper = s.sessionBounds(seg, from, latestStart)
+	}
+	s.room.visits += seg.shelf.Range(hash, head, lower, upper, func(index uint32, key []byte) bool {
+		if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.shelf.present(index) {
+			s.rows = append(s.rows, row{key: key, index: index, entry: true})
+		}
+		return true
+	})
 	if len(s.rows) > 1 {
 		slices.SortFunc(s.rows, compareEnds)
 	}
-	return s.rows, err
+	return s.rows, nil
+}
+
+// sessionBounds returns the first and the last tail that sessions can have which findSessions looks for.
+func (s *segments) sessionBounds(seg *segment, from, latestStart int64) (lower, upper []byte) {
+	to := int64(math.MaxInt64)
+	if latestStart >= 0 && latestStart < to-seg.longest {
+		to = latestStart + seg.longest
+	}
+	s.bounds = appendSession(appendSession(s.bounds[:0], 0, from), math.MaxInt64, to)
+	return s.bounds[:sessionTail], s.bounds[sessionTail:]
+}
+
+// scanSessions finds sessions in the table and in the engine, which has them in order.
+func (s *segments) scanSessions(seg *segment, head []byte, from, latestStart int64) error {
+	lower, upper := s.sessionBounds(seg, from, latestStart)
+	lower, upper = append(slices.Clone(head), lower...), append(append(slices.Clone(head), upper...), 0)
+	return seg.shelf.scan(lower, upper, false, func(r row) bool {
+		if len(r.key) == len(head)+sessionTail && bytes.HasPrefix(r.key, head) {
+			if _, start, _ := splitSession(r.key); start <= latestStart {
+				s.rows = append(s.rows, r)
+			}
+		}
+		return true
+	})
 }
 
 // compareEnds orders sessions by end, then start.
@@ -91,8 +116,16 @@ func compareEnds(a, b row) int {
 // allSessions visits the sessions that end in [from, to]: segment by segment, in a segment by the bytes of key, end and
 // start, or else by end, then start, then the bytes of the key.
 func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, row) bool) (err error) {
-	from = max(from, s.floor, 0)
+	from = max(from, s.horizon(), 0)
 	s.between(from, to, false, func(seg *segment) bool {
+		if byEnd && seg.shelf.complete {
+			more := true
+			seg.shelf.scanTimes(appendSession(nil, 0, from), appendSession(nil, math.MaxInt64, to), func(r row) bool {
+				more = visit(seg, r)
+				return more
+			})
+			return more
+		}
 		var rows []row
 		err = seg.shelf.scan(nil, nil, false, func(r row) bool {
 			if _, _, end := splitSession(r.key); end >= from && end <= to {
@@ -117,17 +150,18 @@ func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, 
 	return err
 }
 
-func (s *segments) restoreSession(key, value []byte) error {
+func (s *segments) placeRestoredSession(key []byte) (*segment, []byte, int64, error) {
 	if len(key) < sessionTail {
-		return fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of end, 8 of start", s.room.name,
-			len(key))
+		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of end, 8 of start",
+			s.room.name, len(key))
 	}
-	_, _, end := splitSession(key)
-	seg, err := s.at(end)
+	_, start, end := splitSession(key)
+	seg, err := s.restoring(end)
 	if err != nil {
-		return ignoreExpired(err)
+		return nil, nil, 0, err
 	}
-	return seg.shelf.restore(key, value, end)
+	seg.longest = max(seg.longest, end-start)
+	return seg, key, end, nil
 }
 
 // appendHeld appends the changelog's key of a held record, whose session is one moment: the time, then the key.
@@ -136,10 +170,11 @@ func appendHeld(dst, key []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(dst, uint64(end)), head...)
 }
 
-func (s *segments) restoreHeld(key, value []byte) error {
+func (s *segments) placeRestoredHeld(key []byte) (*segment, []byte, int64, error) {
 	if len(key) < heldHead {
-		return fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.room.name, len(key))
+		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.room.name,
+			len(key))
 	}
 	at := int64(binary.BigEndian.Uint64(key))
-	return s.restoreSession(s.sessionKey(key[heldHead:], at, at), value)
+	return s.placeRestoredSession(s.sessionKey(key[heldHead:], at, at))
 }

@@ -12,45 +12,55 @@ import (
 
 // shelf is a write-back table: the entries of one store, or of one window of a store, over their range of the engine.
 //
-// An entry goes through three lists. Its first change since the last drain puts it on changed, and its earlier state
-// on images. Drain moves changed to drained, Commit moves drained to pending, a checkpoint writes pending to the
-// engine. Discard puts the images back, newest first, and so undoes everything since the last commit, whatever lies
-// between. An entry on any list stays in memory.
+// The first change of an entry since the last drain puts its earlier state on images. Drain seals the images, Commit
+// drops the sealed ones and moves their entries to pending, a checkpoint writes pending to the engine. Discard puts the
+// images back, newest first, and so undoes everything since the last commit, whatever lies between. An entry on a list
+// stays in memory, except one that was made and removed since the last commit: see forgo.
 type shelf struct {
 	*table.Table
 	room   *room
-	vault  vault
+	keeper keeper
 	number uint32 // among the shelves of the room
 	prefix []byte // of the shelf's keys in the engine
 	suffix []byte // of the shelf's keys in the changelog
+	tail   int    // bytes of a time at the end of each key
 	held   bool   // the shelf's keys are those of held records
 	sender func(index uint32) error
 
 	images  []image
 	kept    []uint64 // the payloads of the images
 	sealed  int      // so many images belong to what was drained
-	changed []uint32
-	drained []uint32
+	void    int      // so many of the others belong to no entry any more
 	pending []uint32
 
-	complete bool // every key that the engine has is here too
-	limit    int  // entries that the shelf may have before it asks for more room
-	order    *ordered
-	dirty    int64  // bytes changed since the last drain, roughly
-	waiting  int64  // bytes committed since the last checkpoint, roughly
-	touched  uint32 // depends on what touch has read
+	complete bool     // every key that the engine has is here too
+	limit    int      // entries that the shelf may have before it asks for more room
+	order    *ordered // by key
+	times    *ordered // by the times in which keys end
+	dirty    int64    // bytes changed since the last drain, roughly
+	waiting  int64    // bytes committed since the last checkpoint, roughly
+	near     uint32   // depends on what prefetchLines has read
+	counted  int64    // what the Tx knows of indexBytes
+
+	named  rowsAhead // what the program had read ahead
+	wholes int       // see whole
 }
 
 // image is an entry's state before a change; its payload lies beside it.
 type image struct {
 	timestamp int64
 	index     uint32
+	earlier   uint32 // 1 + the image of the entry before this one; 0: none
 	present   bool
 	commit    bool // the state at the last drain; otherwise at a flush after it
+	void      bool // the entry is gone
 }
 
-func newShelf(r *room, prefix []byte, t *table.Table, v vault) *shelf {
-	s := &shelf{Table: t, room: r, prefix: prefix, vault: v, complete: !r.persistent}
+// voidMin is from how many void images on they are taken out.
+const voidMin = 1024
+
+func newShelf(r *room, prefix []byte, t *table.Table, v keeper) *shelf {
+	s := &shelf{Table: t, room: r, prefix: prefix, keeper: v, complete: !r.persistent}
 	s.number = r.enroll(s)
 	return s
 }
@@ -59,13 +69,13 @@ func newShelf(r *room, prefix []byte, t *table.Table, v vault) *shelf {
 func (s *shelf) rest() {
 	s.room.shelves[s.number] = nil
 	s.Reset()
-	if v, ok := s.vault.(*raw); ok {
+	if v, ok := s.keeper.(*raw); ok {
 		v.forget()
-		v.arena = arena{}
+		v.arena.reset()
 	}
-	s.images, s.kept, s.sealed = s.images[:0], s.kept[:0], 0
-	s.changed, s.drained, s.pending = s.changed[:0], s.drained[:0], s.pending[:0]
-	s.complete, s.limit, s.order = !s.room.persistent, 0, nil
+	s.images, s.kept, s.sealed, s.void = s.images[:0], s.kept[:0], 0, 0
+	s.pending = s.pending[:0]
+	s.complete, s.limit, s.order, s.times, s.wholes = !s.room.persistent, 0, nil, nil, 0
 	s.dirty, s.waiting = 0, 0
 }
 
@@ -81,28 +91,28 @@ func (s *shelf) payload(image int) unsafe.Pointer {
 func (s *shelf) find(key []byte) (uint32, error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
-		s.At(index).Mark(table.Used)
+		s.At(index).Use()
 		return index, nil
 	}
-	return s.miss(hash, key)
+	return s.miss(hash, key, s.complete)
 }
 
 // lookup returns the place of a key, unless it is known not to exist.
 func (s *shelf) lookup(key []byte) (index uint32, found bool, err error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
-		s.At(index).Mark(table.Used)
+		s.At(index).Use()
 		return index, true, nil
 	}
 	if s.complete {
 		return 0, false, nil
 	}
-	index, err = s.miss(hash, key)
+	index, err = s.miss(hash, key, false)
 	return index, err == nil, err
 }
 
-// miss makes a place for a key and loads what the engine has.
-func (s *shelf) miss(hash uint64, key []byte) (uint32, error) {
+// miss makes a place for a key and loads what the engine has; absent says that it has nothing.
+func (s *shelf) miss(hash uint64, key []byte, absent bool) (uint32, error) {
 	if len(key) > table.KeyBytesMax {
 		return 0, longKey(s.room, key)
 	}
@@ -111,7 +121,8 @@ func (s *shelf) miss(hash uint64, key []byte) (uint32, error) {
 	}
 	var row []byte
 	found := false
-	if !s.complete {
+	if !absent {
+		s.room.missed++
 		var err error
 		s.room.key = append(append(s.room.key[:0], s.prefix...), key...)
 		row, found, err = s.room.tx.config.Engine.Get(s.room.fetch[:0], s.room.key)
@@ -127,9 +138,7 @@ func (s *shelf) miss(hash uint64, key []byte) (uint32, error) {
 			return 0, err
 		}
 	}
-	if s.order != nil {
-		s.order.fresh = append(s.order.fresh, index)
-	}
+	s.unlisted(index)
 	return index, nil
 }
 
@@ -137,7 +146,7 @@ func (s *shelf) loadRow(index uint32, row []byte) error {
 	timestamp, value, err := layout.Value(row)
 	e := s.At(index)
 	if err == nil {
-		err = s.vault.load(index, s.Payload(e), value)
+		err = s.keeper.load(index, s.Payload(e), value)
 	}
 	if err != nil {
 		return decodeError(s.room.name, "value", err)
@@ -160,18 +169,20 @@ func (s *shelf) change(index uint32, e *table.Entry) {
 
 // capture keeps the state of an entry that was not changed since the last drain, or flush.
 func (s *shelf) capture(index uint32, e *table.Entry) {
+	if len(s.images) == cap(s.images) {
+		s.count()
+	}
 	first := !e.Has(table.DirtyCommit)
 	s.images = append(s.images, image{
-		timestamp: e.Timestamp, index: index, present: e.Has(table.Present), commit: first,
+		timestamp: e.Timestamp, index: index, earlier: e.Image, present: e.Has(table.Present), commit: first,
 	})
 	s.kept = append(s.kept, s.Words(e)...)
-	s.vault.taken(s.Payload(e), s.payload(len(s.images)-1))
+	s.keeper.taken(s.Payload(e), s.payload(len(s.images)-1))
 	e.Image = uint32(len(s.images))
 	if first {
-		s.changed = append(s.changed, index)
 		s.dirty += s.keyBytes(e)
-		if s.order != nil && !e.Has(table.Listed) {
-			s.order.fresh = append(s.order.fresh, index)
+		if !e.Has(table.Listed) {
+			s.unlisted(index)
 		}
 	}
 	if s.room.needed&table.DirtyFlush != 0 && !e.Has(table.DirtyFlush) {
@@ -181,13 +192,22 @@ func (s *shelf) capture(index uint32, e *table.Entry) {
 	e.Mark(s.room.needed)
 }
 
-// keyBytes is about the size of an entry, without what its value holds outside.
-func (s *shelf) keyBytes(e *table.Entry) int64 { return int64(len(s.Key(e))) + 64 }
+// entryWeight is about what a row takes beside its key and its value.
+const entryWeight = 64
 
-func (s *shelf) turn(index uint32) *uint32 { return &s.At(index).Turn }
+// keyBytes is about the size of an entry, without what its value holds outside.
+func (s *shelf) keyBytes(e *table.Entry) int64 { return int64(len(s.Key(e))) + entryWeight }
+
+// turn is an entry's last turn in the journal; nil where the entry is gone.
+func (s *shelf) turn(index uint32) *uint32 {
+	if e := s.At(index); e.InUse() {
+		return &e.Turn
+	}
+	return nil
+}
 
 // flushed takes the mark of an entry that is about to be emitted, and returns its image.
-func (s *shelf) flushed(index uint32) (was image, payload unsafe.Pointer) {
+func (s *shelf) flushed(index uint32) (was *image, payload unsafe.Pointer) {
 	e := s.At(index)
 	e.Clear(table.DirtyFlush)
 	e.Turn = 0
@@ -195,15 +215,20 @@ func (s *shelf) flushed(index uint32) (was image, payload unsafe.Pointer) {
 	return s.image(e)
 }
 
-// image is the state of an entry before what is not flushed, or not drained, yet.
-func (s *shelf) image(e *table.Entry) (image, unsafe.Pointer) {
+// image is the state of an entry before what is not flushed, or not drained, yet: a view.
+func (s *shelf) image(e *table.Entry) (*image, unsafe.Pointer) {
 	at := int(e.Image - 1)
-	return s.images[at], s.payload(at)
+	return &s.images[at], s.payload(at)
 }
 
 // drain hands out the changelog records.
 func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
-	for _, index := range s.changed {
+	images := s.images[s.sealed:]
+	for i := range images {
+		if !images[i].commit || images[i].void {
+			continue
+		}
+		index := images[i].index
 		e := s.At(index)
 		if invariant.Enabled {
 			invariant.Check(e.InUse() && e.Has(table.DirtyCommit), "store %q: entry %d is drained unchanged", s.room.name, index)
@@ -223,10 +248,11 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 		} else if img := &s.images[e.Image-1]; img.commit && !img.present {
 			continue // came and went
 		}
+		key := s.Key(e)
+		s.await(e, len(key)+len(value))
 		if !s.room.logged || s.room.silent {
 			continue
 		}
-		key := s.Key(e)
 		switch {
 		case s.suffix != nil:
 			s.room.key = append(append(s.room.key[:0], key...), s.suffix...)
@@ -246,14 +272,14 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 // encoded returns the bytes of an entry's value: a view that is valid until the next call.
 func (s *shelf) encoded(index uint32, e *table.Entry) ([]byte, error) {
 	p := s.Payload(e)
-	if v, ok := s.vault.(*raw); ok {
+	if v, ok := s.keeper.(*raw); ok {
 		err := v.settle(index, p)
 		if err != nil {
 			return nil, err
 		}
 		return v.view(rawAt(p).place), nil
 	}
-	b, err := s.vault.appendTo(s.room.value[:0], index, p)
+	b, err := s.keeper.appendTo(s.room.value[:0], index, p)
 	if err == nil {
 		s.room.value = b
 	}
@@ -262,23 +288,32 @@ func (s *shelf) encoded(index uint32, e *table.Entry) ([]byte, error) {
 
 // close ends a drain: what comes now belongs to the next commit.
 func (s *shelf) close() {
-	s.drained = append(s.drained, s.changed...)
-	s.changed = s.changed[:0]
-	s.sealed = len(s.images)
-	s.waiting += s.dirty
+	s.sealed, s.void = len(s.images), 0
 	s.dirty = 0
+}
+
+// await counts an entry, with the bytes of its key and its value, among what the engine does not have.
+func (s *shelf) await(e *table.Entry, bytes int) {
+	if s.room.persistent && !e.Has(table.DirtyCheckpoint) {
+		s.waiting += int64(bytes) + entryWeight
+	}
 }
 
 // seal drains what a restore has written, whose records are in the changelog already.
 func (s *shelf) seal() error {
-	for _, index := range s.changed {
-		e := s.At(index)
+	for i := s.sealed; i < len(s.images); i++ {
+		img := &s.images[i]
+		if !img.commit || img.void {
+			continue
+		}
+		e := s.At(img.index)
 		e.Clear(table.DirtyCommit)
 		if e.Has(table.Present) {
-			if err := s.vault.settle(index, s.Payload(e)); err != nil {
+			if err := s.keeper.settle(img.index, s.Payload(e)); err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
 		}
+		s.await(e, len(s.Key(e))+int(s.keeper.outside(s.Payload(e))))
 	}
 	s.close()
 	return nil
@@ -286,7 +321,7 @@ func (s *shelf) seal() error {
 
 // commit makes what was drained the state to go back to.
 func (s *shelf) commit() {
-	if len(s.drained) == 0 && s.sealed == 0 {
+	if s.sealed == 0 {
 		return
 	}
 	if invariant.Enabled {
@@ -294,29 +329,47 @@ func (s *shelf) commit() {
 		invariant.Check(len(s.kept) == len(s.images)*s.PayloadWords(), "store %q: %d images in %d words", s.room.name,
 			len(s.images), len(s.kept))
 	}
-	for i := range s.sealed {
-		s.vault.release(s.payload(i))
+	sealed, persistent := s.images[:s.sealed], s.room.persistent
+	for i := range sealed {
+		s.keeper.release(s.payload(i))
+		if !sealed[i].commit || sealed[i].void {
+			continue
+		}
+		e := s.At(sealed[i].index)
+		e.Image = 0
+		if persistent && !e.Has(table.DirtyCheckpoint) {
+			e.Mark(table.DirtyCheckpoint)
+			s.pending = append(s.pending, sealed[i].index)
+		}
+	}
+	for i := s.sealed; i < len(s.images); i++ { // later images of an entry come later
+		img := &s.images[i]
+		img.earlier -= min(img.earlier, uint32(s.sealed))
+		if !img.void {
+			s.At(img.index).Image = uint32(i - s.sealed + 1)
+		}
+	}
+	if !persistent {
+		s.buryAll(sealed)
 	}
 	s.kept = slices.Delete(s.kept, 0, s.sealed*s.PayloadWords())
 	s.images = slices.Delete(s.images, 0, s.sealed)
-	for i := range s.images {
-		s.At(s.images[i].index).Image = uint32(i + 1) // later images of an entry come later
-	}
 	s.sealed = 0
-	for _, index := range s.drained {
-		e := s.At(index)
-		switch {
-		case !s.room.persistent:
-			s.bury(index, e)
-		case !e.Has(table.DirtyCheckpoint):
-			e.Mark(table.DirtyCheckpoint)
-			s.pending = append(s.pending, index)
-		}
-	}
-	s.drained = s.drained[:0]
-	s.vault.tidy(len(s.images) == 0)
+	s.keeper.tidy(len(s.images) == 0)
 	if len(s.images) == 0 {
-		s.Compact()
+		s.Compact(false)
+	}
+}
+
+// buryAll frees the entries of images, as far as no change refers to them.
+func (s *shelf) buryAll(images []image) {
+	for i := range images {
+		if !images[i].commit || images[i].void {
+			continue
+		}
+		if e := s.At(images[i].index); e.InUse() {
+			s.bury(images[i].index, e)
+		}
 	}
 }
 
@@ -324,9 +377,60 @@ func (s *shelf) commit() {
 func (s *shelf) remove(index uint32, timestamp int64) {
 	e := s.At(index)
 	s.change(index, e)
-	s.vault.release(s.Payload(e))
+	s.keeper.release(s.Payload(e))
 	e.Timestamp = timestamp
 	e.Clear(table.Present)
+}
+
+// forgo frees an entry that was removed, if it was made since the last commit and no listener got it. So what comes and
+// goes leaves nothing behind that a search for its neighbors would have to pass.
+func (s *shelf) forgo(index uint32) {
+	e := s.At(index)
+	if e.Image == 0 || e.Has(table.Present|table.DirtyCheckpoint) || !e.Has(table.DirtyCommit) {
+		return
+	}
+	img := &s.images[e.Image-1]
+	if !img.commit || img.present || img.earlier != 0 {
+		return
+	}
+	if s.room.scans > 0 {
+		s.room.forgone = append(s.room.forgone, uint64(s.number)<<32|uint64(index))
+		return
+	}
+	img.void = true
+	s.void++
+	s.dirty -= s.keyBytes(e)
+	if e.Has(table.DirtyFlush) {
+		s.room.live--
+	}
+	s.free(index, e)
+	for n := len(s.images); n > s.sealed && s.images[n-1].void; n-- {
+		s.images, s.kept = s.images[:n-1], s.kept[:(n-1)*s.PayloadWords()]
+		s.void--
+	}
+	if s.void >= voidMin && s.void > (len(s.images)-s.sealed)/2 {
+		s.dropVoid()
+	}
+}
+
+// dropVoid takes the void images out.
+func (s *shelf) dropVoid() {
+	n, words := s.sealed, s.PayloadWords()
+	for i := s.sealed; i < len(s.images); i++ {
+		img := s.images[i]
+		if img.void {
+			continue
+		}
+		e := s.At(img.index)
+		if int(img.earlier) > s.sealed {
+			img.earlier = e.Image // is the one that was moved before
+		}
+		e.Image = uint32(n + 1)
+		s.images[n] = img
+		copy(s.kept[n*words:], s.kept[i*words:(i+1)*words])
+		n++
+	}
+	s.images, s.kept, s.void = s.images[:n], s.kept[:n*words], 0
 }
 
 // present tells whether the key of an entry has a value.
@@ -343,24 +447,32 @@ func (s *shelf) bury(index uint32, e *table.Entry) {
 	if e.Has(table.Present|table.Dirty) || !s.complete || s.room.scans > 0 {
 		return
 	}
-	if s.order != nil && e.Has(table.Listed) {
-		s.order.remove(index)
+	s.free(index, e)
+}
+
+// free gives an entry up.
+func (s *shelf) free(index uint32, e *table.Entry) {
+	if e.Has(table.Listed) {
+		s.unlist(index)
 	}
-	s.vault.release(s.Payload(e))
+	s.keeper.release(s.Payload(e))
 	s.Delete(index)
 }
 
 // discard goes back to the last commit.
 func (s *shelf) discard() {
-	s.vault.forget()
+	s.keeper.forget()
 	for i := len(s.images) - 1; i >= 0; i-- {
 		img := &s.images[i]
-		e := s.At(img.index)
-		if !img.commit {
-			s.vault.release(s.payload(i))
+		if img.void {
 			continue
 		}
-		s.vault.release(s.Payload(e))
+		e := s.At(img.index)
+		if !img.commit {
+			s.keeper.release(s.payload(i))
+			continue
+		}
+		s.keeper.release(s.Payload(e))
 		copy(s.Words(e), unsafe.Slice((*uint64)(s.payload(i)), s.PayloadWords()))
 		e.Timestamp = img.timestamp
 		e.Clear(table.DirtyCommit | table.DirtyFlush | table.Present)
@@ -370,40 +482,11 @@ func (s *shelf) discard() {
 		}
 	}
 	buried := s.images
-	s.images, s.kept, s.sealed = s.images[:0], s.kept[:0], 0
-	s.changed, s.drained = s.changed[:0], s.drained[:0]
+	s.images, s.kept, s.sealed, s.void = s.images[:0], s.kept[:0], 0, 0
 	s.dirty = 0
 	for i := range buried {
-		if e := s.At(buried[i].index); !buried[i].present && buried[i].commit && e.InUse() {
+		if e := s.At(buried[i].index); !buried[i].present && buried[i].commit && !buried[i].void && e.InUse() {
 			s.bury(buried[i].index, e)
 		}
-	}
-}
-
-// touchLeast is from how many entries on a table is so large that its lines are not near anyway.
-const touchLeast = 1 << 13
-
-func (s *shelf) toucher(values bool) func(keys [][]byte) {
-	return func(keys [][]byte) { s.touch(keys, values) }
-}
-
-// touch reads cache lines ahead of their use; values tells that the values will be read, too.
-func (s *shelf) touch(keys [][]byte, values bool) {
-	if s.Len() < touchLeast {
-		return
-	}
-	var hashes [table.TouchMost]uint64
-	var near [table.TouchMost]*table.Entry
-	for len(keys) > 0 {
-		n := min(len(keys), table.TouchMost)
-		for i, key := range keys[:n] {
-			hashes[i] = s.Hash(key)
-		}
-		found, sum := s.Touch(hashes[:n], &near)
-		if v, ok := s.vault.(*raw); ok && values {
-			sum += v.touch(near[:found])
-		}
-		s.touched += sum
-		keys = keys[n:]
 	}
 }

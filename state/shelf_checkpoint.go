@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"unsafe"
 
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
@@ -35,7 +36,7 @@ func (s *shelf) checkpoint(b engine.Batch) error {
 			}
 			continue
 		}
-		row, err := s.vault.appendTo(layout.AppendTimestamp(s.room.value[:0], timestamp), index, value)
+		row, err := s.keeper.appendTo(layout.AppendTimestamp(s.room.value[:0], timestamp), index, value)
 		if err != nil {
 			return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 		}
@@ -49,8 +50,8 @@ func (s *shelf) checkpoint(b engine.Batch) error {
 
 // checkpointed is called when the batch is committed.
 func (s *shelf) checkpointed() {
-	if s.order != nil && !s.complete {
-		s.dropOrder()
+	if !s.complete {
+		s.dropOrders()
 	}
 	for _, index := range s.pending {
 		e := s.At(index)
@@ -70,16 +71,14 @@ func (s *shelf) restore(key, value []byte, timestamp int64) error {
 			s.room.tx.makeRoom(s)
 		}
 		index = s.Insert(hash, key)
-		if s.order != nil {
-			s.order.fresh = append(s.order.fresh, index)
-		}
+		s.unlisted(index)
 	}
 	e := s.At(index)
 	e.Mark(table.Used)
-	s.vault.release(s.Payload(e))
+	s.keeper.release(s.Payload(e))
 	e.Clear(table.Present)
 	if value != nil {
-		if err := s.vault.load(index, s.Payload(e), value); err != nil {
+		if err := s.keeper.load(index, s.Payload(e), value); err != nil {
 			return decodeError(s.room.name, "changelog value", err)
 		}
 		e.Mark(table.Present)
@@ -92,52 +91,112 @@ func (s *shelf) restore(key, value []byte, timestamp int64) error {
 	if !e.Has(table.DirtyCheckpoint) {
 		e.Mark(table.DirtyCheckpoint)
 		s.pending = append(s.pending, index)
-		s.waiting += s.keyBytes(e) + s.vault.outside(s.Payload(e))
+		s.waiting += s.keyBytes(e) + s.keeper.outside(s.Payload(e))
 	}
 	return nil
 }
 
 // evict frees clean entries that were not used for long.
 func (s *shelf) evict(want int) int {
-	if s.sealed > 0 || s.room.scans > 0 {
-		return 0 // drained entries look clean
+	if s.room.scans > 0 {
+		return 0
 	}
-	if s.order != nil && len(s.changed)+len(s.pending) < s.Len() {
-		s.dropOrder()
+	if s.complete {
+		s.dropOrders() // each lists everything; otherwise what has to stay
 	}
-	present := func(e *table.Entry) bool { return !s.room.persistent && e.Has(table.Present) }
-	return s.Evict(want, 2*s.Len(), present, func(e *table.Entry) {
+	stays := func(e *table.Entry) bool { return e.Image != 0 || !s.room.persistent && e.Has(table.Present) }
+	return s.Evict(want, 2*s.Len(), stays, func(e *table.Entry) {
 		if e.Has(table.Present) {
 			s.complete = false
 		}
-		s.vault.release(s.Payload(e))
+		s.keeper.release(s.Payload(e))
+		s.evicted(s.Key(e))
 	})
 }
 
 // empty forgets everything, also what is not committed.
 func (s *shelf) empty() {
-	s.vault.forget()
+	s.keeper.forget()
 	for i := range s.images {
-		s.vault.release(s.payload(i))
+		s.keeper.release(s.payload(i))
 	}
-	s.images, s.kept, s.sealed = nil, nil, 0
-	s.changed, s.drained, s.pending = nil, nil, nil
+	s.images, s.kept, s.sealed, s.void = nil, nil, 0, 0
+	s.pending = nil
 	s.dirty, s.waiting = 0, 0
-	s.order = nil
+	s.order, s.times = nil, nil
 	s.All(func(index uint32, e *table.Entry) bool {
-		s.vault.release(s.Payload(e))
+		s.keeper.release(s.Payload(e))
 		s.Delete(index)
 		return true
 	})
-	s.complete = true
+	s.complete, s.wholes = true, 0
 }
 
+// relieve frees that part of the entries, as far as they are clean, and their memory.
+func (s *shelf) relieve(part float64) error {
+	s.evict(int(float64(s.Len())*part) + 1)
+	s.compact()
+	return nil
+}
+
+// compact gives back the memory of entries and values that are gone, while nothing of the store is under way.
+func (s *shelf) compact() {
+	if len(s.images)+len(s.pending)+len(s.room.journal) > 0 || s.room.scans > 0 {
+		return
+	}
+	s.images, s.kept, s.pending = nil, nil, nil
+	s.dropOrders()
+	pins := s.room.tx.pinsOf(s)
+	s.Shrink(func(from, to uint32) {
+		if v, ok := s.keeper.(*raw); ok {
+			v.moved(to)
+		}
+		for _, p := range pins[from] {
+			p.index = to
+		}
+	})
+	s.keeper.tidy(true)
+	s.keeper.reclaim(false)
+	s.Compact(true)
+	s.limit = s.Len() // it has to ask for more
+}
+
+// memoryBytes is the memory of the table, of the lists and of the values.
 func (s *shelf) memoryBytes() int64 {
-	return s.LiveBytes() + s.vault.bytes() + int64(cap(s.images)+cap(s.kept)+cap(s.changed)+cap(s.pending))*8
+	s.counted = s.indexBytes()
+	return s.counted + s.keeper.bytes()
 }
 
-func (s *shelf) grant(entries int)   { s.limit = s.Len() + entries }
-func (s *shelf) entries() int        { return s.Len() }
-func (s *shelf) dirtyBytes() int64   { return s.dirty }
+// indexBytes is the memory of the table and of the lists.
+func (s *shelf) indexBytes() int64 {
+	n := s.Bytes() + int64(cap(s.images))*int64(unsafe.Sizeof(image{})) + int64(cap(s.kept))*8 +
+		int64(cap(s.pending))*4
+	for _, o := range [2]*ordered{s.order, s.times} {
+		if o != nil {
+			n += int64(cap(o.fresh))*4 + int64(o.tree.Len())*orderedBytes
+		}
+	}
+	return n
+}
+
+// orderedBytes is about what an entry of the ordered index takes: its nodes are half full at the least.
+const orderedBytes = 8
+
+// count tells the Tx how indexBytes has changed.
+func (s *shelf) count() {
+	n := s.indexBytes()
+	s.room.tx.grow(n - s.counted)
+	s.counted = n
+}
+
 func (s *shelf) waitingBytes() int64 { return s.waiting }
 func (s *shelf) waits() bool         { return len(s.pending) > 0 }
+
+// dirtyBytes takes values that were not encoded yet for average ones.
+func (s *shelf) dirtyBytes() int64 {
+	n := s.dirty
+	if v, ok := s.keeper.(*raw); ok && s.Len() > 0 {
+		n += int64(len(s.images)-s.sealed) * v.live / int64(s.Len())
+	}
+	return n
+}

@@ -3,29 +3,32 @@ package state
 import (
 	"bytes"
 	"fmt"
-
-	"github.com/tidwall/btree"
+	"slices"
 
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 	"thalweg/state/internal/table"
 )
 
-// ordered is the index of a shelf's entries by key. It is made when a scan first asks for it: of all entries where the
-// shelf is complete, else of those that the engine does not have yet.
+// ordered is an index of a table's entries: by key, or by the times in which their keys end, then by key. It is made
+// when a scan first asks for it: of all entries where the table is complete, else of those that the engine does not
+// have yet. An entry that is not marked as listed is in none, or waits to be.
 type ordered struct {
-	tree  any      // see treeOf
+	tree  table.Tree
+	tail  int      // bytes at the end of a key that come before the others
 	pivot []byte   // the key that pivotIndex stands for in a seek
 	fresh []uint32 // entries that may have to be listed
 }
 
 const pivotIndex = ^uint32(0)
 
-// treeOf is the index's tree. The field hides its type, since every package that mentions a Tx would compile the whole
-// tree otherwise.
-func treeOf(o *ordered) *btree.BTreeG[uint32] { return o.tree.(*btree.BTreeG[uint32]) }
-
-func (o *ordered) remove(index uint32) { treeOf(o).Delete(index) }
+func (o *ordered) compare(a, b []byte) int {
+	headA, headB := len(a)-o.tail, len(b)-o.tail
+	if order := bytes.Compare(a[headA:], b[headB:]); order != 0 && o.tail > 0 {
+		return order
+	}
+	return bytes.Compare(a[:headA], b[:headB])
+}
 
 func (s *shelf) orderKey(o *ordered, index uint32) []byte {
 	if index == pivotIndex {
@@ -34,53 +37,108 @@ func (s *shelf) orderKey(o *ordered, index uint32) []byte {
 	return s.Key(s.At(index))
 }
 
-// sorted returns the index, up to date.
+// sorted returns the index by key, up to date.
 func (s *shelf) sorted() *ordered {
-	o := s.order
-	if o == nil {
-		o = &ordered{}
-		less := func(a, b uint32) bool { return bytes.Compare(s.orderKey(o, a), s.orderKey(o, b)) < 0 }
-		tree := btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
-		o.tree, s.order = tree, o
-		if s.complete {
-			all := make([]uint32, 0, s.Len())
-			s.All(func(index uint32, _ *table.Entry) bool {
-				all = append(all, index)
-				return true
-			})
-			table.Sort(&s.room.sorter, s.Table, all)
-			for _, index := range all {
-				s.At(index).Mark(table.Listed)
-				tree.Load(index)
-			}
-			return o
-		}
-		o.fresh = append(append(append(o.fresh, s.pending...), s.drained...), s.changed...)
+	if s.order == nil {
+		s.order = s.newOrder(0)
 	}
+	return s.upToDate(s.order)
+}
+
+// timed returns the index by the times in which keys end, up to date.
+func (s *shelf) timed() *ordered {
+	if s.times == nil {
+		s.times = s.newOrder(s.tail)
+	}
+	return s.upToDate(s.times)
+}
+
+func (s *shelf) newOrder(tail int) *ordered {
+	o := &ordered{tail: tail}
+	o.tree = table.NewTree(func(a, b uint32) bool { return o.compare(s.orderKey(o, a), s.orderKey(o, b)) < 0 })
+	if !s.complete {
+		o.fresh = append(o.fresh, s.pending...)
+		for i := range s.images {
+			if !s.images[i].void {
+				o.fresh = append(o.fresh, s.images[i].index)
+			}
+		}
+		return o
+	}
+	all := make([]uint32, 0, s.Len())
+	s.All(func(index uint32, _ *table.Entry) bool {
+		all = append(all, index)
+		return true
+	})
+	table.Sort(&s.room.sorter, s.Table, all)
+	if tail > 0 {
+		slices.SortStableFunc(all, func(a, b uint32) int { return o.compare(s.orderKey(o, a), s.orderKey(o, b)) })
+	}
+	for _, index := range all {
+		s.At(index).Mark(table.Listed)
+		o.tree.Load(index)
+	}
+	return o
+}
+
+func (s *shelf) upToDate(o *ordered) *ordered {
 	for _, index := range o.fresh {
 		e := s.At(index)
-		if !e.InUse() || e.Has(table.Listed) || !s.complete && !s.unsavedEntry(e) {
+		if !e.InUse() || !s.complete && !unsavedEntry(e) {
 			continue
 		}
 		e.Mark(table.Listed)
-		treeOf(o).Set(index)
+		o.tree.Set(index)
 	}
 	o.fresh = o.fresh[:0]
 	return o
 }
 
 // unsavedEntry tells whether the engine may have something else than the entry.
-func (s *shelf) unsavedEntry(e *table.Entry) bool { return e.Has(table.Dirty) || s.sealed > 0 }
+func unsavedEntry(e *table.Entry) bool { return e.Has(table.Dirty) || e.Image != 0 }
 
-func (s *shelf) dropOrder() {
-	if s.order == nil {
-		return
+// freshMin is how many entries may wait to be listed in any case. Where more wait than there are nobody scans any more.
+const freshMin = 1024
+
+// unlisted notes an entry that the indexes may have to list.
+func (s *shelf) unlisted(index uint32) {
+	if s.order != nil || s.times != nil {
+		s.awaitListing(index)
 	}
-	treeOf(s.order).Scan(func(index uint32) bool {
-		s.At(index).Clear(table.Listed)
-		return true
-	})
-	s.order = nil
+}
+
+func (s *shelf) awaitListing(index uint32) {
+	for _, o := range [2]*ordered{s.order, s.times} {
+		if o == nil {
+			continue
+		}
+		if len(o.fresh) > freshMin+2*s.Len() {
+			s.dropOrders()
+			return
+		}
+		o.fresh = append(o.fresh, index)
+	}
+}
+
+// unlist takes an entry out of the indexes.
+func (s *shelf) unlist(index uint32) {
+	for _, o := range [2]*ordered{s.order, s.times} {
+		if o != nil {
+			o.tree.Delete(index)
+		}
+	}
+}
+
+func (s *shelf) dropOrders() {
+	for _, o := range [2]*ordered{s.order, s.times} {
+		if o != nil {
+			o.tree.Scan(func(index uint32) bool {
+				s.At(index).Clear(table.Listed)
+				return true
+			})
+		}
+	}
+	s.order, s.times = nil, nil
 }
 
 // row is what a scan yields: an entry of the shelf, or a row of the engine.
@@ -99,11 +157,11 @@ func (s *shelf) scan(lower, upper []byte, reverse bool, yield func(row) bool) er
 		return nil
 	}
 	m := &merge{shelf: s, order: s.sorted(), reverse: reverse}
-	m.entries = treeOf(m.order).Copy().Iter()
+	m.entries = m.order.tree.Walk()
 	s.room.scans++
 	defer func() {
 		m.entries.Release()
-		s.room.scans--
+		s.room.endScan()
 	}()
 	if !s.complete {
 		if err := m.open(lower, upper); err != nil {
@@ -123,12 +181,47 @@ func (s *shelf) scan(lower, upper []byte, reverse bool, yield func(row) bool) er
 	}
 }
 
+// ages returns a scan of all keys and the times of their last changes.
+//
+//go:noinline // see package comment
+func (s *shelf) ages() func(yield func(key []byte, timestamp int64) bool) error {
+	return func(yield func([]byte, int64) bool) error {
+		return s.scan(nil, nil, false, func(r row) bool {
+			if r.entry {
+				r.timestamp = s.At(r.index).Timestamp
+			}
+			return yield(r.key, r.timestamp)
+		})
+	}
+}
+
+// scanTimes calls yield for the rows whose keys end in [lower, upper], by these ends, then by key, until it returns
+// false. The table must be complete.
+func (s *shelf) scanTimes(lower, upper []byte, yield func(row) bool) {
+	o := s.timed()
+	entries := o.tree.Walk()
+	s.room.scans++
+	defer func() {
+		entries.Release()
+		s.room.endScan()
+	}()
+	o.pivot = lower
+	for ok := entries.Seek(pivotIndex); ok; ok = entries.Next() {
+		s.room.visits++
+		r := row{index: entries.Item(), entry: true}
+		r.key = s.Key(s.At(r.index))
+		if bytes.Compare(r.key[len(r.key)-s.tail:], upper) > 0 || s.present(r.index) && !yield(r) {
+			return
+		}
+	}
+}
+
 // merge walks the index and the engine side by side; where both have a key the index wins.
 type merge struct {
 	shelf   *shelf
 	order   *ordered
 	reverse bool
-	entries btree.IterG[uint32]
+	entries table.Walk
 	more    bool // entries stands on one
 	rows    engine.Iterator
 	onRow   bool
@@ -176,6 +269,7 @@ func (m *merge) startEntries(lower, upper []byte) {
 func (m *merge) next(lower, upper []byte) (row, bool, error) {
 	s := m.shelf
 	for {
+		s.room.visits++
 		var r row
 		if m.more {
 			r.index, r.entry = m.entries.Item(), true

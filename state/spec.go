@@ -1,6 +1,9 @@
 package state
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Kind says what shape a store has.
 type Kind uint8
@@ -42,11 +45,12 @@ func (k Kind) String() string {
 type Spec struct {
 	Name     string
 	Kind     Kind
-	Volatile bool // no changelog: the store starts empty on another machine and may lose its newest writes in a crash
+	Volatile bool // no changelog: the store starts empty on another machine, and may lose all rows in a crash
 	InMemory bool // nothing on disk: restored from its changelog at every start
 
-	// Retention is how long a window or session stays readable, counted back from the newest timestamp that the
-	// store has seen; the history of a versioned store. 0: what the operator needs at least.
+	// Retention is how long a window, session or buffered record is kept, counted back from the newest one that was
+	// written; the history of a versioned store. 0: what the operator needs at least, and for ever in the store of a
+	// processor.
 	Retention time.Duration
 	// TTL is how long a key lives after its last change; 0: for ever.
 	TTL time.Duration
@@ -54,6 +58,18 @@ type Spec struct {
 	WindowSize time.Duration
 	// Topic holds configurations of the changelog topic that the user wants other than the default.
 	Topic map[string]string
+}
+
+// checkRetention refuses a time to keep things for that would keep nothing.
+func (s Spec) checkRetention() error {
+	switch {
+	case s.Retention >= time.Millisecond, s.Retention == 0 && s.Kind != KindVersioned:
+		return nil
+	case s.Kind == KindVersioned:
+		return fmt.Errorf("store %q remembers %v: it needs a millisecond at least", s.Name, s.Retention)
+	default:
+		return fmt.Errorf("store %q keeps %v: it needs a millisecond at least, or leave Retain out", s.Name, s.Retention)
+	}
 }
 
 // ChangelogTopic names the store's changelog topic: "<application>-<store>-changelog".

@@ -53,20 +53,21 @@ type Tx struct {
 
 	commits   int // since the last checkpoint
 	positions map[string]*position
+	synced    int64 // of all stores, see MarkSynced; 0: each has its own
 	used      int64 // estimate of the stores' memory
+	pinned    int64 // of it by rows that were read ahead, roughly
+	aheads    []*rowsAhead
 	reported  int64 // what the budget knows of it
-	full      bool
+	stuck     int64 // what they held when nothing more could go, while that is too much
+	full      bool  // a commit would help
+	packed    bool  // everything is dirty: there is nothing to evict
+	early     bool  // a checkpoint would make rows clean, for which others can be read ahead
 	closed    bool
+
+	loading loadMemory // of a restore
 
 	strict      bool // see Strict
 	rowBytesMax int  // see LimitRows
-}
-
-// position is the changelog offset up to which a store is committed.
-type position struct {
-	offset int64
-	known  bool
-	saved  bool // the engine has it
 }
 
 // member is an open store seen by its Tx.
@@ -116,7 +117,7 @@ func NewTx(config Config) *Tx {
 		config.CheckpointBytes = defaultCheckpointBytes
 	}
 	if config.Budget != nil {
-		config.Budget.tasks.Add(1)
+		config.Budget.share.Divide(1)
 	}
 	return &Tx{
 		config: config, byName: map[string]opened{}, positions: map[string]*position{}, seed: maphash.MakeSeed(),
@@ -156,7 +157,7 @@ func (tx *Tx) newRoom(s Store) (*room, error) {
 	}, nil
 }
 
-// enroll adds an opened store: as the Tx sees it, and as whoever opens it again does.
+// enroll adds an opened store: as the Tx sees it, and as a caller that opens it again does.
 func (tx *Tx) enroll(m member, store any) error {
 	r := m.roomOf()
 	if tx.closed {
@@ -164,11 +165,9 @@ func (tx *Tx) enroll(m member, store any) error {
 	}
 	p := &position{}
 	if r.persistent {
-		offset, found, err := SavedPosition(tx.config.Engine, tx.config.Namespace, r.name)
-		if err != nil {
+		if err := p.load(tx.config.Engine, r); err != nil {
 			return err
 		}
-		*p = position{offset: offset, known: found, saved: found}
 		if err := m.begin(tx.config.Engine); err != nil {
 			return fmt.Errorf("store %q: open: %w", r.name, err)
 		}
@@ -180,15 +179,7 @@ func (tx *Tx) enroll(m member, store any) error {
 }
 
 func emptyRange(e engine.Engine, prefix []byte) (bool, error) {
-	it, err := e.Iterate(prefix, layout.After(prefix))
-	if err != nil {
-		return false, err
-	}
-	empty := !it.First()
-	if err := it.Error(); err != nil {
-		return false, err
-	}
-	return empty, it.Close()
+	return emptyBetween(e, prefix, layout.After(prefix))
 }
 
 func (tx *Tx) listen(r *room, rank int) {
@@ -204,6 +195,7 @@ func (tx *Tx) listen(r *room, rank int) {
 func (tx *Tx) Unlisten() {
 	for _, r := range tx.listeners {
 		r.needed &^= table.DirtyFlush
+		r.ahead = nil
 	}
 	tx.listeners = nil
 }
@@ -261,13 +253,12 @@ func (tx *Tx) Commit(position func(store string) int64) error {
 	tx.commits++
 	tx.measure()
 	due := tx.config.CheckpointCommits > 0 && tx.commits >= tx.config.CheckpointCommits
-	if due || tx.waitingBytes() >= tx.config.CheckpointBytes || tx.over() {
+	if due || tx.early || tx.waitingBytes() >= tx.config.CheckpointBytes || tx.over() {
 		if err := tx.Checkpoint(); err != nil {
 			return err
 		}
 	}
-	tx.shrink()
-	return nil
+	return tx.shrink()
 }
 
 func (tx *Tx) move(next func(store string) int64) {
@@ -279,9 +270,7 @@ func (tx *Tx) move(next func(store string) int64) {
 		if offset := next(r.name); offset >= 0 {
 			p := tx.positions[r.name]
 			invariant.Check(!p.known || offset >= p.offset, "store %q: its position goes back", r.name)
-			if !p.known || p.offset != offset {
-				*p = position{offset: offset, known: true}
-			}
+			p.moveTo(offset)
 		}
 	}
 }
@@ -297,6 +286,7 @@ func (tx *Tx) Failed() error {
 
 // Discard goes back to the last commit.
 func (tx *Tx) Discard() error {
+	tx.RestoreEnd()
 	for _, m := range tx.members {
 		m.roomOf().forget()
 		for t := range m.tiers {
@@ -306,23 +296,34 @@ func (tx *Tx) Discard() error {
 			p.revive()
 		}
 	}
-	tx.full = false
+	tx.full, tx.packed, tx.early = false, false, false
 	return nil
 }
 
 // Restore applies a changelog record to a store that was opened or prepared; a nil value is a tombstone. RestoreDone
-// or Commit follows. What was restored is written to the engine in between when it grows large: up to a position that
-// only RestoreDone moves, so that a crash repeats a part and loses nothing.
+// follows. Where nothing of a store is in memory its rows gather until then and go to the engine as they are.
 func (tx *Tx) Restore(store string, key, value []byte, timestamp int64) error {
 	m, ok := tx.byName[store]
 	if !ok {
 		return fmt.Errorf("store %q: restore: it is not open", store)
 	}
+	if l := tx.loadOf(m.member); l != nil {
+		return l.member.loadRow(l, key, value, timestamp)
+	}
 	return m.restore(key, value, timestamp)
 }
 
-// RestoreDone ends a stretch of Restore calls: what was restored is committed up to the positions. Large stretches go
-// to the engine at once.
+// RestoringBytes is about the memory of what was restored since the last RestoreDone, and of what is not in the engine.
+func (tx *Tx) RestoringBytes() int {
+	sum := int(tx.waitingBytes())
+	for _, l := range tx.loading.loads {
+		sum += l.sizeBytes()
+	}
+	return sum
+}
+
+// RestoreDone ends a stretch of Restore calls: what was restored is committed up to the positions, and in the engine.
+// Each store goes there with its position at once, the stores one after the other.
 func (tx *Tx) RestoreDone(position func(store string) int64) error {
 	for _, m := range tx.members {
 		if d, ok := m.(diarist); ok {
@@ -332,15 +333,20 @@ func (tx *Tx) RestoreDone(position func(store string) int64) error {
 		}
 	}
 	tx.move(position)
-	tx.measure()
-	if tx.waitingBytes() >= tx.config.CheckpointBytes || tx.over() {
-		if err := tx.Checkpoint(); err != nil {
+	for _, l := range tx.loading.loads {
+		if err := l.write(tx.config.Engine, tx.positions[l.room.name]); err != nil {
 			return err
 		}
 	}
-	tx.shrink()
-	return nil
+	if err := tx.Checkpoint(); err != nil {
+		return err
+	}
+	tx.measure()
+	return tx.shrink()
 }
+
+// RestoreEnd gives back the memory that restoring took. What was restored since the last RestoreDone is dropped.
+func (tx *Tx) RestoreEnd() { tx.loading = loadMemory{} }
 
 // Position returns the offset of a store's changelog up to which the engine, and what is committed in memory, have the
 // store; ok is false for a store that has nothing. For a store that is not open it is what the engine says.
@@ -352,6 +358,23 @@ func (tx *Tx) Position(store string) (offset int64, ok bool, err error) {
 		return 0, false, nil
 	}
 	return SavedPosition(tx.config.Engine, tx.config.Namespace, store)
+}
+
+// Expiry is what a store has given up, in times of its rows: the start of a window, the end of a session, the time of a
+// record in a join buffer.
+type Expiry struct {
+	Before  int64 // everything below, as of the last commit; 0: nothing
+	Stamped int64 // so have been all changelog records with timestamps below it
+	Newest  int64 // no row is newer
+}
+
+// Expiry tells what a store has given up; ok is false for a store that gives up nothing.
+func (tx *Tx) Expiry(store string) (x Expiry, ok bool) {
+	m, ok := tx.byName[store].member.(interface{ expiry() Expiry })
+	if ok {
+		x = m.expiry()
+	}
+	return x, ok
 }
 
 // Stores returns the open stores in the order in which they were opened.
@@ -384,12 +407,12 @@ func (tx *Tx) Close() error {
 	}
 	err := tx.Discard()
 	if err == nil && tx.Failed() == nil { // the changelogs have it
-		err = tx.Checkpoint()
+		err = tx.checkpoint(0)
 	}
 	tx.closed = true
 	if b := tx.config.Budget; b != nil {
-		b.used.Add(-tx.reported)
-		b.tasks.Add(-1)
+		b.use(-tx.reported)
+		b.share.Divide(-1)
 	}
 	tx.members, tx.byName, tx.listeners = nil, nil, nil
 	return err

@@ -2,27 +2,38 @@ package state
 
 import (
 	"fmt"
+	"time"
 
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 )
 
 // Checkpoint writes everything that is committed to the engine now, in one batch with the positions.
-func (tx *Tx) Checkpoint() error {
-	tx.commits = 0
-	if tx.config.Engine == nil || !tx.behind() {
+func (tx *Tx) Checkpoint() error { return tx.checkpoint(syncedEvery) }
+
+// checkpoint is Checkpoint, with how much older the times in the engine may stay.
+func (tx *Tx) checkpoint(every time.Duration) error {
+	tx.commits, tx.early = 0, false
+	if tx.config.Engine == nil {
+		return nil
+	}
+	for _, p := range tx.positions {
+		p.age(tx.synced, every)
+	}
+	if !tx.behind() {
 		return nil
 	}
 	b := tx.config.Engine.NewBatch(int(tx.waitingBytes()))
 	defer b.Close() //nolint:errcheck // after Commit it does nothing
 	for _, m := range tx.members {
-		if err := tx.checkpoint(m, b); err != nil {
+		if err := tx.write(m, b); err != nil {
 			return fmt.Errorf("checkpoint of store %q: %w", m.roomOf().name, err)
 		}
 	}
 	if err := b.Commit(); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	tx.stuck = 0 // what is in the engine can go
 	for _, m := range tx.members {
 		for t := range m.tiers {
 			t.checkpointed()
@@ -30,7 +41,9 @@ func (tx *Tx) Checkpoint() error {
 		if p, ok := m.(prunable); ok {
 			p.pruned()
 		}
-		tx.positions[m.roomOf().name].saved = true
+		if p := tx.positions[m.roomOf().name]; p.waits() {
+			p.wrote()
+		}
 	}
 	return nil
 }
@@ -38,7 +51,7 @@ func (tx *Tx) Checkpoint() error {
 func (tx *Tx) behind() bool {
 	for _, m := range tx.members {
 		r := m.roomOf()
-		if p := tx.positions[r.name]; r.persistent && p.known && !p.saved {
+		if p := tx.positions[r.name]; r.persistent && p.waits() {
 			return true
 		}
 		for t := range m.tiers {
@@ -53,7 +66,7 @@ func (tx *Tx) behind() bool {
 	return false
 }
 
-func (tx *Tx) checkpoint(m member, b engine.Batch) error {
+func (tx *Tx) write(m member, b engine.Batch) error {
 	r := m.roomOf()
 	if !r.persistent {
 		return nil
@@ -68,24 +81,12 @@ func (tx *Tx) checkpoint(m member, b engine.Batch) error {
 			return err
 		}
 	}
-	if p := tx.positions[r.name]; p.known && !p.saved {
+	if p := tx.positions[r.name]; p.waits() {
 		r.key = append(append(r.key[:0], r.prefix...), layout.KindPosition)
-		r.value = layout.AppendPosition(r.value[:0], p.offset)
+		r.value = p.appendRow(r.value[:0])
 		return b.Set(r.key, r.value)
 	}
 	return nil
-}
-
-// SavedPosition returns the offset of a store's changelog up to which an engine has the store in a namespace.
-func SavedPosition(e engine.Reader, namespace []byte, store string) (offset int64, ok bool, err error) {
-	value, found, err := e.Get(nil, append(layout.Store(nil, namespace, store), layout.KindPosition))
-	if err == nil && found {
-		offset, err = layout.Position(value)
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("store %q: position: %w", store, err)
-	}
-	return offset, found, nil
 }
 
 // Wipe empties a store, in memory and in the engine, and forgets its position. What was not committed in it is lost.
@@ -96,24 +97,20 @@ func (tx *Tx) Wipe(store string) error {
 	}
 	r := m.roomOf()
 	r.forget()
+	for _, l := range tx.loading.loads {
+		if l.room == r {
+			l.drop()
+		}
+	}
 	for t := range m.tiers {
 		t.empty()
 	}
 	if p, ok := m.member.(prunable); ok {
 		p.wiped()
 	}
-	*tx.positions[store] = position{}
+	tx.positions[store].forget()
 	if !r.persistent {
 		return nil
 	}
-	b := tx.config.Engine.NewBatch(0)
-	defer b.Close() //nolint:errcheck // after Commit it does nothing
-	err := b.DeleteRange(r.prefix, layout.StoreEnd(nil, r.prefix))
-	if err == nil {
-		err = b.Commit()
-	}
-	if err != nil {
-		return fmt.Errorf("store %q: wipe: %w", store, err)
-	}
-	return nil
+	return EraseSaved(tx.config.Engine, tx.config.Namespace, store)
 }

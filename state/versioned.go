@@ -96,6 +96,11 @@ func (st *VersionedStore[K, V]) Version[E Version[V]](key K, asOf int64) (versio
 	return version, true, nil
 }
 
+// Prefetcher prepares look-ups of keys before they are made.
+func (st *VersionedStore[K, V]) Prefetcher[E Version[V]]() func() Prefetcher {
+	return st.histories.shelf.prefetcher(true)
+}
+
 // Put adds a version; a null value is a tombstone. A timestamp older than the history is not accepted. latest tells
 // that it is the newest version.
 func (st *VersionedStore[K, V]) Put[E Version[V]](key K, value V, timestamp int64) (latest, accepted bool, err error) {

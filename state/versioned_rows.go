@@ -31,6 +31,9 @@ const (
 	timeCommitted
 )
 
+// noTimes are those of a store that has seen none.
+var noTimes = [3]int64{-1, -1, -1}
+
 // diaryEntry is a changelog record to write: [key][value] in the store's bytes; size -1 is a tombstone.
 type diaryEntry struct {
 	from, keySize, size int
@@ -39,7 +42,7 @@ type diaryEntry struct {
 
 func newHistories(r *room, retention time.Duration) *histories {
 	r.silent = true // the diary is the changelog
-	h := &histories{retained: retention.Milliseconds(), streamTime: [3]int64{-1, -1, -1}, savedTime: -1}
+	h := &histories{retained: retention.Milliseconds(), streamTime: noTimes, savedTime: -1}
 	openCells(&h.cells, r, r.keyRows(), 0, serde.Serde[history](historySerde{}))
 	h.keyed = keyed{r, h.cells.shelf}
 	return h
@@ -82,7 +85,11 @@ func (h *histories) earliest(key []byte, from, to int64) (v version, found bool,
 	if !found {
 		return v, false, err
 	}
-	for _, v := range slices.Backward(past.versions) {
+	horizon := h.horizon()
+	for i, v := range slices.Backward(past.versions) {
+		if i > 0 && past.versions[i-1].timestamp <= horizon {
+			continue // replaced before the history begins: it is there until the key is written
+		}
 		if v.timestamp >= from && v.timestamp <= to && v.value != nil {
 			return v, true, nil
 		}
@@ -133,6 +140,9 @@ func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err 
 	return latest, setCell(&h.cells, index, past, past.versions[0].timestamp)
 }
 
+// vacant is false: a changelog record is one version of a row, which is read before it is written.
+func (h *histories) vacant() bool { return false }
+
 func (h *histories) restore(key, value []byte, timestamp int64) error {
 	if timestamp < h.horizon() {
 		return nil
@@ -161,7 +171,7 @@ func (h *histories) begin(e engine.Engine) error {
 	if err != nil || !found {
 		return err
 	}
-	at, err := layout.Position(value)
+	at, err := layout.Number(value)
 	h.streamTime, h.savedTime = [3]int64{at, at, at}, at
 	return err
 }
@@ -197,12 +207,12 @@ func (h *histories) revive() {
 func (h *histories) doomed() bool { return h.streamTime[timeCommitted] != h.savedTime }
 
 func (h *histories) prune(b engine.Batch) error {
-	return b.Set(h.room.segmentsRow(), layout.AppendPosition(nil, h.streamTime[timeCommitted]))
+	return b.Set(h.room.segmentsRow(), layout.AppendNumber(nil, h.streamTime[timeCommitted]))
 }
 
 func (h *histories) pruned() { h.savedTime = h.streamTime[timeCommitted] }
 
 func (h *histories) wiped() {
 	h.diary, h.bytes = nil, nil
-	h.streamTime, h.savedTime = [3]int64{-1, -1, -1}, -1
+	h.streamTime, h.savedTime = noTimes, -1
 }

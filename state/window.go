@@ -21,7 +21,10 @@ type WindowRef[V any] struct {
 }
 
 // WindowStore is a task's instance of a window store: values by key and window start, which is never negative. It
-// belongs to the goroutine that runs the task. The store expires nothing by itself: see Expire.
+// belongs to the goroutine that runs the task.
+//
+// The store gives up the windows that start at Retain or more before the newest start that was written to it: they are
+// not found any more, and what is written to them is ignored. Without Retain it keeps all of them.
 type WindowStore[K, V any] struct {
 	segments *segments
 	keys     keyring[K]
@@ -45,10 +48,9 @@ func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
 	return st, tx.enroll(st.segments, st)
 }
 
-// Expired tells whether a window was given up.
-func (st *WindowStore[K, V]) Expired[E WindowEntry[K, V]](start int64) bool {
-	return start < st.segments.floor
-}
+// KeepUntilExpired leaves it to Expire which windows are given up. An operator that must report them first calls it
+// before anything is written.
+func (st *WindowStore[K, V]) KeepUntilExpired[E WindowEntry[K, V]]() { st.segments.keepUntilExpired() }
 
 // Expire gives up all windows that start before a time. They are gone for readers at once, and leave memory and disk in
 // whole segments. It is part of the transaction: Discard takes it back.
@@ -123,7 +125,9 @@ func (st *WindowStore[K, V]) Delete[E WindowEntry[K, V]](key K, start, timestamp
 	if err != nil {
 		return ignoreExpired(err)
 	}
-	return st.Remove(r, timestamp)
+	r.cells.shelf.remove(r.index, timestamp)
+	r.cells.shelf.forgo(r.index)
+	return nil
 }
 
 func ignoreExpired(err error) error {
@@ -209,6 +213,14 @@ func windowEntry[K, V any](
 		err = decodeError(seg.shelf.room.name, "value", err)
 	}
 	return e, err
+}
+
+// Prefetcher prepares look-ups of keys in windows before they are made. starts appends the starts of the windows that a
+// record of a time is in; it is asked for no more than that and may be asked at any time.
+func (st *WindowStore[K, V]) Prefetcher[E WindowEntry[K, V]](
+	starts func(dst []int64, timestamp int64) []int64,
+) func() Prefetcher {
+	return st.segments.windowPrefetcher(starts)
 }
 
 // OnFlush makes the store emit on commit, as KVStore.OnFlush; Flushed.Start says which window.

@@ -29,7 +29,7 @@ type visit func(seg *segment, r row, start int64) bool
 
 // fetchWindows visits a key's windows that start in [from, to].
 func (s *segments) fetchWindows(head []byte, from, to int64, reverse bool, visit visit) (err error) {
-	from = max(from, s.floor, 0)
+	from = max(from, s.horizon(), 0)
 	lower := binary.BigEndian.AppendUint64(slices.Clone(head), uint64(from))
 	upper := append(binary.BigEndian.AppendUint64(slices.Clone(head), uint64(to)), 0)
 	s.between(from, to, reverse, func(seg *segment) bool {
@@ -93,7 +93,7 @@ func (s *segments) windows(from, to int64, o order, visit visit) error {
 // allWindows visits the windows that start in [from, to]: segment by segment, in a segment by the bytes of key and
 // start.
 func (s *segments) allWindows(from, to int64, reverse bool, visit visit) (err error) {
-	from = max(from, s.floor, 0)
+	from = max(from, s.horizon(), 0)
 	s.between(from, to, reverse, func(seg *segment) bool {
 		more := true
 		err = seg.shelf.scan(nil, nil, reverse, func(r row) bool {
@@ -109,10 +109,19 @@ func (s *segments) allWindows(from, to int64, reverse bool, visit visit) (err er
 
 // windowsByTime visits the windows that start in [from, to], by start, then by the bytes of the key.
 func (s *segments) windowsByTime(from, to int64, visit visit) (err error) {
-	from = max(from, s.floor, 0)
+	from = max(from, s.horizon(), 0)
 	s.between(from, to, false, func(seg *segment) bool {
 		if !seg.manyTimes && !slices.ContainsFunc(seg.times, func(t int64) bool { return t >= from && t <= to }) {
 			return true
+		}
+		if seg.shelf.complete {
+			more := true
+			seg.shelf.scanTimes(windowTime(from), windowTime(to), func(r row) bool {
+				_, start := splitWindow(r.key)
+				more = visit(seg, r, start)
+				return more
+			})
+			return more
 		}
 		var found []timed
 		err = seg.shelf.scan(nil, nil, false, func(r row) bool {
@@ -136,23 +145,25 @@ func (s *segments) windowsByTime(from, to int64, visit visit) (err error) {
 	return err
 }
 
+func windowTime(start int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(start)) }
+
 // timed is a row with the time that its key ends in.
 type timed struct {
 	row
 	when int64
 }
 
-func (s *segments) restoreWindow(key, value []byte, timestamp int64) error {
+func (s *segments) placeRestoredWindow(key []byte) (*segment, []byte, error) {
 	n := len(key) - len(windowSequence)
 	if n < windowTail {
-		return fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of start, 4 of sequence",
+		return nil, nil, fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of start, 4 of sequence",
 			s.room.name, len(key))
 	}
 	_, start := splitWindow(key[:n])
-	seg, err := s.at(start)
+	seg, err := s.restoring(start)
 	if err != nil {
-		return ignoreExpired(err)
+		return nil, nil, err
 	}
 	seg.note(start)
-	return seg.shelf.restore(key[:n], value, timestamp)
+	return seg, key[:n], nil
 }

@@ -13,6 +13,7 @@ import (
 type Cogrouped[K, A any] struct {
 	b      *Builder
 	inputs []cogroupInput[K, A]
+	keys   serde.Serde[K] // of the first stream
 	emit   Emit
 }
 
@@ -45,7 +46,7 @@ type cogroupSessions[K, A any] struct {
 
 // Cogroup begins an aggregate of several streams with this one.
 func (g Grouped[K, V]) Cogroup[A any](add func(K, V, A) A) Cogrouped[K, A] {
-	c := Cogrouped[K, A]{b: g.s.n.builder(), emit: g.emit}
+	c := Cogrouped[K, A]{b: g.s.n.builder(), keys: g.s.keys, emit: g.emit}
 	c.b.needs("Cogroup", add == nil)
 	return cogroupWith(c, g, ofThree(add))
 }
@@ -95,7 +96,7 @@ func (c Cogrouped[K, A]) Emit[E Emit](e E) Cogrouped[K, A] { c.emit = Emit(e); r
 
 // Aggregate adds the records of all the streams to what initial returned. A nil result deletes the row.
 func (c Cogrouped[K, A]) Aggregate[S state.KV[K, A]](store S, initial func() A) Table[K, A] {
-	st := state.KV[K, A](store)
+	st := state.KV[K, A](store).Inherit(c.keys, nil)
 	n, site, b := &node{}, caller(), c.builder()
 	b.needs("Aggregate", initial == nil)
 	c.emit.mustNotClose(b, site, "Aggregate")
@@ -147,7 +148,7 @@ func (c WindowedCogroup[K, A]) Emit[E Emit](e E) WindowedCogroup[K, A] { c.c.emi
 func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initial func() A) WindowTable[K, A] {
 	n, site, b := &node{}, caller(), c.c.builder()
 	b.needs("Aggregate", initial == nil)
-	keep, st := c.w.keep(b, site, state.Windowed[K, A](store))
+	keep, st := c.w.keep(b, site, state.Windowed[K, A](store).Inherit(c.c.keys, nil))
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i})
@@ -196,7 +197,7 @@ func sessionCogroup[K, A any](
 	merge func(*topology.Call, K, A, A) (A, error),
 ) WindowTable[K, A] {
 	n, site, b := &node{}, caller(), c.c.builder()
-	keep, st := c.spec.keep(b, site, st)
+	keep, st := c.spec.keep(b, site, st.Inherit(c.c.keys, nil))
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.sessions(cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i})

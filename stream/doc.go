@@ -21,7 +21,8 @@
 //
 // What is durable has a name from the program: topics ([NewTopic]), stores (package state), repartitions. Nothing
 // durable is ever named by a counter, so that adding an operator renames nothing. Serdes are found by type and
-// overridden on the name.
+// overridden on the name. A store that names no serdes takes those of the stream or table that it is made from, where
+// the types are the same.
 //
 // Nodes have names too, for metrics, drawings and errors: [Stream.Named] and its kin set them.
 //
@@ -38,6 +39,8 @@
 // that may have changed the key (Map, FlatMap, SelectKey, Process) a [Stream.Repartition] must come before one that
 // brings equal keys together (GroupByKey, joins, ToTable); Build refuses a program without. GroupBy repartitions by
 // itself, which is why it takes a name.
+//
+// Topics that meet by key need keys of equal bytes, too: Build compares the formats of their serdes ([serde.Format]).
 //
 // # Processors
 //

@@ -200,7 +200,7 @@ func ExampleBuilder_Optimize() {
 	// [counts in out test-counts-changelog test-first-repartition test-last-changelog]
 }
 
-// What the rules of Optimize do to a topology: what there was before, each step, and what there is after.
+// What the rules of Optimize do to a topology: the topology before, each step, and the topology after.
 func ExampleBuilder_Explain() {
 	b := stream.NewBuilder()
 	byValue := b.Stream(in).SelectKey(func(_, v string) string { return v })

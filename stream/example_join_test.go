@@ -38,7 +38,7 @@ func ExampleStream_Join() {
 	// a=left with near@110
 }
 
-// What met nothing is told of when nothing can come any more.
+// A record that met nothing is emitted when nothing can come any more.
 func ExampleStream_LeftJoin() {
 	b := stream.NewBuilder()
 	b.Stream(in).LeftJoin(b.Stream(others), stream.Around(10*time.Millisecond, 0), "meetings",

@@ -192,3 +192,50 @@ func ExampleBuilder_HandleOf() {
 	// Output:
 	// water=5@1
 }
+
+// moments puts each record into a window store and passes on how many it finds there.
+type moments struct {
+	c     *topology.Context[string, int64]
+	store *state.WindowStore[string, string]
+}
+
+var lastMoments = state.NewWindowed[string, string]("moments").Retain(10 * time.Second)
+
+func (p *moments) Init(c *topology.Context[string, int64]) (err error) {
+	p.c = c
+	p.store, err = lastMoments.Open(c)
+	return err
+}
+
+func (p *moments) Process(r topology.Record[string, string]) error {
+	if err := p.store.Put(r.Key, r.Timestamp, r.Value, r.Timestamp); err != nil {
+		return err
+	}
+	n := int64(0)
+	for _, err := range p.store.Fetch(r.Key, 0, r.Timestamp) {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	return p.c.Forward(topology.Record[string, int64]{Key: r.Key, Value: n, Timestamp: r.Timestamp})
+}
+
+// A window store that a processor uses itself keeps what is as new as it should retain.
+func ExampleStream_Process_retain() {
+	b := stream.NewBuilder()
+	b.Stream(in).
+		Process(func() *moments { return &moments{} }, lastMoments).
+		To(counts)
+	d := play(b)
+	defer d.Close()
+	for _, at := range []int64{0, 100_000, 105_000, 200_000} {
+		d.Input(in).Send("a", "x", at)
+	}
+	show(d, counts)
+	// Output:
+	// a=1@0
+	// a=1@100000
+	// a=2@105000
+	// a=1@200000
+}

@@ -309,3 +309,18 @@ func ExampleBuilder_OptimizeWith() {
 	// sub-topology 0 keeps rows (key-value, restored from in)
 	// sub-topology 0 reads in
 }
+
+// The serdes of a window table hold for the topics behind it.
+func ExampleWindowTable_Keys() {
+	b := stream.NewBuilder()
+	b.Stream(in).GroupByKey().Windowed(stream.Tumbling(time.Minute, 0)).
+		Count(state.NewWindowed[string, int64]("per-minute")).
+		Keys(quoted()).Values(integer()).
+		KeyStream().Repartition("counts").ForEach(func(string, int64) {})
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "water", 1)
+	written(d, "test-counts-repartition")
+	// Output:
+	// "a"=1
+}

@@ -168,7 +168,7 @@ func ExampleStream_ToVersionedTable() {
 	// a=event of 7 with ROW OF 5@7
 }
 
-// A buffer of one row: the oldest is told of early when it is full.
+// A buffer of one row: the oldest is emitted early when it is full.
 func ExampleSuppression_RecordsMax() {
 	b := stream.NewBuilder()
 	b.Table(in, state.NewKV[string, string]("rows")).
@@ -211,4 +211,20 @@ func ExampleTable_MaterializeVersioned() {
 	show(d, out)
 	// Output:
 	// a=late WATER@1500
+}
+
+// When the buffer is full, the change that it has held back longest is emitted early.
+func ExampleSuppression_BytesMax() {
+	b := stream.NewBuilder()
+	b.Table(in, state.NewKV[string, string]("rows")).
+		Suppress(stream.UntilTimeLimit(time.Hour, "calm").BytesMax(50)).
+		ToStream().To(out)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "first", 100)
+	d.Input(in).Send("b", "a row that is too long for the two of them", 110)
+	show(d, out)
+	// Output:
+	// a=first@100
+	// b=a row that is too long for the two of them@110
 }

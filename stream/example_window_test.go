@@ -72,7 +72,7 @@ func ExampleWindow_Offset() {
 	// a[13/23]=1@13
 }
 
-// A session that grows is told of under its new window, and taken back under its old one.
+// A session that grows is emitted under its new window, and taken back under its old one.
 func ExampleSessionGap() {
 	b := stream.NewBuilder()
 	b.Stream(in).GroupByKey().Sessions(stream.SessionGap(5*time.Millisecond, time.Second)).
@@ -432,4 +432,26 @@ func ExampleWindowTable_OuterJoin() {
 	// Output:
 	// a[0/10]=seen: false, bought: true@1
 	// a[0/10]=seen: true, bought: true@2
+}
+
+// A session closes although nothing comes in, once nothing has come for a minute of the clock.
+func ExampleSessionGroup_CloseWhenIdle() {
+	b := stream.NewBuilder()
+	b.Stream(in).GroupByKey().Sessions(stream.SessionGap(5*time.Millisecond, 0)).
+		Emit(stream.OnClose).
+		CloseWhenIdle(time.Minute).
+		Count(state.NewSession[string, int64]("sessions")).
+		ToStream(shown).To(counts)
+	d := play(b)
+	defer d.Close()
+	d.Input(in).Send("a", "x", 3)
+	d.Input(in).Send("a", "y", 5)
+	show(d, counts)
+	fmt.Println("and then:")
+	d.AdvanceWallClock(time.Minute) // sees that time stands still
+	d.AdvanceWallClock(time.Minute)
+	show(d, counts)
+	// Output:
+	// and then:
+	// a[3/5]=2@5
 }

@@ -27,8 +27,8 @@ func (d Duplicates) Extend() Duplicates { d.extends = true; return d }
 // counted, and so are those with a null value that id would not see. The name is that of the buffer of ids, which is
 // durable.
 //
-// The trade-off: all ids of twice the interval are in memory. What comes more than the interval behind the newest
-// record goes through unseen: nothing is lost, but it may be a duplicate.
+// The trade-off: all ids of twice the interval are kept. What comes more than the interval behind the newest record
+// goes through unseen: nothing is lost, but it may be a duplicate.
 func (s Stream[K, V]) Deduplicate[ID any](d Duplicates, name string, id func(K, V) ID) Stream[K, V] {
 	s.n.needs("Deduplicate", id == nil)
 	return deduplicate(s, d, name, ofTwo(id))
@@ -60,7 +60,8 @@ func deduplicate[K, V, ID any](
 // about every by the wall clock; with 0 only the count matters. Its time is the latest of theirs. The slice is f's own.
 // The name is that of the store of what waits, which is durable. Records without key or value are dropped and counted.
 //
-// The trade-off: what waits is in memory, and which records are in a batch depends on the clock, unless every is 0.
+// The trade-off: the keys of open batches are in memory, though not their records, and which records are in a batch
+// depends on the clock, unless every is 0.
 func (s Stream[K, V]) Batch[V2 any](count int, every time.Duration, name string, f func(K, []V) V2) Stream[K, V2] {
 	s.n.needs("Batch", f == nil)
 	return batch(s, count, every, name, ofTwo(f))
@@ -127,6 +128,7 @@ func topOfTable[K, V any, A ~[]V](
 ) Table[K, A] {
 	n := &node{}
 	mustKeepSome(g.n.builder(), count)
+	st = st.Inherit(g.keys, nil)
 	t := groupedTable(n, g, "top", st, op.TopOfTable(st, g.values, count, compare, n.rows(g.emit)))
 	t.view = op.MapView(t.view, func(_ *topology.Call, _ K, rows A) (A, error) { return op.FirstOf(rows, count), nil })
 	return t

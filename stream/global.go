@@ -27,6 +27,8 @@ func (t GlobalTable[K, V]) Named[N ~string](name N) GlobalTable[K, V] {
 func (b *Builder) GlobalTable[K, V any](t Topic[K, V], st state.KV[K, V]) GlobalTable[K, V] {
 	site := caller()
 	source := globalSource(b, site, "GlobalTable", t, st)
+	keys, values := t.Serdes()
+	st = st.Inherit(keys, values)
 	mustLive(b, site, "GlobalTable", st)
 	n := b.add("global-table", "global-table-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, Global: true,

@@ -78,7 +78,7 @@ func (g Grouped[K, V]) Emit[E Emit](e E) Grouped[K, V] { g.emit = Emit(e); retur
 
 // Count counts the records of each key.
 func (g Grouped[K, V]) Count[S state.KV[K, int64]](store S) Table[K, int64] {
-	st := state.KV[K, int64](store)
+	st := state.KV[K, int64](store).Inherit(g.s.keys, nil)
 	t := aggregate(g, "count", st, op.CountFold[K, V]())
 	if st.Spec().TTL == 0 { // else each record has a result of its own
 		t.n.combined = &topology.Combined{
@@ -105,6 +105,7 @@ func (g Grouped[K, V]) Aggregate[A any](st state.KV[K, A], initial func() A, add
 
 func aggregate[K, V, A any](g Grouped[K, V], method string, st state.KV[K, A], fold op.Fold[K, V, A]) Table[K, A] {
 	n, site, b := &node{}, caller(), g.s.n.builder()
+	st = st.Inherit(g.s.keys, inherited(method, g.s.values))
 	g.emit.mustNotClose(b, site, methodOf(method))
 	b.put(n, method, method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true,
@@ -113,4 +114,13 @@ func aggregate[K, V, A any](g Grouped[K, V], method string, st state.KV[K, A], f
 	b.own(n, st)
 	checkTTL(b, site, st)
 	return stored(n, st)
+}
+
+// inherited is the serde that the store of an aggregate may take for its values, where the types are the same. A count
+// takes none: it is not one of the values.
+func inherited(method string, values any) any {
+	if method == "count" {
+		return nil
+	}
+	return values
 }

@@ -95,6 +95,7 @@ func aggregateTable[K, V, A any](
 	g GroupedTable[K, V], method string, st state.KV[K, A], add, sub op.Fold[K, V, A],
 ) Table[K, A] {
 	n := &node{}
+	st = st.Inherit(g.keys, inherited(method, g.values))
 	return groupedTable(n, g, method, st, op.AggregateTable(st, add, sub, n.rows(g.emit)))
 }
 

@@ -75,6 +75,7 @@ func joinForeign[K, V, FK, FV, R any](
 	}), topology.NewSource("", site, topology.SourceConfig[K, op.Response[FV]]{
 		Topics: []topology.TopicName{response.topic()}, Keys: keys, Values: responses,
 	}), subscribed, changed)
+	response.source.Placed = true
 	response.source.partOf(result, "response")
 	joined := part("join", &topology.Node{
 		Stores: t.reads, ByKey: true, Beside: []*topology.Node{t.n.Node}, Make: op.JoinResponse(own, t.view, f),

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -55,6 +56,19 @@ func TestT21ForeignKeyJoins(t *testing.T) {
 		L l1:a|r1@5 → l1=a|r1-x@5`)
 	steps(t, foreign(t, true), `L l1:nothing@1 → l1=nothing-null@1; L l1:a|r1@2 → l1=a|r1-null@2;
 		L l1:nothing@3 → l1=nothing-null@3; R r1:x@4 →`)
+}
+
+// A change of a row goes once to each of the many rows that name it, in the order of their keys.
+func TestForeignKeyWithManySubscribers(t *testing.T) {
+	for _, n := range []int{1024, 2500} {
+		var rows, results []string
+		for i := range n {
+			rows = append(rows, fmt.Sprintf("l%05d:a|r1@1", i))
+			results = append(results, fmt.Sprintf("l%05d=a|r1-x@2", i))
+		}
+		steps(t, foreign(t, false), fmt.Sprintf("L %s l0:a|r0@1 l9:a|r2@1 →; R r1:x@2 → %s", strings.Join(rows, " "),
+			strings.Join(results, " ")))
+	}
 }
 
 func TestForeignKeyJoinKeepsItsRowsOnlyWhereTheyAreNeeded(t *testing.T) {

@@ -16,7 +16,7 @@ type Within struct {
 }
 
 // Around lets records meet that are no more than d apart, whichever comes first. Grace is how much later than the end
-// of its window a record may still come; only then is told of what met nothing.
+// of its window a record may still come; only then records that met nothing are emitted.
 func Around(d, grace time.Duration) Within { return Within{before: d, after: d, grace: grace} }
 
 // Before sets how far before the left record the right one may be. It may be negative, as long as something remains.
@@ -25,8 +25,9 @@ func (w Within) Before(d time.Duration) Within { w.before = d; return w }
 // After sets how far after the left record the right one may be. It may be negative, as long as something remains.
 func (w Within) After(d time.Duration) Within { w.after = d; return w }
 
-// RecordsMax limits how many records each side keeps in each task, all of them in memory; otherwise it is what comes
-// within the window and grace. A side that is full stops the application: without a record results would be missing.
+// RecordsMax limits how many records each side keeps in each task; otherwise it is what comes within the window and
+// grace. Records for which the memory of stores has no room are on disk. A side that is full stops the application:
+// without a record results would be missing.
 func (w Within) RecordsMax(n int) Within { w.recordsMax = n; return w }
 
 // Join joins records of equal keys that are not further apart than said. The name is that of the buffers, which are
@@ -54,7 +55,7 @@ func (s Stream[K, V]) OuterJoin[V2, R any](o Stream[K, V2], w Within, name strin
 	return joinStreams(s, "OuterJoin", o, w, name, outer, ofValues[K](f))
 }
 
-// joinKind says of which sides records are told of that met nothing.
+// joinKind says of which sides records that met nothing are emitted.
 type joinKind uint8
 
 const (
@@ -123,7 +124,7 @@ func joinBuffers[K, V, V2, R any](
 ) []state.Store {
 	keys, values := serdesOr(s.keys, s.values)
 	_, others := serdesOr(o.keys, o.values)
-	keep := sum(w.before, w.after, w.grace)
+	keep := max(sum(w.before, w.after, w.grace), time.Millisecond) // 0 would be for ever
 	this, other, held := "-this", "-other", ""
 	switch kind {
 	case leftOuter:

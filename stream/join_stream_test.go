@@ -142,6 +142,28 @@ func TestJoinsGoOnAfterARestart(t *testing.T) {
 	require.Equal(t, int64(1), d.dropped(topology.Expired))
 }
 
+// What a join holds is looked through only when the oldest of it may be over. When that was must be the same after a
+// restart, also before anything was looked through for the first time.
+func TestARestartDoesNotChangeWhenUnmatchedRecordsAreTold(t *testing.T) {
+	for _, restart := range []string{"", "restart"} {
+		d := joined(t, "outer", stream.Around(0, 7*ms).Before(5*ms).After(3*ms))
+		steps(t, d, `L a:∅@3 b:1@0 R b:1@0 → b=1-1@0;`+restart+`; L c:1@8 R c:1@8 → c=1-1@8;
+			L b:1@13 R b:1@13 → b=1-1@13; L a:1@19 R a:1@19 → a=1-1@19; L c:1@27 R d:1@27 L c:1@28 R d:1@28 →;
+			L a:1@37 R a:1@37 → a=1-1@37; L c:1@38 → c=1-null@27`)
+	}
+}
+
+// Kafka Streams leaves held records without a mark of the oldest.
+func TestAJoinWithoutMarksLooksThroughWhatItHolds(t *testing.T) {
+	for _, restart := range []string{"", "restart"} {
+		d := joined(t, "left", stream.Around(100*ms, 0))
+		steps(t, d, `L 0:A0@0 1:A1@5 →`)
+		clear(d.env.Marks)
+		steps(t, d, `restart; L 2:∅@300 2:B@250 →;`+restart+`; R 9:x@310 → 0=A0-null@0 1=A1-null@5;
+			R 9:x@350 →; R 9:x@351 → 2=B-null@250`)
+	}
+}
+
 func TestT28RelaxedJoinsKeepNullKeysThroughRepartitions(t *testing.T) {
 	b := stream.NewBuilder()
 	l, r := b.Stream(left).Repartition("l"), b.Stream(right).Repartition("r")

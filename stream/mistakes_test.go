@@ -207,6 +207,13 @@ var mistakes = []mistake{
 	{here(), func(b *build, _ texts) { b.Stream(stream.NewTopic[str, chan int]("chans")) },
 		"Stream: topic chans: value: serde of chan int"},
 	{here(), func(_ *build, s texts) {
+		s.MapValues(func(string) money { return money{} }).To(stream.NewTopic[str, money]("monies"))
+	}, "To: topic monies: value: serde of stream_test.money: the field cents of stream_test.money is not exported"},
+	{here(), func(_ *build, s texts) {
+		s.GroupByKey().Aggregate(state.NewKV[str, money]("sums"), func() money { return money{} },
+			func(_, _ str, m money) money { return m })
+	}, `store "sums": value: serde of stream_test.money: the field cents of stream_test.money`},
+	{here(), func(_ *build, s texts) {
 		s.GroupBy("m", mapOf).Count(state.NewKV[byMap, int64]("c").Keys(serde.JSON[byMap]()))
 	},
 		"GroupBy m: key: serde of stream_test.byMap: field M: a map is encoded in no fixed order"},

@@ -11,7 +11,8 @@ const (
 	// all. It expects serdes to give back the values that they were given.
 	MergeRepartitions = plan.MergeRepartitions
 	// ReuseTopics restores tables from the topics that they are read from, and writes no changelog for them. Such a
-	// topic must be compacted, never cut, and must hold no record that cannot be decoded.
+	// topic must be compacted, never cut, and must hold no record that cannot be decoded. Where it is compacted only and
+	// was cut, a restore is refused; where its records expire, a restore logs what is gone.
 	ReuseTopics = plan.ReuseTopics
 	// ShareSelfJoins keeps one buffer, not two, for the inner join of a stream with itself.
 	ShareSelfJoins = plan.ShareSelfJoins
@@ -21,8 +22,8 @@ const (
 )
 
 // Optimize lets Build make the topology cheaper by all rules. Results stay the same, and so do the names of topics and
-// stores; some are no longer needed. What is no longer needed is not carried over: switch rules on or off for an
-// application that has state only after a reset.
+// stores; some are no longer needed. Where rules are switched on or off for an application that has state, its next
+// start restores what the new topology needs, or refuses, with the names, where rows or records would be lost.
 func (b *Builder) Optimize() *Builder { return b.OptimizeWith(plan.All()...) }
 
 // OptimizeWith is [Builder.Optimize] by these rules only.

@@ -25,6 +25,7 @@ func (s Stream[K, V]) KeepsPartition[S Stream[K, V]]() Stream[K, V] {
 	keys, _ := serdesOr(s.keys, s.values)
 	n := s.n.then("keeps-partition", op.KeepsPartition[K, V](keys))
 	n.moved = nil
+	n.Node.Keys, n.LaidByKey = keys, true
 	return Stream[K, V]{n, s.keys, s.values}
 }
 

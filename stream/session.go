@@ -77,7 +77,7 @@ func sessions[K, V, A any](
 ) WindowTable[K, A] {
 	n, site := &node{}, caller()
 	b := g.s.n.builder()
-	keep, st := g.spec.keep(b, site, st)
+	keep, st := g.spec.keep(b, site, st.Inherit(g.s.keys, inherited(method, g.s.values)))
 	c := op.SessionConfig[K, V, A]{
 		Gap: g.spec.gap.Milliseconds(), Grace: g.spec.grace.Milliseconds(), Store: st, Retention: keep.Milliseconds(),
 		Initial: initial, Fold: fold, Merge: merge, TakesNull: takesNull,

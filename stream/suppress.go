@@ -25,9 +25,9 @@ func UntilTimeLimit(d time.Duration, name string) Suppression {
 	return Suppression{delay: d, name: name}
 }
 
-// UntilWindowCloses tells of each window once, when it is closed. The name is that of the buffer, which is durable. A
-// buffer that is full stops the application: a result told of early would not be final. Prefer Emit(OnClose) on the
-// aggregation, which needs no buffer, where nothing lies between.
+// UntilWindowCloses emits each window once, when it is closed. The name is that of the buffer, which is durable. A
+// buffer that is full stops the application: a result that is emitted early would not be final. Prefer Emit(OnClose) on
+// the aggregation, which needs no buffer, where nothing lies between.
 func UntilWindowCloses(name string) Suppression {
 	return Suppression{closes: true, name: name, fail: true}
 }

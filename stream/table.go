@@ -66,8 +66,8 @@ func (t Table[K, V]) Values[S serde.Serde[V]](values S) Table[K, V] {
 // not emitted.
 func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
 	site := caller()
-	n, _, _ := source(b, site, "Table", []Topic[K, V]{t})
-	to := table(n, site, "table", st)
+	n, keys, values := source(b, site, "Table", []Topic[K, V]{t})
+	to := table(n, site, "table", st.Inherit(keys, values))
 	to.n.RowsAreRecords = isStoredAs(topology.SourceOf(t), st)
 	return to
 }
@@ -76,7 +76,7 @@ func (b *Builder) Table[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] 
 func (s Stream[K, V]) ToTable[S state.KV[K, V]](st S) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToTable", site)
-	return table(s.n, site, "to-table", state.KV[K, V](st))
+	return table(s.n, site, "to-table", state.KV[K, V](st).Inherit(s.keys, s.values))
 }
 
 // isStoredAs tells whether the rows of a store have the bytes and times of the topic's records. A value of theirs that
@@ -86,8 +86,8 @@ func isStoredAs[K, V any](t topology.SourceConfig[K, V], st state.KV[K, V]) bool
 	if v := reflect.TypeFor[V](); v.Kind() == reflect.Pointer && same(t.Values, serde.For[V]()) {
 		neverNil = v.Elem().Kind() < reflect.Complex64 || v.Elem().Kind() == reflect.String // no type with a null within
 	}
-	return neverNil && t.Timestamps == nil && st.Spec().TTL == 0 && same(t.Keys, st.KeySerde()) &&
-		same(t.Values, st.ValueSerde())
+	return neverNil && t.Timestamps == nil && st.Spec().TTL == 0 && serde.SameBytes(t.Keys, st.KeySerde()) &&
+		serde.SameBytes(t.Values, st.ValueSerde())
 }
 
 func table[K, V any](parent *node, site, method string, st state.KV[K, V]) Table[K, V] {
@@ -122,15 +122,15 @@ func mustLive(b *Builder, site, method string, st state.Store) {
 // suppression. Where none does, changes go on at once, and a filter tells of the deletion of rows that never passed it.
 func (b *Builder) LazyTable[K, V any](t Topic[K, V], st state.KV[K, V]) Table[K, V] {
 	site := caller()
-	n, _, _ := source(b, site, "LazyTable", []Topic[K, V]{t})
-	return lazyTable(n, site, "LazyTable", "lazy-table-"+st.Name(), st)
+	n, keys, values := source(b, site, "LazyTable", []Topic[K, V]{t})
+	return lazyTable(n, site, "LazyTable", "lazy-table-"+st.Name(), st.Inherit(keys, values))
 }
 
 // ToLazyTable is [Stream.ToTable] with a store that is kept only if an operator needs it: see [Builder.LazyTable].
 func (s Stream[K, V]) ToLazyTable[S state.KV[K, V]](store S) Table[K, V] {
 	site, st := caller(), state.KV[K, V](store)
 	s.n.mustBeByKey("ToLazyTable", site)
-	return lazyTable(s.n, site, "ToLazyTable", "to-lazy-table-"+st.Name(), st)
+	return lazyTable(s.n, site, "ToLazyTable", "to-lazy-table-"+st.Name(), st.Inherit(s.keys, s.values))
 }
 
 func lazyTable[K, V any](parent *node, site, method, name string, st state.KV[K, V]) Table[K, V] {
@@ -165,15 +165,15 @@ func lazyTableOf[K, V any](n, parent *node, site, method, name string, st *state
 // time of the record. A row older than the store's history is left out, counted.
 func (b *Builder) VersionedTable[K, V any](t Topic[K, V], st state.Versioned[K, V]) Table[K, V] {
 	site := caller()
-	n, _, _ := source(b, site, "VersionedTable", []Topic[K, V]{t})
-	return versionedTable(n, site, "versioned-table", st)
+	n, keys, values := source(b, site, "VersionedTable", []Topic[K, V]{t})
+	return versionedTable(n, site, "versioned-table", st.Inherit(keys, values))
 }
 
 // ToVersionedTable takes the stream as changes of a table that remembers the past: see [Builder.VersionedTable].
 func (s Stream[K, V]) ToVersionedTable[S state.Versioned[K, V]](st S) Table[K, V] {
 	site := caller()
 	s.n.mustBeByKey("ToVersionedTable", site)
-	return versionedTable(s.n, site, "to-versioned-table", state.Versioned[K, V](st))
+	return versionedTable(s.n, site, "to-versioned-table", state.Versioned[K, V](st).Inherit(s.keys, s.values))
 }
 
 func versionedTable[K, V any](parent *node, site, method string, st state.Versioned[K, V]) Table[K, V] {
@@ -183,7 +183,7 @@ func versionedTable[K, V any](parent *node, site, method string, st state.Versio
 
 // MaterializeVersioned keeps the rows in a store that remembers the past: see [Builder.VersionedTable].
 func (t Table[K, V]) MaterializeVersioned[S state.Versioned[K, V]](store S) Table[K, V] {
-	n, st := &node{}, state.Versioned[K, V](store)
+	n, st := &node{}, state.Versioned[K, V](store).Inherit(t.keys, t.values)
 	return versionedBy(n, t.n, caller(), "materialize-versioned", st,
 		op.MaterializeVersioned(st, op.Rows{Old: &n.old, Sparse: t.n.sparse()}))
 }
@@ -197,10 +197,9 @@ func versionedBy[K, V any](
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: keep,
 	}, parent)
 	reported := len(parent.b.errs)
-	if n.history < time.Millisecond {
-		parent.b.fail(site, "store %q remembers %v: it needs a millisecond at least", st.Name(), n.history)
+	if n.history >= time.Millisecond { // or the store refuses itself
+		parent.b.mustBeWhole(reported, site, "store "+st.Name()+": history", n.history)
 	}
-	parent.b.mustBeWhole(reported, site, "store "+st.Name()+": history", n.history)
 	parent.b.own(n, st)
 	return Table[K, V]{n, op.VersionedView(st), []state.Store{st}, st.KeySerde(), st.ValueSerde()}
 }
@@ -296,7 +295,7 @@ func (n *node) through(parent *node) {
 
 // Materialize keeps the rows in a store, where they can be queried. Changes go on as those of [Builder.Table] do.
 func (t Table[K, V]) Materialize[S state.KV[K, V]](store S) Table[K, V] {
-	n, st := &node{}, state.KV[K, V](store)
+	n, st := &node{}, state.KV[K, V](store).Inherit(t.keys, t.values)
 	site, b := caller(), t.n.builder()
 	rows := n.rows(byDefault)
 	rows.Sparse = t.n.sparse()

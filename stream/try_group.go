@@ -40,7 +40,7 @@ func (t TryGrouped[K, V]) Top[A ~[]V](
 // Cogroup is [Grouped.Cogroup] with a full function.
 func (t TryGrouped[K, V]) Cogroup[A any](add func(*Call, K, V, A) (A, error)) Cogrouped[K, A] {
 	t.g.s.n.needs("Cogroup", add == nil)
-	return cogroupWith(Cogrouped[K, A]{b: t.g.s.n.builder(), emit: t.g.emit}, t.g, add)
+	return cogroupWith(Cogrouped[K, A]{b: t.g.s.n.builder(), keys: t.g.s.keys, emit: t.g.emit}, t.g, add)
 }
 
 // TryCogrouped adds streams to a [Cogrouped] with functions that may fail and that see the record: see [Stream.Try].

@@ -105,7 +105,7 @@ func (g WindowedGroup[K, V]) Aggregate[A any](
 	return windowed(g, "aggregate", st, op.AggregateFold(initial, ofThree(add)), serde.IsNilable[V]())
 }
 
-// windowOutput is where an aggregation of windows, sliding windows or sessions is told of: the policy, checked.
+// windowOutput is where an aggregation of windows, sliding windows or sessions emits: the policy, checked.
 type windowOutput struct {
 	b     *Builder
 	site  string
@@ -128,7 +128,7 @@ func (o windowOutput) closing(n *node) op.Closing {
 	}
 }
 
-// retention is how long a store must keep what is told of until it is closed.
+// retention is how long a store must keep rows that are emitted until they are closed.
 func retention(b *Builder, site, store string, asked, needed time.Duration) time.Duration {
 	if asked != 0 && asked < needed {
 		b.fail(site, "store %q keeps %v, but windows are open for %v (size and grace): keep as much at least, or leave "+
@@ -145,7 +145,7 @@ func windowed[K, V, A any](
 	if g.emit == OnClose && g.w.kind == unlimited {
 		b.fail(site, "%s: an unlimited window never closes: emit OnCommit or OnUpdate", methodOf(method))
 	}
-	keep, st := g.w.keep(b, site, st)
+	keep, st := g.w.keep(b, site, st.Inherit(g.s.keys, inherited(method, g.s.values)))
 	closing := windowOutput{b, site, g.emit, g.quiet}.closing(n)
 	c := op.WindowConfig[K, V, A]{
 		Windows: g.w.spec(), Store: st, Retention: keep.Milliseconds(), Fold: fold, TakesNull: takesNull,

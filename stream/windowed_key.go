@@ -47,6 +47,9 @@ func (s windowedKeys[K]) AppendHash(dst []byte, k WindowedKey[K]) ([]byte, error
 	return s.keys.Append(dst, k.Key)
 }
 
+// HashKeys is the serde of what the partition is chosen by.
+func (s windowedKeys[K]) HashKeys() any { return s.keys }
+
 // Append appends the key and its window.
 func (s windowedKeys[K]) Append(dst []byte, k WindowedKey[K]) ([]byte, error) {
 	out, err := s.keys.Append(dst, k.Key)

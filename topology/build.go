@@ -10,12 +10,23 @@ type Graph struct {
 	Instances []*Instance // in topological order
 	// Sources are the ports per input topic's durable name, in the order in which the sources were made.
 	Sources map[string][]Source
+	env     *Env
+}
+
+// Seen is the node of [Env.Current] for any goroutine, while the task works: for a message about a call that does not
+// come back. Where the task goes on meanwhile it is a node that was current a moment ago. It may be nil.
+func (g *Graph) Seen() *Node {
+	n := g.env.currentUnsynchronized()
+	if n <= 0 || n > len(g.Instances) {
+		return nil
+	}
+	return g.Instances[len(g.Instances)-n].Node // numbers go from the last one to the first
 }
 
 // Build makes every node of subs in env, children before their parents. Several sub-topologies in one task are
 // the test driver's way of running a whole topology on one partition.
 func Build(env *Env, subs ...*Subtopology) (*Graph, error) {
-	g := &Graph{Sources: map[string][]Source{}}
+	g := &Graph{Sources: map[string][]Source{}, env: env}
 	env.shared, env.current, env.instances = map[string]any{}, 0, nil
 	ports := map[*Node]any{}
 	var nodes []*Node
@@ -50,33 +61,6 @@ func Build(env *Env, subs ...*Subtopology) (*Graph, error) {
 			g.Sources[name] = append(g.Sources[name], src)
 		}
 	}
+	g.prefetchFlushed()
 	return g, nil
-}
-
-// Expect are the nodes' Expect to which the keys go that the sources read.
-func (g *Graph) Expect(sources []Source) (expect []func(keys [][]byte)) {
-	instances := make(map[*Node]*Instance, len(g.Instances))
-	for _, in := range g.Instances {
-		instances[in.Node] = in
-	}
-	met := map[*Node]bool{}
-	var visit func(n *Node)
-	visit = func(n *Node) {
-		in := instances[n]
-		if in == nil || met[n] { // nil: in another sub-topology
-			return
-		}
-		met[n] = true
-		expect = append(expect, in.Expect...)
-		if n.ChangesKey {
-			return
-		}
-		for _, c := range n.children {
-			visit(c)
-		}
-	}
-	for _, s := range sources {
-		visit(s.Instance().Node)
-	}
-	return expect
 }

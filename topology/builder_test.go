@@ -102,7 +102,7 @@ func TestSettingsOfTopicsAndRepartitionsReachTheNodes(t *testing.T) {
 		Timestamps(func(r topology.Record[string, string], _ int64) int64 { return int64(len(r.Value)) })
 	quoted := serde.JSON[string]()
 	b := topology.NewBuilder()
-	r := b.Source("in", in).Repartition("r").Partitions(7).Values(quoted)
+	r := b.Source("in", in).Repartition("r").Partitions(7).Keys(quoted).Values(quoted)
 	r.Merge(r).Sink("out", topology.NewTopic[string, string]("out"))
 	topo, err := b.Build()
 	require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestSettingsOfTopicsAndRepartitionsReachTheNodes(t *testing.T) {
 	rec.Timestamp, err = src.Time(rec, topology.Unknown)
 	require.NoError(t, err)
 	require.NoError(t, src.Receive(rec))
-	require.Equal(t, []written{{key: "k", value: `"four"`, ts: 4}}, out.records)
+	require.Equal(t, []written{{key: `"k"`, value: `"four"`, ts: 4}}, out.records)
 }
 
 // A processor that brings keys together needs equal numbers of partitions: of its own inputs, and of those of earlier

@@ -112,21 +112,29 @@ func checkStores(nodes []*Node) (errs []error) {
 		store state.Store
 		site  string
 	}
-	byName := map[string]seen{}
+	byName, names := map[string]seen{}, []string{}
 	for _, n := range nodes {
 		for _, s := range n.Stores {
 			o, ok := byName[s.Name()]
 			if !ok {
-				byName[s.Name()] = seen{s, n.Site}
-				if err := s.Check(); err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", n.Site, err))
-				}
+				byName[s.Name()], names = seen{s, n.Site}, append(names, s.Name())
 				continue
 			}
 			if !sameStore(s, o.store) {
 				errs = append(errs, fmt.Errorf("%s: store %q is another store already (%s): give each a name of its own",
 					n.Site, s.Name(), o.site))
+				continue
 			}
+			if err := state.Conflict(s, o.store); err != nil {
+				errs = append(errs, fmt.Errorf("%s: store %q has other serdes already (%s): %w: name the same ones",
+					n.Site, s.Name(), o.site, err))
+			}
+			byName[s.Name()] = seen{state.Fuller(o.store, s), o.site}
+		}
+	}
+	for _, name := range names {
+		if err := byName[name].store.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", byName[name].site, err))
 		}
 	}
 	return errs

@@ -31,6 +31,9 @@ type Env struct {
 	// Outlet opens the way to a topic that the task writes; sinks call it when they are made, or per topic for
 	// topics that records name.
 	Outlet func(topic string) (Outlet, error)
+	// MayName returns an error for a topic that no record may name as its destination, because the application keeps it
+	// for itself. nil: there is none.
+	MayName func(topic string) error
 	// OnError decides what happens to a failure: Skip drops the record at the node that failed, anything else stops
 	// the task; nil is [Fail] for all.
 	OnError func(*ProcessingError) Decision
@@ -68,6 +71,12 @@ func (e *Env) Current() *Instance {
 	return e.instances[e.current-1]
 }
 
+// currentUnsynchronized reads a word that the task's goroutine writes for each node that a record passes: an atomic
+// store there would cost more than the hop.
+//
+//go:norace
+func (e *Env) currentUnsynchronized() int { return e.current }
+
 // instance makes a node's instance, whose number is one more than that of the instance before.
 func (e *Env) instance(n *Node) *Instance {
 	in := &Instance{Node: n, Env: e, number: len(e.instances) + 1, call: Call{env: e}, phase: PhaseProcess}
@@ -98,16 +107,41 @@ type Instance struct {
 	Dropped   [reasons]int64
 	// Settle, where a node sets it, brings out what the node still holds back of the records that it took in, and
 	// tells whether there was something. It is called before each commit, parents first.
-	Settle func() (some bool, err error)
-	// Expect are told the encoded keys of records that are about to be read from a topic, if the node sees the topic's
-	// own keys: a hint, with which a store has memory fetched ahead. Nodes add to it when they are made.
-	Expect []func(keys [][]byte)
+	Settle  func() (some bool, err error)
+	ahead   []ahead // see Announce
+	flushed flushed // see AnnounceFlushed
+	// hook is of a processor that has one: see Prefetcher. It takes the serde of the keys.
+	hook func(keys any) func([][]byte)
 	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
 
 	call    Call
 	phase   Phase                  // of a panic of the node's user code
 	refused func(store, at string) // of a rehearsal: is told which stores are not connected, and where they are opened
+}
+
+// ahead is a look-up that the node makes for each record.
+type ahead struct {
+	keys any // the serde of its keys
+	make func() state.Prefetcher
+}
+
+// Announce registers a prefetcher of the node's look-ups. It prepares them for records that are about to be read from a
+// topic, where the node sees the topic's own keys, encoded by an equal serde. Nodes call it when they are made.
+func (in *Instance) Announce(keys any, prefetcher func() state.Prefetcher) {
+	in.ahead = append(in.ahead, ahead{keys, prefetcher})
+}
+
+// flushed says that what goes on from the node goes on with the commit.
+type flushed struct {
+	keys any // the serde of its keys
+	tell func([]state.Prefetcher)
+}
+
+// AnnounceFlushed says that the node forwards only with the commit, from a store. tell gives the store the prefetchers
+// of the nodes below, which it uses before it forwards. Records that the node receives announce nothing to those nodes.
+func (in *Instance) AnnounceFlushed(keys any, tell func([]state.Prefetcher)) {
+	in.flushed = flushed{keys, tell}
 }
 
 // Enter counts a record and makes the node the one whose user code runs.

@@ -12,6 +12,8 @@ type Topology struct {
 	nodes   []*Node // topological order
 	subs    []*Subtopology
 	globals []*Subtopology
+
+	warnings []string
 }
 
 // Subtopology is a connected part of the graph: what one task per partition runs. Topics are its borders.
@@ -36,6 +38,8 @@ func New(nodes []*Node) (*Topology, error) {
 	} else {
 		t.split()
 		errs = append(errs, t.checkTopics()...)
+		meetings, warnings := t.checkMeetings()
+		errs, t.warnings = append(errs, meetings...), warnings
 		errs = append(errs, t.rehearse()...)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -52,6 +56,18 @@ func (t *Topology) Subtopologies() []*Subtopology { return t.subs }
 
 // Globals are the parts of the graph that fill global stores, numbered by themselves.
 func (t *Topology) Globals() []*Subtopology { return t.globals }
+
+// Warnings say what may be wrong with the program. Each is one line that begins with the place in the program. An
+// application logs them.
+func (t *Topology) Warnings() []string { return t.warnings }
+
+// GlobalStores are the stores of the globals.
+func (t *Topology) GlobalStores() (stores []state.Store) {
+	for _, s := range t.globals {
+		stores = append(stores, s.Stores...)
+	}
+	return stores
+}
 
 // order sorts the nodes so that parents come first, and otherwise as they were made.
 func (t *Topology) order() error {
@@ -151,12 +167,11 @@ func (s *Subtopology) add(n *Node) {
 	}
 	for _, st := range n.Stores {
 		at := slices.IndexFunc(s.Stores, func(o state.Store) bool { return o.Name() == st.Name() })
-		switch {
-		case at < 0:
+		if at < 0 {
 			s.Stores = append(s.Stores, st)
-		case s.Stores[at].Spec().Retention < st.Spec().Retention: // the name as the operator that writes it has it
-			s.Stores[at] = st
+			continue
 		}
+		s.Stores[at] = state.Fuller(s.Stores[at], st)
 	}
 }
 

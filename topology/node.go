@@ -54,6 +54,10 @@ type Node struct {
 	// changelog of its own.
 	RowsFromTopic string
 	Reset         Reset // where a source starts when its group has no offset
+	// Serves names the repartitions whose records a source reads along with its own topic's: they have no topic.
+	Serves []string
+	// LeftOut are the stores that a rule of the optimizer has removed: another store has their rows.
+	LeftOut []state.Store
 	// Facts are what else of the node is durable: a line each for the fingerprint, which begins with the sub-topology.
 	Facts []string
 
@@ -63,6 +67,12 @@ type Node struct {
 	ByKey        bool // equal keys must be in equal partitions of all its inputs
 	Pure         bool // what comes out depends on key and value of the record alone
 	Keys, Values any  // the serdes of a source or a sink
+	// Partitioner is the function that chooses the partitions of a source's topics; nil: they go by the hash of the key.
+	Partitioner any
+	// Placed tells that the records of a source lie in the partitions of those that they meet, whatever their keys are.
+	Placed bool
+	// LaidByKey tells that, as the program says, records behind the node lie by the hash of their keys, encoded with Keys.
+	LaidByKey bool
 	// RowsAreRecords tells that the first of Stores holds the records of its one parent, a source, byte by byte.
 	RowsAreRecords bool
 	// Twin is the node of the other side of an inner join of streams. Both have two stores, the left side's records

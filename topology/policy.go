@@ -102,6 +102,11 @@ func (e Errors) Check() error {
 				p.name, decision))
 		}
 	}
+	if e.DeadLetters != "" {
+		if err := CheckTopicName(e.DeadLetters); err != nil {
+			errs = append(errs, fmt.Errorf("Errors.DeadLetters: %w", err))
+		}
+	}
 	if e.DeadLetters != "" && !letters {
 		errs = append(errs, fmt.Errorf("Errors.DeadLetters is %q and no phase writes to it: set Decode, Process or Encode "+
 			"to DeadLetter or DeadLetterAndFail, or leave DeadLetters empty", e.DeadLetters))

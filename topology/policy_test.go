@@ -31,6 +31,7 @@ func TestErrorsThatMakeNoSenseAreRefused(t *testing.T) {
 		{topology.Errors{Process: topology.Retry{Then: topology.DeadLetter}}, "Errors.Process is"},
 		{topology.Errors{DeadLetters: "dead"}, `Errors.DeadLetters is "dead" and no phase writes to it`},
 		{topology.Errors{Process: topology.Skip, DeadLetters: "dead"}, "no phase writes to it"},
+		{topology.Errors{Handle: handle, DeadLetters: "a b"}, "Errors.DeadLetters: name \"a b\""},
 		{topology.Errors{Process: topology.Retry{Attempts: -1}}, "Errors.Process: Retry.Attempts is -1"},
 		{topology.Errors{Process: topology.Retry{First: time.Minute}}, "Retry.First 1m0s is above Retry.Max 30s"},
 		{topology.Errors{Process: topology.Retry{First: -1}}, "Retry.First is -1ns"},

@@ -20,6 +20,15 @@ type Processor[K, V, KO, VO any] interface {
 	Process(r Record[K, V]) error
 }
 
+// Prefetcher is implemented by a processor that can tell from a record's key which rows it will look up. Where its
+// stores do not fit into memory, it gets the keys of records that wait, in their order and before the first of them is
+// processed. It may then have the rows read together: see state.KVStore.Prefetch. It is a hint: a filter may leave
+// records out, and behind a node that may change keys there are no calls. The serde decodes the keys for it one more
+// time. Prefetch must not change anything.
+type Prefetcher[K any] interface {
+	Prefetch(keys []K)
+}
+
 // Closer is implemented by a processor that wants to know when its task is closed.
 type Closer interface{ Close() error }
 
@@ -90,6 +99,9 @@ func processorMake[K, V, KO, VO any](
 		}
 		if closer, ok := p.(Closer); ok {
 			in.Close = closer.Close
+		}
+		if hook, ok := p.(Prefetcher[K]); ok {
+			in.hook = hookOf(hook)
 		}
 		return func(r *Record[K, V]) error {
 			in.Enter()

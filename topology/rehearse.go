@@ -12,7 +12,7 @@ import (
 // rehearse finds what only a processor's Init shows: which stores it opens. For each node that runs a processor of the
 // program's own, one is made, initialised and closed again, on stores that are empty and thrown away. What it forwards
 // and schedules goes nowhere, and what else fails in it is left to the tasks, whose stores have rows. All mistakes are
-// told of at once, each with the lines that made the node and that opened the store.
+// reported at once, each with the lines that made the node and that opened the store.
 func (t *Topology) rehearse() (errs []error) {
 	env := Env{StreamTime: Unknown, Punctuator: noPunctuator{}, Marks: map[string]*int64{}}
 	if len(t.globals) > 0 {

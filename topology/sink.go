@@ -141,6 +141,11 @@ func (s *sink) outlet(name string) (Outlet, error) {
 	if err := CheckTopicName(name); err != nil {
 		return nil, fmt.Errorf("the topic of the record: %w", err)
 	}
+	if may := s.in.Env.MayName; may != nil {
+		if err := may(name); err != nil {
+			return nil, err
+		}
+	}
 	out, err := s.in.Env.Outlet(name)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,9 @@ type SourceConfig[K, V any] struct {
 	// Timestamps, where set, replaces the record's own timestamp (KIP-32); it gets the highest timestamp seen so
 	// far on the partition, or Unknown. A negative result drops the record, counted as BadTime.
 	Timestamps func(r Record[K, V], partitionTime int64) int64
+	// Partitioner is the function that chooses the partitions of what is written to the topics; nil: they go by the hash
+	// of the key. It is compared, never called.
+	Partitioner any
 }
 
 // NewSource makes a source node whose children take records of K and V. Its serdes are those of the node's Keys and
@@ -50,6 +53,7 @@ type SourceConfig[K, V any] struct {
 func NewSource[K, V any](name, site string, c SourceConfig[K, V]) *Node {
 	n := &Node{
 		Name: name, Kind: KindSource, Site: site, Topics: c.Topics, Reset: c.Reset, Keys: c.Keys, Values: c.Values,
+		Partitioner: c.Partitioner,
 	}
 	n.Make = func(in *Instance, next []any) (any, error) {
 		out, err := Forward[K, V](next)
@@ -204,5 +208,5 @@ func (r *SourceRecord) headersInto(headers *[]Header) (err error) {
 // ReadAlike tells whether two sources certainly decode records, and take their times, in the same way.
 func ReadAlike[K, V any](a, b SourceConfig[K, V]) bool {
 	return a.Timestamps == nil && b.Timestamps == nil && a.Reset == b.Reset && Same(a.Keys, b.Keys) &&
-		Same(a.Values, b.Values)
+		Same(a.Values, b.Values) && samePartitioner(a.Partitioner, b.Partitioner)
 }

@@ -14,6 +14,7 @@ type Topic[K, V any] struct {
 	values     serde.Serde[V]
 	timestamps func(r Record[K, V], partitionTime int64) int64
 	partition  func(r *Record[K, V], n int32) int32
+	chooses    any // the function from which partition is made
 	reset      Reset
 }
 
@@ -45,21 +46,24 @@ func (t Topic[K, V]) Timestamps[F ~func(r Record[K, V], partitionTime int64) int
 // Partition chooses the partition of each record written to the topic, below partitions, instead of the hash of its
 // key. A negative one drops the record, counted.
 func (t Topic[K, V]) Partition[F ~func(key K, value V, partitions int) int](f F) Topic[K, V] {
-	t.partition = nil
+	t.partition, t.chooses = nil, nil
 	if f != nil {
+		t.chooses = f
 		t.partition = func(r *Record[K, V], n int32) int32 { return int32(f(r.Key, r.Value, int(n))) }
 	}
 	return t
 }
 
 // Reset says where reading starts while the application has not committed an offset yet; otherwise with the oldest
-// record.
+// record. It holds again where a partition ends before the offset that was committed. Records that are deleted before
+// they are processed are passed over.
 func (t Topic[K, V]) Reset[R Reset](r R) Topic[K, V] { t.reset = Reset(r); return t }
 
 // SourceOf is how the topic is read.
 func SourceOf[K, V any](t Topic[K, V]) SourceConfig[K, V] {
 	return SourceConfig[K, V]{
 		Topics: []TopicName{{Name: t.name}}, Keys: t.keys, Values: t.values, Reset: t.reset, Timestamps: t.timestamps,
+		Partitioner: t.chooses,
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files of the exported surface anew")
 
-// public packages are those that a user's program may import. Their exported surface is a golden file each: whoever
-// reviews a change sees what it does to them.
+// public packages are those that a user's program may import. Their exported surface is a golden file each: a
+// reviewer of a change sees what it does to them.
 func publicPackages() []string {
 	return []string{
 		"serde", "serde/serdetest", "state", "state/engine", "state/memory", "state/pebble", "state/statetest",

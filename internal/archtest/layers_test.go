@@ -18,25 +18,31 @@ import (
 // wants is. Test files are not bound by it.
 const layers = `
 	# Leaves, for everyone.
-	NONE < internal/invariant, internal/dirlock, internal/clock;
+	NONE < internal/invariant, internal/dirlock, internal/clock, internal/memory, internal/defect;
 	internal/invariant < internal/batch, serde, state/engine;
 
 	# State: typed stores over a byte engine. The engines know nothing of the stores.
-	serde, state/engine < state;
+	serde, state/engine, internal/memory < state;
+	internal/memory < state/pebble, broker;
 	state/internal/layout < state, state/pebble;
 	state/engine < state/memory, state/pebble, state/statetest;
 	internal/invariant < state/internal/layout;
+	internal/clock < state/pebble;
 
 	# Topology: the processor graph, where DSL and runtime meet.
 	internal/batch, state < topology;
 	topology < internal/plan, internal/task, stream/internal/op;
+
+	# What a start compares.
+	state < internal/progress;
+	internal/progress < internal/origin;
 
 	# The DSL. It never sees the runtime.
 	internal/plan, stream/internal/op < stream;
 	stream, internal/task, state/memory < stream/streamtest;
 
 	# The broker stands alone.
-	internal/batch, internal/dirlock, internal/clock < broker;
+	internal/batch, internal/dirlock, internal/clock, internal/defect < broker;
 	broker < broker/brokertest;
 
 	# The link is what a worker sees of a broker.
@@ -45,6 +51,7 @@ const layers = `
 
 	# The runtime. It never sees the DSL.
 	topology, internal/task, internal/assign, internal/link, state/pebble, state/memory, internal/dirlock < runtime;
+	internal/origin, internal/progress < runtime;
 
 	# Programs and whole-system tests see everything.
 	stream, runtime, broker < examples, internal/verify, internal/oracle, internal/sim, cmd;
@@ -69,6 +76,7 @@ const modules = `
 	github.com/twmb/franz-go              internal/link runtime broker cmd
 	github.com/vmihailenco/msgpack/v5     serde
 	golang.org/x/sync                     broker internal/link runtime cmd
+	golang.org/x/sys                      broker/internal/log
 	google.golang.org/protobuf            serde
 `
 

@@ -10,7 +10,7 @@
 //     is the most room. What moves is only what balance forces to move.
 //
 // The algorithm deals out shares, then fills them. For processes, then for the members of each, apportion turns
-// capacities into numbers of tasks, with the left-over ones going to whoever holds more than its share already.
+// capacities into numbers of tasks, with the left-over ones going to those that hold more than their share already.
 // Then holders get their tasks, nearest first, up to their share, and the rest fills up the gaps. Stateful tasks go
 // first; stateless ones then fill the members up to their share of all tasks.
 package assign

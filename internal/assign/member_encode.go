@@ -14,11 +14,13 @@ import (
 //	uvarint     weight
 //	uvarint n   held, n times:
 //	            uvarint sub-topology | uvarint partition | uvarint position
+//	uvarint n   topology, n bytes; an older build ends before it
 //	…           a later version's fields
 type Report struct {
-	Process string
-	Weight  int
-	Held    []Held
+	Process  string
+	Weight   int
+	Held     []Held
+	Topology string // says what of it is durable; empty: not known
 }
 
 const (
@@ -26,6 +28,7 @@ const (
 	reportReadableBy  = 1
 	reportProcessMax  = 256
 	reportHeldMax     = 1 << 20
+	reportTopologyMax = 256
 	reportHeaderBytes = 2
 )
 
@@ -43,7 +46,8 @@ func (r Report) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(h.ID.Partition))
 		dst = binary.AppendUvarint(dst, uint64(max(h.Position, 0)))
 	}
-	return dst
+	dst = binary.AppendUvarint(dst, uint64(len(r.Topology)))
+	return append(dst, r.Topology...)
 }
 
 // DecodeReport decodes a report. Bytes after it belong to a later version and are ignored.
@@ -61,6 +65,9 @@ func DecodeReport(src []byte) (Report, error) {
 	for i := uint64(0); i < n && d.err == nil; i++ {
 		id := TaskID{int32(d.uvarint(1<<31 - 1)), int32(d.uvarint(1<<31 - 1))}
 		r.Held = append(r.Held, Held{id, int64(d.uvarint(1<<63 - 1))})
+	}
+	if len(d.src) > 0 {
+		r.Topology = string(d.bytes(reportTopologyMax))
 	}
 	if d.err != nil {
 		return Report{}, d.err

@@ -22,6 +22,11 @@ type BalancerConfig struct {
 	Subtopologies []Subtopology
 	// Report is asked each time the member joins. It may be called from any goroutine.
 	Report func() assign.Report
+	// Topology says what of the topology is durable; empty: nobody compares. A member that the leader differs from gets
+	// nothing.
+	Topology string
+	// Differs is told that this member is such a one, and what the leader's Topology is; empty: too large to be sent.
+	Differs func(leader string)
 	// Unread is told about a member whose report cannot be read, such as that of a newer version, by the member that
 	// leads; nil: nobody is told. The member gets tasks like one that has nothing.
 	Unread func(member string, err error)
@@ -56,11 +61,16 @@ func (b *balancer) JoinGroupMetadata(topics []string, current map[string][]int32
 		owned.Topic, owned.Partitions = topic, current[topic]
 		meta.OwnedPartitions = append(meta.OwnedPartitions, owned)
 	}
-	meta.UserData = b.cfg.Report().Append(nil)
+	report := b.cfg.Report()
+	report.Topology = sumOf(b.cfg.Topology)
+	meta.UserData = report.Append(nil)
 	return meta.AppendTo(nil)
 }
 
 func (b *balancer) ParseSyncAssignment(assignment []byte) (map[string][]int32, error) {
+	if err := b.compare(assignment); err != nil {
+		return nil, err
+	}
 	return kgo.ParseConsumerSyncAssignment(assignment)
 }
 
@@ -86,6 +96,9 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 			}
 			report = assign.Report{Process: m.MemberID, Weight: 1}
 		}
+		if report.Topology != "" && report.Topology != sumOf(b.cfg.Topology) {
+			return // it is told by its assignment
+		}
 		byID[m.MemberID] = m
 		members = append(members, assign.Member{
 			ID: m.MemberID, Process: report.Process, Weight: report.Weight, Held: report.Held, Owned: owned[m.MemberID],
@@ -102,7 +115,7 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 		}
 	}
 	plan.AdjustCooperative(cb)
-	return plan
+	return &signed{BalancePlan: plan, data: b.signature(len(cb.Members()))}
 }
 
 // tasks returns one task per sub-topology and partition. Of inputs with different counts the largest decides.

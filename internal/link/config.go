@@ -111,6 +111,23 @@ func (c Config) validate() error {
 	return nil
 }
 
+// Check returns what is wrong with the configuration and with the options for franz-go, as far as it shows without a
+// broker.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	opts := c.connection()
+	if c.Group != "" {
+		opts = append(opts, newGroup(nil).options(c)...)
+	}
+	if err := kgo.ValidateOpts(append(opts, c.Client...)...); err != nil {
+		return fmt.Errorf("link: config: %w", err)
+	}
+	return nil
+}
+
 func setDefault[T comparable](p *T, value T) {
 	var zero T
 	if *p == zero {

@@ -264,6 +264,19 @@ func TestCloseWhilePolling(t *testing.T) {
 	})
 }
 
+func TestSettingsThatTheBrokerRefuses(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		name := b.name("bad")
+		err := b.producer("").EnsureTopics(b.ctx, []TopicSpec{{
+			Name: name, Partitions: 1, Config: map[string]string{"segment.ms": "an hour", "cleanup.policy": "compact"},
+		}})
+		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, "Invalid value an hour for configuration segment.ms")
+		require.ErrorContains(t, err, "cleanup.policy=compact, segment.ms=an hour")
+		require.ErrorContains(t, err, "Config.Topics.Config")
+	})
+}
+
 func TestARecordThatIsTooLarge(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		l := b.producer("")

@@ -21,6 +21,6 @@
 //
 // # Errors
 //
-// What a retry can mend is retried inside, with a pause that grows and a line in the log. What comes out needs a
+// What a retry can remove is retried inside, with a pause that grows and a line in the log. What comes out needs a
 // decision, and ClassOf tells which: abort and go on, drop everything and start over, or stop.
 package link

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/broker"
+	"thalweg/internal/batch"
 )
 
 // Class says what an error asks its receiver to do.
@@ -49,12 +50,30 @@ var ErrClosed = errors.New("link: closed")
 type OutOfRangeError struct {
 	TopicPartition
 	Offset             int64 // asked for
-	LogStart, EndAfter int64 // what there is: LogStart up to EndAfter-1
+	LogStart, EndAfter int64 // of the partition, which has LogStart up to EndAfter-1
 }
 
 func (e *OutOfRangeError) Error() string {
 	return fmt.Sprintf("link: fetch %s: offset %d is outside of what the partition holds, %d to %d",
 		e.TopicPartition, e.Offset, e.LogStart, e.EndAfter-1)
+}
+
+// RecreatedError says that a topic is another one than before, under the same name. The partition waits for another
+// Set.
+type RecreatedError struct {
+	TopicPartition
+	Was, Now TopicID
+}
+
+// Recreated is the error of a partition of a topic that was deleted and recreated. What was known of it is void: it is
+// Fenced.
+func Recreated(tp TopicPartition, was, now TopicID) error {
+	return &Error{Fenced, &RecreatedError{tp, was, now}}
+}
+
+func (e *RecreatedError) Error() string {
+	return fmt.Sprintf("link: fetch %s: the topic was deleted and recreated: its id was %x, and is %x", e.TopicPartition,
+		e.Was, e.Now)
 }
 
 // ClassOf tells what to do about an error of this package. Errors of others, such as a full disk's, are Fatal.
@@ -114,6 +133,11 @@ func IsRefusal(err error) bool {
 		errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, kerr.InvalidRecord)
 }
 
+// IsDamage tells that a batch cannot be read, as it came or by what the broker says of its log.
+func IsDamage(err error) bool {
+	return isAny(err, []error{batch.ErrCorrupt, batch.ErrMagic, kerr.CorruptMessage})
+}
+
 // isRetriable tells whether sending the same request again, after a pause and with fresh metadata, may help.
 func isRetriable(err error) bool {
 	if err == nil || isAny(err, []error{ErrClosed, kgo.ErrClientClosed, broker.ErrClosed}) {
@@ -158,6 +182,11 @@ func advice(err error) string {
 	switch e {
 	case kerr.MessageTooLarge, kerr.RecordListTooLarge:
 		return "; raise max.message.bytes of the topic, or make smaller records"
+	case kerr.InvalidTimestamp:
+		return "; give the records times within message.timestamp.before.max.ms and message.timestamp.after.max.ms of the" +
+			" topic, or raise these"
+	case kerr.InvalidRecord:
+		return "; a compacted topic takes no records without a key"
 	case kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
 		kerr.TransactionalIDAuthorizationFailed:
 		return "; give this client's user the rights to it"

@@ -23,6 +23,7 @@ func (k EventKind) String() string { return [...]string{"assigned", "revoked", "
 type Event struct {
 	Kind       EventKind
 	Partitions []TopicPartition // sorted by topic and partition
+	Generation int32            // of the group when it happened; not for Trouble
 	Err        error            // Trouble only
 	done       *sync.Once
 	release    chan struct{}

@@ -45,6 +45,7 @@ func (f *abortFilter) keep(b batch.Batch) (bool, error) {
 type corruptError struct {
 	TopicPartition
 	offset int64
+	next   int64 // where to go on, 0: unknown
 	err    error
 }
 

@@ -26,6 +26,7 @@ func (f *Fetcher) run(ctx context.Context, n *fetchNode) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
+		f.hand(ctx, f.recreated(n))
 		fetchCtx, asks, req, retryIn := f.plan(ctx, n)
 		if len(asks) == 0 {
 			timer.Reset(retryIn)
@@ -79,7 +80,7 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 			topicID:        p.topicID,
 			leaderEpoch:    p.leader.epoch,
 			offset:         p.offset,
-			bytesMax:       int32(f.cfg.PartitionBytesMax),
+			bytesMax:       int32(min(f.cfg.PartitionBytesMax, f.cfg.BytesMax)),
 		})
 	}
 	if len(asks) == 0 {
@@ -93,6 +94,19 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 		n.asked[a.fetchPartition] = a.generation
 	}
 	return ctx, asks, req, 0
+}
+
+// recreated stops the partitions of topics that are others than before, and returns what to hand over.
+func (f *Fetcher) recreated(n *fetchNode) (given []Fetched) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.order {
+		if p.leader.node == n.id && !p.stopped && p.was != (TopicID{}) {
+			p.stopped = true
+			given = append(given, p.refuse(Recreated(p.TopicPartition, p.was, p.topicID)))
+		}
+	}
+	return given
 }
 
 // rotate moves the first partition to the end, in place.
@@ -148,6 +162,9 @@ func (f *Fetcher) apply(ctx context.Context, asks []ask, answers []fetchAnswer) 
 			generation:     a.generation,
 		}
 		err := answer.err
+		if answer.afterDamage > a.offset {
+			err = &corruptError{a.TopicPartition, a.offset, answer.afterDamage, answer.err}
+		}
 		if errors.Is(err, kerr.OffsetOutOfRange) {
 			fetched.Err, err = f.outOfRange(ctx, a)
 		} else if err == nil {
@@ -176,6 +193,10 @@ func (f *Fetcher) advance(a *ask, fetched *Fetched, err error) bool {
 			f.settle(p)
 			return false
 		}
+		if corrupt, ok := errors.AsType[*corruptError](err); ok && corrupt.next > p.offset {
+			f.passOver(p, fetched, corrupt.next, gaveUp.Err)
+			return true
+		}
 		*fetched = *gaveUp
 		return true
 	}
@@ -186,6 +207,14 @@ func (f *Fetcher) advance(a *ask, fetched *Fetched, err error) bool {
 	}
 	p.offset = fetched.Next
 	return true
+}
+
+// passOver hands over a batch in place of the damaged one, which fails when it is read. It needs the mutex.
+func (f *Fetcher) passOver(p *fetchPartition, fetched *Fetched, next int64, err error) {
+	b := batch.Damaged(p.offset, next-1, err)
+	fetched.Batches, fetched.Bytes, fetched.Next = []batch.Batch{b}, b.Size(), b.LastOffset()+1
+	p.offset, p.stopped, p.pause, p.retryAt = fetched.Next, false, nil, time.Time{}
+	f.settle(p)
 }
 
 // outOfRange finds out what the partition holds. The answer of a fetch that fails says nothing about it.
@@ -217,7 +246,7 @@ func (f *Fetcher) unpack(fetched *Fetched, answer *fetchAnswer) error {
 				err = b.Verify()
 			}
 			if err != nil {
-				return &corruptError{fetched.TopicPartition, fetched.Next, err}
+				return damagedAt(fetched, b, err)
 			}
 			run = rest
 			if b.LastOffset() < fetched.From {
@@ -225,7 +254,7 @@ func (f *Fetcher) unpack(fetched *Fetched, answer *fetchAnswer) error {
 			}
 			keep, err := filter.keep(b)
 			if err != nil {
-				return &corruptError{fetched.TopicPartition, fetched.Next, err}
+				return damagedAt(fetched, b, err)
 			}
 			if keep {
 				fetched.Batches = append(fetched.Batches, b)
@@ -235,4 +264,17 @@ func (f *Fetcher) unpack(fetched *Fetched, answer *fetchAnswer) error {
 		}
 	}
 	return nil
+}
+
+// damagedAt ends an answer at b, which cannot be read: what lies before it is handed over, and the next answer begins
+// with it. b has no bytes where its header is damaged.
+func damagedAt(fetched *Fetched, b batch.Batch, err error) error {
+	if fetched.Next > fetched.From {
+		return nil
+	}
+	next := int64(0)
+	if len(b.Bytes()) > 0 {
+		next = b.LastOffset() + 1
+	}
+	return &corruptError{fetched.TopicPartition, fetched.Next, next, err}
 }

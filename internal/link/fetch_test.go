@@ -168,7 +168,6 @@ func TestFetchesThatStayWrong(t *testing.T) {
 		spoil func(call int64, a *fetchAnswer)
 		want  string
 	}{
-		"corrupt":    {func(_ int64, a *fetchAnswer) { breakBatch(a) }, "may be damaged"},
 		"no rights":  {func(_ int64, a *fetchAnswer) { *a = fetchAnswer{err: kerr.TopicAuthorizationFailed} }, "rights"},
 		"bad format": {func(_ int64, a *fetchAnswer) { *a = fetchAnswer{runs: [][]byte{make([]byte, 100)}} }, "magic 0"},
 	} {
@@ -193,4 +192,48 @@ func TestFetchesThatStayWrong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A batch that stays damaged is handed over as one that cannot be read, and what follows is fetched, whether the broker
+// says where it ends or the batch itself does.
+func TestFetchingBehindDamage(t *testing.T) {
+	for name, spoil := range map[string]func(a *fetchAnswer){
+		"broken bytes":       breakBatch,
+		"the broker says so": func(a *fetchAnswer) { *a = fetchAnswer{err: kerr.CorruptMessage, afterDamage: 3} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryBroker(t, func(t *testing.T, b *bench) {
+				l := b.producer("")
+				topic := b.topic(l, "in", 1)
+				tp := TopicPartition{topic, 0}
+				b.produce(l, item(topic, 0, "a", "b", "c"))
+				b.produce(l, item(topic, 0, "d"))
+				f := newFetcher(FetcherConfig{BytesMax: 1, PartitionBytesMax: 1}, l.cfg, &spoiled{
+					transport: l.transport, spoil: func(_ int64, a *fetchAnswer) {
+						if len(a.runs) > 0 && firstOffset(a) == 0 {
+							spoil(a)
+						}
+					},
+				}, l.metadata)
+				defer f.Close()
+				f.Set(tp, 0)
+				damaged := <-f.Fetched()
+				require.NoError(t, damaged[0].Err)
+				require.EqualValues(t, 3, damaged[0].Next)
+				_, err := damaged[0].Batches[0].Records(nil)
+				require.ErrorIs(t, err, batch.ErrCorrupt)
+				require.ErrorContains(t, err, topic+"-0 at offset 0")
+				whole := <-f.Fetched()
+				require.EqualValues(t, 3, whole[0].Batches[0].BaseOffset())
+			})
+		})
+	}
+}
+
+func firstOffset(a *fetchAnswer) int64 {
+	b, _, err := batch.Parse(a.runs[0])
+	if err != nil {
+		return -1
+	}
+	return b.BaseOffset()
 }

@@ -8,10 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-
-	"thalweg/internal/batch"
 )
 
 // FetcherConfig sets a fetch stream up. The zero value is good for restoring.
@@ -24,7 +20,7 @@ type FetcherConfig struct {
 	ReadUncommitted bool
 }
 
-// Fetcher fetches partitions from where it is told to, one answer ahead of whoever takes them.
+// Fetcher fetches partitions from where it is told to, one answer ahead of the one who takes them.
 //
 // Each broker that leads one of the partitions has a goroutine, which asks for all partitions there that are
 // neither paused nor stopped, hands the answer over, and asks on. So no more than three answers exist per broker,
@@ -56,7 +52,8 @@ type fetchPartition struct {
 	TopicPartition
 	generation atomic.Uint64 // counts Set and Unset
 	offset     int64         // to ask for next
-	topicID    [16]byte
+	topicID    TopicID
+	was        TopicID // what topicID was before the topic was recreated; zero: it was not
 	leader     leader
 	paused     bool
 	stopped    bool // an error was handed over: waits for Set
@@ -113,6 +110,7 @@ func (f *Fetcher) Set(tp TopicPartition, offset int64) {
 	}
 	p.generation.Add(1)
 	p.offset, p.paused, p.stopped, p.pause, p.retryAt = offset, false, false, nil, time.Time{}
+	p.was = TopicID{}
 	f.settle(p)
 }
 
@@ -145,6 +143,13 @@ func (f *Fetcher) Resume(tp TopicPartition) {
 		p.paused = false
 		f.settle(p)
 	}
+}
+
+// SetBytesMax changes the limit of the answers that are asked for from now on.
+func (f *Fetcher) SetBytesMax(bytesMax int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cfg.BytesMax = bytesMax
 }
 
 // Position returns the offset that is asked for next.
@@ -182,6 +187,9 @@ func (f *Fetcher) settle(p *fetchPartition) {
 			default:
 			}
 			return
+		}
+		if p.topicID != id && p.topicID != (TopicID{}) && id != (TopicID{}) {
+			p.was = p.topicID
 		}
 		p.leader, p.topicID = place, id
 	}
@@ -264,7 +272,7 @@ func (f *Fetcher) house(ctx context.Context, topics []string, failed map[string]
 	f.hand(ctx, given)
 }
 
-// hand gives an answer to whoever takes it.
+// hand waits until an answer is taken.
 func (f *Fetcher) hand(ctx context.Context, fetched []Fetched) {
 	if len(fetched) == 0 {
 		return
@@ -292,7 +300,7 @@ func (f *Fetcher) failed(p *fetchPartition, err error, now time.Time) *Fetched {
 	switch {
 	case isUnknownTopic(err):
 		givenUp = now.Sub(p.failingFor) >= unknownTopicMax
-	case isAny(err, []error{batch.ErrCorrupt, batch.ErrMagic, kerr.CorruptMessage}):
+	case IsDamage(err):
 		givenUp = p.failures >= corruptTriesMax
 	}
 	if !givenUp {
@@ -305,11 +313,17 @@ func (f *Fetcher) failed(p *fetchPartition, err error, now time.Time) *Fetched {
 		return nil
 	}
 	p.stopped = true
-	return &Fetched{
+	given := p.refuse(&Error{Fatal, fmt.Errorf("link: fetch %s at offset %d: %w%s", p, p.offset, err, advice(err))})
+	return &given
+}
+
+// refuse is what is handed over of a partition that is not fetched any further.
+func (p *fetchPartition) refuse(err error) Fetched {
+	return Fetched{
 		TopicPartition: p.TopicPartition,
 		From:           p.offset,
 		Next:           p.offset,
-		Err:            &Error{Fatal, fmt.Errorf("link: fetch %s at offset %d: %w%s", p, p.offset, err, advice(err))},
+		Err:            err,
 		partition:      p,
 		generation:     p.generation.Load(),
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,10 +21,17 @@ type group struct {
 	closed  <-chan struct{}
 	watched chan struct{} // closed when watch has ended
 	lost    atomic.Bool   // the membership is, until the next assignment
+	member  atomic.Value  // string: the member's id when it was last assigned partitions
+
+	mu    sync.Mutex
+	owned map[TopicPartition]bool // assigned, and neither given back nor lost
 }
 
 func newGroup(closed <-chan struct{}) *group {
-	return &group{events: make(chan Event, eventsMax), closed: closed, watched: make(chan struct{})}
+	return &group{
+		events: make(chan Event, eventsMax), closed: closed, watched: make(chan struct{}),
+		owned: make(map[TopicPartition]bool),
+	}
 }
 
 func (g *group) options(cfg Config) []kgo.Opt {
@@ -44,22 +52,72 @@ func (g *group) options(cfg Config) []kgo.Opt {
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(isolation),
-		kgo.OnPartitionsAssigned(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
-			g.lost.Store(false)
-			g.send(ctx, Event{Kind: Assigned, Partitions: flatten(m)}, false)
+		kgo.OnPartitionsAssigned(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {
+			id, _ := cl.GroupMetadata()
+			g.assigned(ctx, happened(Assigned, cl, m), id)
 		}),
-		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
-			g.send(ctx, Event{Kind: Revoked, Partitions: flatten(m)}, true)
+		kgo.OnPartitionsRevoked(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {
+			g.send(ctx, happened(Revoked, cl, m), true)
+			g.disown(m)
 		}),
-		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
+		kgo.OnPartitionsLost(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {
 			g.lost.Store(true)
-			g.send(ctx, Event{Kind: Lost, Partitions: flatten(m)}, true)
+			g.send(ctx, happened(Lost, cl, m), true)
+			g.disown(m)
 		}),
 	}
 	if cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
 	}
 	return opts
+}
+
+// assigned reports new partitions. A member that the coordinator has taken out of the group may learn that by the
+// answer to a join, and goes on under another id. franz-go then keeps its partitions without a word, though others may
+// have had them since: they are lost, and assigned again.
+func (g *group) assigned(ctx context.Context, e Event, member string) {
+	if kept := g.kept(); !g.isMember(member) && len(kept) > 0 {
+		g.lost.Store(true)
+		g.send(ctx, Event{Kind: Lost, Partitions: kept, Generation: e.Generation}, true)
+		e.Partitions = append(e.Partitions, kept...)
+		slices.SortFunc(e.Partitions, compareTopicPartitions)
+		e.Partitions = slices.Compact(e.Partitions)
+	}
+	g.mu.Lock()
+	for _, tp := range e.Partitions {
+		g.owned[tp] = true
+	}
+	g.mu.Unlock()
+	g.lost.Store(false)
+	g.member.Store(member)
+	g.send(ctx, e, false)
+}
+
+// isMember tells whether partitions were assigned to the id last, or none to any.
+func (g *group) isMember(id string) bool {
+	was, ok := g.member.Load().(string)
+	return !ok || was == id
+}
+
+// kept are the partitions that were assigned and not given back.
+func (g *group) kept() []TopicPartition {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(g.owned), compareTopicPartitions)
+}
+
+func (g *group) disown(m map[string][]int32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, tp := range flatten(m) {
+		delete(g.owned, tp)
+	}
+}
+
+// happened is an event of franz-go's.
+func happened(kind EventKind, cl *kgo.Client, m map[string][]int32) Event {
+	_, generation := cl.GroupMetadata()
+	return Event{Kind: kind, Partitions: flatten(m), Generation: generation}
 }
 
 // send queues an event and, if the group has to, waits until the worker has dealt with it.

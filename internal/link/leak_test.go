@@ -48,7 +48,7 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 		// franz-go lets some of its goroutines notice the end by themselves.
 		var left string
 		ended := func() bool { left = goroutinesOf(t); return left == "" }
-		require.Eventually(t, ended, 10*time.Second, 5*time.Millisecond, "some still run")
+		require.Eventually(t, ended, patience, 5*time.Millisecond, "some still run")
 		require.Empty(t, left)
 	})
 }

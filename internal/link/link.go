@@ -35,6 +35,7 @@ type Link struct {
 	log       *slog.Logger
 	closed    chan struct{}
 	closeOnce sync.Once
+	keyed     bool // there is a producer id, for WriteKeyed
 	// singleReplica says once that settings for replicas are left out.
 	singleReplica sync.Once
 }
@@ -68,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Link, error) {
 		go l.group.watch(l.client)
 	}
 	l.admin = kadm.NewClient(l.client)
-	l.metadata = newMetadata(l.client)
+	l.metadata = newMetadata(l.client, l.log)
 	l.transport = cfg.transport(l.client)
 	l.fetcher = newFetcher(FetcherConfig{
 		BytesMax:          cfg.FetchBytesMax,
@@ -108,7 +109,7 @@ func (l *Link) OpenFetcher(fc FetcherConfig) (*Fetcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link: open fetcher: %w", err)
 	}
-	f := newFetcher(fc, l.cfg, &remote{client: client}, newMetadata(client))
+	f := newFetcher(fc, l.cfg, &remote{client: client}, newMetadata(client, l.log))
 	f.onClose = client.Close
 	return f, nil
 }

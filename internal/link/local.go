@@ -49,6 +49,7 @@ func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAn
 			lastStable:    r.LastStableOffset,
 			logStart:      r.LogStartOffset,
 			err:           r.Err,
+			afterDamage:   r.AfterDamage,
 		}
 		for _, ab := range r.Aborted {
 			a.aborted = append(a.aborted, abortedTxn{ab.ProducerID, ab.FirstOffset})

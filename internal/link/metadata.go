@@ -2,8 +2,10 @@ package link
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -17,8 +19,10 @@ import (
 // when an answer shows that it is wrong.
 type metadata struct {
 	client *kgo.Client
+	log    *slog.Logger
 	mu     sync.Mutex
 	topics map[string]topicPlace
+	ids    map[string]TopicID // also of topics that are not known any more
 }
 
 type topicPlace struct {
@@ -31,8 +35,8 @@ type leader struct {
 	epoch int32
 }
 
-func newMetadata(client *kgo.Client) *metadata {
-	return &metadata{client: client, topics: make(map[string]topicPlace)}
+func newMetadata(client *kgo.Client, log *slog.Logger) *metadata {
+	return &metadata{client: client, log: log, topics: make(map[string]topicPlace), ids: make(map[string]TopicID)}
 }
 
 // lookup returns what is known, without asking the broker.
@@ -44,6 +48,14 @@ func (m *metadata) lookup(tp TopicPartition) (place leader, id [16]byte, ok bool
 		return leader{node: -1, epoch: -1}, id, false
 	}
 	return t.leaders[tp.Partition], t.id, true
+}
+
+// lacks tells that a topic is known and does not have the partition.
+func (m *metadata) lacks(tp TopicPartition) (partitions int, lacks bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.topics[tp.Topic]
+	return len(t.leaders), ok && int(tp.Partition) >= len(t.leaders)
 }
 
 // id returns the topic's id, which newer request versions name it by; zero when it is not known.
@@ -68,15 +80,21 @@ func (m *metadata) forget(topic string) {
 	delete(m.topics, topic)
 }
 
-// refresh asks the broker about topics. The errors are by topic; err is that of the request.
-func (m *metadata) refresh(ctx context.Context, topics []string) (map[string]error, error) {
+// metadataRequest asks about these topics: of none of them about none, and not about all.
+func metadataRequest(topics []string) *kmsg.MetadataRequest {
 	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{}
 	for _, name := range topics {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := m.client.RequestCachedMetadata(ctx, req, time.Millisecond)
+	return req
+}
+
+// refresh asks the broker about topics. The errors are by topic; err is that of the request.
+func (m *metadata) refresh(ctx context.Context, topics []string) (map[string]error, error) {
+	resp, err := m.client.RequestCachedMetadata(ctx, metadataRequest(topics), time.Millisecond)
 	if err != nil {
 		return nil, classified(fmt.Errorf("link: metadata: %w", err))
 	}
@@ -103,8 +121,18 @@ func (m *metadata) refresh(ctx context.Context, topics []string) (map[string]err
 			}
 		}
 		m.topics[*t.Topic] = place
+		m.identify(*t.Topic, t.TopicID)
 	}
 	return failed, nil
+}
+
+// identify says when a topic is another one than before. It needs the mutex.
+func (m *metadata) identify(topic string, id TopicID) {
+	if was := m.ids[topic]; was != id && was != (TopicID{}) && id != (TopicID{}) {
+		m.log.Warn("a topic was deleted and recreated while it was in use", "topic", topic,
+			"was", hex.EncodeToString(was[:]), "now", hex.EncodeToString(id[:]))
+	}
+	m.ids[topic] = id
 }
 
 // partitions returns the partition count of a topic, asking the broker when the topic is not known.
@@ -126,6 +154,31 @@ func (m *metadata) partitions(ctx context.Context, topic string) (int32, error) 
 	}
 	return 0, kerr.UnknownTopicOrPartition
 }
+
+// PartitionCounts asks how many partitions topics have now. Those that can't be had are left out.
+func (l *Link) PartitionCounts(ctx context.Context, topics ...string) (map[string]int32, error) {
+	if _, err := l.metadata.refresh(ctx, topics); err != nil {
+		return nil, err
+	}
+	counts := make(map[string]int32, len(topics))
+	l.metadata.mu.Lock()
+	defer l.metadata.mu.Unlock()
+	for _, topic := range topics {
+		if t, ok := l.metadata.topics[topic]; ok {
+			counts[topic] = int32(len(t.leaders))
+		}
+	}
+	return counts, nil
+}
+
+// MetadataAge is how old what a client knows of topics may become: kgo.MetadataMaxAge.
+func (l *Link) MetadataAge() time.Duration {
+	age, _ := l.client.OptValue(kgo.MetadataMaxAge).(time.Duration)
+	return max(age, minMetadataAge)
+}
+
+// minMetadataAge is the least time between two questions to the broker about topics that may have changed.
+const minMetadataAge = 100 * time.Millisecond
 
 // Partitions returns the partition count of a topic. A topic that the broker does not know is an error at once.
 func (l *Link) Partitions(ctx context.Context, topic string) (n int32, err error) {

@@ -16,8 +16,8 @@ const (
 	Earliest int64 = -2 // the first offset that the partition holds
 	Latest   int64 = -1 // the offset after the last one
 
-	// LogEnd is Latest with what is written but can't be read yet: records that were acknowledged to a producer that
-	// did not wait until they are safe.
+	// LogEnd is Latest with what is written but can't be read yet: records whose producer did not wait for the disk
+	// (acks=0) or, on a cluster, for the replicas (acks=1).
 	LogEnd int64 = -100
 )
 

@@ -26,7 +26,8 @@ func (l *Link) CommitOffsets(ctx context.Context, offsets []Offset) error {
 
 // commit sends a request that carries offsets in the name of the member that this link is. While the group
 // rebalances, the member's generation changes under our feet: as long as it is the same member, what it owns is its
-// own until it gives it back (KIP-429), so the request is made again with the new generation.
+// own until it gives it back (KIP-429), so the request is made again with the new generation. A client that has another
+// id by now has lost what it owned: nothing is asked in the new one's name.
 func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 	build func(member string, generation int32) kmsg.Request) error {
 	tps := offsetPartitions(offsets)
@@ -35,6 +36,10 @@ func (l *Link) commit(ctx context.Context, what string, offsets []Offset,
 	again := []error{kerr.RebalanceInProgress, kerr.UnstableOffsetCommit}
 	for {
 		member, generation = l.client.GroupMetadata()
+		if !l.group.isMember(member) {
+			return fmt.Errorf("%s: the partitions were assigned to a member that is not in the group any more: %w", what,
+				kerr.UnknownMemberID)
+		}
 		_, err := request(ctx, l.cfg.RetryTimeout, what, again,
 			func(ctx context.Context) (kmsg.Response, error) {
 				if err := l.know(ctx, tps); err != nil {

@@ -86,7 +86,7 @@ func TestOffsetsAreCommittedWhileTheAnswerToAJoinIsOnItsWay(t *testing.T) {
 				require.Eventually(t, func() bool {
 					_, generation := other.client.GroupMetadata()
 					return generation > before
-				}, 30*time.Second, 5*time.Millisecond)
+				}, patience, 5*time.Millisecond)
 				_, generation := l.client.GroupMetadata()
 				require.Equal(t, before, generation, "the member does not know yet")
 

@@ -151,6 +151,14 @@ func (l *Link) TakeProduced(dst []Item) []Item {
 // Flush waits until all that was queued is answered.
 func (l *Link) Flush(ctx context.Context) error { return l.producer.flush(ctx) }
 
+// SetProduceBytesMax changes what Config.ProduceBytesMax has set.
+func (l *Link) SetProduceBytesMax(bytesMax int) {
+	l.producer.mu.Lock()
+	defer l.producer.mu.Unlock()
+	l.producer.bytesMax = bytesMax
+	l.producer.changed.Broadcast()
+}
+
 // BufferedBytes returns the size of what is queued or under way.
 func (l *Link) BufferedBytes() int {
 	l.producer.mu.Lock()
@@ -354,9 +362,22 @@ func (p *producer) discard() {
 	p.waiting = nil
 }
 
+// ProduceError says which partition does not take what was produced.
+type ProduceError struct {
+	TopicPartition
+	Err error
+}
+
+func (e *ProduceError) Error() string {
+	return fmt.Sprintf("link: produce to %s: %v%s", e.TopicPartition, e.Err, advice(e.Err))
+}
+
+// Unwrap returns what the broker has answered.
+func (e *ProduceError) Unwrap() error { return e.Err }
+
 // produceFailure wraps what a partition's answer says.
 func produceFailure(tp TopicPartition, err error) error {
-	err = fmt.Errorf("link: produce to %s: %w%s", tp, err, advice(err))
+	err = &ProduceError{tp, err}
 	if isUnknownTopic(err) {
 		return &Error{Fatal, err}
 	}

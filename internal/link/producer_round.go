@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -34,7 +35,9 @@ func (p *producer) sendRound(ctx context.Context, round []*produceTry) error {
 		waited := time.Since(began)
 		t := firstFailed(round)
 		limit := p.retryMax
-		if isUnknownTopic(t.err) {
+		if _, lacks := errors.AsType[*noPartition](t.err); lacks {
+			limit = min(limit, noPartitionMax)
+		} else if isUnknownTopic(t.err) {
 			limit = min(limit, unknownTopicMax)
 		}
 		if waited > limit {
@@ -118,10 +121,24 @@ func (p *producer) locate(ctx context.Context, round []*produceTry) (map[int32][
 			t.err = failed[t.Topic]
 		default:
 			t.err = kerr.LeaderNotAvailable
+			if n, lacks := p.metadata.lacks(t.TopicPartition); lacks {
+				t.err = &noPartition{n}
+			}
 		}
 	}
 	return byNode, nil
 }
+
+// noPartition is the error of a partition that its topic does not have.
+type noPartition struct{ partitions int }
+
+func (e *noPartition) Error() string {
+	return fmt.Sprintf("the topic has %d partitions now: it was recreated", e.partitions)
+}
+
+// noPartitionMax is how long a partition is looked for that its topic does not have, for a broker of a cluster that
+// lags behind the others.
+const noPartitionMax = time.Second
 
 // send makes one request and notes its answers.
 func (p *producer) send(ctx context.Context, node int32, tries []*produceTry) {

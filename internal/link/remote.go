@@ -2,12 +2,15 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker"
 )
 
 // remote moves batches in requests of our own on franz-go's connections.
@@ -94,6 +97,11 @@ func fetchAnswers(resp *kmsg.FetchResponse, index map[partitionKey]int, n int) [
 				logStart:      p.LogStartOffset,
 				err:           kerr.ErrorForCode(p.ErrorCode),
 			}
+			p.UnknownTags.Each(func(tag uint32, v []byte) {
+				if tag == broker.AfterDamageTag && len(v) == 8 {
+					a.afterDamage = int64(binary.BigEndian.Uint64(v))
+				}
+			})
 			if len(p.RecordBatches) > 0 {
 				a.runs = [][]byte{p.RecordBatches}
 			}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -58,7 +57,7 @@ func TestTheBrokerRestartsInTheMiddle(t *testing.T) {
 	h := &house{t: t, fs: vfs.NewMem()}
 	h.start()
 	t.Cleanup(h.stop)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	b := &bench{t: t, ctx: ctx, tag: "r", base: Config{
 		Seeds: []string{h.now.Addr()}, Client: []kgo.Opt{kgo.Dialer(h.Dial)},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ type TopicSpec struct {
 	Partitions int32
 	// Replicas is the replication factor for a topic that is made; 0 means the broker's default.
 	Replicas int16
-	// Config is set on a topic that is made. Of one that exists cleanup.policy and message.timestamp.type are compared.
+	// Config is set on a topic that is made. Of one that exists see EnsureTopics.
 	Config map[string]string
 }
 
@@ -28,6 +30,8 @@ const (
 	timestampType     = "message.timestamp.type"
 	timestampAfter    = "message.timestamp.after.max.ms"
 	timestampBefore   = "message.timestamp.before.max.ms"
+	retentionMS       = "retention.ms"
+	retentionBytes    = "retention.bytes"
 )
 
 // ListTopics returns what the broker tells about topics.
@@ -40,8 +44,9 @@ func (l *Link) ListTopics(ctx context.Context, names ...string) (details kadm.To
 }
 
 // EnsureTopics makes the topics that are missing and checks those that exist: their partition count, that their
-// cleanup.policy loses nothing that is to be kept, and that records keep their times. It never changes a topic. All
-// that is wrong is in the error.
+// cleanup.policy loses nothing that is to be kept, and that records keep their times. Settings that refuse records of a
+// time, or delete them at an age, where the topology needs them, are raised; where that is not allowed the log says so.
+// Nothing else of a topic is changed. All that is wrong is in the error.
 func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	if len(specs) == 0 {
 		return nil
@@ -115,8 +120,8 @@ func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (ma
 	}
 	what := fmt.Sprintf("create %s %q with %d partitions", kind, spec.Name, spec.Partitions)
 	create := func(ctx context.Context) error {
-		_, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
-		return err
+		made, err := l.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
+		return refusedTopic(err, made.ErrMessage, config)
 	}
 	err = retry(ctx, l.cfg.RetryTimeout, what, nil, create)
 	if errors.Is(err, kerr.InvalidConfig) && config[timestampAfter] != nil {
@@ -133,6 +138,23 @@ func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (ma
 		return false, err
 	}
 	return true, l.awaitTopic(ctx, spec.Name)
+}
+
+// refusedTopic adds what the broker says to its refusal of a topic, and the settings that were asked for: some brokers
+// say nothing.
+func refusedTopic(err error, message string, config map[string]*string) error {
+	if err != nil && message != "" {
+		err = fmt.Errorf("%w: %s", err, message)
+	}
+	if !errors.Is(err, kerr.InvalidConfig) && !errors.Is(err, kerr.PolicyViolation) {
+		return err
+	}
+	settings := make([]string, 0, len(config))
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		settings = append(settings, key+"="+*config[key])
+	}
+	return fmt.Errorf("%w (the settings are %s): change them in Config.Topics.Config, or in those of the store", err,
+		strings.Join(settings, ", "))
 }
 
 // awaitTopic waits until the metadata shows a new topic: the brokers of a cluster learn of it one after the other.
@@ -161,7 +183,7 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 			errs = append(errs, err)
 		case n != spec.Partitions:
 			errs = append(errs, fmt.Errorf("link: internal topic %q has %d partitions, the topology needs %d: "+
-				"delete the topic and the application's state and offsets (a reset), or choose another application id",
+				"reset the application (Client.Reset) and remove its state directories, or choose another application id",
 				spec.Name, n, spec.Partitions))
 		default:
 			names = append(names, spec.Name)
@@ -184,6 +206,7 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 			continue // partition count was wrong, or the broker does not tell: some hosted ones don't
 		}
 		errs = append(errs, checkCleanup(spec, config), checkTimes(spec, config))
+		l.raiseBounds(ctx, spec, config)
 	}
 	return errors.Join(errs...)
 }
@@ -214,8 +237,7 @@ func checkCleanup(spec TopicSpec, config kadm.ResourceConfig) error {
 		has, wants := policies(*c.Value), policies(want)
 		for _, p := range []string{"compact", "delete"} {
 			if slices.Contains(has, p) && !slices.Contains(wants, p) {
-				return fmt.Errorf("link: internal topic %q has %s=%s, the topology needs %s: "+
-					"set it so (kafka-configs --alter), or delete the topic if it belongs to nobody else",
+				return fmt.Errorf("link: internal topic %q has %s=%s, the topology needs %s: set it so (kafka-configs --alter)",
 					spec.Name, cleanupPolicy, *c.Value, want)
 			}
 		}
@@ -233,6 +255,54 @@ func checkTimes(spec TopicSpec, config kadm.ResourceConfig) error {
 		}
 	}
 	return nil
+}
+
+// bounds are settings below which a topic loses or refuses records. -1 is none.
+var bounds = []string{timestampAfter, timestampBefore, retentionMS, retentionBytes}
+
+// raiseBounds sets what a topic that exists bounds more narrowly than the topology needs.
+func (l *Link) raiseBounds(ctx context.Context, spec TopicSpec, config kadm.ResourceConfig) {
+	var changes []kadm.AlterConfig
+	var has, needs []string
+	for _, c := range config.Configs {
+		want, ok := spec.Config[c.Key]
+		if !ok || c.Value == nil || !slices.Contains(bounds, c.Key) || !narrower(*c.Value, want) {
+			continue
+		}
+		changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: c.Key, Value: kadm.StringPtr(want)})
+		has, needs = append(has, c.Key+"="+*c.Value), append(needs, c.Key+"="+want)
+	}
+	if len(changes) == 0 {
+		return
+	}
+	what := fmt.Sprintf("alter internal topic %q", spec.Name)
+	err := retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
+		altered, err := l.admin.AlterTopicConfigs(ctx, changes, spec.Name)
+		if err != nil {
+			return err
+		}
+		_, err = altered.On(spec.Name, func(r *kadm.AlterConfigsResponse) error {
+			if r.Err != nil && r.ErrMessage != "" {
+				return fmt.Errorf("%w: %s", r.Err, r.ErrMessage)
+			}
+			return r.Err
+		})
+		return err
+	})
+	if err != nil {
+		l.log.Warn("an internal topic may lose or refuse records, and its settings can't be changed: set them "+
+			"(kafka-configs --alter)", "topic", spec.Name, "has", has, "needs", needs, "err", err)
+		return
+	}
+	l.log.Info("settings of an internal topic changed, which might have lost or refused records", "topic", spec.Name,
+		"before", has, "now", needs)
+}
+
+// narrower tells whether a bound allows less than another.
+func narrower(has, want string) bool {
+	h, err := strconv.ParseInt(has, 10, 64)
+	w, wantErr := strconv.ParseInt(want, 10, 64)
+	return err == nil && wantErr == nil && h != -1 && (w == -1 || h < w)
 }
 
 func policies(value string) []string {

@@ -10,7 +10,7 @@ import (
 )
 
 // InitProducer gets a producer identity and drops everything that is queued, with ErrDiscarded. It is called first,
-// and after errors as their Class says. With a TransactionalID it fences whoever else uses it, and ends what the
+// and after errors as their Class says. With a TransactionalID it fences all others that use it, and ends what the
 // predecessor left open: it has been aborted, or committed if its end had been decided, when InitProducer returns.
 func (l *Link) InitProducer(ctx context.Context) error { return l.producer.init(ctx) }
 

@@ -189,7 +189,7 @@ func TestMetadataThatIsTooLargeIsExplained(t *testing.T) {
 		offsets := []Offset{{TopicPartition{topic, 0}, 3, -1, strings.Repeat("m", 5000)}}
 		for _, commit := range []func(context.Context, []Offset) error{l.CommitOffsets, l.SendOffsets} {
 			err := commit(b.ctx, offsets)
-			require.Equal(t, Fatal, ClassOf(err), "a retry does not mend it")
+			require.Equal(t, Fatal, ClassOf(err), "a retry does not help")
 			require.ErrorContains(t, err, topic+"-0")
 			require.ErrorContains(t, err, "split it with Repartition")
 		}

@@ -19,8 +19,8 @@ type Fetched struct {
 	From, Next int64
 	// HighWatermark, LastStable and LogStart are the partition's at the time of the fetch.
 	HighWatermark, LastStable, LogStart int64
-	// Err means that the partition's fetching stopped until the next Set: *OutOfRangeError, or an error that a
-	// retry does not mend. The other fields are then of no use.
+	// Err means that the partition's fetching stopped until the next Set: *OutOfRangeError, *RecreatedError in an *Error,
+	// or an error that a retry does not remove. The other fields are then of no use.
 	Err error
 
 	partition  *fetchPartition
@@ -85,6 +85,7 @@ type fetchAnswer struct {
 	highWatermark, lastStable, logStart int64
 	aborted                             []abortedTxn
 	err                                 error
+	afterDamage                         int64 // where to read on after err; 0: unknown
 }
 
 type abortedTxn struct {

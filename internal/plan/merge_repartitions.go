@@ -32,6 +32,8 @@ func mergeRepartitions(g *graph) {
 			continue
 		}
 		g.did(MergeRepartitions, "%q (%s) is read from %q (%s)", sink.Sink.Name, sink.Site, other.Sink.Name, other.Site)
+		main, rest := readers[other.Sink.Name], readers[sink.Sink.Name]
+		main.Serves = append(append(main.Serves, sink.Sink.Name), rest.Serves...)
 		g.replace(sink, readers[sink.Sink.Name], readers[other.Sink.Name], between)
 		both := append(fixed[other.Sink], fixed[sink.Sink]...)
 		fixed[other.Sink] = both

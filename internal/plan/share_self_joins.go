@@ -11,6 +11,7 @@ func shareSelfJoins(g *graph) {
 			continue
 		}
 		g.did(ShareSelfJoins, "the join at %s does without store %q", n.Site, n.Stores[1].Name())
+		n.LeftOut = append(n.LeftOut, n.Stores[1])
 		n.Stores, twin.Stores = n.Stores[:1], twin.Stores[:1]
 	}
 }

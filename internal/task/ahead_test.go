@@ -8,19 +8,21 @@ import (
 
 	"thalweg/internal/batch"
 	"thalweg/internal/task"
+	"thalweg/serde"
+	"thalweg/state"
 	"thalweg/topology"
 )
 
-// expecting is a node that notes the keys that it was told of, and those that came.
+// expecting is a node that notes the keys that it is to expect, and those that came.
 func expecting(name string, changesKey bool, told map[string]bool, came func(key string)) *topology.Node {
 	return &topology.Node{
 		Name: name, Kind: topology.KindProcessor, Site: "site", ChangesKey: changesKey,
 		Make: topology.Between(func(in *topology.Instance, next port) (port, error) {
-			in.Expect = append(in.Expect, func(keys [][]byte) {
+			in.Announce(serde.For[string](), state.Lines(func(keys [][]byte) {
 				for _, k := range keys {
 					told[string(k)] = true
 				}
-			})
+			}))
 			return func(r *text) error {
 				in.Enter()
 				came(r.Key)
@@ -28,6 +30,47 @@ func expecting(name string, changesKey bool, told map[string]bool, came func(key
 			}, nil
 		}),
 	}
+}
+
+// resting is a Prefetcher that has nothing to read, and counts how often it is asked.
+type resting struct {
+	state.Prefetcher
+	t     *testing.T
+	asked *int
+}
+
+func (r resting) RowsWanted() int        { *r.asked++; return 0 }
+func (r resting) LinesWanted() bool      { return false }
+func (r resting) PrefetchLines([][]byte) { r.t.Error("lines are read that nobody wants") }
+func (r resting) PrefetchRows(a *state.Ahead) int {
+	require.Empty(r.t, a.Keys, "rows are read that nobody wants")
+	return 0
+}
+
+// TestNothingIsPreparedThatNobodyWants: where all is in memory and small, prefetchers are asked once for 64 records,
+// and do nothing.
+func TestNothingIsPreparedThatNobodyWants(t *testing.T) {
+	const records = 6400
+	asked := 0
+	node := &topology.Node{
+		Name: "n", Kind: topology.KindProcessor, Site: "site",
+		Make: topology.Between(func(in *topology.Instance, next port) (port, error) {
+			in.Announce(serde.For[string](), func() state.Prefetcher { return resting{t: t, asked: &asked} })
+			return next, nil
+		}),
+	}
+	r := newRig(t, task.Config{}, chain(source("s", "in"), node, sink("o", "out")))
+	for from := int64(0); from < records; from += 100 {
+		var some []text
+		for i := range int64(100) {
+			some = append(some, text{Key: fmt.Sprint("k", from+i), Value: "v", Timestamp: from + i})
+		}
+		r.add("in", from, some...)
+	}
+	r.step(records)
+	r.commit()
+	require.Len(t, r.written("out"), records)
+	require.Equal(t, records/64, asked)
 }
 
 // TestKeysAreToldAhead: nodes that see the input's own keys hear of each before its record comes; records come one by

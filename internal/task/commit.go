@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"thalweg/state"
@@ -15,11 +16,15 @@ func (t *Task) Flush() error {
 	if err := t.ready("flush"); err != nil {
 		return err
 	}
+	t.flushing = true
+	defer func() { t.flushing = false }()
 	return t.guarded(func() error {
 		if err := t.tx.Failed(); err != nil {
 			return err
 		}
-		if _, err := t.settle(); err != nil {
+		some, err := t.settle()
+		t.worked = t.worked || some
+		if err != nil {
 			return err
 		}
 		for again := true; again; {
@@ -27,6 +32,7 @@ func (t *Task) Flush() error {
 				return t.strictly(fmt.Errorf("task %s: flush: %w", t.id, err))
 			}
 			some, err := t.settle() // tables may have told nodes that hold records back
+			t.worked = t.worked || some
 			if err != nil {
 				return err
 			}
@@ -78,11 +84,15 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 
 // Pending reports whether there is anything to commit.
 func (t *Task) Pending() bool {
-	if t.tx.Dirty() {
+	if t.wrote || t.tx.Dirty() {
 		return true
 	}
-	return slices.ContainsFunc(t.queues, (*queue).moved) || t.marksMoved()
+	return t.Moved() || t.marksMoved()
 }
+
+// Moved tells whether an input is at another offset than the committed one. Records that are dropped move it, too, and
+// so does what readers do not see.
+func (t *Task) Moved() bool { return slices.ContainsFunc(t.queues, (*queue).moved) }
 
 // marksMoved tells whether a node's mark is another than at the last commit.
 func (t *Task) marksMoved() bool {
@@ -105,8 +115,9 @@ func (t *Task) marks() map[string]int64 {
 	return marks
 }
 
-// Offsets are the positions of the inputs that moved since the last commit. Where only marks did, it is the first
-// input's.
+// Offsets are the positions of the inputs that moved since the last commit. Where only marks did, or where the task has
+// written something though no input moved, as a punctuation does, it is the first input's: the group takes an offset
+// from the task's owner alone, and nothing else in a transaction shows whose it is.
 func (t *Task) Offsets() []Offset {
 	var offsets []Offset
 	marks := t.marks()
@@ -118,21 +129,42 @@ func (t *Task) Offsets() []Offset {
 			offsets = append(offsets, q.offset(marks))
 		}
 	}
-	if len(offsets) == 0 && len(t.queues) > 0 && t.marksMoved() {
+	if len(offsets) == 0 && len(t.queues) > 0 && (t.wrote || t.marksMoved()) {
 		offsets = append(offsets, t.queues[0].offset(marks))
 	}
 	return offsets
 }
 
-func (q *queue) offset(marks map[string]int64) Offset {
+// Fence is an offset that changes nothing: the committed one of the first input. The group refuses it from a task that
+// is somebody else's by now. It is for what is written outside of a commit of the task.
+func (t *Task) Fence() (o Offset, ok bool) {
+	if len(t.queues) == 0 {
+		return Offset{}, false
+	}
+	marks := maps.Clone(t.committedMarks)
 	if len(marks) > 0 {
-		marks[nextOffset] = q.next
+		marks[commitNumber] = t.commits
+	}
+	q := t.queues[0]
+	return q.offsetAt(q.committed, marks), true
+}
+
+func (q *queue) offset(marks map[string]int64) Offset {
+	return q.offsetAt(mark{q.next, q.partitionTime}, marks)
+}
+
+func (q *queue) offsetAt(at mark, marks map[string]int64) Offset {
+	if len(marks) > 0 {
+		marks[nextOffset] = at.next
 	}
 	return Offset{
 		Topic: q.head.Topic, Partition: q.head.Partition,
-		Next: q.next, Metadata: encodeMetadata(q.partitionTime, marks),
+		Next: at.next, Metadata: encodeMetadata(at.partitionTime, marks),
 	}
 }
+
+// noteWritten notes whether the outbox has grown since it had so many bytes, in a call of this task.
+func (t *Task) noteWritten(before int) { t.wrote = t.wrote || t.outbox.bytes > before }
 
 // Committed tells that everything since the last commit is durable: outputs, changelogs and offsets. position is the
 // next offset of a store's changelog partition; below 0: nothing was written to it. It may be nil where no store has
@@ -158,6 +190,7 @@ func (t *Task) Committed(position func(store string) int64) error {
 	}
 	t.committedTime, t.committedMarks = t.env.StreamTime, t.marks()
 	t.commits++
+	t.wrote = false
 	if t.strict {
 		t.setStrict(false)
 	}
@@ -168,6 +201,9 @@ func (t *Task) Committed(position func(store string) int64) error {
 	return nil
 }
 
+// Untouched tells that nothing was done since the last commit: Discard would change nothing but the queues.
+func (t *Task) Untouched() bool { return !t.worked && t.broken == nil && !t.Pending() }
+
 // Discard goes back to the last commit: stores, positions, times, counters, punctuations, and the graph, which is
 // built anew so that what nodes hold in memory goes too. The queues are empty: fetch from [Task.Inputs] again. The
 // outbox, which other tasks share, is the worker's to discard.
@@ -175,7 +211,7 @@ func (t *Task) Discard() error {
 	if t.state != Running {
 		return nil
 	}
-	t.broken, t.verdict, t.worked = nil, verdict{}, false
+	t.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()
@@ -224,6 +260,18 @@ type NodeStats struct {
 	Node      string
 	Processed int64
 	Dropped   [topology.Reasons]int64 // by topology.Reason
+}
+
+// CommittedStats is Stats with what was counted up to the last commit.
+func (t *Task) CommittedStats(s *Stats) {
+	t.Stats(s)
+	for i := range s.Nodes {
+		c := counters{}
+		if t.committedCounts != nil {
+			c = t.committedCounts[i]
+		}
+		s.Nodes[i].Processed, s.Nodes[i].Dropped = c.processed, c.dropped
+	}
 }
 
 // Stats copies the figures into s, whose slice is reused.

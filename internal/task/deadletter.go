@@ -46,7 +46,7 @@ func (l DeadLetter) Send(o *Outbox) error {
 		func(l *DeadLetter) { l.cut(headerMessage, cutStackBytes); l.Value = nil },
 		func(l *DeadLetter) { l.Key, l.Headers = nil, l.Headers[l.own:] },
 	} {
-		if _, tooLarge := errors.AsType[*TooLarge](err); !tooLarge {
+		if !isTooLarge(err) {
 			break
 		}
 		l.Headers = slices.Clone(l.Headers)

@@ -1,9 +1,10 @@
 // Package task is a sub-topology at work on one partition: a state machine without I/O. It has no goroutine, clock,
-// socket or file of its own. Whoever drives it (a worker of the runtime, the test driver) does this:
+// socket or file of its own. Its caller (a worker of the runtime, the test driver) does this:
 //
 //	t, err := task.New(config)
-//	for _, c := range t.Changelogs() {    // what must be read, from where
-//		err = t.Restore(c.Store, batch)   // … each batch of it
+//	f, err := t.NewFollower(logs)         // of t.Changelogs(): what must be read, from where, up to where
+//	for !f.Done() {
+//		err = f.Add(log, batches, next)   // whole batches as fetched; f.Save now and then
 //	}
 //	err = t.Restored(positions)           // builds the graph: processors see their stores filled
 //	for {

@@ -185,3 +185,48 @@ func TestInitThatFails(t *testing.T) {
 	require.ErrorContains(t, tk.Restored(nil), "init: no")
 	require.NoError(t, tk.Close())
 }
+
+// A record whose results the broker refuses counts once, however often it was processed. What a task that is closed has
+// not committed does not count.
+func TestRefusedRecordsCountOnce(t *testing.T) {
+	r := newRig(t, task.Config{Errors: topology.Errors{Encode: topology.Skip}},
+		chain(source("s", "in"), process("p", failing()), sink("o", "out")))
+	counts := func() (now, committed task.NodeStats) {
+		var s, c task.Stats
+		r.task.Stats(&s)
+		r.task.CommittedStats(&c)
+		return s.Nodes[0], c.Nodes[0]
+	}
+	refused := func() {
+		r.add("in", 0, value("1"), value("2"))
+		r.step(1)
+		require.False(t, r.task.Untouched())
+		_, committed := counts()
+		require.Zero(t, committed.Processed)
+		m := r.task.Last()
+		require.NoError(t, r.task.Discard())
+		require.True(t, r.task.Untouched())
+		require.NoError(t, r.task.Refuse(m, errBoom))
+	}
+	r.add("in", 0, value("1"), value("2"))
+	r.step(2)
+	require.NoError(t, r.task.Discard())
+	refused()
+	r.add("in", 0, value("1"), value("2"))
+	n, err := r.task.Step(1, 0)
+	require.NoError(t, err)
+	require.Zero(t, n, "the record waits for the policy")
+	done, err := r.task.Retry(5)
+	require.NoError(t, err)
+	require.True(t, done)
+	r.commit()
+	now, committed := counts()
+	require.Equal(t, now, committed)
+	require.EqualValues(t, 1, now.Processed)
+	require.EqualValues(t, 1, now.Dropped[topology.Skipped])
+	require.Equal(t, "s", now.Node)
+	r.step(1)
+	r.commit()
+	now, _ = counts()
+	require.EqualValues(t, 2, now.Processed)
+}

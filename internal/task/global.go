@@ -3,6 +3,7 @@ package task
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"thalweg/state"
 	"thalweg/topology"
@@ -18,11 +19,19 @@ type globalOffsets = state.KV[string, int64]
 
 // offsetsOf names the store of the offsets.
 func offsetsOf(s *topology.Subtopology) globalOffsets {
-	return state.NewKV[string, int64]("global-offsets." + s.Stores[0].Name()).Volatile()
+	return state.NewKV[string, int64](GlobalOffsets(s.Stores[0].Name())).Volatile()
 }
 
+const globalOffsetsPrefix = "global-offsets."
+
+// GlobalOffsets is the name of the store that keeps the offsets of a global sub-topology, given its first store.
+func GlobalOffsets(store string) string { return globalOffsetsPrefix + store }
+
+// IsGlobalOffsets tells whether a store in the global namespace keeps offsets.
+func IsGlobalOffsets(store string) bool { return strings.HasPrefix(store, globalOffsetsPrefix) }
+
 // openGlobal opens the stores and goes to where they are. Stores that were filled from something else, or one more
-// than before, are filled anew.
+// than before, are filled from the beginning.
 func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
 	if len(sub.Stores) == 0 {
 		return fmt.Errorf("global sub-topology %d has no store: there is nothing to fill", sub.ID)

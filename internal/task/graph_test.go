@@ -121,7 +121,8 @@ func (r *rig) start(c task.Config, nodes []*topology.Node) {
 		require.False(r.t, l.Known)
 		for b, err := range batch.BatchesOf(r.topics[l.Topic]) {
 			require.NoError(r.t, err)
-			require.NoError(r.t, r.task.Restore(l.Store, 0, b))
+			_, err := r.task.Restore(l.Store, 0, b)
+			require.NoError(r.t, err)
 		}
 	}
 	require.NoError(r.t, r.task.Restored(r.position))

@@ -44,7 +44,7 @@ func (q *queue) holds() {
 	check(q.records >= 0, "%s: %d records wait", q, q.records)
 	check(q.bytes >= q.itBytes, "%s: %d bytes, %d of them in the open batch", q, q.bytes, q.itBytes)
 	check(q.first <= len(q.batches), "%s: batch %d of %d", q, q.first, len(q.batches))
-	check(q.aheadAt <= len(q.ahead), "%s: record %d of %d ahead", q, q.aheadAt, len(q.ahead))
+	check(q.ahead.at <= len(q.ahead.decoded), "%s: record %d of %d ahead", q, q.ahead.at, len(q.ahead.decoded))
 	check(!q.empty() || q.records == 0, "%s: %d records in no batch", q, q.records)
 	check(!q.has || q.records > 0, "%s: the head is no record that waits", q)
 	check(!q.has || q.head.Offset >= q.next, "%s: the head %d is before %d", q, q.head.Offset, q.next)
@@ -62,7 +62,7 @@ func (q *queue) holds() {
 
 // empty tells that nothing waits.
 func (q *queue) empty() bool {
-	return !q.has && q.it.Left() == 0 && q.aheadAt == len(q.ahead) && q.first == len(q.batches)
+	return !q.has && q.it.Left() == 0 && q.ahead.at == len(q.ahead.decoded) && q.first == len(q.batches)
 }
 
 // holdsAfterCommit checks what a commit leaves.
@@ -90,7 +90,7 @@ func (t *Task) holdsAfterDiscard() {
 		t.env.StreamTime, t.committedTime)
 	for _, q := range t.queues {
 		invariant.Check(q.empty() && q.records == 0 && q.bytes == 0, "%s: holds records after a discard", q)
-		invariant.Check(!q.moved(), "%s: at %d after a discard to %d", q, q.next, q.committed.next)
+		invariant.Check(q.next == q.committed.next, "%s: at %d after a discard to %d", q, q.next, q.committed.next)
 		invariant.Check(q.fetched == q.next, "%s: fetched up to %d after a discard to %d", q, q.fetched, q.next)
 	}
 }

@@ -76,6 +76,12 @@ func decodeMetadata(metadata string) (partitionTime int64, marks map[string]int6
 	return partitionTime, marks, nil
 }
 
+// HasWritten tells whether metadata is what a task, or Kafka Streams, has written.
+func HasWritten(metadata string) bool {
+	_, _, err := decodeMetadata(metadata)
+	return metadata != "" && err == nil
+}
+
 // inBounds is what was committed as a time, as far as it can be one.
 func inBounds(committed uint64) int64 {
 	return max(min(int64(committed), topology.MaxTime), topology.Unknown)

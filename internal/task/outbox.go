@@ -2,6 +2,9 @@ package task
 
 import (
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 
 	"thalweg/internal/batch"
 	"thalweg/topology"
@@ -19,6 +22,9 @@ type OutboxConfig struct {
 	Compression    batch.Compression
 	// SpareBuilders is how many builders are kept for reuse.
 	SpareBuilders int
+	// BytesMax limits what may be here before Full hands out everything, including batches that are not full. It also
+	// limits the memory of spare builders. 0: no limit.
+	BytesMax int
 }
 
 const (
@@ -36,7 +42,9 @@ type Outbox struct {
 	lanes  map[string]*lane
 	open   []*slot   // with a batch being built
 	full   []*Packet // in the order in which they became full
+	bytes  int       // of both, about
 	spare  []*batch.Builder
+	kept   int // memory of the spare ones
 }
 
 // Packet is one batch to be sent. The builder is the receiver's until it gives it back with Recycle.
@@ -58,6 +66,9 @@ func NewOutbox(c OutboxConfig) *Outbox {
 		c.SpareBuilders = defaultSpareBuilders
 	}
 	c.BatchBytes = min(c.BatchBytes, c.RecordMaxBytes)
+	if c.BytesMax == 0 {
+		c.BytesMax = math.MaxInt
+	}
 	return &Outbox{config: c, lanes: map[string]*lane{}}
 }
 
@@ -65,12 +76,21 @@ func NewOutbox(c OutboxConfig) *Outbox {
 type TooLarge struct {
 	Topic           string
 	Partition       int32
+	Key             []byte // its beginning; empty where it has none, or another error names it
 	Bytes, BytesMax int
 }
 
+// shownKeyBytes is how much of a key an error shows.
+const shownKeyBytes = 64
+
 func (e *TooLarge) Error() string {
-	return fmt.Sprintf("topic %s partition %d: a record of %d bytes is over the limit of %d: raise the limit here and in "+
-		"the topic, or write less", e.Topic, e.Partition, e.Bytes, e.BytesMax)
+	of := ""
+	if len(e.Key) > 0 {
+		of = fmt.Sprintf(" with key %q", e.Key)
+	}
+	return fmt.Sprintf("topic %s partition %d: a record of %d bytes%s is over the limit of %d: raise "+
+		"Config.RecordBytesMax and the topic's max.message.bytes, or write less", e.Topic, e.Partition, e.Bytes, of,
+		e.BytesMax)
 }
 
 // lane is the way to one topic.
@@ -99,12 +119,32 @@ func (o *Outbox) Outlet(topic string) (topology.Outlet, error) {
 	if n <= 0 {
 		return nil, fmt.Errorf("outlet: topic %s has %d partitions", topic, n)
 	}
-	l := &lane{outbox: o, topic: topic, slots: make([]slot, n)}
+	l := &lane{outbox: o, topic: topic}
+	l.resize(n)
+	o.lanes[topic] = l
+	return l, nil
+}
+
+func (l *lane) resize(partitions int32) {
+	l.slots = make([]slot, partitions)
 	for i := range l.slots {
 		l.slots[i].lane, l.slots[i].partition = l, int32(i)
 	}
-	o.lanes[topic] = l
-	return l, nil
+}
+
+// Topics are those that tasks write to, in order.
+func (o *Outbox) Topics() []string { return slices.Sorted(maps.Keys(o.lanes)) }
+
+// Resize takes over how many partitions topics have now. It does nothing while something is here.
+func (o *Outbox) Resize(partitions map[string]int32) {
+	if len(o.open)+len(o.full) > 0 {
+		return
+	}
+	for topic, n := range partitions {
+		if l := o.lanes[topic]; l != nil && n > 0 && n != l.Partitions() {
+			l.resize(n)
+		}
+	}
 }
 
 // Partitions implements [topology.Outlet].
@@ -114,8 +154,9 @@ func (l *lane) Partitions() int32 { return int32(len(l.slots)) }
 func (l *lane) Append(partition int32, timestamp int64, key, value []byte, headers []topology.Header) error {
 	// Nearly always the record fits into the open batch, which is not full after it.
 	if uint(partition) < uint(len(l.slots)) && len(headers) == 0 {
-		b := l.slots[partition].builder
-		if b != nil && b.Size()+len(key)+len(value)+recordOverheadBytes < l.outbox.config.BatchBytes {
+		b, size, o := l.slots[partition].builder, len(key)+len(value)+recordOverheadBytes, l.outbox
+		if b != nil && b.Size()+size < o.config.BatchBytes {
+			o.bytes += size
 			b.Append(timestamp, key, value, nil)
 			return nil
 		}
@@ -133,7 +174,10 @@ func (l *lane) append(partition int32, timestamp int64, key, value []byte, heade
 	}
 	o := l.outbox
 	if size > o.config.RecordMaxBytes {
-		return &TooLarge{Topic: l.topic, Partition: partition, Bytes: size, BytesMax: o.config.RecordMaxBytes}
+		return &TooLarge{
+			Topic: l.topic, Partition: partition, Bytes: size, BytesMax: o.config.RecordMaxBytes,
+			Key: slices.Clone(key[:min(len(key), shownKeyBytes)]),
+		}
 	}
 	s := &l.slots[partition]
 	if s.builder != nil && s.builder.Size()+size > o.config.RecordMaxBytes {
@@ -144,6 +188,7 @@ func (l *lane) append(partition int32, timestamp int64, key, value []byte, heade
 		o.open = append(o.open, s)
 	}
 	s.builder.Append(timestamp, key, value, headers)
+	o.bytes += size
 	if s.builder.Size() >= o.config.BatchBytes {
 		o.fill(s)
 	}
@@ -168,6 +213,7 @@ func (o *Outbox) builder() *batch.Builder {
 	if n := len(o.spare); n > 0 {
 		b := o.spare[n-1]
 		o.spare = o.spare[:n-1]
+		o.kept -= b.Held()
 		return b
 	}
 	return batch.NewBuilder(o.config.Compression)
@@ -176,27 +222,46 @@ func (o *Outbox) builder() *batch.Builder {
 // Full takes the batches that are full, oldest first. Sending them before the commit keeps memory and the commit
 // small. Several may be for one partition: they must be written in this order.
 func (o *Outbox) Full() []*Packet {
+	if o.Crowded() {
+		return o.Take()
+	}
 	full := o.full
-	o.full = nil
+	for _, p := range full {
+		o.bytes -= p.Builder.Size()
+	}
+	o.full, o.bytes = nil, max(o.bytes, 0)
 	return full
 }
+
+// Crowded tells that more is here than may be: Full hands out everything.
+func (o *Outbox) Crowded() bool { return o.bytes >= o.config.BytesMax }
+
+// SetBytesMax changes what OutboxConfig.BytesMax has set.
+func (o *Outbox) SetBytesMax(bytesMax int) { o.config.BytesMax = bytesMax }
+
+// Bytes is about the size of what was not handed out.
+func (o *Outbox) Bytes() int { return o.bytes }
 
 // Take takes everything: the full batches and then the rest, at most one more for each partition.
 func (o *Outbox) Take() []*Packet {
 	for len(o.open) > 0 {
 		o.fill(o.open[0])
 	}
-	return o.Full()
+	full := o.full
+	o.full, o.bytes = nil, 0
+	return full
 }
 
 // Recycle gives a packet's builder back once its bytes are needed no more: after the acknowledgement.
 func (o *Outbox) Recycle(p *Packet) {
 	b := p.Builder
 	p.Builder = nil
-	if b == nil || len(o.spare) >= o.config.SpareBuilders || b.Size() > spareMaxBatches*o.config.BatchBytes {
+	if b == nil || len(o.spare) >= o.config.SpareBuilders || b.Size() > spareMaxBatches*o.config.BatchBytes ||
+		o.kept+b.Held() > o.config.BytesMax {
 		return
 	}
 	b.Reset()
+	o.kept += b.Held()
 	o.spare = append(o.spare, b)
 }
 

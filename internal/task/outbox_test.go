@@ -61,6 +61,22 @@ func TestOutbox(t *testing.T) {
 	require.Empty(t, o.Take())
 }
 
+// The limit holds from the next record on when it changes, and Full hands out everything when it is reached.
+func TestOutboxIsCrowdedAtItsLimit(t *testing.T) {
+	o := task.NewOutbox(task.OutboxConfig{BytesMax: 1000, Partitions: func(string) (int32, error) { return 1, nil }})
+	out, err := o.Outlet("a")
+	require.NoError(t, err)
+	require.NoError(t, out.Append(0, 0, nil, make([]byte, 500), nil))
+	require.False(t, o.Crowded())
+	require.Empty(t, o.Full())
+	o.SetBytesMax(400)
+	require.True(t, o.Crowded())
+	require.Len(t, o.Full(), 1)
+	o.SetBytesMax(2000)
+	require.NoError(t, out.Append(0, 0, nil, make([]byte, 1500), nil))
+	require.False(t, o.Crowded())
+}
+
 func TestOutboxKeepsBatchesUnderTheLimit(t *testing.T) {
 	o := task.NewOutbox(task.OutboxConfig{
 		BatchBytes: 1000, RecordMaxBytes: 1000, Partitions: func(string) (int32, error) { return 1, nil },

@@ -111,6 +111,10 @@ func (t *Task) failed(err error) error {
 		}
 		pe.Decide(t.stop)
 	}
+	if pe != nil && pe.Phase == topology.PhaseDecode && t.config.Errors.Decode == nil && t.config.Errors.Handle == nil {
+		err = fmt.Errorf("%w: correct what writes the topic, or say with Config.Errors.Decode that such records are passed "+
+			"over (topology.Skip or topology.DeadLetter)", err)
+	}
 	if t.verdict.of != pe { // the verdict on a failure that user code has passed over
 		t.verdict = verdict{}
 	}

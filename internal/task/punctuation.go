@@ -18,6 +18,7 @@ type schedule struct {
 	fixed    int64 // due, as of the last commit
 	f        func(now int64) error
 	canceled bool
+	anchored bool // due at a time of the clock, and not after an interval
 	initial  bool // made while the graph was built
 }
 
@@ -56,7 +57,9 @@ func (p *punctuator) built() {
 func (p *punctuator) Schedule(
 	in *topology.Instance, kind topology.TimeKind, start, interval int64, f func(now int64) error,
 ) (cancel func()) {
-	s := &schedule{in: in, kind: kind, interval: interval, f: f, initial: p.building, due: start}
+	s := &schedule{
+		in: in, kind: kind, interval: interval, f: f, initial: p.building, due: start, anchored: start != 0,
+	}
 	switch {
 	case kind == topology.WallClock && start == 0:
 		s.due = p.env.WallTime + interval
@@ -149,6 +152,16 @@ func (p *punctuator) refresh() {
 	}
 	clear(p.schedules[len(kept):])
 	p.schedules = kept
+}
+
+// setBack keeps intervals of the wall clock as they are when it is set back by so much.
+func (p *punctuator) setBack(by int64) {
+	for _, s := range p.schedules {
+		if s.kind == topology.WallClock && !s.anchored {
+			s.due, s.fixed = s.due-by, s.fixed-by
+		}
+	}
+	p.refresh()
 }
 
 // commit fixes when the schedules are due.

@@ -20,13 +20,10 @@ type queue struct {
 	time  int64   // timestamp of the head: the smallest that a source gave it
 
 	it      batch.Iterator
-	itBytes int                   // size of the batch that it walks
-	itFirst int64                 // its first offset
-	itNext  int64                 // the offset after it
-	expect  []func(keys [][]byte) // told of keys before their records come; resolved once
-	ahead   []batch.Record        // decoded before their turn, from aheadAt; empty without expect
-	aheadAt int
-	keys    [][]byte      // scratch
+	itBytes int   // size of the batch that it walks
+	itFirst int64 // its first offset
+	itNext  int64 // the offset after it
+	ahead   ahead
 	batches []batch.Batch // not walked yet, from first
 	first   int
 
@@ -38,6 +35,7 @@ type queue struct {
 	end           int64 // known end of the partition: Step waits for records below it; Unknown: not known
 	partitionTime int64 // highest timestamp processed
 	committed     mark
+	fresh         bool // committed is where it started, and the group does not know it
 
 	blockedAt int64 // the offset from which on records wait: see retry.go
 	retrying  retrying
@@ -100,48 +98,6 @@ func (q *queue) load() (bool, error) {
 	return true, nil
 }
 
-// decode makes the next record of the open batch the head's.
-func (q *queue) decode() bool {
-	if len(q.expect) == 0 {
-		return q.it.Next(&q.head.Record)
-	}
-	if q.aheadAt == len(q.ahead) && !q.look() {
-		return false
-	}
-	q.head.Record = q.ahead[q.aheadAt]
-	q.aheadAt++
-	return true
-}
-
-// lookAhead is how many records are decoded at a time where stores are told of keys: enough for their cache misses to
-// overlap, few enough for the lines to be there still when the records come.
-const lookAhead = 64
-
-// look decodes the next records and tells their keys.
-func (q *queue) look() bool {
-	if q.ahead == nil {
-		q.ahead, q.keys = make([]batch.Record, 0, lookAhead), make([][]byte, 0, lookAhead)
-	}
-	clear(q.ahead) // let their batch go
-	q.ahead, q.aheadAt, q.keys = q.ahead[:0], 0, q.keys[:0]
-	for len(q.ahead) < lookAhead {
-		n := len(q.ahead)
-		q.ahead = q.ahead[:n+1]
-		r := &q.ahead[n]
-		if !q.it.Next(r) {
-			q.ahead = q.ahead[:n]
-			break
-		}
-		if r.Key != nil {
-			q.keys = append(q.keys, r.Key)
-		}
-	}
-	for _, expect := range q.expect {
-		expect(q.keys)
-	}
-	return len(q.ahead) > 0
-}
-
 // open starts on the next batch.
 func (q *queue) open() (bool, error) {
 	q.bytes -= q.itBytes
@@ -154,7 +110,7 @@ func (q *queue) open() (bool, error) {
 	b := q.batches[q.first]
 	q.batches[q.first] = batch.Batch{} // let it go when it is walked
 	q.first++
-	it, err := b.Records(&q.task.decoder)
+	it, err := q.ahead.records(b, &q.task.decoder)
 	q.it, q.itBytes, q.itFirst, q.itNext = it, b.Size(), b.BaseOffset(), b.LastOffset()+1
 	if err != nil {
 		return true, q.broken(err)
@@ -247,17 +203,25 @@ func (q *queue) process() error {
 	return nil
 }
 
+// jump goes on at another offset. Nothing waits, and what was processed before is committed.
+func (q *queue) jump(next int64) {
+	q.clear()
+	q.next, q.fetched, q.end = next, next, topology.Unknown
+	q.committed.next, q.fresh = next, true
+}
+
 // waiting tells that records are known to exist which have not been added.
 func (q *queue) waiting() bool { return q.fetched < q.end }
 
 func (q *queue) commit() {
-	q.committed = mark{q.next, q.partitionTime}
+	q.committed, q.fresh = mark{q.next, q.partitionTime}, false
 	if q.next > q.retrying.offset {
 		q.retrying, q.blockedAt, q.refusal = retrying{offset: topology.Unknown}, never, nil
 	}
 }
 
-func (q *queue) moved() bool { return q.next != q.committed.next }
+// moved tells whether there is an offset to commit.
+func (q *queue) moved() bool { return q.fresh || q.next != q.committed.next }
 
 // rewind empties the queue and goes back to the last commit.
 func (q *queue) rewind() {
@@ -272,8 +236,7 @@ func (q *queue) rewind() {
 func (q *queue) clear() {
 	clear(q.batches)
 	q.batches, q.first, q.it = q.batches[:0], 0, batch.Iterator{}
-	clear(q.ahead)
-	q.ahead, q.aheadAt = q.ahead[:0], 0
+	q.ahead.clear()
 	q.has, q.bytes, q.itBytes, q.records = false, 0, 0, 0
 	q.fetched = q.next
 }

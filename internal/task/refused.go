@@ -8,10 +8,10 @@ import (
 	"thalweg/topology"
 )
 
-// Values of stores are encoded once for all changes between two commits. So a value that its serde refuses, or that is
-// too large for the changelog, shows at the commit, when nobody knows which record it is from. Then the task goes over
-// the records since the last commit once more, strictly: each value is encoded when it is put, and the failure is that
-// of a record at a node, which the policy decides about.
+// Values of stores are encoded once for all changes between two commits, and tables emit their changes then. So a value
+// that its serde refuses, or that is too large for a topic, shows at the commit, when nobody knows which record it is
+// from. Then the task goes over the records since the last commit once more, strictly: each value is encoded when it is
+// put, and the failure is that of a record at a node, which the policy decides about.
 
 // Replay is the error of a commit that failed for a record which is not known. The driver drops the transaction, as
 // after any failure, calls Discard, and goes on at once.
@@ -29,7 +29,8 @@ func (r *Replay) Unwrap() error { return r.Err }
 
 // strictly makes the task go over its records again, if it did not just do that.
 func (t *Task) strictly(err error) error {
-	if _, ok := errors.AsType[*state.Refusal](err); !ok || t.strict {
+	_, refused := errors.AsType[*state.Refusal](err)
+	if t.strict || !refused && !isTooLarge(err) {
 		return err
 	}
 	t.setStrict(true)
@@ -39,8 +40,18 @@ func (t *Task) strictly(err error) error {
 // isOfAnother tells whether a failure is that of a record before the one at hand, which going over the records again
 // finds.
 func (t *Task) isOfAnother(pe *topology.ProcessingError) bool {
-	r, ok := errors.AsType[*state.Refusal](pe.Err)
-	return ok && r.Earlier && !t.strict
+	if t.strict {
+		return false
+	}
+	if r, ok := errors.AsType[*state.Refusal](pe.Err); ok {
+		return r.Earlier
+	}
+	return t.flushing && pe.Metadata.Topic == "" && isTooLarge(pe.Err)
+}
+
+func isTooLarge(err error) bool {
+	_, ok := errors.AsType[*TooLarge](err)
+	return ok
 }
 
 func (t *Task) setStrict(strict bool) {
@@ -81,9 +92,11 @@ func (t *Task) serdePanicked(v any) error {
 
 // refusedBy makes a record that is too large for a changelog the refusal of its row.
 func (l *storeLog) refusedBy(err error, key []byte) error {
-	if _, ok := errors.AsType[*TooLarge](err); !ok {
+	large, ok := errors.AsType[*TooLarge](err)
+	if !ok {
 		return err
 	}
+	large.Key = nil // which is the row's
 	return &state.Refusal{Store: l.store.Name(), Key: append([]byte{}, key...), Err: err}
 }
 
@@ -110,6 +123,11 @@ func (t *Task) Refuse(m topology.Metadata, cause error) error {
 func (q *queue) refuse(cause error) error {
 	t := q.task
 	t.env.Source = &q.head
+	for i, s := range q.sources { // which have taken the record, though what followed is gone
+		if q.ownTime || q.times[i] >= 0 {
+			s.Instance().Enter()
+		}
+	}
 	in := q.sources[0].Instance()
 	in.Resume()
 	err := in.Handle(topology.PhaseEncode, min(q.head.Timestamp, t.env.WallTime), fmt.Errorf("the broker refuses what "+

@@ -129,9 +129,6 @@ func (t *Task) Changelogs() ([]Changelog, error) {
 	return logs, nil
 }
 
-// Follow makes the task a standby: Restore may be called for as long as another worker runs it.
-func (t *Task) Follow() error { return t.move(Standby) }
-
 // Wipe empties a store, which is then restored from the start of its changelog.
 func (t *Task) Wipe(store string) error {
 	if err := t.in("wipe", Created, Standby, Restoring); err != nil {
@@ -144,22 +141,23 @@ func (t *Task) Wipe(store string) error {
 }
 
 // Restore puts a batch of a store's changelog into the store: the records from an offset on. Of an input's topic it
-// takes what lies before the input's committed offset, and no record that processing would leave out.
-func (t *Task) Restore(store string, from int64, b batch.Batch) error {
+// takes what lies before the input's committed offset, and no record that processing would leave out. It returns how
+// many records the store has taken.
+func (t *Task) Restore(store string, from int64, b batch.Batch) (taken int64, err error) {
 	if t.state == Created {
 		if err := t.move(Restoring); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := t.in("restore", Restoring, Standby); err != nil {
-		return err
+		return 0, err
 	}
 	log := t.storeLog(store)
 	if log == nil {
-		return fmt.Errorf("task %s: store %s: restore: it has no changelog", t.id, store)
+		return 0, fmt.Errorf("task %s: store %s: restore: it has no changelog", t.id, store)
 	}
 	if b.IsControl() {
-		return nil
+		return 0, nil
 	}
 	end := never
 	if log.input != nil {
@@ -173,33 +171,37 @@ func (t *Task) Restore(store string, from int64, b batch.Batch) error {
 		if r.Offset < from || r.Key == nil { // no store has a row for a null key; a source topic may hold such records
 			continue
 		}
-		if err := t.restoreRow(log, &r); err != nil {
-			return err
+		row, err := t.restoreRow(log, &r)
+		if err != nil {
+			return taken, err
+		}
+		if row {
+			taken++
 		}
 	}
 	if err == nil {
 		err = it.Err()
 	}
 	if err != nil && next < end {
-		return t.passOver(log, next, unreadable(err, b.LastOffset()+1))
+		return taken, t.passOver(log, next, unreadable(err, b.LastOffset()+1))
 	}
-	return nil
+	return taken, nil
 }
 
-// restoreRow puts one record into the store.
-func (t *Task) restoreRow(log *storeLog, r *batch.Record) error {
+// restoreRow puts one record into the store, if it is a row.
+func (t *Task) restoreRow(log *storeLog, r *batch.Record) (row bool, err error) {
 	if log.input != nil && !topology.IsTime(r.Timestamp) {
-		return nil
+		return false, nil
 	}
-	err := log.check(r)
-	if err != nil {
-		return t.passOver(log, r.Offset, fmt.Errorf("%w: to go on without it let Errors.Decode be Skip or DeadLetter", err))
+	if err := log.check(r); err != nil {
+		return false, t.passOver(log, r.Offset,
+			fmt.Errorf("%w: to go on without it let Errors.Decode be Skip or DeadLetter", err))
 	}
 	if err = t.tx.Restore(log.store.Name(), r.Key, r.Value, r.Timestamp); err != nil {
-		return fmt.Errorf("task %s: store %s: restore of topic %s partition %d offset %d: %w", t.id, log.store.Name(),
-			log.topic, t.id.Partition, r.Offset, err)
+		return false, fmt.Errorf("task %s: store %s: restore of topic %s partition %d offset %d: %w", t.id,
+			log.store.Name(), log.topic, t.id.Partition, r.Offset, err)
 	}
-	return nil
+	return true, nil
 }
 
 // check refuses a record that is no row: processing would not have taken it, or it has another form.
@@ -232,8 +234,8 @@ func (t *Task) passOver(log *storeLog, offset int64, err error) error {
 	return nil
 }
 
-// Checkpoint makes what was restored so far, up to position per store, part of the engine. A standby calls it now and
-// then; Restored does it too. A position below 0 leaves the old one.
+// Checkpoint makes what was restored so far, up to position per store, part of the engine. Restored does it, too. A
+// position below 0 leaves the old one.
 func (t *Task) Checkpoint(position func(store string) int64) error {
 	if err := t.tx.RestoreDone(position); err != nil {
 		return fmt.Errorf("task %s: restore: %w", t.id, err)
@@ -255,6 +257,7 @@ func (t *Task) Restored(position func(store string) int64) error {
 	if err := t.Checkpoint(position); err != nil {
 		return err
 	}
+	t.tx.RestoreEnd()
 	if err := t.build(); err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (t *Task) Retry(wallMillis int64) (processed bool, err error) {
 	if t.Pending() {
 		return false, fmt.Errorf("task %s: retry: commit or discard first", t.id)
 	}
-	t.env.WallTime = wallMillis
+	t.setWall(wallMillis)
 	if at, ok := t.NextRetry(); !ok || at > wallMillis {
 		return false, nil
 	}

@@ -55,12 +55,14 @@ func (t *Task) Queued() (records int) {
 
 // Step processes up to budget records, each time from the input whose head has the smallest timestamp (of equal ones
 // the input that comes first), and calls the punctuations of stream time that they bring due. It returns early when
-// nothing is left or an input has to be waited for. Inputs that are blocked count neither as empty nor as inputs.
+// nothing is left or an input has to be waited for, and after the record at hand when it is cut short (Config.Cut).
+// Inputs that are blocked count neither as empty nor as inputs.
 func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err error) {
 	if err := t.ready("step"); err != nil {
 		return 0, err
 	}
-	t.env.WallTime = wallMillis
+	t.setWall(wallMillis)
+	defer t.noteWritten(t.outbox.bytes)
 	defer func() {
 		if v := recover(); v != nil {
 			err = t.env.Recovered(v)
@@ -89,8 +91,20 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 			return processed, err // failed, above, reports the record at Source
 		}
 		t.env.Source = nil
+		if t.pausing() {
+			break
+		}
 	}
 	return processed, nil
+}
+
+// pausing tells that Step is to return after the record at hand.
+func (t *Task) pausing() bool { return t.cut.Load() || t.Crowded() }
+
+// Crowded tells that what the task has written takes all the memory that it may. Step then returns after each record,
+// until the output is sent or committed.
+func (t *Task) Crowded() bool {
+	return t.tx.Overflows() || t.outbox.Crowded()
 }
 
 // drain processes the records of one input up to the timestamp from which another has its turn.
@@ -100,6 +114,9 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 			return n, err
 		}
 		n++
+		if t.pausing() {
+			budget = n
+		}
 		if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
 			t.env.Source = nil
 			if _, err := t.punct.run(topology.StreamTime, t.env.StreamTime, t.env.Guarded); err != nil {
@@ -174,7 +191,7 @@ func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 	if err := t.ready("punctuate"); err != nil {
 		return false, err
 	}
-	t.env.WallTime = wallMillis
+	t.setWall(wallMillis)
 	if t.paused || t.punct.due[topology.WallClock] > wallMillis {
 		return false, nil
 	}
@@ -192,8 +209,30 @@ func (t *Task) NextWallPunctuation() (wallMillis int64, ok bool) {
 	return due, due != never && !t.paused
 }
 
+// setWall tells the task what time it is. Where the clock is set back, as a time server may do, what waits for an
+// interval waits no longer for that.
+func (t *Task) setWall(millis int64) {
+	if back := t.env.WallTime - millis; back > 0 {
+		t.punct.setBack(back)
+		setBack(&t.idleUntil, back)
+		setBack(&t.pause.until, back)
+		for _, q := range t.queues {
+			setBack(&q.retrying.until, back)
+		}
+	}
+	t.env.WallTime = millis
+}
+
+// setBack moves a time of the wall clock, where one is set.
+func setBack(at *int64, by int64) {
+	if *at > 0 {
+		*at = max(*at-by, 1)
+	}
+}
+
 // guarded runs f outside of a record: a panic becomes an error, and an error stops the task.
 func (t *Task) guarded(f func() error) (err error) {
+	defer t.noteWritten(t.outbox.bytes)
 	defer func() {
 		if v := recover(); v != nil {
 			err = t.env.Recovered(v)

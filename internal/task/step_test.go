@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -286,13 +287,14 @@ func TestPunctuationOutlivesDiscard(t *testing.T) {
 func TestStates(t *testing.T) {
 	r := newRig(t, task.Config{}, chain(source("s", "in"), sink("o", "out")))
 	require.Error(t, r.task.Restored(nil))
-	require.Error(t, r.task.Follow())
+	_, err := r.task.NewFollower(nil)
+	require.Error(t, err)
 	r.add("in", 0, at(1))
 	r.step(1)
 	require.ErrorContains(t, r.task.Suspend(), "commit or discard first")
 	r.commit()
 	require.NoError(t, r.task.Suspend())
-	_, err := r.task.Step(1, 0)
+	_, err = r.task.Step(1, 0)
 	require.ErrorContains(t, err, "not while suspended")
 	require.NoError(t, r.task.Resume(0))
 	r.add("in", 1, at(2))
@@ -302,4 +304,107 @@ func TestStates(t *testing.T) {
 	require.NoError(t, r.task.Close())
 	require.NoError(t, r.task.Close())
 	require.Error(t, r.task.Resume(0))
+}
+
+// The driver of a task may end a step at any time: the record at hand is the last one, of one input or of several.
+func TestACutEndsTheStepAfterTheRecordAtHand(t *testing.T) {
+	var cut atomic.Bool
+	var seen []int64
+	both := process("p", processor{process: func(_ *topology.Context[string, string], r text) error {
+		seen = append(seen, r.Timestamp)
+		cut.Store(r.Timestamp%3 == 0)
+		return nil
+	}})
+	a, b := source("a", "p1"), source("b", "p2")
+	a.Connect(both)
+	b.Connect(both)
+	r := newRig(t, task.Config{Cut: &cut}, []*topology.Node{a, b, both})
+	r.add("p1", 0, at(1), at(2), at(3), at(4))
+	r.add("p2", 0, at(5), at(6), at(7))
+	for _, want := range []int{3, 3, 1} {
+		n, err := r.task.Step(100, 0)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7}, seen)
+	cut.Store(true)
+	r.add("p1", 4, at(8), at(9))
+	r.step(1) // one goes on in any case
+}
+
+// Another goroutine may ask which node a task is at, and with which record, while it is at work.
+func TestWhereATaskIs(t *testing.T) {
+	asked, answered := make(chan struct{}), make(chan struct{})
+	node := process("p", processor{process: func(c *topology.Context[string, string], r text) error {
+		asked <- struct{}{}
+		<-answered
+		return c.Forward(r)
+	}})
+	r := newRig(t, task.Config{}, chain(source("s", "in"), node, sink("o", "out")))
+	r.add("in", 7, at(1), at(2))
+	var where []string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 2 {
+			<-asked
+			where = append(where, r.task.Where())
+			answered <- struct{}{}
+		}
+	}()
+	stop := make(chan struct{})
+	go func() { // and may ask in any moment
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.task.Where()
+			}
+		}
+	}()
+	r.step(2)
+	<-done
+	close(stop)
+	require.Equal(t, []string{
+		"node p (site), topic in partition 0 offset 7", "node p (site), topic in partition 0 offset 8",
+	}, where)
+}
+
+// A clock that is set back puts nothing off that waits for an interval. What is due at a time of the clock waits for
+// that.
+func TestTheWallClockIsSetBack(t *testing.T) {
+	const start, hour = 10_000_000, 3_600_000
+	var ticks, anchored []int64
+	p := process("p", processor{init: func(c *topology.Context[string, string]) error {
+		_, err := c.Schedule(10*time.Millisecond, topology.WallClock, func(now int64) error {
+			ticks = append(ticks, now)
+			return nil
+		})
+		require.NoError(t, err)
+		_, err = c.ScheduleAt(time.UnixMilli(start+15), time.Hour, topology.WallClock, func(now int64) error {
+			anchored = append(anchored, now)
+			return nil
+		})
+		return err
+	}})
+	r := newRig(t, task.Config{WallMillis: start, MaxIdle: 20 * time.Millisecond}, chain(source("s", "a", "b"), p))
+	_, err := r.task.Punctuate(start + 10)
+	require.NoError(t, err)
+	r.add("a", 0, at(1))
+	n, err := r.task.Step(1, start+12)
+	require.NoError(t, err)
+	require.Zero(t, n, "it waits for the other input")
+	for _, now := range []int64{5, 15, 25, 35} {
+		_, err = r.task.Punctuate(start - hour + now)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []int64{start + 10, start - hour + 15, start - hour + 25, start - hour + 35}, ticks)
+	require.Empty(t, anchored)
+	n, err = r.task.Step(1, start-hour+35)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	_, err = r.task.Punctuate(start + 15)
+	require.NoError(t, err)
+	require.Equal(t, []int64{start + 15}, anchored)
 }

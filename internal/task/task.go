@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"thalweg/internal/batch"
@@ -46,6 +47,9 @@ type Config struct {
 	Exists func(topic string, partition int32) bool
 	// Partitions tells how many partitions an input has: the task of a global sub-topology reads them all.
 	Partitions func(topic string) int32
+	// MayName returns an error for a topic that no record may name as its destination, see [topology.Env]. nil: there is
+	// none.
+	MayName func(topic string) error
 	// CheckedPartitions is how many partitions the inputs have, where it is checked that keys are in theirs: see
 	// [topology.Env]. 0: it is not.
 	CheckedPartitions int32
@@ -59,6 +63,8 @@ type Config struct {
 	WallMillis int64
 	// EmitUpdates makes operators for which the program sets no policy emit each update, and not with the commit.
 	EmitUpdates bool
+	// Cut makes Step return after the record at hand while it is true. Any goroutine may set it. nil: nothing does.
+	Cut *atomic.Bool
 }
 
 // Offset is a position to commit: the next record to process.
@@ -67,6 +73,9 @@ type Offset struct {
 	Partition int32
 	Next      int64
 	Metadata  string
+	// Fresh tells, in Config.Start and to Seek, that nothing is committed, and that the task is to commit where it starts:
+	// the reset policy would say something else later.
+	Fresh bool
 }
 
 // Input is a partition that the task reads.
@@ -79,21 +88,26 @@ type Input struct {
 
 // Task runs a sub-topology on a partition; see the package's documentation. It belongs to one goroutine.
 type Task struct {
-	id      ID
-	config  Config
-	state   State
-	broken  error   // the error after which only Discard and Close are legal
-	verdict verdict // on that error
-	pause   retrying
-	paused  bool                  // the task is blocked as a whole
-	worked  bool                  // since the last commit
-	strict  bool                  // see Replay
-	last    topology.Metadata     // of the record that the last Step of one record, or the last Retry, has processed
-	unread  topology.SourceRecord // where a batch that cannot be read stands
+	id       ID
+	config   Config
+	state    State
+	broken   error   // the error after which only Discard and Close are legal
+	verdict  verdict // on that error
+	pause    retrying
+	paused   bool                  // the task is blocked as a whole
+	worked   bool                  // since the last commit
+	wrote    bool                  // to the outbox, since the last commit
+	strict   bool                  // see Replay
+	flushing bool                  // in Flush
+	last     topology.Metadata     // of the record that the last Step of one record, or the last Retry, has processed
+	unread   topology.SourceRecord // where a batch that cannot be read stands
 
-	env   topology.Env
-	tx    *state.Tx
-	graph *topology.Graph
+	env    topology.Env
+	tx     *state.Tx
+	outbox *Outbox // empty where the task writes nothing
+	cut    *atomic.Bool
+	graph  *topology.Graph
+	seen   atomic.Pointer[topology.Graph] // the graph, once it is built: any goroutine
 	// settling are the nodes that may hold records back, parents first.
 	settling []*topology.Instance
 	stores   []storeLog
@@ -113,12 +127,19 @@ type Task struct {
 
 // New makes a task and opens its stores.
 func New(c Config) (*Task, error) {
-	t := &Task{id: c.ID, config: c, tx: c.Tx, committedTime: topology.Unknown, committedMarks: map[string]int64{}}
+	t := &Task{id: c.ID, config: c, tx: c.Tx, outbox: c.Outbox, cut: c.Cut, committedTime: topology.Unknown,
+		committedMarks: map[string]int64{}}
+	if t.cut == nil {
+		t.cut = new(atomic.Bool)
+	}
+	if t.outbox == nil {
+		t.outbox = NewOutbox(OutboxConfig{})
+	}
 	t.env = topology.Env{
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
 		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
-		Partitions: c.CheckedPartitions,
+		Partitions: c.CheckedPartitions, MayName: c.MayName,
 	}
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct
@@ -197,7 +218,7 @@ func (t *Task) Seek(o Offset) error {
 	if q == nil {
 		return t.noInput("seek", o.Topic, o.Partition)
 	}
-	if q.records > 0 || q.moved() {
+	if q.records > 0 || q.next != q.committed.next {
 		return fmt.Errorf("task %s: seek: %s is in use", t.id, q)
 	}
 	partitionTime, marks, err := decodeMetadata(o.Metadata)
@@ -209,9 +230,24 @@ func (t *Task) Seek(o Offset) error {
 	}
 	q.next, q.fetched, q.partitionTime = o.Next, o.Next, partitionTime
 	q.commit()
+	q.fresh = o.Fresh
 	t.seekMarks(marks, o)
 	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
 	t.committedTime = t.env.StreamTime
+	return nil
+}
+
+// Jump goes on at another offset of an input whose partition does not hold the next one. All that was fetched is
+// processed and committed.
+func (t *Task) Jump(topic string, partition int32, next int64) error {
+	q := t.queue(topic, partition)
+	if q == nil {
+		return t.noInput("jump", topic, partition)
+	}
+	if q.records > 0 || q.next != q.committed.next {
+		return fmt.Errorf("task %s: jump: %s has records that are not committed", t.id, q)
+	}
+	q.jump(next)
 	return nil
 }
 
@@ -256,6 +292,7 @@ func (t *Task) build() (err error) {
 			err = t.env.Recovered(v)
 		}
 	}()
+	t.seen.Store(nil)
 	t.tx.Unlisten()
 	t.punct.rebuild()
 	t.env.Source = nil
@@ -266,6 +303,7 @@ func (t *Task) build() (err error) {
 	if t.graph, err = topology.Build(&t.env, t.config.Subs...); err != nil {
 		return fmt.Errorf("task %s: %w", t.id, err)
 	}
+	t.seen.Store(t.graph)
 	t.punct.built()
 	t.settling = t.settling[:0]
 	for _, in := range t.graph.Instances {
@@ -280,7 +318,7 @@ func (t *Task) build() (err error) {
 		q.sources = t.graph.Sources[q.head.Topic]
 		q.times = make([]int64, len(q.sources))
 		q.ownTime = !slices.ContainsFunc(q.sources, func(s topology.Source) bool { return !s.OwnTime() })
-		q.expect = t.graph.Expect(q.sources)
+		q.ahead.prefetchers = t.graph.Prefetchers(q.sources)
 	}
 	return nil
 }

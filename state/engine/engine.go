@@ -10,7 +10,10 @@
 // Package statetest holds the conformance suite that every engine passes.
 package engine
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // ErrClosed is returned by every method of an engine that was closed.
 var ErrClosed = errors.New("state engine: closed")
@@ -19,6 +22,12 @@ var ErrClosed = errors.New("state engine: closed")
 type Reader interface {
 	// Get appends the value of key to dst and tells whether the key is there. The returned slice is the caller's.
 	Get(dst, key []byte) (value []byte, found bool, err error)
+
+	// GetSorted looks up many keys in one pass. The keys ascend strictly by their bytes, and they stay as they are during
+	// the call. found is called in the order of the keys with the number and the value of each key that is there; the
+	// value is valid during the call of found and must not be changed. found must not use the Reader. Its error ends the
+	// pass and is returned. All answers come from one state, the one at the call.
+	GetSorted(keys [][]byte, found func(number int, value []byte) error) error
 
 	// Iterate returns an iterator over the keys in [lower, upper), not yet positioned. A nil bound is open. The
 	// iterator sees the state as it was at the call and must be closed. It may keep the bounds until then.
@@ -57,6 +66,12 @@ type Batch interface {
 	Close() error
 }
 
+// Rows takes rows in ascending order of their keys. Keys and values are copied.
+type Rows interface {
+	Set(key, value []byte) error
+	Delete(key []byte) error
+}
+
 // A Snapshot is a Reader of the state at one moment. It must be closed.
 type Snapshot interface {
 	Reader
@@ -69,6 +84,12 @@ type Engine interface {
 
 	// NewBatch starts a batch; sizeHintBytes may be 0. Keys set in ascending order are cheaper in a large batch.
 	NewBatch(sizeHintBytes int) Batch
+
+	// Ingest applies the rows that write gives as one atomic batch, past the memory in which batches gather: it is for
+	// many megabytes. Keys must ascend strictly. An error of write is returned, and then nothing is applied. After a
+	// crash the engine may have the rows and lack an earlier batch of other keys. It never has the rows without the
+	// earlier batches that have one of their keys, or a range over one.
+	Ingest(write func(Rows) error) error
 
 	// Snapshot fixes the newest state for reading.
 	Snapshot() (Snapshot, error)
@@ -93,8 +114,12 @@ type Metrics struct {
 	DiskBytes         int64 // files on disk
 	CacheHits         int64 // block cache, since the engine was opened
 	CacheMisses       int64
+	FilterHits        int64 // tables of which a filter said that they do not have a key, since the engine was opened
+	FilterMisses      int64 // tables that were read because their filters could not say that
 	Flushes           int64 // memtables written to disk since the engine was opened
 	Compactions       int64
-	ReadAmplification int64 // sorted runs that a read may have to look at
-	WriteStalls       int64 // times that writes had to wait for compaction
+	ReadAmplification int64         // sorted runs that a read may have to look at
+	WriteStalls       int64         // times that writes had to wait for compaction
+	WaitingWrites     int64         // writes of files that wait now, because the disk is full
+	DiskFullTime      time.Duration // that the disk has been full since the engine was opened
 }

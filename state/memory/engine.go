@@ -42,6 +42,30 @@ func (e *Engine) Get(dst, key []byte) ([]byte, bool, error) {
 	return append(dst, r.value...), ok, nil
 }
 
+// GetSorted looks up keys in the rows as they are now.
+func (e *Engine) GetSorted(keys [][]byte, found func(number int, value []byte) error) error {
+	if e.closed.Load() {
+		return engine.ErrClosed
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return getSorted(e.rows, keys, found)
+}
+
+func getSorted(rows *btree.BTreeG[row], keys [][]byte, found func(number int, value []byte) error) error {
+	var hint btree.PathHint
+	for i, key := range keys {
+		r, ok := rows.GetHint(row{key: key}, &hint)
+		if !ok {
+			continue
+		}
+		if err := found(i, r.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Iterate iterates over the rows as they are now.
 func (e *Engine) Iterate(lower, upper []byte) (engine.Iterator, error) {
 	s, err := e.Snapshot()
@@ -63,6 +87,16 @@ func (e *Engine) Snapshot() (engine.Snapshot, error) {
 
 // NewBatch starts a batch.
 func (e *Engine) NewBatch(int) engine.Batch { return &batch{engine: e} }
+
+// Ingest applies rows as one batch.
+func (e *Engine) Ingest(write func(engine.Rows) error) error {
+	b := e.NewBatch(0)
+	defer b.Close() //nolint:errcheck // after Commit it does nothing
+	if err := write(b); err != nil {
+		return err
+	}
+	return b.Commit()
+}
 
 // Flush has nothing to do.
 func (e *Engine) Flush() error {
@@ -112,6 +146,13 @@ func (s *snapshot) Get(dst, key []byte) ([]byte, bool, error) {
 	}
 	r, ok := s.rows.Get(row{key: key})
 	return append(dst, r.value...), ok, nil
+}
+
+func (s *snapshot) GetSorted(keys [][]byte, found func(number int, value []byte) error) error {
+	if s.closed {
+		return engine.ErrClosed
+	}
+	return getSorted(s.rows, keys, found)
 }
 
 func (s *snapshot) Iterate(lower, upper []byte) (engine.Iterator, error) {

@@ -1,8 +1,6 @@
 package pebble
 
 import (
-	"fmt"
-
 	"github.com/cockroachdb/pebble/v2"
 
 	"thalweg/state/engine"
@@ -71,9 +69,6 @@ func (b *batch) Commit() error {
 		return err
 	}
 	defer b.engine.leave()
-	if trouble := b.engine.trouble.Load(); trouble != nil {
-		return b.engine.failureOf(fmt.Errorf("the last write to the disk failed: %w", *trouble))
-	}
 	open := b.b
 	err := b.engine.unlessDead(func() error {
 		if err := open.Commit(pebble.NoSync); err != nil {
@@ -83,6 +78,9 @@ func (b *batch) Commit() error {
 	})
 	if err == nil || b.engine.isDead() { // Pebble may still use it
 		b.b = nil
+	}
+	if err == nil {
+		err = b.engine.changed()
 	}
 	return err
 }

@@ -1,10 +1,12 @@
 // Package pebble is the state engine on disk: one Pebble database for all tasks of a process.
 //
 // There is no write-ahead log, because the stores' changelogs are it: after a crash the database is what its last
-// flushed memtable made it, a prefix of the batches. Memtables are small (8 MB), and a batch larger than half of one
-// becomes a memtable of its own without passing through a skip list.
+// flushed memtable made it, a prefix of the batches. Memtables are small (8 MiB at most), and a batch larger than half
+// of one becomes a memtable of its own without passing through a skip list.
 //
-//	<directory>/STATE_FORMAT    1 byte: layout.Version; another version is refused
+//	<directory>/STATE_FORMAT    1 byte: layout.Version; an older one is replaced, a newer one refused
+//	<directory>/RESERVE         1 MiB of noise, deleted while the disk is full (see spaceFS), or while rows are dropped
+//	<directory>/ingest/         tables that are being written to be ingested
 //	<directory>/…               Pebble's own files
 package pebble
 
@@ -18,27 +20,36 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"thalweg/internal/memory"
 	"thalweg/state/engine"
 	"thalweg/state/internal/layout"
 )
 
 // Options say how to open an engine. The zero value works.
 type Options struct {
-	FS            vfs.FS // nil: the machine's
-	CacheBytesMax int64  // block cache; 0: 64 MB
-	MemtableBytes int64  // 0: 8 MB
+	FS vfs.FS // nil: the machine's
+	// Memory is what blocks and memtables may use; engines that have the same share have one block cache. Nil: 64 MiB.
+	Memory        *memory.Share
+	MemtableBytes int64 // 0: a sixteenth of Memory, 256 KiB to 8 MiB
 	Logger        *slog.Logger
+	// ReadOnly writes nothing: it opens on a disk without any space. The engine must not be written to.
+	ReadOnly bool
+	// NoReserve gives the reserve file up, and does not make it again: what it leaves is for dropping rows on a full
+	// disk. A write that finds no space waits a few seconds for files that Pebble is deleting; then it is a failure, as
+	// after StopWaiting. The next engine makes the file.
+	NoReserve bool
 }
 
 const (
-	defaultCacheBytes    = 64 << 20
-	defaultMemtableBytes = 8 << 20
-	blockBytes           = 8 << 10
-	bloomBitsPerKey      = 10
-	formatFile           = "STATE_FORMAT"
+	defaultMemoryBytes = 64 << 20
+	// Up to eight memtables wait to be written, which is half of the memory.
+	memtablesMost      = 8
+	memtableParts      = 2 * memtablesMost
+	memtableBytesLeast = 256 << 10
+	memtableBytesMost  = 8 << 20
+	formatFile         = "STATE_FORMAT"
 )
 
 // whenRemoved is what helps where the directory is not as it should be.
@@ -47,88 +58,174 @@ const whenRemoved = ": the stores are restored from their changelogs when it is 
 // Engine is a Pebble database as a state engine.
 type Engine struct {
 	dir    string
+	space  *spaceFS     // of Pebble
+	files  *spaceFS     // of the engine's callers
 	mu     sync.RWMutex // held for reading during each call, for writing while closing
 	db     *pebble.DB
 	closed bool
+	// readOnly tells that there is nothing to flush.
+	readOnly bool
 
 	failure atomic.Pointer[engine.Failure] // the first
 	dead    chan struct{}                  // closed when Pebble can't go on: it is not called again
 	dying   sync.Once
-	trouble atomic.Pointer[error] // of the newest background write, nil when it went well
 	stalls  atomic.Int64
+	release func() // gives the memory back
+
+	lookups lookups
+	filters filterWatch
+
+	measured  atomic.Pointer[figures] // the last
+	measuring sync.WaitGroup
+	tables    *pebble.Options // of tables that Ingest writes
+	ingested  atomic.Int64    // numbers them
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
 // Open opens the engine in a directory, which it makes when it is not there. Only one process may have it open.
-func Open(dir string, o Options) (opened *Engine, err error) {
+func Open(dir string, o Options) (*Engine, error) { return openWith(dir, o, func(*pebble.Options) {}) }
+
+// openWith opens with settings that are changed: see BenchmarkSettings.
+func openWith(dir string, o Options, change func(*pebble.Options)) (*Engine, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	if o.CacheBytesMax == 0 {
-		o.CacheBytesMax = defaultCacheBytes
+	if o.Memory == nil {
+		o.Memory = memory.NewShare(memory.Engine, defaultMemoryBytes)
 	}
 	if o.MemtableBytes == 0 {
-		o.MemtableBytes = defaultMemtableBytes
+		o.MemtableBytes = min(max(o.Memory.BytesMax()/memtableParts, memtableBytesLeast), memtableBytesMost)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := checkFormat(o.FS, dir); err != nil {
-		return nil, fmt.Errorf("state directory %s: %w", dir, err)
-	}
 	e := &Engine{dir: dir, dead: make(chan struct{})}
-	cache := pebble.NewCache(o.CacheBytesMax)
-	defer cache.Unref()
-	db, err := e.open(o, cache)
+	e.space = newSpaceFS(o.FS, e, o.Logger)
+	e.filters = filterWatch{log: o.Logger, memory: o.Memory}
+	e.files = e.space.forCallers()
+	err := e.prepare(o)
 	if err != nil {
-		return nil, fmt.Errorf("state directory %s: open: %w (in use by another process? damaged? state can be restored"+
-			" from its changelogs when the directory is removed)", dir, err)
+		return nil, fmt.Errorf("state directory %s: %w%s", dir, err, spaceRemedy(err))
 	}
-	e.db = db
+	o.FS = e.space
+	cache := cacheOf(o.Memory)
+	options := e.options(o, cache.take())
+	change(options)
+	if e.db, err = e.open(options); err == nil && !o.ReadOnly {
+		err = e.openIngest()
+	}
+	if err != nil {
+		if !e.isDead() { // else Pebble may still use it
+			cache.leave()
+		}
+		e.space.stop()
+		remedy := spaceRemedy(err)
+		if f, ok := errors.AsType[*engine.Failure](err); ok {
+			err = f.Err // its remedy is that of an engine that was open
+		}
+		if remedy == "" {
+			remedy = " (in use by another process? damaged? state can be restored from its changelogs when the directory " +
+				"is removed)"
+		}
+		return nil, fmt.Errorf("state directory %s: open: %w%s", dir, err, remedy)
+	}
+	stop := o.Memory.Report(e.memtables)
+	e.release = func() {
+		stop()
+		cache.leave()
+	}
+	if !o.ReadOnly && !o.NoReserve {
+		if err := e.space.keepReserve(); err != nil { // what was just written may have taken it
+			return nil, errors.Join(fmt.Errorf("state directory %s: %w%s", dir, err, spaceRemedy(err)), e.Close())
+		}
+	}
+	e.space.opening.Store(false)
+	e.watchFilters()
 	return e, nil
 }
 
-func (e *Engine) open(o Options, cache *pebble.Cache) (db *pebble.DB, err error) {
-	defer e.caught(&err)
-	return pebble.Open(e.dir, e.options(o, cache))
+// prepare does what comes before Pebble.
+func (e *Engine) prepare(o Options) error {
+	e.readOnly = o.ReadOnly
+	if err := checkFormat(o.FS, e.dir, o.ReadOnly); err != nil || o.ReadOnly {
+		return err
+	}
+	if !o.NoReserve {
+		return e.space.keepReserve()
+	}
+	e.space.hurry.Store(true)
+	e.space.tries = deletionTries
+	if err := o.FS.Remove(e.space.reserve); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// spaceRemedy is what helps where there is no space; "": there is.
+func spaceRemedy(err error) string {
+	if !IsFull(err) {
+		return ""
+	}
+	return ": free space on the directory's disk, or choose a directory on another"
+}
+
+// open may wait for a goroutine of Pebble's that has failed.
+func (e *Engine) open(options *pebble.Options) (db *pebble.DB, err error) {
+	options.EnsureDefaults()
+	e.tables = options
+	opened := make(chan *pebble.DB, 1)
+	err = e.unlessDead(func() error {
+		db, err := pebble.Open(e.dir, options)
+		opened <- db
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-opened, nil
 }
 
 func (e *Engine) options(o Options, cache *pebble.Cache) *pebble.Options {
+	logger := &log{Logger: o.Logger, engine: e}
 	options := &pebble.Options{
-		FS: o.FS, Cache: cache, DisableWAL: true, FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize: uint64(o.MemtableBytes), MemTableStopWritesThreshold: 8,
+		FS: o.FS, Cache: cache, DisableWAL: true, ReadOnly: o.ReadOnly, FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize: uint64(o.MemtableBytes), MemTableStopWritesThreshold: memtablesMost,
 		L0CompactionThreshold: 4, L0StopWritesThreshold: 24, LBaseMaxBytes: 64 << 20, MaxOpenFiles: 1000,
-		Logger: log{o.Logger, e},
+		Logger: logger,
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				o.Logger.Error("state engine: the state is damaged", "directory", e.dir, "error", info.Details.Error())
+				logger.Errorf("the state in %s is damaged: %v", e.dir, info.Details)
 				e.fail(info.Details) // Pebble's own listener would end the process
 			},
-			BackgroundError: func(err error) {
-				o.Logger.Error("state engine: background write failed", "directory", e.dir, "error", err.Error())
-				e.trouble.Store(&err)
-			},
-			FlushEnd: func(info pebble.FlushInfo) {
-				if info.Err == nil {
-					e.trouble.Store(nil)
-				}
+			BackgroundError: e.backgroundError,
+			FlushEnd:        func(pebble.FlushInfo) { e.changedBehind() },
+			CompactionEnd: func(pebble.CompactionInfo) {
+				e.changedBehind()
+				e.watchFilters()
 			},
 			WriteStallBegin: func(pebble.WriteStallBeginInfo) { e.stalls.Add(1) },
 		},
 	}
-	options.Levels[0] = pebble.LevelOptions{BlockSize: blockBytes, FilterPolicy: bloom.FilterPolicy(bloomBitsPerKey)}
+	setTables(options)
 	return options
 }
 
 // checkFormat reads or writes the version of the formats in the directory.
-func checkFormat(fs vfs.FS, dir string) error {
-	if err := fs.MkdirAll(dir, 0o750); err != nil {
+func checkFormat(fs vfs.FS, dir string, readOnly bool) error {
+	if readOnly {
+		if _, err := fs.Stat(dir); err != nil {
+			return err
+		}
+	} else if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make: %w%s", err, whenRemoved)
 	}
 	name := fs.PathJoin(dir, formatFile)
 	f, err := fs.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
+		if readOnly {
+			return nil
+		}
 		return writeFormat(fs, dir, name)
 	}
 	if err != nil {
@@ -138,8 +235,11 @@ func checkFormat(fs vfs.FS, dir string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("read %s: %w%s", formatFile, err, whenRemoved)
 	}
-	if len(version) == 0 {
-		return writeFormat(fs, dir, name) // power was lost while it was made
+	if len(version) == 0 || version[0] >= layout.OldestVersion && version[0] < layout.Version {
+		if readOnly {
+			return nil
+		}
+		return writeFormat(fs, dir, name) // power was lost while it was made, or an older build made it
 	}
 	if version[0] != layout.Version {
 		return fmt.Errorf("its format has version %d, this program knows version %d: remove the directory to restore"+
@@ -193,19 +293,16 @@ func (e *Engine) Get(dst, key []byte) ([]byte, bool, error) {
 		return dst, false, err
 	}
 	defer e.leave()
-	return e.get(e.db, dst, key)
+	return e.getNewest(dst, key)
 }
 
-func (e *Engine) get(r pebble.Reader, dst, key []byte) (found []byte, ok bool, err error) {
-	defer e.caught(&err)
-	value, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return dst, false, nil
+// GetSorted looks up keys in the newest state.
+func (e *Engine) GetSorted(keys [][]byte, found func(number int, value []byte) error) error {
+	if err := e.enter(); err != nil {
+		return err
 	}
-	if err != nil {
-		return dst, false, err
-	}
-	return append(dst, value...), true, closer.Close()
+	defer e.leave()
+	return e.getSorted(e.db, keys, found)
 }
 
 // Iterate iterates over the newest state.
@@ -248,7 +345,23 @@ func (s *snapshot) Get(dst, key []byte) ([]byte, bool, error) {
 		return dst, false, err
 	}
 	defer s.engine.leave()
-	return s.engine.get(s.s, dst, key)
+	it, err := s.engine.openLookup(s.s)
+	if err != nil {
+		return dst, false, err
+	}
+	dst, found, err := it.get(dst, key)
+	if closed := it.Close(); err == nil {
+		err = closed
+	}
+	return dst, found, err
+}
+
+func (s *snapshot) GetSorted(keys [][]byte, found func(number int, value []byte) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.engine.leave()
+	return s.engine.getSorted(s.s, keys, found)
 }
 
 func (s *snapshot) Iterate(lower, upper []byte) (engine.Iterator, error) {
@@ -284,30 +397,27 @@ func (e *Engine) Flush() error {
 	return e.unlessDead(e.db.Flush)
 }
 
-// Metrics tells what the engine uses.
-func (e *Engine) Metrics() engine.Metrics {
-	if e.enter() != nil {
-		return engine.Metrics{}
-	}
-	defer e.leave()
-	m := e.db.Metrics()
-	return engine.Metrics{
-		MemoryBytes: m.BlockCache.Size + int64(m.MemTable.Size), DiskBytes: int64(m.DiskSpaceUsage()),
-		CacheHits: m.BlockCache.Hits, CacheMisses: m.BlockCache.Misses, Flushes: m.Flush.Count,
-		Compactions: m.Compact.Count, ReadAmplification: int64(m.ReadAmp()), WriteStalls: e.stalls.Load(),
-	}
-}
-
-// Close flushes and closes. An engine that Pebble has given up keeps its files open until the process ends.
+// Close flushes and closes. On a full disk it waits for space (see StopWaiting). An engine that Pebble has given up
+// keeps its files open until the process ends.
 func (e *Engine) Close() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return engine.ErrClosed
-	}
-	e.closed = true
-	if e.isDead() {
-		return e.Failed()
-	}
-	return e.unlessDead(func() error { return errors.Join(e.db.Flush(), e.db.Close()) })
+	return e.unlessDead(func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.closed {
+			return engine.ErrClosed
+		}
+		e.closed = true
+		if e.isDead() {
+			return e.Failed()
+		}
+		e.measuring.Wait()
+		err := e.changed()
+		if !e.readOnly {
+			err = errors.Join(err, e.db.Flush())
+		}
+		err = errors.Join(err, e.db.Close())
+		e.space.stop()
+		e.release()
+		return err
+	})
 }

@@ -3,7 +3,6 @@ package pebble
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"strings"
 
@@ -42,6 +41,10 @@ func (e *Engine) failed(err error) error {
 func (e *Engine) failureOf(err error) *engine.Failure {
 	remedy := "look at the disk and start again; where that does not help, remove the directory: the stores are " +
 		"restored from their changelogs"
+	if IsFull(err) {
+		remedy = "free space on the directory's disk and start again; nothing is lost, the changelogs have what the disk " +
+			"did not take"
+	}
 	if pebble.IsCorruptionError(err) {
 		remedy = "the files are damaged: remove the directory and start again: the stores are restored from their " +
 			"changelogs"
@@ -73,11 +76,35 @@ func (e *Engine) panicked(v any) error {
 	return err
 }
 
+// giveUp ends the engine after an error that Pebble does not survive.
+func (e *Engine) giveUp(err error) {
+	err = e.fail(err)
+	e.dying.Do(func() { // of several goroutines that meet an error one says so
+		e.space.log.Error("state engine: failed", "err", err)
+		close(e.dead)
+	})
+}
+
+// backgroundError gets the errors of Pebble's own goroutines, which would try again at once, for ever. A table that a
+// full disk did not take is written again when there is space. Damage that they read is no reason not to close the
+// engine.
+func (e *Engine) backgroundError(err error) {
+	switch {
+	case IsFull(err):
+	case pebble.IsCorruptionError(err):
+		_ = e.fail(err)
+	default:
+		e.giveUp(err)
+	}
+}
+
 func (e *Engine) die() { e.dying.Do(func() { close(e.dead) }) }
 
-func (e *Engine) isDead() bool {
+func (e *Engine) isDead() bool { return isClosed(e.dead) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-e.dead:
+	case <-c:
 		return true
 	default:
 		return false
@@ -101,35 +128,14 @@ func (e *Engine) unlessDead(call func() error) error {
 	}
 }
 
-// log hands Pebble's messages to slog: its reports at debug level, its troubles as errors.
-type log struct {
-	*slog.Logger
-	engine *Engine
-}
-
-func (l log) Infof(format string, args ...any)  { l.Debug("pebble: " + fmt.Sprintf(format, args...)) }
-func (l log) Errorf(format string, args ...any) { l.Error("pebble: " + fmt.Sprintf(format, args...)) }
-
-// Fatalf must not return: Pebble cannot go on. A crash is safe, what was flushed is a prefix of the commits; but the
-// process has other work. A call of ours ends with a panic, which it catches; a goroutine of Pebble's own just ends.
-func (l log) Fatalf(format string, args ...any) {
-	l.Errorf(format, args...)
-	if inCall() {
-		invariant.Never("pebble: "+format, args...)
-	}
-	l.engine.fail(&invariant.Broken{Message: fmt.Sprintf("pebble: "+format, args...)})
-	l.engine.die()
-	runtime.Goexit()
-}
-
 // inCall tells whether this goroutine is in a call that catches panics.
 func inCall() bool {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
 	for {
 		f, more := frames.Next()
-		for _, caller := range []string{".(*Engine).open", ".(*Engine).get", ".(*Engine).iterate",
-			".(*Engine).unlessDead.", ".(*iterator).", ".(*snapshot).Close"} {
+		for _, caller := range []string{".(*Engine).iterate", ".(*Engine).openLookup", ".(*Engine).unlessDead.",
+			".(*iterator).", ".(*snapshot).Close"} {
 			if strings.Contains(f.Function, "/state/pebble"+caller) {
 				return true
 			}

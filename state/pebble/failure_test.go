@@ -2,12 +2,9 @@ package pebble_test
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"thalweg/internal/faultfs"
@@ -51,6 +48,9 @@ func TestWrongBytes(t *testing.T) {
 			_, _, err := e.Get(nil, []byte("key000100"))
 			return err
 		},
+		"sorted": func(e *pebble.Engine) error {
+			return e.GetSorted([][]byte{[]byte("key000100"), []byte("key000200")}, func(int, []byte) error { return nil })
+		},
 		"iterate": func(e *pebble.Engine) error {
 			it, err := e.Iterate(nil, nil)
 			if err != nil {
@@ -86,56 +86,6 @@ func TestWrongBytes(t *testing.T) {
 			require.Same(t, first, failure(t, put(e, 0, 1)))
 			require.Same(t, first, failure(t, e.Failed()))
 			_ = e.Close()
-		})
-	}
-}
-
-// Pebble ends the process where it cannot write its manifest. Here it is a failure of the engine, and later calls
-// return instead of waiting for work that was given up.
-func TestAManifestThatCannotBeWritten(t *testing.T) {
-	write := func(k errorfs.OpKind) bool { return k == errorfs.OpFileWrite }
-	sync := func(k errorfs.OpKind) bool { return k == errorfs.OpFileSync || k == errorfs.OpFileSyncData }
-	create := func(k errorfs.OpKind) bool { return k == errorfs.OpCreate || k == errorfs.OpRename }
-	for name, fault := range map[string]*faultfs.Fault{
-		"full":    {Path: "MANIFEST", Kind: write, Err: syscall.ENOSPC},
-		"broken":  {Path: "MANIFEST", Kind: write, Err: syscall.EIO},
-		"sync":    {Path: "MANIFEST", Kind: sync, Err: syscall.EIO},
-		"current": {Path: "marker", Kind: create, Err: syscall.EIO},
-		"create":  {Path: "MANIFEST", Kind: create, Err: syscall.EIO},
-	} {
-		t.Run(name, func(t *testing.T) {
-			e, fs := filled(t)
-			fs.Fail(fault)
-			ended := make(chan error, 1)
-			go func() {
-				var err error
-				for i := 0; err == nil && i < 300; i++ { // enough for writes to stall
-					if err = put(e, 2000*i, 2000*(i+1)); err == nil && i%50 == 0 {
-						err = e.Flush()
-					}
-				}
-				ended <- err
-			}()
-			select {
-			case err := <-ended:
-				if name == "current" || name == "create" {
-					require.True(t, err == nil || engine.IsFailure(err), "the manifest is not always rewritten: %v", err)
-				} else {
-					failure(t, err)
-				}
-			case <-time.After(30 * time.Second):
-				require.Fail(t, "a write waits for ever")
-			}
-			closed := make(chan struct{})
-			go func() {
-				_ = e.Close()
-				close(closed)
-			}()
-			select {
-			case <-closed:
-			case <-time.After(30 * time.Second):
-				require.Fail(t, "close waits for ever")
-			}
 		})
 	}
 }

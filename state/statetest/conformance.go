@@ -3,6 +3,7 @@ package statetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -16,8 +17,10 @@ import (
 func Conformance(t *testing.T, open func(t *testing.T) engine.Engine) {
 	for name, test := range map[string]func(*testing.T, engine.Engine){
 		"get":       testGet,
+		"sorted":    testGetSorted,
 		"iterate":   testIterate,
 		"batch":     testBatch,
+		"ingest":    testIngest,
 		"snapshot":  testSnapshot,
 		"ownership": testOwnership,
 		"closed":    testClosed,
@@ -83,6 +86,47 @@ func testGet(t *testing.T, e engine.Engine) {
 	require.NoError(t, err)
 	require.True(t, ok, "an empty value is a value")
 	require.Empty(t, value)
+	require.NoError(t, e.Close())
+}
+
+// sorted looks up ascending keys in one pass, and returns those that are there.
+func sorted(t *testing.T, r engine.Reader, keys ...string) []string {
+	t.Helper()
+	encoded := make([][]byte, len(keys))
+	for i, key := range keys {
+		encoded[i] = []byte(key)
+	}
+	found := []string{}
+	require.NoError(t, r.GetSorted(encoded, func(i int, value []byte) error {
+		require.Equal(t, "value of "+keys[i], string(value))
+		found = append(found, keys[i])
+		return nil
+	}))
+	return found
+}
+
+func testGetSorted(t *testing.T, e engine.Engine) {
+	require.Empty(t, sorted(t, e))
+	require.Empty(t, sorted(t, e, "a", "b"))
+	fill(t, e, "a", "aa", "b", "b\x00", "d")
+	require.Equal(t, []string{"a", "b\x00", "d"}, sorted(t, e, "", "a", "aaa", "b\x00", "c", "d", "e"))
+	require.Equal(t, []string{"a", "aa", "b"}, sorted(t, e, "a", "aa", "ab", "b"))
+	apply(t, e, func(b engine.Batch) error {
+		return errors.Join(b.Set([]byte("empty"), nil), b.Delete([]byte("aa")), b.DeleteRange([]byte("c"), []byte("e")))
+	})
+	require.NoError(t, e.GetSorted([][]byte{[]byte("empty")}, func(i int, value []byte) error {
+		require.Zero(t, i)
+		require.Empty(t, value)
+		return nil
+	}))
+	require.Equal(t, []string{"a", "b"}, sorted(t, e, "a", "aa", "b", "d"))
+	calls, cause := 0, errors.New("enough")
+	require.ErrorIs(t, e.GetSorted([][]byte{[]byte("a"), []byte("b")}, func(int, []byte) error {
+		calls++
+		return cause
+	}), cause)
+	require.Equal(t, 1, calls)
+	require.NoError(t, e.Failed(), "it is not the engine's error")
 	require.NoError(t, e.Close())
 }
 
@@ -152,6 +196,27 @@ func testBatch(t *testing.T, e engine.Engine) {
 	require.NoError(t, e.Close())
 }
 
+func testIngest(t *testing.T, e engine.Engine) {
+	fill(t, e, "a", "b", "c")
+	require.NoError(t, e.Ingest(func(rows engine.Rows) error {
+		key, value := []byte("b"), []byte("value of b")
+		require.NoError(t, rows.Delete([]byte("a")))
+		require.NoError(t, rows.Set(key, value))
+		copy(key, "d")
+		copy(value, "value of d")
+		return rows.Set(key, value) // the first was copied
+	}))
+	require.Equal(t, []string{"b", "c", "d"}, collect(t, e, nil, nil))
+	stop := errors.New("stop")
+	require.ErrorIs(t, e.Ingest(func(rows engine.Rows) error {
+		require.NoError(t, rows.Set([]byte("e"), nil))
+		return stop
+	}), stop)
+	require.NoError(t, e.Ingest(func(engine.Rows) error { return nil }))
+	require.Equal(t, []string{"b", "c", "d"}, collect(t, e, nil, nil), "what fails, or gives nothing, changes nothing")
+	require.NoError(t, e.Close())
+}
+
 func testSnapshot(t *testing.T, e engine.Engine) {
 	fill(t, e, "a", "b")
 	s, err := e.Snapshot()
@@ -160,11 +225,14 @@ func testSnapshot(t *testing.T, e engine.Engine) {
 	fill(t, e, "c")
 	require.Equal(t, []string{"a", "b"}, collect(t, s, nil, nil))
 	require.Equal(t, []string{"b", "c"}, collect(t, e, nil, nil))
+	require.Equal(t, []string{"a", "b"}, sorted(t, s, "a", "b", "c"))
+	require.Equal(t, []string{"b", "c"}, sorted(t, e, "a", "b", "c"))
 	_, ok, err := s.Get(nil, []byte("a"))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, s.Close())
 	require.ErrorIs(t, s.Close(), engine.ErrClosed)
+	require.ErrorIs(t, s.GetSorted([][]byte{[]byte("a")}, nil), engine.ErrClosed)
 	require.NoError(t, e.Close())
 }
 
@@ -190,6 +258,8 @@ func testClosed(t *testing.T, e engine.Engine) {
 	require.NoError(t, e.Close())
 	_, _, err := e.Get(nil, []byte("a"))
 	require.ErrorIs(t, err, engine.ErrClosed)
+	require.ErrorIs(t, e.GetSorted([][]byte{[]byte("a")}, nil), engine.ErrClosed)
+	require.ErrorIs(t, e.Ingest(func(engine.Rows) error { return nil }), engine.ErrClosed)
 	_, err = e.Iterate(nil, nil)
 	require.ErrorIs(t, err, engine.ErrClosed)
 	_, err = e.Snapshot()

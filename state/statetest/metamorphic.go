@@ -1,8 +1,10 @@
 package statetest
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,10 +28,14 @@ func Metamorphic(t *testing.T, seed uint64, steps int, subject Restarting, model
 	m.rebuild(0)
 	for range steps {
 		switch n := m.r.IntN(100); {
-		case n < 60:
+		case n < 55:
 			m.batch()
-		case n < 75:
+		case n < 60:
+			m.ingest()
+		case n < 70:
 			m.get()
+		case n < 75:
+			m.sorted()
 		case n < 90:
 			m.scan()
 		case n < 94:
@@ -88,6 +94,28 @@ func (m *meta) batch() {
 	m.apply(m.trusted, ops)
 }
 
+// ingest applies a batch that shares a key with all others, the marker, so that it is part of the prefix.
+func (m *meta) ingest() {
+	ops := []op{{key: []byte(marker), value: fmt.Append(nil, len(m.history)+1)}}
+	for range m.r.IntN(40) {
+		ops = append(ops, op{key: m.key(), value: fmt.Append(nil, m.r.IntN(1000)), kind: m.r.IntN(4) / 3})
+	}
+	slices.SortFunc(ops, func(a, b op) int { return bytes.Compare(a.key, b.key) })
+	ops = slices.CompactFunc(ops, func(a, b op) bool { return bytes.Equal(a.key, b.key) })
+	m.history = append(m.history, ops)
+	require.NoError(m.t, m.subject.Engine().Ingest(func(rows engine.Rows) error {
+		for _, o := range ops {
+			if o.kind == 1 {
+				require.NoError(m.t, rows.Delete(o.key))
+			} else {
+				require.NoError(m.t, rows.Set(o.key, o.value))
+			}
+		}
+		return nil
+	}))
+	m.apply(m.trusted, ops)
+}
+
 func (m *meta) apply(e engine.Engine, ops []op) {
 	b := e.NewBatch(0)
 	for _, o := range ops {
@@ -113,6 +141,32 @@ func (m *meta) get() {
 	require.NoError(m.t, err)
 	require.Equal(m.t, has, ok, "key %q", key)
 	require.Equal(m.t, string(want), string(got))
+}
+
+func (m *meta) sorted() {
+	var keys [][]byte
+	for range m.r.IntN(30) {
+		keys = append(keys, m.key())
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	keys = slices.CompactFunc(keys, bytes.Equal)
+	find := func(e engine.Engine) (found []string) {
+		require.NoError(m.t, e.GetSorted(keys, func(i int, value []byte) error {
+			found = append(found, fmt.Sprintf("%q=%x", keys[i], value))
+			return nil
+		}))
+		return found
+	}
+	var want []string
+	for _, key := range keys {
+		value, has, err := m.trusted.Get(nil, key)
+		require.NoError(m.t, err)
+		if has {
+			want = append(want, fmt.Sprintf("%q=%x", key, value))
+		}
+	}
+	require.Equal(m.t, want, find(m.trusted), "keys %q", keys)
+	require.Equal(m.t, want, find(m.subject.Engine()), "keys %q", keys)
 }
 
 func (m *meta) scan() {

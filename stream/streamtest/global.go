@@ -13,7 +13,7 @@ func (d *Driver) all() []*run { return slices.Concat(d.globals, d.runs) }
 
 // globalRows reads the global stores.
 func (d *Driver) globalRows() *state.Reader {
-	return state.NewReader(d.engine, state.GlobalNamespace())
+	return state.NewReader(d.engine, state.GlobalNamespace()).Of(d.topo.GlobalStores()...)
 }
 
 // addGlobal makes the task that fills a global store.

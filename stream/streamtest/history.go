@@ -8,6 +8,7 @@ import (
 // timestamp is when it began.
 func (d *Driver) GetAsOf[K, V any](store state.Versioned[K, V], key K, asOf int64) (row Row[V], ok bool) {
 	d.t.Helper()
+	store = named(d, store)
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		value, timestamp, ok, err := st.GetAsOf(key, asOf)
 		d.must(err)
@@ -21,6 +22,7 @@ func (d *Driver) GetAsOf[K, V any](store state.Versioned[K, V], key K, asOf int6
 // Versions are the versions of a key of a versioned store, the newest first, with those that say that it was deleted.
 func (d *Driver) Versions[K, V any](store state.Versioned[K, V], key K) (versions []state.Version[V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for asOf := state.Latest; ; {

@@ -47,3 +47,21 @@ func TestWindowsKeepThePartitionOfTheirKey(t *testing.T) {
 		d.Input(texts).Send(key, "x", 1)
 	}
 }
+
+// A dead letter without a key lies in the partition of its record's task, as in production, whether it stops the
+// application or not.
+func TestThePartitionOfADeadLetter(t *testing.T) {
+	for _, action := range []topology.Decision{topology.DeadLetter, topology.DeadLetterAndFail} {
+		for p := range int32(4) {
+			d := streamtest.New(t, failOnBad(t), streamtest.Config{
+				Partitions: 4, Errors: topology.Errors{Process: action, DeadLetters: "dead"},
+			})
+			d.Input(texts).Append(p, topology.Record[string, string]{NullKey: true, Value: "bad", Timestamp: 1})
+			err := d.TryRun()
+			require.Equal(t, action == topology.DeadLetterAndFail, err != nil)
+			letters := d.Written("dead")
+			require.Len(t, letters, 1)
+			require.Equal(t, p, letters[0].Partition)
+		}
+	}
+}

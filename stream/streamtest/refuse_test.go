@@ -17,7 +17,7 @@ import (
 	"thalweg/topology"
 )
 
-// Every mistake of a program is told of at once, each with its line and what to write instead.
+// All mistakes of a program are reported at once, each with its line and what to write instead.
 func TestBuildRefusesAllAtOnce(t *testing.T) {
 	b := stream.NewBuilder()
 	s, o := b.Stream(texts), b.Stream(out)
@@ -96,8 +96,8 @@ func (p *opening) Process(topology.Record[string, string]) error { return nil }
 
 func (p *opening) Close() error { p.seen.closed++; return nil }
 
-// What a processor opens without being connected to it is told of when the topology is built: all at once, with the
-// lines that made the nodes and that opened the stores.
+// A store that a processor opens without being connected to it is reported when the topology is built: all at once,
+// with the lines that made the nodes and that opened the stores.
 func TestUnconnectedStoresAreRefused(t *testing.T) {
 	kept, other, global := state.NewKV[string, string]("kept"), state.NewKV[string, string]("other"),
 		state.NewKV[string, string]("global")

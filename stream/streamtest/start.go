@@ -113,7 +113,7 @@ func (d *Driver) restore(t *task.Task) error {
 			from = c.Position
 		}
 		for _, b := range d.topic(c.Topic).partitions[c.Partition].from(from) {
-			if err := t.Restore(c.Store, from, b); err != nil {
+			if _, err := t.Restore(c.Store, from, b); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,8 @@
 package streamtest
 
 import (
+	"slices"
+
 	"thalweg/internal/task"
 	"thalweg/serde"
 	"thalweg/state"
@@ -38,6 +40,18 @@ func stores[S any](d *Driver, store state.Store, open func(*state.Tx) (S, error)
 	return all
 }
 
+// named is a store as the topology has it, which may have given it the serdes of the records that it is made of.
+func named[S state.Store](d *Driver, store S) S {
+	for _, sub := range slices.Concat(d.topo.Subtopologies(), d.topo.Globals()) {
+		for _, st := range sub.Stores {
+			if known, ok := st.(S); ok && st.Name() == store.Name() {
+				return known
+			}
+		}
+	}
+	return store
+}
+
 // copier copies values: what a store holds may be changed in place by the next record.
 func copier[V any](d *Driver, store string, values serde.Serde[V]) func(V) V {
 	return func(v V) V {
@@ -69,6 +83,7 @@ func (d *Driver) Get[K, V any](store state.KV[K, V], key K) (value V, ok bool) {
 // GetRow is Get with the row's timestamp.
 func (d *Driver) GetRow[K, V any](store state.KV[K, V], key K) (row Row[V], ok bool) {
 	d.t.Helper()
+	store = named(d, store)
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		value, timestamp, ok, err := st.Get(key)
 		d.must(err)
@@ -82,6 +97,7 @@ func (d *Driver) GetRow[K, V any](store state.KV[K, V], key K) (row Row[V], ok b
 // Rows are all rows of a store, of all partitions.
 func Rows[K comparable, V any](d *Driver, store state.KV[K, V]) map[K]Row[V] {
 	d.t.Helper()
+	store = named(d, store)
 	rows, clone := map[K]Row[V]{}, copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.All() {
@@ -95,6 +111,7 @@ func Rows[K comparable, V any](d *Driver, store state.KV[K, V]) map[K]Row[V] {
 // Entries are all rows of a store, in the order of their encoded keys; partition by partition.
 func (d *Driver) Entries[K, V any](store state.KV[K, V]) (rows []state.Entry[K, V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.All() {
@@ -110,6 +127,7 @@ func (d *Driver) Entries[K, V any](store state.KV[K, V]) (rows []state.Entry[K, 
 // partition.
 func (d *Driver) Range[K, V any](store state.KV[K, V], from, to K) (rows []state.Entry[K, V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.Range(from, to) {

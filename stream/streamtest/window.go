@@ -11,6 +11,7 @@ import (
 // GetWindow returns a copy of the value of a key's window that begins at start.
 func (d *Driver) GetWindow[K, V any](store state.Windowed[K, V], key K, start int64) (value V, ok bool) {
 	d.t.Helper()
+	store = named(d, store)
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		value, _, ok, err := st.Get(key, start)
 		d.must(err)
@@ -24,6 +25,7 @@ func (d *Driver) GetWindow[K, V any](store state.Windowed[K, V], key K, start in
 // Windows are all windows of a store, by start.
 func (d *Driver) Windows[K, V any](store state.Windowed[K, V]) (windows []state.WindowEntry[K, V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.ByTime(math.MinInt64, math.MaxInt64) {
@@ -41,6 +43,7 @@ func (d *Driver) WindowsOf[K, V any](
 	store state.Windowed[K, V], key K, from, to int64,
 ) (windows []state.WindowEntry[K, V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.Fetch(key, from, to) {
@@ -55,6 +58,7 @@ func (d *Driver) WindowsOf[K, V any](
 // GetSession returns a copy of the value of a key's session from start to end.
 func (d *Driver) GetSession[K, V any](store state.Session[K, V], key K, start, end int64) (value V, ok bool) {
 	d.t.Helper()
+	store = named(d, store)
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		value, ok, err := st.Get(key, start, end)
 		d.must(err)
@@ -68,6 +72,7 @@ func (d *Driver) GetSession[K, V any](store state.Session[K, V], key K, start, e
 // Sessions are all sessions of a store, by end.
 func (d *Driver) Sessions[K, V any](store state.Session[K, V]) (sessions []state.SessionEntry[K, V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		for e, err := range st.ByEnd(math.MinInt64, math.MaxInt64) {
@@ -85,6 +90,7 @@ func (d *Driver) SessionsOf[K, V any](
 	store state.Session[K, V], key K, from, to int64,
 ) (sessions []state.SessionEntry[K, V]) {
 	d.t.Helper()
+	store = named(d, store)
 	clone := copier(d, store.Name(), store.ValueSerde())
 	for _, st := range stores(d, store, store.Open[*state.Tx]) {
 		found, err := st.Find(key, from, to)

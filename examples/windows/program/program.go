@@ -44,8 +44,8 @@ func Build() (*topology.Topology, error) {
 	counts.Suppress(stream.UntilWindowCloses("final-counts")).ToStream(stream.WindowKey).To(Final)
 	minutes.Late().To(Late)
 
-	// The visits of each visitor: views with no more than half a minute between them. A visit that grows is told of
-	// again, under its new window, and taken back under its old one; one that is final once is told of once.
+	// The visits of each visitor: views with no more than half a minute between them. A visit that grows comes out
+	// again, under its new window, and is taken back under its old one. Final visits come out once.
 	views.GroupByKey().
 		Sessions(stream.SessionGap(30*time.Second, 10*time.Second)).
 		Emit(stream.OnClose).

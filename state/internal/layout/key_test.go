@@ -45,9 +45,9 @@ func TestRowsRefuseTruncation(t *testing.T) {
 	require.NotNil(t, value, "empty is not null")
 	_, _, err = Value([]byte("short"))
 	require.Error(t, err)
-	offset, err := Position(AppendPosition(nil, 77))
+	offset, err := Number(AppendNumber(nil, 77))
 	require.NoError(t, err)
 	require.Equal(t, int64(77), offset)
-	_, err = Position([]byte("123456789"))
+	_, err = Number([]byte("123456789"))
 	require.Error(t, err)
 }

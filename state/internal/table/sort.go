@@ -1,8 +1,10 @@
 package table
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
+	"unsafe"
 )
 
 // item is an entry with the first eight bytes of its key behind what all keys have in common.
@@ -14,16 +16,26 @@ type item struct {
 // Sorter sorts entries by key. It keeps its memory for the next time.
 type Sorter struct{ items, spare []item }
 
-// Sort orders indexes by the keys of their entries: a radix sort on eight bytes behind the common prefix, then a
-// comparison of the keys that are equal there.
+// Bytes is the memory that the sorter keeps.
+func (s *Sorter) Bytes() int64 {
+	return int64(cap(s.items)+cap(s.spare)) * int64(unsafe.Sizeof(item{}))
+}
+
+// Sort orders indexes by the keys of their entries.
 func Sort(s *Sorter, t *Table, indexes []uint32) {
+	s.Sort(indexes, func(index uint32) []byte { return t.Key(t.At(index)) })
+}
+
+// Sort orders indexes by their keys: a radix sort on eight bytes behind the common prefix, then a comparison of the
+// keys that are equal there. Indexes with the same key keep their order.
+func (s *Sorter) Sort(indexes []uint32, key func(index uint32) []byte) {
 	if len(indexes) < 2 {
 		return
 	}
-	common := commonPrefix(t, indexes)
+	common := commonPrefix(indexes, key)
 	s.items = slices.Grow(s.items[:0], len(indexes))
 	for _, index := range indexes {
-		s.items = append(s.items, item{prefix: prefixAt(t.Key(t.At(index)), common), index: index})
+		s.items = append(s.items, item{prefix: prefixAt(key(index), common), index: index})
 	}
 	s.radix()
 	for from := 0; from < len(s.items); {
@@ -32,7 +44,7 @@ func Sort(s *Sorter, t *Table, indexes []uint32) {
 			to++
 		}
 		if to-from > 1 {
-			slices.SortFunc(s.items[from:to], func(a, b item) int { return t.Compare(a.index, b.index) })
+			slices.SortStableFunc(s.items[from:to], func(a, b item) int { return bytes.Compare(key(a.index), key(b.index)) })
 		}
 		from = to
 	}
@@ -41,14 +53,14 @@ func Sort(s *Sorter, t *Table, indexes []uint32) {
 	}
 }
 
-func commonPrefix(t *Table, indexes []uint32) int {
-	first := t.Key(t.At(indexes[0]))
+func commonPrefix(indexes []uint32, key func(uint32) []byte) int {
+	first := key(indexes[0])
 	n := len(first)
 	for _, index := range indexes[1:] {
-		key := t.Key(t.At(index))
-		n = min(n, len(key))
+		k := key(index)
+		n = min(n, len(k))
 		for i := range n {
-			if key[i] != first[i] {
+			if k[i] != first[i] {
 				n = i
 				break
 			}
@@ -72,7 +84,7 @@ func prefixAt(key []byte, from int) uint64 {
 // radix sorts the items by prefix, least significant byte first, leaving out the bytes that do not differ.
 func (s *Sorter) radix() {
 	if len(s.items) < 64 {
-		slices.SortFunc(s.items, func(a, b item) int {
+		slices.SortStableFunc(s.items, func(a, b item) int {
 			switch {
 			case a.prefix < b.prefix:
 				return -1

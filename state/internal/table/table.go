@@ -30,8 +30,9 @@ const (
 	KeyBytesMax = 1<<24 - 1
 
 	inlinePrefix    = InlineBytes - 8 // bytes of a long key that its entry repeats
-	chunkBytes      = 256 << 10
+	chunkBytes      = 64 << 10
 	firstChunk      = 8 // entries
+	arenaChunkLeast = 1 << 10
 	arenaChunkBytes = 64 << 10
 	slotsMin        = 16
 )
@@ -48,6 +49,7 @@ const (
 	Used                              // read or written since the clock's hand passed
 	Listed                            // stands in the ordered index
 	taken                             // the entry is in use
+	Pinned                            // read ahead, or found there: it stays until it is used, or its reader lets it go
 
 	// Dirty is every mark that keeps an entry in memory.
 	Dirty = DirtyCommit | DirtyFlush | DirtyCheckpoint
@@ -79,11 +81,16 @@ func (e *Entry) Mark(f Flags) { e.meta |= uint32(f) }
 // Clear takes marks away.
 func (e *Entry) Clear(f Flags) { e.meta &^= uint32(f) }
 
+// Use marks an entry as used, for which it may have been pinned.
+func (e *Entry) Use() { e.meta = e.meta&^uint32(Pinned) | uint32(Used) }
+
 // Table is the hash table. The zero value is not ready: see New.
 type Table struct {
 	slots []uint64
 	shift uint // 32 - log2(len(slots))
 	grow  int  // number of entries at which the slots double
+
+	expected int // see Reserve
 
 	words      uint32           // of an entry with its payload; a word is 8 bytes
 	payload    uint32           // words of a payload
@@ -101,11 +108,13 @@ type Table struct {
 	deadBytes  int
 	seed       maphash.Seed
 	skip       int
+	crowds     map[uint64]*crowd // by the hash of the head
+	pivot      []byte            // scratch
 }
 
 // New returns an empty table whose entries have so many bytes of payload. Tables that are to be asked with the same
-// hash share a seed. The last skip bytes of each key are left out of its hash, so that Each can walk the keys that
-// differ in them alone; a few of those, or the walk becomes long.
+// hash share a seed. The last skip bytes of each key are left out of its hash, so that Range can walk the keys
+// that differ in them alone; where those are many they become a crowd.
 func New(seed maphash.Seed, skip int, payloadBytes uintptr) *Table {
 	payload := max(1, uint32(payloadBytes+7)/8) // a pointer to none would point elsewhere
 	t := &Table{seed: seed, skip: skip, payload: payload, words: payload + uint32(entryBytes/8)}
@@ -125,17 +134,24 @@ func (t *Table) Bytes() int64 {
 	if n := len(t.chunks); n > 0 {
 		words = t.chunkWords()*(n-1) + len(t.chunks[n-1])
 	}
-	return int64(words)*8 + int64(len(t.slots))*8 + int64(t.arenaBytes)
+	bytes := int64(words)*8 + int64(len(t.slots))*8 + int64(t.arenaBytes)
+	if n := len(t.arena); n > 0 {
+		bytes += int64(cap(t.arena[n-1]) - len(t.arena[n-1]))
+	}
+	return bytes + t.crowdBytes()
 }
 
 // LiveBytes is the memory that the entries in use hold: what shrinks when entries are freed.
 func (t *Table) LiveBytes() int64 {
-	return int64(t.count)*int64(t.words*8+16) + int64(t.arenaBytes-t.deadBytes)
+	return int64(t.count)*int64(t.words*8+16) + int64(t.arenaBytes-t.deadBytes) + t.crowdBytes()
 }
+
+// Holds tells whether there is an entry of an index, in use or free.
+func (t *Table) Holds(index uint32) bool { return index < t.next }
 
 func (t *Table) chunkWords() int { return int(t.words) << t.chunkShift }
 
-// Hash hashes a key.
+// Hash hashes the head of a key: all but its last bytes, which the table leaves out.
 func (t *Table) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key[:len(key)-t.skip]) }
 
 // At returns the entry of an index. The pointer is valid until the next Insert.
@@ -180,6 +196,9 @@ func (t *Table) KeyStays(e *Entry) bool { return e.meta>>8 > InlineBytes }
 
 // Find returns the index of a key.
 func (t *Table) Find(hash uint64, key []byte) (index uint32, found bool) {
+	if t.crowds != nil {
+		_, hash = t.crowdOf(hash, key)
+	}
 	tag := uint32(hash >> 32)
 	at := tag >> t.shift
 	mask := uint32(len(t.slots) - 1)
@@ -220,25 +239,6 @@ func (t *Table) equal(e *Entry, key []byte) bool {
 
 func word(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
 
-// Each calls f with the entries whose keys are head and skip more bytes, in no order, until f returns false. hash is
-// that of head with the table's seed. f must not insert or delete.
-func (t *Table) Each(hash uint64, head []byte, f func(index uint32, key []byte) bool) {
-	tag := uint32(hash >> 32)
-	at := tag >> t.shift
-	mask := uint32(len(t.slots) - 1)
-	for ; t.slots[at&mask] != 0; at++ {
-		slot := t.slots[at&mask]
-		if uint32(slot>>32) != tag {
-			continue
-		}
-		index := uint32(slot) - 1
-		key := t.Key(t.At(index))
-		if len(key) == len(head)+t.skip && string(key[:len(head)]) == string(head) && !f(index, key) {
-			return
-		}
-	}
-}
-
 // Insert adds a key that is not there. The entry's payload is zero, and it has no marks. Pointers to entries become
 // invalid. The key is copied.
 func (t *Table) Insert(hash uint64, key []byte) uint32 {
@@ -255,8 +255,17 @@ func (t *Table) Insert(hash uint64, key []byte) uint32 {
 		binary.NativeEndian.PutUint64(e.key[:8], t.store(key))
 		copy(e.key[8:], key)
 	}
-	t.place(uint64(uint32(hash>>32))<<32 | uint64(index+1))
 	t.count++
+	var c *crowd
+	if t.crowds != nil {
+		c, hash = t.crowdOf(hash, key)
+	}
+	probes := t.place(slotOf(hash, index))
+	if c != nil {
+		c.Set(index)
+	} else if probes > crowdProbes && t.skip > 0 {
+		t.gather(hash)
+	}
 	return index
 }
 
@@ -270,11 +279,11 @@ func (t *Table) take() uint32 {
 	t.next++
 	switch chunk := int(index >> t.chunkShift); {
 	case chunk == len(t.chunks) && chunk == 0:
-		t.addChunk(make([]uint64, firstChunk*t.words))
+		t.addChunk(make([]uint64, min(max(firstChunk, t.expected), 1<<t.chunkShift)*int(t.words)))
 	case chunk == len(t.chunks):
 		t.addChunk(make([]uint64, t.chunkWords()))
 	case chunk == 0 && int(index*t.words) == len(t.chunks[0]):
-		larger := make([]uint64, min(4*len(t.chunks[0]), t.chunkWords()))
+		larger := make([]uint64, min(len(t.chunks[0])/int(t.words)*5/4+firstChunk, 1<<t.chunkShift)*int(t.words))
 		copy(larger, t.chunks[0])
 		t.chunks, t.first = t.chunks[:0], t.first[:0]
 		t.addChunk(larger)
@@ -287,13 +296,18 @@ func (t *Table) addChunk(chunk []uint64) {
 	t.first = append(t.first, unsafe.Pointer(&chunk[t.payload]))
 }
 
-func (t *Table) place(slot uint64) {
+func slotOf(hash uint64, index uint32) uint64 { return uint64(uint32(hash>>32))<<32 | uint64(index+1) }
+
+// place puts a slot where it belongs, and returns how many others it has passed.
+func (t *Table) place(slot uint64) (passed uint32) {
 	mask := uint32(len(t.slots) - 1)
-	at := uint32(slot>>32) >> t.shift
+	home := uint32(slot>>32) >> t.shift
+	at := home
 	for t.slots[at&mask] != 0 {
 		at++
 	}
 	t.slots[at&mask] = slot
+	return at - home
 }
 
 func (t *Table) resize(size int) {
@@ -311,8 +325,9 @@ func (t *Table) resize(size int) {
 	}
 }
 
-// Reserve makes room for about n entries, so that the table need not grow on the way there.
+// Reserve makes the table large enough for about n entries, so that it need not grow on the way there.
 func (t *Table) Reserve(n int) {
+	t.expected = n
 	size := len(t.slots)
 	for size/8*5 < n {
 		size *= 2
@@ -327,6 +342,7 @@ func (t *Table) Reset() {
 	clear(t.slots)
 	t.next, t.free, t.count, t.hand = 0, 0, 0, 0
 	t.arena, t.arenaBytes, t.deadBytes = nil, 0, 0
+	t.crowds = nil
 }
 
 // Delete frees an entry.
@@ -334,7 +350,11 @@ func (t *Table) Delete(index uint32) {
 	e := t.At(index)
 	invariant.Check(e.Has(taken), "entry %d freed twice", index)
 	key := t.Key(e)
-	t.unplace(t.Hash(key), index)
+	hash := t.Hash(key)
+	if t.crowds != nil {
+		hash = t.leave(hash, key, index)
+	}
+	t.unplace(hash, index)
 	if len(key) > InlineBytes {
 		t.deadBytes += len(key)
 	}
@@ -345,7 +365,7 @@ func (t *Table) Delete(index uint32) {
 
 func (t *Table) unplace(hash uint64, index uint32) {
 	mask := uint32(len(t.slots) - 1)
-	slot := uint64(uint32(hash>>32))<<32 | uint64(index+1)
+	slot := slotOf(hash, index)
 	hole := (uint32(hash>>32) >> t.shift) & mask
 	for t.slots[hole] != slot {
 		hole = (hole + 1) & mask
@@ -374,8 +394,9 @@ func (t *Table) All(f func(index uint32, e *Entry) bool) {
 	}
 }
 
-// Evict frees up to want entries that are not dirty, not listed and that keep does not hold back, and were not used
-// since the clock's hand passed last. It looks at no more than steps entries. freed is told of each before it goes.
+// Evict frees up to want entries that are not dirty, not listed, not pinned and that keep does not hold back, and were
+// not used since the clock's hand passed last. It looks at no more than steps entries. freed gets each entry before it
+// goes.
 func (t *Table) Evict(want, steps int, keep func(*Entry) bool, freed func(*Entry)) (evicted int) {
 	for ; steps > 0 && evicted < want && t.count > 0; steps-- {
 		if t.hand >= t.next {
@@ -385,7 +406,7 @@ func (t *Table) Evict(want, steps int, keep func(*Entry) bool, freed func(*Entry
 		e := t.At(index)
 		t.hand++
 		switch {
-		case !e.Has(taken) || e.Has(Dirty|Listed) || keep(e):
+		case !e.Has(taken) || e.Has(Dirty|Listed|Pinned) || keep(e):
 		case e.Has(Used):
 			e.Clear(Used)
 		default:
@@ -405,7 +426,8 @@ func (t *Table) Compare(a, b uint32) int {
 func (t *Table) store(key []byte) uint64 {
 	last := len(t.arena) - 1
 	if last < 0 || cap(t.arena[last])-len(t.arena[last]) < len(key) {
-		t.arena = append(t.arena, make([]byte, 0, max(arenaChunkBytes, len(key))))
+		size := min(max(t.arenaBytes, arenaChunkLeast), arenaChunkBytes)
+		t.arena = append(t.arena, make([]byte, 0, max(size, len(key))))
 		last++
 	}
 	at := uint64(last)<<32 | uint64(len(t.arena[last]))
@@ -414,9 +436,15 @@ func (t *Table) store(key []byte) uint64 {
 	return at
 }
 
-// Compact copies the long keys together when most of their arena is dead.
-func (t *Table) Compact() {
-	if t.deadBytes < 1<<20 || t.deadBytes < t.arenaBytes/2 {
+// Compact copies the long keys together when a part of their arena is dead: most of it, or tight, a tenth.
+func (t *Table) Compact(tight bool) {
+	dead := t.arenaBytes / 2
+	if tight {
+		dead = t.arenaBytes / 10
+	} else {
+		dead = max(dead, 1<<20)
+	}
+	if t.deadBytes == 0 || t.deadBytes < dead {
 		return
 	}
 	old := *t

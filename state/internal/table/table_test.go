@@ -1,6 +1,8 @@
 package table
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
@@ -56,7 +58,7 @@ func TestTableEqualsMap(t *testing.T) {
 			model[string(key)] = int64(step)
 		}
 		if step%1000 == 0 {
-			table.Compact()
+			table.Compact(r.IntN(2) == 0)
 			checkAll(t, table, model)
 		}
 	}
@@ -111,7 +113,9 @@ func TestSortOrdersByKey(t *testing.T) {
 			}
 		}
 		want := slices.Clone(indexes)
-		slices.SortFunc(want, table.Compare)
+		slices.SortFunc(want, func(a, b uint32) int {
+			return bytes.Compare(table.Key(table.At(a)), table.Key(table.At(b)))
+		})
 		var s Sorter
 		Sort(&s, table, indexes)
 		require.True(t, slices.Equal(want, indexes), "seed %d prefix %q", seed, prefix)
@@ -120,7 +124,93 @@ func TestSortOrdersByKey(t *testing.T) {
 	}
 }
 
-func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
+// Few heads have many entries each: they become crowds, and go again.
+func TestCrowdsEqualMap(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	hashes := maphash.MakeSeed()
+	table := New(hashes, 2, 8)
+	model := map[string]bool{}
+	most := 0
+	for step := range 60_000 {
+		tail := []byte{byte(r.IntN(256)), byte(r.IntN(256))}
+		head := fmt.Appendf(nil, "head-%d", r.IntN(1+r.IntN(300)))
+		key := append(slices.Clone(head), tail...)
+		hash := table.Hash(key)
+		index, found := table.Find(hash, key)
+		require.Equal(t, model[string(key)], found, "step %d", step)
+		insert := step/20_000 != 1 // the table grows, shrinks and grows
+		switch {
+		case found && !insert:
+			table.Delete(index)
+			delete(model, string(key))
+		case !insert && len(model) > 0 && table.count > 0:
+			none := func(*Entry) bool { return false }
+			table.Evict(2, table.count, none, func(e *Entry) { delete(model, string(table.Key(e))) })
+		case !found && insert:
+			table.Insert(hash, key)
+			model[string(key)] = true
+		}
+		most = max(most, len(table.crowds))
+		if step%500 != 0 {
+			continue
+		}
+		from, to := []byte{byte(r.IntN(128)), 0}, []byte{byte(128 + r.IntN(128)), 9}
+		want, got := map[string]bool{}, map[string]bool{}
+		for k := range model {
+			if n := len(k) - 2; k[:n] == string(head) && k[n:] >= string(from) && k[n:] <= string(to) {
+				want[k] = true
+			}
+		}
+		table.Range(maphash.Bytes(hashes, head), head, from, to, func(_ uint32, key []byte) bool {
+			if tail := string(key[len(key)-2:]); tail >= string(from) && tail <= string(to) {
+				got[string(key)] = true
+			}
+			return true
+		})
+		require.Equal(t, want, got, "step %d", step)
+		checkCount(t, table, len(model))
+	}
+	require.Greater(t, most, 10)
+	table.Reset()
+	require.Empty(t, table.crowds)
+}
+
+func checkCount(t *testing.T, table *Table, want int) {
+	t.Helper()
+	n := 0
+	table.All(func(uint32, *Entry) bool { n++; return true })
+	require.Equal(t, want, n)
+	require.Equal(t, want, table.Len())
+}
+
+// One head with many entries costs no more per entry than one with few.
+func TestCrowdIsNotPassed(t *testing.T) {
+	hashes := maphash.MakeSeed()
+	table := New(hashes, 4, 8)
+	head := []byte("head")
+	for i := range uint32(20_000) {
+		key := binary.BigEndian.AppendUint32(slices.Clone(head), i)
+		hash := table.Hash(key)
+		_, found := table.Find(hash, key)
+		require.False(t, found)
+		table.Insert(hash, key)
+		passed := table.Range(maphash.Bytes(hashes, head), head, key[4:], []byte{255, 255, 255, 255},
+			func(uint32, []byte) bool { return true })
+		require.LessOrEqual(t, passed, 2*crowdProbes)
+	}
+	longest, run := 0, 0
+	for _, slot := range table.slots {
+		if run++; slot == 0 {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	require.Less(t, longest, 200)
+}
+
+func TestRangeWalksKeysThatDifferInTheirEnd(t *testing.T) {
 	seed := maphash.MakeSeed()
 	table := New(seed, 2, 8)
 	for i := range 500 {
@@ -130,7 +220,8 @@ func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
 	other := []byte("3-0-00") // its head begins with another's
 	table.Insert(table.Hash(other), other)
 	var got []string
-	table.Each(maphash.Bytes(seed, []byte("3-")), []byte("3-"), func(_ uint32, key []byte) bool {
+	last := []byte{255, 255}
+	table.Range(maphash.Bytes(seed, []byte("3-")), []byte("3-"), nil, last, func(_ uint32, key []byte) bool {
 		got = append(got, string(key))
 		return true
 	})
@@ -138,7 +229,7 @@ func TestEachWalksKeysThatDifferInTheirEnd(t *testing.T) {
 	require.Equal(t, []string{"3-00", "3-01", "3-02", "3-03", "3-04", "3-05", "3-06"}, got)
 }
 
-func TestTouchMeetsTheKeys(t *testing.T) {
+func TestPrefetchMeetsTheKeys(t *testing.T) {
 	table := New(maphash.MakeSeed(), 0, 8)
 	key := func(i int) []byte { return fmt.Appendf(nil, "key-%d", i) }
 	for i := range 10_000 {
@@ -148,23 +239,23 @@ func TestTouchMeetsTheKeys(t *testing.T) {
 		index, _ := table.Find(table.Hash(key(i)), key(i))
 		table.Delete(index)
 	}
-	var near [TouchMost]*Entry
-	for from := 0; from < 12_000; from += TouchMost {
+	var near [PrefetchMax]*Entry
+	for from := 0; from < 12_000; from += PrefetchMax {
 		var hashes []uint64
 		want := 0
-		for i := from; i < from+TouchMost; i++ {
+		for i := from; i < from+PrefetchMax; i++ {
 			hashes = append(hashes, table.Hash(key(i)))
 			if i < 10_000 && i%3 != 0 {
 				want++
 			}
 		}
-		n, _ := table.Touch(hashes, &near)
+		n, _ := table.Prefetch(hashes, &near)
 		require.GreaterOrEqual(t, n, want) // hashes may be nearly the same
 		met := map[string]bool{}
 		for _, e := range near[:n] {
 			met[string(table.Key(e))] = true
 		}
-		for i := from; i < from+TouchMost; i++ {
+		for i := from; i < from+PrefetchMax; i++ {
 			require.True(t, i >= 10_000 || i%3 == 0 || met[string(key(i))], i)
 		}
 	}
@@ -191,9 +282,9 @@ func BenchmarkUpsert(b *testing.B) {
 				*number(table, table.At(index))++
 			}
 		})
-		b.Run(fmt.Sprintf("keys=%d/touched", keys), func(b *testing.B) {
-			var hashes [TouchMost]uint64
-			var near [TouchMost]*Entry
+		b.Run(fmt.Sprintf("keys=%d/prefetched", keys), func(b *testing.B) {
+			var hashes [PrefetchMax]uint64
+			var near [PrefetchMax]*Entry
 			var sum uint32
 			for i := 0; b.Loop(); i++ {
 				at := i & (1<<20 - 1)
@@ -201,7 +292,7 @@ func BenchmarkUpsert(b *testing.B) {
 					for j := range hashes {
 						hashes[j] = table.Hash(order[16*(at+j) : 16*(at+j)+16])
 					}
-					_, read := table.Touch(hashes[:], &near)
+					_, read := table.Prefetch(hashes[:], &near)
 					sum += read
 				}
 				key := order[16*at : 16*at+16]

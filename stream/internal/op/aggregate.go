@@ -44,13 +44,13 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		if err != nil {
 			return nil, err
 		}
-		in.Expect = append(in.Expect, store.Touch(true))
+		in.Announce(st.KeySerde(), store.Prefetcher(true))
 		a := &aggregate[K, V, A]{in: in, store: store, null: serde.NullOf[A](), old: *rows.Old}
 		switch {
 		case rows.onUpdate(in):
 			a.next = next
 		case !rows.Silent:
-			flushTo(in, store, a.old, next)
+			flushTo(in, st, store, a.old, next)
 		}
 		a.add = apartFold(fold, in, st.ValueSerde(), a.next != nil && a.old).Add
 		a.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return forgetAggregate(a, key, ts) })
@@ -157,7 +157,7 @@ func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 			return nil, err
 		}
 		if !rows.onUpdate(in) {
-			flushTo(in, store, *rows.Old, next)
+			flushTo(in, st, store, *rows.Old, next)
 		}
 		return next, nil
 	})
@@ -197,8 +197,10 @@ func tellSpans[K, A any](c Closing, listen func(*topology.Instance, *teller[K, A
 
 // flushTo hands on what changed in the store with each commit, every key once.
 func flushTo[K, V any](
-	in *topology.Instance, store *state.KVStore[K, V], old bool, next topology.Port[K, topology.Change[V]],
+	in *topology.Instance, st state.KV[K, V], store *state.KVStore[K, V], old bool,
+	next topology.Port[K, topology.Change[V]],
 ) {
+	in.AnnounceFlushed(st.KeySerde(), store.PrefetchOnFlush())
 	var out topology.Record[K, topology.Change[V]]
 	store.OnFlush(in.Rank(), old, func(f *state.Flushed[K, V]) error {
 		in.Resume()

@@ -22,7 +22,7 @@ func Batch[K, V, V2 any](c BatchConfig[K, V, V2]) topology.Make {
 			return nil, err
 		}
 		b := &batches[K, V, V2]{
-			in: in, c: c, store: store, next: next, null: serde.NullOf[V2](), open: map[string]*openBatch[K, V]{},
+			in: in, c: c, store: store, next: next, null: serde.NullOf[V2](), open: map[string]*openBatch[K]{},
 			keys: serde.Local(c.Store.KeySerde().(PairKeys[K, int32]).Keys),
 		}
 		for e, err := range store.All() {
@@ -33,7 +33,7 @@ func Batch[K, V, V2 any](c BatchConfig[K, V, V2]) topology.Make {
 			if err != nil {
 				return nil, err
 			}
-			addOpen(o, e.Value, e.Timestamp)
+			addOpen(o, e.Timestamp)
 		}
 		if c.Every > 0 {
 			in.Env.Punctuator.Schedule(in, topology.WallClock, 0, max(c.Every/4, 1), func(now int64) error {
@@ -44,18 +44,18 @@ func Batch[K, V, V2 any](c BatchConfig[K, V, V2]) topology.Make {
 	})
 }
 
-// openBatch is the records of a key that wait.
-type openBatch[K, V any] struct {
+// openBatch is what is known of the records of a key that wait. The store has their values.
+type openBatch[K any] struct {
 	id        string // the key, encoded
 	key       K
-	values    []V
+	count     int
 	timestamp int64 // the latest of its records
 	since     int64 // wall clock
 	closed    bool
 }
 
-func addOpen[K, V any](o *openBatch[K, V], value V, timestamp int64) {
-	o.values = append(o.values, value)
+func addOpen[K any](o *openBatch[K], timestamp int64) {
+	o.count++
 	o.timestamp = max(o.timestamp, timestamp)
 }
 
@@ -67,19 +67,19 @@ type batches[K, V, V2 any] struct {
 	next  topology.Port[K, V2]
 	null  func(*V2) bool
 
-	open    map[string]*openBatch[K, V]
-	byAge   []*openBatch[K, V] // oldest first, closed ones among them; where batches close by time
+	open    map[string]*openBatch[K]
+	byAge   []*openBatch[K] // oldest first, closed ones among them; where batches close by time
 	encoded []byte
 	out     topology.Record[K, V2]
 }
 
 // ofBatches is the open batch of a key.
-func ofBatches[K, V, V2 any](b *batches[K, V, V2], key K) (o *openBatch[K, V], err error) {
+func ofBatches[K, V, V2 any](b *batches[K, V, V2], key K) (o *openBatch[K], err error) {
 	if b.encoded, err = b.keys.Append(b.encoded[:0], key); err != nil {
 		return nil, err
 	}
 	if o = b.open[string(b.encoded)]; o == nil {
-		o = &openBatch[K, V]{id: string(b.encoded), key: key, timestamp: topology.Unknown, since: b.in.Env.WallTime}
+		o = &openBatch[K]{id: string(b.encoded), key: key, timestamp: topology.Unknown, since: b.in.Env.WallTime}
 		b.open[o.id] = o
 		if b.c.Every > 0 {
 			b.byAge = append(b.byAge, o)
@@ -102,26 +102,26 @@ func receiveBatches[K, V, V2 any](b *batches[K, V, V2], r *topology.Record[K, V]
 	if err != nil {
 		return b.in.Fail(r.Timestamp, err)
 	}
-	number := int32(len(o.values))
-	addOpen(o, r.Value, r.Timestamp)
-	if len(o.values) >= b.c.Count {
-		return closeBatches(b, o, r.Headers)
+	number := int32(o.count)
+	addOpen(o, r.Timestamp)
+	if o.count >= b.c.Count {
+		return closeBatches(b, o, &r.Value, r.Headers)
 	}
 	return b.in.Fail(r.Timestamp, b.store.Put(Pair[K, int32]{r.Key, number}, r.Value, r.Timestamp))
 }
 
-// closeBatches emits a batch. Its last record may be none of the store's. A batch for which F fails is gone as a
-// whole: for which of its records F failed is not known.
-func closeBatches[K, V, V2 any](b *batches[K, V, V2], o *openBatch[K, V], headers []topology.Header) error {
+// closeBatches emits a batch. The store has all of its records but the last, where that is given. A batch for which F
+// fails is dropped as a whole: it is not known which of its records F failed for.
+func closeBatches[K, V, V2 any](
+	b *batches[K, V, V2], o *openBatch[K], last *V, headers []topology.Header,
+) error {
 	o.closed = true
 	delete(b.open, o.id)
-	for i := range o.values {
-		if err := b.store.Delete(Pair[K, int32]{o.key, int32(i)}, o.timestamp); err != nil {
-			return b.in.Fail(o.timestamp, err)
-		}
+	values, err := takeBatches(b, o, last)
+	if err != nil {
+		return b.in.Fail(o.timestamp, err)
 	}
-	var err error
-	if b.out.Value, err = b.c.F(b.in.CallAt(o.timestamp, headers), o.key, o.values); err != nil {
+	if b.out.Value, err = b.c.F(b.in.CallAt(o.timestamp, headers), o.key, values); err != nil {
 		return b.in.Error(topology.PhaseProcess, o.timestamp, err)
 	}
 	b.out.Key = o.key
@@ -130,6 +130,30 @@ func closeBatches[K, V, V2 any](b *batches[K, V, V2], o *openBatch[K, V], header
 	err = b.next(&b.out)
 	b.in.Resume()
 	return err
+}
+
+// takeBatches takes the values of a batch out of the store.
+func takeBatches[K, V, V2 any](b *batches[K, V, V2], o *openBatch[K], last *V) ([]V, error) {
+	values := make([]V, 0, o.count)
+	stored := o.count
+	if last != nil {
+		stored--
+	}
+	for i := range stored {
+		key := Pair[K, int32]{o.key, int32(i)}
+		value, _, ok, err := b.store.Get(key)
+		if err == nil && ok {
+			values = append(values, value)
+			err = b.store.Delete(key, o.timestamp)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if last != nil {
+		values = append(values, *last)
+	}
+	return values, nil
 }
 
 // closeOldBatches emits the batches that have been open for long enough.
@@ -141,7 +165,7 @@ func closeOldBatches[K, V, V2 any](b *batches[K, V, V2], now int64) error {
 		if o.closed {
 			continue
 		}
-		if _, err := b.in.Attempt(o.timestamp, func() error { return closeBatches(b, o, nil) }); err != nil {
+		if _, err := b.in.Attempt(o.timestamp, func() error { return closeBatches(b, o, nil, nil) }); err != nil {
 			return err
 		}
 	}

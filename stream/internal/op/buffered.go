@@ -25,8 +25,8 @@ type Buffered[V any] struct {
 //	prior · old · new · time(8)
 //
 // Topic, keys and values of headers, and rows have their length(4) before them, -1 where there is none. The old row is
-// the one before the newest change. Here it is taken for the prior one, which has the form of length -2: that is what
-// the row's change is told of with.
+// the one before the newest change. Here it is taken for the prior one, which has the form of length -2: the
+// row's change is emitted with it.
 type BufferedValues[V any] struct{ Values serde.Serde[V] }
 
 const (

@@ -59,14 +59,14 @@ func flushWindows[K, A any](t *teller[K, A], store *state.WindowStore[K, A], cut
 	})
 }
 
-// closing knows up to which time windows have been told of as closed: Unknown where none was. It is committed with the
-// input's offsets, so that nothing is told again after a restart.
+// closing knows up to which time windows were emitted as closed: Unknown where none was. It is committed with the
+// input's offsets, so that nothing is emitted again after a restart.
 type closing struct {
 	closed *int64
 	on     bool
 }
 
-// advance moves on to closeTime; ok is false where nothing new can be closed. from is the time told of before.
+// advance moves on to closeTime; ok is false where nothing new can be closed. from is the closeTime of before.
 func (c *closing) advance(closeTime int64) (from int64, ok bool) {
 	if !c.on || closeTime <= *c.closed {
 		return 0, false
@@ -97,7 +97,7 @@ func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]top
 			last, seen = now, *time
 		default:
 			in.Resume()
-			*time += now - last
+			*time += max(now-last, 0) // the clock may have been set back
 			last, seen = now, *time
 			return close(nil)
 		}

@@ -46,6 +46,25 @@ func (w Windows) cutter(closes bool) cutter {
 	return &alignedCutter{w: w}
 }
 
+// starts returns a function that finds the starts of the windows that hold a time, or nil where the program cuts time
+// itself: its function is called once for each record.
+func (w Windows) starts() func(dst []int64, ts int64) []int64 {
+	if w.Own != nil {
+		return nil
+	}
+	cut := w.cutter(false)
+	return func(dst []int64, ts int64) []int64 {
+		spans, err := cut.at(ts)
+		if err != nil {
+			return dst
+		}
+		for _, s := range spans {
+			dst = append(dst, s.Start)
+		}
+		return dst
+	}
+}
+
 type alignedCutter struct {
 	w     Windows
 	spans []Span // what at returned last

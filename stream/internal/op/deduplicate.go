@@ -1,9 +1,6 @@
 package op
 
 import (
-	"cmp"
-	"slices"
-
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
@@ -11,7 +8,7 @@ import (
 
 // Deduplicate lets the first record of a key and id through, and leaves out others of it that are no more than within
 // milliseconds away from it, or, where duplicates extend that, from any of them. What comes more than that behind the
-// newest record goes through: what there was is forgotten. So does what has no id.
+// newest record goes through: older ids are forgotten. So does what has no id.
 func Deduplicate[K, V, I any](
 	st state.Buffer[Pair[K, I], bool], id func(*topology.Call, K, V) (I, error), within int64, extends bool,
 ) topology.Make {
@@ -21,6 +18,7 @@ func Deduplicate[K, V, I any](
 		if err != nil {
 			return nil, err
 		}
+		seen.KeepUntilExpired()
 		time := timeMark(in, st.Name(), 0)
 		expire := func() {
 			if *time != topology.Unknown {
@@ -45,12 +43,15 @@ func Deduplicate[K, V, I any](
 				return in.Error(topology.PhaseProcess, r.Timestamp, err)
 			}
 			if r.Timestamp >= *time-within && (nullID == nil || !nullID(&key.Within)) {
-				found, err := seen.Fetch(key, r.Timestamp-within, r.Timestamp+within)
+				duplicate, err := seen.Has(key, r.Timestamp-within, r.Timestamp+within)
+				known := duplicate
+				if duplicate && extends && err == nil {
+					known, err = seen.Has(key, r.Timestamp, r.Timestamp)
+				}
 				if err != nil {
 					return in.Fail(r.Timestamp, err)
 				}
-				duplicate := len(found) > 0
-				if !duplicate || extends && !hasTime(found, r.Timestamp) {
+				if !known {
 					if err := seen.Add(key, true, r.Timestamp); err != nil {
 						return in.Fail(r.Timestamp, err)
 					}
@@ -63,12 +64,4 @@ func Deduplicate[K, V, I any](
 			return next(r)
 		}, nil
 	})
-}
-
-// hasTime tells whether one of the entries, which are in order of time, has that time.
-func hasTime(found []state.BufferEntry[bool], timestamp int64) bool {
-	_, has := slices.BinarySearchFunc(found, timestamp, func(e state.BufferEntry[bool], t int64) int {
-		return cmp.Compare(e.Timestamp, t)
-	})
-	return has
 }

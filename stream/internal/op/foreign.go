@@ -24,9 +24,9 @@ import (
 //     tell which of two keys' responses came first, and asks that key anew.
 //   - A key that an inner join's row named before, and names again, may have an old response on its way that fits the
 //     row as well. Behind each such response comes the one to [Unsubscribe] that took the old subscription away.
-//   - Rows of tables are read as they were last told of: what the other side hears, in order, and what it is answered
-//     are the same rows. A row that comes and goes between two commits is told of to nobody, and so seen by nobody.
-//     A row that there was, and that has changed, will be told of and answered anew: that need not be done twice.
+//   - Rows of tables are read as they were last emitted: what the other side hears, in order, and what it is answered
+//     are the same rows. A row that comes and goes between two commits is not emitted, and so nobody sees it. A row
+//     that there was, and that has changed, will be emitted and answered again: that need not be done twice.
 
 // Instruction is what a subscription asks for.
 type Instruction byte
@@ -173,4 +173,13 @@ func (s Responses[FV]) Decode(src []byte) (r Response[FV], err error) {
 func subscriptionKey(dst, foreign, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(foreign)))
 	return append(append(dst, foreign...), key...)
+}
+
+// subscriptionOf is subscriptionKey of a record that is not decoded yet.
+func subscriptionOf(dst, foreign, value []byte) []byte {
+	s, err := Subscriptions{}.Decode(value)
+	if err != nil {
+		return dst
+	}
+	return subscriptionKey(dst, foreign, s.Key)
 }

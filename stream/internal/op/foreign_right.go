@@ -1,6 +1,8 @@
 package op
 
 import (
+	"bytes"
+
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
@@ -23,6 +25,7 @@ func Subscribed[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
+		in.Announce(c.ForeignKeys, store.PrefetcherOf(subscriptionOf))
 		get, err := c.Table(in)
 		if err != nil {
 			return nil, err
@@ -140,31 +143,52 @@ func TellSubscribers[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 			if foreign, err = foreignKeys.Append(foreign[:0], r.Key); err != nil {
 				return in.Error(topology.PhaseEncode, r.Timestamp, err)
 			}
-			prefix = subscriptionKey(prefix[:0], foreign, nil)
-			found = found[:0]
-			for e, err := range store.Prefix(prefix) {
-				if err != nil {
-					return in.Fail(r.Timestamp, err)
-				}
-				found = append(found, e)
-			}
 			o := &out.Value
 			if o.Says, o.Row, o.Foreign = NoRow, r.Value.New, foreign; r.Value.HasNew {
 				o.Says = ARow
 			}
 			out.Headers = r.Headers
-			for i := range found {
-				sub := &found[i].Value
-				if out.Key, err = keys.Decode(sub.Key); err != nil {
-					return in.Error(topology.PhaseDecode, r.Timestamp, err)
+			prefix = subscriptionKey(prefix[:0], foreign, nil)
+			for from := prefix; from != nil; {
+				if found, from, err = pageOfSubscribers(store, prefix, from, found[:0]); err != nil {
+					return in.Fail(r.Timestamp, err)
 				}
-				out.Timestamp = r.Timestamp
-				o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
-				if err := next(&out); err != nil {
-					return err
+				for i := range found {
+					sub := &found[i].Value
+					if out.Key, err = keys.Decode(sub.Key); err != nil {
+						return in.Error(topology.PhaseDecode, r.Timestamp, err)
+					}
+					out.Timestamp = r.Timestamp
+					o.Hash, o.HasHash, o.Partition = sub.Hash, sub.HasHash, sub.Partition
+					if err := next(&out); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
 		}, nil
 	})
+}
+
+// subscribersMax is how many subscribers to a row are held in memory at the same time.
+const subscribersMax = 1024
+
+// pageOfSubscribers appends the subscriptions under a prefix from a key on, up to subscribersMax. It returns the key of
+// the next page, or nil after the last.
+func pageOfSubscribers(
+	store *state.KVStore[[]byte, Subscription], prefix, from []byte, found []state.Entry[[]byte, Subscription],
+) (_ []state.Entry[[]byte, Subscription], next []byte, err error) {
+	for e, err := range store.RangeBytes(from, nil, false) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if !bytes.HasPrefix(e.Key, prefix) {
+			break
+		}
+		if len(found) == subscribersMax {
+			return found, bytes.Clone(e.Key), nil
+		}
+		found = append(found, e)
+	}
+	return found, nil, nil
 }

@@ -20,7 +20,7 @@ type StreamJoin[K, V, O, R any] struct {
 	Left                 state.Buffer[K, V]
 	Right                state.Buffer[K, O]
 	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
-	KeepLeft, KeepRight  bool                                  // records that meet nothing are told of alone
+	KeepLeft, KeepRight  bool                                  // records that meet nothing are emitted alone
 	RecordsMax           int                                   // of each side; more stop the task; 0: no limit
 	// The bounds that a record sets to the times of those that it meets, in the window. nil: none.
 	LeftBounds  *Bounds[V]
@@ -82,7 +82,7 @@ type sideConfig[K, V, O, H, R any] struct {
 	other                state.Buffer[K, O]
 	held                 state.Session[HeldKey[K], H]
 	holds                bool  // something is held, of whichever side
-	keep, left           bool  // this side's records are told of alone; it is the left one
+	keep, left           bool  // this side's records are emitted alone; it is the left one
 	before, after, grace int64 // a record at t meets the other's in [t-before, t+after]
 	recordsMax           int   // in the buffer; 0: no limit
 	lookLeft, lookRight  int64 // how far ahead a held record of a side may still meet one
@@ -98,9 +98,13 @@ type sideConfig[K, V, O, H, R any] struct {
 // joinTimes is what both sides know together.
 type joinTimes struct {
 	stream *int64 // highest timestamp of both
-	least  *int64 // about the oldest held record: nothing before it is worth looking at; MaxInt64: none
-	fresh  bool   // nobody knows what is held
+	least  *int64 // about the oldest held record, before which nothing is worth looking at; noneHeld, someHeld
 }
+
+const (
+	noneHeld int64 = math.MaxInt64
+	someHeld int64 = math.MinInt64 / 2 // nobody knows how old: far enough from the end for a window to be added
+)
 
 func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {
@@ -110,11 +114,7 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			left, right = right, left
 		}
 		s.times = topology.Shared(in.Env, "join "+left+" "+right, func() *joinTimes {
-			t := &joinTimes{stream: timeMark(in, left, 0), least: in.Mark(left + "/held")}
-			if *t.least == topology.Unknown {
-				*t.least, t.fresh = math.MaxInt64, true
-			}
-			return t
+			return &joinTimes{stream: timeMark(in, left, 0), least: in.Mark(left + "/held")}
 		})
 		if err := openJoin(s, left); err != nil {
 			return nil, err
@@ -124,17 +124,36 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			if s.held, err = c.held.Open(in); err != nil {
 				return nil, err
 			}
+			s.held.KeepUntilExpired()
+			if err := startHeldJoin(s); err != nil {
+				return nil, err
+			}
 		}
+		s.own.KeepUntilExpired()
 		if *s.time != topology.Unknown {
 			s.own.Expire(*s.time - s.retention + 1)
 		}
-		in.Expect = append(in.Expect, func(keys [][]byte) { expectJoin(s, keys) })
+		in.Announce(c.own.KeySerde(), state.Lines(func(keys [][]byte) { expectJoin(s, keys) }))
 		s.joinHeld = func() (err error) {
 			s.heldResult, err = c.alone(in.Call(), s.heldKey, &s.released, s.heldAt)
 			return err
 		}
 		return func(r *topology.Record[K, V]) error { return receiveJoin(s, r) }, nil
 	})
+}
+
+// startHeldJoin finds out whether anything is held, where no mark says so: the store may be one that Kafka Streams has
+// left. What it finds is committed with the other marks, so that a restart changes nothing.
+func startHeldJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) error {
+	if *s.times.least != topology.Unknown {
+		return nil
+	}
+	*s.times.least = noneHeld
+	for _, err := range s.held.ByEnd(0, math.MaxInt64) {
+		*s.times.least = someHeld
+		return err
+	}
+	return nil
 }
 
 // openJoin opens the buffers. Both sides of a self join may share the left one: then the right side alone adds to it,
@@ -287,7 +306,7 @@ func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[
 // releaseClosedJoin emits the held records whose windows are closed. It looks only when the oldest could be closed.
 func releaseClosedJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) error {
 	now := *s.times.stream
-	if !s.times.fresh && (*s.times.least == math.MaxInt64 || *s.times.least+s.c.after+s.c.grace >= now) {
+	if *s.times.least == noneHeld || *s.times.least+s.c.after+s.c.grace >= now {
 		return nil
 	}
 	return releaseUntilJoin(s, now)
@@ -296,7 +315,7 @@ func releaseClosedJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) error {
 // releaseUntilJoin goes through the held records by time, right before left, then by key. It stops where both sides are
 // open: what lies behind is newer.
 func releaseUntilJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], now int64) error {
-	s.times.fresh, *s.times.least = false, math.MaxInt64
+	*s.times.least = noneHeld
 	leftOpen, rightOpen := false, false
 	for e, err := range s.held.ByEnd(0, math.MaxInt64) {
 		if err != nil {
@@ -336,7 +355,7 @@ func releaseUntilJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], now int64) er
 		}
 	}
 	s.in.Resume()
-	// Nothing as old as this is held any more, nor will it be: what is so late is told of at once.
+	// Nothing as old as this is held any more, nor will it be: what is so late is emitted at once.
 	s.held.Expire(now - max(s.c.lookLeft, s.c.lookRight) - s.c.grace - 1)
 	return nil
 }

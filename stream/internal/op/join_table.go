@@ -128,16 +128,18 @@ func JoinTableLate[K, V, O, R any](
 		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), late: late,
 			time: timeMark(in, st.Name(), 0)}
 		l.joinFirst = func() (err error) {
-			l.joined, err = resultJoined(j, l.first.key, false, l.firstRow.New, l.first.time)
+			l.joined, err = resultJoined(j, l.firstKey, false, l.firstRow.New, l.first.time)
 			return err
 		}
-		for e, err := range store.All() {
-			if err != nil {
-				return nil, err
-			}
-			if err := enqueueJoinedLate(l, e.Key); err != nil {
-				return nil, fmt.Errorf("store %q: %w", st.Name(), err)
-			}
+		l.waiting.most, l.waiting.look = agendaRowsMax, func(from wait, list func(wait) bool) error {
+			return eachJoinedLate(l, st.Name(), from.bytes, list)
+		}
+		if err := eachJoinedLate(l, st.Name(), nil, func(w wait) bool {
+			l.seq = max(l.seq, binary.BigEndian.Uint32(w.bytes[len(w.bytes)-4:]))
+			l.waiting.add(w)
+			return true
+		}); err != nil {
+			return nil, err
 		}
 		return func(r *topology.Record[K, V]) error { return receiveJoinedLate(l, r) }, nil
 	})
@@ -152,10 +154,11 @@ type tableJoinLate[K, V, O, R any] struct {
 	keys    serde.Serde[K]
 	late    Waiting
 	time    *int64 // highest timestamp of the stream
-	waiting queue[K]
+	waiting agenda
 	seq     uint32 // of the last record; wraps around
 
-	first     waits[K] // is joined: its time has come
+	first     wait // is joined: its time has come
+	firstKey  K
 	firstRow  Buffered[V]
 	joinFirst func() error
 	joined    bool // joinFirst has made a result
@@ -177,21 +180,31 @@ func receiveJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology
 	if err := holdJoinedLate(l, r); err != nil {
 		return l.in.Fail(r.Timestamp, err)
 	}
-	for len(l.waiting) > 0 && l.waiting[0].time <= *l.time-l.late.Grace {
-		if err := releaseJoinedLate(l); err != nil {
+	for {
+		first, more, err := l.waiting.take(*l.time - l.late.Grace)
+		if err != nil {
+			return l.in.Fail(r.Timestamp, err)
+		}
+		if !more {
+			break
+		}
+		if err := releaseJoinedLate(l, first); err != nil {
 			return err
 		}
 	}
-	if l.late.RecordsMax > 0 && len(l.waiting) > l.late.RecordsMax {
+	if l.late.RecordsMax > 0 && l.waiting.count > l.late.RecordsMax {
 		return l.in.Fail(r.Timestamp, fmt.Errorf("join as of: the buffer is full: %d records wait: give it more room, or "+
-			"less grace", len(l.waiting)))
+			"less grace", l.waiting.count))
 	}
 	return nil
 }
 
 // releaseJoinedLate joins the record that waits for longest. It is another than the one at hand, and fails for itself.
-func releaseJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R]) (err error) {
-	l.first = popQueue(&l.waiting)
+func releaseJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], first wait) (err error) {
+	l.first = first
+	if l.firstKey, err = l.keys.Decode(first.bytes[9 : len(first.bytes)-4 : len(first.bytes)-4]); err != nil {
+		return l.in.Fail(first.time, err)
+	}
 	var ts int64
 	if l.firstRow, ts, _, err = l.store.Get(l.first.bytes); err == nil {
 		err = l.store.Delete(l.first.bytes, ts)
@@ -205,7 +218,7 @@ func releaseJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R]) (err error)
 	if done, err := l.in.AttemptWaited(l.first.time, l.joinFirst); !done || !l.joined {
 		return err
 	}
-	return sendJoined(l.tableJoin, l.first.key, false, l.first.time, b.Headers)
+	return sendJoined(l.tableJoin, l.firstKey, false, l.first.time, b.Headers)
 }
 
 func holdJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology.Record[K, V]) error {
@@ -215,23 +228,27 @@ func holdJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology.Re
 	}
 	l.seq = (l.seq + 1) & math.MaxInt32
 	key = binary.BigEndian.AppendUint32(key, l.seq)
-	pushQueue(&l.waiting, waits[K]{r.Timestamp, key, r.Key})
+	l.waiting.add(wait{time: r.Timestamp, bytes: key})
 	return l.store.Put(key, Buffered[V]{
 		Timestamp: r.Timestamp, New: r.Value, HasNew: true, Headers: r.Headers, Origin: origin(l.in),
 	}, r.Timestamp)
 }
 
-// enqueueJoinedLate puts a record that the store has into the queue.
-func enqueueJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], bytes []byte) error {
-	at := len(bytes) - 4
-	if at < 9 || bytes[0] != lateFirst {
-		return fmt.Errorf("key of %d bytes: want 0, 8 bytes of time, a key, 4 of sequence", len(bytes))
+// eachJoinedLate calls list for the records that the store has from a key on, in order of time, until it returns false.
+func eachJoinedLate[K, V, O, R any](
+	l *tableJoinLate[K, V, O, R], store string, from []byte, list func(wait) bool,
+) error {
+	for e, err := range l.store.RangeBytes(from, nil, false) {
+		if err != nil {
+			return err
+		}
+		at := len(e.Key) - 4
+		if at < 9 || e.Key[0] != lateFirst {
+			return fmt.Errorf("store %q: key of %d bytes: want 0, 8 bytes of time, a key, 4 of sequence", store, len(e.Key))
+		}
+		if !list(wait{time: int64(binary.BigEndian.Uint64(e.Key[1:])), bytes: e.Key}) {
+			return nil
+		}
 	}
-	key, err := l.keys.Decode(bytes[9:at:at])
-	if err != nil {
-		return err
-	}
-	l.seq = max(l.seq, binary.BigEndian.Uint32(bytes[at:]))
-	pushQueue(&l.waiting, waits[K]{int64(binary.BigEndian.Uint64(bytes[1:])), bytes, key})
 	return nil
 }

@@ -1,65 +1,89 @@
 package op
 
 import (
+	"bytes"
+
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
 )
 
 // lifetime deletes the rows of a store that were not changed for a time, counted by the timestamps that the node sees.
-// Each row waits in memory for when it is looked at next: its end, as it was known then.
+// A row is looked at when its end has come, as it was known when the row was put on the agenda.
 type lifetime[K, V any] struct {
-	ttl    int64  // milliseconds
-	time   *int64 // highest timestamp seen
+	aging  aging
 	store  *state.KVStore[K, V]
 	keys   serde.Serde[K]
-	rows   queue[K]
 	remove func(key K, timestamp int64) error
+}
+
+// aging is what of a lifetime needs no types.
+type aging struct {
+	ttl  int64  // milliseconds
+	time *int64 // highest timestamp seen
+	rows agenda
 }
 
 // newLifetime returns nil where rows live for ever.
 func newLifetime[K, V any](
 	in *topology.Instance, st state.KV[K, V], store *state.KVStore[K, V], remove func(K, int64) error,
 ) (*lifetime[K, V], error) {
-	if st.Spec().TTL == 0 {
+	ttl := st.Spec().TTL
+	if ttl == 0 {
 		return nil, nil
 	}
-	l := &lifetime[K, V]{
-		ttl: st.Spec().TTL.Milliseconds(), time: timeMark(in, st.Name(), 0), store: store,
-		keys: serde.Local(st.KeySerde()), remove: remove,
+	l := &lifetime[K, V]{store: store, keys: serde.Local(st.KeySerde()), remove: remove}
+	l.aging.ttl, l.aging.time = ttl.Milliseconds(), timeMark(in, st.Name(), 0)
+	return l, l.aging.start(store.Ages())
+}
+
+// start puts the rows of a store on the agenda.
+func (a *aging) start(ages func(func(key []byte, timestamp int64) bool) error) error {
+	a.rows.most, a.rows.look = agendaRowsMax, func(_ wait, list func(wait) bool) error {
+		return ages(func(key []byte, timestamp int64) bool {
+			list(a.end(bytes.Clone(key), timestamp))
+			return true
+		})
 	}
-	for e, err := range store.All() {
-		if err == nil {
-			err = watchLifetime(l, e.Key, e.Timestamp)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return l, nil
+	return a.rows.look(wait{}, a.rows.list)
+}
+
+// end is when a row comes to its end.
+func (a *aging) end(key []byte, timestamp int64) wait {
+	return wait{time: timestamp + a.ttl, bytes: key}
 }
 
 // passLifetime goes on to a record's time and deletes what has come to its end. It tells whether the record is so old
 // that its row would have, too.
 func passLifetime[K, V any](l *lifetime[K, V], timestamp int64) (expired bool, err error) {
-	*l.time = max(*l.time, timestamp)
-	for len(l.rows) > 0 && l.rows[0].time <= *l.time {
-		first := popQueue(&l.rows)
-		_, changed, ok, err := l.store.Get(first.key)
+	*l.aging.time = max(*l.aging.time, timestamp)
+	for {
+		first, more, err := l.aging.rows.take(*l.aging.time)
+		if err != nil {
+			return false, err
+		}
+		if !more {
+			break
+		}
+		key, err := l.keys.Decode(first.bytes)
+		if err != nil {
+			return false, err
+		}
+		_, changed, ok, err := l.store.Get(key)
 		switch {
 		case err != nil:
 			return false, err
 		case !ok:
-		case changed+l.ttl != first.time:
-			first.time = changed + l.ttl
-			pushQueue(&l.rows, first)
+		case changed+l.aging.ttl != first.time:
+			first.time = changed + l.aging.ttl
+			l.aging.rows.list(first)
 		default:
-			if err := l.remove(first.key, first.time); err != nil {
+			if err := l.remove(key, first.time); err != nil {
 				return false, err
 			}
 		}
 	}
-	return timestamp+l.ttl <= *l.time, nil
+	return timestamp+l.aging.ttl <= *l.aging.time, nil
 }
 
 // changesLifetime notes that a row is about to be changed, where it has to be looked at earlier than is known.
@@ -74,7 +98,7 @@ func changesLifetime[K, V any](l *lifetime[K, V], key K, row state.Ref, timestam
 func watchLifetime[K, V any](l *lifetime[K, V], key K, timestamp int64) error {
 	encoded, err := l.keys.Append(nil, key)
 	if err == nil {
-		pushQueue(&l.rows, waits[K]{timestamp + l.ttl, encoded, key})
+		l.aging.rows.list(l.aging.end(encoded, timestamp))
 	}
 	return err
 }

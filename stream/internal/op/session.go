@@ -20,7 +20,7 @@ type SessionConfig[K, V, A any] struct {
 }
 
 // AggregateSessions folds the records of a key into a row per session. A session that grows or is bridged to another
-// is deleted before the new one is told of. Children that take the records themselves get those that came too late.
+// is deleted before the new one is emitted. Children that take the records themselves get those that came too late.
 func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
 		left, out, err := leftOutAndResults[K, V, A](in, next)
@@ -31,6 +31,8 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
+		store.KeepUntilExpired()
+		in.Announce(c.Store.KeySerde(), store.Prefetcher(c.Gap))
 		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, left: left,
 			time:   timeMark(in, c.Store.Name(), c.Input),
 			newest: newestMark(in, c.Store.Name()),
@@ -123,8 +125,10 @@ func updateSessions[K, V, A any](
 	c := &a.rows.out.Value
 	if span != (Span{r.Timestamp, r.Timestamp}) {
 		for i := range met {
-			if err := a.store.Remove(r.Key, met[i].Start, met[i].End); err != nil {
-				return a.in.Fail(r.Timestamp, err)
+			if (Span{met[i].Start, met[i].End}) != span { // otherwise it is written below
+				if err := a.store.Remove(r.Key, met[i].Start, met[i].End); err != nil {
+					return a.in.Fail(r.Timestamp, err)
+				}
 			}
 			if !a.rows.onUpdate {
 				continue

@@ -24,6 +24,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
+		store.KeepUntilExpired()
 		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
 			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
 			holds: in.Env.Guarded,
@@ -286,7 +287,7 @@ func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 	c := &a.rows.out.Value
 	c.HasNew = !isNullTeller(a.rows, &c.New)
 	switch {
-	case errors.Is(err, state.ErrExpired): // told of, not kept: as for aligned windows
+	case errors.Is(err, state.ErrExpired): // emitted, not kept: as for aligned windows
 		a.in.Drop(topology.Expired)
 		err = nil
 	case err != nil:

@@ -2,7 +2,9 @@ package op
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"math"
 
 	"thalweg/serde"
 	"thalweg/state"
@@ -17,7 +19,7 @@ type SuppressConfig[K, V any] struct {
 	RecordsMax int                                // rows held back at the same time; 0: no limit
 	BytesMax   int64                              // of keys and rows held back; 0: no limit
 	EmitEarly  bool                               // a full buffer lets go its oldest rows; otherwise it stops the task
-	Deletions  bool                               // deletions are told of; windows that close have none
+	Deletions  bool                               // deletions are emitted; windows that close have none
 	Old        *bool
 }
 
@@ -33,20 +35,19 @@ func Suppress[K, V any](c SuppressConfig[K, V]) topology.Make {
 		}
 		s := &suppress[K, V]{in: in, c: c, store: store, next: next, time: timeMark(in, c.Store.Name(), 0), old: *c.Old,
 			keys: serde.Local(c.Store.KeySerde()), values: serde.Local(c.Store.ValueSerde())}
-		for e, err := range store.All() {
-			if err != nil {
-				return nil, err
-			}
-			key, err := s.keys.Append(nil, e.Key)
-			if err != nil {
-				return nil, err
-			}
-			size, err := sizeSuppress(s, key, e.Value)
-			if err != nil {
-				return nil, err
-			}
+		s.waiting.most, s.waiting.look = agendaRowsMax, func(_ wait, list func(wait) bool) error {
+			return eachSuppress(s, func(w wait, _ Buffered[V]) error {
+				list(w)
+				return nil
+			})
+		}
+		if err := eachSuppress(s, func(w wait, b Buffered[V]) error {
+			size, err := sizeSuppress(s, w.bytes, b)
 			s.bytes += size
-			pushQueue(&s.waiting, waits[K]{e.Value.Time, key, e.Key})
+			s.waiting.add(w)
+			return err
+		}); err != nil {
+			return nil, err
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveSuppress(s, r) }, nil
 	})
@@ -62,10 +63,27 @@ type suppress[K, V any] struct {
 	time   *int64 // highest timestamp seen
 	old    bool
 
-	waiting queue[K] // the order in which rows go on; the store has the rows
-	bytes   int64    // held back, where there is a limit
+	waiting agenda // the order in which rows go on; the store has the rows
+	bytes   int64  // held back, where there is a limit
 	out     topology.Record[K, topology.Change[V]]
 	scratch []byte
+}
+
+// eachSuppress calls f for each row that is held back.
+func eachSuppress[K, V any](s *suppress[K, V], f func(wait, Buffered[V]) error) error {
+	for e, err := range s.store.All() {
+		if err != nil {
+			return err
+		}
+		key, err := s.keys.Append(nil, e.Key)
+		if err == nil {
+			err = f(wait{time: e.Value.Time, bytes: key}, e.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func receiveSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology.Change[V]]) error {
@@ -74,17 +92,18 @@ func receiveSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology
 	if err := holdSuppress(s, r); err != nil {
 		return s.in.Fail(r.Timestamp, err)
 	}
-	for len(s.waiting) > 0 && s.waiting[0].time <= *s.time-s.c.Delay {
-		if err := letGoSuppress(s); err != nil {
+	for more := true; more; {
+		var err error
+		if more, err = letGoSuppress(s, *s.time-s.c.Delay); err != nil {
 			return err
 		}
 	}
 	for fullSuppress(s) {
 		if !s.c.EmitEarly {
 			return s.in.Fail(r.Timestamp, fmt.Errorf("suppress: the buffer is full: %d rows, %d bytes are held back: "+
-				"give it more room, or less grace", len(s.waiting), s.bytes))
+				"give it more room, or less grace", s.waiting.count, s.bytes))
 		}
-		if err := letGoSuppress(s); err != nil {
+		if more, err := letGoSuppress(s, math.MaxInt64); !more || err != nil {
 			return err
 		}
 	}
@@ -92,7 +111,7 @@ func receiveSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology
 }
 
 func fullSuppress[K, V any](s *suppress[K, V]) bool {
-	return s.c.RecordsMax > 0 && len(s.waiting) > s.c.RecordsMax || s.c.BytesMax > 0 && s.bytes > s.c.BytesMax
+	return s.c.RecordsMax > 0 && s.waiting.count > s.c.RecordsMax || s.c.BytesMax > 0 && s.bytes > s.c.BytesMax
 }
 
 func holdSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology.Change[V]]) error {
@@ -110,7 +129,7 @@ func holdSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology.Ch
 		if err != nil {
 			return err
 		}
-		pushQueue(&s.waiting, waits[K]{b.Time, key, r.Key})
+		s.waiting.add(wait{time: b.Time, bytes: key})
 	}
 	if s.c.BytesMax > 0 {
 		if err := weighSuppress(s, r.Key, b, held, -1); err != nil {
@@ -148,33 +167,43 @@ func sizeSuppress[K, V any](s *suppress[K, V], key []byte, b Buffered[V]) (int64
 	return int64(len(key) + len(value)), err
 }
 
-// letGoSuppress sends the first row on.
-func letGoSuppress[K, V any](s *suppress[K, V]) error {
-	first := popQueue(&s.waiting)
-	row, err := s.store.Find(first.key)
+// letGoSuppress sends the first row on, unless it waits until after a time. It tells whether there was one.
+func letGoSuppress[K, V any](s *suppress[K, V], until int64) (more bool, err error) {
+	first, more, err := s.waiting.take(until)
 	if err != nil {
-		return s.in.Fail(*s.time, err)
+		return false, s.in.Fail(*s.time, err)
+	}
+	if !more {
+		return false, nil
+	}
+	key, err := s.keys.Decode(first.bytes)
+	if err != nil {
+		return false, s.in.Fail(*s.time, err)
+	}
+	row, err := s.store.Find(key)
+	if err != nil {
+		return false, s.in.Fail(*s.time, err)
 	}
 	b, _, _, err := s.store.Value(row)
 	if err == nil && s.c.BytesMax > 0 {
-		err = weighSuppress(s, first.key, b, true, -1)
+		err = weighSuppress(s, key, b, true, -1)
 	}
 	if err == nil {
 		err = s.store.Remove(row, b.Timestamp)
 	}
 	if err != nil {
-		return s.in.Fail(*s.time, err)
+		return false, s.in.Fail(*s.time, err)
 	}
 	if !b.HasNew && !s.c.Deletions {
-		return nil
+		return true, nil
 	}
-	s.out.Key, s.out.Timestamp, s.out.Headers = first.key, b.Timestamp, b.Headers
+	s.out.Key, s.out.Timestamp, s.out.Headers = key, b.Timestamp, b.Headers
 	c := &s.out.Value
 	c.New, c.HasNew = b.New, b.HasNew
 	c.Old, c.HasOld = b.Prior, b.HasPrior && s.old
 	err = s.next(&s.out)
 	s.in.Resume()
-	return err
+	return true, err
 }
 
 // SuppressedView reads a table as it went on: of what is held back the row that went on before.
@@ -208,11 +237,15 @@ type waits[K any] struct {
 	key   K
 }
 
-func beforeWaits[K any](w waits[K], o waits[K]) bool {
-	if w.time != o.time {
-		return w.time < o.time
+func beforeWaits[K any](w, o waits[K]) bool {
+	return compareWaits(w, o) < 0
+}
+
+func compareWaits[K any](w, o waits[K]) int {
+	if c := cmp.Compare(w.time, o.time); c != 0 {
+		return c
 	}
-	return bytes.Compare(w.bytes, o.bytes) < 0
+	return bytes.Compare(w.bytes, o.bytes)
 }
 
 // queue is a binary heap: the first to go is at 0.

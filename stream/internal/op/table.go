@@ -14,14 +14,14 @@ type Get[K, V any] func(key K, asOf int64) (row V, timestamp int64, ok bool, err
 
 // What else a table can be asked for.
 const (
-	// Told is the row that the table told of last, where it has a newer one that it will tell of with the commit.
+	// Told is the row that the table emitted last, where it has a newer one that it will emit with the commit.
 	Told int64 = math.MinInt64
 	// Steady is the same row, or the error errChanging where it is another already: if there was a row, the table will
-	// tell of a new one or of none.
+	// emit a new one or a deletion.
 	Steady = Told + 1
 )
 
-var errChanging = errors.New("table: the row is about to be told of")
+var errChanging = errors.New("table: a newer row is about to be emitted")
 
 // A View is how a table is read by another node: from its store, or through the functions between the store and it. If
 // one of them fails, the node that reads has failed. Their call is that of the node.
@@ -39,7 +39,7 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 		if err != nil {
 			return nil, err
 		}
-		in.Expect = append(in.Expect, store.Touch(true))
+		in.Announce(st.KeySerde(), store.Prefetcher(true))
 		return func(key K, asOf int64) (V, int64, bool, error) {
 			if asOf > Steady {
 				return store.Get(key)
@@ -114,7 +114,7 @@ type rowWriter[K, V any] struct {
 	store *state.KVStore[K, V]
 	next  topology.Port[K, topology.Change[V]] // nil: changes go on with the commit
 	old   bool
-	quiet bool            // a deletion of what was not there is neither kept nor told of
+	quiet bool            // a deletion of what was not there is neither kept nor emitted
 	life  *lifetime[K, V] // nil: rows live for ever
 	out   topology.Record[K, topology.Change[V]]
 }
@@ -130,9 +130,9 @@ func newRowWriter[K, V any](
 	if rows.onUpdate(in) {
 		w.next, w.quiet = next, rows.Sparse && w.old
 	} else {
-		flushTo(in, store, w.old, next)
+		flushTo(in, st, store, w.old, next)
 	}
-	in.Expect = append(in.Expect, store.Touch(w.next != nil && w.old))
+	in.Announce(st.KeySerde(), store.Prefetcher(w.next != nil && w.old))
 	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error {
 		return putRow(w, key, *new(V), false, ts, nil)
 	})

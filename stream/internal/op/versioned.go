@@ -50,16 +50,20 @@ type versionWriter[K, V any] struct {
 	old   bool
 	out   topology.Record[K, topology.Change[V]]
 
-	quiet bool // a deletion of what was not there is neither kept nor told of
+	quiet bool // a deletion of what was not there is neither kept nor emitted
 }
 
 func newVersionWriter[K, V any](
 	in *topology.Instance, st state.Versioned[K, V], rows Rows, next topology.Port[K, topology.Change[V]],
 ) (*versionWriter[K, V], error) {
 	store, err := st.Open(in)
+	if err != nil {
+		return nil, err
+	}
+	in.Announce(st.KeySerde(), store.Prefetcher())
 	w := &versionWriter[K, V]{in: in, store: store, next: next, old: *rows.Old}
 	w.quiet = rows.Sparse && w.old
-	return w, err
+	return w, nil
 }
 
 func writeVersion[K, V any](
@@ -99,6 +103,7 @@ func VersionedView[K, V any](st state.Versioned[K, V]) View[K, V] {
 		if err != nil {
 			return nil, err
 		}
+		in.Announce(st.KeySerde(), store.Prefetcher())
 		return func(key K, asOf int64) (V, int64, bool, error) {
 			if asOf <= Steady { // it tells at once
 				asOf = state.Latest
@@ -116,6 +121,7 @@ func VersionedViewAfter[K, V any](st state.Versioned[K, V], most int64) View[K, 
 		if err != nil {
 			return nil, err
 		}
+		in.Announce(st.KeySerde(), store.Prefetcher())
 		return func(key K, from int64) (V, int64, bool, error) { return store.Earliest(key, from, from+most) }, nil
 	}
 }

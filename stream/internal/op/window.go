@@ -54,6 +54,10 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
+		store.KeepUntilExpired()
+		if starts := c.Windows.starts(); starts != nil {
+			in.Announce(c.Store.KeySerde(), store.Prefetcher(starts))
+		}
 		cut := c.Windows.cutter(c.Closing.OnClose)
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
 			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,

@@ -17,7 +17,7 @@ const rawBytes = unsafe.Sizeof(rawValue{})
 
 func rawAt(p unsafe.Pointer) *rawValue { return (*rawValue)(p) }
 
-// raw is the vault of values with pointers. The decoded objects lie elsewhere, for they have a type: raw knows them by
+// raw is the keeper of values with pointers. The decoded objects lie elsewhere, for they have a type: raw knows them by
 // their numbers.
 type raw struct {
 	arena
@@ -27,10 +27,48 @@ type raw struct {
 	owners  []uint32 // of the objects: the entry's index + 1, 0 = none
 	free    []uint32 // numbers of objects
 	scratch []byte
+
+	tx         *Tx
+	objectSize int64 // of the type; an object counts more, for what it points to
+	objectsMax int   // how many are kept over a commit, and made by reading
 }
 
-// objectsMax bounds the decoded objects of a shelf between commits, so that the garbage collector's work is bounded.
-const objectsMax = 100_000
+const (
+	// objectsMost bounds the decoded objects of a table between commits, so that the garbage collector's work is
+	// bounded; objectsLeast are always kept. Objects have a part of the memory of a task's stores.
+	objectsMost  = 100_000
+	objectsLeast = 16
+	objectsPart  = 4
+	// unencodedBytes is what an object counts beside itself while none was encoded.
+	unencodedBytes = 64
+	// countedObjects is how many objects are made before their memory is counted.
+	countedObjects = 64
+)
+
+func (r *raw) objectBytes() int64 { return objectBytes(r.objectSize, r.live, int64(r.table.Len())) }
+
+// objectBytes is about the memory of an object of a size, where so many rows have live encoded bytes. What it points to
+// is about twice as large as its encoded bytes, since each part of it is an allocation.
+func objectBytes(size, live, rows int64) int64 {
+	if rows > 0 && live > 0 {
+		return size + 2*live/rows
+	}
+	return size + unencodedBytes
+}
+
+// mayKeep tells whether a decoded value is kept.
+func (r *raw) mayKeep() bool { return !r.views && len(r.owners)-len(r.free) < r.objectsMax }
+
+// moved is called when an entry has another index.
+func (r *raw) moved(to uint32) {
+	p := r.of(to)
+	if p.chunk != 0 {
+		r.arena.moved(p.place, to)
+	}
+	if p.object != 0 {
+		r.owners[p.object-1] = to + 1
+	}
+}
 
 // of returns the payload of an entry.
 func (r *raw) of(index uint32) *rawValue { return rawAt(r.table.Payload(r.table.At(index))) }
@@ -44,6 +82,9 @@ func (r *raw) claim(index uint32, p *rawValue) uint32 {
 		} else {
 			r.owners = append(r.owners, 0)
 			p.object = uint32(len(r.owners))
+			if p.object%countedObjects == 0 {
+				r.tx.grow(countedObjects * r.objectBytes())
+			}
 		}
 	}
 	r.owners[p.object-1] = index + 1
@@ -104,25 +145,25 @@ func (r *raw) release(p unsafe.Pointer) {
 
 func (r *raw) outside(p unsafe.Pointer) int64 { return int64(rawAt(p).size) }
 
-// touch reads the cache lines of entries' values, and returns a number that depends on them.
-func (r *raw) touch(entries []*table.Entry) (sum uint32) {
+// prefetchLines reads the cache lines of entries' values, and returns a number that depends on them.
+func (r *raw) prefetchLines(entries []*table.Entry) (sum uint32) {
 	for _, e := range entries {
 		if v := rawAt(r.table.Payload(e)); v.object == 0 && v.chunk != 0 {
-			sum += touchValue(r.view(v.place))
+			sum += prefetchValue(r.view(v.place))
 		}
 	}
 	return sum
 }
 
-// touchedBytes is how much of a value is read ahead: of a longer one the processor fetches the rest in time.
-const touchedBytes = 512
+// prefetchedBytes is how much of a value is read ahead: of a longer one the processor fetches the rest in time.
+const prefetchedBytes = 512
 
-func touchValue(value []byte) (sum uint32) {
+func prefetchValue(value []byte) (sum uint32) {
 	const line = 64
 	if len(value) == 0 {
 		return 0
 	}
-	for at := 0; at < min(len(value), touchedBytes); at += line {
+	for at := 0; at < min(len(value), prefetchedBytes); at += line {
 		sum += uint32(value[at])
 	}
 	return sum + uint32(value[len(value)-1])
@@ -152,10 +193,25 @@ func (r *raw) tidy(still bool) {
 	if !still {
 		return
 	}
-	if len(r.owners)-len(r.free) > objectsMax {
+	part := r.tx.bytesMax() / objectsPart / r.objectBytes()
+	r.objectsMax = int(min(max(part, objectsLeast), objectsMost))
+	if len(r.owners)-len(r.free) > r.objectsMax {
 		r.forget()
 	}
-	r.evacuate(func(owner uint32) *place { return &r.of(owner).place })
+	r.evacuate(false, false, r.placeOf)
 }
 
-func (r *raw) bytes() int64 { return r.total + int64(len(r.owners))*64 }
+func (r *raw) reclaim(held bool) { r.evacuate(true, held, r.placeOf) }
+
+// placeOf is where an entry keeps the place of its bytes; nil: the table has become smaller than that.
+func (r *raw) placeOf(index uint32) *place {
+	if !r.table.Holds(index) {
+		return nil
+	}
+	return &r.of(index).place
+}
+
+func (r *raw) bytes() int64 {
+	return r.total + int64(len(r.owners)-len(r.free))*r.objectBytes() +
+		int64(cap(r.owners)+cap(r.free))*4 + int64(cap(r.owners)-len(r.owners)+len(r.free))*r.objectSize
+}

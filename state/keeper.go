@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// A vault knows the payloads of a shelf. There are two: values without pointers lie in the entries themselves (flat);
+// A keeper knows the payloads of a shelf. There are two: values without pointers lie in the entries themselves (flat);
 // all others lie as encoded bytes in an arena, with a bounded number of decoded objects beside it (raw).
-type vault interface {
+type keeper interface {
 	// load fills a payload from encoded bytes, which it copies.
 	load(index uint32, p unsafe.Pointer, encoded []byte) error
 	// appendTo appends a payload's bytes to dst.
@@ -25,12 +25,14 @@ type vault interface {
 	outside(p unsafe.Pointer) int64
 	// tidy is called after a commit: still tells that no payload lies outside the entries.
 	tidy(still bool)
+	// reclaim gives back what is not used, where memory is short: held tells that payloads lie outside the entries.
+	reclaim(held bool)
 	// forget drops decoded objects: somebody may have changed them in place.
 	forget()
 	bytes() int64
 }
 
-// typed is what a vault does not know: the values of a type.
+// typed is what a keeper does not know: the values of a type.
 type typed struct {
 	// encode and decode a value that lies at p.
 	encode func(dst []byte, p unsafe.Pointer) ([]byte, error)
@@ -42,7 +44,7 @@ type typed struct {
 
 const allObjects = -1
 
-// flat is the vault of values without pointers.
+// flat is the keeper of values without pointers.
 type flat struct{ values typed }
 
 func (f flat) load(_ uint32, p unsafe.Pointer, encoded []byte) error {
@@ -58,6 +60,7 @@ func (f flat) taken(unsafe.Pointer, unsafe.Pointer)                {}
 func (f flat) release(unsafe.Pointer)                              {}
 func (f flat) outside(unsafe.Pointer) int64                        { return 0 }
 func (f flat) tidy(bool)                                           {}
+func (f flat) reclaim(bool)                                        {}
 func (f flat) forget()                                             {}
 func (f flat) bytes() int64                                        { return 0 }
 

@@ -1,0 +1,151 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+var errCloseTimeout = errors.New("runtime: not everything was committed within Config.CloseTimeout: the rest is " +
+	"processed again at the next start")
+
+const (
+	// closeGrace is what Run gives to what ends by itself once CloseTimeout is over.
+	closeGrace = 500 * time.Millisecond
+	// farewellMost is what it gives to the farewell of workers that do not end, and to hooks.
+	farewellMost = 250 * time.Millisecond
+)
+
+// ending is how an application ends: within CloseTimeout from the moment it is asked to stop, whatever the program's
+// functions do.
+type ending struct {
+	late chan struct{} // closed: the time is over, and what heeds it has had time to end
+	over chan struct{} // closed: Run returns
+}
+
+// supervise turns the end of ctx into a graceful stop with a deadline.
+func (a *app) supervise(ctx context.Context, cancel context.CancelCauseFunc, e ending) {
+	select {
+	case <-ctx.Done():
+		a.shut()
+	case <-a.stop:
+	case <-e.over:
+		return
+	}
+	timer := time.NewTimer(a.cfg.CloseTimeout)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		cancel(errCloseTimeout)
+	case <-e.over:
+		return
+	}
+	timer.Reset(closeGrace)
+	select {
+	case <-timer.C:
+		close(e.late)
+	case <-e.over:
+	}
+}
+
+// runInTime runs the application until it ends, or until its time to end is over and functions of the program have not
+// come back. In that case the rest of it ends when they do.
+func (a *app) runInTime(ctx context.Context, e ending) error {
+	ended := make(chan error, 1)
+	go func() { ended <- a.run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-e.late:
+	}
+	err := a.abandon()
+	if err == nil {
+		return <-ended // it closes the state engine, which has limits of its own
+	}
+	go func() {
+		<-ended
+		a.cfg.Logger.Info("what had not come back within Config.CloseTimeout has now: its results are discarded",
+			"application", a.cfg.ApplicationID)
+	}()
+	return err
+}
+
+// abandon cuts off what is still at work, and says what that is; nil: nothing is.
+func (a *app) abandon() error {
+	a.mu.Lock()
+	workers, fills, h := a.workers, a.fills, a.home
+	a.mu.Unlock()
+	var left []string
+	var cutting sync.WaitGroup
+	for _, w := range workers {
+		if w.active.Load() {
+			left = append(left, fmt.Sprintf("worker %d is %v", w.index, w.now.Load()))
+			cutting.Go(w.cutOff)
+		}
+	}
+	for _, f := range fills {
+		if f.active.Load() {
+			left = append(left, fmt.Sprintf("global store %s is %v", f.name, f.now.Load()))
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	cut := make(chan struct{})
+	go func() {
+		cutting.Wait()
+		close(cut)
+	}()
+	timer := time.NewTimer(farewellMost)
+	defer timer.Stop()
+	select {
+	case <-cut:
+	case <-timer.C:
+	}
+	locked := ""
+	if h != nil && h.dir != "" {
+		locked = fmt.Sprintf("; until then the state directory %s stays locked", h.dir)
+	}
+	err := fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and %s: what comes of it is discarded, and processed "+
+		"again at the next start%s; let functions that wait give up sooner, or raise CloseTimeout", a.cfg.CloseTimeout,
+		strings.Join(left, "; "), locked)
+	return joined(err, a.closeViews())
+}
+
+// cutOff takes its place in the group and its transaction from a worker that does not come back: what it makes from now
+// on reaches nobody, and others get its tasks at once.
+func (w *worker) cutOff() {
+	if w.now.Load() == nil { // it has no link yet, and its context is over
+		return
+	}
+	if w.app.cfg.Guarantee == ExactlyOnce {
+		ctx, cancel := context.WithTimeout(context.Background(), farewellMost)
+		defer cancel()
+		if err := w.link.EndTxn(ctx, false); err != nil {
+			w.log.Warn("can't abort the transaction: it ends by its timeout", "err", err)
+		}
+	}
+	w.link.Close()
+}
+
+// endHooks lets the hooks run that are still waiting, as long as there is time.
+func (a *app) endHooks(e ending) error {
+	a.hooks.close()
+	select {
+	case <-a.hooks.done:
+		return nil
+	case <-e.late:
+	}
+	timer := time.NewTimer(farewellMost)
+	defer timer.Stop()
+	select {
+	case <-a.hooks.done:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and a hook of Config.Hooks has not come back: those "+
+			"behind it are not called; let hooks hand over what takes long", a.cfg.CloseTimeout)
+	}
+}

@@ -1,0 +1,166 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"thalweg/internal/link"
+	"thalweg/internal/progress"
+	"thalweg/state"
+)
+
+// progressTopic is the application's progress topic, and what it said when this process started, with what this process
+// has written since. Any goroutine may use it.
+type progressTopic struct {
+	link  *link.Link
+	cfg   Config
+	topic string
+	fresh bool // nothing was known when it was opened
+
+	mu      sync.Mutex
+	known   map[progress.Key]progress.Value
+	lowered map[progress.Key]bool // starts of which the last record is lower than an earlier one
+}
+
+// openProgress makes the topic where it is missing, and reads it.
+func openProgress(ctx context.Context, l *link.Link, cfg Config) (*progressTopic, error) {
+	p := &progressTopic{link: l, cfg: cfg, topic: progress.TopicName(cfg.ApplicationID)}
+	config := state.EventTime() // any clock
+	config["cleanup.policy"] = "compact"
+	err := l.EnsureTopics(ctx, []link.TopicSpec{{
+		Name: p.topic, Partitions: 1, Replicas: cfg.Topics.ReplicationFactor,
+		Config: config,
+	}})
+	if err == nil {
+		p.known, p.lowered, err = readProgress(ctx, l, p.topic, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.fresh = len(p.known) == 0
+	return p, nil
+}
+
+// readProgress reads an application's progress topic. What something else has written there is passed over. A start
+// that two processes have raised at the same time is the higher one, and lowered says that the other was written last.
+func readProgress(ctx context.Context, l *link.Link, topic string, cfg Config) (
+	known map[progress.Key]progress.Value, lowered map[progress.Key]bool, err error,
+) {
+	records, err := l.ReadKeyed(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	known, lowered = map[progress.Key]progress.Value{}, map[progress.Key]bool{}
+	for _, r := range records {
+		key, err := progress.DecodeKey(r.Key)
+		if err == nil {
+			delete(lowered, key)
+		}
+		if err == nil && len(r.Value) == 0 {
+			delete(known, key)
+			continue
+		}
+		var value progress.Value
+		if err == nil {
+			value, err = progress.DecodeValue(r.Value)
+		}
+		switch {
+		case errors.Is(err, progress.ErrForeign):
+			cfg.Logger.Warn("a record of a progress topic is none: passing over it", "topic", topic, "err", err)
+		case err != nil:
+			return nil, nil, fmt.Errorf("topic %s: %w: run the newest build of the application", topic, err)
+		case key.Kind == progress.Start && lower(value, known[key]):
+			lowered[key] = true
+		default:
+			known[key] = value
+		}
+	}
+	return known, lowered, nil
+}
+
+// refresh reads what other processes have written since.
+func (p *progressTopic) refresh(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, lowered, err := readProgress(ctx, p.link, p.topic, p.cfg)
+	if err == nil {
+		p.known, p.lowered = known, lowered
+	}
+	return err
+}
+
+// get returns what is known under a key.
+func (p *progressTopic) get(k progress.Key) (progress.Value, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok := p.known[k]
+	return v, ok
+}
+
+// all returns the keys of a kind, in order.
+func (p *progressTopic) all(kind progress.Kind) (keys []progress.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k := range p.known {
+		if k.Kind == kind {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b progress.Key) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Partition, b.Partition))
+	})
+	return keys
+}
+
+// write writes what differs from what is known, and returns when it is safe. A nil value takes a record back.
+func (p *progressTopic) write(ctx context.Context, changes map[progress.Key]*progress.Value) error {
+	_, err := p.writeChanges(ctx, changes)
+	return err
+}
+
+// writeChanges is write. It returns how many records there were to be written.
+func (p *progressTopic) writeChanges(ctx context.Context, changes map[progress.Key]*progress.Value) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var records []link.KeyValue
+	next := maps.Clone(p.known)
+	for k, v := range changes {
+		old, ok := p.known[k]
+		switch {
+		case v == nil && ok:
+			delete(next, k)
+			records = append(records, link.KeyValue{Key: progress.AppendKey(nil, k)})
+		case v != nil && (!ok || old != *v || p.lowered[k]):
+			next[k] = *v
+			records = append(records, link.KeyValue{
+				Key: progress.AppendKey(nil, k), Value: progress.AppendValue(nil, *v),
+			})
+		}
+	}
+	if err := p.link.WriteKeyed(ctx, p.topic, records, p.cfg.Clock()); err != nil {
+		return 0, fmt.Errorf("topic %s: %w", p.topic, err)
+	}
+	p.known = next
+	for k := range changes {
+		delete(p.lowered, k)
+	}
+	return len(records), nil
+}
+
+func internalTopic(name string) progress.Key {
+	return progress.Key{Kind: progress.InternalTopic, Name: name, Partition: -1}
+}
+
+func storeKey(name string) progress.Key {
+	return progress.Key{Kind: progress.Store, Name: name, Partition: -1}
+}
+
+func inputKey(tp link.TopicPartition) progress.Key {
+	return progress.Key{Kind: progress.Input, Name: tp.Topic, Partition: tp.Partition}
+}

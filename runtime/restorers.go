@@ -1,0 +1,360 @@
+package runtime
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"thalweg/internal/batch"
+	"thalweg/internal/link"
+	"thalweg/internal/origin"
+	"thalweg/internal/task"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// restorers restore tasks, some at the same time, on goroutines of their own: the workers go on with the tasks that are
+// ready. A task belongs to its restorer from add until finished is closed. Tasks that lack little go first.
+type restorers struct {
+	app  *app
+	most int // at the same time
+
+	mu      sync.Mutex
+	waiting []*restoring
+	running int
+	toggled chan struct{} // closed when the application is paused or resumed
+	done    sync.WaitGroup
+}
+
+// restoring is a task that is restored.
+type restoring struct {
+	worker   *worker
+	job      *job
+	follower *task.Follower
+	stores   []*restore
+	ended    chan struct{} // closed when the worker wants the task back
+	finished chan struct{} // closed when the task is the worker's again
+	err      error         // set before finished is closed
+	reports  atomic.Pointer[[]Restore]
+}
+
+// restore is one store of it.
+type restore struct {
+	*task.Followed
+	progress restoreProgress
+	told     bool // the log has a line of it
+}
+
+// restorersMost bounds the tasks that are restored at the same time: each has its part of the memory.
+const restorersMost = 4
+
+func newRestorers(a *app) *restorers {
+	return &restorers{app: a, most: min(max(goruntime.GOMAXPROCS(0), 2), restorersMost), toggled: make(chan struct{})}
+}
+
+// restoreTask begins to restore a task.
+func (w *worker) restoreTask(j *job, logs []task.Followed) error {
+	f, err := j.task.NewFollower(logs)
+	if err != nil {
+		return err
+	}
+	r := &restoring{worker: w, job: j, follower: f, ended: make(chan struct{}), finished: make(chan struct{})}
+	for _, l := range f.Logs() {
+		s := &restore{Followed: l}
+		s.progress.Restore = Restore{
+			Task: j.id, Store: l.Store, Topic: l.Topic, Start: l.Start, Position: l.Start, End: l.End,
+		}
+		r.stores = append(r.stores, s)
+	}
+	r.publish()
+	j.restoring = r
+	w.app.restorers.add(r)
+	return nil
+}
+
+func (p *restorers) add(r *restoring) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = append(p.waiting, r)
+	slices.SortStableFunc(p.waiting, func(a, b *restoring) int {
+		return cmp.Compare(a.follower.Left(), b.follower.Left())
+	})
+	if p.running < p.most {
+		p.running++
+		p.done.Go(p.run)
+	}
+}
+
+// next is the task to restore next; nil ends a restorer.
+func (p *restorers) next() *restoring {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) == 0 {
+		p.running--
+		return nil
+	}
+	r := p.waiting[0]
+	p.waiting = slices.Delete(p.waiting, 0, 1)
+	return r
+}
+
+// giveUp ends the restoring of a task, which belongs to the worker afterwards. What was read is in the engine.
+func (p *restorers) giveUp(r *restoring) {
+	p.mu.Lock()
+	if i := slices.Index(p.waiting, r); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		close(r.finished)
+	}
+	p.mu.Unlock()
+	close(r.ended)
+	<-r.finished
+}
+
+// toggle tells restorers that the application was paused or resumed.
+func (p *restorers) toggle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.toggled)
+	p.toggled = make(chan struct{})
+}
+
+// pausing is closed at the next toggle.
+func (p *restorers) pausing() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.toggled
+}
+
+// run restores one task after the other until none waits.
+func (p *restorers) run() {
+	memory := p.app.home.memory
+	memory.restored.Divide(1)
+	defer memory.restored.Divide(-1)
+	var fetcher *link.Fetcher
+	defer func() {
+		if fetcher != nil {
+			fetcher.Close()
+		}
+	}()
+	for r := p.next(); r != nil; r = p.next() {
+		r.err = safely(func() (err error) {
+			if fetcher == nil {
+				if fetcher, err = p.app.control.OpenFetcher(memory.restoring()); err != nil {
+					return err
+				}
+			}
+			return p.restore(r, fetcher)
+		})
+		close(r.finished)
+		r.worker.restored.Add(1)
+		r.worker.poke()
+	}
+}
+
+// saveEvery is how long rows wait for the engine: what a process that is killed reads again.
+const saveEvery = 5 * time.Second
+
+// restore reads the changelogs of a task up to their ends.
+func (p *restorers) restore(r *restoring, fetcher *link.Fetcher) error {
+	memory, held, answer := p.app.home.memory, int64(0), 0
+	share := memory.restored
+	hold := func() {
+		if bytes := memory.restoreBytes(); bytes != answer { // other restorers have come or gone
+			answer = bytes
+			fetcher.SetBytesMax(answer)
+		}
+		now := int64(r.follower.Bytes() + answersMost*answer)
+		share.Use(now - held)
+		held = now
+	}
+	hold()
+	defer func() { share.Use(-held) }()
+	r.begin(fetcher, p.app.cfg.Clock())
+	defer func() {
+		for _, s := range r.stores {
+			fetcher.Unset(logPartition(s.Changelog))
+		}
+	}()
+	ticker := time.NewTicker(reportEvery)
+	defer ticker.Stop()
+	saved := p.app.cfg.Clock()
+	for !r.follower.Done() {
+		toggled, fetched := p.pausing(), fetcher.Fetched()
+		if p.app.paused.Load() {
+			fetched = nil
+		}
+		select {
+		case <-r.ended:
+			return r.follower.Save()
+		case <-toggled:
+			continue
+		case <-ticker.C:
+			if now := p.app.cfg.Clock(); now.Sub(saved) >= saveEvery {
+				saved = now
+				if err := r.follower.Save(); err != nil {
+					return err
+				}
+			}
+		case some := <-fetched:
+			r.follower.BytesMax = int(share.PartBytesMax() / 2) // the other half is what is fetched
+			if err := r.apply(some, fetcher); err != nil {
+				return err
+			}
+		}
+		hold()
+		r.report(p.app.cfg.Clock())
+	}
+	return nil
+}
+
+// begin starts to fetch what the stores lack.
+func (r *restoring) begin(fetcher *link.Fetcher, now time.Time) {
+	for _, s := range r.stores {
+		s.progress.begin(now)
+		r.worker.app.tellRestore(r.worker.app.cfg.Hooks.RestoreStarted, s.progress.Restore)
+		fetcher.Set(logPartition(s.Changelog), s.Position)
+	}
+}
+
+// announce logs that a store is being restored, once there is something to restore: a changelog may have the marker of
+// a transaction alone.
+func (r *restoring) announce(s *restore) {
+	if s.told || s.Records == 0 {
+		return
+	}
+	s.told = true
+	r.worker.log.Info("restoring", "task", r.job.id.String(), "store", s.Store, "topic", s.Topic, "from", s.Start, "to",
+		s.End)
+}
+
+// apply adds what was fetched.
+func (r *restoring) apply(fetched []link.Fetched, fetcher *link.Fetcher) error {
+	for i := range fetched {
+		f := &fetched[i]
+		at := slices.IndexFunc(r.stores, func(s *restore) bool { return logPartition(s.Changelog) == f.TopicPartition })
+		if at < 0 || f.Stale() {
+			continue
+		}
+		s := r.stores[at]
+		if f.Err != nil {
+			if err := r.refused(s, f.Err); err != nil {
+				return err
+			}
+			fetcher.Set(f.TopicPartition, s.Position)
+		} else if err := r.follower.Add(s.Followed, f.Batches, f.Next); err != nil {
+			return r.unreadable(s, err)
+		}
+		r.announce(s)
+		if !s.Done() {
+			continue
+		}
+		fetcher.Unset(f.TopicPartition)
+		if err := r.follower.Save(); err != nil {
+			return err
+		}
+		r.end(s)
+	}
+	return nil
+}
+
+// refused starts over when the topic was cut while it was being read.
+func (r *restoring) refused(s *restore, cause error) error {
+	out, ok := errors.AsType[*link.OutOfRangeError](cause)
+	if !ok {
+		return r.unreadable(s, fmt.Errorf("task %s: restore of store %s: %w", r.job.id, s.Store, cause))
+	}
+	text, err := r.cutWhileRead(s, out)
+	if err != nil {
+		return err
+	}
+	r.worker.log.Warn(text+": restoring all of it", "task", r.job.id.String())
+	if err := r.follower.Restart(s.Followed, out.LogStart); err != nil {
+		return err
+	}
+	now := r.worker.app.cfg.Clock()
+	r.job.tx.MarkStoreSynced(s.Store, now)
+	s.progress.Start = s.Start
+	s.progress.begin(now)
+	return nil
+}
+
+// unreadable adds the ways out to the failure of a restore where a part of the store's changelog can't be read.
+func (r *restoring) unreadable(s *restore, cause error) error {
+	_, passable := errors.AsType[*topology.ProcessingError](cause) // what the policy could have passed over
+	damaged := errors.Is(cause, kerr.CorruptMessage) || errors.Is(cause, batch.ErrCorrupt) ||
+		errors.Is(cause, batch.ErrMagic)
+	a := r.worker.app
+	if !passable && !damaged || a.layout().storeOf(s.Topic) != s.Store {
+		return cause
+	}
+	return fmt.Errorf("%w. %s", cause, origin.Unreadable(origin.Local{
+		Place: a.home.place(a.cfg), Store: s.Store, Now: state.Origin{Topic: s.Topic},
+	}))
+}
+
+// update brings the progress of a store to where it is.
+func (s *restore) update() {
+	s.progress.Position, s.progress.Records, s.progress.Bytes = s.Position, s.Records, s.Bytes
+}
+
+// report says each second how far the stores are.
+func (r *restoring) report(now time.Time) {
+	some := false
+	for _, s := range r.stores {
+		if s.Done() || !s.progress.due(now) {
+			continue
+		}
+		some, s.told = true, true
+		s.update()
+		p := s.progress.report(now)
+		r.worker.log.Info("restoring", append([]any{"task", r.job.id.String(), "store", s.Store}, p.attributes()...)...)
+		r.worker.app.tellProgress(p)
+	}
+	if some {
+		r.publish()
+	}
+}
+
+// end tells that a store is restored.
+func (r *restoring) end(s *restore) {
+	s.update()
+	p := s.progress.end(r.worker.app.cfg.Clock())
+	if s.told {
+		r.worker.log.Info("restored", "task", r.job.id.String(), "store", s.Store, "records", p.Records, "bytes", p.Bytes,
+			"records per second", int64(p.RecordsPerSecond), "in", p.Elapsed)
+	}
+	r.worker.app.tellRestore(r.worker.app.cfg.Hooks.RestoreEnded, p)
+	r.publish()
+}
+
+// publish makes how far it is available to Stats.
+func (r *restoring) publish() {
+	var all []Restore
+	for _, s := range r.stores {
+		if !s.Done() {
+			all = append(all, s.progress.Restore)
+		}
+	}
+	r.reports.Store(&all)
+}
+
+// tellRestore calls a hook of restoring, which may be nil.
+func (a *app) tellRestore(hook func(Restore), p Restore) {
+	if hook != nil {
+		a.hooks.add(func() { hook(p) })
+	}
+}
+
+// tellProgress calls the hook that follows a restore.
+func (a *app) tellProgress(p Restore) {
+	if hook := a.cfg.Hooks.RestoreProgress; hook != nil {
+		a.hooks.addProgress(func() { hook(p) })
+	}
+}

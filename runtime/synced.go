@@ -1,0 +1,150 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"thalweg/internal/link"
+	"thalweg/state/engine"
+)
+
+// When the local copy of a store last had all that its topic had lies beside its position in the engine (state.Saved).
+// Compaction drops the tombstones of a topic after its delete.retention.ms: a copy that lacks something, and was not
+// kept up since before then, would keep keys that were deleted. It is wiped.
+//
+// The time is written with each checkpoint that moves the position, when a task is closed, and every syncedEvery while
+// its changelog stands still. It never is later than the last proof that the task was this process's: a commit, or an
+// answer of the group's coordinator. A process that has lost its tasks, and does not know it yet, proves nothing.
+
+const (
+	// defaultDeleteRetention is Apache Kafka's delete.retention.ms. It counts where a broker does not tell.
+	defaultDeleteRetention = 24 * time.Hour
+	// syncedEvery is how old the time of a copy that is kept up may be on disk.
+	syncedEvery = 10 * time.Minute
+	// syncedMargin, or a quarter of the retention where that is less, is what a copy has left to be read up to its
+	// topic's end, and what the clocks of this machine and the broker's may be set by meanwhile.
+	syncedMargin = 20 * time.Minute
+	// confirmMost bounds the wait for a proof that nobody needs.
+	confirmMost = time.Second
+)
+
+// outdated tells that tombstones may be gone from a topic which a copy does not have yet. A time that is not known, or
+// is ahead of the clock, counts as long ago.
+func outdated(synced, now time.Time, retention time.Duration) bool {
+	margin := min(syncedMargin, retention/4)
+	age := now.Sub(synced)
+	return synced.IsZero() || age > retention-margin || age < -margin
+}
+
+// deleteRetention is how long a topic keeps tombstones: as the broker says, or else the default, or less where the
+// program sets that.
+func (l *layout) deleteRetention(topic string, told map[string]time.Duration) time.Duration {
+	if d, ok := told[topic]; ok {
+		return d
+	}
+	for _, spec := range l.internal {
+		ms, err := strconv.ParseInt(spec.Config["delete.retention.ms"], 10, 64)
+		if spec.Name == topic && err == nil && ms < defaultDeleteRetention.Milliseconds() {
+			return time.Duration(ms) * time.Millisecond
+		}
+	}
+	return defaultDeleteRetention
+}
+
+// confirm proves that the tasks are this worker's now. Where no answer comes they look older than they are.
+func (w *worker) confirm(ctx context.Context, now time.Time) {
+	if w.app.home.engine == nil || len(w.running) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmMost)
+	defer cancel()
+	if err := w.link.ConfirmMember(ctx); err != nil {
+		w.log.Debug("can't confirm the membership", "err", err)
+		return
+	}
+	w.markSynced(now)
+}
+
+// markSynced is called with a proof that the tasks were this worker's at that time: their stores had all that was
+// written to their changelogs.
+func (w *worker) markSynced(at time.Time) {
+	w.synced = at
+	for _, j := range w.running {
+		j.tx.MarkSynced(at)
+	}
+}
+
+// keepSynced writes down that the stores are kept up, as long as nothing else does.
+func (w *worker) keepSynced(ctx context.Context, now time.Time) error {
+	if w.kept.IsZero() {
+		w.kept = now
+	}
+	if now.Sub(w.kept) < syncedEvery {
+		return nil
+	}
+	w.kept = now
+	if now.Sub(w.synced) > syncedEvery/2 {
+		w.confirm(ctx, now)
+	}
+	err := w.checkpointAll()
+	w.app.flush()
+	return err
+}
+
+// flush makes what is in the engine durable, beside everything else: there is no log of it, so a process that is killed
+// leaves what the last flush has written, with the times of then.
+func (a *app) flush() {
+	e := a.home.engine
+	if e == nil || a.flushing.Swap(true) {
+		return
+	}
+	go func() {
+		defer a.flushing.Store(false)
+		if err := e.Flush(); err != nil && !errors.Is(err, engine.ErrClosed) {
+			a.cfg.Logger.Warn("can't flush the state", "application", a.cfg.ApplicationID, "err", err)
+		}
+	}()
+}
+
+// goal is where the topic of a global store ended when it was asked: a store that comes there was synced then.
+type goal struct {
+	asked time.Time
+	ends  map[link.TopicPartition]int64 // not reached yet
+}
+
+// keepSynced writes down that the store is kept up: it proves that by reaching one goal after the other.
+func (f *fill) keepSynced(ctx context.Context, now time.Time) error {
+	if len(f.goal.ends) > 0 {
+		for _, in := range f.task.Inputs() {
+			if tp := (link.TopicPartition{Topic: in.Topic, Partition: in.Partition}); in.Next >= f.goal.ends[tp] {
+				delete(f.goal.ends, tp)
+			}
+		}
+		if len(f.goal.ends) > 0 {
+			return nil
+		}
+		f.tx.MarkSynced(f.goal.asked)
+		err := f.tx.Checkpoint()
+		f.app.flush()
+		return err
+	}
+	if now.Sub(f.goal.asked) < syncedEvery {
+		return nil
+	}
+	f.goal = goal{asked: now}
+	var tps []link.TopicPartition
+	for _, in := range f.task.Inputs() {
+		tps = append(tps, link.TopicPartition{Topic: in.Topic, Partition: in.Partition})
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmMost)
+	defer cancel()
+	ends, err := f.control.ListOffsets(ctx, tps, link.Latest, false)
+	if err != nil { // it looks older than it is until the next goal
+		f.log.Debug("can't ask where the topic ends", "err", err)
+		return nil
+	}
+	f.goal.ends = ends
+	return f.keepSynced(ctx, now)
+}

@@ -1,0 +1,216 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// ErrRestoring is part of the error of a query for what may be on its way to this process: a store is being restored, a
+// global store filled, or the group moves a partition and has not said yet who gets it. Ask again.
+var ErrRestoring = errors.New("being restored")
+
+// ErrNotHere is part of the error of a query for what no task of this process has: the group has assigned it to another
+// process, or the application does not run.
+var ErrNotHere = errors.New("not in this process")
+
+// View is a consistent look at one store in this process: what its tasks had checkpointed when it was taken.
+// Give Reader to the store's typed name, and Close the view after use:
+//
+//	view, err := app.View(ByWord)
+//	defer view.Close()
+//	n, _, ok, err := ByWord.Read(view.Reader).Get("water")
+//
+// Where the store has partitions that are not in Partitions, what Reader does not find may be there: the look-up fails
+// with [ErrRestoring] or [ErrNotHere], and a scan yields the rows of Partitions and that error at its end. Here reads
+// Partitions alone.
+type View struct {
+	*state.Reader
+	// Partitions are the ones whose tasks run here; other processes have the others. A global store is here whole.
+	Partitions []int32
+
+	here *state.Reader
+	read *viewReader
+	end  func() error
+}
+
+// Here reads what is in this process as if it were all: not found means in none of Partitions. It is for programs that
+// ask each of their processes, or that know the partition of a key.
+func (v *View) Here() *state.Reader { return v.here }
+
+// Close lets the view go. It keeps old versions of rows on the disk until then. A view that is open when the
+// application ends is closed by it, and so is one older than Config.ViewAgeMax.
+func (v *View) Close() error { return v.end() }
+
+// ViewStats are an open view's figures.
+type ViewStats struct {
+	Store  string
+	Opened time.Time
+	Age    time.Duration // it expires at Config.ViewAgeMax
+}
+
+func (a *app) View(store state.Store) (*View, error) {
+	sub, kept, err := a.kept(store)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.home == nil || a.home.engine == nil || a.viewsEnded {
+		return nil, a.viewError(store, a.absent(), "the application is "+a.State().String())
+	}
+	v := &View{}
+	var lacking error
+	if sub < 0 {
+		if slices.ContainsFunc(a.fills, func(f *fill) bool { return f.name == store.Name() && !f.isFull() }) ||
+			len(a.fills) == 0 {
+			return nil, a.viewError(store, ErrRestoring, "the global store is being filled")
+		}
+	} else {
+		var restoring []int32
+		v.Partitions, restoring = a.claims.of(sub)
+		if lacking = a.lacking(store, sub, v.Partitions, restoring); lacking != nil && len(v.Partitions) == 0 {
+			return nil, lacking
+		}
+	}
+	snapshot, err := a.home.engine.Snapshot()
+	if err != nil {
+		return nil, fmt.Errorf("view: store %q: %w", store.Name(), err)
+	}
+	v.read = newViewReader(store.Name(), snapshot, time.Now())
+	v.here = state.NewReader(v.read, viewed(sub, v.Partitions)...).Of(kept)
+	v.Reader = v.here.Lacking(lacking)
+	v.end = func() error { return a.closeView(v) }
+	a.views[v] = true
+	if a.cfg.ViewAgeMax > 0 {
+		v.read.expireAfter(a.cfg.ViewAgeMax, func() { a.forgetView(v) })
+	}
+	return v, nil
+}
+
+// kept is the number of the sub-topology that keeps a store, -1 for a global store, and the store as the topology has
+// it: the caller's name may say less.
+func (a *app) kept(store state.Store) (sub int, kept state.Store, err error) {
+	sub = -1
+	for _, s := range slices.Concat(a.topo.Subtopologies(), a.topo.Globals()) {
+		if st := keeps(s, store); st != nil {
+			if kept = st; !s.Global {
+				sub = s.ID
+			}
+		}
+	}
+	switch {
+	case kept == nil:
+		return 0, nil, fmt.Errorf("view: the topology has no store %q", store.Name())
+	case kept.Spec().Kind != store.Spec().Kind:
+		return 0, nil, fmt.Errorf("view: store %q is a %s store, and not a %s store: use the name that the topology was "+
+			"built with", store.Name(), kept.Spec().Kind, store.Spec().Kind)
+	case reflect.TypeOf(kept) != reflect.TypeOf(store):
+		return 0, nil, fmt.Errorf("view: store %q is a %T, and not a %T: use the name that the topology was built with",
+			store.Name(), kept, store)
+	case kept.Spec().InMemory:
+		return 0, nil, fmt.Errorf("view: store %q is in memory alone, where only its task can read it: leave InMemory "+
+			"out of its name, or read its changelog %s", store.Name(), kept.Spec().ChangelogTopic(a.cfg.ApplicationID))
+	}
+	return sub, kept, nil
+}
+
+// keeps is the store of that name in a sub-topology; nil: it has none.
+func keeps(s *topology.Subtopology, store state.Store) state.Store {
+	if at := slices.IndexFunc(s.Stores, func(o state.Store) bool { return o.Name() == store.Name() }); at >= 0 {
+		return s.Stores[at]
+	}
+	return nil
+}
+
+func (a *app) viewError(store state.Store, kind error, why string) error {
+	return fmt.Errorf("view: store %q is %w: %s", store.Name(), kind, why)
+}
+
+// absent is why there is nothing to look at: the application has not begun yet, or has ended.
+func (a *app) absent() error {
+	if a.State() == Rebalancing {
+		return ErrRestoring
+	}
+	return ErrNotHere
+}
+
+// lacking says which partitions of a store can't be read here, and why; nil: all can. It needs the mutex.
+func (a *app) lacking(store state.Store, sub int, here, restoring []int32) error {
+	var elsewhere []int32
+	for p := range a.layout().partitions[sub] {
+		switch {
+		case slices.Contains(here, p) || slices.Contains(restoring, p):
+		case a.elsewhere(TaskID{sub, p}):
+			elsewhere = append(elsewhere, p)
+		default: // it moves, perhaps between two workers of this process
+			restoring = append(restoring, p)
+		}
+	}
+	if slices.Sort(restoring); len(restoring) > 0 {
+		return a.viewError(store, ErrRestoring, fmt.Sprintf("partitions %v of %d are on their way, perhaps to this "+
+			"process: ask again", restoring, a.layout().partitions[sub]))
+	}
+	if len(elsewhere) == 0 {
+		return nil
+	}
+	return a.viewError(store, ErrNotHere, fmt.Sprintf("partitions %v of %d are in another process of application %s",
+		elsewhere, a.layout().partitions[sub], a.cfg.ApplicationID))
+}
+
+// elsewhere tells that another process has a task, and not that it is on its way between two owners.
+func (a *app) elsewhere(id TaskID) bool {
+	return a.State() == Closing || slices.ContainsFunc(a.layout().inputs(a.topo.Subtopologies()[id.Subtopology],
+		id.Partition), a.roster.elsewhere)
+}
+
+// viewed are the namespaces that a view reads.
+func viewed(sub int, partitions []int32) (namespaces [][]byte) {
+	if sub < 0 {
+		return [][]byte{state.GlobalNamespace()}
+	}
+	for _, p := range partitions {
+		namespaces = append(namespaces, state.Namespace(p))
+	}
+	return namespaces
+}
+
+func (a *app) closeView(v *View) error {
+	a.forgetView(v)
+	return v.read.end(errViewClosed)
+}
+
+func (a *app) forgetView(v *View) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.views, v)
+}
+
+// closeViews ends what is still open, and lets nothing more be opened.
+func (a *app) closeViews() error {
+	a.mu.Lock()
+	a.viewsEnded = true
+	open := a.views
+	a.views = map[*View]bool{}
+	a.mu.Unlock()
+	var errs []error
+	for v := range open {
+		errs = append(errs, v.read.end(errViewClosed))
+	}
+	return errors.Join(errs...)
+}
+
+// viewStats needs the mutex.
+func (a *app) viewStats(now time.Time) []ViewStats {
+	var stats []ViewStats
+	for v := range a.views {
+		stats = append(stats, ViewStats{Store: v.read.store, Opened: v.read.opened, Age: now.Sub(v.read.opened)})
+	}
+	slices.SortFunc(stats, func(a, b ViewStats) int { return a.Opened.Compare(b.Opened) })
+	return stats
+}

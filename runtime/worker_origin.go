@@ -1,0 +1,287 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"thalweg/internal/link"
+	"thalweg/internal/origin"
+	"thalweg/internal/progress"
+	"thalweg/state"
+	"thalweg/topology"
+)
+
+// positions is what a worker knows when it opens tasks: where they start, and what their changelogs hold.
+type positions struct {
+	committed   map[link.TopicPartition]link.Offset // Next is -1 where the group has no offset of the topic as it is
+	starts      map[link.TopicPartition]link.Offset // committed, or where the reset policy says
+	fresh       map[link.TopicPartition]bool        // where it says, and is to be committed at once
+	first, last map[link.TopicPartition]int64       // of what stores are restored from
+	identity    link.Identity
+	retentions  map[string]time.Duration           // of tombstones, of what stores are restored from
+	origins     map[TaskID]map[string]state.Origin // by store
+	expires     map[string]string                  // why the broker deletes from changelogs by itself, by topic
+	policies    map[string]string                  // of inputs that fill stores and were cut, by topic
+}
+
+// compare looks at what lies on this machine of the tasks that are about to be opened, before anything of it is read. A
+// copy that does not fit is dropped. Where one is refused, none is dropped, and the error has all refusals.
+func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now time.Time) error {
+	if err := w.askBounds(ctx, ids, p); err != nil {
+		return err
+	}
+	var errs []error
+	settle := map[TaskID][]settlement{}
+	filled := map[progress.Key]*progress.Value{}
+	for _, id := range ids {
+		sub := w.app.topo.Subtopologies()[id.Subtopology]
+		p.origins[id] = map[string]state.Origin{}
+		begun, rows := w.begun(sub, id, p), false
+		for _, f := range w.app.layout().fillingsOf(id) {
+			l, err := w.localCopy(id, f, p)
+			if err != nil {
+				return err
+			}
+			l.Begun = begun
+			l.Old = l.Saved.Known && l.Saved.Offset < p.last[link.TopicPartition{Topic: f.topic, Partition: id.Partition}] &&
+				outdated(l.Saved.Synced, now, w.app.layout().deleteRetention(f.topic, p.retentions))
+			rows = rows || f.from != state.FromInput && (l.Saved.Rows || l.End > l.First)
+			p.origins[id][f.name] = l.Now
+			v := origin.CompareLocal(l)
+			settle[id] = append(settle[id], settlement{f.name, v})
+			if err := v.Err(); err != nil {
+				errs = append(errs, fmt.Errorf("task %s: %w", id, err))
+			}
+			if !l.Saved.Known || v.Action == origin.Wipe {
+				w.app.refill(filled, l, f, p)
+			}
+		}
+		errs = append(errs, w.compareOffsets(sub, id, p, rows))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		for _, s := range settle[id] {
+			if err := w.settleCopy(id, s); err != nil {
+				return err
+			}
+		}
+	}
+	return w.app.noted.write(ctx, filled)
+}
+
+// fillingsOf are the stores that a task keeps. One whose input does not have the task's partition stays empty.
+func (l *layout) fillingsOf(id TaskID) (some []filling) {
+	for _, f := range l.fillings {
+		if f.sub == id.Subtopology && f.from != state.FromOther && id.Partition < l.filled(f) {
+			some = append(some, f)
+		}
+	}
+	return some
+}
+
+// askBounds asks what the topics hold that stores are restored from. It comes after the committed offsets: what those
+// cover has been written by then.
+func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err error) {
+	var logs []link.TopicPartition
+	restored := map[string]bool{}
+	for _, id := range ids {
+		for _, f := range w.app.layout().fillingsOf(id) {
+			if f.topic != "" {
+				logs = append(logs, link.TopicPartition{Topic: f.topic, Partition: id.Partition})
+				restored[f.topic] = true
+			}
+		}
+	}
+	p.origins = map[TaskID]map[string]state.Origin{}
+	if len(logs) == 0 {
+		return nil
+	}
+	if w.app.home.engine != nil {
+		if p.retentions, err = w.link.DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
+			return err
+		}
+	}
+	if p.first, err = w.link.ListOffsets(ctx, logs, link.Earliest, false); err != nil {
+		return err
+	}
+	if p.last, err = w.link.ListOffsets(ctx, logs, link.Latest, false); err != nil {
+		return err
+	}
+	return w.app.askGone(ctx, w.link, p)
+}
+
+// askGone asks why records may be missing of what stores are restored from.
+func (a *app) askGone(ctx context.Context, l *link.Link, p *positions) (err error) {
+	if p.expires, err = a.askCuts(ctx, l, p.first, p.identity); err != nil {
+		return err
+	}
+	p.policies, err = a.askInputs(ctx, l, p.first, p.identity)
+	return err
+}
+
+// begun tells whether the group has an offset behind the first record of one of a task's inputs.
+func (w *worker) begun(sub *topology.Subtopology, id TaskID, p *positions) bool {
+	for _, tp := range w.app.layout().inputs(sub, id.Partition) {
+		if p.committed[tp].Next > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// localCopy describes a store: its copy on this machine, and its topic.
+func (w *worker) localCopy(id TaskID, f filling, p *positions) (l origin.Local, err error) {
+	a := w.app
+	tp := link.TopicPartition{Topic: f.topic, Partition: id.Partition}
+	l = origin.Local{
+		Place: a.home.place(a.cfg), Store: f.name, Task: id.String(), Partition: id.Partition,
+		Now:   originOf(f, p.identity, a.cfg.ApplicationID),
+		First: p.first[tp], End: p.last[tp], Accepted: a.noted.start(tp, p.identity), Expires: p.expires[f.topic],
+		ExactlyOnce: a.cfg.Guarantee == ExactlyOnce,
+	}
+	if f.from == state.FromInput {
+		l.End = min(l.End, p.starts[tp].Next) // the task itself takes the records from its committed offset on
+		a.since(&l, f, p)
+	}
+	if a.home.engine != nil && !f.spec.InMemory {
+		l.Saved, err = state.ReadSaved(a.home.engine, state.Namespace(id.Partition), f.name)
+	}
+	return l, err
+}
+
+// settlement is what becomes of the copy of a store.
+type settlement struct {
+	store string
+	origin.Verdict
+}
+
+func (w *worker) settleCopy(id TaskID, s settlement) error {
+	switch s.Action {
+	case origin.Log:
+		w.log.Warn(s.Text, "task", id.String())
+	case origin.Wipe:
+		w.log.Warn(s.Text+": restoring all of it", "task", id.String())
+		if err := state.EraseSaved(w.app.home.engine, state.Namespace(id.Partition), s.store); err != nil {
+			return fmt.Errorf("task %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// compareOffsets looks for committed offsets that are gone.
+func (w *worker) compareOffsets(sub *topology.Subtopology, id TaskID, p *positions, rows bool) error {
+	var inputs []origin.Input
+	for _, tp := range w.app.layout().inputs(sub, id.Partition) {
+		note, _ := w.app.noted.get(inputKey(tp))
+		inputs = append(inputs, origin.Input{
+			Topic: tp.Topic, Partition: tp.Partition, Committed: p.committed[tp].Next >= 0,
+			Noted: note.Committed && origin.Same(note.TopicID, p.identity.Topics[tp.Topic]) &&
+				origin.Same(note.Cluster, p.identity.Cluster),
+		})
+	}
+	v := origin.CompareOffsets(w.app.home.place(w.app.cfg), id.String(), inputs, rows)
+	if v.Action == origin.Log {
+		w.log.Warn(v.Text, "task", id.String())
+	}
+	return v.Err()
+}
+
+// cutWhileRead decides what becomes of a store whose topic was cut while the store was restored. It returns what is to
+// be logged where the restore starts over.
+func (r *restoring) cutWhileRead(s *restore, out *link.OutOfRangeError) (text string, err error) {
+	w := r.worker
+	fillings := w.app.layout().fillingsOf(r.job.id)
+	f := fillings[slices.IndexFunc(fillings, func(f filling) bool { return f.name == s.Store })]
+	ctx, cancel := until(context.Background(), r.ended) // the worker may want the task back
+	defer cancel()
+	p := &positions{first: map[link.TopicPartition]int64{logPartition(s.Changelog): out.LogStart}}
+	if p.identity, err = w.app.control.Identify(ctx, s.Topic); err != nil {
+		return "", err
+	}
+	if err := w.app.askGone(ctx, w.app.control, p); err != nil {
+		return "", err
+	}
+	l, err := w.localCopy(r.job.id, f, p)
+	if err != nil {
+		return "", err
+	}
+	l.Saved = state.Saved{Known: true, Offset: s.Position}
+	v := origin.Shortened(l)
+	if err := v.Err(); err != nil {
+		return "", fmt.Errorf("task %s: %w", r.job.id, err)
+	}
+	filled := map[progress.Key]*progress.Value{}
+	w.app.refill(filled, l, f, p)
+	return v.Text, w.app.noted.write(ctx, filled)
+}
+
+// mark is how far the note of an input has come.
+type mark uint8
+
+// The marks of an input.
+const (
+	unnoted   mark = iota // its topic is not noted beside its committed offset
+	announced             // noted; its first commit is under way
+	noted                 // and it is noted that there was one
+)
+
+// note writes which topics the offsets of a commit belong to: before the first commit of an input its topic, and after
+// it that there was one. For all others there is nothing to write.
+func (w *worker) note(ctx context.Context, from mark) error {
+	var changes map[progress.Key]*progress.Value
+	for i := range w.offsets {
+		in := w.inputs[w.offsets[i].TopicPartition]
+		if in == nil || in.mark != from {
+			continue
+		}
+		if changes == nil {
+			changes = map[progress.Key]*progress.Value{}
+		}
+		changes[inputKey(in.TopicPartition)] = &progress.Value{
+			TopicID: in.topicID, Cluster: in.cluster, Committed: from == announced,
+		}
+	}
+	if changes == nil {
+		return nil
+	}
+	if err := w.app.noted.write(ctx, changes); err != nil {
+		return err
+	}
+	for i := range w.offsets {
+		if in := w.inputs[w.offsets[i].TopicPartition]; in != nil && in.mark == from {
+			in.mark++
+		}
+	}
+	return nil
+}
+
+// markOf is how far the note of an input has come when its task is opened.
+func (w *worker) markOf(tp link.TopicPartition, p *positions) mark {
+	note, ok := w.app.noted.get(inputKey(tp))
+	switch {
+	case !ok || note.TopicID != p.identity.Topics[tp.Topic] || note.Cluster != p.identity.Cluster:
+		return unnoted
+	case note.Committed:
+		return noted
+	case p.committed[tp].Next >= 0:
+		return announced
+	}
+	return unnoted
+}
+
+// setOrigins says what the positions of an opened task count in.
+func (j *job) setOrigins(origins map[string]state.Origin) error {
+	for _, st := range j.tx.Stores() {
+		if o, ok := origins[st.Name()]; ok {
+			if err := j.tx.SetOrigin(st.Name(), o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package state
+
+// bufferObjects bounds the decoded values that a buffer keeps, by their number and by their memory.
+type bufferObjects struct {
+	kept int
+	max  int
+	next int   // the place to use again when there are max of them
+	size int64 // of the type
+}
+
+// bufferObjectsMax is how many decoded values a buffer keeps at most.
+const bufferObjectsMax = 1 << 16
+
+// placeObject returns the place of another decoded value: a new one, or that of an earlier value.
+func (b *buffers) placeObject() (at int) {
+	o := &b.objects
+	if o.kept < o.max {
+		o.kept++
+		if o.kept%countedObjects == 0 {
+			b.room.tx.grow(countedObjects * b.objectBytes())
+		}
+		return o.kept - 1
+	}
+	at = o.next
+	o.next = (at + 1) % o.kept
+	return at
+}
+
+// objectBytes is about the memory of a decoded value, as of those of other stores.
+func (b *buffers) objectBytes() int64 {
+	var live, rows int64
+	for _, t := range b.live {
+		live += t.buffer.bytes.live
+		rows += int64(t.buffer.count)
+	}
+	return objectBytes(b.objects.size, live, rows)
+}
+
+// boundObjects gives the decoded values their part of the memory.
+func (b *buffers) boundObjects() {
+	part := b.room.tx.bytesMax() / objectsPart / b.objectBytes()
+	b.objects.max = int(min(max(part, objectsLeast), bufferObjectsMax))
+	if b.objects.kept > b.objects.max {
+		b.forgetObjects()
+	}
+}
+
+// forgetObjects drops the decoded values.
+func (b *buffers) forgetObjects() {
+	b.objects.kept, b.objects.next = 0, 0
+	b.forget()
+}
