@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	goruntime "runtime"
+	"runtime/pprof"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,51 +17,121 @@ import (
 )
 
 func brokerCommand() *cobra.Command {
-	var listen, advertise, dir, sync string
-	var autoCreate, verbose bool
-	var partitions int32
-	var defaults map[string]string
+	var cfg broker.Config
+	var listen, sync, profile string
+	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Run the bundled broker as a server",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			mode, err := broker.ParseSync(sync)
-			if err != nil {
+			var err error
+			if cfg.Sync, err = broker.ParseSync(sync); err != nil {
 				return err
 			}
-			listener, err := net.Listen("tcp", listen)
-			if err != nil {
+			if cfg.Listener, err = net.Listen("tcp", listen); err != nil {
 				return fmt.Errorf("broker: %w", err)
 			}
-			level := slog.LevelWarn
-			if verbose {
-				level = slog.LevelInfo
-			}
-			b, err := broker.Open(broker.Config{
-				Dir: dir, Listener: listener, Advertise: advertise, Sync: mode, AutoCreateTopics: autoCreate,
-				Partitions: partitions, TopicDefaults: defaults,
-				Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-			})
+			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level(verbose)}))
+			b, err := broker.Open(cfg)
 			if err != nil {
 				return err
+			}
+			if profile != "" {
+				f, err := os.Create(profile)
+				if err == nil {
+					err = pprof.StartCPUProfile(f)
+				}
+				if err != nil {
+					return errors.Join(err, b.Close())
+				}
+				defer f.Close()
+				defer pprof.StopCPUProfile()
 			}
 			headroom := make([]byte, runtime.DefaultHeadroomBytes) // for the collector
 			defer goruntime.KeepAlive(headroom)
-			fmt.Fprintf(cmd.OutOrStdout(), "listening on %s, data in %s\n", b.Addr(), dir)
+			fmt.Fprintf(cmd.OutOrStdout(), "listening on %s, data in %s\n", cfg.Listener.Addr(), cfg.Dir)
 			<-cmd.Context().Done()
 			return b.Close()
 		},
 	}
+	cmd.AddCommand(backupCommand(), checkCommand())
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address to accept connections on")
-	f.StringVar(&advertise, "advertise", "", "HOST:PORT that clients are told to connect to (default: -listen's)")
-	f.StringVar(&dir, "dir", "thalweg-data", "data directory")
+	f.StringVar(&cfg.Advertise, "advertise", "", "HOST:PORT that clients are told to connect to (default: -listen's)")
+	f.StringVar(&cfg.Dir, "dir", "thalweg-data", "data directory")
 	f.StringVar(&sync, "sync", "group", "when records are forced to disk: group, os, always or never")
-	f.BoolVar(&autoCreate, "auto-create", false, "make topics that clients ask for")
-	f.Int32Var(&partitions, "partitions", 1, "partitions of a topic whose creator leaves it open")
-	f.StringToStringVar(&defaults, "topic-default", nil,
+	f.BoolVar(&cfg.AutoCreateTopics, "auto-create", false, "make topics that clients ask for")
+	f.Int32Var(&cfg.Partitions, "partitions", 1, "partitions of a topic whose creator leaves it open")
+	f.StringToStringVar(&cfg.TopicDefaults, "topic-default", nil,
 		"NAME=VALUE, repeatable: the default of a topic configuration, say retention.ms or segment.bytes")
+	f.DurationVar(&cfg.MinSessionTimeout, "min-session-timeout", 6*time.Second,
+		"the shortest session timeout that members of groups may ask for")
+	f.DurationVar(&cfg.IdleConnectionMax, "idle-connection-max", 10*time.Minute,
+		"how long a connection may be silent before it is closed")
+	f.Int64Var(&cfg.CompactionBytesPerSecondMax, "compaction-bytes-per-second-max", 128<<20,
+		"bytes that compaction may read and write in a second, in all topics together")
+	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file when the broker ends")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more than warnings")
 	return cmd
+}
+
+// level is what is logged.
+func level(verbose bool) slog.Level {
+	if verbose {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+func backupCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "backup COPY",
+		Short: "Copy the data of a broker that runs, as of one moment",
+		Long: `Copy the data directory of a running broker into COPY, a directory that is empty or does not exist.
+A broker started on the copy finds all topics, groups and transactions as they were at one moment.
+The command reaches the broker through a socket in its data directory, and needs its user's rights.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := broker.RequestBackup(cmd.Context(), dir, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is a copy of %s\n", args[0], dir)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "thalweg-data", "data directory of the broker")
+	return cmd
+}
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check DIR",
+		Short: "Verify the data directory of a broker that does not run, or a copy",
+		Long: `Read all of a data directory at rest: batches, checksums, records, indexes, and whether topics, groups and
+transactions can be recovered. Damage makes the command fail. What a crash leaves is noted, and is no damage.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := broker.Check(nil, args[0])
+			if err != nil {
+				return err
+			}
+			damage := 0
+			for _, f := range r.Findings {
+				kind := "note"
+				if f.Damage {
+					kind = "DAMAGE"
+					damage++
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s\n", kind, f.Path, f.Text)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d topics, %d partitions, %d batches, %d records, %d bytes\n",
+				r.Topics, r.Partitions, r.Batches, r.Records, r.Bytes)
+			if damage > 0 {
+				return fmt.Errorf("broker: check %s: %d findings are damage", args[0], damage)
+			}
+			return nil
+		},
+	}
 }

@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// The defaults of topics are settings of the server, and checked before it takes the directory.
-func TestDefaultsOfTopics(t *testing.T) {
+// Settings of the server are checked before it takes the directory.
+func TestSettingsOfTheServer(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // it starts, and ends at once
@@ -24,4 +26,28 @@ func TestDefaultsOfTopics(t *testing.T) {
 	require.ErrorContains(t, start("--topic-default retention=1000"), `there is no topic configuration "retention"`)
 	require.ErrorContains(t, start("--topic-default segment.bytes=big"), "segment.bytes")
 	require.ErrorContains(t, start("--partitions -1"), "Partitions")
+	require.NoError(t, start("--min-session-timeout 100ms --idle-connection-max 1h "+
+		"--compaction-bytes-per-second-max 2000000"))
+	require.ErrorContains(t, start("--min-session-timeout -1s"), "MinSessionTimeout")
+	require.ErrorContains(t, start("--idle-connection-max -1s"), "IdleConnectionMax")
+	require.ErrorContains(t, start("--compaction-bytes-per-second-max 1000"), "CompactionBytesPerSecondMax")
+}
+
+// A directory at rest is checked, and damage makes the command fail.
+func TestCheckOfADirectory(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	run := func(args ...string) error {
+		root := command()
+		root.SetArgs(append([]string{"broker"}, args...))
+		root.SetOut(new(strings.Builder))
+		root.SetErr(new(strings.Builder))
+		return root.ExecuteContext(ctx)
+	}
+	require.NoError(t, run("--listen", "127.0.0.1:0", "--dir", dir))
+	require.NoError(t, run("check", dir))
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "__consumer_offsets-0")))
+	require.ErrorContains(t, run("check", dir), "1 findings are damage")
+	require.ErrorContains(t, run("backup", "--dir", dir, filepath.Join(t.TempDir(), "copy")), "no broker answers")
 }

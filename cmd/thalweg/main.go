@@ -1,5 +1,5 @@
 // Thalweg is the command line: the bundled broker as a server, topics, produce and consume, the graphs of the
-// examples, and benchmarks.
+// examples, the state on a disk, and benchmarks.
 package main
 
 import (
@@ -32,7 +32,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newCommand(), brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), topologyCommand(),
-		benchCommand())
+		stateCommand(), benchCommand())
 	return root
 }
 

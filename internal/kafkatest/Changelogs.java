@@ -195,7 +195,7 @@ public class Changelogs {
           .filter(t -> t.equals(name + "-in") || t.startsWith(name + "-") && t.endsWith("-topic"))
           .collect(Collectors.toMap(t -> new TopicPartition(t, 0), t -> OffsetSpec.latest()))).all().get();
       boolean done = ends.entrySet().stream().allMatch(e -> e.getValue().offset() == 0
-          || at.containsKey(e.getKey()) && at.get(e.getKey()).offset() >= e.getValue().offset());
+          || at.get(e.getKey()) != null && at.get(e.getKey()).offset() >= e.getValue().offset());
       calm = done ? calm + 1 : 0;
     }
   }

@@ -129,8 +129,8 @@ func TestStoresComeBackFromChangelogsOfKafkaStreams(t *testing.T) {
 	// A changelog goes back further than the store, which learns what time it is from the next record.
 	require.Subset(t, found, rows)
 
-	// How far windows were told of as closed is committed with the offsets, not in the changelogs: without, they are told
-	// of again.
+	// How far windows were emitted as closed is committed with the offsets, not in the changelogs: without, they are
+	// emitted again.
 	send(d, halves[1])
 	addResults(d, topics)
 	requireSame(t, slices.Compact(results), slices.Compact(sortedByTopic(topics)))

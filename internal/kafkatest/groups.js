@@ -5,7 +5,7 @@ const { Kafka, CompressionTypes, logLevel } = require('kafkajs')
 
 const RECORDS = 4000
 const PARTITIONS = 4
-const kafka = new Kafka({ clientId: 'node', brokers: [process.argv[2]], logLevel: logLevel.NOTHING })
+const kafka = new Kafka({ clientId: 'kafkajs', brokers: [process.argv[2]], logLevel: logLevel.NOTHING })
 const name = `node-${Date.now()}`
 const [source, target] = [`${name}-in`, `${name}-out`]
 const want = Array.from({ length: RECORDS }, (_, i) => `v${i}`)

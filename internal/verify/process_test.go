@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"thalweg/internal/defect"
 )
 
 // finishWithin is how long a process may take that nobody disturbs any more.
@@ -39,7 +41,11 @@ var build = sync.OnceValues(func() (programs, error) {
 	}
 	p := programs{filepath.Join(dir, "wordcount"), filepath.Join(dir, "thalweg")}
 	for path, pkg := range map[string]string{p.wordcount: "thalweg/examples/wordcount", p.thalweg: "thalweg/cmd/thalweg"} {
-		if out, err := exec.Command("go", "build", "-o", path, pkg).CombinedOutput(); err != nil {
+		args := []string{"build", "-o", path}
+		if defect.Enabled {
+			args = append(args, "-tags", "defects")
+		}
+		if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
 			return p, fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 		}
 	}
@@ -166,9 +172,9 @@ type server struct {
 }
 
 // serve starts a broker; an address of port 0 is any port. It returns once the broker listens.
-func serve(t *testing.T, dir, addr string) *server {
+func serve(t *testing.T, dir, addr string, flags ...string) *server {
 	s := &server{process: &process{t: t, exited: make(chan struct{})}}
-	s.cmd = exec.Command(built(t).thalweg, "broker", "-dir", dir, "-listen", addr)
+	s.cmd = exec.Command(built(t).thalweg, append([]string{"broker", "-dir", dir, "-listen", addr}, flags...)...)
 	s.cmd.Stderr = &s.errs
 	out, in, err := os.Pipe()
 	require.NoError(t, err)

@@ -3,7 +3,11 @@
 package verify
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +39,7 @@ func TestRebalance(t *testing.T) {
 				feeder.exitsWithin(r.N(time.Second))
 				second := command(dies, "-join")
 				feeder.exitsWithin(r.N(2 * time.Second))
+				first.works(leaves)
 				first.signal(syscall.SIGTERM)
 				first.succeeds()
 				feeder.exitsWithin(r.N(time.Second))
@@ -52,4 +57,17 @@ func TestRebalance(t *testing.T) {
 			g.check(t, text.want, g.published(t, b.addr))
 		})
 	}
+}
+
+// works returns once a word count has locked its state: a signal ends it gracefully from then on.
+func (p *process) works(dir string) {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool {
+		names, err := filepath.Glob(filepath.Join(dir, "state", "*", "pid"))
+		require.NoError(p.t, err)
+		return slices.ContainsFunc(names, func(name string) bool {
+			pid, err := os.ReadFile(name)
+			return err == nil && strings.TrimSpace(string(pid)) == strconv.Itoa(p.cmd.Process.Pid)
+		})
+	}, finishWithin, 20*time.Millisecond, "%s", p.cmd)
 }

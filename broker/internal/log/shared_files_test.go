@@ -62,7 +62,8 @@ func TestFilesWithUnsyncedWritesStayOpen(t *testing.T) {
 	touch(t, logs)
 	require.Nil(t, logs[0].active().file.opened)
 	appendTo(t, logs)
-	require.Eventually(t, func() bool { return files.Open() <= 4 }, time.Minute, time.Millisecond) // forces may be under way
+	noForce := func() bool { return files.Open() <= 4 }
+	require.Eventually(t, noForce, time.Minute, time.Millisecond)
 	logs[0].options.Syncer.Written(logs...) // readers see it
 	for i, l := range logs {
 		l.tail.clear()

@@ -77,6 +77,7 @@ public class Bench {
   static final Serde<byte[]> BYTES = Serdes.ByteArray();
   static final Serde<Long> LONG = Serdes.Long();
   static final Duration WINDOW = Duration.ofSeconds(10);
+  static final List<String> ON_DISK = List.of("large", "huge", "huge-z");
 
   final String brokers;
   final String workload;
@@ -164,7 +165,7 @@ public class Bench {
               JoinWindows.ofTimeDifferenceAndGrace(Duration.ofSeconds(5), Duration.ofSeconds(1)),
               StreamJoined.with(STRING, BYTES, BYTES).withStoreName("join"))
           .to(out, Produced.with(STRING, BYTES));
-      case "large" -> events(b, in.get(0))
+      case "large", "huge", "huge-z" -> events(b, in.get(0))
           .groupByKey(Grouped.with(STRING, BYTES))
           .reduce((first, last) -> last, rows())
           .toStream()
@@ -321,7 +322,7 @@ public class Bench {
     if (commit > 0) {
       config.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, commit);
     }
-    if (workload.equals("large")) {
+    if (ON_DISK.contains(workload)) {
       config.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 64L << 20);
       config.put(StreamsConfig.ROCKSDB_CONFIG_SETTER_CLASS_CONFIG, SmallBlockCache.class);
     }
@@ -465,7 +466,7 @@ public class Bench {
 
   Results results(String topic) throws Exception {
     boolean counts = List.of("wordcount", "count", "window", "window-repartition", "session").contains(workload);
-    boolean keyed = counts || workload.equals("large");
+    boolean keyed = counts || ON_DISK.contains(workload);
     Results results = new Results();
     Map<ByteBuffer, byte[]> last = new HashMap<>();
     Properties config = new Properties();

@@ -1,5 +1,6 @@
 // Bench runs a workload of "thalweg bench" and the same as an application of Kafka Streams (Bench.java) in turns, over
-// the same topics of one Apache Kafka, and prints both with their ratio.
+// the same topics of one Apache Kafka, and prints both with their ratio. The workloads of the broker alone run in turns
+// on the bundled broker and on Apache Kafka, with the same client.
 //
 //	go run ./internal/kafkatest/bench -w wordcount        (or: make bench-kafka W=wordcount)
 //
@@ -31,12 +32,16 @@ type options struct {
 	commit     time.Duration
 	threads    int
 	partitions int
+	passes     int
 	records    int
 	tuned      bool
 	heap       string
 	rate       int
 	warmup     time.Duration
 	measure    time.Duration
+	sync       string
+	topics     int
+	batch      int
 }
 
 func main() {
@@ -64,14 +69,19 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.guarantee, "guarantee", "eos", "eos (exactly-once) or alo (at-least-once)")
 	f.DurationVar(&o.commit, "commit", 0, "time between commits, of both (0: the default of each)")
 	f.IntVar(&o.threads, "threads", 1, "workers of ours, threads of Kafka Streams")
-	f.IntVar(&o.partitions, "partitions", 0, "of the input: wordcount has 1 or 4 (0: what the workload names)")
+	f.IntVar(&o.partitions, "partitions", 0, "of the input: wordcount has 1 or 4, large and huge any (0: what the "+
+		"workload names)")
+	f.IntVar(&o.passes, "passes", 1, "large, huge: how many times the records follow each other")
 	f.IntVar(&o.records, "records", 0, "only the first so many of the data set")
 	f.BoolVar(&o.tuned, "tuned", false, "Kafka Streams with large fetches and batches, 256 MB of cache, commits each "+
 		"second, and the parallel collector")
 	f.StringVar(&o.heap, "heap", "2g", "the JVM's largest heap")
-	f.IntVar(&o.rate, "rate", 50_000, "latency: records per second")
-	f.DurationVar(&o.warmup, "warmup", 10*time.Second, "latency: before measuring")
-	f.DurationVar(&o.measure, "measure", 30*time.Second, "latency: how long to measure")
+	f.IntVar(&o.rate, "rate", 0, "latency, broker-e2e: records per second (0: 50,000, and 10,000 of broker-e2e)")
+	f.DurationVar(&o.warmup, "warmup", 10*time.Second, "latency, broker-small, -e2e, -many: before measuring")
+	f.DurationVar(&o.measure, "measure", 30*time.Second, "latency, broker-small, -e2e, -many: how long to measure")
+	f.StringVar(&o.sync, "sync", "group", "broker-*: when the bundled broker forces records to the disk")
+	f.IntVar(&o.batch, "batch", 0, "broker-produce, -consume, -many: bytes of a batch at most (0: the client's default)")
+	f.IntVar(&o.topics, "topics", 0, "broker-many: how many topics (0: 1,000)")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -113,10 +123,6 @@ func run(ctx context.Context, o options) (err error) {
 	if _, err := output(ctx, root, "go", "build", "-o", binary, "./cmd/thalweg"); err != nil {
 		return err
 	}
-	source := filepath.Join(root, "internal/kafkatest/bench/Bench.java")
-	if _, err := output(ctx, root, "javac", "-d", dir, "-cp", jars, source); err != nil {
-		return fmt.Errorf("compile Bench.java (is Java 17 installed?): %w", err)
-	}
 	if o.brokers == "" {
 		if o.brokers, err = output(ctx, root, script, "start"); err != nil {
 			return err
@@ -126,10 +132,17 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, stopErr)
 		}()
 	}
+	ours := &thalweg{o: o, binary: binary}
+	if isLoad(o.workload) {
+		return compareBrokers(ctx, o, ours)
+	}
+	source := filepath.Join(root, "internal/kafkatest/bench/Bench.java")
+	if _, err := output(ctx, root, "javac", "-d", dir, "-cp", jars, source); err != nil {
+		return fmt.Errorf("compile Bench.java (is Java 17 installed?): %w", err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "log4j2.xml"), []byte(quiet), 0o644); err != nil {
 		return err
 	}
-	ours := &thalweg{o: o, binary: binary}
 	first, err := ours.fill(ctx)
 	if err != nil {
 		return err

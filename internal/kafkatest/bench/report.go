@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,8 +17,8 @@ type pairs []pair
 // same says whether two runs did the same work: as many records, as many results.
 func same(workload string, ours, theirs result) error {
 	switch {
-	case ours.Latency.Max > 0:
-		return nil // each update was awaited
+	case isLoad(workload) || ours.Latency.Max > 0:
+		return nil // each has checked itself
 	case ours.Records != theirs.Records || ours.Words != theirs.Words:
 		return fmt.Errorf("ours processed %d records with %d words, Kafka Streams %d with %d", ours.Records, ours.Words,
 			theirs.Records, theirs.Words)
@@ -49,7 +50,9 @@ func more(ours, theirs float64) float64 { return ours / theirs }
 func less(ours, theirs float64) float64 { return theirs / ours }
 
 func (p pairs) rows() []row {
-	milliseconds := func(v float64) string { return fmt.Sprintf("%.1f ms", v) }
+	if p[0].ours.Load != (load{}) {
+		return p.loadRows()
+	}
 	if p[0].ours.Latency.Max > 0 {
 		return []row{
 			{"latency p50", milliseconds, func(r result) float64 { return r.Latency.P50 }, less},
@@ -66,10 +69,11 @@ func (p pairs) rows() []row {
 			func(r result) float64 { return 1e9 / r.PerCPUSecond }, less},
 		{"wall time", func(v float64) string { return fmt.Sprintf("%.2f s", v) },
 			func(r result) float64 { return r.WallSeconds }, less},
-		{"peak resident memory", func(v float64) string { return fmt.Sprintf("%.0f MiB", v) },
-			func(r result) float64 { return r.PeakRSSMiB }, less},
+		{"peak resident memory", megabytes, func(r result) float64 { return r.PeakRSSMiB }, less},
 	}
 }
+
+func milliseconds(v float64) string { return fmt.Sprintf("%.1f ms", v) }
 
 func (p pairs) unit() string {
 	if p[0].ours.Words > 0 {
@@ -91,9 +95,13 @@ func (p pairs) column(f func(pair) float64) []float64 {
 // report is the table of medians, each with its range.
 func (p pairs) report(o options) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, p.settings(o))
+	settings, there := p.settings(o), "Kafka Streams 4.3.1"
+	if isLoad(o.workload) {
+		settings, there = loadSettings(o), "Apache Kafka 4.3.1"
+	}
+	fmt.Fprintln(&b, settings)
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "median (range) of %d\tthalweg\tKafka Streams 4.3.1\tratio\n", len(p))
+	fmt.Fprintf(w, "median (range) of %d\tthalweg\t%s\tratio\n", len(p), there)
 	for _, r := range p.rows() {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.name,
 			spread(p.column(func(p pair) float64 { return r.value(p.ours) }), r.format),
@@ -138,7 +146,7 @@ func (p pairs) settings(o options) string {
 	}
 	rate := ""
 	if o.workload == "latency" {
-		rate = fmt.Sprintf(", %d records/s", o.rate)
+		rate = fmt.Sprintf(", %d records/s", cmp.Or(o.rate, 50_000))
 	}
 	return fmt.Sprintf("%s%s: %s, %s, %d input partition(s), %d worker(s) or thread(s); %s; Kafka Streams %s, JVM warm, "+
 		"heap %s", o.workload, rate, guarantee, commits, p[0].ours.Partitions, o.threads, brokers, tuned, o.heap)
@@ -163,5 +171,7 @@ func thousands(v float64) string {
 	}
 	return fmt.Sprintf("%.0f k", v/1e3)
 }
+
+func megabytes(v float64) string { return fmt.Sprintf("%.0f MiB", v) }
 
 func ratio(v float64) string { return fmt.Sprintf("%.2f", v) }

@@ -58,3 +58,19 @@ func TestBadFlags(t *testing.T) {
 		require.Error(t, err, line)
 	}
 }
+
+func TestReportOfBrokers(t *testing.T) {
+	o, err := parse([]string{"-w", "broker-many", "-sync", "never"})
+	require.NoError(t, err)
+	all := pairs{{
+		parsed(t, `{"per_s":2000,"load":{"broker_ns":200,"idle_cores":0,"idle_rss_mib":100}}`),
+		parsed(t, `{"per_s":1000,"load":{"broker_ns":1000,"idle_cores":0.05,"idle_rss_mib":800}}`),
+	}}
+	require.NoError(t, same(o.workload, all[0].ours, all[0].theirs))
+	report := all.report(o)
+	require.Contains(t, report, "sync never; Apache Kafka 4.3.1")
+	require.Regexp(t, `broker CPU per record +200 ns +1000 ns +5\.00\n`, report)
+	require.Regexp(t, `idle, share of a core +0\.0000 +0\.0500 +\+Inf\n`, report)
+	require.NotContains(t, report, "ceiling", "it is not measured")
+	require.Equal(t, "broker CPU per record 200 ns and 1000 ns, ratio 5.00", all.summary())
+}

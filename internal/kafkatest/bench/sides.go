@@ -18,7 +18,8 @@ import (
 // workloads are those that both sides have.
 var workloads = []string{
 	"stateless", "wordcount", "count", "window", "session", "table-join", "stream-join", "restore", "large",
-	"window-repartition", "latency",
+	"huge", "huge-z", "window-repartition", "latency",
+	"broker-produce", "broker-consume", "broker-small", "broker-e2e", "broker-many",
 }
 
 func isWorkload(name string) bool { return slices.Contains(workloads, name) }
@@ -37,6 +38,7 @@ type result struct {
 	Results      int64                                 `json:"results"`
 	Checked      string                                `json:"checked"`
 	Latency      struct{ P50, P99, P999, Max float64 } `json:"latency_ms"`
+	Load         load                                  `json:"load"`
 }
 
 // thalweg is our side: a process for each run.
@@ -69,8 +71,9 @@ func (t *thalweg) bench(ctx context.Context, args ...string) (r result, err erro
 	line, err := output(ctx, "", t.binary, append([]string{
 		"bench", o.workload, "--json", "--guarantee", o.guarantee, "--commit", o.commit.String(),
 		"--workers", strconv.Itoa(o.threads), "--records", strconv.Itoa(o.records),
-		"--partitions", strconv.Itoa(o.partitions), "--rate", strconv.Itoa(o.rate),
-		"--warmup", o.warmup.String(), "--measure", o.measure.String(),
+		"--partitions", strconv.Itoa(o.partitions), "--passes", strconv.Itoa(o.passes), "--rate", strconv.Itoa(o.rate),
+		"--warmup", o.warmup.String(), "--measure", o.measure.String(), "--topics", strconv.Itoa(o.topics),
+		"--batch", strconv.Itoa(o.batch),
 	}, args...)...)
 	if err != nil {
 		return r, err
@@ -86,7 +89,7 @@ type kafkaStreams struct {
 }
 
 // startKafkaStreams starts the JVM with the classes of a directory, where it also keeps its state. The first run of
-// ours says what there is to read.
+// ours says which records are to be read.
 func startKafkaStreams(ctx context.Context, o options, dir, jars string, first result) (*kafkaStreams, error) {
 	args := []string{"-Xmx" + o.heap, "-cp", dir + ":" + jars}
 	if o.tuned {

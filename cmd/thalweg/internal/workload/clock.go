@@ -37,8 +37,3 @@ func usage() (u syscall.Rusage) {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for a bad pointer only
 	return u
 }
-
-func peakRSSMiB() float64 {
-	u := usage()
-	return float64(u.Maxrss) / 1024
-}

@@ -26,21 +26,23 @@ type Set struct {
 	Records    int                                               // how many it has as defined
 	Words      int                                               // words per record, where these are what is counted
 	Generate   func(records int, emit func(*Record) error) error // the first so many records
+	Passes     int                                               // times that the records follow each other; 0 is once
+	keyed      *keyed                                            // nil: its keys are as defined
+	distinct   bool                                              // each record has a key of its own
 }
 
 // Sets are the data sets by topic.
 func Sets() []Set {
-	return []Set{
-		{"lines-1", 1, 500_000, 10, lines(1)},
-		{"lines-4", 4, 500_000, 10, lines(4)},
-		{"words-1", 1, 3_000_000, 0, words},
-		{"events-1", 1, 3_000_000, 0, events},
-		{"table-1", 1, 100_000, 0, table},
-		{"left-1", 1, 500_000, 0, side(5)},
-		{"right-1", 1, 500_000, 0, side(6)},
-		{"uniq-1", 1, 1_000_000, 0, unique},
-		{"big-1", 1, 4_000_000, 0, big},
-	}
+	return append(keyedSets(), []Set{
+		{Topic: "lines-1", Partitions: 1, Records: 500_000, Words: 10, Generate: lines(1)},
+		{Topic: "lines-4", Partitions: 4, Records: 500_000, Words: 10, Generate: lines(4)},
+		{Topic: "words-1", Partitions: 1, Records: 3_000_000, Generate: words},
+		{Topic: "events-1", Partitions: 1, Records: 3_000_000, Generate: events},
+		{Topic: "table-1", Partitions: 1, Records: 100_000, Generate: table},
+		{Topic: "left-1", Partitions: 1, Records: 500_000, Generate: side(5)},
+		{Topic: "right-1", Partitions: 1, Records: 500_000, Generate: side(6)},
+		{Topic: "uniq-1", Partitions: 1, Records: 1_000_000, Generate: unique, distinct: true},
+	}...)
 }
 
 // SetOf is the data set of a topic.
@@ -192,9 +194,10 @@ func side(seed uint64) func(int, func(*Record) error) error {
 }
 
 func unique(n int, emit func(*Record) error) error {
-	r, rec := random{7}, Record{}
+	r, rec, keys := random{7}, Record{}, max(n, 1_000_000)
+	stride := strideFor(keys)
 	for i := range n {
-		rec.Key = appendKey(rec.Key[:0], "uniq-", i*7_368_787%1_000_000, 7)
+		rec.Key = appendKey(rec.Key[:0], "uniq-", i*stride%keys, 7)
 		rec.Timestamp = Start + int64(i)
 		rec.Value = r.payload(rec.Value[:0], 100)
 		if err := emit(&rec); err != nil {
@@ -204,17 +207,20 @@ func unique(n int, emit func(*Record) error) error {
 	return nil
 }
 
-func big(n int, emit func(*Record) error) error {
-	r, rec := random{8}, Record{}
-	for i := range n {
-		rec.Key = appendKey(rec.Key[:0], "key-", r.below(4_000_000), 12)
-		rec.Timestamp = Start + int64(i)
-		rec.Value = r.payload(rec.Value[:0], 100)
-		if err := emit(&rec); err != nil {
-			return err
-		}
+// strideFor returns a step through so many keys that comes to each of them before it comes to any twice.
+func strideFor(keys int) int {
+	stride := 7_368_787
+	for gcd(stride, keys) > 1 {
+		stride += 2
 	}
-	return nil
+	return stride
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // appendKey appends prefix and n with leading zeros to width digits.

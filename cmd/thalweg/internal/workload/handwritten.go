@@ -62,7 +62,7 @@ func (h *handwritten) workload(name string, tables [][][]byte) (each func(int, *
 		return (&tableAndStream{h: h, rows: rows}).add, err
 	case "stream-join":
 		return newTwoStreams(h).add, nil
-	case "large":
+	case "large", "huge", "huge-z":
 		l := &latest{h: h, keys: newCounts(1 << 18)}
 		h.commit = func() {
 			l.changed(func(key []byte, row timed) {

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -24,36 +25,57 @@ const (
 
 // latency sends at a fixed rate and measures, from when each record was to be sent, how long its update takes to
 // reach a consumer that reads committed.
-func (p *place) latency(ctx context.Context, o Options, r *Result) error {
+func (p *place) latency(ctx context.Context, o Options, r *Result) (err error) {
 	name := o.Elsewhere
-	if name == "" {
+	if name == "" { // elsewhere the application still reads the topics
 		name = "latency-" + uuid.NewString()[:8]
+		defer func() { err = errors.Join(err, p.removeTopics(ctx, name)) }()
 	}
+	o.Rate = cmp.Or(o.Rate, 50_000)
 	in, out := name+"-in", name+"-out"
-	r.Partitions = 1
 	for _, topic := range []string{in, out} {
-		if err := p.create(ctx, topic, 1); err != nil {
+		if _, err := p.create(ctx, topic, 1); err != nil {
 			return err
 		}
 	}
-	all := ctx
+	between := pipe{in: in, out: out, sentAt: func(value []byte) (int64, error) {
+		s, err := sentSerde{}.Decode(value)
+		return s.at, err
+	}}
+	if o.Elsewhere == "" {
+		between.run = func(ctx context.Context, g *errgroup.Group) error { return p.runLatency(ctx, g, name, o) }
+	}
+	return p.sendAndReceive(ctx, between, o, r)
+}
+
+// pipe is what lies between a sender and a receiver.
+type pipe struct {
+	in, out string
+	run     func(context.Context, *errgroup.Group) error // starts the application; nil: none, or another process has it
+	sentAt  func(value []byte) (micros int64, err error) // when what is received was to be sent
+}
+
+// sendAndReceive sends at a fixed rate, receives, and measures the time between.
+func (p *place) sendAndReceive(ctx context.Context, between pipe, o Options, r *Result) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	if o.Elsewhere == "" {
-		if err := p.runLatency(ctx, g, name, o); err != nil {
+	if between.run != nil {
+		if err := between.run(ctx, g); err != nil {
 			cancel()
 			return errors.Join(err, g.Wait())
 		}
 	}
 	at := newSchedule(time.Now(), o)
-	g.Go(func() error { return p.sendAtRate(ctx, in, at) })
-	var since clock
-	warm := time.AfterFunc(o.Warmup, func() { since = startClock() })
-	defer warm.Stop()
-	seen, err := p.receive(ctx, out, at)
-	r.spent(since.spent())
-	r.WallSeconds = o.Measure.Seconds()
+	g.Go(func() error { return p.sendAtRate(ctx, between.in, at) })
+	warm := make(chan flow, 1)
+	defer time.AfterFunc(o.Warmup, func() { warm <- p.startFlow() }).Stop()
+	seen, err := p.receive(ctx, between, at)
+	var f flow
+	if err == nil {
+		f = <-warm
+		f.end(len(seen))
+	}
 	cancel()
 	if waitErr := g.Wait(); waitErr != nil && !errors.Is(waitErr, context.Canceled) {
 		err = errors.Join(err, waitErr)
@@ -62,17 +84,15 @@ func (p *place) latency(ctx context.Context, o Options, r *Result) error {
 		return err
 	}
 	r.LatencyMillis = percentiles(seen)
-	r.Records = int64(len(seen))
-	r.PerSecond, r.PerCPUSecond = float64(len(seen))/r.WallSeconds, float64(len(seen))/r.CPUSeconds
+	r.flow(f, 1)
+	r.WallSeconds, r.PerSecond = o.Measure.Seconds(), float64(len(seen))/o.Measure.Seconds()
+	r.BrokerRSSMiB = p.server.peakRSSMiB()
 	want := at.records(at.until) - at.records(at.from)
 	r.Checked = fmt.Sprintf("%d of %d updates arrived", len(seen), want)
 	if len(seen) != want {
 		return fmt.Errorf("bench: %s, once each, until %s after the last", r.Checked, lateMax)
 	}
-	if o.Elsewhere != "" {
-		return nil // the application still reads them
-	}
-	return p.removeTopics(all, name)
+	return nil
 }
 
 // runLatency starts the application in this process and waits until it works.
@@ -143,9 +163,9 @@ func (p *place) sendAtRate(ctx context.Context, topic string, at schedule) error
 }
 
 // receive collects the latencies of the updates that were due within the measured time, in microseconds.
-func (p *place) receive(ctx context.Context, topic string, at schedule) ([]int64, error) {
+func (p *place) receive(ctx context.Context, from pipe, at schedule) ([]int64, error) {
 	client, err := p.connect(kgo.FetchMaxWait(time.Second), kgo.FetchMinBytes(1),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{from.out: {0: kgo.NewOffset().At(0)}}))
 	if err != nil {
 		return nil, err
 	}
@@ -164,13 +184,11 @@ func (p *place) receive(ctx context.Context, topic string, at schedule) ([]int64
 		now := time.Now().UnixMicro()
 		var last int64
 		for r := range fetched.RecordsAll() {
-			s, err := sentSerde{}.Decode(r.Value)
-			if err != nil {
+			if last, err = from.sentAt(r.Value); err != nil {
 				return nil, fmt.Errorf("bench: receive: %w", err)
 			}
-			last = s.at
-			if s.at >= at.from && s.at < at.until {
-				seen = append(seen, now-s.at)
+			if last >= at.from && last < at.until {
+				seen = append(seen, now-last)
 			}
 		}
 		if last >= at.due(at.records(at.until)-1) {

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,29 +23,39 @@ import (
 // place is where a benchmark runs: the bundled broker on a temporary directory, or a cluster.
 type place struct {
 	broker *broker.Broker // nil for a cluster
+	apart  *process       // the broker in a process of its own; nil: there is none
+	server pid            // the broker's process, or that of a cluster's node on this machine
 	seeds  []string
 	dir    string
 	client *kgo.Client
 	admin  *kadm.Client
 }
 
-func openPlace(ctx context.Context, brokers string, sync broker.Sync, logger *slog.Logger) (*place, error) {
+func openPlace(ctx context.Context, o Options) (*place, error) {
 	dir, err := os.MkdirTemp("", "thalweg-bench-")
 	if err != nil {
 		return nil, err
 	}
 	p := &place{dir: dir}
-	if brokers == "embedded" {
-		p.broker, err = broker.Open(broker.Config{Dir: filepath.Join(dir, "broker"), Sync: sync, Logger: logger})
-	} else {
-		p.seeds = strings.Split(brokers, ",")
+	switch o.Brokers {
+	case "embedded":
+		p.broker, err = broker.Open(broker.Config{
+			Dir: filepath.Join(dir, "broker"), Sync: o.Sync, MemoryBytesMax: o.MemoryBytesMax, Logger: o.Logger,
+		})
+	case "process":
+		if p.apart, err = startBroker(o, dir); err == nil {
+			p.seeds, p.server = []string{p.apart.addr}, pid(p.apart.cmd.Process.Pid)
+		}
+	default:
+		p.seeds = strings.Split(o.Brokers, ",")
+		p.server = listener(p.seeds[0])
 	}
 	if err == nil {
 		p.client, err = p.connect()
 	}
 	if err == nil && p.broker == nil {
 		if err = p.client.Ping(ctx); err != nil {
-			err = fmt.Errorf("bench: no broker answers at %s: is it running? %w", brokers, err)
+			err = fmt.Errorf("bench: no broker answers at %s: is it running? %w", o.Brokers, err)
 		}
 	}
 	if err != nil {
@@ -62,6 +72,9 @@ func (p *place) close() error {
 	}
 	if p.broker != nil {
 		err = p.broker.Close()
+	}
+	if p.apart != nil {
+		err = p.apart.stop()
 	}
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
@@ -83,35 +96,44 @@ func (p *place) connect(opts ...kgo.Opt) (*kgo.Client, error) {
 
 // config says where an application finds the place's broker and keeps its state.
 func (p *place) config(id string, o Options) runtime.Config {
-	return runtime.Config{
+	c := runtime.Config{
 		ApplicationID: id, Broker: p.broker, Seeds: p.seeds, NoLocal: o.NoLocal,
 		StateDir: filepath.Join(p.dir, "state"), Guarantee: o.Guarantee, Workers: o.Workers, CommitEvery: o.Commit,
-		Logger: o.Logger,
+		MemoryBytesMax: o.MemoryBytesMax, Logger: o.Logger,
 	}
+	if o.StateDir != "" {
+		c.StateDir = o.StateDir
+	}
+	return c
 }
 
 // create makes a topic that keeps its records for ever; one that is there already is fine.
-func (p *place) create(ctx context.Context, topic string, partitions int32) error {
+func (p *place) create(ctx context.Context, topic string, partitions int32) (made bool, err error) {
 	forever := "-1"
-	made, err := p.admin.CreateTopic(ctx, partitions, -1, map[string]*string{"retention.ms": &forever}, topic)
+	resp, err := p.admin.CreateTopic(ctx, partitions, -1, map[string]*string{"retention.ms": &forever}, topic)
 	if err == nil {
-		err = made.Err
+		err = resp.Err
 	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("bench: create topic %s: %w", topic, err)
+	switch {
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("bench: create topic %s: %w", topic, err)
 	}
-	return nil
+	return true, nil
 }
 
-// removeTopics deletes the topics of a cluster whose names begin so: they are a run's own. The bundled broker's vanish
-// with its directory.
+// removeTopics deletes the topics of a cluster whose names begin so: they are a run's own, which may have failed or
+// been interrupted. The bundled broker's vanish with its directory.
 func (p *place) removeTopics(ctx context.Context, prefix string) error {
-	if p.broker != nil {
+	if p.broker != nil || p.apart != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
 	all, err := p.admin.ListTopics(ctx)
 	if err != nil {
-		return fmt.Errorf("bench: list topics: %w", err)
+		return fmt.Errorf("bench: delete the topics %s*, which are left: list topics: %w", prefix, err)
 	}
 	var own []string
 	for _, topic := range all.Names() {
@@ -119,8 +141,22 @@ func (p *place) removeTopics(ctx context.Context, prefix string) error {
 			own = append(own, topic)
 		}
 	}
-	if _, err := p.admin.DeleteTopics(ctx, own...); err != nil {
-		return fmt.Errorf("bench: delete topics %s: %w", strings.Join(own, ", "), err)
+	return p.deleteTopics(ctx, own...)
+}
+
+// removeTime is how long a broker may take to delete topics.
+const removeTime = 30 * time.Second
+
+// deleteTopics deletes topics by their names, of which there may be none.
+func (p *place) deleteTopics(ctx context.Context, topics ...string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	deleted, err := p.admin.DeleteTopics(ctx, topics...)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("bench: delete the topics %s, which are left: %w", strings.Join(topics, ", "), err)
 	}
 	return nil
 }
@@ -150,7 +186,8 @@ type encoded struct {
 	set     Set
 	topic   string
 	records int
-	batches []encodedBatch
+	batches []encodedBatch // nil: they are not in memory
+	made    bool           // the topic was not there before
 }
 
 type encodedBatch struct {
@@ -164,8 +201,7 @@ type encodedBatch struct {
 const inputBatchBytes = 256 << 10
 
 // encode generates a data set, or its beginning.
-func (s Set) encode(topic string, records int) (*encoded, error) {
-	e := &encoded{set: s, topic: topic, records: records}
+func (s Set) encode(topic string, records int) (batches []encodedBatch, err error) {
 	var outside region
 	builders := make([]*batch.Builder, s.Partitions)
 	for i := range builders {
@@ -183,11 +219,11 @@ func (s Set) encode(topic string, records int) (*encoded, error) {
 		if raw, err = outside.clone(raw); err != nil {
 			return err
 		}
-		e.batches = append(e.batches, encodedBatch{topic, int32(partition), b.BaseTimestamp(), raw})
+		batches = append(batches, encodedBatch{topic, int32(partition), b.BaseTimestamp(), raw})
 		builders[partition].Reset()
 		return nil
 	}
-	err := s.Generate(records, func(r *Record) error {
+	err = s.each(records, func(r *Record) error {
 		b := builders[r.Partition]
 		b.Append(r.Timestamp, r.Key, r.Value, nil)
 		if b.Size() >= inputBatchBytes {
@@ -200,7 +236,7 @@ func (s Set) encode(topic string, records int) (*encoded, error) {
 			err = finish(i)
 		}
 	}
-	return e, err
+	return batches, err
 }
 
 // raw are the batches of all partitions, by set.
@@ -233,7 +269,7 @@ func (p *place) feed(ctx context.Context, sets ...*encoded) error {
 		last[place{b.topic, b.partition}] = i
 	}
 	for i, b := range batches {
-		acks := broker.AcksLeader
+		acks := broker.AcksNone
 		if last[place{b.topic, b.partition}] == i {
 			acks = broker.AcksAll // from then on it is known how much there is to do
 		}
@@ -248,34 +284,4 @@ func (p *place) feed(ctx context.Context, sets ...*encoded) error {
 		}
 	}
 	return nil
-}
-
-// feedRecords writes a data set to a cluster, record by record.
-func (p *place) feedRecords(ctx context.Context, e *encoded) error {
-	var d batch.Decoder
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	for _, encoded := range e.batches {
-		b, _, err := batch.Parse(encoded.raw)
-		if err != nil {
-			return err
-		}
-		it, err := b.Records(&d)
-		if err != nil {
-			return err
-		}
-		for r := (batch.Record{}); it.Next(&r); {
-			record := &kgo.Record{Topic: e.topic, Partition: encoded.partition, Key: r.Key, Value: r.Value}
-			record.Timestamp = milliseconds(r.Timestamp)
-			p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
-				if err != nil {
-					cancel(fmt.Errorf("bench: feed topic %s: %w", e.topic, err))
-				}
-			})
-		}
-	}
-	if err := p.client.Flush(ctx); err != nil {
-		return context.Cause(ctx)
-	}
-	return context.Cause(ctx)
 }

@@ -1,11 +1,14 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	goruntime "runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -18,26 +21,47 @@ import (
 
 // Options say how a benchmark is run.
 type Options struct {
-	Brokers   string // "embedded", or a cluster's addresses
+	// Brokers is "embedded", or "process" for a broker in a process of its own, or a cluster's addresses.
+	Brokers   string
+	Program   string // the thalweg command, which is started as the broker's process
 	Sync      broker.Sync
 	Records   int    // of the data set; 0 is all
 	Input     string // use what this topic holds instead of a data set
 	Guarantee runtime.Guarantee
 	Commit    time.Duration // 0 adapts
 	Workers   int
+	Garbage   int  // bytes that a function of the program allocates for each record of a stream
 	AsWritten bool // without the optimizer's rules
 	Filled    bool // the embedded broker's topics hold all before the clock runs, as a cluster's do
 	NoLocal   bool // requests instead of direct calls, also to the embedded broker
 	// Partitions of the input, where the workload has a data set of so many; 0 is what the workload names.
 	Partitions int32
+	// Keys and Passes vary the data sets of state on disk, see Variant; 0 leaves them as defined.
+	Keys, Passes int
+	// Steps is how many parts of the input are reported; 0 is four for each pass.
+	Steps int
+	// MemoryBytesMax, CacheBytesMax and BlockCacheBytesMax are the application's; 0 is what the workload sets.
+	MemoryBytesMax, CacheBytesMax, BlockCacheBytesMax int64
+	// Application and StateDir go on with an application of that ID and its state, for a run after a crash. Empty: an
+	// application of its own.
+	Application, StateDir string
 	// Elsewhere names the topics of the latency workload's application, which runs in another process and reads
 	// <Elsewhere>-in and writes <Elsewhere>-out. Empty runs it here.
 	Elsewhere string
-	Rate      int // of the latency workload, records per second
+	Rate      int // of latency and broker-e2e, records per second; 0 is what the workload names
 	Warmup    time.Duration
 	Measure   time.Duration
-	Profile   io.Writer // of the measured time's CPU; may be nil
-	Logger    *slog.Logger
+	Topics    int // of broker-many; 0 is 1,000
+	// BatchBytes limits the batches of broker-produce, -consume and -many; 0 is the client's default.
+	BatchBytes int32
+	Profile    io.Writer // of the measured time's CPU; may be nil
+	// BrokerProfile is the file for a CPU profile of a broker in a process of its own. Empty: none.
+	BrokerProfile string
+	Logger        *slog.Logger
+}
+
+func (o Options) variant() Variant {
+	return Variant{Partitions: o.Partitions, Keys: o.Keys, Passes: o.Passes}
 }
 
 // Result is what a benchmark measured.
@@ -46,8 +70,8 @@ type Result struct {
 	Brokers       string   `json:"brokers"`
 	Sync          string   `json:"sync,omitempty"`
 	Filled        bool     `json:"filled,omitempty"` // the input was there before; its feeder is not counted
-	Guarantee     string   `json:"guarantee"`
-	CommitMillis  float64  `json:"commit_ms"` // 0: adaptive
+	Guarantee     string   `json:"guarantee"`        // empty where the broker alone is measured
+	CommitMillis  float64  `json:"commit_ms"`        // 0: adaptive
 	Workers       int      `json:"workers"`
 	Partitions    int32    `json:"partitions"`
 	Topics        []string `json:"topics,omitempty"` // what is read, tables first
@@ -61,9 +85,13 @@ type Result struct {
 	ByHandNanos   float64  `json:"by_hand_ns,omitempty"`
 	TimesByHand   float64  `json:"times_by_hand,omitempty"` // this process's CPU to the hand-written loop's
 	PeakRSSMiB    float64  `json:"peak_rss_mib"`
+	BrokerCPU     float64  `json:"broker_cpu_s,omitempty"`        // of a broker in another process of this machine
+	BrokerRSSMiB  float64  `json:"broker_peak_rss_mib,omitempty"` // its peak, with the feeding
+	Steps         []Step   `json:"steps,omitempty"`
 	Results       int64    `json:"results,omitempty"` // what came out: keys where these count, else records
 	LatencyMillis Latency  `json:"latency_ms,omitzero"`
-	Checked       string   `json:"checked"` // how the result was found to be right
+	Load          Load     `json:"load,omitzero"` // of the workloads of the broker alone
+	Checked       string   `json:"checked"`       // how the result was found to be right
 }
 
 // Latency are percentiles, in milliseconds.
@@ -73,13 +101,26 @@ type Latency struct {
 
 // Run runs one benchmark.
 func Run(ctx context.Context, name string, o Options) (r Result, err error) {
+	load, ofBroker := loadOf(name)
 	switch {
+	case o.Profile != nil && (ofBroker || name == "latency" || name == "restore"):
+		return r, fmt.Errorf("bench: %s has no profile of the application: leave out --cpuprofile", name)
+	case o.BrokerProfile != "" && o.Brokers != "process":
+		return r, errors.New("bench: only a broker of --brokers process is profiled: use that, or leave out " +
+			"--broker-cpuprofile")
 	case o.Filled && name == "latency":
 		return r, errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
 	case o.Filled && name == "restore":
 		return r, errors.New("bench: restore has no feeder, its topic is full before: leave out --filled")
 	}
-	p, err := openPlace(ctx, o.Brokers, o.Sync, o.Logger)
+	if o.Application != "" && (o.StateDir == "" || o.Brokers == "embedded" || o.Brokers == "process") {
+		return r, errors.New("bench: to go on with an application name its state directory and a broker that runs")
+	}
+	if ofBroker && (o.Brokers == "embedded" || o.Filled) {
+		return r, fmt.Errorf("bench: %s measures a broker in another process: use --brokers process or a cluster's "+
+			"addresses, and leave out --filled", name)
+	}
+	p, err := openPlace(ctx, o)
 	if err != nil {
 		return r, err
 	}
@@ -88,23 +129,27 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 		Workload: name, Brokers: o.Brokers, Guarantee: o.Guarantee.String(), Workers: o.Workers,
 		CommitMillis: float64(o.Commit.Microseconds()) / 1000,
 	}
-	if p.broker != nil {
+	if p.broker != nil || p.apart != nil {
 		r.Sync = o.Sync.String()
 	}
-	switch name {
-	case "latency":
+	switch {
+	case ofBroker:
+		err = p.load(ctx, load, o, &r)
+	case name == "latency":
 		err = p.latency(ctx, o, &r)
-	case "restore":
+	case name == "restore":
 		err = p.restore(ctx, o, &r)
 	default:
 		err = p.workload(ctx, name, o, &r)
 	}
-	r.PeakRSSMiB = peakRSSMiB()
+	if r.PeakRSSMiB == 0 {
+		r.PeakRSSMiB = peakRSSMiB()
+	}
 	return r, err
 }
 
 // workload runs a topology over a data set until all is committed.
-func (p *place) workload(ctx context.Context, name string, o Options, r *Result) error {
+func (p *place) workload(ctx context.Context, name string, o Options, r *Result) (err error) {
 	w, err := WorkloadOf(name)
 	if err != nil {
 		return err
@@ -118,24 +163,37 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err != nil {
 		return err
 	}
-	out := in.topics[len(in.topics)-1] + "-" + name + "-out-" + uuid.NewString()[:8]
-	if err := p.create(ctx, out, r.Partitions); err != nil {
+	out := cmp.Or(o.Application, in.topics[len(in.topics)-1]+"-"+name+"-out-"+uuid.NewString()[:8])
+	if o.Application == "" {
+		defer func() { err = errors.Join(err, p.removeTopics(ctx, out)) }()
+	}
+	if _, err := p.create(ctx, out, r.Partitions); err != nil {
 		return err
 	}
-	topo, err := w.topology(in.topics, out, o.AsWritten)
+	topo, err := w.topology(in.topics, out, o)
 	if err != nil {
 		return err
 	}
 	cfg := p.config(out, o)
-	if w.configure != nil {
-		w.configure(&cfg)
+	w.set(&cfg, o)
+	if w.onDisk {
+		in.parts = cmp.Or(o.Steps, 4*max(o.Passes, 1))
 	}
-	goruntime.GC()
+	p.forgetFeeding()
+	brokerCPU := p.server.cpu()
 	app, err := p.start(ctx, topo, cfg, in, o.Profile)
 	if err != nil {
 		return err
 	}
 	r.spent(app.took)
+	if o.Application != "" {
+		app.samples = begun(app.samples)
+	}
+	r.Steps, r.PeakRSSMiB = curve(app.samples, in.parts, r.Records), peakRSSMiB()
+	r.BrokerCPU, r.BrokerRSSMiB = (p.server.cpu() - brokerCPU).Seconds(), p.server.peakRSSMiB()
+	if err := in.encode(); err != nil {
+		return err
+	}
 	if len(in.inputs) > 0 {
 		r.Words = r.Records * int64(in.inputs[0].set.Words)
 	}
@@ -144,10 +202,7 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	if err := p.check(ctx, w, in, out, r); err != nil {
 		return err
 	}
-	if err := p.removeTopics(ctx, out); err != nil {
-		return err
-	}
-	if len(in.inputs) == 0 {
+	if len(in.inputs) == 0 || in.inputs[0].batches == nil {
 		return nil
 	}
 	commits := int64(1)
@@ -162,10 +217,31 @@ func (p *place) workload(ctx context.Context, name string, o Options, r *Result)
 	return nil
 }
 
+// forgetFeeding keeps what made the data out of what is measured. On a cluster that includes the peak of the memory.
+// The embedded broker's is this process's own anyway, and pages that are given back would cost time to get.
+func (p *place) forgetFeeding() {
+	if p.broker != nil {
+		goruntime.GC()
+		return
+	}
+	debug.FreeOSMemory()
+	forgetPeak()
+}
+
+// set sets what the workload needs, and what the options say instead.
+func (w Workload) set(cfg *runtime.Config, o Options) {
+	if w.configure != nil {
+		w.configure(cfg)
+	}
+	cfg.CacheBytesMax = cmp.Or(o.CacheBytesMax, cfg.CacheBytesMax)
+	cfg.BlockCacheBytesMax = cmp.Or(o.BlockCacheBytesMax, cfg.BlockCacheBytesMax)
+}
+
 // ran is an application that has caught up and stopped.
 type ran struct {
-	took  spent
-	stats runtime.Stats
+	took    spent
+	stats   runtime.Stats
+	samples []sample // when the source is to be divided
 }
 
 // start runs the application until it has caught up. The clock runs from the moment that it works, which on the bundled
@@ -198,13 +274,21 @@ func (p *place) start(ctx context.Context, topo *topology.Topology, cfg runtime.
 	if in.feed != nil || p.broker == nil { // a cluster takes its time to let a group join
 		since = startClock()
 	}
+	stop := func() []sample { return nil }
+	if in.parts > 0 {
+		stop = watch(app, since)
+	}
 	if err == nil && in.feed != nil {
 		err = in.feed(ctx)
 	}
 	if err == nil {
 		err = app.WaitCaughtUp(ctx)
 	}
+	r.samples = stop()
 	r.took = since.spent()
+	if in.parts > 0 {
+		r.samples = append(r.samples, sample{float64(in.records()), r.took.wall, r.took.cpu, status("self", "VmRSS:")})
+	}
 	pprof.StopCPUProfile()
 	r.stats = app.Stats()
 	err = errors.Join(err, app.Close(context.WithoutCancel(ctx)))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	goruntime "runtime"
 
 	"thalweg/runtime"
 	"thalweg/serde"
@@ -19,10 +20,11 @@ type Workload struct {
 	Tables []string // data sets that are there before the clock runs
 	Inputs []string // data sets that are processed
 	Units  string   // what is counted: records or words
-	build  func(b *stream.Builder, in []string, out string)
+	build  func(p program)
 
 	compared bool // the results are compared with the hand-written loop's
 	table    bool // they are rows: the last of each key counts
+	onDisk   bool // its speed depends on how many rows there are: a curve is reported
 
 	configure func(*runtime.Config) // may be nil
 }
@@ -47,7 +49,11 @@ func Workloads() []Workload {
 		{Name: "fk-join", About: "rows with rows that their values name", Tables: []string{"table-1"},
 			Inputs: []string{"left-1"}, Units: "records", build: foreignJoin, compared: true, table: true},
 		{Name: "large", About: "last value per key, most rows on disk", Inputs: []string{"big-1"}, Units: "records",
-			build: lastPerKey, compared: true, table: true, configure: smallCaches},
+			build: lastPerKey, compared: true, table: true, configure: smallCaches, onDisk: true},
+		{Name: "huge", About: "as large, with more keys and partitions", Inputs: []string{"huge-1"}, Units: "records",
+			build: lastPerKey, compared: true, table: true, configure: smallCaches, onDisk: true},
+		{Name: "huge-z", About: "as huge, keys by Zipf's law", Inputs: []string{"huge-z"}, Units: "records",
+			build: lastPerKey, compared: true, table: true, configure: smallCaches, onDisk: true},
 		{Name: "window-repartition", About: "as window, through a topic of 4 partitions", Inputs: []string{"events-1"},
 			Units: "records", build: countPerWindowApart},
 	}
@@ -64,20 +70,37 @@ func WorkloadOf(name string) (Workload, error) {
 }
 
 // topology builds the workload between its topics: in are those of the tables and then of the inputs.
-func (w Workload) topology(in []string, out string, asWritten bool) (*topology.Topology, error) {
+func (w Workload) topology(in []string, out string, o Options) (*topology.Topology, error) {
 	b := stream.NewBuilder()
-	w.build(b, in, out)
-	if !asWritten {
+	w.build(program{b, in, out, o.Garbage})
+	if !o.AsWritten {
 		b.Optimize()
 	}
 	return b.Build()
 }
 
-func stateless(b *stream.Builder, in []string, out string) {
-	b.Stream(stream.NewTopic[[]byte, []byte](in[0])).
+// program is what a workload's topology is built from.
+type program struct {
+	*stream.Builder
+	in      []string // topics of the tables, then of the inputs
+	out     string
+	garbage int // bytes that a function of the program allocates for each record
+}
+
+// stream reads one of the topics.
+func (p program) stream[K, V any](topic int) stream.Stream[K, V] {
+	s := p.Builder.Stream(stream.NewTopic[K, V](p.in[topic]))
+	if p.garbage > 0 {
+		s = s.Peek(func(K, V) { goruntime.KeepAlive(make([]byte, p.garbage)) })
+	}
+	return s
+}
+
+func stateless(p program) {
+	p.stream[[]byte, []byte](0).
 		MapValues(upperCase).
 		Filter(func(_, v []byte) bool { return v[0] != '0' }).
-		To(stream.NewTopic[[]byte, []byte](out))
+		To(stream.NewTopic[[]byte, []byte](p.out))
 }
 
 func upperCase(v []byte) []byte {
@@ -86,13 +109,13 @@ func upperCase(v []byte) []byte {
 	return dst
 }
 
-func wordcount(b *stream.Builder, in []string, out string) {
-	b.Stream(stream.NewTopic[[]byte, string](in[0])).
+func wordcount(p program) {
+	p.stream[[]byte, string](0).
 		FlatMapValues(splitAtSpaces).
 		GroupBy("words", func(_ []byte, word string) string { return word }).
 		Count(counted).
 		ToStream().
-		To(stream.NewTopic[string, int64](out))
+		To(stream.NewTopic[string, int64](p.out))
 }
 
 func splitAtSpaces(line string) iter.Seq[string] {
@@ -113,20 +136,20 @@ func splitAtSpaces(line string) iter.Seq[string] {
 	}
 }
 
-func countPerKey(b *stream.Builder, in []string, out string) {
-	b.Stream(stream.NewTopic[string, []byte](in[0])).
+func countPerKey(p program) {
+	p.stream[string, []byte](0).
 		GroupByKey().
 		Count(counted).
 		ToStream().
-		To(stream.NewTopic[string, int64](out))
+		To(stream.NewTopic[string, int64](p.out))
 }
 
-func lastPerKey(b *stream.Builder, in []string, out string) {
-	b.Stream(stream.NewTopic[string, []byte](in[0])).
+func lastPerKey(p program) {
+	p.stream[string, []byte](0).
 		GroupByKey().
 		Reduce(rows, func(_, last []byte) []byte { return last }).
 		ToStream().
-		To(stream.NewTopic[string, []byte](out))
+		To(stream.NewTopic[string, []byte](p.out))
 }
 
 // smallCaches leave most rows of the large workload on disk.
@@ -139,10 +162,10 @@ var counted = state.NewKV[string, int64]("counts")
 var rows = state.NewKV[string, []byte]("rows")
 
 // restored is a table over a topic, materialised with a changelog of its own.
-func restored(in string) (*topology.Topology, error) {
-	b := stream.NewBuilder()
-	b.Stream(stream.NewTopic[string, []byte](in)).ToTable(rows)
-	return b.Build()
+func restored(in string, garbage int) (*topology.Topology, error) {
+	p := program{Builder: stream.NewBuilder(), in: []string{in}, garbage: garbage}
+	p.stream[string, []byte](0).ToTable(rows)
+	return p.Build()
 }
 
 // sent is what the latency workload keeps per key: how many, and when the last one was to be sent.

@@ -19,15 +19,15 @@ const (
 	joinGrace  = time.Second
 )
 
-func countPerWindow(b *stream.Builder, in []string, out string) {
-	windowCount(b.Stream(stream.NewTopic[string, []byte](in[0])), out)
+func countPerWindow(p program) {
+	windowCount(p.stream[string, []byte](0), p.out)
 }
 
 // countPerWindowApart counts in other tasks than those that read the input.
-func countPerWindowApart(b *stream.Builder, in []string, out string) {
-	windowCount(b.Stream(stream.NewTopic[string, []byte](in[0])).
+func countPerWindowApart(p program) {
+	windowCount(p.stream[string, []byte](0).
 		SelectKey(func(key string, _ []byte) string { return key }).
-		Repartition("again").Partitions(4), out)
+		Repartition("again").Partitions(4), p.out)
 }
 
 func windowCount(s stream.Stream[string, []byte], out string) {
@@ -38,42 +38,42 @@ func windowCount(s stream.Stream[string, []byte], out string) {
 		To(stream.NewTopic[stream.WindowedKey[string], int64](out))
 }
 
-func countPerSession(b *stream.Builder, in []string, out string) {
-	b.Stream(stream.NewTopic[string, []byte](in[0])).
+func countPerSession(p program) {
+	p.stream[string, []byte](0).
 		GroupByKey().
 		Sessions(stream.SessionGap(sessionGap, sessionGrace)).
 		Count(state.NewSession[string, int64]("sessions")).
 		ToStream(stream.WindowKey).
-		To(stream.NewTopic[stream.WindowedKey[string], int64](out))
+		To(stream.NewTopic[stream.WindowedKey[string], int64](p.out))
 }
 
-func tableJoin(b *stream.Builder, in []string, out string) {
-	table := b.Table(stream.NewTopic[string, []byte](in[0]), rows)
-	b.Stream(stream.NewTopic[string, []byte](in[1])).
+func tableJoin(p program) {
+	table := p.Table(stream.NewTopic[string, []byte](p.in[0]), rows)
+	p.stream[string, []byte](1).
 		JoinTable(table, func(event, row []byte) []byte {
 			return appendRowAndEvent(make([]byte, 0, len(row)+1+joinedBytes), row, event)
 		}).
-		To(stream.NewTopic[string, []byte](out))
+		To(stream.NewTopic[string, []byte](p.out))
 }
 
-func streamJoin(b *stream.Builder, in []string, out string) {
-	right := b.Stream(stream.NewTopic[string, []byte](in[1]))
-	b.Stream(stream.NewTopic[string, []byte](in[0])).
+func streamJoin(p program) {
+	right := p.stream[string, []byte](1)
+	p.stream[string, []byte](0).
 		Join(right, stream.Around(joinWithin, joinGrace), "join", func(l, r []byte) []byte {
 			return appendBoth(make([]byte, 0, 2*joinedBytes), l, r)
 		}).
-		To(stream.NewTopic[string, []byte](out))
+		To(stream.NewTopic[string, []byte](p.out))
 }
 
-func foreignJoin(b *stream.Builder, in []string, out string) {
-	right := b.Table(stream.NewTopic[string, []byte](in[0]), rows)
-	b.Table(stream.NewTopic[string, []byte](in[1]), state.NewKV[string, []byte]("left")).
+func foreignJoin(p program) {
+	right := p.Table(stream.NewTopic[string, []byte](p.in[0]), rows)
+	p.Table(stream.NewTopic[string, []byte](p.in[1]), state.NewKV[string, []byte]("left")).
 		JoinForeign(right, func(_ string, v []byte) (string, bool) { return string(appendForeign(nil, v)), true }, "named",
 			func(l, r []byte) []byte {
 				return appendRowAndEvent(make([]byte, 0, len(r)+1+joinedBytes), r, l)
 			}).
 		ToStream().
-		To(stream.NewTopic[string, []byte](out))
+		To(stream.NewTopic[string, []byte](p.out))
 }
 
 // joinedBytes is how much of a value goes into the result of a join.
