@@ -62,8 +62,8 @@ func TestFilesWithUnsyncedWritesStayOpen(t *testing.T) {
 	touch(t, logs)
 	require.Nil(t, logs[0].active().file.opened)
 	appendTo(t, logs)
-	noForce := func() bool { return files.Open() <= 4 }
-	require.Eventually(t, noForce, time.Minute, time.Millisecond)
+	withinLimit := func() bool { return files.Open() <= 4 }
+	require.Eventually(t, withinLimit, time.Minute, time.Millisecond)
 	logs[0].options.Syncer.Written(logs...) // readers see it
 	for i, l := range logs {
 		l.tail.clear()
