@@ -88,7 +88,7 @@ func (p *groupProgram) run(steps int) {
 	actions := []weighted{
 		{10, p.invite}, {14, p.joinFirst}, {20, p.rejoin}, {25, p.sync}, {10, p.heartbeat}, {5, p.leave}, {12, p.commit},
 		{8, p.commitInTransaction}, {5, p.endTransaction}, {8, p.fetch}, {4, p.advance}, {1, p.restart},
-		{1, p.replaceTopic},
+		{1, p.replaceTopic}, {2, p.deleteGroup},
 	}
 	for p.step = range steps {
 		act(p.r, actions)
@@ -333,6 +333,14 @@ func (p *groupProgram) replaceTopic() {
 	createTopic(p.t, p.broker, 4, "t")
 }
 
+func (p *groupProgram) deleteGroup() {
+	req := kmsg.NewPtrDeleteGroupsRequest()
+	req.Version, req.Groups = 2, []string{"g"}
+	resp := p.ask(req).(*kmsg.DeleteGroupsResponse)
+	p.log("delete the group")
+	p.same(p.model.deleteGroup(), resp.Groups[0].ErrorCode, "deletion of the group")
+}
+
 func (p *groupProgram) initProducer() {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.Version, req.TransactionalID, req.TransactionTimeoutMillis = 5, kmsg.StringPtr("tx"), 900_000
@@ -390,10 +398,10 @@ func (p *groupProgram) fetch() {
 		}
 		want, ok := p.model.offsets[part.Partition]
 		if !ok {
-			want = -1
+			want.offset = -1
 		}
-		require.Equal(p.t, []int64{want, 0}, []int64{part.Offset, int64(part.ErrorCode)}, "step %d: partition %d", p.step,
-			part.Partition)
+		require.Equal(p.t, []int64{want.offset, 0}, []int64{part.Offset, int64(part.ErrorCode)}, "step %d: partition %d",
+			p.step, part.Partition)
 	}
 }
 

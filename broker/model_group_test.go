@@ -24,8 +24,9 @@ type modelGroup struct {
 	invited    map[string]time.Duration // members that have an id and nothing else, and until when
 	deadline   time.Duration            // of preparing, and of those that have not synced since
 
-	offsets map[int32]int64
-	pending map[int32]int64 // of the open transaction
+	offsets map[int32]modelOffset
+	pending map[int32]modelOffset // of the open transaction
+	commits int
 
 	stored       map[string]modelMember // of the last generation that has an assignment, or is empty
 	storedAt     int32
@@ -41,6 +42,12 @@ type modelMember struct {
 	session              time.Duration
 }
 
+// modelOffset is an offset and the number of its commit.
+type modelOffset struct {
+	offset int64
+	commit int
+}
+
 // modelAnswer answers a request that waited, or did not have to.
 type modelAnswer struct {
 	request    int
@@ -52,8 +59,8 @@ type modelAnswer struct {
 
 func newModelGroup() *modelGroup {
 	return &modelGroup{
-		members: map[string]*modelMember{}, invited: map[string]time.Duration{}, offsets: map[int32]int64{},
-		pending: map[int32]int64{}, stored: map[string]modelMember{}, now: 1,
+		members: map[string]*modelMember{}, invited: map[string]time.Duration{},
+		offsets: map[int32]modelOffset{}, pending: map[int32]modelOffset{}, stored: map[string]modelMember{}, now: 1,
 	}
 }
 
@@ -258,23 +265,42 @@ func (g *modelGroup) commit(
 	default:
 		g.touch(m)
 	}
+	g.commits++
 	if transactional {
-		g.pending[partition] = offset
+		g.pending[partition] = modelOffset{offset, g.commits}
 	} else {
-		g.offsets[partition] = offset
+		g.offsets[partition] = modelOffset{offset, g.commits}
 	}
 	return nil
 }
 
 // deleteTopic forgets the offsets of the topic, and those that the transaction would commit.
-func (g *modelGroup) deleteTopic() { g.offsets, g.pending = map[int32]int64{}, map[int32]int64{} }
+func (g *modelGroup) deleteTopic() {
+	g.offsets, g.pending = map[int32]modelOffset{}, map[int32]modelOffset{}
+}
 
-// endTransaction lets the offsets of the transaction count, or forgets them.
-func (g *modelGroup) endTransaction(commit bool) {
-	if commit {
-		maps.Copy(g.offsets, g.pending)
+// deleteGroup forgets all that is stored of a group without members.
+func (g *modelGroup) deleteGroup() *kerr.Error {
+	switch {
+	case !g.exists():
+		return kerr.GroupIDNotFound
+	case g.state != "":
+		return kerr.NonEmptyGroup
 	}
-	g.pending = map[int32]int64{}
+	g.deleteTopic()
+	clear(g.invited)
+	g.generation, g.storedAt, g.deadline = 0, 0, 0
+	return nil
+}
+
+// endTransaction lets the offsets of the transaction count where nothing newer was committed, or forgets them.
+func (g *modelGroup) endTransaction(commit bool) {
+	for partition, o := range g.pending {
+		if commit && o.commit > g.offsets[partition].commit {
+			g.offsets[partition] = o
+		}
+	}
+	g.pending = map[int32]modelOffset{}
 }
 
 // advance lets time pass: whatever is due happens, one after the other.

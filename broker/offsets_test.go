@@ -143,6 +143,46 @@ func TestWhoMayCommit(t *testing.T) {
 	}
 }
 
+// The empty id names a group for the commits of old clients alone, as with Apache Kafka 4.3.1.
+func TestTheGroupWithoutAName(t *testing.T) {
+	b := brokertest.New(t)
+	createTopic(t, b, 1, "t")
+	adm := kadm.NewClient(brokertest.Client(t, b))
+	require.NoError(t, commitOffset(t, b, "", "t", 0, 5))
+	offsets, err := adm.FetchOffsets(within(t), "")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, offsets["t"][0].At)
+	p := newRawProducer(t, b, "tx")
+	req := committer{"", -1}.inTransaction(p, 7)
+	req.Group = ""
+	resp := tell[*kmsg.TxnOffsetCommitResponse](t, b, req)
+	require.Equal(t, kerr.InvalidGroupID.Code, resp.Topics[0].Partitions[0].ErrorCode)
+	deleted, err := adm.DeleteGroups(within(t), "")
+	require.NoError(t, err)
+	require.NoError(t, deleted[""].Err)
+	deleted, err = adm.DeleteGroups(within(t), "")
+	require.NoError(t, err)
+	require.Equal(t, kerr.GroupIDNotFound, deleted[""].Err)
+}
+
+// A group is deleted with the offsets that an open transaction would commit, as with Apache Kafka 4.3.1.
+func TestAGroupIsDeletedBeforeItsTransactionEnds(t *testing.T) {
+	fs := vfs.NewMem()
+	b, err := broker.Open(broker.Config{FS: fs})
+	require.NoError(t, err)
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	require.NoError(t, committer{"", -1}.commitInTransaction(t, p))
+	deleted, err := kadm.NewClient(p.client).DeleteGroups(within(t), "g")
+	require.NoError(t, err)
+	require.NoError(t, deleted["g"].Err)
+	require.NoError(t, p.end(true, 5))
+	requireNoOffsets(t, b)
+	require.NoError(t, b.Close())
+	b = brokertest.New(t, brokertest.On(fs))
+	requireNoOffsets(t, b)
+}
+
 func TestWhichOffsetsAreDeleted(t *testing.T) {
 	b := brokertest.New(t)
 	createTopic(t, b, 2, "t")

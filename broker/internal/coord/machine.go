@@ -30,6 +30,9 @@ import (
 // Record is one entry of a coordinator's log: a key and its new value, whole. A nil Value deletes the key.
 type Record struct {
 	Key, Value []byte
+	// Timestamp is when the record was appended, in milliseconds of the machine's clock. The records of a snapshot have
+	// none, 0: they repeat older ones. Older versions gave them the time of the snapshot. The shard sets it.
+	Timestamp int64
 }
 
 // Producer is the transaction that records belong to: they take effect when its commit marker follows in the log.

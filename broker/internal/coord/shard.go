@@ -156,7 +156,7 @@ func (s *Shard) append(step Step, now time.Time) error {
 	if len(step.Records) == 0 {
 		return nil
 	}
-	raw, err := s.encode(step.Records, step.Producer, now)
+	raw, err := s.encode(step.Records, step.Producer, now.UnixMilli())
 	if err != nil {
 		return err
 	}
@@ -167,6 +167,7 @@ func (s *Shard) append(step Step, now time.Time) error {
 	s.last.Store(done.LastOffset)
 	s.appended += int64(len(raw))
 	for _, r := range step.Records {
+		r.Timestamp = now.UnixMilli()
 		if err := s.cfg.Machine.Replay(r, step.Producer, now); err != nil {
 			return fmt.Errorf("coordinator: replay of its own record: %w", err)
 		}
@@ -174,10 +175,10 @@ func (s *Shard) append(step Step, now time.Time) error {
 	return nil
 }
 
-func (s *Shard) encode(records []Record, p *Producer, now time.Time) ([]byte, error) {
+func (s *Shard) encode(records []Record, p *Producer, timestamp int64) ([]byte, error) {
 	s.builder.Reset()
 	for _, r := range records {
-		s.builder.Append(now.UnixMilli(), r.Key, r.Value, nil)
+		s.builder.Append(timestamp, r.Key, r.Value, nil)
 	}
 	producer := batch.Producer{ID: -1, Epoch: -1, Sequence: -1}
 	if p != nil {

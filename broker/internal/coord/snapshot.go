@@ -17,7 +17,6 @@ const (
 
 // takeSnapshot appends the whole state and trims what it replaces once it is durable. s.mu is held.
 func (s *Shard) takeSnapshot() {
-	now := s.cfg.Now()
 	// Transactions that are open now are not in the snapshot, whatever becomes of them while it is written.
 	keep := min(s.cfg.Log.End(), s.cfg.Log.LastStable())
 	var pending []Record
@@ -27,7 +26,7 @@ func (s *Shard) takeSnapshot() {
 		if len(pending) == 0 || failed != nil {
 			return
 		}
-		raw, err := s.encode(pending, nil, now)
+		raw, err := s.encode(pending, nil, 0)
 		if err == nil {
 			var done log.Appended
 			if done, err = s.cfg.Log.AppendFrom(raw, log.OriginCoordinator); err == nil {
@@ -118,7 +117,7 @@ func Replay(m Machine, b batch.Batch, from int64, decoder *batch.Decoder, now ti
 		if r.Offset < from {
 			continue
 		}
-		if err := m.Replay(Record{Key: r.Key, Value: r.Value}, producer, now); err != nil {
+		if err := m.Replay(Record{Key: r.Key, Value: r.Value, Timestamp: r.Timestamp}, producer, now); err != nil {
 			return fmt.Errorf("record at offset %d: %w", r.Offset, err)
 		}
 	}

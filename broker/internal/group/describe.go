@@ -102,21 +102,30 @@ func (m *Machine) List() []kmsg.ListGroupsResponseGroup {
 	return groups
 }
 
-// Delete removes a group without members, with its offsets.
+// Delete removes a group without members, with its offsets, those that open transactions would commit among them. Ids
+// that were handed out and have not joined end with it, as in Apache Kafka.
 func (m *Machine) Delete(groupID string) (step coord.Step, err *kerr.Error) {
 	g := m.groups[groupID]
 	switch {
-	case groupID == "":
-		return step, kerr.InvalidGroupID
 	case g == nil:
 		return step, kerr.GroupIDNotFound
-	case len(g.members) > 0 || len(g.invited) > 0 || g.pendingOffsets > 0:
+	case g.state != empty:
 		return step, kerr.NonEmptyGroup
 	}
-	for tp := range g.offsets {
+	for tp := range g.partitions() {
 		step.Put(offsetKey(g.id, tp), nil)
 	}
 	step.Put(g.key(), nil)
+	step.Reply(func(err error) {
+		if err != nil {
+			return
+		}
+		for id := range g.invited {
+			m.timers.Stop(timer{invitedTimer, g.id, id})
+		}
+		clear(g.invited)
+		m.dropIfUnused(g)
+	})
 	return step, nil
 }
 

@@ -54,6 +54,7 @@ type Machine struct {
 	timers coord.Timers[timer]
 	// pending are the offsets of open transactions, by producer id and then in the order of their arrival.
 	pending map[int64][]pendingOffset
+	places  int64 // of the last record of an offset
 }
 
 type timerKind int8

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func (d *driver) take(step coord.Step) {
 		return
 	}
 	for _, r := range step.Records {
+		r.Timestamp = d.now.UnixMilli()
 		require.NoError(d.t, d.m.Replay(r, step.Producer, d.now))
 		d.log = append(d.log, entry{record: r, producer: step.Producer})
 	}
@@ -67,6 +69,32 @@ func (d *driver) take(step coord.Step) {
 func (d *driver) end(p coord.Producer, commit bool) {
 	d.m.ReplayMarker(p, commit)
 	d.log = append(d.log, entry{producer: &p, marker: true, commit: commit})
+}
+
+// snapshot does what a shard does with a snapshot: the log keeps what begins with the first open transaction, and ends
+// with the whole state.
+func (d *driver) snapshot(timestamp int64) {
+	open := map[int64]int{}
+	for i, e := range d.log {
+		switch {
+		case e.producer == nil:
+		case e.marker:
+			delete(open, e.producer.ID)
+		default:
+			if _, ok := open[e.producer.ID]; !ok {
+				open[e.producer.ID] = i
+			}
+		}
+	}
+	keep := len(d.log)
+	for _, first := range open {
+		keep = min(keep, first)
+	}
+	d.log = slices.Clone(d.log[keep:])
+	d.m.Snapshot(func(r coord.Record) {
+		r.Timestamp = timestamp
+		d.log = append(d.log, entry{record: r})
+	})
 }
 
 func (d *driver) replayed() *group.Machine {
@@ -141,17 +169,55 @@ func TestReplayGivesTheSameState(t *testing.T) {
 		if i%50 == 0 {
 			same(t, d.m, d.replayed())
 		}
+		if rnd.IntN(80) == 0 { // of this version, or of one that gave snapshots the time
+			d.snapshot(int64(rnd.IntN(2)) * (d.now.UnixMilli() + 1))
+			same(t, d.m, d.replayed())
+		}
 	}
 	require.Positive(t, stable)
 	require.Positive(t, d.refused)
 	d.full = func() bool { return false }
-	snapshot := newDriver(t)
-	snapshot.now = d.now
 	for id := range int64(2) { // open transactions are not part of a snapshot
 		d.end(coord.Producer{ID: id}, true)
 	}
-	d.m.Snapshot(func(r coord.Record) { snapshot.log = append(snapshot.log, entry{record: r}) })
-	same(t, d.m, snapshot.replayed())
+	d.log = nil
+	d.snapshot(0)
+	same(t, d.m, d.replayed())
+}
+
+// The offset of a transaction counts from where its own record lies: a newer commit of the same partition stays, and an
+// older one does not, whether the log begins before it or repeats it in a snapshot behind the transaction's record.
+func TestTheNewerCommitStays(t *testing.T) {
+	p := coord.Producer{ID: 1}
+	plain, inTransaction := (*coord.Producer)(nil), &p
+	for name, commits := range map[string][]*coord.Producer{
+		"the transaction's":   {plain, inTransaction},
+		"the other":           {plain, inTransaction, plain},
+		"the transaction's 2": {plain, inTransaction, plain, inTransaction},
+		"of two transactions": {plain, {ID: 2}, inTransaction},
+		"with nothing before": {inTransaction},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for snapshotAfter := range len(commits) + 1 {
+				d := newDriver(t)
+				for i, producer := range commits {
+					if i == snapshotAfter {
+						d.snapshot(0)
+					}
+					d.take(d.m.Commit(&group.CommitRequest{
+						Group: "g0", Generation: -1, Producer: producer, Commits: []group.Commit{{Topic: "t", Offset: int64(i)}},
+					}, d.now))
+				}
+				if snapshotAfter == len(commits) {
+					d.snapshot(0)
+				}
+				d.end(p, true)
+				d.end(coord.Producer{ID: 2}, true)
+				require.EqualValues(t, len(commits)-1, d.m.Offset("g0", "t", 0, true).Offset)
+				same(t, d.m, d.replayed())
+			}
+		})
+	}
 }
 
 func (d *driver) join(id, newID string, members map[string][]*kmsg.JoinGroupResponse) {

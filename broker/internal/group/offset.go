@@ -21,6 +21,9 @@ type offset struct {
 	metadata    string
 	committed   time.Time
 	expires     time.Time // zero: by the group's rules
+	// place orders the records of offsets as they lie in the log, where a transaction's offset has the place of its own
+	// record, not that of the marker.
+	place int64
 }
 
 // partitions are those of which the group has an offset, or may get one from an open transaction.
@@ -88,12 +91,19 @@ func (m *Machine) replayOffset(r coord.Record, p *coord.Producer, now time.Time)
 	if v.Version == 1 && v.ExpireTimestamp > 0 {
 		o.expires = time.UnixMilli(v.ExpireTimestamp)
 	}
+	m.places++
+	o.place = m.places
 	g := m.group(key.Group)
 	if p != nil {
 		m.pending[p.ID] = append(m.pending[p.ID], pendingOffset{key.Group, tp, o})
 		g.unstable[tp]++
 		g.pendingOffsets++
 		return nil
+	}
+	if r.Timestamp != v.CommitTimestamp {
+		// A snapshot repeats what was committed before, so its record is no newer than what it repeats. Where that was
+		// trimmed, it is older than all transactions that are still in the log.
+		o.place = g.offsets[tp].place
 	}
 	m.setOffset(g, tp, o, now)
 	return nil
@@ -123,7 +133,8 @@ func (m *Machine) setOffset(g *group, tp topicPartition, o offset, now time.Time
 	}
 }
 
-// ReplayMarker implements coord.Machine: the offsets of the producer's transaction count, or never were.
+// ReplayMarker implements coord.Machine: the offsets of the producer's transaction count, or never were. One that was
+// committed for the same partition after the transaction's own record stays, as in Apache Kafka.
 func (m *Machine) ReplayMarker(p coord.Producer, commit bool) {
 	for _, pending := range m.pending[p.ID] {
 		g := m.groups[pending.group]
@@ -131,7 +142,7 @@ func (m *Machine) ReplayMarker(p coord.Producer, commit bool) {
 		if g.unstable[pending.tp]--; g.unstable[pending.tp] == 0 {
 			delete(g.unstable, pending.tp)
 		}
-		if commit {
+		if have, ok := g.offsets[pending.tp]; commit && (!ok || have.place < pending.offset.place) {
 			m.setOffset(g, pending.tp, pending.offset, pending.offset.committed)
 		}
 		m.dropIfUnused(g)
@@ -193,8 +204,8 @@ func (m *Machine) checkCommit(r *CommitRequest, now time.Time) *kerr.Error {
 	g := m.groups[r.Group]
 	anonymous := r.MemberID == "" && r.Instance == nil
 	switch {
-	case r.Group == "":
-		return kerr.InvalidGroupID
+	case r.Group == "" && r.Producer != nil:
+		return kerr.InvalidGroupID // without a transaction the empty id is a group's, for old clients
 	case r.Generation < 0 && (g == nil || g.state == empty):
 		return nil // an administrator, or a consumer that assigns itself, whatever it calls itself
 	case g == nil:
