@@ -3,7 +3,6 @@ package broker_test
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,32 +11,8 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/faultfs"
 )
-
-// countingFS counts the bytes that are read from files of batches.
-type countingFS struct {
-	vfs.FS
-	read atomic.Int64
-}
-
-func (fs *countingFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	f, err := fs.FS.OpenReadWrite(name, c, o...)
-	if err != nil || !strings.HasSuffix(name, ".log") || !strings.Contains(name, "/t-") {
-		return f, err
-	}
-	return &countingFile{f, fs}, nil
-}
-
-type countingFile struct {
-	vfs.File
-	fs *countingFS
-}
-
-func (f *countingFile) ReadAt(p []byte, at int64) (int, error) {
-	n, err := f.File.ReadAt(p, at)
-	f.fs.read.Add(int64(n))
-	return n, err
-}
 
 // fetching returns where the result of the first partition will come.
 func fetching(t *testing.T, b *broker.Broker, req broker.FetchRequest) <-chan broker.FetchResult {
@@ -57,7 +32,7 @@ func TestAFetchOfManyBytesReadsThemOnce(t *testing.T) {
 	for _, before := range []int{0, 200} {
 		for _, iso := range []broker.Isolation{broker.ReadUncommitted, broker.ReadCommitted} {
 			t.Run(fmt.Sprint(before, iso), func(t *testing.T) {
-				fs := &countingFS{FS: vfs.NewMem()}
+				fs := faultfs.New(vfs.NewMem())
 				b := brokertest.New(t, brokertest.On(fs), brokertest.At(brokertest.NewClock()),
 					brokertest.Configure(func(cfg *broker.Config) { cfg.MaxTailBytes = 1 }))
 				createTopic(t, b, 2, "t")
@@ -68,7 +43,7 @@ func TestAFetchOfManyBytesReadsThemOnce(t *testing.T) {
 					require.NoError(t, p.send(0, p.batch(0, value)).Err)
 				}
 				const n = 400
-				fs.read.Store(0)
+				reads := fs.Count("/t-")
 				done := fetching(t, b, broker.FetchRequest{
 					Isolation: iso, MinBytes: n * size, MaxWait: time.Hour,
 					Partitions: []broker.FetchPartition{{Topic: "t"}, {Topic: "t", Partition: 1}},
@@ -82,7 +57,7 @@ func TestAFetchOfManyBytesReadsThemOnce(t *testing.T) {
 					answered += len(run)
 				}
 				require.Equal(t, n*size, answered)
-				require.LessOrEqual(t, fs.read.Load(), int64(2*answered))
+				require.LessOrEqual(t, reads.ReadBytes.Load(), int64(2*answered))
 			})
 		}
 	}

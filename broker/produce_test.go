@@ -1,34 +1,28 @@
 package broker_test
 
 import (
-	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/faultfs"
 )
 
 // TestEntriesOfAPartitionAreForcedAtOnce sends several batches of a partition in one request: each is appended or
 // refused for itself, and the disk is waited for once.
 func TestEntriesOfAPartitionAreForcedAtOnce(t *testing.T) {
-	var forces atomic.Int32
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpFileSyncData && strings.Contains(op.Path, "t-0") {
-			forces.Add(1)
-		}
-		return nil
-	}))
+	fs := faultfs.New(vfs.NewMem())
+	forces := &faultfs.Fault{Path: "t-0", Kind: faultfs.Syncs} // it counts, and fails nothing
+	fs.Fail(forces)
 	b := brokertest.New(t, brokertest.On(fs))
 	createTopic(t, b, 2, "t")
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "a")) // the partition is in the transaction
-	before := forces.Load()
+	before := forces.Hits.Load()
 	var parts []broker.ProducePartition
 	for i, v := range []string{"b", "out of order", "c", "d"} {
 		if p.sequence[0] = int32(i); i == 0 || i == 1 {
@@ -46,7 +40,7 @@ func TestEntriesOfAPartitionAreForcedAtOnce(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 3, results[3].BaseOffset)
-	require.EqualValues(t, 1, forces.Load()-before)
+	require.EqualValues(t, 1, forces.Hits.Load()-before)
 	require.NoError(t, p.end(true, 5))
 	require.Equal(t, []string{"a", "b", "c", "d"}, committedIn(t, b, 0))
 }

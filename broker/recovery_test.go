@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -111,18 +110,18 @@ func TestPowerCuts(t *testing.T) {
 			rnd := randomSource(t)
 			mem := vfs.NewCrashableMem()
 			for round := range 6 {
-				power := &powerCut{mem: mem, rnd: rnd, done: make(chan struct{})}
-				b := brokertest.New(t, brokertest.On(faultfs.Whole{FS: errorfs.Wrap(mem, power)}))
+				power := faultfs.NewPowerCut(mem, rnd)
+				b := brokertest.New(t, brokertest.On(faultfs.Whole{FS: power.FS()}))
 				if round == 0 {
 					createTopic(t, b, int32(c.partitions), "plain")
 					createTopic(t, b, int32(c.partitions), "tx")
 				}
 				w := startWork(t, b, round, c.records)
 				plainBefore, txBefore := int64(0), int64(0)
-				power.arm(1+rnd.IntN(c.operations), func() { plainBefore, txBefore = w.plain.Load(), w.tx.Load() })
-				<-power.done
+				power.Arm(1+rnd.IntN(c.operations), func() { plainBefore, txBefore = w.plain.Load(), w.tx.Load() })
+				<-power.Done()
 				w.stop()
-				mem = power.left
+				mem = power.Now()
 				next := brokertest.New(t, brokertest.On(faultfs.Whole{FS: mem}))
 				plain := countValues(t, next, "plain", round, c.partitions)
 				tx := countValues(t, next, "tx", round, c.partitions)
@@ -135,39 +134,6 @@ func TestPowerCuts(t *testing.T) {
 		})
 	}
 }
-
-// powerCut takes what a power cut would leave of a file system, just before the operation that its countdown ends at.
-type powerCut struct {
-	mu    sync.Mutex
-	mem   *vfs.MemFS
-	rnd   *rand.Rand
-	count int
-	atCut func()
-	left  *vfs.MemFS
-	done  chan struct{} // closed at the cut
-}
-
-func (p *powerCut) arm(operations int, atCut func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.count, p.atCut = operations, atCut
-}
-
-func (p *powerCut) MaybeError(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.count--; p.count == 0 {
-		p.atCut()
-		p.left = p.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: p.rnd.IntN(101), RNG: p.rnd})
-		close(p.done)
-	}
-	return nil
-}
-
-func (p *powerCut) String() string { return "power cut" }
 
 // work is two producers that go on until they are stopped. Its counts are of what was acknowledged.
 type work struct {

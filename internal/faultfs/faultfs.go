@@ -1,5 +1,5 @@
 // Package faultfs is a file system with faults, for tests: reads that give back wrong bytes, calls that fail, and a
-// disk that is slow or full. It also measures directories.
+// disk that is slow or full, or whose power is cut. It also counts what is read and written, and measures directories.
 package faultfs
 
 import (
@@ -16,6 +16,7 @@ type FS struct {
 	vfs.FS
 	wrong atomic.Pointer[string]
 	fault atomic.Pointer[Fault]
+	count atomic.Pointer[Counts]
 	slow  atomic.Int64 // nanoseconds
 }
 
@@ -39,6 +40,16 @@ type Fault struct {
 // Writes is a Fault.Kind: everything that changes files or directories, or makes that last.
 func Writes(kind errorfs.OpKind) bool { return kind.ReadOrWrite() == errorfs.OpIsWrite }
 
+// Syncs is a Fault.Kind: what makes the bytes of a file last.
+func Syncs(kind errorfs.OpKind) bool {
+	return kind == errorfs.OpFileSync || kind == errorfs.OpFileSyncData || kind == errorfs.OpFileSyncTo
+}
+
+// Grows is a Fault.Kind: what needs room on the disk.
+func Grows(kind errorfs.OpKind) bool {
+	return kind == errorfs.OpFileWrite || kind == errorfs.OpFileWriteAt || kind == errorfs.OpCreate
+}
+
 func (f *Fault) hits(op errorfs.Op) bool {
 	if f.Dir != "" && op.Path != f.Dir || !strings.Contains(op.Path, f.Path) || f.Kind != nil && !f.Kind(op.Kind) {
 		return false
@@ -58,7 +69,7 @@ func (f *Fault) hits(op errorfs.Op) bool {
 func New(fs vfs.FS) *FS {
 	f := &FS{}
 	f.FS = errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if slow := f.slow.Load(); slow > 0 && isSync(op.Kind) {
+		if slow := f.slow.Load(); slow > 0 && Syncs(op.Kind) {
 			time.Sleep(time.Duration(slow))
 		}
 		if fault := f.fault.Load(); fault != nil && fault.hits(op) {
@@ -75,10 +86,6 @@ func (f *FS) Fail(fault *Fault) { f.fault.Store(fault) }
 // SlowSyncs makes each sync take longer by d from now on; 0 ends it.
 func (f *FS) SlowSyncs(d time.Duration) { f.slow.Store(int64(d)) }
 
-func isSync(op errorfs.OpKind) bool {
-	return op == errorfs.OpFileSync || op == errorfs.OpFileSyncData || op == errorfs.OpFileSyncTo
-}
-
 // WrongBytes makes each read of a file whose path ends so give back one wrong byte; "" ends it.
 func (f *FS) WrongBytes(suffix string) {
 	if suffix == "" {
@@ -86,27 +93,4 @@ func (f *FS) WrongBytes(suffix string) {
 		return
 	}
 	f.wrong.Store(&suffix)
-}
-
-// Open opens a file for reading.
-func (f *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	opened, err := f.FS.Open(name, opts...)
-	if err != nil {
-		return nil, err
-	}
-	return &file{File: opened, fs: f, name: name}, nil
-}
-
-type file struct {
-	vfs.File
-	fs   *FS
-	name string
-}
-
-func (f *file) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.File.ReadAt(p, off)
-	if wrong := f.fs.wrong.Load(); wrong != nil && n > 0 && strings.HasSuffix(f.name, *wrong) {
-		p[n/2] ^= 0x55
-	}
-	return n, err
 }

@@ -2,41 +2,17 @@ package pebble_test
 
 import (
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"thalweg/internal/faultfs"
 )
 
-// writesFS counts the writes of tables, and their bytes.
-type writesFS struct {
-	vfs.FS
-	writes, bytes atomic.Int64
-}
-
-func (fs *writesFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := fs.FS.Create(name, category)
-	if err != nil || !strings.HasSuffix(name, ".sst") {
-		return f, err
-	}
-	return &writesFile{f, fs}, nil
-}
-
-type writesFile struct {
-	vfs.File
-	fs *writesFS
-}
-
-func (f *writesFile) Write(p []byte) (int, error) {
-	f.fs.writes.Add(1)
-	f.fs.bytes.Add(int64(len(p)))
-	return f.File.Write(p)
-}
-
 func TestTablesAreWrittenInLargePieces(t *testing.T) {
-	fs := &writesFS{FS: vfs.NewMem()}
+	fs := faultfs.New(vfs.NewMem())
+	tables := fs.Count(".sst")
 	e := open(t, fs)
 	for part := range 20 {
 		b := e.NewBatch(0)
@@ -46,8 +22,9 @@ func TestTablesAreWrittenInLargePieces(t *testing.T) {
 		require.NoError(t, b.Commit())
 	}
 	require.NoError(t, e.Close())
-	require.Greater(t, fs.bytes.Load(), int64(8<<20))
-	require.Greater(t, fs.bytes.Load()/fs.writes.Load(), int64(32<<10), "%d writes", fs.writes.Load())
+	bytes, writes := tables.WriteBytes.Load(), tables.Writes.Load()
+	require.Greater(t, bytes, int64(8<<20))
+	require.Greater(t, bytes/writes, int64(32<<10), "%d writes", writes)
 	e = open(t, fs)
 	value, found, err := e.Get(nil, []byte("key000027"))
 	require.NoError(t, err)

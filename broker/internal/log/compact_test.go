@@ -244,8 +244,8 @@ func TestPowerCutsInCompaction(t *testing.T) {
 	t.Logf("seed %d", seed)
 	for left := 1; ; left++ {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		power := &powerFS{mem: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 6)), atCut: func() {}}
-		b := newBench(t, errorfs.Wrap(power.mem, power), SyncGroup)
+		power := faultfs.NewPowerCut(vfs.NewCrashableMem(), rand.New(rand.NewPCG(seed, 6)))
+		b := newBench(t, power.FS(), SyncGroup)
 		b.config = Config{SegmentBytes: 1500, IndexBytes: 300, Compact: true}
 		l := b.open()
 		k := &keyed{t: t, rng: rng, sequence: map[int64]int32{}, open: map[int64]bool{}}
@@ -254,17 +254,17 @@ func TestPowerCutsInCompaction(t *testing.T) {
 		require.NoError(t, l.force())
 		b.syncer.Close()
 		want, _, _ := fold(t, l, 5000)
-		power.mu.Lock()
-		power.left = left
-		power.mu.Unlock()
+		power.Arm(left, nil)
 		require.NoError(t, upkeepOf(l))
-		cut := power.taken()
-		require.NoError(t, l.Close())
-		if cut == nil {
+		select {
+		case <-power.Done():
+		default:
+			require.NoError(t, l.Close())
 			require.Greater(t, left, 20)
 			return
 		}
-		crashed := newBench(t, cut, SyncGroup)
+		require.NoError(t, l.Close())
+		crashed := newBench(t, power.Now(), SyncGroup)
 		crashed.config = b.config
 		l = crashed.open()
 		for range 2 {

@@ -15,13 +15,7 @@ import (
 
 // A log that nobody has touched since it was opened is closed without a write.
 func TestClosingAnUnchangedLogWritesNothing(t *testing.T) {
-	writes := 0
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-			writes++
-		}
-		return nil
-	}))
+	fs := faultfs.New(vfs.NewMem())
 	b := newBench(t, fs, SyncGroup)
 	l := b.open()
 	appendDurable(t, l, plain(t, recs(3)...))
@@ -29,9 +23,10 @@ func TestClosingAnUnchangedLogWritesNothing(t *testing.T) {
 		l = b.reopen(l)
 		require.Len(t, values(t, l, ReadUncommitted, 100), 3)
 	}
-	writes = 0
+	writes := &faultfs.Fault{Kind: faultfs.Writes} // it counts, and fails nothing
+	fs.Fail(writes)
 	require.NoError(t, l.Close())
-	require.Zero(t, writes)
+	require.Zero(t, writes.Hits.Load())
 	l = b.open()
 	appendDurable(t, l, plain(t, recs(1)...))
 	l = b.reopen(l)
@@ -41,22 +36,22 @@ func TestClosingAnUnchangedLogWritesNothing(t *testing.T) {
 
 // A close makes no file again that would be the same.
 func TestACloseWritesWhatHasChanged(t *testing.T) {
-	made := 0
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpCreate {
-			made++
-		}
-		return nil
-	}))
+	fs := faultfs.New(vfs.NewMem())
+	made := func() *faultfs.Fault { // it counts, and fails nothing
+		f := &faultfs.Fault{Kind: func(kind errorfs.OpKind) bool { return kind == errorfs.OpCreate }}
+		fs.Fail(f)
+		return f
+	}
+	files := made()
 	b := newBench(t, fs, SyncGroup)
 	l := b.open()
 	appendDurable(t, l, plain(t, recs(3)...))
 	l = b.reopen(l)
-	require.Equal(t, 4, made, "indexes of offsets, times and transactions, and the snapshot of producers")
+	require.EqualValues(t, 4, files.Hits.Load(), "the indexes, and the snapshot of producers")
 	appendDurable(t, l, plain(t, recs(1)...))
-	made = 0
+	files = made()
 	require.NoError(t, l.Close())
-	require.Equal(t, 1, made, "the snapshot")
+	require.EqualValues(t, 1, files.Hits.Load(), "the snapshot")
 	l = b.open()
 	require.Equal(t, int64(4), l.End())
 	require.NoError(t, l.Close())

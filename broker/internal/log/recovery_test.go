@@ -11,15 +11,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/faultfs"
 )
 
 // overwrite changes a file's bytes in place, or makes it longer.
@@ -168,23 +167,17 @@ func testDamageInAFile(t *testing.T, index int) {
 }
 
 func TestFailedForceIsForEver(t *testing.T) {
-	var broken atomic.Bool
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
-			return errors.New("the disk is on fire")
-		}
-		return nil
-	}))
+	fs := faultfs.New(vfs.NewMem())
 	b := newBench(t, fs, SyncGroup)
 	l := b.open()
 	appendDurable(t, l, plain(t, recs(2)...))
-	broken.Store(true)
+	fs.Fail(&faultfs.Fault{Kind: faultfs.Syncs, Err: errors.New("the disk is on fire")})
 	a, err := l.Append(plain(t, recs(2)...))
 	require.NoError(t, err)
 	err = l.WaitDurable(context.Background(), a.LastOffset)
 	isKafka(t, kerr.KafkaStorageError, err)
 	require.ErrorContains(t, err, "on fire")
-	broken.Store(false)
+	fs.Fail(nil)
 	_, err = l.Append(plain(t, recs(1)...))
 	require.ErrorContains(t, err, "on fire")
 	require.Error(t, upkeepOf(l))
@@ -196,24 +189,18 @@ func TestFailedForceIsForEver(t *testing.T) {
 }
 
 func TestFullDiskLeavesTheLogUsable(t *testing.T) {
-	var full atomic.Bool
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		write := op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileWriteAt || op.Kind == errorfs.OpCreate
-		if full.Load() && write {
-			return errors.New("no space left on device")
-		}
-		return nil
-	}))
+	fs := faultfs.New(vfs.NewMem())
+	full := &faultfs.Fault{Kind: faultfs.Grows, Err: errors.New("no space left on device")}
 	b := newBench(t, fs, SyncGroup)
 	b.config = Config{SegmentBytes: 600}
 	l := b.open()
 	p := batch.Producer{ID: 3}
 	for range 20 {
-		full.Store(true)
+		fs.Fail(full)
 		_, err := l.Append(makeBatch(t, p, recs(2)...))
 		isKafka(t, kerr.KafkaStorageError, err)
 		require.ErrorContains(t, err, "no space left")
-		full.Store(false)
+		fs.Fail(nil)
 		a := appendDurable(t, l, makeBatch(t, p, recs(2)...))
 		require.False(t, a.Duplicate, "the refused batch left no trace")
 		p.Sequence += 2
@@ -249,39 +236,6 @@ func TestHalfWrittenAppendDoesNotSurvive(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// powerFS cuts the power at a random moment: it takes a copy of what a crash would leave, just before a random
-// operation that changes anything.
-type powerFS struct {
-	mu    sync.Mutex
-	mem   *vfs.MemFS
-	rng   *rand.Rand
-	left  int // operations until the cut
-	cut   *vfs.MemFS
-	atCut func() // called at that moment
-}
-
-func (p *powerFS) MaybeError(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.left--; p.left != 0 {
-		return nil
-	}
-	p.atCut()
-	p.cut = p.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: p.rng.IntN(101), RNG: p.rng})
-	return nil
-}
-
-func (p *powerFS) taken() *vfs.MemFS {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.cut
-}
-
-func (p *powerFS) String() string { return "power" }
-
 // TestPowerCuts appends from several producers, cuts the power between any two operations of the file system, opens
 // what is left, and demands: everything acknowledged is there and unchanged; nothing is served that was not appended;
 // the offsets go on where they ended; retries of acknowledged batches are recognised. Then it goes on from there.
@@ -307,18 +261,15 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 		var mu sync.Mutex
 		offered := map[string]bool{}
 		atCut, startAtCut := map[int64]string{}, int64(0)
-		power := &powerFS{mem: mem, rng: rand.New(rand.NewPCG(rng.Uint64(), 4))}
-		power.atCut = func() {
+		power := faultfs.NewPowerCut(mem, rand.New(rand.NewPCG(rng.Uint64(), 4)))
+		b := newBench(t, power.FS(), mode)
+		b.files = NewFiles(2 + rng.IntN(4))
+		b.config = Config{SegmentBytes: 500 + rng.Int64N(3000), IndexBytes: 300, TailBytes: 2000}
+		power.Arm(1+rng.IntN(300), func() {
 			mu.Lock()
 			defer mu.Unlock()
 			atCut, startAtCut = maps.Clone(acked), start
-		}
-		b := newBench(t, errorfs.Wrap(mem, power), mode)
-		b.files = NewFiles(2 + rng.IntN(4))
-		b.config = Config{SegmentBytes: 500 + rng.Int64N(3000), IndexBytes: 300, TailBytes: 2000}
-		power.mu.Lock()
-		power.left = 1 + rng.IntN(300)
-		power.mu.Unlock()
+		})
 		l := b.open()
 		for offset, value := range values(t, l, ReadUncommitted, 3000) {
 			offered[value] = true
@@ -334,13 +285,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 		}
 		require.NoError(t, upkeepOf(l))
 		require.NoError(t, l.Close())
-		if power.taken() == nil { // the cut would have come later: cut now
-			power.mu.Lock()
-			power.left = 1
-			power.mu.Unlock()
-			require.NoError(t, power.MaybeError(errorfs.Op{Kind: errorfs.OpFileWrite}))
-		}
-		mem = power.taken()
+		mem = power.Now() // where the cut would have come later
 		check := newBench(t, mem, mode)
 		check.config = b.config
 		l = check.open()
