@@ -216,6 +216,7 @@ func TestAnAppendDuringACloseLeavesNoMark(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	l := b.reopen(closedOnce(t, b))
 	transaction(t, l, 2, 2, false)
+	b.syncer.Close() // no force that the transaction has asked for comes later
 	before, err := b.fs.List(closedDir)
 	require.NoError(t, err)
 	_, err = l.AppendUnforced(plain(t, recs(1)...), OriginClient, false)

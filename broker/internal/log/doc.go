@@ -11,8 +11,9 @@
 //	      *.cleaned *.swap *.swaptxn      a compaction on its way, see segment_replace.go
 //	<dir>.deleted                         a deleted partition on its way, see Remove
 //
-// The index files of a segment are written when it is sealed, by a roll or by Close; those of a segment that was still
-// being written to at a crash are made anew. Sealed files never change: compaction writes new ones and renames them.
+// The index files of a segment are written when it is sealed, by a roll or by Close, and with each snapshot of the
+// producers: Maintain takes one when much was appended since the last. What follows on the snapshot is indexed again
+// after a crash. Sealed files never change: compaction writes new ones and renames them.
 //
 // # Durability
 //
@@ -25,6 +26,8 @@
 //
 // After every force the offset that it reached goes into the checkpoint file. At open, everything above that offset is
 // checked batch by batch, and cut at the first that is not whole; whatever is broken below it is damage, and an error.
+// The check begins at the newest snapshot of the producers below that offset, since their state has to be made again
+// from there. Before it nothing is read.
 // Reads from a file verify the checksums of what they return.
 //
 // # Who touches what

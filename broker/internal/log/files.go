@@ -28,9 +28,23 @@ type replacement struct {
 	name    string
 	content []byte
 	same    bool // as the older one, which stays
+	beside  bool // another may be written under the same name at the same time
 }
 
-func (r replacement) temp() string { return r.name + tempSuffix }
+func (r replacement) temp() string {
+	if r.beside {
+		return r.name + besideSuffix
+	}
+	return r.name + tempSuffix
+}
+
+// discard removes the file where it has no name yet.
+func (r replacement) discard(files vfs.FS) error {
+	if err := files.Remove(r.temp()); err != nil {
+		return fmt.Errorf("file %s: remove: %w", r.temp(), err)
+	}
+	return nil
+}
 
 // keepSame has those stay whose contents are as they should be: a file system makes and removes files slowly.
 func keepSame(files vfs.FS, replacements []replacement) []replacement {

@@ -72,6 +72,17 @@ func (x *index) reset() {
 	x.maxTimestamp, x.maxTimestampOffset = -1, -1
 }
 
+// resume makes the index that of the batches before one that has an entry of its own, which is added next.
+func (x *index) resume(base int64, offsets []offsetEntry, times []timeEntry, every int) {
+	x.reset()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.offsets, x.times, x.since = offsets, times, every+1
+	if n := len(times); n > 0 {
+		x.maxTimestamp, x.maxTimestampOffset = times[n-1].timestamp, base+int64(times[n-1].offset)
+	}
+}
+
 // position returns where to start looking for offset, and the last offset of the batch there, -1 at the start of the
 // segment. x is loaded.
 func (x *index) position(base, offset int64) (position, last int64) {

@@ -32,6 +32,7 @@ type Log struct {
 	closed      bool
 	staged      []producer // of the append under way
 	warnedAhead int64      // when warnAhead last spoke; 0 never
+	snapshotAt  int64      // size of the active segment at the last snapshot of it
 
 	segments atomic.Pointer[[]*segment] // never empty, never changed in place; written under mu
 	tail     tail

@@ -130,7 +130,7 @@ func (r *recovery) openSegments() error {
 		s.sealed.Store(true)
 	}
 	if r.clean {
-		r.end = l.checkpoint.synced
+		r.end, l.snapshotAt = l.checkpoint.synced, l.checkpoint.cleanSize
 		last.next.Store(r.end)
 	}
 	return nil
@@ -256,7 +256,7 @@ func (r *recovery) finish() error {
 			return err
 		}
 		r.add(s)
-		r.end = start
+		r.end, l.snapshotAt = start, 0
 	}
 	if ahead := l.config.Load().AheadBytes; ahead > 0 {
 		active := r.segments[len(r.segments)-1]

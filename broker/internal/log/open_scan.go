@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -70,14 +71,80 @@ func (r *recovery) peek(s *segment, every int) error {
 	return err
 }
 
-// scanSegment checks the batches of a segment, indexes them and replays the producers' state. whole is false when its
-// end had to be cut.
+// skip moves a scanner to the first batch of its segment that has to be checked, and the end of the log with it. The
+// index has what lies before that batch then.
+//
+// A snapshot of the producers lies below the last synced offset, and the index of its segment was forced before the
+// snapshot got its name. So of the index everything that ends before the snapshot is true, unless the file was damaged
+// since: the batch that the last such entry is about has to be where the entry says, and the largest timestamp before
+// it, too. What follows may be of batches that a power cut took. A segment that was compacted since has another index.
+func (r *recovery) skip(c *scanner, every int) {
+	s := c.segment
+	if r.snapshot <= s.base || s.sparse.Load() {
+		return
+	}
+	offsets, times, ok := s.readIndex()
+	if !ok {
+		return
+	}
+	n := sort.Search(len(offsets), func(i int) bool { return s.base+int64(offsets[i].offset) >= r.snapshot })
+	if n == 0 {
+		return
+	}
+	e := offsets[n-1]
+	c.seek(int64(e.position))
+	b, position, err := c.next()
+	fits := err == nil && b.LastOffset() == s.base+int64(e.offset)
+	if fits {
+		known := sort.Search(len(times), func(i int) bool { return s.base+int64(times[i].offset) >= b.BaseOffset() })
+		times = times[:known]
+		fits = known == 0 || s.holds(times[known-1], offsets[:n])
+	}
+	if !fits {
+		r.log.options.Logger.Warn("index does not fit its segment, all of the segment is checked", "partition",
+			r.log.options.name(), "file", s.path(indexSuffix), "byte", e.position, "offset", s.base+int64(e.offset))
+		c.seek(0)
+		return
+	}
+	s.index.resume(s.base, offsets[:n-1], times, every)
+	r.end, c.position = b.BaseOffset(), position
+	if !s.sealed.Load() {
+		r.log.snapshotAt = position
+	}
+}
+
+// holds tells whether a batch that lies before the last entry of offsets is as an entry of the index of times says.
+func (s *segment) holds(e timeEntry, offsets []offsetEntry) bool {
+	i := sort.Search(len(offsets), func(i int) bool { return offsets[i].offset > e.offset })
+	if i == len(offsets) {
+		return false
+	}
+	from := int64(0)
+	if i > 0 {
+		from = int64(offsets[i-1].position)
+	}
+	for c := s.scan(from, int64(offsets[i].position)); ; {
+		b, _, err := c.next()
+		if err != nil {
+			return false
+		}
+		if at := s.base + int64(e.offset); b.LastOffset() >= at {
+			return b.BaseOffset() <= at && b.MaxTimestamp() == e.timestamp
+		}
+	}
+}
+
+// scanSegment checks the batches of a segment from where it has to, indexes them and replays the producers' state.
+// whole is false when its end had to be cut.
 func (r *recovery) scanSegment(s *segment) (whole bool, err error) {
 	l := r.log
 	now, every := l.age(), l.config.Load().IndexBytes
 	s.index.reset()
 	s.index.used = true
 	c := s.scan(0, s.size.Load())
+	c.buf = l.options.Files.borrow()
+	defer func() { l.options.Files.giveBack(c.buf) }()
+	r.skip(c, every)
 	for {
 		b, position, err := c.next()
 		if err == nil && b.BaseOffset() < r.end {

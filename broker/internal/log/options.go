@@ -58,6 +58,9 @@ type Config struct {
 	MinCompactionLag time.Duration // younger records are not compacted; default 0
 	MaxCompactionLag time.Duration // segments with older records are compacted whatever share is dirty; 0: none
 	TailBytes        int           // of recent appends kept in memory for consumers; default 4 MiB
+	// UncheckedBytes of the active segment may follow on the last snapshot before Maintain takes another. A start after
+	// a crash reads what follows on the snapshot. Default 64 MiB.
+	UncheckedBytes int64
 }
 
 func (c Config) withDefaults() Config {
@@ -69,6 +72,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.DeleteRetention, 24*time.Hour)
 	setDefault(&c.MinCleanable, 0.5)
 	setDefault(&c.TailBytes, 4<<20)
+	setDefault(&c.UncheckedBytes, 64<<20)
 	return c
 }
 

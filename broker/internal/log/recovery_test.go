@@ -264,7 +264,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 		power := faultfs.NewPowerCut(mem, rand.New(rand.NewPCG(rng.Uint64(), 4)))
 		b := newBench(t, power.FS(), mode)
 		b.files = NewFiles(2 + rng.IntN(4))
-		b.config = Config{SegmentBytes: 500 + rng.Int64N(3000), IndexBytes: 300, TailBytes: 2000}
+		b.config = Config{SegmentBytes: 500 + rng.Int64N(3000), IndexBytes: 300, TailBytes: 2000, UncheckedBytes: 400}
 		power.Arm(1+rng.IntN(300), func() {
 			mu.Lock()
 			defer mu.Unlock()

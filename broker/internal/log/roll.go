@@ -42,8 +42,67 @@ func (l *Log) roll() (*segment, error) {
 	old.sealed.Store(true)
 	segments = append(segments[:len(segments):len(segments)], fresh)
 	l.segments.Store(&segments)
-	l.dirUnsynced = true
+	l.dirUnsynced, l.snapshotAt = true, 0
 	return fresh, nil
+}
+
+// snapshot writes what a start after a crash needs to know of the active segment, when much was appended since it was
+// last done: that start reads what follows. It forces in the steps of seal, but appends wait for renames alone. So the
+// segment may be sealed meanwhile: its indexes are newer then, and stay. A failure, on a full disk say, costs nothing
+// else. l.maintain is held.
+func (l *Log) snapshot(config *Config) {
+	l.mu.Lock()
+	s, size, end := l.active(), l.active().size.Load(), l.end.Load()
+	if l.closed || !l.forces() || s.torn || size-l.snapshotAt < config.UncheckedBytes {
+		l.mu.Unlock()
+		return
+	}
+	indexes, producers := s.indexFiles(), l.producers.encode(end)
+	l.mu.Unlock()
+	err := l.writeSnapshot(s, indexes, replacement{
+		name: l.options.FS.PathJoin(l.options.Dir, fileName(end, producersSuffix)), content: producers, beside: true,
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		err = l.dropSnapshots(end)
+	}
+	if err != nil {
+		l.options.Logger.Warn("snapshot not written: a start after a crash takes longer", "partition", l.options.name(),
+			"err", err)
+		return
+	}
+	l.dirUnsynced = true
+	if l.active() == s {
+		l.snapshotAt = size
+	}
+}
+
+// writeSnapshot writes and forces the files of a snapshot of the active segment.
+func (l *Log) writeSnapshot(s *segment, indexes []replacement, producers replacement) error {
+	fs := l.options.FS
+	for i := range indexes {
+		indexes[i].beside = true
+	}
+	files := append(indexes[:len(indexes):len(indexes)], producers)
+	if err := writeAll(fs, files, true, nil); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	var err error
+	if l.active() == s {
+		err = eachOf(fs, indexes, replacement.install)
+	} else {
+		err = eachOf(fs, indexes, replacement.discard)
+	}
+	l.mu.Unlock()
+	if err == nil {
+		err = syncDir(fs, l.options.Dir)
+	}
+	if err == nil {
+		err = producers.install(fs)
+	}
+	return err
 }
 
 // seal writes the indexes of a segment, and more, and the producers' state as of the end of the log. It forces them in

@@ -25,6 +25,7 @@ const (
 	producersSuffix = ".producers"
 	agesSuffix      = ".ages"
 	tempSuffix      = ".tmp"
+	besideSuffix    = ".beside.tmp"
 	cleanedSuffix   = ".cleaned"
 	deletedSuffix   = ".deleted"
 
@@ -306,6 +307,9 @@ func (s *segment) scan(from, limit int64) *scanner {
 	return &scanner{segment: s, position: from, limit: limit, at: from}
 }
 
+// seek makes the batch at position the next one.
+func (c *scanner) seek(position int64) { c.position, c.at, c.buf = position, position, c.buf[:0] }
+
 // next returns the next batch, which is a view valid until the following call, and its position. At the limit it
 // returns io.EOF. Its checksum is verified.
 func (c *scanner) next() (batch.Batch, int64, error) {
@@ -372,16 +376,8 @@ func (s *segment) loadIndex(every int) error {
 	if loaded {
 		return nil
 	}
-	offsets, err := readFile(s.fs, s.path(indexSuffix))
-	if err != nil {
-		return s.rebuildIndex(every)
-	}
-	times, err := readFile(s.fs, s.path(timeIndexSuffix))
-	if err != nil {
-		return s.rebuildIndex(every)
-	}
-	o, t, ok := decodeIndex(offsets, times, s.size.Load())
-	if !ok || s.size.Load() > 0 && len(t) == 0 {
+	o, t, ok := s.readIndex()
+	if !ok {
 		return s.rebuildIndex(every)
 	}
 	s.index.mu.Lock()
@@ -391,6 +387,28 @@ func (s *segment) loadIndex(every int) error {
 		s.index.maxTimestamp, s.index.maxTimestampOffset = t[n-1].timestamp, s.base+int64(t[n-1].offset)
 	}
 	return nil
+}
+
+// readIndex reads the files of the index. It returns false when they are missing, or can't be the index: of a sealed
+// segment it is known where it ends.
+func (s *segment) readIndex() (o []offsetEntry, t []timeEntry, ok bool) {
+	offsets, err := readFile(s.fs, s.path(indexSuffix))
+	if err != nil {
+		return nil, nil, false
+	}
+	times, err := readFile(s.fs, s.path(timeIndexSuffix))
+	if err != nil {
+		return nil, nil, false
+	}
+	o, t, ok = decodeIndex(offsets, times, s.size.Load())
+	if !ok || s.size.Load() > 0 && len(t) == 0 {
+		return nil, nil, false
+	}
+	if end := s.next.Load() - s.base; s.sealed.Load() && len(t) > 0 && int64(t[len(t)-1].offset) >= end ||
+		s.sealed.Load() && len(o) > 0 && int64(o[len(o)-1].offset) >= end {
+		return nil, nil, false
+	}
+	return o, t, true
 }
 
 // rebuildIndex makes the index of a sealed segment from its batches, and writes it.

@@ -27,6 +27,8 @@ type Files struct {
 	idle    list.List    // of *sharedFile: open and unused, the one used longest ago first
 	written map[*Log]int // with unsynced writes, and in how many files
 	synced  sync.Cond    // written shrank
+
+	buffers sync.Pool // of *[]byte, for the scans of recovery
 }
 
 // NewFiles returns a limit for the logs that share it; 0 means none.
@@ -41,6 +43,21 @@ func (f *Files) Open() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.open
+}
+
+// borrow returns an empty buffer, which may have room.
+func (f *Files) borrow() []byte {
+	if buf, ok := f.buffers.Get().(*[]byte); ok {
+		return (*buf)[:0]
+	}
+	return nil
+}
+
+// giveBack takes a buffer that nobody looks at any more.
+func (f *Files) giveBack(buf []byte) {
+	if cap(buf) > 0 && cap(buf) <= scanBytes {
+		f.buffers.Put(&buf)
+	}
 }
 
 // sharedFile is a file of a log. Its methods may be called by any number of goroutines.

@@ -84,8 +84,9 @@ func (l *Log) dropSegments() error {
 	return errors.Join(errs...)
 }
 
-// Maintain does what time asks for: retention, rolling of old segments, forgetting of silent producers and idle
-// indexes. The owner calls it now and then, off the path of requests. While the log is being compacted it does nothing.
+// Maintain does what time asks for: retention, rolling of old segments, snapshots of long ones, forgetting of silent
+// producers and idle indexes. The owner calls it now and then, off the path of requests. While the log is being
+// compacted it does nothing.
 func (l *Log) Maintain() error {
 	if !l.maintain.TryLock() {
 		return nil
@@ -123,6 +124,7 @@ func (l *Log) maintainLocked() error {
 	if err := l.force(); err != nil {
 		return err
 	}
+	l.snapshot(config)
 	if config.Delete {
 		if err := l.retain(config, now); err != nil {
 			return err
