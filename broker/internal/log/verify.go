@@ -33,9 +33,9 @@ func (v *Verified) find(path string, damage bool, format string, args ...any) {
 }
 
 // Verify reads a log that nobody has open, and changes nothing: all batches with their checksums, offsets and records,
-// and the indexes of sealed segments. Where a compaction was cut short, it reads the files that the next start will
-// keep. It calls visit for each batch that a reader may get. The error is that of a file that can't be read, or of
-// visit.
+// and the indexes of sealed segments and, after a clean close, of the last one. Where a compaction was cut short, it
+// reads the files that the next start will keep. It calls visit for each batch that a reader may get. The error is that
+// of a file that can't be read, or of visit.
 func Verify(fs vfs.FS, dir string, visit func(batch.Batch) error) (*Verified, error) {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -58,7 +58,8 @@ func Verify(fs vfs.FS, dir string, visit func(batch.Batch) error) (*Verified, er
 	for i, p := range parts {
 		w.began = parts[0].base
 		w.Start, w.End = max(w.Start, w.began), max(w.End, p.base)
-		p.indexed = p.indexed && i < len(parts)-1
+		// Those of the segment that is appended to are made again after a crash.
+		p.indexed = p.indexed && (i < len(parts)-1 || p.base == cp.cleanSegment)
 		whole, err := w.part(p)
 		if err != nil {
 			return nil, fmt.Errorf("directory %s: %w", dir, err)

@@ -128,3 +128,68 @@ func TestVerifyComparesAbortedTransactions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, content, again)
 }
+
+// The index of times has no checksum either: it is compared with the batches. Without the file it is made again.
+func TestVerifyComparesTimes(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncGroup)
+	b.config = Config{SegmentBytes: 1000, IndexBytes: 1}
+	l := b.open()
+	for i := range int64(30) {
+		appendDurable(t, l, plain(t, rec{ts: 1000 + 10*(i^1), key: "k", value: "v"}, rec{ts: 10, key: "k", value: "v"}))
+	}
+	first, last := (*l.segments.Load())[0], l.active()
+	require.NotSame(t, first, last)
+	require.NoError(t, l.Close())
+	require.Empty(t, damageIn(t, b))
+	for _, s := range []*segment{first, last} {
+		name := s.path(timeIndexSuffix)
+		content, err := readFile(b.fs, name)
+		require.NoError(t, err)
+		require.Greater(t, len(content), 2*timeEntryBytes)
+		for at := range content {
+			wrong := slices.Clone(content)
+			wrong[at] ^= 1
+			require.NoError(t, writeFile(b.fs, name, wrong, false))
+			v, err := Verify(b.fs, closedDir, nil)
+			require.NoError(t, err)
+			inOffset := at%timeEntryBytes == timeEntryBytes-1 // both offsets of a batch will do
+			require.Len(t, v.Findings, map[bool]int{true: 0, false: 1}[inOffset], "byte %d", at)
+		}
+		require.NoError(t, writeFile(b.fs, name, slices.Clone(content[:len(content)-timeEntryBytes]), false))
+		require.Equal(t, []string{name}, damageIn(t, b), "the last entry is missing")
+		require.NoError(t, b.fs.Remove(name))
+		require.Empty(t, damageIn(t, b))
+		require.NoError(t, b.reopen(b.open()).Close())
+		again, err := readFile(b.fs, name)
+		require.NoError(t, err)
+		require.Equal(t, content, again)
+	}
+}
+
+// An index that speaks of offsets behind the end of its segment is made again when the log is opened.
+func TestAnIndexBehindTheEndIsMadeAgain(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncGroup)
+	b.config = Config{SegmentBytes: 1000, IndexBytes: 1}
+	l := b.open()
+	for i := range int64(30) {
+		appendDurable(t, l, plain(t, rec{ts: 1000 + i, key: "k", value: "v"}))
+	}
+	first := (*l.segments.Load())[0]
+	require.NoError(t, l.Close())
+	for suffix, bytes := range map[string]int{indexSuffix: offsetEntryBytes, timeIndexSuffix: timeEntryBytes} {
+		content, err := readFile(b.fs, first.path(suffix))
+		require.NoError(t, err)
+		wrong := slices.Clone(content)
+		at := len(wrong) - 1 // of the offset of the last entry
+		if suffix == indexSuffix {
+			at -= 4
+		}
+		require.Greater(t, len(wrong), bytes)
+		wrong[at] |= 0x40
+		require.NoError(t, writeFile(b.fs, first.path(suffix), wrong, false))
+		require.NoError(t, b.open().Close())
+		again, err := readFile(b.fs, first.path(suffix))
+		require.NoError(t, err)
+		require.Equal(t, content, again, suffix)
+	}
+}
