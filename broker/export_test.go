@@ -24,6 +24,12 @@ func Begin(ctx context.Context, b *Broker, req kmsg.Request) (<-chan kmsg.Respon
 	return answered, nil
 }
 
+// Decode reads a request, without its size, as a connection does.
+func Decode(frame []byte) error {
+	_, err := parseRequest(frame)
+	return err
+}
+
 // HoldGate keeps a transactional id's requests from being carried out until the gate is opened.
 func HoldGate(b *Broker, transactionalID string) (open func()) {
 	gate := b.in.(*broker).gates.of(transactionalID)

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -82,6 +83,39 @@ func TestNamesTakeBoundedMemory(t *testing.T) {
 	go func() { _, _ = c.Write(frame) }()
 	c.closed()
 	require.Less(t, broker.AllocatedBytes()-before, uint64(256<<20), "bytes allocated")
+}
+
+// A request's lists take memory by the bytes that it has, wherever it claims that a list is longer than that. kmsg sees
+// to it.
+func TestClaimedLengthsTakeNoMemory(t *testing.T) {
+	const frameBytes, perFrame = 1000, 32 << 10
+	claims := [][]byte{
+		binary.BigEndian.AppendUint32(nil, math.MaxInt32), binary.AppendUvarint(nil, math.MaxInt32),
+	}
+	for n := uint64(2); n < frameBytes; n *= 4 { // what may pass for one list, and then for those in it
+		claims = append(claims, binary.BigEndian.AppendUint32(nil, uint32(n)), binary.AppendUvarint(nil, n))
+	}
+	decoded := 0
+	for key := range int16(kmsg.MaxKey + 1) {
+		body := kmsg.RequestForKey(key)
+		for version := int16(0); body != nil && version <= body.MaxVersion(); version++ {
+			before, frames := broker.AllocatedBytes(), uint64(0)
+			for at := range 24 {
+				for _, claim := range claims {
+					rest := make([]byte, at, frameBytes)
+					for len(rest) < frameBytes {
+						rest = append(rest, claim...)
+					}
+					if broker.Decode(framed(kmsg.Key(key), version, rest)[4:]) == nil {
+						decoded++
+					}
+					frames++
+				}
+			}
+			require.Less(t, broker.AllocatedBytes()-before, frames*perFrame, "%s v%d", kmsg.NameForKey(key), version)
+		}
+	}
+	require.Positive(t, decoded)
 }
 
 // A topic that is named many times is described once, as by Apache Kafka, however many partitions it has.
