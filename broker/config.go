@@ -88,8 +88,8 @@ type Config struct {
 	// answer unread, before it is closed. Default 10 min, as connections.max.idle.ms of Apache Kafka.
 	IdleConnectionMax time.Duration
 	// MaxRequestBytes limits one request frame. Default 100 MiB. Requests other than Produce have no more than 256 bytes
-	// for each of MaxTopicPartitions, or 4 MiB where that is less, and all of their lists together no more than 5 things
-	// for each of MaxTopicPartitions, or 100,000 where that is less.
+	// for each of MaxTopicPartitions, or 4 MiB where that is less. All lists of a request together have no more than 5
+	// things for each of MaxTopicPartitions, or 100,000 where that is less.
 	MaxRequestBytes int
 	// MaxFetchBytes limits one fetch answer whatever the client asks for. Default 64 MiB. An answer on a connection has
 	// no more than a sixteenth of MaxBusyBytes either, but for a first batch that is larger.

@@ -141,7 +141,7 @@ func requestsIn(stream []byte, cfg *Config) (requests []*request, ends bool) {
 		if err != nil || r.unsupported && r.key != int16(kmsg.ApiVersions) {
 			return requests, true
 		}
-		if size > smallFrameBytes && r.key != int16(kmsg.Produce) && r.checkElements(cfg.otherElementsMax()) != nil {
+		if most := cfg.elementsMax(); size > smallFrameBytes && r.limitElements(elementsOf(r.body), most) != nil {
 			return requests, true
 		}
 		if r.unsupported {

@@ -16,11 +16,14 @@ import (
 // as much in memory until it is answered. So the others have smaller limits, which follow from the partitions that
 // there may be: bytes, and things in all lists together. Of a connection no more than one large request of theirs waits
 // for its answer, and of the process no more than one at a time is decoded.
+//
+// The limit of things holds for Produce, too. There they are counted before anything is decoded, since a hundred
+// mebibytes may name very many. The decoder itself allocates a list only where the bytes for it are there.
 const (
-	otherBytesMin    = 4 << 20
-	bytesPerName     = 256 // of a partition in a request
-	otherElementsMin = 100_000
-	elementsPerName  = 5 // a partition, its topic, both once more in another list, and one to spare
+	otherBytesMin   = 4 << 20
+	bytesPerName    = 256 // of a partition in a request
+	elementsMin     = 100_000
+	elementsPerName = 5 // a partition, its topic, both once more in another list, and one to spare
 )
 
 // otherBytesMax limits a request other than Produce.
@@ -28,9 +31,9 @@ func (c *Config) otherBytesMax() int {
 	return min(c.MaxRequestBytes, max(otherBytesMin, bytesPerName*c.MaxTopicPartitions))
 }
 
-// otherElementsMax limits what all lists of a request other than Produce hold.
-func (c *Config) otherElementsMax() int {
-	return max(otherElementsMin, elementsPerName*c.MaxTopicPartitions)
+// elementsMax limits what all lists of a request hold.
+func (c *Config) elementsMax() int {
+	return max(elementsMin, elementsPerName*c.MaxTopicPartitions)
 }
 
 // errRequestLimit is a request that is refused for its size.
@@ -68,14 +71,25 @@ func headerOf(in *bufio.Reader) *request {
 
 // decode reads a request from its frame.
 func (c *conn) decode(frame []byte) (*request, error) {
-	if len(frame) <= smallFrameBytes || apiKeyOf(frame) == int16(kmsg.Produce) {
+	most := c.b.cfg.elementsMax()
+	switch {
+	case len(frame) <= smallFrameBytes:
+		return parseRequest(frame)
+	case apiKeyOf(frame) == int16(kmsg.Produce):
+		r, body, err := parseHeader(frame)
+		if err == nil {
+			err = r.limitElements(producedElements(body, r.version, most), most)
+		}
+		if err != nil {
+			return nil, err
+		}
 		return parseRequest(frame)
 	}
 	c.b.decoding.Lock()
 	defer c.b.decoding.Unlock()
 	r, err := parseRequest(frame)
 	if err == nil {
-		err = r.checkElements(c.b.cfg.otherElementsMax())
+		err = r.limitElements(elementsOf(r.body), most)
 	}
 	if err != nil {
 		return nil, err
@@ -83,9 +97,9 @@ func (c *conn) decode(frame []byte) (*request, error) {
 	return r, nil
 }
 
-// checkElements refuses a request whose lists hold more than so many things.
-func (r *request) checkElements(most int) error {
-	if n := elementsOf(r.body); n > most {
+// limitElements refuses a request whose lists hold n things, if that is too many.
+func (r *request) limitElements(n, most int) error {
+	if n > most {
 		return fmt.Errorf("%s has %d things in its lists, at most %d are allowed (see Config.MaxRequestBytes; ask for "+
 			"less at a time): %w", r, n, most, errRequestLimit)
 	}
