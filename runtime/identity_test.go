@@ -1,7 +1,6 @@
 package runtime_test
 
 import (
-	"bytes"
 	"io"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"thalweg/broker/brokertest"
 	"thalweg/runtime"
 	"thalweg/stream"
 )
@@ -145,7 +145,8 @@ func other(h *harness) runtime.Config {
 
 // A process that waits for a member which does not answer says so, once, with the time that it may take.
 func TestTheWaitForADeadMemberIsTold(t *testing.T) {
-	h := newHarness(t)
+	clock := brokertest.NewClock() // the session ends when the test has seen the line
+	h := newHarness(t, brokertest.At(clock))
 	h.create(1, "ins")
 	h.create(1, "copies")
 	silence := new(gate)
@@ -156,9 +157,12 @@ func TestTheWaitForADeadMemberIsTold(t *testing.T) {
 	defer silence.Unlock()
 	cfg := other(h)
 	cfg.SessionTimeout = 7 * time.Second
-	var log bytes.Buffer
-	cfg.Logger = logged(&log)
-	h.start(copying(t, ins), cfg).settled().stop()
-	require.Equal(t, 1, strings.Count(log.String(), "waiting for the group to hand tasks out"))
+	log := loggedTo(&cfg)
+	app := h.start(copying(t, ins), cfg)
+	const says = "waiting for the group to hand tasks out"
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), says) }, patience, poll)
+	clock.Advance(cfg.SessionTimeout)
+	app.settled().stop()
+	require.Equal(t, 1, strings.Count(log.String(), says))
 	require.Contains(t, log.String(), `"left at most"=4s`)
 }

@@ -51,11 +51,11 @@ func (h *harness) remove(topics ...string) {
 	h.reconnect() // the client would go on with the topics that were
 }
 
-// loggedTo lets a configuration log to a buffer, to be read when nothing of the application runs.
-func loggedTo(cfg *runtime.Config) *bytes.Buffer {
-	var log bytes.Buffer
-	cfg.Logger = logged(&log)
-	return &log
+// loggedTo lets a configuration log to a text.
+func loggedTo(cfg *runtime.Config) *text {
+	log := new(text)
+	cfg.Logger = logged(log)
+	return log
 }
 
 // counted runs the word count until it has counted everything.

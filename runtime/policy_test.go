@@ -1,7 +1,6 @@
 package runtime_test
 
 import (
-	"bytes"
 	"math"
 	"strings"
 	"testing"
@@ -106,9 +105,9 @@ func short(values []string) (cut []string) {
 // An application that does not say where its state lies is told.
 func TestATemporaryStateDirectoryIsTold(t *testing.T) {
 	h := newHarness(t)
-	var log bytes.Buffer
 	cfg := h.config()
-	cfg.StateDir, cfg.Logger = "", logged(&log)
+	cfg.StateDir = ""
+	log := loggedTo(&cfg)
 	h.start(words(t, byWord), cfg).settled().stop()
 	require.Equal(t, 1, strings.Count(log.String(), "set Config.StateDir"))
 	require.Contains(t, log.String(), "thalweg/wordcount")

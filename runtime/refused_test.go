@@ -113,17 +113,19 @@ func TestATopicThatRefusesEverything(t *testing.T) {
 			for i := range records {
 				h.produce(lineOf(i, strings.Repeat("too large ", 20)))
 			}
+			began := time.Now()
 			app := h.start(passing(t), cfg).caughtUp()
 			app.stop()
+			pauses := 1 + int(time.Since(began)/(10*time.Second)) // after one, lines and suspicions may come again
 			require.Empty(t, h.read("out"))
-			require.LessOrEqual(t, rewinds.Load(), int64(records+32), "each record is refused about once")
+			require.LessOrEqual(t, rewinds.Load(), int64(records+32*pauses), "each record is refused about once")
 			source := app.Stats().Nodes[0]
 			require.Equal(t, "source-lines", source.Node)
 			require.EqualValues(t, records, source.Processed)
 			require.EqualValues(t, records, source.Dropped["skipped"])
 			text := log.String()
-			require.Equal(t, 1, strings.Count(text, "the broker refuses what follows from a record"), text)
-			require.Equal(t, 1, strings.Count(text, "the broker refuses a batch"), text)
+			require.LessOrEqual(t, strings.Count(text, "the broker refuses what follows from a record"), pauses, text)
+			require.LessOrEqual(t, strings.Count(text, "the broker refuses a batch"), pauses, text)
 			require.Regexp(t, `level=WARN msg="the broker refuses what follows.* topic=out partition=\d task=0_\d node=\S+ `+
 				`input=lines inputPartition=\d offset=\d+ records=1 err=".*MESSAGE_TOO_LARGE.*raise max.message.bytes`, text)
 		})

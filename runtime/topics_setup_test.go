@@ -78,10 +78,9 @@ func logged(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, n
 
 func TestMissingTopicsAreMadeOnTheBundledBroker(t *testing.T) {
 	h := withoutTopics(t)
-	var log bytes.Buffer
 	cfg := h.config()
 	cfg.StartTimeout = 10 * patience // it is not waited for
-	cfg.Logger = logged(&log)
+	log := loggedTo(&cfg)
 	cfg.Errors.DeadLetters, cfg.Errors.Process = "deed", topology.DeadLetter // a typo
 	cfg.Topics.Config = map[string]string{"retention.ms": "86400000"}
 	app := h.start(words(t, byWord), cfg).settled()
