@@ -56,6 +56,7 @@ func takeInventory(
 	if err != nil {
 		return nil, v.retract(ctx, err)
 	}
+	noted.absent = v.absent()
 	for _, text := range v.warnings {
 		v.cfg.Logger.Warn(text, "application", v.cfg.ApplicationID)
 	}

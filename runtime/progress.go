@@ -23,6 +23,8 @@ type progressTopic struct {
 	topic string
 	fresh bool // nothing was known when it was opened
 
+	absent []string // stores that are listed and that the topology leaves out
+
 	mu      sync.Mutex
 	known   map[progress.Key]progress.Value
 	lowered map[progress.Key]bool // starts of which the last record is lower than an earlier one

@@ -184,6 +184,9 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 	if err := w.compare(ctx, ids, p, now); err != nil {
 		return err
 	}
+	if err := w.compareAbsent(ctx, ids, p); err != nil {
+		return err
+	}
 	var opened []*job
 	for _, id := range ids {
 		j, err := w.openJob(id, p, now)

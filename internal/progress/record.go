@@ -36,6 +36,7 @@ const (
 	Input         Kind = 3 // a partition of an input: the topic id that its committed offset belongs to
 	Start         Kind = 4 // a partition of a changelog: up to where the application knows that records are missing
 	Filled        Kind = 5 // a partition of a store that an input fills, by the store's name: where the input began
+	Absent        Kind = 6 // a store and a partition of an input: from where on it was processed without the store
 )
 
 // Key names a record.
@@ -56,8 +57,10 @@ type Value struct {
 	Filling   state.Filling // of a store
 	Topic     string        // that fills a store
 	Form      string        // of the records of a repartition topic
-	Offset    int64         // of a changelog or of an input that fills a store: what is missing below it is known to be
-	Expired   int64         // of an input that fills a store: what is missing below it was to expire; see Endless
+	// Offset of a changelog, or of an input that fills a store: what is missing below it is known to be. Of an input that
+	// is processed without a store: from where on.
+	Offset  int64
+	Expired int64 // of an input that fills a store: what is missing below it was to expire; see Endless
 }
 
 // Endless is the Expired offset of an input whose policy lets records expire.
