@@ -258,12 +258,12 @@ func (p *position) load(e engine.Engine, r *room) (err error) {
 	}
 	if p.named && (p.origin.Kind != r.made.Kind || p.origin.Format != FormatVersion) {
 		return fmt.Errorf("store %q: open: the engine has it as a %s store (rows of version %d), the program as a %s store "+
-			"(version %d): give the store another name, or wipe it", r.name, p.origin.Kind, p.origin.Format, r.made.Kind,
-			FormatVersion)
+			"(version %d): give the store another name, under which it starts empty, or wipe it", r.name, p.origin.Kind,
+			p.origin.Format, r.made.Kind, FormatVersion)
 	}
 	if now := FormatsOf(r.store); p.named && now.Reading(p.origin.Formats) == serde.Unreadable {
-		return fmt.Errorf("store %q: open: the engine has %s, the program %s: give the store another name, or wipe it",
-			r.name, p.origin.Formats, now)
+		return fmt.Errorf("store %q: open: the engine has %s, the program %s: give the store another name, under which it "+
+			"starts empty, or wipe it", r.name, p.origin.Formats, now)
 	}
 	return nil
 }

@@ -32,8 +32,11 @@ func (c contents) beside(other contents) string {
 // keep are the ways out that keep the rows.
 func (c contents) keep(other contents) string {
 	if c.kind != other.kind {
-		return "give the store another name"
+		return "give the store another name, under which " + fills
 	}
 	return "give the store the serdes that it had (Keys, Values), or one without a Format method that reads both, or " +
-		"give it another name"
+		"give it another name, under which " + fills
 }
+
+// fills is what becomes of a store that gets another name.
+const fills = "it starts empty at the committed offsets (to fill it, follow the last of these ways as well)"

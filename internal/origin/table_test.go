@@ -49,6 +49,9 @@ var (
 	texts   = state.Formats{Keys: "string", Values: "string"}
 )
 
+// renamed is what another name comes to.
+const renamed = "another name, under which it starts empty at the committed offsets"
+
 func fresh(l *Local) { l.Begun = false }
 
 // a row of the table in the decision record: what differs, and what is done under each guarantee.
@@ -130,17 +133,17 @@ func locals() []row {
 		local("another application", with(kept(), func(l *Local) { l.Now.Application = "other" }), Refuse, "app", "other",
 			"remove state/app"),
 		local("another kind", with(kept(), func(l *Local) { l.Now.Kind = state.KindWindow }), Refuse, "key-value", "window",
-			"another name", "state drop state/app rows`", "topics delete app-rows-changelog app-progress"),
+			renamed, "state drop state/app rows`", "topics delete app-rows-changelog app-progress"),
 		local("another kind, and the application knows", with(kept(), func(l *Local) {
 			l.Now.Kind, l.Now.TopicID = state.KindWindow, otherID
 		}), Wipe, "key-value", "window"),
 		local("another kind, of a volatile store", with(kept(), func(l *Local) {
 			l.Saved.Known, l.Saved.Origin.Filling, l.Saved.Origin.Topic = false, state.FromNothing, ""
 			l.Now.Filling, l.Now.Topic, l.Now.Kind = state.FromNothing, "", state.KindWindow
-		}), Refuse, "another name", "state drop state/app rows`"),
+		}), Refuse, renamed, "state drop state/app rows`"),
 		local("values in another format", with(kept(), func(l *Local) {
 			l.Saved.Origin.Formats, l.Now.Formats = numbers, texts
-		}), Refuse, "values written as int64", "values written as string", "another name",
+		}), Refuse, "values written as int64", "values written as string", renamed,
 			"state drop state/app rows`", "topics delete app-rows-changelog app-progress"),
 		local("values in another format, and the application knows", with(kept(), func(l *Local) {
 			l.Saved.Origin.Formats, l.Now.Formats, l.Now.TopicID = numbers, texts, otherID
@@ -148,7 +151,7 @@ func locals() []row {
 		local("values in another format, of a volatile store", with(kept(), volatile, func(l *Local) {
 			l.Saved.Known, l.Saved.Origin.Filling, l.Saved.Origin.Topic = false, state.FromNothing, ""
 			l.Saved.Origin.Formats, l.Now.Formats = numbers, texts
-		}), Refuse, "volatile", "another name", "state drop state/app rows`"),
+		}), Refuse, "volatile", renamed, "state drop state/app rows`"),
 		local("values in a format that has no name", with(kept(), func(l *Local) {
 			l.Saved.Origin.Formats.Keys, l.Now.Formats.Values = "string", "string"
 		}), Restore),
@@ -305,14 +308,14 @@ func stores() []row {
 		both("store as listed", CompareStore(store()), Silent),
 		both("store not listed", CompareStore(with(store(), func(s *Store) { s.Listed = false })), Silent),
 		both("store of another kind", CompareStore(with(store(), func(s *Store) { s.Kind = state.KindWindow })), Refuse,
-			append(scratch, "key-value", "window", "app-rows-changelog", "another name")...),
+			append(scratch, "key-value", "window", "app-rows-changelog", renamed)...),
 		both("store of another kind, its changelog deleted", CompareStore(with(store(), func(s *Store) {
 			s.Kind, s.Fresh = state.KindWindow, true
 		})), Log, "key-value", "window"),
 		both("store with values in another format", CompareStore(with(store(), func(s *Store) {
 			s.ListedFormats, s.Formats = numbers, texts
 		})), Refuse, append(scratch, "values written as int64", "values written as string", "app-rows-changelog",
-			"another name")...),
+			renamed)...),
 		both("store with values in another format, its changelog deleted", CompareStore(with(store(), func(s *Store) {
 			s.ListedFormats, s.Formats, s.Fresh = numbers, texts, true
 		})), Log, "values written as int64", "values written as string"),
