@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type fill struct {
 	fetcher *link.Fetcher
 	again   atomic.Bool                              // it is being filled again; any goroutine
 	behind  map[link.TopicPartition]*restoreProgress // not yet where the partition ended at the start
+	sized   bool                                     // their sizes were asked for
 	full    chan struct{}                            // closed when none is
 	synced  time.Time                                // of what was on disk; zero: not known
 	goal    goal
@@ -89,7 +91,7 @@ func (a *app) openFill(ctx context.Context, control *link.Link, s *topology.Subt
 // open opens the store and begins to read what it lacks, or all of it.
 func (f *fill) open(ctx context.Context, again bool) error {
 	a, now := f.app, f.app.cfg.Clock()
-	f.behind = map[link.TopicPartition]*restoreProgress{}
+	f.behind, f.sized = map[link.TopicPartition]*restoreProgress{}, false
 	origins, err := f.compare(ctx, again)
 	if err != nil {
 		return err
@@ -350,6 +352,7 @@ func (f *fill) advance(fetched []link.Fetched) {
 		r.Position = min(p.Next, r.End)
 		if p.Next < r.End {
 			if r.due(now) {
+				f.askSizes()
 				report := r.report(now)
 				f.log.Info("filling", append([]any{"topic", r.Topic, "partition", r.Task.Partition}, report.attributes()...)...)
 				f.app.tellProgress(report)
@@ -364,6 +367,18 @@ func (f *fill) advance(fetched []link.Fetched) {
 	}
 	if len(f.behind) == 0 {
 		f.filled()
+	}
+}
+
+// askSizes asks for the sizes of the partitions, once.
+func (f *fill) askSizes() {
+	if f.sized {
+		return
+	}
+	f.sized = true
+	sizes := f.app.sizes(slices.Collect(maps.Keys(f.behind))...)
+	for tp, r := range f.behind {
+		r.sizeBytes = sizes[tp]
 	}
 }
 

@@ -33,16 +33,18 @@ type TaskEvent struct {
 
 // Restore is how far the restore of a store's local copy is.
 type Restore struct {
-	Task      TaskID // of a global store: sub-topology -1 and the partition of its topic
-	Store     string
-	Topic     string
-	Start     int64 // offset at which it began
-	Position  int64 // offset up to which the store has all
-	End       int64 // offset at which it ends
-	Records   int64 // that the store has taken so far; of a global store, those of the batches
-	Bytes     int64 // of the batches read so far, the first of which may begin before Start
-	Elapsed   time.Duration
-	Remaining time.Duration // estimate, from the speed of the last seconds; 0 where there is none
+	Task     TaskID // of a global store: sub-topology -1 and the partition of its topic
+	Store    string
+	Topic    string
+	Start    int64 // offset at which it began
+	Position int64 // offset up to which the store has all
+	End      int64 // offset at which it ends
+	Records  int64 // that the store has taken so far; of a global store, those of the batches
+	Bytes    int64 // of the batches read so far, the first of which may begin before Start
+	Elapsed  time.Duration
+	// Remaining is how long it takes at most, at the speed of the last seconds; 0 where that is not known. A compacted
+	// topic has fewer records than offsets, and nobody tells how many.
+	Remaining time.Duration
 	// The speed of the last seconds; at the end, of the whole.
 	RecordsPerSecond, BytesPerSecond float64
 }

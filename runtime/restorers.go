@@ -42,6 +42,7 @@ type restoring struct {
 	ended    chan struct{} // closed when the worker wants the task back
 	finished chan struct{} // closed when the task is the worker's again
 	err      error         // set before finished is closed
+	sized    bool          // the sizes of the changelogs were asked for
 	reports  atomic.Pointer[[]Restore]
 }
 
@@ -50,6 +51,7 @@ type restore struct {
 	*task.Followed
 	progress restoreProgress
 	told     bool // the log has a line of it
+	ended    bool // restored, and in the engine
 }
 
 // restorersMost bounds the tasks that are restored at the same time: each has its part of the memory.
@@ -177,13 +179,14 @@ func (p *restorers) restore(r *restoring, fetcher *link.Fetcher) error {
 	hold()
 	defer func() { share.Use(-held) }()
 	r.begin(fetcher, p.app.cfg.Clock())
+	ticker := time.NewTicker(reportEvery)
+	defer ticker.Stop()
+	r.follower.Write = func(write func() error) error { return r.reportWhile(write, ticker.C) }
 	defer func() {
 		for _, s := range r.stores {
 			fetcher.Unset(logPartition(s.Changelog))
 		}
 	}()
-	ticker := time.NewTicker(reportEvery)
-	defer ticker.Stop()
 	saved := p.app.cfg.Clock()
 	for !r.follower.Done() {
 		toggled, fetched := p.pausing(), fetcher.Fetched()
@@ -311,19 +314,64 @@ func (r *restoring) report(now time.Time) {
 		if s.Done() || !s.progress.due(now) {
 			continue
 		}
-		some, s.told = true, true
+		r.askSizes()
+		some = true
 		s.update()
-		p := s.progress.report(now)
-		r.worker.log.Info("restoring", append([]any{"task", r.job.id.String(), "store", s.Store}, p.attributes()...)...)
-		r.worker.app.tellProgress(p)
+		r.log(s, s.progress.report(now))
 	}
 	if some {
 		r.publish()
 	}
 }
 
+func (r *restoring) log(s *restore, p Restore, more ...any) {
+	s.told = true
+	r.worker.log.Info("restoring", slices.Concat([]any{"task", r.job.id.String(), "store", s.Store}, p.attributes(),
+		more)...)
+	r.worker.app.tellProgress(p)
+}
+
+// askSizes asks for the sizes of the changelogs, once: a restore that ends within a second needs none.
+func (r *restoring) askSizes() {
+	if r.sized {
+		return
+	}
+	r.sized = true
+	var tps []link.TopicPartition
+	for _, s := range r.stores {
+		tps = append(tps, logPartition(s.Changelog))
+	}
+	sizes := r.worker.app.sizes(tps...)
+	for _, s := range r.stores {
+		s.progress.sizeBytes = sizes[logPartition(s.Changelog)]
+	}
+}
+
+// reportWhile writes what was read to the engine on another goroutine, and says each second that it is at it. Nothing
+// of the task or of the follower changes meanwhile but by the write.
+func (r *restoring) reportWhile(write func() error, ticks <-chan time.Time) error {
+	wrote := make(chan error, 1)
+	go func() { wrote <- safely(write) }()
+	for {
+		select {
+		case err := <-wrote:
+			return err
+		case <-ticks:
+		}
+		now := r.worker.app.cfg.Clock()
+		for _, s := range r.stores {
+			if !s.ended && s.progress.silent(now) {
+				s.update()
+				r.log(s, s.progress.waiting(now), "bytes being written", r.follower.Gathered())
+			}
+		}
+		r.publish()
+	}
+}
+
 // end tells that a store is restored.
 func (r *restoring) end(s *restore) {
+	s.ended = true
 	s.update()
 	p := s.progress.end(r.worker.app.cfg.Clock())
 	if s.told {
@@ -338,7 +386,7 @@ func (r *restoring) end(s *restore) {
 func (r *restoring) publish() {
 	var all []Restore
 	for _, s := range r.stores {
-		if !s.Done() {
+		if !s.ended {
 			all = append(all, s.progress.Restore)
 		}
 	}

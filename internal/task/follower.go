@@ -16,9 +16,12 @@ import (
 type Follower struct {
 	// BytesMax is how much may gather between two writes to the engine. It may change at any time. 0: no limit.
 	BytesMax int
+	// Write calls what writes to the engine, which may take seconds, and returns its error. Nil: it is called as it is.
+	Write func(write func() error) error
 
-	task *Task
-	logs []*Followed
+	task     *Task
+	logs     []*Followed
+	gathered int // of the write that is under way
 }
 
 // Followed is a changelog, and how far the store has it.
@@ -108,8 +111,19 @@ func (f *Follower) Add(l *Followed, batches []batch.Batch, next int64) error {
 // Bytes is about the memory of what waits to be saved.
 func (f *Follower) Bytes() int { return f.task.tx.RestoringBytes() }
 
+// Gathered is about how many bytes the write has that is under way. Unlike Bytes it may be asked while there is one.
+func (f *Follower) Gathered() int { return f.gathered }
+
 // Save writes what was added to the engine, with the positions.
 func (f *Follower) Save() error {
+	if f.Write == nil {
+		return f.save()
+	}
+	f.gathered = f.Bytes()
+	return f.Write(f.save)
+}
+
+func (f *Follower) save() error {
 	return f.task.Checkpoint(func(store string) int64 {
 		for _, l := range f.logs {
 			if l.Store == store {
