@@ -66,11 +66,12 @@ type Engine struct {
 	// readOnly tells that there is nothing to flush.
 	readOnly bool
 
-	failure atomic.Pointer[engine.Failure] // the first
-	dead    chan struct{}                  // closed when Pebble can't go on: it is not called again
-	dying   sync.Once
-	stalls  atomic.Int64
-	release func() // gives the memory back
+	failure    atomic.Pointer[engine.Failure] // the first
+	dead       chan struct{}                  // closed when Pebble can't go on: it is not called again
+	dying      sync.Once
+	stalls     atomic.Int64
+	compacting atomic.Int64 // bytes that running compactions read
+	release    func()       // gives the memory back
 
 	lookups lookups
 	filters filterWatch
@@ -200,7 +201,9 @@ func (e *Engine) options(o Options, cache *pebble.Cache) *pebble.Options {
 			},
 			BackgroundError: e.backgroundError,
 			FlushEnd:        func(pebble.FlushInfo) { e.changedBehind() },
-			CompactionEnd: func(pebble.CompactionInfo) {
+			CompactionBegin: func(info pebble.CompactionInfo) { e.compacting.Add(compactionBytes(info)) },
+			CompactionEnd: func(info pebble.CompactionInfo) {
+				e.compacting.Add(-compactionBytes(info))
 				e.changedBehind()
 				e.watchFilters()
 			},
@@ -411,11 +414,7 @@ func (e *Engine) Close() error {
 			return e.Failed()
 		}
 		e.measuring.Wait()
-		err := e.changed()
-		if !e.readOnly {
-			err = errors.Join(err, e.db.Flush())
-		}
-		err = errors.Join(err, e.db.Close())
+		err := errors.Join(e.changed(), e.closeDB())
 		e.space.stop()
 		e.release()
 		return err
