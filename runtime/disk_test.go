@@ -80,6 +80,27 @@ func TestAFullDiskPausesAnApplication(t *testing.T) {
 	h.exact()
 }
 
+// A start on a full disk says how to make space, in the directory itself too, and works after that.
+func TestAStartOnAFullDisk(t *testing.T) {
+	h := newHarness(t)
+	cfg, disk := h.onDisk(vfs.NewMem())
+	app := h.start(words(t, byWord), cfg)
+	h.feed(100)
+	app.caughtUp().stop()
+	require.NoError(t, disk.Remove("state/wordcount/state/RESERVE"))
+	disk.Resize(disk.UsedBytes())
+	err := h.start(words(t, byWord), cfg).fails()
+	require.ErrorContains(t, err, "no space left")
+	require.ErrorContains(t, err, "free space")
+	require.ErrorContains(t, err, "`thalweg state list state/wordcount`")
+	require.ErrorContains(t, err, "`thalweg state drop state/wordcount -gone`")
+	require.Equal(t, 1, strings.Count(err.Error(), "state directory"), "%v", err)
+	disk.Resize(diskBytes)
+	app = h.start(words(t, byWord), cfg).settled()
+	require.Equal(t, h.want, app.rows())
+	app.stop()
+}
+
 // An application that is closed while the disk is full ends in time, with an error that says so, and the next process
 // goes on without a gap. In the same process the directory can't be opened again.
 func TestClosingOnAFullDisk(t *testing.T) {

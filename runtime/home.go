@@ -73,18 +73,26 @@ func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, err
 	}
 	h.lock, h.dir = lock, dir
 	if h.process, err = processName(cfg, dir); err == nil {
-		err = h.openEngine(cfg)
-	}
-	if err == nil {
+		if err := h.openEngine(cfg); err != nil {
+			return nil, errors.Join(h.whenFull(err), h.close())
+		}
 		err = h.takeOverUsed(fs)
 	}
 	if err == nil {
 		err = noteStores(fs, fs.PathJoin(dir, "stores"), topo)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("state directory %s: %w", dir, err), h.close())
+		return nil, errors.Join(h.whenFull(fmt.Errorf("state directory %s: %w", dir, err)), h.close())
 	}
 	return h, nil
+}
+
+// whenFull adds to the error of a start on a full disk how the directory itself can be made smaller.
+func (h *home) whenFull(err error) error {
+	if !pebble.IsFull(err) {
+		return err
+	}
+	return fmt.Errorf("%w. Or make space in the directory: %s", err, origin.Drops(h.dir))
 }
 
 func (h *home) openEngine(cfg Config) (err error) {

@@ -59,6 +59,14 @@ func (p Place) drop(store, task string) string {
 		flag)
 }
 
+// Drops says how rows of an application's directory are dropped while it does not run.
+func Drops(directory string) string {
+	dir := word(directory)
+	return fmt.Sprintf("`thalweg state list %s` lists its stores, `thalweg state drop %s -gone` drops those that the "+
+		"program does not have any more, and `thalweg state drop %s STORE` any other, which is restored from its changelog "+
+		"when it is needed", dir, dir, dir)
+}
+
 func (p Place) delete(topics ...string) string {
 	command := "thalweg topics delete " + strings.Join(topics, " ")
 	if p.Brokers == "" {
