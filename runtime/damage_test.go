@@ -77,7 +77,7 @@ func TestAStateDirectoryThatCannotBeOpened(t *testing.T) {
 			h.feed(100)
 			err := app.fails()
 			require.ErrorContains(t, err, "state/wordcount")
-			require.ErrorContains(t, err, "removed")
+			require.ErrorContains(t, err, "remove")
 			require.Equal(t, 1, strings.Count(err.Error(), "restored from"), "%v", err)
 		})
 	}

@@ -121,15 +121,10 @@ func openWith(dir string, o Options, change func(*pebble.Options)) (*Engine, err
 			cache.leave()
 		}
 		e.space.stop()
-		remedy := spaceRemedy(err)
 		if f, ok := errors.AsType[*engine.Failure](err); ok {
 			err = f.Err // its remedy is that of an engine that was open
 		}
-		if remedy == "" {
-			remedy = " (in use by another process? damaged? state can be restored from its changelogs when the directory " +
-				"is removed)"
-		}
-		return nil, fmt.Errorf("state directory %s: open: %w%s", dir, err, remedy)
+		return nil, fmt.Errorf("state directory %s: open: %w%s", dir, first(err), openRemedy(dir, err))
 	}
 	stop := o.Memory.Report(e.memtables)
 	e.release = func() {
@@ -196,8 +191,8 @@ func (e *Engine) options(o Options, cache *pebble.Cache) *pebble.Options {
 		Logger: logger,
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				logger.Errorf("the state in %s is damaged: %v", e.dir, info.Details)
-				e.fail(info.Details) // Pebble's own listener would end the process
+				logger.Errorf("the state in %s is damaged: %v", e.dir, damaged(info))
+				_ = e.fail(damaged(info)) // Pebble's own listener would end the process
 			},
 			BackgroundError: e.backgroundError,
 			FlushEnd:        func(pebble.FlushInfo) { e.changedBehind() },

@@ -3,6 +3,7 @@ package pebble
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"strings"
 
@@ -39,19 +40,16 @@ func (e *Engine) failed(err error) error {
 }
 
 func (e *Engine) failureOf(err error) *engine.Failure {
-	remedy := "look at the disk and start again; where that does not help, remove the directory: the stores are " +
-		"restored from their changelogs"
+	remedy := "look at the disk and start again; where that does not help, " + removal(e.dir)
 	if IsFull(err) {
 		remedy = "free space on the directory's disk and start again; nothing is lost, the changelogs have what the disk " +
 			"did not take"
 	}
-	if pebble.IsCorruptionError(err) {
-		remedy = "the files are damaged: remove the directory and start again: the stores are restored from their " +
-			"changelogs"
+	if pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) {
+		remedy = fmt.Sprintf("files are damaged or missing%s: %s", filesIn(e.dir, err), removal(e.dir))
 	}
 	if _, ok := errors.AsType[*invariant.Broken](err); ok {
-		remedy = "nothing more is read or written: start the process again; where that does not help, remove the " +
-			"directory: the stores are restored from their changelogs"
+		remedy = "nothing more is read or written: start the process again; where that does not help, " + removal(e.dir)
 	}
 	return &engine.Failure{Dir: e.dir, Err: err, Remedy: remedy}
 }

@@ -362,7 +362,7 @@ func TestOpenOnADiskThatFails(t *testing.T) {
 					require.ErrorContains(t, err, "no space left")
 					require.ErrorContains(t, err, "free space")
 				} else {
-					require.ErrorContains(t, err, "directory is removed")
+					require.ErrorContains(t, err, "remove the directory state")
 				}
 			})
 		}
