@@ -75,6 +75,10 @@ func TestChangelogCutWithoutALocalCopyIsRefused(t *testing.T) {
 	err := h.start(words(t, byWord), cfg).fails()
 	require.ErrorContains(t, err, "store by-word")
 	require.ErrorContains(t, err, byWordChangelog+", was cut: it begins at 3")
+	for p := range 4 {
+		require.ErrorContains(t, err, fmt.Sprintf("task 1_%d: store by-word", p))
+	}
+	require.Equal(t, 1, strings.Count(err.Error(), "Client.Reset"), "the steps are there once: %v", err)
 }
 
 // With everything gone but the committed offsets nothing is left to compare: the log says what that means, once.
@@ -108,6 +112,7 @@ func TestChangelogCutAboveThePositionIsRefused(t *testing.T) {
 	err := h.start(words(t, byWord), cfg).fails()
 	require.ErrorContains(t, err, byWordChangelog)
 	require.ErrorContains(t, err, "cut")
+	require.ErrorContains(t, err, "thalweg state drop state/wordcount by-word -task 1_0,1_1,1_2,1_3`")
 
 	log := loggedTo(&other) // which has all rows
 	h.counted(other, 10)

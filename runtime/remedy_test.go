@@ -79,14 +79,14 @@ func (h *harness) do(cfg runtime.Config, step string, deleted map[string]bool) {
 }
 
 // drop is thalweg state drop.
-func (h *harness) drop(cfg runtime.Config, dir, store, task string) {
+func (h *harness) drop(cfg runtime.Config, dir, store, tasks string) {
 	h.t.Helper()
 	l, err := runtime.OpenLocalState(dir, cfg.StateFS)
 	require.NoError(h.t, err)
 	stores, err := l.Stores()
 	require.NoError(h.t, err)
 	stores = slices.DeleteFunc(stores, func(s runtime.LocalStore) bool {
-		return s.Store != store || task != "" && s.Task != task
+		return s.Store != store || tasks != "" && !slices.Contains(strings.Split(tasks, ","), s.Task)
 	})
 	require.NoError(h.t, l.Drop(h.ctx, stores...))
 	require.NoError(h.t, l.Close())

@@ -33,7 +33,12 @@ func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now ti
 	if err := w.askBounds(ctx, ids, p); err != nil {
 		return err
 	}
-	var errs []error
+	var refusals []*origin.Refusal
+	refuse := func(v origin.Verdict) {
+		if r, ok := errors.AsType[*origin.Refusal](v.Err()); ok {
+			refusals = append(refusals, r)
+		}
+	}
 	settle := map[TaskID][]settlement{}
 	filled := map[progress.Key]*progress.Value{}
 	for _, id := range ids {
@@ -52,16 +57,14 @@ func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now ti
 			p.origins[id][f.name] = l.Now
 			v := origin.CompareLocal(l)
 			settle[id] = append(settle[id], settlement{f.name, v})
-			if err := v.Err(); err != nil {
-				errs = append(errs, fmt.Errorf("task %s: %w", id, err))
-			}
+			refuse(v)
 			if !l.Saved.Known || v.Action == origin.Wipe {
 				w.app.refill(filled, l, f, p)
 			}
 		}
-		errs = append(errs, w.compareOffsets(sub, id, p, rows))
+		refuse(w.compareOffsets(sub, id, p, rows))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := origin.Together(refusals); err != nil {
 		return err
 	}
 	for _, id := range ids {
@@ -174,7 +177,7 @@ func (w *worker) settleCopy(id TaskID, s settlement) error {
 }
 
 // compareOffsets looks for committed offsets that are gone.
-func (w *worker) compareOffsets(sub *topology.Subtopology, id TaskID, p *positions, rows bool) error {
+func (w *worker) compareOffsets(sub *topology.Subtopology, id TaskID, p *positions, rows bool) origin.Verdict {
 	var inputs []origin.Input
 	for _, tp := range w.app.layout().inputs(sub, id.Partition) {
 		note, _ := w.app.noted.get(inputKey(tp))
@@ -188,7 +191,7 @@ func (w *worker) compareOffsets(sub *topology.Subtopology, id TaskID, p *positio
 	if v.Action == origin.Log {
 		w.log.Warn(v.Text, "task", id.String())
 	}
-	return v.Err()
+	return v
 }
 
 // cutWhileRead decides what becomes of a store whose topic was cut while the store was restored. It returns what is to

@@ -83,14 +83,14 @@ func printStores(out io.Writer, stores []runtime.LocalStore) error {
 // dropping says which stores are dropped: those that all of it fits.
 type dropping struct {
 	names     []string
-	task      string
+	tasks     []string
 	gone      bool
 	unusedFor time.Duration
 }
 
 func (d dropping) fits(s runtime.LocalStore, now time.Time) bool {
 	return (len(d.names) == 0 || slices.Contains(d.names, s.Store)) &&
-		(d.task == "" || s.Task == d.task) &&
+		(len(d.tasks) == 0 || slices.Contains(d.tasks, s.Task)) &&
 		(!d.gone || s.Gone) &&
 		(d.unusedFor == 0 || !s.Synced.IsZero() && now.Sub(s.Synced) >= d.unusedFor)
 }
@@ -105,7 +105,7 @@ func dropCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.names = args[1:]
-			if len(d.names) == 0 && d.task == "" && !d.gone && d.unusedFor == 0 {
+			if len(d.names) == 0 && len(d.tasks) == 0 && !d.gone && d.unusedFor == 0 {
 				return errors.New("drop: say what: name stores, or use -task, -gone or -unused-for")
 			}
 			if d.unusedFor < 0 {
@@ -114,7 +114,7 @@ func dropCommand() *cobra.Command {
 			return withState(args[0], func(l *runtime.LocalState) error { return d.run(cmd, l) })
 		},
 	}
-	cmd.Flags().StringVar(&d.task, "task", "", "only of this task, such as 0_3")
+	cmd.Flags().StringSliceVar(&d.tasks, "task", nil, "only of these tasks, such as 0_3 or 0_3,0_4")
 	cmd.Flags().BoolVar(&d.gone, "gone", false, "only stores that the program which ran last does not have")
 	cmd.Flags().DurationVar(&d.unusedFor, "unused-for", 0, "only what was not in step with its topic for so long")
 	return cmd

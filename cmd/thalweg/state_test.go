@@ -81,13 +81,14 @@ func TestState(t *testing.T) {
 	require.Equal(t, "nothing to drop\n", works(t, "", "state drop "+dir+" -gone"))
 	require.Equal(t, "nothing to drop\n", works(t, "", "state drop "+dir+" -unused-for 1h"))
 	require.Len(t, rows("state drop "+dir+" -task 1_2 by-word"), 3)
-	require.Len(t, rows("state list "+dir), 4)
+	require.Len(t, rows("state drop "+dir+" -task 1_0,1_2,1_3 by-word"), 4)
+	require.Len(t, rows("state list "+dir), 2)
 
 	p.ByWord = state.NewKV[string, int64]("by-word-2")
 	count(p, func(*runtime.App) {})
-	require.Len(t, rows("state list "+dir), 1+3+4)
+	require.Len(t, rows("state list "+dir), 1+1+4)
 	dropped := rows("state drop " + dir + " -gone")
-	require.Len(t, dropped, 2+3)
+	require.Len(t, dropped, 2+1)
 	for _, row := range dropped[2:] {
 		require.Equal(t, []string{"by-word", "gone"}, []string{row[0], row[2]})
 	}

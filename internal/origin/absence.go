@@ -44,9 +44,9 @@ func (a Absence) Text() string {
 	if len(ends) > 0 {
 		text += fmt.Sprintf(". It was last written at the end of topic %s (%s)", a.Topic, someOf(ends))
 	}
-	empty := a.steps(a.drop(a.Store, ""))
+	empty := a.steps(a.drop(a.Store))
 	if a.Topic != "" {
-		empty = a.without(a.Store, "", a.Topic)
+		empty = a.without(a.Store, nil, a.Topic)
 	}
 	return fmt.Sprintf("%s. It continues with these rows. Or, to start it empty at the committed offsets: %s. Or, %s",
 		text, empty, a.again())

@@ -39,8 +39,8 @@ type Local struct {
 func CompareLocal(l Local) Verdict {
 	v := l.compare()
 	if v.Action == Wipe && l.Begun && l.cut() && l.Expires == "" {
-		return verdict(Refuse, "%s. It can't be restored: %s was cut and begins at %d%s. %s", v.Text, l.topic(), l.First,
-			l.known(), l.withWhatIsLeft())
+		return refuse(l.Task, l.withWhatIsLeft, "%s. It can't be restored: %s was cut and begins at %d%s", v.Text, l.topic(),
+			l.First, l.known())
 	}
 	return l.lacking(v)
 }
@@ -85,23 +85,29 @@ func (l Local) compareOrigin() (Verdict, bool) {
 	unreadable := wasRows.read(nowRows) == serde.Unreadable
 	switch {
 	case was.Application != now.Application:
-		return verdict(Refuse, "%s belongs to application %s, and this is application %s: choose another Config.StateDir; "+
-			"or, to restore the stores from the topics, remove %s, and start again", l.where(), was.Application,
-			now.Application, l.Directory), true
+		return refuse(l.Task, func(...string) string {
+			return fmt.Sprintf("Choose another Config.StateDir. Or, to restore the stores from the topics, remove %s, and "+
+				"start again", l.Directory)
+		}, "%s belongs to application %s, and this is application %s", l.where(), was.Application, now.Application), true
 	case unreadable && now.Filling == state.FromNothing:
-		return verdict(Refuse, "%s, and volatile: %s. Or, to start it empty at the committed offsets: %s. Or, %s",
-			l.differs(wasRows, nowRows), wasRows.keep(nowRows), l.steps(l.drop(l.Store, "")), l.again()), true
+		return refuse(l.Task, func(...string) string {
+			return fmt.Sprintf("The ways out: %s. Or, to start it empty at the committed offsets: %s. Or, %s",
+				wasRows.keep(nowRows), l.steps(l.drop(l.Store)), l.again())
+		}, "%s, and volatile", l.differs(wasRows, nowRows)), true
 	case unreadable && was.Filling == state.FromChangelog && now.Filling == state.FromChangelog &&
 		Same(was.TopicID, now.TopicID): // then the topic has, or had, rows of the other kind
-		return verdict(Refuse, "%s: %s. Or, to start it empty at the committed offsets: %s. Or, %s",
-			l.differs(wasRows, nowRows), wasRows.keep(nowRows), l.without(l.Store, "", l.Now.Topic), l.again()), true
+		return refuse(l.Task, func(...string) string {
+			return fmt.Sprintf("The ways out: %s. Or, to start it empty at the committed offsets: %s. Or, %s",
+				wasRows.keep(nowRows), l.without(l.Store, nil, l.Now.Topic), l.again())
+		}, "%s", l.differs(wasRows, nowRows)), true
 	case unreadable:
 		return verdict(Wipe, "%s", l.differs(wasRows, nowRows)), true
 	case !Same(was.Cluster, now.Cluster) && now.Filling == state.FromChangelog && l.emptied():
-		return verdict(Refuse, "%s is of topic %s of cluster %s up to offset %d. The application has moved to cluster %s, "+
-			"where it has committed offsets, but the topic is empty. To go on without the rows, or with those that you copy "+
-			"to the topic before the last step: %s. Or, %s", l.where(), was.Topic, was.Cluster, l.Saved.Offset, now.Cluster,
-			l.without(l.Store, l.Task), l.again()), true
+		return refuse(l.Task, func(tasks ...string) string {
+			return fmt.Sprintf("To go on without the rows, or with those that you copy to the topic before the last step: %s. "+
+				"Or, %s", l.without(l.Store, tasks), l.again())
+		}, "%s is of topic %s of cluster %s up to offset %d. The application has moved to cluster %s, where it has "+
+			"committed offsets, but the topic is empty", l.where(), was.Topic, was.Cluster, l.Saved.Offset, now.Cluster), true
 	case !Same(was.Cluster, now.Cluster) && now.Filling != state.FromNothing:
 		return verdict(Wipe, "%s is of cluster %s, and the application has moved to cluster %s", l.where(), was.Cluster,
 			now.Cluster), true
@@ -139,8 +145,8 @@ func (l Local) compareAbsent() Verdict {
 	case l.Saved.Rows:
 		return verdict(Wipe, "%s has rows, and it is not known where they end in topic %s", l.where(), l.Now.Topic)
 	case l.cut() && l.Expires == "" && l.Begun:
-		return verdict(Refuse, "store %s has no local copy here, and its %s, %s, was cut: it begins at %d%s, so rows are "+
-			"missing. %s", l.Store, l.source(), l.topic(), l.First, l.known(), l.withWhatIsLeft())
+		return refuse(l.Task, l.withWhatIsLeft, "store %s has no local copy here, and its %s, %s, was cut: it begins at "+
+			"%d%s, so rows are missing", l.Store, l.source(), l.topic(), l.First, l.known())
 	case l.cut() && l.reused():
 		return verdict(Log, "store %s has no local copy here. %s", l.Store, l.gone())
 	case l.cut() && l.Expires != "":
@@ -158,12 +164,12 @@ func (l Local) compareAbsent() Verdict {
 
 // withWhatIsLeft are the ways out where a changelog has lost rows: without a copy of the task that does not fit it, if
 // there is one. Copies of other tasks may be complete.
-func (l Local) withWhatIsLeft() string {
+func (l Local) withWhatIsLeft(tasks ...string) string {
 	copied := ""
 	if l.Saved.Known {
 		copied = l.Store
 	}
-	return fmt.Sprintf("To go on with the rows that topic %s has: %s. Or, %s", l.Now.Topic, l.without(copied, l.Task),
+	return fmt.Sprintf("To go on with the rows that topic %s has: %s. Or, %s", l.Now.Topic, l.without(copied, tasks),
 		l.again())
 }
 
@@ -176,11 +182,11 @@ func (l Local) comparePosition() (Verdict, bool) {
 	logged := l.Now.Filling == state.FromChangelog
 	switch {
 	case logged && l.emptied():
-		return verdict(Refuse, "%s is at offset %d of topic %s, which is empty now (%d to %d). %s", l.where(), at,
-			l.Now.Topic, l.First, l.End, l.withWhatIsLeft()), true
+		return refuse(l.Task, l.withWhatIsLeft, "%s is at offset %d of topic %s, which is empty now (%d to %d)", l.where(),
+			at, l.Now.Topic, l.First, l.End), true
 	case logged && at > l.End && l.ExactlyOnce && l.Begun:
-		return verdict(Refuse, "%s is at offset %d of topic %s, which ends at %d: the broker has lost what it had "+
-			"acknowledged. %s", l.where(), at, l.Now.Topic, l.End, l.withWhatIsLeft()), true
+		return refuse(l.Task, l.withWhatIsLeft, "%s is at offset %d of topic %s, which ends at %d: the broker has lost what "+
+			"it had acknowledged", l.where(), at, l.Now.Topic, l.End), true
 	case logged && at < l.First && l.cut() && l.Expires != "":
 		return verdict(Wipe, "%s is at offset %d of topic %s, which begins at %d%s. The broker deletes from it by itself "+
 			"(%s): what is missing should be older than the store needs. If something else has cut the topic, rows are "+
@@ -198,8 +204,8 @@ func (l Local) comparePosition() (Verdict, bool) {
 
 // cutAbove is the verdict on a store whose topic was cut above its position, before it was read or meanwhile.
 func (l Local) cutAbove() Verdict {
-	return verdict(Refuse, "%s is at offset %d of %s, which was cut and begins at %d%s: the rows between are in neither. "+
-		"%s", l.where(), l.Saved.Offset, l.topic(), l.First, l.known(), l.withWhatIsLeft())
+	return refuse(l.Task, l.withWhatIsLeft, "%s is at offset %d of %s, which was cut and begins at %d%s: the rows "+
+		"between are in neither", l.where(), l.Saved.Offset, l.topic(), l.First, l.known())
 }
 
 // Unreadable says what it costs that a part of a store's changelog can't be read, and the ways out other than to pass
@@ -208,7 +214,7 @@ func Unreadable(l Local) string {
 	return fmt.Sprintf("What can't be read of topic %s is lost, unless the broker gets its files back from a backup: a "+
 		"row of store %s whose newest record lay there is missing then, or is as it was before. Or, to give up all rows of "+
 		"the store and to start it empty at the committed offsets: %s. Or, %s", l.Now.Topic, l.Store,
-		l.without(l.Store, "", l.Now.Topic), l.again())
+		l.without(l.Store, nil, l.Now.Topic), l.again())
 }
 
 // cut tells that what the store is restored from lacks records that it had, and that it was not the application that

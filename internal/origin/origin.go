@@ -28,26 +28,25 @@ func (a Action) String() string {
 // Verdict is an action and why. The text of Refuse says what is on both sides, and all that leads to a running
 // application: see Place.
 type Verdict struct {
-	Action Action
-	Text   string
+	Action  Action
+	Text    string
+	refusal *Refusal // of a task
 }
 
 func verdict(a Action, format string, args ...any) Verdict {
-	return Verdict{a, fmt.Sprintf(format, args...)}
+	return Verdict{Action: a, Text: fmt.Sprintf(format, args...)}
 }
 
 // Err is the error of a refusal; nil for all others.
 func (v Verdict) Err() error {
-	if v.Action != Refuse {
+	switch {
+	case v.Action != Refuse:
 		return nil
+	case v.refusal != nil:
+		return v.refusal
 	}
-	return &Refusal{v.Text}
+	return &Refusal{Text: v.Text}
 }
-
-// Refusal is the error of an application whose state does not fit its topics.
-type Refusal struct{ Text string }
-
-func (r *Refusal) Error() string { return r.Text }
 
 // ID is a topic's id for people.
 func ID(id [16]byte) string {

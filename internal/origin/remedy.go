@@ -16,10 +16,10 @@ type Place struct {
 }
 
 // without says how to go on at the committed offsets without what the topics, and the local copies of the store, have.
-// An empty store means that no copies are concerned, and an empty task those of all. To delete the progress topic is to
+// An empty store means that no copies are concerned, and no tasks those of all. To delete the progress topic is to
 // consent to the topics as they are.
-func (p Place) without(store, task string, topics ...string) string {
-	return p.steps(p.drop(store, task), p.delete(append(topics, progress.TopicName(p.Application))...))
+func (p Place) without(store string, tasks []string, topics ...string) string {
+	return p.steps(p.drop(store, tasks...), p.delete(append(topics, progress.TopicName(p.Application))...))
 }
 
 // again says how to process the input from the beginning.
@@ -47,13 +47,13 @@ func (p Place) steps(what ...string) string {
 	return strings.Join(all, ", ")
 }
 
-func (p Place) drop(store, task string) string {
+func (p Place) drop(store string, tasks ...string) string {
 	if store == "" || p.Directory == "" {
 		return ""
 	}
 	flag := ""
-	if task != "" {
-		flag = " -task " + task
+	if len(tasks) > 0 {
+		flag = " -task " + strings.Join(tasks, ",")
 	}
 	return fmt.Sprintf("run `thalweg state drop %s %s%s` on each machine that has a copy", word(p.Directory), word(store),
 		flag)

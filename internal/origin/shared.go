@@ -64,7 +64,7 @@ func CompareTopic(t Topic) Verdict {
 	}
 	return verdict(Refuse, "internal topic %s of application %s with the id %s was deleted: %s, and the group has "+
 		"committed offsets, so what it held is lost. To go on without it%s: %s. Or, %s", t.Name, t.Application,
-		ID(t.ListedID), what, backup, t.without(t.Store, "", remove...), t.again())
+		ID(t.ListedID), what, backup, t.without(t.Store, nil, remove...), t.again())
 }
 
 // Store is what fills a store, and what the application has listed of that.
@@ -147,7 +147,7 @@ func (s Store) empty() string {
 	if s.Exists {
 		remove = []string{s.Topic}
 	}
-	return fmt.Sprintf("Or, to start it empty at the committed offsets: %s. Or, %s", s.without(s.Name, "", remove...),
+	return fmt.Sprintf("Or, to start it empty at the committed offsets: %s. Or, %s", s.without(s.Name, nil, remove...),
 		s.again())
 }
 
@@ -213,7 +213,7 @@ func CompareInput(r Recreated) Verdict {
 		text += fmt.Sprintf(". The committed offsets of partitions %v were deleted with it: these start as the source's "+
 			"reset policy says", r.WithoutAny)
 	}
-	return Verdict{Log, text}
+	return verdict(Log, "%s", text)
 }
 
 // Input is an input partition of a task.
@@ -243,9 +243,9 @@ func CompareOffsets(p Place, task string, inputs []Input, rows bool) Verdict {
 		return verdict(Log, "the committed offsets of %s are gone: task %s has no state, and starts as the sources' reset "+
 			"policy says", strings.Join(lost, ", "), task)
 	}
-	return verdict(Refuse, "task %s has state, but the committed offsets of group %s are gone: %s. They expired, or "+
-		"were deleted, and processing the input again would count it twice. To go on at offsets of your choice: %s. Or, %s",
-		task, p.Application, strings.Join(lost, ", "),
-		p.steps("commit an offset for each of them (kafka-consumer-groups --reset-offsets --group "+p.Application+")"),
-		p.again())
+	return refuse(task, func(...string) string {
+		return fmt.Sprintf("They expired, or were deleted, and processing the input again would count it twice. To go on at "+
+			"offsets of your choice: %s. Or, %s", p.steps("commit an offset for each of them (kafka-consumer-groups "+
+			"--reset-offsets --group "+p.Application+")"), p.again())
+	}, "the task has state, but the committed offsets of group %s are gone: %s", p.Application, strings.Join(lost, ", "))
 }

@@ -379,7 +379,7 @@ func others() []row {
 		}), Log, ID(thisID), ID(otherID), "partitions [0 1]", "reset policy"),
 		both("committed offsets there", CompareOffsets(place, "0_0", in[:1], true), Silent),
 		both("committed offsets gone, with state", CompareOffsets(place, "0_0", in, true), Refuse, "topic in partition 1",
-			"expired", "task 0_0", "kafka-consumer-groups", "Client.Reset"),
+			"expired", "kafka-consumer-groups", "Client.Reset"),
 		both("committed offsets gone, without state", CompareOffsets(place, "0_0", in, false), Log, "topic in partition 1"),
 		both("never committed", CompareOffsets(place, "0_0", in[2:], true), Silent),
 	}
