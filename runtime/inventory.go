@@ -248,7 +248,10 @@ func (v *inventory) compareStores(ctx context.Context) error {
 		if s.Begun, err = v.begun(ctx); err != nil {
 			return err
 		}
-		if s.Rows, s.Cut, err = v.content(ctx, f); err != nil {
+		if s.Rows, s.Cut, err = v.content(ctx, f.topic, v.lay.filled(f)); err != nil {
+			return err
+		}
+		if s.ListedWhole, err = v.whole(ctx, was); err != nil {
 			return err
 		}
 		errs = append(errs, v.says(origin.CompareStore(s)))
@@ -256,12 +259,22 @@ func (v *inventory) compareStores(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// whole tells that an input has filled a store and is read from its first record on where its offsets are reset.
+func (v *inventory) whole(ctx context.Context, was progress.Value) (bool, error) {
+	n := v.lay.counts[was.Topic]
+	if was.Filling != state.FromInput || n == 0 {
+		return false, nil
+	}
+	_, cut, err := v.content(ctx, was.Topic, n)
+	return !cut, err
+}
+
 // content tells whether a topic that fills a store has, or had, records, and whether it was cut.
-func (v *inventory) content(ctx context.Context, f filling) (rows, cut bool, err error) {
-	if _, exists := v.identity.Topics[f.topic]; !exists {
+func (v *inventory) content(ctx context.Context, topic string, partitions int32) (rows, cut bool, err error) {
+	if _, exists := v.identity.Topics[topic]; !exists {
 		return false, false, nil
 	}
-	first, end, err := v.bounds(ctx, f.topic, v.lay.filled(f))
+	first, end, err := v.bounds(ctx, topic, partitions)
 	for tp, at := range end {
 		rows, cut = rows || at > 0, cut || first[tp] > 0
 	}

@@ -27,6 +27,7 @@ const (
 	empty            = "to start it empty at the committed offsets: "
 	whatIsLeft       = "To go on with the rows that topic "
 	giveUp           = "to give them up: "
+	refill           = "to fill it again from topic users: "
 )
 
 var (
@@ -34,6 +35,7 @@ var (
 	dropCommand = regexp.MustCompile("^run `thalweg state drop (\\S+) (\\S+?)(?: -task (\\S+))?` on each machine")
 	deletion    = regexp.MustCompile("`thalweg topics delete ([^`]+)`")
 	resetting   = regexp.MustCompile(`^reset it \(Client.Reset with "(\S+)"\)`)
+	committing  = regexp.MustCompile(`^commit offset 0 for all partitions of topic (\S+) \(.*--group (\S+) `)
 	removal     = regexp.MustCompile(`^remove (\S+) on each machine`)
 )
 
@@ -71,6 +73,11 @@ func (h *harness) do(cfg runtime.Config, step string, deleted map[string]bool) {
 	case resetting.MatchString(step):
 		require.NoError(h.t, h.clientOf(cfg).Reset(h.ctx, resetting.FindStringSubmatch(step)[1]))
 		h.reconnect()
+	case committing.MatchString(step):
+		m := committing.FindStringSubmatch(step)
+		starts, err := h.admin.ListStartOffsets(h.ctx, m[1])
+		require.NoError(h.t, err)
+		require.NoError(h.t, h.admin.CommitAllOffsets(h.ctx, m[2], starts.Offsets()))
 	case removal.MatchString(step):
 		require.NoError(h.t, cfg.StateFS.RemoveAll(removal.FindStringSubmatch(step)[1]))
 	default:
@@ -273,7 +280,7 @@ func TestAVolatileStoreOfAnotherKind(t *testing.T) {
 // The rules of the optimizer decide what fills a table.
 func TestRefusedRulesOfTheOptimizer(t *testing.T) {
 	const before, beforeWithoutACopy = "before", "before, without a copy"
-	for _, way := range []string{empty, fromTheBeginning, before, beforeWithoutACopy} {
+	for _, way := range []string{empty, refill, fromTheBeginning, before, beforeWithoutACopy} {
 		t.Run(way, func(t *testing.T) {
 			h := newHarness(t)
 			h.create(1, "users")
@@ -293,7 +300,7 @@ func TestRefusedRulesOfTheOptimizer(t *testing.T) {
 			switch way {
 			case before, beforeWithoutACopy:
 				want, now = "b/v0", clicked(t, stream.ReuseTopics)
-			case fromTheBeginning:
+			case refill, fromTheBeginning:
 				want = "b/v0"
 				fallthrough
 			default:

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"thalweg/state"
 )
 
 // Tasks with the same ways out are listed in front of them, and others have theirs.
@@ -40,4 +42,15 @@ func TestRefusalsOfManyTasksHaveTheirWaysOutOnce(t *testing.T) {
 	_, refused := errors.AsType[*Refusal](Together(all))
 	require.True(t, refused)
 	require.NoError(t, Together(nil))
+}
+
+// An input that lacks records does not fill a store again, and nothing fills one again that no input has filled.
+func TestOnlyAWholeInputFillsAStoreAgain(t *testing.T) {
+	const refilled = "to fill it again from topic"
+	was := with(store(), func(s *Store) { s.ListedFilling, s.ListedTopic, s.ListedWhole = state.FromInput, "in", true })
+	require.Contains(t, CompareStore(was).Text, refilled)
+	was.ListedWhole = false
+	require.NotContains(t, CompareStore(was).Text, refilled)
+	was.ListedFilling, was.ListedTopic = state.FromNothing, ""
+	require.NotContains(t, CompareStore(was).Text, refilled)
 }

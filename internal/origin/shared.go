@@ -86,6 +86,7 @@ type Store struct {
 	ListedFormats state.Formats
 	ListedFilling state.Filling
 	ListedTopic   string
+	ListedWhole   bool // an input filled the store, and still has its first record
 
 	Begun bool
 }
@@ -147,8 +148,20 @@ func (s Store) empty() string {
 	if s.Exists {
 		remove = []string{s.Topic}
 	}
-	return fmt.Sprintf("Or, to start it empty at the committed offsets: %s. Or, %s", s.without(s.Name, nil, remove...),
-		s.again())
+	empty := s.without(s.Name, nil, remove...)
+	return fmt.Sprintf("Or, to start it empty at the committed offsets: %s. %sOr, %s", empty, s.refill(remove), s.again())
+}
+
+// refill is the way out of a store that an input has filled: the application reads the input again.
+func (s Store) refill(remove []string) string {
+	if s.ListedFilling != state.FromInput || !s.ListedWhole {
+		return ""
+	}
+	return fmt.Sprintf("Or, where its table is only looked up, as by joins, since aggregations and outputs of it get its "+
+		"records a second time, to fill it again from topic %s: %s. ", s.ListedTopic,
+		s.steps(s.drop(s.Name), s.delete(append(remove, progress.TopicName(s.Application))...),
+			fmt.Sprintf("commit offset 0 for all partitions of topic %s (kafka-consumer-groups --reset-offsets --to-earliest "+
+				"--group %s --topic %s --execute)", s.ListedTopic, s.Application, s.ListedTopic)))
 }
 
 // Repartition is a repartition topic with records that are not processed.

@@ -297,12 +297,13 @@ func store() Store {
 }
 
 func stores() []row {
-	wasInput := func(s *Store) { s.ListedFilling, s.ListedTopic = state.FromInput, "in" }
+	wasInput := func(s *Store) { s.ListedFilling, s.ListedTopic, s.ListedWhole = state.FromInput, "in", true }
 	isInput := func(s *Store) { s.Filling, s.Topic = state.FromInput, "in" }
 	volatileBefore := func(s *Store) { s.ListedFilling, s.ListedTopic = state.FromNothing, "" }
 	shared := func(s *Store) { s.ListedFilling, s.ListedTopic = state.FromOther, "" }
 	empty := func(s *Store) { s.Rows = false }
 	missing := func(s *Store) { s.Rows, s.Exists = false, false }
+	const refilled = "to fill it again from topic in: "
 	scratch := []string{"state drop state/app rows`", "topics delete app-rows-changelog app-progress ", "Client.Reset"}
 	return []row{
 		both("store as listed", CompareStore(store()), Silent),
@@ -330,11 +331,11 @@ func stores() []row {
 		both("Optimize switched on, the input is cut", CompareStore(with(store(), isInput, func(s *Store) { s.Cut = true })),
 			Refuse, "in", "cut", "Client.Reset"),
 		both("Optimize switched off, changelog empty", CompareStore(with(store(), wasInput, empty)), Refuse,
-			append(scratch, "in", "app-rows-changelog", "ReuseTopics")...),
+			append(scratch, "in", "app-rows-changelog", "ReuseTopics", refilled)...),
 		both("Optimize switched off, changelog empty, nothing committed", CompareStore(with(store(), wasInput, empty,
 			func(s *Store) { s.Begun = false })), Log),
 		both("Optimize switched off, changelog of before", CompareStore(with(store(), wasInput)), Refuse,
-			append(scratch, "in", "app-rows-changelog", "Optimize")...),
+			append(scratch, "in", "app-rows-changelog", "Optimize", refilled)...),
 		both("its rows were another store's, changelog empty", CompareStore(with(store(), shared, empty)), Refuse,
 			"ShareSelfJoins"),
 		both("volatile before, changelog of before", CompareStore(with(store(), volatileBefore)), Refuse,
