@@ -77,6 +77,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		Globals:       a.globalRows(),
 		Errors:        a.cfg.Errors,
 		GaveUp:        w.gaveUp,
+		Dropped:       w.dropped,
 		Foreign:       w.foreign,
 		MayName:       a.mayName,
 		PassedOver:    w.passedOver,
@@ -124,6 +125,18 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 // passedOver warns of what a restore has left out.
 func (w *worker) passedOver(pe *topology.ProcessingError) {
 	w.log.Warn("a restore can't read something: going on behind it, as Errors says", "err", pe)
+}
+
+// dropped warns of a row or a result that a serde refuses, or that is too large for its topic. What the broker refuses
+// the log has already.
+func (w *worker) dropped(pe *topology.ProcessingError) {
+	if link.IsRefusal(pe.Err) {
+		return
+	}
+	if n, ok := w.sparing.say("dropped at "+pe.Node, w.app.cfg.Clock()); ok {
+		w.log.Warn("a row or a result can't be written and is dropped, as Errors says", "node", pe.Node, "times", n, "err",
+			pe)
+	}
 }
 
 // foreign warns of an offset that something else has committed for the group.

@@ -15,6 +15,8 @@ type Refusal struct {
 	Key   []byte // encoded; nil where the key itself was refused
 	Err   error
 	Stack []byte // of a serde that panicked
+	// Large tells that it is the row's size: a larger one needs a larger max.message.bytes of the changelog.
+	Large bool
 	// Earlier tells that the value was put by a record before the one at hand, since the last commit.
 	Earlier bool
 }
@@ -77,9 +79,9 @@ func (r *room) checkSize(key []byte, tail, value int) error {
 	if limit <= 0 || size <= limit || !r.logged {
 		return nil
 	}
-	return &Refusal{Store: r.name, Key: append([]byte{}, key...), Err: fmt.Errorf("a row of %d bytes is over the limit "+
-		"of %d for a record of the changelog: raise Config.RecordBytesMax and the topic's max.message.bytes, or keep less "+
-		"in it", size, limit)}
+	err := fmt.Errorf("a row of %d bytes is over the limit of %d for a record of the changelog: raise "+
+		"Config.RecordBytesMax and the topic's max.message.bytes, or keep less in it", size, limit)
+	return &Refusal{Store: r.name, Key: append([]byte{}, key...), Large: true, Err: err}
 }
 
 // checkValue encodes a value before it is put, whose bytes are valid until the next call. Where the value is refused

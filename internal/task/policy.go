@@ -67,6 +67,8 @@ func (t *Task) decide(pe *topology.ProcessingError) topology.Decision {
 		}
 		if pe.Attempts > 1 && t.config.GaveUp != nil {
 			t.config.GaveUp(pe, d)
+		} else if d == topology.Skip && pe.Phase == topology.PhaseEncode && t.config.Dropped != nil {
+			t.config.Dropped(pe)
 		}
 		return topology.Skip
 	case topology.DeadLetterAndFail:
@@ -115,6 +117,7 @@ func (t *Task) failed(err error) error {
 		err = fmt.Errorf("%w: correct what writes the topic, or say with Config.Errors.Decode that such records are passed "+
 			"over (topology.Skip or topology.DeadLetter)", err)
 	}
+	err = t.namesTopics(err)
 	if t.verdict.of != pe { // the verdict on a failure that user code has passed over
 		t.verdict = verdict{}
 	}

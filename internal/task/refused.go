@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"thalweg/state"
 	"thalweg/topology"
@@ -97,7 +98,31 @@ func (l *storeLog) refusedBy(err error, key []byte) error {
 		return err
 	}
 	large.Key = nil // which is the row's
-	return &state.Refusal{Store: l.store.Name(), Key: append([]byte{}, key...), Err: err}
+	return &state.Refusal{Store: l.store.Name(), Key: append([]byte{}, key...), Large: true, Err: err}
+}
+
+// namesTopics adds to the error of what is too large which topics the task writes to: what one of them refuses, a
+// changelog or the topic of a result, is often refused by another next.
+func (t *Task) namesTopics(err error) error {
+	if r, ok := errors.AsType[*state.Refusal](err); (!ok || !r.Large) && !isTooLarge(err) {
+		return err
+	}
+	var topics []string
+	for _, s := range t.stores {
+		if s.outlet != nil {
+			topics = append(topics, s.topic)
+		}
+	}
+	for _, sub := range t.config.Subs {
+		for _, out := range sub.Outputs {
+			topics = append(topics, out.In(t.config.ApplicationID))
+		}
+	}
+	if len(topics) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w. The task writes to %s: each of them may have to take larger records", err,
+		strings.Join(topics, ", "))
 }
 
 // Last is the record that was processed last, by a Step of one record or by Retry.

@@ -35,6 +35,8 @@ type Config struct {
 	Errors topology.Errors
 	// GaveUp is told about a record that was processed more than once and is now dropped; nil: nobody is.
 	GaveUp func(*topology.ProcessingError, topology.Decision)
+	// Dropped is told about a row or a result that is dropped because it can't be written; nil: nobody is.
+	Dropped func(*topology.ProcessingError)
 
 	// PassedOver is told about a record, or the rest of a batch, that a restore leaves out by the policy; nil: nobody is.
 	PassedOver func(*topology.ProcessingError)
