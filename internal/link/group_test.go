@@ -120,12 +120,7 @@ func TestEnsureTopics(t *testing.T) {
 		}
 		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{now}))
 		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}), "what is wide stays")
-		described, err := l.admin.DescribeTopicConfigs(b.ctx, old.Name)
-		require.NoError(t, err)
-		values := map[string]string{}
-		for _, c := range described[0].Configs {
-			values[c.Key] = *c.Value
-		}
+		values := b.settings(l, old.Name)
 		require.Equal(t, "-1", values[retentionMS])
 		require.Equal(t, "9223372036854775807", values[timestampAfter])
 		require.Equal(t, "2000000", values["segment.bytes"], "what loses nothing is the operator's")
@@ -133,6 +128,42 @@ func TestEnsureTopics(t *testing.T) {
 		_, err = l.Partitions(b.ctx, b.name("missing"))
 		require.ErrorContains(t, err, "create the topic")
 	})
+}
+
+// Settings with a most are lowered, of a topic that an earlier build has made, too.
+func TestSettingsWithAMost(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		l := b.open(nil)
+		most := map[string]string{"segment.bytes": "3000000", "delete.retention.ms": "60000"}
+		made := TopicSpec{Name: b.name("made"), Partitions: 1, Most: most}
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{made}))
+		require.Subset(t, b.settings(l, made.Name), most)
+
+		old := TopicSpec{Name: b.name("old"), Partitions: 1, Config: map[string]string{"delete.retention.ms": "1000"}}
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}))
+		old.Config, old.Most = nil, most
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}))
+		require.Subset(t, b.settings(l, old.Name),
+			map[string]string{"segment.bytes": "3000000", "delete.retention.ms": "1000"})
+
+		refused := TopicSpec{Name: b.name("refused"), Partitions: 1, Most: map[string]string{"segment.bytes": "1"}}
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{refused}), "it is made without")
+		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{refused}), "nor is it a reason not to start")
+	})
+}
+
+// settings are those of a topic.
+func (b *bench) settings(l *Link, topic string) map[string]string {
+	b.t.Helper()
+	described, err := l.admin.DescribeTopicConfigs(b.ctx, topic)
+	require.NoError(b.t, err)
+	values := map[string]string{}
+	for _, c := range described[0].Configs {
+		if c.Value != nil {
+			values[c.Key] = *c.Value
+		}
+	}
+	return values
 }
 
 // Settings of a cluster do not make an embedded broker, the only replica, refuse every record.

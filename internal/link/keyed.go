@@ -16,8 +16,14 @@ type KeyValue struct{ Key, Value []byte }
 const scanBytesMax = 1 << 20
 
 // Scan reads partitions, each from an offset up to another one. f gets the batches, control batches among them; a
-// partition of which f has seen enough is read no further when f returns true.
+// partition of which f has seen enough is read no further when f returns true. Scan waits for transactions that are
+// open there.
 func (l *Link) Scan(ctx context.Context, from, to map[TopicPartition]int64,
+	f func(TopicPartition, batch.Batch) (enough bool, err error)) error {
+	return l.scan(ctx, false, from, to, f)
+}
+
+func (l *Link) scan(ctx context.Context, uncommitted bool, from, to map[TopicPartition]int64,
 	f func(TopicPartition, batch.Batch) (enough bool, err error)) error {
 	left := map[TopicPartition]bool{}
 	for tp, at := range from {
@@ -28,7 +34,9 @@ func (l *Link) Scan(ctx context.Context, from, to map[TopicPartition]int64,
 	if len(left) == 0 {
 		return nil
 	}
-	fetcher, err := l.OpenFetcher(FetcherConfig{BytesMax: scanBytesMax, PartitionBytesMax: scanBytesMax})
+	fetcher, err := l.OpenFetcher(FetcherConfig{
+		BytesMax: scanBytesMax, PartitionBytesMax: scanBytesMax, ReadUncommitted: uncommitted,
+	})
 	if err != nil {
 		return err
 	}
@@ -68,7 +76,8 @@ func (l *Link) Scan(ctx context.Context, from, to map[TopicPartition]int64,
 	return nil
 }
 
-// ReadKeyed returns the records of a topic with one partition, oldest first. The slices are the caller's.
+// ReadKeyed returns the records of a topic with one partition, oldest first, which were written outside of
+// transactions: so it waits for none that is open. The slices are the caller's.
 func (l *Link) ReadKeyed(ctx context.Context, topic string) (records []KeyValue, err error) {
 	tp := TopicPartition{topic, 0}
 	first, err := l.ListOffsets(ctx, []TopicPartition{tp}, Earliest, false)
@@ -80,8 +89,8 @@ func (l *Link) ReadKeyed(ctx context.Context, topic string) (records []KeyValue,
 		return nil, err
 	}
 	var decoder batch.Decoder
-	err = l.Scan(ctx, first, end, func(_ TopicPartition, b batch.Batch) (bool, error) {
-		if b.IsControl() {
+	err = l.scan(ctx, true, first, end, func(_ TopicPartition, b batch.Batch) (bool, error) {
+		if b.IsControl() || b.IsTransactional() {
 			return false, nil
 		}
 		it, err := b.Records(&decoder)

@@ -33,6 +33,25 @@ func TestKeyedTopic(t *testing.T) {
 	})
 }
 
+// A transaction that is open, whose owner may be dead, keeps nobody from reading. Its records are another reader's.
+func TestKeyedTopicWithAnOpenTransaction(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		l := b.open(nil)
+		topic := b.topic(l, "keyed", 1)
+		one, two := KeyValue{[]byte("a"), []byte("1")}, KeyValue{[]byte("a"), []byte("2")}
+		require.NoError(t, l.WriteKeyed(b.ctx, topic, []KeyValue{one}, time.Now()))
+		p := b.producer(b.name("txn"))
+		b.produce(p, item(topic, 0, "of a transaction"))
+		require.NoError(t, p.EndTxn(b.ctx, true))
+		b.produce(p, item(topic, 0, "of an open one"))
+		require.NoError(t, l.WriteKeyed(b.ctx, topic, []KeyValue{two}, time.Now()))
+		records, err := l.ReadKeyed(b.ctx, topic)
+		require.NoError(t, err)
+		require.Equal(t, []KeyValue{one, two}, records)
+		require.NoError(t, p.EndTxn(b.ctx, false))
+	})
+}
+
 // No batch grows beyond what topics take (max.message.bytes is 1 MiB by default), however many records there are.
 func TestKeyedBatchesAreBounded(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {

@@ -22,6 +22,8 @@ type TopicSpec struct {
 	Replicas int16
 	// Config is set on a topic that is made. Of one that exists see EnsureTopics.
 	Config map[string]string
+	// Most are numbers up to which settings are good. Where the broker allows it the topic has no higher ones.
+	Most map[string]string
 }
 
 const (
@@ -45,7 +47,8 @@ func (l *Link) ListTopics(ctx context.Context, names ...string) (details kadm.To
 
 // EnsureTopics makes the topics that are missing and checks those that exist: their partition count, that their
 // cleanup.policy loses nothing that is to be kept, and that records keep their times. Settings that refuse records of a
-// time, or delete them at an age, where the topology needs them, are raised; where that is not allowed the log says so.
+// time, or delete them at an age, where the topology needs them, are raised, and those of Most are lowered; where that
+// is not allowed the log says so.
 // Nothing else of a topic is changed. All that is wrong is in the error.
 func (l *Link) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	if len(specs) == 0 {
@@ -114,6 +117,9 @@ func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (ma
 		}
 		config[k] = kadm.StringPtr(v)
 	}
+	for k, v := range spec.Most {
+		config[k] = kadm.StringPtr(v)
+	}
 	replicas := spec.Replicas
 	if replicas == 0 {
 		replicas = -1
@@ -124,6 +130,12 @@ func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (ma
 		return refusedTopic(err, made.ErrMessage, config)
 	}
 	err = retry(ctx, l.cfg.RetryTimeout, what, nil, create)
+	if isRefused(err) && len(spec.Most) > 0 { // some hosted brokers have limits of their own
+		for k := range spec.Most {
+			delete(config, k)
+		}
+		err = retry(ctx, l.cfg.RetryTimeout, what, nil, create)
+	}
 	if errors.Is(err, kerr.InvalidConfig) && config[timestampAfter] != nil {
 		delete(config, timestampAfter) // Apache Kafka knows them since 3.6; before, it bounds no times
 		delete(config, timestampBefore)
@@ -140,13 +152,18 @@ func (l *Link) createTopic(ctx context.Context, kind string, spec TopicSpec) (ma
 	return true, l.awaitTopic(ctx, spec.Name)
 }
 
+// isRefused tells whether an error is about a topic's settings.
+func isRefused(err error) bool {
+	return errors.Is(err, kerr.InvalidConfig) || errors.Is(err, kerr.PolicyViolation)
+}
+
 // refusedTopic adds what the broker says to its refusal of a topic, and the settings that were asked for: some brokers
 // say nothing.
 func refusedTopic(err error, message string, config map[string]*string) error {
 	if err != nil && message != "" {
 		err = fmt.Errorf("%w: %s", err, message)
 	}
-	if !errors.Is(err, kerr.InvalidConfig) && !errors.Is(err, kerr.PolicyViolation) {
+	if !isRefused(err) {
 		return err
 	}
 	settings := make([]string, 0, len(config))
@@ -207,6 +224,7 @@ func (l *Link) checkTopics(ctx context.Context, specs []TopicSpec) error {
 		}
 		errs = append(errs, checkCleanup(spec, config), checkTimes(spec, config))
 		l.raiseBounds(ctx, spec, config)
+		l.lower(ctx, spec, config)
 	}
 	return errors.Join(errs...)
 }
@@ -275,20 +293,7 @@ func (l *Link) raiseBounds(ctx context.Context, spec TopicSpec, config kadm.Reso
 	if len(changes) == 0 {
 		return
 	}
-	what := fmt.Sprintf("alter internal topic %q", spec.Name)
-	err := retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
-		altered, err := l.admin.AlterTopicConfigs(ctx, changes, spec.Name)
-		if err != nil {
-			return err
-		}
-		_, err = altered.On(spec.Name, func(r *kadm.AlterConfigsResponse) error {
-			if r.Err != nil && r.ErrMessage != "" {
-				return fmt.Errorf("%w: %s", r.Err, r.ErrMessage)
-			}
-			return r.Err
-		})
-		return err
-	})
+	err := l.alterTopic(ctx, spec.Name, changes)
 	if err != nil {
 		l.log.Warn("an internal topic may lose or refuse records, and its settings can't be changed: set them "+
 			"(kafka-configs --alter)", "topic", spec.Name, "has", has, "needs", needs, "err", err)
@@ -296,6 +301,40 @@ func (l *Link) raiseBounds(ctx context.Context, spec TopicSpec, config kadm.Reso
 	}
 	l.log.Info("settings of an internal topic changed, which might have lost or refused records", "topic", spec.Name,
 		"before", has, "now", needs)
+}
+
+func (l *Link) alterTopic(ctx context.Context, topic string, changes []kadm.AlterConfig) error {
+	what := fmt.Sprintf("alter internal topic %q", topic)
+	return retry(ctx, l.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
+		altered, err := l.admin.AlterTopicConfigs(ctx, changes, topic)
+		if err != nil {
+			return err
+		}
+		_, err = altered.On(topic, func(r *kadm.AlterConfigsResponse) error {
+			if r.Err != nil && r.ErrMessage != "" {
+				return fmt.Errorf("%w: %s", r.Err, r.ErrMessage)
+			}
+			return r.Err
+		})
+		return err
+	})
+}
+
+// lower sets what is higher than it is good for: an earlier build may have made the topic.
+func (l *Link) lower(ctx context.Context, spec TopicSpec, config kadm.ResourceConfig) {
+	var changes []kadm.AlterConfig
+	for _, c := range config.Configs {
+		if most, ok := spec.Most[c.Key]; ok && c.Value != nil && narrower(most, *c.Value) {
+			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: c.Key, Value: kadm.StringPtr(most)})
+		}
+	}
+	if len(changes) == 0 {
+		return
+	}
+	if err := l.alterTopic(ctx, spec.Name, changes); err != nil {
+		l.log.Info("settings of an internal topic can't be lowered: starts may take longer (kafka-configs --alter)",
+			"topic", spec.Name, "settings", spec.Most, "err", err)
+	}
 }
 
 // narrower tells whether a bound allows less than another.
