@@ -33,6 +33,7 @@ type app struct {
 	refusal   atomic.Pointer[error]  // why the application can't take part in its group
 	shape     atomic.Pointer[layout] // while it runs
 	growing   sync.Mutex             // what replaces shape
+	times     keptTimes
 
 	mu         sync.Mutex
 	home       *home          // while it runs

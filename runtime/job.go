@@ -85,6 +85,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		MaxIdle:       a.cfg.MaxIdle,
 		WallMillis:    now.UnixMilli(),
 		Cut:           &w.deadline.passed,
+		Times:         p.times[id.Partition],
 	}
 	for _, tp := range a.layout().inputs(sub, id.Partition) {
 		o := p.starts[tp]
@@ -102,6 +103,11 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		return nil, errors.Join(err, j.tx.Close())
 	}
 	j.task = t
+	if t.LostTimes() {
+		w.log.Warn("the progress topic lacks the times of the task's operators: it was deleted since they were committed. "+
+			"They begin anew, and count no record as late before the next ones have come", "task", id.String(),
+			"topic", a.noted.topic)
+	}
 	j.processing = activity{"processing task " + id.String(), t}
 	j.flushing = activity{"committing task " + id.String(), t}
 	if err = j.setOrigins(p.origins[id]); err == nil {

@@ -38,6 +38,9 @@ func openProgress(ctx context.Context, l *link.Link, cfg Config) (*progressTopic
 	err := l.EnsureTopics(ctx, []link.TopicSpec{{
 		Name: p.topic, Partitions: 1, Replicas: cfg.Topics.ReplicationFactor,
 		Config: config,
+		Most: map[string]string{
+			segmentBytesSetting: progressSegmentBytes, deleteRetentionMSSetting: progressDeleteRetention,
+		},
 	}})
 	if err == nil {
 		p.known, p.lowered, err = readProgress(ctx, l, p.topic, cfg)
@@ -61,6 +64,9 @@ func readProgress(ctx context.Context, l *link.Link, topic string, cfg Config) (
 	known, lowered = map[progress.Key]progress.Value{}, map[progress.Key]bool{}
 	for _, r := range records {
 		key, err := progress.DecodeKey(r.Key)
+		if err == nil && key.Kind == progress.Time {
+			continue // see keptTimes
+		}
 		if err == nil {
 			delete(lowered, key)
 		}

@@ -78,6 +78,9 @@ type worker struct {
 	produced   []link.Item                   // scratch
 	items      []link.Item                   // scratch
 	offsets    []link.Offset                 // scratch
+	times      []timed                       // of the commit, not written yet
+	timeKey    []byte                        // scratch
+	timeValue  []byte                        // scratch
 	totalNodes map[string]NodeStats          // of tasks that are closed
 	counts     WorkerStats
 	published  time.Time

@@ -43,14 +43,14 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 		return err
 	}
 	w.doing(&doingCommit)
+	w.takeOffsets()
+	if w.app.cfg.Guarantee == ExactlyOnce {
+		if err := w.writeTimes(now); err != nil {
+			return err
+		}
+	}
 	if err := w.send(ctx, w.outbox.Take()); err != nil {
 		return err
-	}
-	w.offsets = w.offsets[:0]
-	for _, j := range w.running {
-		for _, o := range j.task.Offsets() {
-			w.offsets = append(w.offsets, groupOffset(o))
-		}
 	}
 	if err := w.note(ctx, unnoted); err != nil {
 		return err
@@ -114,7 +114,7 @@ func groupOffset(o task.Offset) link.Offset {
 // conclude ends the transaction, or commits the offsets after everything is produced.
 func (w *worker) conclude(ctx context.Context) error {
 	if w.app.cfg.Guarantee == AtLeastOnce {
-		if err := w.link.Flush(ctx); err != nil {
+		if err := w.produceTimes(ctx); err != nil {
 			return err
 		}
 		return w.link.CommitOffsets(ctx, w.offsets)
@@ -274,7 +274,7 @@ func (w *worker) bury(ctx context.Context) error {
 		w.outbox.Discard()
 		ctx, cancel := context.WithTimeout(ctx, abandonMost)
 		defer cancel()
-		w.offsets = w.offsets[:0]
+		w.offsets, w.times = w.offsets[:0], w.times[:0]
 		if o, ok := j.task.Fence(); ok {
 			w.offsets = append(w.offsets, groupOffset(o))
 		}
@@ -328,6 +328,7 @@ func (w *worker) rewind(ctx context.Context, class link.Class) error {
 		err = w.link.EndTxn(ctx, false)
 	}
 	w.outbox.Discard()
+	w.times = w.times[:0]
 	w.recycle()
 	w.lighten()
 	clear(w.acked)

@@ -21,6 +21,7 @@ type positions struct {
 	fresh       map[link.TopicPartition]bool        // where it says, and is to be committed at once
 	first, last map[link.TopicPartition]int64       // of what stores are restored from
 	identity    link.Identity
+	times       map[int32]map[string]int64         // of operators, by partition and name
 	retentions  map[string]time.Duration           // of tombstones, of what stores are restored from
 	origins     map[TaskID]map[string]state.Origin // by store
 	expires     map[string]string                  // why the broker deletes from changelogs by itself, by topic

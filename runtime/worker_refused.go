@@ -138,14 +138,17 @@ func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
 	if _, decided := errors.AsType[*topology.ProcessingError](cause); decided || !link.IsRefusal(cause) {
 		return nil, false
 	}
+	var at link.TopicPartition
+	if e, ok := errors.AsType[*link.ProduceError](cause); ok {
+		at = e.TopicPartition
+	}
+	if at.Topic == w.app.noted.topic {
+		return nil, false // it is no record's doing
+	}
 	now := w.app.cfg.Clock()
 	found, ok := w.search.narrow(now)
 	if !ok {
 		return nil, false
-	}
-	var at link.TopicPartition
-	if e, ok := errors.AsType[*link.ProduceError](cause); ok {
-		at = e.TopicPartition
 	}
 	if found == nil {
 		if n, ok := w.sparing.say("batch "+at.Topic, now); ok {

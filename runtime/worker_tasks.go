@@ -181,6 +181,9 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 	if err != nil {
 		return err
 	}
+	if err := w.readTimes(ctx, ids, p); err != nil {
+		return err
+	}
 	if err := w.compare(ctx, ids, p, now); err != nil {
 		return err
 	}
@@ -202,7 +205,7 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 // which the tasks' inputs and stores are known.
 func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*positions, error) {
 	var tps []link.TopicPartition
-	topics := map[string]bool{}
+	topics := map[string]bool{w.app.noted.topic: true}
 	for _, id := range ids {
 		for _, tp := range w.app.layout().inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition) {
 			tps, topics[tp.Topic] = append(tps, tp), true

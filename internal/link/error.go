@@ -194,9 +194,8 @@ func advice(err error) string {
 		return "; the broker's log is damaged there, and its messages say in which file"
 	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID:
 		return "; create the topic, or check its name"
-	case kerr.OffsetMetadataTooLarge: // each timed operator has marks there, some fifty bytes with the store's name
-		return "; the sub-topology has more windows, joins and suppressions than their times fit next to an offset: split" +
-			" it with Repartition, or raise offset.metadata.max.bytes of an Apache Kafka cluster"
+	case kerr.OffsetMetadataTooLarge:
+		return "; the metadata has up to 4096 characters: raise offset.metadata.max.bytes of the cluster"
 	case kerr.InvalidTransactionTimeout:
 		return "; choose a transaction timeout below the broker's transaction.max.timeout.ms"
 	}

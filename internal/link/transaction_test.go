@@ -191,7 +191,7 @@ func TestMetadataThatIsTooLargeIsExplained(t *testing.T) {
 			err := commit(b.ctx, offsets)
 			require.Equal(t, Fatal, ClassOf(err), "a retry does not help")
 			require.ErrorContains(t, err, topic+"-0")
-			require.ErrorContains(t, err, "split it with Repartition")
+			require.ErrorContains(t, err, "raise offset.metadata.max.bytes")
 		}
 	})
 }

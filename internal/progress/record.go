@@ -29,7 +29,8 @@ const version = 1
 // Kind is what a record is about.
 type Kind uint8
 
-// The kinds of records.
+// The kinds of records. Times are committed with the offsets of their task: in the same transaction, or before them.
+// All others are written outside of transactions, so that their readers need not wait for one.
 const (
 	InternalTopic Kind = 1 // a changelog or repartition topic, by its name: it is the application's
 	Store         Kind = 2 // a store, by its name: what it is and what fills it
@@ -37,6 +38,7 @@ const (
 	Start         Kind = 4 // a partition of a changelog: up to where the application knows that records are missing
 	Filled        Kind = 5 // a partition of a store that an input fills, by the store's name: where the input began
 	Absent        Kind = 6 // a store and a partition of an input: from where on it was processed without the store
+	Time          Kind = 7 // a partition of an operator's time, whose name begins with its store's: how far it is
 )
 
 // Key names a record.
@@ -61,6 +63,7 @@ type Value struct {
 	// is processed without a store: from where on.
 	Offset  int64
 	Expired int64 // of an input that fills a store: what is missing below it was to expire; see Endless
+	Time    int64 // in milliseconds; below 0 it is no time, and means what the operator says
 }
 
 // Endless is the Expired offset of an input whose policy lets records expire.
@@ -80,6 +83,7 @@ const (
 	tagExpired
 	tagKeys
 	tagValues
+	tagTime
 )
 
 // AppendKey appends a record's key.
@@ -124,11 +128,12 @@ func AppendValue(dst []byte, v Value) []byte {
 	field(tagForm, v.Form, v.Form != "")
 	field(tagKeys, v.Formats.Keys, v.Formats.Keys != "")
 	field(tagValues, v.Formats.Values, v.Formats.Values != "")
-	offset := func(tag uint64, value int64) {
+	number := func(tag uint64, value int64) {
 		field(tag, string(binary.BigEndian.AppendUint64(nil, uint64(value))), value != 0)
 	}
-	offset(tagOffset, v.Offset)
-	offset(tagExpired, v.Expired)
+	number(tagOffset, v.Offset)
+	number(tagExpired, v.Expired)
+	number(tagTime, v.Time)
 	return dst
 }
 
@@ -178,7 +183,7 @@ func (v *Value) take(tag uint64, field []byte) error {
 			return ErrForeign
 		}
 		one = field[0]
-	case tagOffset, tagExpired:
+	case tagOffset, tagExpired, tagTime:
 		if len(field) != 8 {
 			return ErrForeign
 		}
@@ -206,6 +211,8 @@ func (v *Value) take(tag uint64, field []byte) error {
 		v.Offset = int64(binary.BigEndian.Uint64(field))
 	case tagExpired:
 		v.Expired = int64(binary.BigEndian.Uint64(field))
+	case tagTime:
+		v.Time = int64(binary.BigEndian.Uint64(field))
 	}
 	return nil
 }

@@ -11,12 +11,12 @@ import (
 var someValue = Value{
 	TopicID: [16]byte{1, 15: 2}, Cluster: "c", Pending: true, Committed: true, StoreKind: state.KindWindow,
 	Formats: state.Formats{Keys: "string", Values: "msgpack main.T"}, Filling: state.FromInput, Topic: "in",
-	Form: "plain", Offset: 1 << 40, Expired: Endless,
+	Form: "plain", Offset: 1 << 40, Expired: Endless, Time: -7,
 }
 
 func TestRecords(t *testing.T) {
 	for _, k := range []Key{
-		{InternalTopic, "a-b-changelog", -1}, {Input, "in", 7}, {Store, "", -1}, {Filled, "rows", 2},
+		{InternalTopic, "a-b-changelog", -1}, {Input, "in", 7}, {Store, "", -1}, {Filled, "rows", 2}, {Time, "rows/time0", 9},
 	} {
 		got, err := DecodeKey(AppendKey(nil, k))
 		require.NoError(t, err)
@@ -38,7 +38,8 @@ func TestRecords(t *testing.T) {
 		require.Error(t, err, b)
 	}
 	for _, b := range [][]byte{
-		nil, {2}, {1, tagTopicID, 1, 0}, {1, tagPending, 0}, {1, tagOffset, 1, 0}, {1, tagExpired, 1, 0}, {1, 5},
+		nil, {2}, {1, tagTopicID, 1, 0}, {1, tagPending, 0}, {1, tagOffset, 1, 0}, {1, tagExpired, 1, 0}, {1, tagTime, 1, 0},
+		{1, 5},
 	} {
 		_, err := DecodeValue(b)
 		require.Error(t, err, b)

@@ -3,7 +3,6 @@ package task
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"thalweg/state"
@@ -94,45 +93,31 @@ func (t *Task) Pending() bool {
 // so does what readers do not see.
 func (t *Task) Moved() bool { return slices.ContainsFunc(t.queues, (*queue).moved) }
 
-// marksMoved tells whether a node's mark is another than at the last commit.
-func (t *Task) marksMoved() bool {
-	for name, at := range t.env.Marks {
-		if old, ok := t.committedMarks[name]; *at != old && (ok || *at != topology.Unknown) {
-			return true
-		}
-	}
-	return false
-}
-
-// marks are the nodes' marks that say something.
-func (t *Task) marks() map[string]int64 {
-	marks := make(map[string]int64, len(t.env.Marks))
-	for name, at := range t.env.Marks {
-		if *at != topology.Unknown {
-			marks[name] = *at
-		}
-	}
-	return marks
-}
-
 // Offsets are the positions of the inputs that moved since the last commit. Where only marks did, or where the task has
 // written something though no input moved, as a punctuation does, it is the first input's: the group takes an offset
 // from the task's owner alone, and nothing else in a transaction shows whose it is.
+//
+// The times of the commit are in [Task.Times].
 func (t *Task) Offsets() []Offset {
-	var offsets []Offset
-	marks := t.marks()
-	if len(marks) > 0 {
-		marks[commitNumber] = t.commits + 1
+	if !t.commitsOffsets() {
+		return nil
 	}
+	var offsets []Offset
+	marks := t.besideOffsets()
 	for _, q := range t.queues {
 		if q.moved() {
 			offsets = append(offsets, q.offset(marks))
 		}
 	}
-	if len(offsets) == 0 && len(t.queues) > 0 && (t.wrote || t.marksMoved()) {
+	if len(offsets) == 0 {
 		offsets = append(offsets, t.queues[0].offset(marks))
 	}
 	return offsets
+}
+
+// commitsOffsets tells whether the next commit has an offset of the task.
+func (t *Task) commitsOffsets() bool {
+	return len(t.queues) > 0 && (t.Moved() || t.wrote || t.marksMoved())
 }
 
 // Fence is an offset that changes nothing: the committed one of the first input. The group refuses it from a task that
@@ -141,12 +126,8 @@ func (t *Task) Fence() (o Offset, ok bool) {
 	if len(t.queues) == 0 {
 		return Offset{}, false
 	}
-	marks := maps.Clone(t.committedMarks)
-	if len(marks) > 0 {
-		marks[commitNumber] = t.commits
-	}
 	q := t.queues[0]
-	return q.offsetAt(q.committed, marks), true
+	return q.offsetAt(q.committed, t.times.fence()), true
 }
 
 func (q *queue) offset(marks map[string]int64) Offset {
@@ -188,8 +169,8 @@ func (t *Task) Committed(position func(store string) int64) error {
 	for _, q := range t.queues {
 		q.commit()
 	}
-	t.committedTime, t.committedMarks = t.env.StreamTime, t.marks()
-	t.commits++
+	t.committedTime = t.env.StreamTime
+	t.committedTimes()
 	t.wrote = false
 	if t.strict {
 		t.setStrict(false)
@@ -212,6 +193,7 @@ func (t *Task) Discard() error {
 		return nil
 	}
 	t.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
+	t.times.discard()
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()

@@ -14,7 +14,7 @@
 //		if timeToCommit {
 //			err = t.Flush()                    // emit on commit, changelog records
 //			send(outbox.Take())
-//			commit(t.Offsets())
+//			commit(t.Offsets(), t.Times())     // together, or the times first
 //			err = t.Committed(positions)       // or t.Discard(): back to the last commit, exactly
 //		}
 //		if at, ok := t.NextRetry(); ok && at <= wallMillis {
@@ -27,15 +27,21 @@
 // Discard the queues are empty, and the driver fetches again from [Task.Inputs]. After a [Blocked] the driver does so
 // and carries on; any other failure of a record is the application's end.
 //
-// # An offset's metadata
+// # Times
 //
-// A committed offset carries, in base64, the highest timestamp that was processed on its partition and the marks of
-// the task's nodes (topology.Env). Version 1 ends after the partition time; it is what Kafka Streams writes too.
+// The marks of the task's nodes (topology.Env) are kept in the application's progress topic, each under its name and
+// the task's partition. A commit writes those that changed, with the offsets of the inputs.
+//
+// A committed offset carries, in base64, the highest timestamp that was processed on its partition. Version 1 ends
+// after that time; it is what Kafka Streams writes too.
 //
 //	0  uint8   version: 1, or 2 with marks
 //	1  int64   partition time, milliseconds, big-endian; -1 unknown
 //	9  uint32  number of marks, then for each: uint32 length and bytes of its name, int64 time
 //
-// Every offset of a commit has all marks, and under the empty name the number of the commit: a task starts from the
-// marks of the newest commit that its inputs' offsets tell of.
+// The marks are the number of the commit (under the empty name and "/times"), its offset ("/next"), and, for Kafka
+// Streams, the times up to which windows were emitted as closed. A task looks at the newest commit that its inputs'
+// offsets tell it of. Without "/times" an earlier build has committed it, with all of its marks beside each offset:
+// they count then, and move to the progress topic with the next commit. Where Kafka Streams has gone on, none counts
+// but the closed ones.
 package task

@@ -89,6 +89,7 @@ type rig struct {
 	ends   map[string]int64
 
 	committed []task.Offset
+	times     map[string]int64 // committed
 }
 
 func newRig(t *testing.T, c task.Config, nodes ...[]*topology.Node) *rig {
@@ -166,6 +167,14 @@ func (r *rig) commit() {
 	for _, o := range r.task.Offsets() {
 		r.committed = slices.DeleteFunc(r.committed, func(old task.Offset) bool { return old.Topic == o.Topic })
 		r.committed = append(r.committed, o)
+	}
+	if r.times == nil {
+		r.times = map[string]int64{}
+	}
+	for _, at := range r.task.Times() {
+		if r.times[at.Name] = at.At; at.At == topology.Unknown {
+			delete(r.times, at.Name)
+		}
 	}
 	require.NoError(r.t, r.task.Committed(r.position))
 }

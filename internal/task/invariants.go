@@ -21,7 +21,7 @@ func (t *Task) holds() {
 		t.env.StreamTime, t.committedTime)
 	check(t.env.StreamTime <= topology.MaxTime, "task %s: stream time %d", t.id, t.env.StreamTime)
 	check(!t.paused || t.pause.offset == topology.Unknown || t.pause.failed > 0, "task %s pauses for nothing", t.id)
-	check(t.commits >= 0, "task %s: %d commits", t.id, t.commits)
+	check(t.times.commits >= 0, "task %s: %d commits", t.id, t.times.commits)
 	if t.graph != nil && t.committedCounts != nil {
 		check(len(t.committedCounts) == len(t.graph.Instances), "task %s: counters of %d nodes of %d", t.id,
 			len(t.committedCounts), len(t.graph.Instances))

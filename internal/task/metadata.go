@@ -16,6 +16,8 @@ const (
 	metadataPlain = 1 // a partition time alone
 	metadataMarks = 2 // with marks behind it
 	metadataBytes = 9 // up to the marks
+
+	markBytes = 4 + 8 // of a mark, beside its name
 )
 
 // Marks of the task's own. Kafka Streams hands on all marks that it finds, so theirs have to be told from those that
@@ -23,6 +25,9 @@ const (
 const (
 	commitNumber = ""      // counts commits, so that the newest marks can be told
 	nextOffset   = "/next" // the offset that was committed with the marks
+	// timesApart has the number of the commit where its times are in the progress topic. A build that does not know it
+	// hands it on with another number.
+	timesApart = "/times"
 )
 
 // ours tells whether a task has committed the marks with that offset. Otherwise somebody else has gone on since: of

@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/base64"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,11 +42,11 @@ func TestMovesNameEveryState(t *testing.T) {
 
 func TestMarksOfSomebodyElse(t *testing.T) {
 	seek := func(offsets ...Offset) *Task {
-		task := &Task{committedMarks: map[string]int64{}}
+		task := &Task{times: times{committed: map[string]int64{}}}
 		for _, o := range offsets {
 			_, marks, err := decodeMetadata(o.Metadata)
 			require.NoError(t, err)
-			task.seekMarks(marks, o)
+			task.times.seek(marks, o)
 		}
 		return task
 	}
@@ -54,23 +55,23 @@ func TestMarksOfSomebodyElse(t *testing.T) {
 	}
 	// The newest commit counts.
 	task := seek(Offset{Next: 5, Metadata: ours(5, 2, 20)}, Offset{Next: 9, Metadata: ours(9, 1, 10)})
-	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.committedMarks)
-	require.EqualValues(t, 2, task.commits)
+	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.times.committed)
+	require.EqualValues(t, 2, task.times.commits)
 	// Kafka Streams has its own times of closing, and nothing else.
 	task = seek(Offset{Next: 5, Metadata: encodeMetadata(1, map[string]int64{"st": 30})})
-	require.Equal(t, map[string]int64{"st": 30}, task.committedMarks)
+	require.Equal(t, map[string]int64{"st": 30}, task.times.committed)
 	// It hands on what it finds, with an offset that has moved on: what it does not know of is old, of all inputs.
 	for _, offsets := range [][]Offset{
 		{{Next: 6, Metadata: ours(5, 2, 40)}, {Next: 9, Metadata: ours(9, 2, 20)}},
 		{{Next: 9, Metadata: ours(9, 2, 20)}, {Next: 6, Metadata: ours(5, 2, 40)}},
 	} {
 		task = seek(offsets...)
-		require.Equal(t, map[string]int64{"st": 40}, task.committedMarks)
-		require.EqualValues(t, 2, task.commits)
+		require.Equal(t, map[string]int64{"st": 40}, task.times.committed)
+		require.EqualValues(t, 2, task.times.commits)
 	}
 	// An input without marks was committed before there were any.
 	task = seek(Offset{Next: 5, Metadata: ours(5, 2, 20)}, Offset{Next: 9, Metadata: encodeMetadata(1, nil)}, Offset{})
-	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.committedMarks)
+	require.Equal(t, map[string]int64{"st": 20, "st/time0": 7}, task.times.committed)
 }
 
 // Anybody may commit for a group: a tool, an operator, another version. Its offset counts, its metadata does not.
@@ -80,7 +81,7 @@ func TestForeignMetadataOfACommittedOffset(t *testing.T) {
 	} {
 		var told []error
 		task := &Task{
-			committedMarks: map[string]int64{}, committedTime: topology.Unknown,
+			times: times{committed: map[string]int64{}}, committedTime: topology.Unknown,
 			config: Config{Foreign: func(o Offset, err error) {
 				require.EqualValues(t, 4, o.Next)
 				told = append(told, err)
@@ -93,8 +94,31 @@ func TestForeignMetadataOfACommittedOffset(t *testing.T) {
 		require.EqualValues(t, 4, q.next)
 		require.Equal(t, topology.Unknown, q.partitionTime)
 		require.Equal(t, topology.Unknown, task.env.StreamTime)
-		require.Empty(t, task.committedMarks)
+		require.Empty(t, task.times.committed)
 		require.Len(t, told, 1)
 		require.ErrorContains(t, told[0], metadata)
 	}
+}
+
+// However many windows are closed by time, the metadata stays within what brokers take.
+func TestMetadataHasALimit(t *testing.T) {
+	closed := map[string]int64{}
+	for i := range 300 {
+		closed[fmt.Sprintf("windows-of-some-name-%03d", i)] = int64(i)
+	}
+	marks := apartMarks(closed, 7)
+	metadata := encodeMetadata(1, withNext(marks, 1<<40))
+	require.LessOrEqual(t, len(metadata), 4096)
+	require.Greater(t, len(metadata), 3900)
+	require.Contains(t, marks, "windows-of-some-name-000")
+	require.NotContains(t, marks, "windows-of-some-name-299")
+	_, got, err := decodeMetadata(metadata)
+	require.NoError(t, err)
+	require.Equal(t, marks, got)
+	require.True(t, ours(got, 1<<40))
+}
+
+func withNext(marks map[string]int64, next int64) map[string]int64 {
+	marks[nextOffset] = next
+	return marks
 }

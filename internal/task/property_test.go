@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -68,7 +69,7 @@ func countingGraph() []*topology.Node {
 func dropLate() *topology.Node {
 	n := &topology.Node{Name: "late", Kind: topology.KindProcessor, Site: "site"}
 	n.Make = topology.Between(func(in *topology.Instance, next port) (port, error) {
-		newest := in.Mark("late")
+		newest := in.Mark("seen/late")
 		var out text
 		return func(r *text) error {
 			in.Enter()
@@ -174,6 +175,8 @@ func TestFailuresLeaveNoTrace(t *testing.T) {
 				fed = torn.rewound()
 			case 2: // aborted while it commits
 				require.NoError(t, torn.task.Flush())
+				torn.task.Offsets()
+				torn.task.Times()
 				torn.outbox.Discard()
 				require.NoError(t, torn.task.Discard())
 				fed = torn.rewound()
@@ -199,5 +202,5 @@ func TestFailuresLeaveNoTrace(t *testing.T) {
 func (r *rig) moved() {
 	r.outbox.Discard()
 	require.NoError(r.t, r.task.Close())
-	r.start(task.Config{Start: slices.Clone(r.committed)}, countingGraph())
+	r.start(task.Config{Start: slices.Clone(r.committed), Times: maps.Clone(r.times)}, countingGraph())
 }

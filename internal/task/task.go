@@ -3,7 +3,6 @@ package task
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -57,6 +56,8 @@ type Config struct {
 	CheckedPartitions int32
 	// Start holds the committed offsets of the inputs, as far as there are any.
 	Start []Offset
+	// Times are what the progress topic has for the task's partition, by name; see [Task.Times].
+	Times map[string]int64
 
 	// MaxIdle is how long the task waits for input partitions that are empty, so that records are taken in the
 	// order of their timestamps. 0 waits for what is known to exist (see [Task.Reached]); below 0 never waits.
@@ -121,16 +122,14 @@ type Task struct {
 	idleUntil int64 // wall clock; 0: not idling
 
 	committedTime   int64 // stream time of the last commit
-	committedMarks  map[string]int64
-	foreign         bool       // somebody else has committed an input
-	commits         int64      // number of the last commit
+	times           times
 	committedCounts []counters // per node
 }
 
 // New makes a task and opens its stores.
 func New(c Config) (*Task, error) {
-	t := &Task{id: c.ID, config: c, tx: c.Tx, outbox: c.Outbox, cut: c.Cut, committedTime: topology.Unknown,
-		committedMarks: map[string]int64{}}
+	t := &Task{id: c.ID, config: c, tx: c.Tx, outbox: c.Outbox, cut: c.Cut, committedTime: topology.Unknown}
+	t.times.committed, t.times.stored = map[string]int64{}, map[string]int64{}
 	if t.cut == nil {
 		t.cut = new(atomic.Bool)
 	}
@@ -168,6 +167,7 @@ func New(c Config) (*Task, error) {
 	if err := t.openStores(); err != nil {
 		return nil, fmt.Errorf("task %s: %w", t.id, err)
 	}
+	t.startTimes(c.Times)
 	return t, nil
 }
 
@@ -233,7 +233,7 @@ func (t *Task) Seek(o Offset) error {
 	q.next, q.fetched, q.partitionTime = o.Next, o.Next, partitionTime
 	q.commit()
 	q.fresh = o.Fresh
-	t.seekMarks(marks, o)
+	t.times.seek(marks, o)
 	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
 	t.committedTime = t.env.StreamTime
 	return nil
@@ -251,27 +251,6 @@ func (t *Task) Jump(topic string, partition int32, next int64) error {
 	}
 	q.jump(next)
 	return nil
-}
-
-// seekMarks takes the marks that were committed with an input's offset. They may be of an older commit than another
-// input's; and where Kafka Streams has committed one of the inputs, those of all are old.
-func (t *Task) seekMarks(marks map[string]int64, o Offset) {
-	n := marks[commitNumber]
-	t.foreign = t.foreign || o.Metadata != "" && len(marks) > 0 && !ours(marks, o.Next)
-	switch {
-	case t.foreign:
-		maps.DeleteFunc(t.committedMarks, func(name string, _ int64) bool { return !isClosed(name) })
-		for name, at := range marks {
-			if old, ok := t.committedMarks[name]; isClosed(name) && (!ok || at > old) {
-				t.committedMarks[name] = at
-			}
-		}
-		t.commits = max(t.commits, n)
-	case n > t.commits:
-		t.commits, t.committedMarks = n, marks
-		delete(marks, commitNumber)
-		delete(marks, nextOffset)
-	}
 }
 
 func (t *Task) noInput(call, topic string, partition int32) error {
@@ -298,8 +277,8 @@ func (t *Task) build() (err error) {
 	t.tx.Unlisten()
 	t.punct.rebuild()
 	t.env.Source = nil
-	t.env.Marks = make(map[string]*int64, len(t.committedMarks))
-	for name, at := range t.committedMarks {
+	t.env.Marks = make(map[string]*int64, len(t.times.committed))
+	for name, at := range t.times.committed {
 		t.env.Marks[name] = &at
 	}
 	if t.graph, err = topology.Build(&t.env, t.config.Subs...); err != nil {

@@ -51,8 +51,9 @@ type Driver struct {
 	outbox  *task.Outbox
 	globals []*run // fill the global stores
 	runs    []*run
-	offsets map[source]task.Offset // committed
-	pending int                    // records processed since the last commit
+	offsets map[source]task.Offset     // committed
+	times   map[int32]map[string]int64 // of operators, committed; by partition and name
+	pending int                        // records processed since the last commit
 	failed  error
 	aborted map[string][]Written            // what the failed transaction had written
 	reads   []string                        // topics, by durable name, sorted
@@ -66,7 +67,7 @@ func New(t TB, topo *topology.Topology, c Config) *Driver {
 	d := &Driver{
 		t: t, topo: topo, config: c,
 		topics: map[string]*topicLog{}, fixed: map[string]int32{}, kept: map[string]int32{},
-		offsets: map[source]task.Offset{}, formats: map[string]func(Written) string{},
+		offsets: map[source]task.Offset{}, times: map[int32]map[string]int64{}, formats: map[string]func(Written) string{},
 	}
 	d.config.Partitions = max(c.Partitions, 1)
 	if c.CommitEvery == 0 {

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/task"
+	"thalweg/topology"
 )
 
 // Run processes what was appended.
@@ -144,11 +146,24 @@ func (d *Driver) commit() error {
 		for _, o := range r.Offsets() {
 			d.offsets[source{o.Topic, o.Partition}] = o
 		}
+		d.keepTimes(r.ID().Partition, r.Times())
 		if err := r.Committed(d.position(r.Task)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepTimes keeps how far operators are, for a restart.
+func (d *Driver) keepTimes(partition int32, times []task.Time) {
+	for _, t := range times {
+		if d.times[partition] == nil {
+			d.times[partition] = map[string]int64{}
+		}
+		if d.times[partition][t.Name] = t.At; t.At == topology.Unknown {
+			delete(d.times[partition], t.Name)
+		}
+	}
 }
 
 // write puts what lies in the outbox into the topics.

@@ -2,6 +2,7 @@ package streamtest
 
 import (
 	"fmt"
+	"maps"
 
 	"thalweg/internal/task"
 	"thalweg/topology"
@@ -63,7 +64,7 @@ func (d *Driver) add(id task.ID, partitions int32, subs ...*topology.Subtopology
 		Errors:  d.config.Errors,
 		Exists:  func(topic string, partition int32) bool { return partition < d.partitionsOf(topic) },
 		Globals: d.globalRows(), MaxIdle: d.config.MaxIdle, WallMillis: d.now,
-		EmitUpdates: !d.config.EmitOnCommit, CheckedPartitions: partitions,
+		EmitUpdates: !d.config.EmitOnCommit, CheckedPartitions: partitions, Times: maps.Clone(d.times[id.Partition]),
 	}
 	for _, s := range subs {
 		for _, in := range s.Inputs {

@@ -1,0 +1,177 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"thalweg/internal/batch"
+	"thalweg/internal/link"
+	"thalweg/internal/progress"
+	"thalweg/internal/task"
+	"thalweg/topology"
+)
+
+// Settings of a progress topic. A commit of a timed operator adds a few records and the marker of its transaction, so
+// that most of the topic is old soon, and a start reads all of it.
+const (
+	progressSegmentBytes     = "4194304"
+	progressDeleteRetention  = "600000" // markers, and records that were taken back, stay for ten minutes
+	segmentBytesSetting      = "segment.bytes"
+	deleteRetentionMSSetting = "delete.retention.ms"
+)
+
+// timed is a time of an operator in one partition.
+type timed struct {
+	partition int32
+	task.Time
+}
+
+// keptTimes are the times that the progress topic has, as far as it was read. Any goroutine may use it.
+type keptTimes struct {
+	mu   sync.Mutex
+	id   link.TopicID               // of the topic that was read
+	next int64                      // the offset to read on from
+	at   map[int32]map[string]int64 // by partition and name
+}
+
+// read reads what is new up to the topic's end, and returns the times of partitions, by name. It waits for the
+// transactions that are open there.
+func (k *keptTimes) read(
+	ctx context.Context, l *link.Link, topic string, id link.TopicID, partitions map[int32]bool,
+) (map[int32]map[string]int64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	tp := link.TopicPartition{Topic: topic}
+	first, err := l.ListOffsets(ctx, []link.TopicPartition{tp}, link.Earliest, false)
+	if err != nil {
+		return nil, err
+	}
+	end, err := l.ListOffsets(ctx, []link.TopicPartition{tp}, link.Latest, false)
+	if err != nil {
+		return nil, err
+	}
+	if k.at == nil || k.id != id || k.next > end[tp] { // the topic was made again
+		k.id, k.next, k.at = id, 0, map[int32]map[string]int64{}
+	}
+	first[tp] = max(first[tp], k.next)
+	var decoder batch.Decoder
+	err = l.Scan(ctx, first, end, func(_ link.TopicPartition, b batch.Batch) (bool, error) {
+		return false, k.add(b, first[tp], &decoder)
+	})
+	if err != nil { // what was read is read again: the last record of a key counts
+		return nil, fmt.Errorf("times in topic %s: %w", topic, err)
+	}
+	k.next = end[tp]
+	times := map[int32]map[string]int64{}
+	for p := range partitions {
+		times[p] = maps.Clone(k.at[p])
+	}
+	return times, nil
+}
+
+func (k *keptTimes) add(b batch.Batch, from int64, decoder *batch.Decoder) error {
+	if b.IsControl() {
+		return nil
+	}
+	it, err := b.Records(decoder)
+	if err != nil {
+		return err
+	}
+	for r := (batch.Record{}); it.Next(&r); {
+		key, err := progress.DecodeKey(r.Key)
+		if err != nil || key.Kind != progress.Time || r.Offset < from {
+			continue // what is wrong with another record was said at the start
+		}
+		if len(r.Value) == 0 {
+			delete(k.at[key.Partition], key.Name)
+			continue
+		}
+		value, err := progress.DecodeValue(r.Value)
+		if err != nil {
+			return fmt.Errorf("the time %s of partition %d: %w", key.Name, key.Partition, err)
+		}
+		if k.at[key.Partition] == nil {
+			k.at[key.Partition] = map[string]int64{}
+		}
+		k.at[key.Partition][key.Name] = value.Time
+	}
+	return it.Err()
+}
+
+// readTimes reads how far the operators of tasks are that are about to be opened. Their committed offsets are known, so
+// what their former owners have committed is decided.
+func (w *worker) readTimes(ctx context.Context, ids []TaskID, p *positions) (err error) {
+	partitions := map[int32]bool{}
+	for _, id := range ids {
+		if len(w.app.topo.Subtopologies()[id.Subtopology].Stores) > 0 {
+			partitions[id.Partition] = true
+		}
+	}
+	if len(partitions) > 0 {
+		topic := w.app.noted.topic
+		p.times, err = w.app.times.read(ctx, w.link, topic, p.identity.Topics[topic], partitions)
+	}
+	return err
+}
+
+// takeOffsets gathers what the commit says of the tasks: the offsets of their inputs, and the times of their operators.
+func (w *worker) takeOffsets() {
+	w.offsets, w.times = w.offsets[:0], w.times[:0]
+	for _, j := range w.running {
+		for _, o := range j.task.Offsets() {
+			w.offsets = append(w.offsets, groupOffset(o))
+		}
+		for _, t := range j.task.Times() {
+			w.times = append(w.times, timed{j.id.Partition, t})
+		}
+	}
+}
+
+// writeTimes puts the times of the commit into the outbox.
+func (w *worker) writeTimes(now time.Time) error {
+	if len(w.times) == 0 {
+		return nil
+	}
+	out, err := w.outbox.Outlet(w.app.noted.topic)
+	if err != nil {
+		return err
+	}
+	for _, t := range w.times {
+		key := progress.Key{Kind: progress.Time, Name: t.Name, Partition: t.partition}
+		w.timeKey, w.timeValue = progress.AppendKey(w.timeKey[:0], key), w.timeValue[:0]
+		var value []byte // null: it is taken back
+		if t.At != topology.Unknown {
+			w.timeValue = progress.AppendValue(w.timeValue, progress.Value{Time: t.At})
+			value = w.timeValue
+		}
+		if err := out.Append(0, now.UnixMilli(), w.timeKey, value, nil); err != nil {
+			return err
+		}
+	}
+	w.times = w.times[:0]
+	return nil
+}
+
+// produceTimes writes the times before the offsets are committed, outside of a transaction. All that was produced is
+// acknowledged first: a time that is ahead of an operator's rows would make records late that are in none of them. A
+// worker whose tasks are somebody else's by now writes none.
+func (w *worker) produceTimes(ctx context.Context) error {
+	if len(w.times) == 0 {
+		return w.link.Flush(ctx)
+	}
+	confirmed := make(chan error, 1) // beside what the broker writes
+	go func() { confirmed <- w.link.ConfirmMember(ctx) }()
+	if err := worse(w.link.Flush(ctx), <-confirmed); err != nil {
+		return err
+	}
+	if err := w.writeTimes(w.app.cfg.Clock()); err != nil {
+		return err
+	}
+	if err := w.send(ctx, w.outbox.Take()); err != nil {
+		return err
+	}
+	return w.link.Flush(ctx)
+}
