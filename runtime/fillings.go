@@ -29,18 +29,12 @@ func (f filling) purged() bool {
 
 // fillings are what fills the stores of a topology's tasks, those among them that a rule of the optimizer has left out.
 func fillings(topo *topology.Topology, applicationID string) (all []filling) {
-	fromTopic := map[string]string{}
-	for _, n := range topo.Nodes() {
-		if n.RowsFromTopic != "" && len(n.Topics) > 0 {
-			fromTopic[n.RowsFromTopic] = n.Topics[0].In(applicationID)
-		}
-	}
 	for i, s := range topo.Subtopologies() {
 		for _, st := range s.Stores {
 			f := fillingOf(st, i, state.FromChangelog)
-			switch topic, ok := fromTopic[f.name]; {
+			switch source, ok := s.RestoredFrom(f.name); {
 			case ok:
-				f.from, f.topic = state.FromInput, topic
+				f.from, f.topic = state.FromInput, source.Topics[0].In(applicationID)
 			case f.spec.Volatile:
 				f.from = state.FromNothing
 			default:

@@ -82,11 +82,8 @@ func newLayout(topo *topology.Topology, cfg Config, counts map[string]int32) (*l
 		return nil, err
 	}
 	for _, s := range topo.Subtopologies() {
-		n := int32(0)
-		for _, t := range s.Inputs {
-			n = max(n, l.counts[t.In(l.applicationID)])
-		}
-		l.partitions = append(l.partitions, n)
+		tasks := s.Tasks(l.applicationID, func(topic string) int32 { return l.counts[topic] })
+		l.partitions = append(l.partitions, tasks)
 	}
 	l.fillings, l.forms = fillings(topo, l.applicationID), forms(topo, l.applicationID)
 	l.addRepartitions(topo, cfg)

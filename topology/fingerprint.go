@@ -17,11 +17,7 @@ type Fingerprint struct{ facts []string }
 func (t *Topology) Fingerprint() Fingerprint {
 	var f Fingerprint
 	for _, s := range t.subs {
-		fromTopic := map[string]TopicName{}
 		for _, n := range s.Nodes {
-			if n.RowsFromTopic != "" {
-				fromTopic[n.RowsFromTopic] = n.Topics[0]
-			}
 			if n.Kind == KindSink && n.Combined != nil {
 				f.add("sub-topology %d combines what it writes to %s", s.ID, n.Sink)
 			}
@@ -43,8 +39,8 @@ func (t *Topology) Fingerprint() Fingerprint {
 			if spec.Volatile {
 				kept = "volatile"
 			}
-			if topic, ok := fromTopic[st.Name()]; ok {
-				kept = fmt.Sprintf("restored from %s", topic)
+			if n, ok := s.RestoredFrom(st.Name()); ok {
+				kept = fmt.Sprintf("restored from %s", n.Topics[0])
 			}
 			f.add("sub-topology %d keeps %s (%s, %s)", s.ID, st.Name(), spec.Kind, kept)
 		}

@@ -28,6 +28,25 @@ type Subtopology struct {
 	Copartitioned [][]TopicName
 }
 
+// Tasks is how many tasks the sub-topology has: one for each partition of its largest input. partitions tells how many
+// a topic of that name has.
+func (s *Subtopology) Tasks(applicationID string, partitions func(topic string) int32) (n int32) {
+	for _, in := range s.Inputs {
+		n = max(n, partitions(in.In(applicationID)))
+	}
+	return n
+}
+
+// RestoredFrom is the source whose topic restores a store, in place of a changelog. ok is false where none does.
+func (s *Subtopology) RestoredFrom(store string) (source *Node, ok bool) {
+	for _, n := range s.Nodes {
+		if n.RowsFromTopic == store && len(n.Topics) > 0 {
+			return n, true
+		}
+	}
+	return nil, false
+}
+
 // New checks the nodes and puts them in order. All that is wrong is reported at once, the stores among it that a
 // processor opens without being connected to them: see [Processor].
 func New(nodes []*Node) (*Topology, error) {

@@ -44,12 +44,6 @@ func (t *Task) openStores() error {
 			}
 			continue
 		}
-		fromTopic := map[string]*topology.Node{}
-		for _, n := range sub.Nodes {
-			if n.RowsFromTopic != "" && len(n.Topics) > 0 {
-				fromTopic[n.RowsFromTopic] = n
-			}
-		}
 		for _, s := range sub.Stores {
 			if t.storeLog(s.Name()) != nil {
 				continue
@@ -58,7 +52,7 @@ func (t *Task) openStores() error {
 				return fmt.Errorf("store %s: %w", s.Name(), err)
 			}
 			log := storeLog{store: s}
-			if n := fromTopic[s.Name()]; n != nil {
+			if n, ok := sub.RestoredFrom(s.Name()); ok {
 				log.topic = n.Topics[0].In(t.config.ApplicationID)
 				log.input = t.queue(log.topic, t.id.Partition)
 				if n.Decode != nil {

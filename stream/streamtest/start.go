@@ -41,10 +41,7 @@ func (d *Driver) start() (err error) {
 		return d.add(task.ID{}, 1, subs...)
 	}
 	for _, s := range subs {
-		n := int32(0)
-		for _, in := range s.Inputs {
-			n = max(n, d.partitionsOf(in.In(d.config.ApplicationID)))
-		}
+		n := s.Tasks(d.config.ApplicationID, d.partitionsOf)
 		for _, st := range s.Stores {
 			d.kept[st.Spec().ChangelogTopic(d.config.ApplicationID)] = n
 		}
