@@ -99,7 +99,7 @@ func TestWhatTheBrokerRefuses(t *testing.T) {
 // A topic that takes nothing: each record is processed again by itself, once, and counts once. The log says it, and not
 // for each record.
 func TestATopicThatRefusesEverything(t *testing.T) {
-	const records = 300
+	const records = 100
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
 		t.Run(guarantee.String(), func(t *testing.T) {
 			h := newHarness(t)
