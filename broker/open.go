@@ -282,7 +282,12 @@ func (b *broker) recoverCoordinators() {
 	})
 	b.txnMachine = txn.New(txn.Config{MaxTimeout: b.cfg.MaxTransactionTimeout, IDExpiry: transactionalIDAge})
 	b.offsets, b.groups = b.openCoordinator(offsetsTopic, b.groupMachine, nil)
-	b.txnState, b.txns = b.openCoordinator(txnTopic, b.txnMachine, b.finishDue)
+	opened := make(chan struct{}) // a transaction may be due at once
+	b.txnState, b.txns = b.openCoordinator(txnTopic, b.txnMachine, func() {
+		<-opened
+		b.finishDue()
+	})
+	close(opened)
 	b.adoptTransactions()
 	for _, r := range b.metaMachine.Removals() {
 		b.finishRemoval(r)

@@ -264,6 +264,35 @@ func TestTransactionTimesOut(t *testing.T) {
 	require.Equal(t, []string{"again"}, committedIn(t, b, 0))
 }
 
+// fast is a clock that is ahead of the system's. It has no lock, which would hide a race from the detector.
+type fast time.Duration
+
+func (c fast) Now() time.Time { return time.Now().Add(time.Duration(c)) }
+
+func (c fast) AfterFunc(d time.Duration, f func()) (stop func() bool) {
+	return time.AfterFunc(d, f).Stop
+}
+
+// A transaction that ran out of time while the broker was down is due before the broker has opened.
+func TestTransactionTimesOutWhileTheBrokerIsDown(t *testing.T) {
+	fs := vfs.NewMem()
+	b := brokertest.New(t, brokertest.On(fs))
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	require.NoError(t, p.produce(0, "slow"))
+	require.NoError(t, b.Close())
+	b = brokertest.New(t, brokertest.On(fs), brokertest.Configure(func(cfg *broker.Config) {
+		cfg.Clock = fast(2 * time.Minute)
+	}))
+	results, err := b.Fetch(within(t), broker.FetchRequest{ // woken by the marker
+		Isolation: broker.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
+		Partitions: []broker.FetchPartition{{Topic: "t", Offset: 0}},
+	})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, results[0].LastStableOffset, int64(2), "there may be a second marker")
+	require.Empty(t, committedIn(t, b, 0))
+}
+
 func TestAbortOfWhatTheBrokerNeverHeardOf(t *testing.T) {
 	b := brokertest.New(t)
 	createTopic(t, b, 1, "t")
