@@ -113,9 +113,9 @@ type Config struct {
 	// waits to be read until its bytes fit, and a fetch to be answered; what is larger than its part passes alone.
 	// Requests and answers of 32 KiB or less do not count. Requests of that size do not wait. A client that takes longer
 	// than 30 s to send a mebibyte of a request that counts is disconnected, and so is one that does not take a mebibyte
-	// of an answer in 30 s while others wait. Not counted are what a request keeps that waits for its answer, as JoinGroup
-	// does, and calls of Produce and Fetch, which applications of this process use and count. Default a fraction of
-	// MemoryBytesMax, 256 MiB at most.
+	// of an answer in 30 s, or stands still for 5 s in the middle of either, while others wait. Not counted are what a
+	// request keeps that waits for its answer, as JoinGroup does, and calls of Produce and Fetch, which applications of
+	// this process use and count. Default a fraction of MemoryBytesMax, 256 MiB at most.
 	MaxBusyBytes int64
 	// CompactionBytesPerSecondMax is the I/O budget of compaction: what it reads and writes in a second, in all topics
 	// together. A second's worth may come at once. Default 128 MiB.

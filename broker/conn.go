@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"time"
 
@@ -68,11 +67,20 @@ func (c *conn) serve(ctx context.Context) {
 	close(c.queue)
 	<-written
 	c.abort()
+	c.sayEnd(err)
+}
+
+// sayEnd logs why a connection ends, unless the client has ended it.
+func (c *conn) sayEnd(err error) {
+	remote := c.net.RemoteAddr()
 	switch {
 	case errors.Is(err, errRequestLimit):
-		c.b.cfg.Logger.Warn("broker: a request is refused", "remote", c.net.RemoteAddr(), "err", err)
+		c.b.cfg.Logger.Warn("broker: a request is refused", "remote", remote, "err", err)
+	case errors.Is(err, errStalled):
+		c.b.cfg.Logger.Warn("broker: disconnecting a client that holds memory which others wait for", "remote", remote,
+			"err", err)
 	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed):
-		c.b.cfg.Logger.Info("broker: connection ended", "remote", c.net.RemoteAddr(), "err", err)
+		c.b.cfg.Logger.Info("broker: connection ended", "remote", remote, "err", err)
 	}
 }
 
@@ -115,9 +123,6 @@ const maxKeptFrameBytes = 4 << 20
 // firstReadBytes is how much memory a frame gets on its length's word alone. More comes as its bytes do.
 const firstReadBytes = 1 << 20
 
-// frameStallMax is how long a client may take for a mebibyte of a frame that has its memory. Others wait for it.
-const frameStallMax = 30 * time.Second
-
 func (c *conn) readFrame(ctx context.Context, in *bufio.Reader) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
@@ -141,6 +146,9 @@ func (c *conn) readFrame(ctx context.Context, in *bufio.Reader) ([]byte, error) 
 		}
 	}
 	if large && size > cap(frame) {
+		if _, err := in.Peek(smallFrameBytes); err != nil { // a client that sends no more than that holds no memory
+			return nil, fmt.Errorf("request of %d bytes: %w", size, err)
+		}
 		if err := c.b.frames.Enter(ctx, int64(size)); err != nil {
 			return nil, err
 		}
@@ -168,12 +176,27 @@ func (c *conn) readMore(in *bufio.Reader, frame *[]byte, size int, large bool) e
 	}
 	*frame = (*frame)[:to]
 	if large {
-		if err := c.net.SetReadDeadline(time.Now().Add(frameStallMax)); err != nil {
-			return err
-		}
+		return c.readHeld(in, (*frame)[from:])
 	}
 	_, err := io.ReadFull(in, (*frame)[from:])
 	return err
+}
+
+// readHeld fills a part of a frame whose memory others may wait for.
+func (c *conn) readHeld(in *bufio.Reader, part []byte) error {
+	s := newStall(c.b.frames)
+	for {
+		if err := c.net.SetReadDeadline(s.deadline()); err != nil {
+			return err
+		}
+		n, err := in.Read(part)
+		if part = part[n:]; len(part) == 0 {
+			return nil
+		}
+		if err := s.step(int64(n), err, true); err != nil {
+			return err
+		}
+	}
 }
 
 // keptFrame is the buffer of the request before, if it has the size. Otherwise its memory is given back.
@@ -242,7 +265,7 @@ func (c *conn) write(ctx context.Context) {
 		if err != nil {
 			failed = true
 			if ctx.Err() == nil {
-				c.b.cfg.Logger.Info("broker: connection ended", "remote", c.net.RemoteAddr(), "err", err)
+				c.sayEnd(err)
 			}
 			c.abort()
 		}
@@ -283,13 +306,13 @@ func (c *conn) send(buf []byte, r *request, a answer) ([]byte, error) {
 	return buf, c.sendHeld(parts)
 }
 
-// sendHeld writes an answer whose memory others may wait for. While they do, the client has to take a mebibyte of it
-// each frameStallMax.
+// sendHeld writes an answer whose memory others may wait for. While they do, the client has to take it.
 func (c *conn) sendHeld(parts net.Buffers) error {
 	for len(parts) > 0 {
 		piece, rest := cutAt(parts, firstReadBytes)
+		s := newStall(c.b.answers)
 		for len(piece) > 0 {
-			if err := c.net.SetWriteDeadline(time.Now().Add(frameStallMax)); err != nil {
+			if err := c.net.SetWriteDeadline(s.deadline()); err != nil {
 				return err
 			}
 			n, err := piece.WriteTo(c.net)
@@ -297,7 +320,10 @@ func (c *conn) sendHeld(parts net.Buffers) error {
 				c.idle.touch()
 			}
 			c.b.counters.bytesOut.Add(n)
-			if err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || c.b.answers.Waited()) {
+			if err == nil {
+				continue
+			}
+			if err := s.step(n, err, false); err != nil {
 				return fmt.Errorf("answer: %w", err)
 			}
 		}
