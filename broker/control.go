@@ -145,6 +145,13 @@ func controlRemedy(path string, err error) string {
 // socketPathMax is how long the path of a socket may be on all systems.
 const socketPathMax = 103
 
+// interruptMax is how long RequestBackup waits for the answer to a backup that it interrupts.
+const interruptMax = 10 * time.Second
+
+func interruptedBackup(cause error) error {
+	return fmt.Errorf("broker: backup: interrupted; no copy was made: %w", cause)
+}
+
 // RequestBackup asks the broker that has the data directory dir open, in another process of the same user, for what
 // [Broker.Backup] does, and waits for it. The context ends the backup. A relative target is one of this process's
 // working directory.
@@ -155,18 +162,31 @@ func RequestBackup(ctx context.Context, dir, target string) error {
 		return fmt.Errorf("broker: backup: %w", err)
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if failed := ctx.Err(); err != nil && failed != nil {
+		return interruptedBackup(failed)
+	}
 	if err != nil {
 		return fmt.Errorf("broker: backup: no broker answers at %s: %s: %w", path, controlRemedy(path, err), err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
 	var resp controlResponse
 	err = json.NewEncoder(conn).Encode(controlRequest{Backup: target})
+	// An interrupted backup is answered, too: the broker knows whether there is a copy.
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetReadDeadline(time.Now().Add(interruptMax))
+		_ = conn.(*net.UnixConn).CloseWrite()
+	})
+	defer stop()
 	if err == nil {
 		err = json.NewDecoder(conn).Decode(&resp)
 	}
-	if failed := ctx.Err(); failed != nil {
-		return fmt.Errorf("broker: backup: %w", errors.Join(failed, conn.Close()))
+	if failed := ctx.Err(); failed != nil && resp.Error != "" {
+		_ = conn.Close()
+		return interruptedBackup(failed)
+	}
+	if failed := ctx.Err(); failed != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = conn.Close()
+		return fmt.Errorf("broker: backup: interrupted, but the broker on %s has not stopped it within %v; there is no "+
+			"copy unless %s exists: %w", dir, interruptMax, target, failed)
 	}
 	if err != nil {
 		return fmt.Errorf("broker: backup: the broker on %s went away before its answer: its log says why; there is no "+

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,7 +44,9 @@ func TestBackupThroughTheSocket(t *testing.T) {
 	require.ErrorContains(t, broker.RequestBackup(within(t), data, copied), "not empty")
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, broker.RequestBackup(over, data, filepath.Join(dir, "other")), context.Canceled)
+	err = broker.RequestBackup(over, data, filepath.Join(dir, "other"))
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "interrupted; no copy was made")
 
 	c := brokertest.New(t, in(copied)) // beside the original
 	require.Equal(t, []string{"v"}, committedIn(t, c, 1))
@@ -82,4 +85,47 @@ func TestBackupsThatFailNameARemedy(t *testing.T) {
 	require.NoError(t, <-ended)
 	require.NoError(t, l.Close())
 	require.ErrorContains(t, ask(dir), "is one running")
+}
+
+// An interrupted backup says that there is no copy. Where the broker was done before it heard of that, there is one.
+func TestAnInterruptedBackupSaysWhetherThereIsACopy(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"error":"broker: backup to copy: context canceled"}`: "broker: backup: interrupted; no copy was made: " +
+			"context canceled",
+		`{}`: "",
+	} {
+		dir, err := os.MkdirTemp("", "thalweg")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "CONTROL"), Net: "unix"})
+		require.NoError(t, err)
+		ctx, interrupt := context.WithCancel(within(t))
+		defer interrupt()
+		served := make(chan error, 1)
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				served <- err
+				return
+			}
+			in := bufio.NewReader(conn)
+			_, err = in.ReadString('\n')
+			interrupt()
+			_, end := in.ReadByte()
+			if !errors.Is(end, io.EOF) {
+				err = errors.Join(err, errors.New("the broker does not hear of the interruption"), end)
+			}
+			_, failed := conn.Write([]byte(answer + "\n"))
+			served <- errors.Join(err, failed, conn.Close())
+		}()
+		err = broker.RequestBackup(ctx, dir, filepath.Join(dir, "copy"))
+		require.NoError(t, <-served)
+		if want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, context.Canceled)
+			require.EqualError(t, err, want)
+		}
+		require.NoError(t, l.Close())
+	}
 }
