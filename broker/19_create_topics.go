@@ -101,6 +101,12 @@ func (b *broker) checkNewTopic(t *newTopic) error {
 	if set.byName[t.name] != nil {
 		return &textError{kerr.TopicAlreadyExists, "Topic '" + t.name + "' already exists."}
 	}
+	for name := range set.byName {
+		if collide(t.name, name) {
+			return &textError{kerr.InvalidTopicException,
+				"Topic '" + t.name + "' collides with existing topic: " + name}
+		}
+	}
 	if err := checkAssignments(t); err != nil {
 		return err
 	}
@@ -119,6 +125,19 @@ func (b *broker) checkNewTopic(t *newTopic) error {
 			fmt.Sprintf("replication factor %d: this broker is the only one, ask for 1 or -1", t.replicas)}
 	}
 	return b.checkTopicConfigs(t.configs)
+}
+
+// collide tells whether Apache Kafka refuses to have both topics: its names of metrics have '_' for '.'.
+func collide(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && (a[i] != '.' && a[i] != '_' || b[i] != '.' && b[i] != '_') {
+			return false
+		}
+	}
+	return true
 }
 
 // checkAssignments lets a client say where replicas shall lie, as long as that is here.
