@@ -326,9 +326,18 @@ func TestAMissingDirectoryIsNoEmptyPartition(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, mem.RemoveAll("broker/"+dir))
 			b := brokertest.New(t, brokertest.On(mem), seen.logTo())
-			require.Len(t, seen.lines("level=ERROR", "offline", dir, "missing"), 1)
+			offline := seen.lines("level=ERROR", "offline", dir, "the directory of the partition is missing")
+			require.Len(t, offline, 1)
+			if dir == "t-1" {
+				require.Contains(t, offline[0], "restore it from a backup, or delete and recreate the topic")
+			}
 			require.Equal(t, []string{"v"}, committedIn(t, b, 0))
 			require.NoError(t, b.Close())
+			report, err := broker.Check(mem, "broker")
+			require.NoError(t, err)
+			require.Equal(t, []broker.CheckFinding{
+				{Path: "broker/" + dir, Damage: true, Text: "the directory of the partition is missing"},
+			}, report.Findings)
 
 			require.NoError(t, mem.RemoveAll("broker/"+dir))
 			_, err = vfs.Clone(mem, mem, "elsewhere", "broker/"+dir)
@@ -373,4 +382,23 @@ func TestTransactionsWithoutTheGroupsLog(t *testing.T) {
 	require.NoError(t, put(t, b, "t", "v", time.Now()))
 	consume(t, brokertest.Client(t, b, kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 1)
+}
+
+// A topic of which a partition's directory is gone can be deleted and made again.
+func TestATopicWithoutADirectoryIsRecreated(t *testing.T) {
+	mem := vfs.NewMem()
+	seedInternal(t, mem)
+	require.NoError(t, mem.RemoveAll("broker/t-1"))
+	b := brokertest.New(t, brokertest.On(mem))
+	require.Equal(t, 1, b.Stats().OfflinePartitions)
+	deleted, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
+	require.NoError(t, err)
+	require.NoError(t, deleted["t"].Err)
+	createTopic(t, b, 2, "t")
+	p := plain(t, b)
+	require.NoError(t, p.send(1, p.batch(1, "v")).Err)
+	require.Equal(t, []string{"v"}, committedIn(t, b, 1))
+	require.NoError(t, b.Close())
+	b = brokertest.New(t, brokertest.On(mem))
+	require.Zero(t, b.Stats().OfflinePartitions)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/broker/internal/coord"
 	"thalweg/broker/internal/group"
@@ -267,7 +268,11 @@ func (b *broker) openTopics(topics map[string]*meta.Topic) {
 }
 
 func (b *broker) logOffline(topic string, index int32, err error) {
-	b.cfg.Logger.Error("broker: partition is offline until the next start", "topic", topic, "partition", index, "err", err)
+	args := []any{"topic", topic, "partition", index, "err", err}
+	if !isInternal(topic) && errors.Is(err, kerr.KafkaStorageError) { // files are gone or damaged
+		args = append(args, "remedy", "restore it from a backup, or delete and recreate the topic")
+	}
+	b.cfg.Logger.Error("broker: partition is offline until the next start", args...)
 }
 
 func (b *broker) recoverCoordinators() {

@@ -2,6 +2,7 @@ package log
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -77,7 +78,22 @@ func TestAMissingSegmentIsDamage(t *testing.T) {
 		o.Known = true
 		_, err := Open(o)
 		isKafka(t, kerr.KafkaStorageError, err)
-		require.ErrorContains(t, err, "missing")
+		require.ErrorContains(t, err, "/data/orders-0: the directory of the partition is missing")
+		_, err = b.fs.Stat("/data/orders-0")
+		require.ErrorIs(t, err, fs.ErrNotExist, "it is not made: a check finds it missing, too")
+	})
+	t.Run("all that the directory holds", func(t *testing.T) {
+		b := newBench(t, vfs.NewMem(), SyncGroup)
+		ten(t, b)
+		require.NoError(t, b.fs.RemoveAll("/data/orders-0"))
+		require.NoError(t, b.fs.MkdirAll("/data/orders-0", 0o750))
+		o := b.options()
+		o.Known = true
+		for range 2 {
+			_, err := Open(o)
+			isKafka(t, kerr.KafkaStorageError, err)
+			require.ErrorContains(t, err, "neither a segment nor a checkpoint: all records of the partition are missing")
+		}
 	})
 }
 

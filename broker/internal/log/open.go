@@ -40,6 +40,9 @@ func Open(o Options) (*Log, error) {
 
 func (l *Log) open() error {
 	fs, dir := l.options.FS, l.options.Dir
+	if _, err := fs.Stat(dir); l.options.Known && isNotExist(err) {
+		return fmt.Errorf("the directory of the partition is missing, with all of its records: %w", kerr.KafkaStorageError)
+	}
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("directory %s: make: %w", dir, err)
 	}
@@ -147,6 +150,9 @@ func (r *recovery) checkFirst(bases []int64) error {
 		found = fmt.Sprintf("the first segment begins at offset %d", bases[0])
 	case !l.options.Known && r.imported, !r.imported && l.checkpoint.synced <= start:
 		return nil // it is new, or was emptied
+	case r.imported:
+		return fmt.Errorf("directory %s has neither a segment nor a checkpoint: all records of the partition are missing: "+
+			"%w", l.options.Dir, kerr.KafkaStorageError)
 	}
 	return fmt.Errorf("directory %s: segment %s is missing (%s), and the log was synced from offset %d up to %d; restore "+
 		"the file: %w", l.options.Dir, fileName(start, logSuffix), found, start, l.checkpoint.synced,
