@@ -402,3 +402,72 @@ func TestATopicWithoutADirectoryIsRecreated(t *testing.T) {
 	b = brokertest.New(t, brokertest.On(mem))
 	require.Zero(t, b.Stats().OfflinePartitions)
 }
+
+// Where a log of the broker's own topics is lost, and there is no backup, an empty one in its place brings the
+// coordinator back without its state, as the log says.
+func TestTheBrokersOwnTopicsBeginEmpty(t *testing.T) {
+	empty := fmt.Sprintf("%020d.log", 0)
+	for _, dir := range []string{"__consumer_offsets-0", "__transaction_state-0"} {
+		for damage, text := range map[string]string{"wrong bytes": "is damaged at byte", "no directory": "is missing"} {
+			t.Run(dir+" "+damage, func(t *testing.T) {
+				mem, seen, at := vfs.NewMem(), &journal{}, "broker/"+dir
+				seedInternal(t, mem)
+				if damage == "no directory" {
+					require.NoError(t, mem.RemoveAll(at))
+				} else {
+					brokertest.Flip(t, mem, at+"/"+empty, 70)
+				}
+				b := brokertest.New(t, brokertest.On(mem), seen.logTo())
+				require.Equal(t, 1, b.Stats().OfflinePartitions)
+				require.NoError(t, b.Close())
+				offline := seen.lines("level=ERROR", "offline", text)
+				require.Len(t, offline, 1)
+				require.Contains(t, offline[0], "stop the broker and restore the directory "+at+" from a backup; without one, "+
+					"make the directory, remove all files in it, create an empty file "+empty+" there, and start")
+				require.NotContains(t, offline[0], "delete")
+
+				require.NoError(t, mem.RemoveAll(at))
+				require.NoError(t, mem.MkdirAll(at, 0o750))
+				overwrite(t, mem, at+"/"+empty, "")
+				for range 2 {
+					b = brokertest.New(t, brokertest.On(mem))
+					require.Zero(t, b.Stats().OfflinePartitions)
+					requireBegunEmpty(t, b, dir)
+					require.NoError(t, b.Close())
+				}
+			})
+		}
+	}
+}
+
+// requireBegunEmpty checks a broker on what seedInternal left, after a log of its own began empty.
+func requireBegunEmpty(t *testing.T, b *broker.Broker, dir string) {
+	t.Helper()
+	require.NoError(t, findCoordinator(t, b, 0))
+	require.NoError(t, findCoordinator(t, b, 1))
+	adm := kadm.NewClient(brokertest.Client(t, b))
+	fetched, err := adm.FetchOffsets(within(t), "g")
+	require.NoError(t, err)
+	if dir == "__consumer_offsets-0" {
+		require.Empty(t, fetched)
+	} else {
+		at, ok := fetched.Lookup("t", 1)
+		require.True(t, ok)
+		require.EqualValues(t, 7, at.At)
+	}
+	fetched, err = adm.FetchOffsets(within(t), "other")
+	require.NoError(t, err)
+	require.NoError(t, fetched.Error(), "no offset of a transaction stays pending")
+	require.NoError(t, commitOffset(t, b, "new", "t", 1, 3))
+	require.Equal(t, []string{"v"}, committedIn(t, b, 0)[:1])
+	if dir == "__transaction_state-0" {
+		part := fetchOne(t, b, 1, broker.ReadUncommitted)
+		require.Equal(t, part.HighWatermark, part.LastStableOffset, "the open transaction was aborted")
+		require.Empty(t, committedIn(t, b, 1))
+	}
+	p := newRawProducer(t, b, "open")
+	require.NoError(t, p.produce(0, "more"))
+	require.NoError(t, p.commitOffset("other", 11))
+	require.NoError(t, p.end(true, 5))
+	require.Contains(t, committedIn(t, b, 0), "more")
+}

@@ -269,10 +269,28 @@ func (b *broker) openTopics(topics map[string]*meta.Topic) {
 
 func (b *broker) logOffline(topic string, index int32, err error) {
 	args := []any{"topic", topic, "partition", index, "err", err}
-	if !isInternal(topic) && errors.Is(err, kerr.KafkaStorageError) { // files are gone or damaged
-		args = append(args, "remedy", "restore it from a backup, or delete and recreate the topic")
+	if errors.Is(err, kerr.KafkaStorageError) || errors.Is(err, kerr.CorruptMessage) { // files are gone or damaged
+		args = append(args, "remedy", b.offlineRemedy(topic, index))
 	}
 	b.cfg.Logger.Error("broker: partition is offline until the next start", args...)
+}
+
+// offlineRemedy says what to do about a partition whose files are gone or damaged. Nobody can delete the broker's own
+// topics. Where their logs are empty, the coordinators begin without a state.
+func (b *broker) offlineRemedy(topic string, index int32) string {
+	cost := ""
+	switch topic {
+	case offsetsTopic:
+		cost = "all groups and their committed offsets are lost, and consumers begin where their auto.offset.reset says"
+	case txnTopic:
+		cost = "all transactional ids are lost, open transactions are aborted, and one that was being committed may stay " +
+			"in some of its partitions alone"
+	default:
+		return "restore it from a backup, or delete and recreate the topic"
+	}
+	return fmt.Sprintf("stop the broker and restore the directory %s from a backup; without one, make the directory, "+
+		"remove all files in it, create an empty file %020d.log there, and start: %s",
+		b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(topic, index)), 0, cost)
 }
 
 func (b *broker) recoverCoordinators() {
@@ -311,7 +329,11 @@ func (b *broker) openCoordinator(name string, m coord.Machine, onTick func()) (*
 	if err == nil {
 		return p, shard
 	}
-	b.logOffline(name, p.index, errors.Join(err, p.log.Release()))
+	shown := err
+	if damaged, ok := errors.AsType[*log.DamageError](err); ok {
+		shown = damaged.Damage
+	}
+	b.logOffline(name, p.index, errors.Join(shown, p.log.Release()))
 	p = &partition{topic: name, index: p.index}
 	b.configure(p, t.Topic)
 	b.topics.put(&topic{Topic: t.Topic, partitions: []*partition{p}})

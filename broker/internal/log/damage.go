@@ -13,7 +13,9 @@ import (
 type DamageError struct {
 	// Next is the offset from which the log can be read again. There may be nothing yet.
 	Next int64
-	err  error
+	// Damage says what is damaged, without the advice to delete records, which not all topics permit.
+	Damage error
+	err    error
 }
 
 func (e *DamageError) Error() string { return e.err.Error() }
@@ -24,10 +26,13 @@ func (e *DamageError) Unwrap() error { return e.err }
 // damage reports that a read for offset, which is at most the first one that is lost, found damage at a position.
 func (s *segment) damage(offset, position int64, err error) error {
 	next := max(s.afterDamage(position).offset, offset+1)
-	return &DamageError{next, fmt.Errorf("segment %s is damaged at byte %d, at or after offset %d; restore the file, or "+
-		"give up what is before offset %d: let readers go on there, or delete the topic's records up to it, while its "+
-		"cleanup.policy has delete: %w: %w",
-		s.path(logSuffix), position, offset, next, kerr.CorruptMessage, err)}
+	where := fmt.Sprintf("segment %s is damaged at byte %d, at or after offset %d", s.path(logSuffix), position, offset)
+	return &DamageError{
+		Next:   next,
+		Damage: fmt.Errorf("%s: %w: %w", where, kerr.CorruptMessage, err),
+		err: fmt.Errorf("%s; restore the file, or give up what is before offset %d: let readers go on there, or delete the "+
+			"topic's records up to it, while its cleanup.policy has delete: %w: %w", where, next, kerr.CorruptMessage, err),
+	}
 }
 
 // resume returns where a read for offset goes on that met damage at position: behind it, if offset is there.
