@@ -66,6 +66,7 @@ type broker struct {
 	connectionsMax    atomic.Int64
 	compactionBytes   atomic.Int64 // that compaction may read and write in a second
 	hints             sync.Map     // names of configurations whose lack of effect was logged
+	sparing           sparing
 	// admin is held while topics are made, changed or deleted.
 	admin   sync.Mutex
 	copying sync.Mutex // one backup at a time

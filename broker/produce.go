@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -244,12 +245,21 @@ func (b *broker) waitError(ctx context.Context, err error) *kerr.Error {
 // appendError keeps an error of the protocol and makes one of any other.
 func (b *broker) appendError(p *partition, err error) error {
 	var known *kerr.Error
-	if errors.As(err, &known) {
-		if known == kerr.KafkaStorageError {
-			b.cfg.Logger.Error("broker: append", "topic", p.topic, "partition", p.index, "err", err)
-		}
+	if !errors.As(err, &known) {
+		err = fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	} else if known != kerr.KafkaStorageError {
 		return err
 	}
-	b.cfg.Logger.Error("broker: append", "topic", p.topic, "partition", p.index, "err", err)
-	return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	args := []any{"topic", p.topic, "partition", p.index, "err", err}
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if full && p.log.Err() == nil { // else the log failed for good, and err says what to do
+		// Each try of each client fails until there is room.
+		if !b.sparing.say("full "+partitionDir(p.topic, p.index), b.steady.Now()) {
+			return err
+		}
+		args = append(args, "remedy", "free space, lower retention, or delete topics; writes resume by themselves; this is "+
+			"said once a minute")
+	}
+	b.cfg.Logger.Error("broker: append", args...)
+	return err
 }

@@ -3,11 +3,14 @@ package broker_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -52,6 +55,38 @@ func TestFullDisk(t *testing.T) {
 	require.Equal(t, []string{"before"}, committedIn(t, b, 0))
 	require.Equal(t, []string{"elsewhere"}, committedIn(t, b, 1))
 	require.NoError(t, one(0, "after"))
+}
+
+// A full disk is said once a minute for each partition, with what to do, and nothing more is needed than room.
+func TestAFullDiskIsSaidSparingly(t *testing.T) {
+	path := "broker/t-0/00000000000000000000.log"
+	full := failing("t-", &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}, errorfs.OpFileWrite,
+		errorfs.OpFileWriteAt)
+	disk, clock, seen := faultfs.New(vfs.NewMem()), brokertest.NewClock(), &journal{}
+	b := brokertest.New(t, brokertest.On(disk), brokertest.At(clock), seen.logTo())
+	createTopic(t, b, 2, "t")
+	one := func(partition int32) error {
+		p := plain(t, b)
+		return p.send(partition, p.batch(partition, "v")).Err
+	}
+	disk.Fail(full)
+	for range 5 {
+		require.ErrorIs(t, one(0), kerr.KafkaStorageError)
+	}
+	lines := seen.lines("level=ERROR", "topic=t", "partition=0")
+	require.Len(t, lines, 1)
+	require.Contains(t, lines[0], "free space, lower retention, or delete topics; writes resume by themselves")
+	require.Equal(t, 1, strings.Count(lines[0], path), lines[0])
+	require.ErrorIs(t, one(1), kerr.KafkaStorageError)
+	require.Len(t, seen.lines("level=ERROR", "topic=t", "partition=1"), 1, "each partition has its line")
+	clock.Advance(time.Minute)
+	require.ErrorIs(t, one(0), kerr.KafkaStorageError)
+	require.Len(t, seen.lines("level=ERROR", "topic=t", "partition=0"), 2)
+
+	disk.Fail(nil)
+	require.NoError(t, one(0))
+	require.NoError(t, one(1))
+	require.Equal(t, []string{"v"}, committedIn(t, b, 0))
 }
 
 func TestFailedForceIsNeverAcknowledged(t *testing.T) {

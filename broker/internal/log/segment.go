@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,6 +148,9 @@ func (s *segment) write(p []byte, limit, ahead int64) error {
 	}
 	if err != nil {
 		s.stream, s.torn, s.blank = nil, true, false
+		if named, ok := errors.AsType[*fs.PathError](err); ok {
+			err = named.Err // the path is said once
+		}
 		return fmt.Errorf("segment %s: write %d bytes at %d: %w", s.path(logSuffix), len(p), s.size.Load(), err)
 	}
 	return nil
