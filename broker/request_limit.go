@@ -39,10 +39,32 @@ func (c *Config) elementsMax() int {
 // errRequestLimit is a request that is refused for its size.
 var errRequestLimit = errors.New("the limit is exceeded, and the connection is closed")
 
+// errOtherProtocol is a client that does not speak Kafka's protocol.
+var errOtherProtocol = errors.New("the connection is closed")
+
+// otherProtocol names the protocol whose first bytes were taken for the size of a request; "" if it is none that we
+// know. As a size they are larger than any that is sent.
+func otherProtocol(size uint32) string {
+	if size>>16 == 0x1603 { // the record of a ClientHello, of version 3.x
+		return "TLS"
+	}
+	first := binary.BigEndian.AppendUint32(nil, size)
+	switch string(first) {
+	case "GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PRI ": // the last one of HTTP/2
+		return "HTTP"
+	}
+	return ""
+}
+
 // checkSize refuses a request that has more bytes than it may, and otherwise returns its key.
 func (c *conn) checkSize(in *bufio.Reader, size int) (key int16, err error) {
 	cfg := &c.b.cfg
 	if size > cfg.MaxRequestBytes {
+		if name := otherProtocol(uint32(size)); name != "" {
+			return 0, fmt.Errorf("the first bytes look like %s: this port speaks the Kafka protocol in plain text; have the "+
+				"client use it without TLS (security.protocol=PLAINTEXT), or see that nothing else connects here: %w",
+				name, errOtherProtocol)
+		}
 		return 0, fmt.Errorf("%s has %d bytes, at most %d are allowed (Config.MaxRequestBytes; send smaller batches): %w",
 			headerOf(in), size, cfg.MaxRequestBytes, errRequestLimit)
 	}

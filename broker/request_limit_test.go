@@ -90,6 +90,43 @@ func TestRequestsThatNameTooMuchAreRefused(t *testing.T) {
 	}
 }
 
+// A client that speaks TLS or HTTP is no client whose request is too large. It is logged once a minute.
+func TestOtherProtocolsAreRecognized(t *testing.T) {
+	for first, want := range map[string]string{
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03":                 "look like TLS",
+		"\x16\x03\x03\x00\x05\x01\x00\x00\x01\x03":                     "look like TLS",
+		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n":                    "look like HTTP",
+		"POST /topics HTTP/1.1\r\nHost: localhost\r\n\r\n":             "look like HTTP",
+		"HEAD / HTTP/1.0\r\n\r\n":                                      "look like HTTP",
+		"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n":                    "look like HTTP",
+		"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n":                "look like HTTP",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":                             "look like HTTP",
+		"\x16\x04\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00\x00": "send smaller batches",
+	} {
+		clock, seen := brokertest.NewClock(), &journal{}
+		b := brokertest.New(t, brokertest.At(clock), seen.logTo())
+		try := func() {
+			c := dial(t, b)
+			_, err := c.Write([]byte(first))
+			require.NoError(t, err)
+			c.closed()
+		}
+		for range 3 {
+			try()
+		}
+		require.Eventually(t, func() bool { return len(seen.lines("level=WARN")) > 0 }, patience, time.Millisecond)
+		clock.Advance(time.Minute)
+		try()
+		require.NoError(t, b.Close()) // all was logged
+		if want == "send smaller batches" {
+			require.Len(t, seen.lines("level=WARN", "a request is refused", want), 4)
+			continue
+		}
+		require.Len(t, seen.lines("level=WARN"), 2, first)
+		require.Len(t, seen.lines("level=WARN", "a client is refused", want, "speaks the Kafka protocol in plain text"), 2)
+	}
+}
+
 // A request of the most bytes that consists of nothing but names takes a bounded amount of memory before it is refused.
 func TestNamesTakeBoundedMemory(t *testing.T) {
 	b := brokertest.New(t)
