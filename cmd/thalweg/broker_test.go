@@ -36,18 +36,19 @@ func TestSettingsOfTheServer(t *testing.T) {
 // A directory at rest is checked, and damage makes the command fail.
 func TestCheckOfADirectory(t *testing.T) {
 	dir := t.TempDir()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	run := func(args ...string) error {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	run := func(ctx context.Context, args ...string) error {
 		root := command()
 		root.SetArgs(append([]string{"broker"}, args...))
 		root.SetOut(new(strings.Builder))
 		root.SetErr(new(strings.Builder))
 		return root.ExecuteContext(ctx)
 	}
-	require.NoError(t, run("--listen", "127.0.0.1:0", "--dir", dir))
-	require.NoError(t, run("check", dir))
+	require.NoError(t, run(stopped, "--listen", "127.0.0.1:0", "--dir", dir))
+	require.NoError(t, run(t.Context(), "check", dir))
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "__consumer_offsets-0")))
-	require.ErrorContains(t, run("check", dir), "1 findings are damage")
-	require.ErrorContains(t, run("backup", "--dir", dir, filepath.Join(t.TempDir(), "copy")), "no broker answers")
+	require.ErrorContains(t, run(t.Context(), "check", dir), "1 findings are damage")
+	backup := run(t.Context(), "backup", "--dir", dir, filepath.Join(t.TempDir(), "copy"))
+	require.ErrorContains(t, backup, "no broker answers")
 }
