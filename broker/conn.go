@@ -77,7 +77,7 @@ func (c *conn) sayEnd(err error) {
 	case errors.Is(err, errOtherProtocol):
 		if c.b.sparing.say("other protocol "+c.host, c.b.steady.Now()) { // such clients try again all the time
 			c.b.cfg.Logger.Warn("broker: a client is refused; this is said once a minute for each host", "remote",
-				c.net.RemoteAddr(), "err", err)
+				remote, "err", err)
 		}
 	case errors.Is(err, errRequestLimit):
 		c.b.cfg.Logger.Warn("broker: a request is refused", "remote", remote, "err", err)

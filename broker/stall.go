@@ -36,8 +36,8 @@ func newStall(gate *memory.Gate) *stall {
 // deadline is that of the next step.
 func (s *stall) deadline() time.Time { return time.Now().Add(stallLook) }
 
-// step judges a read or a write that has moved n bytes, and was not the last one. A client that is slow without anybody
-// waiting may go on unless it is strict.
+// step judges a read or a write that has moved n bytes and left some. It returns an error if the client has to go. With
+// strict, a client that exceeds stallMax has to go even if nobody waits.
 func (s *stall) step(n int64, err error, strict bool) error {
 	now := time.Now()
 	if n > 0 {

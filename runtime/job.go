@@ -105,7 +105,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	j.task = t
 	if t.LostTimes() {
 		w.log.Warn("the progress topic lacks the times of the task's operators: it was deleted since they were committed. "+
-			"They begin anew, and count no record as late before the next ones have come", "task", id.String(),
+			"They start over, and count no record as late before the next ones have come", "task", id.String(),
 			"topic", a.noted.topic)
 	}
 	j.processing = activity{"processing task " + id.String(), t}

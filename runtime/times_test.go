@@ -31,7 +31,7 @@ const (
 )
 
 // timedBy counts lines in windows, by as many operators of one sub-topology, and names each window that one of them
-// tells of.
+// emits.
 func timedBy(t *testing.T, operators int) *topology.Topology {
 	t.Helper()
 	b := stream.NewBuilder()

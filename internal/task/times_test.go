@@ -123,7 +123,7 @@ func TestTimesOfBeforeKafkaStreams(t *testing.T) {
 	require.Equal(t, map[string]int64{"seen/late": 60, "seen": 95}, r.times)
 }
 
-// A tool that moves the group commits no metadata: the times begin anew, and what the topic has gives way.
+// A tool that moves the group commits no metadata: the times start over, and what the topic has gives way.
 func TestTimesWithoutMetadata(t *testing.T) {
 	r := lateRig(t, map[string]int64{"seen/late": 100, "seen": 90}, "")
 	r.process(3, 60)

@@ -45,7 +45,7 @@ func (e *Engine) waitFor(what func() string, step func() error) error {
 	})
 	err := step()
 	if !stop() {
-		<-said // whoever closes an engine may close its log next
+		<-said // the caller may close the log next
 	}
 	return err
 }
