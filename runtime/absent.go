@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"thalweg/internal/batch"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 	"thalweg/state"
@@ -18,7 +18,7 @@ import (
 // offset from which on the input is processed without the store. The note is written before the first task that
 // processes the partition without the store, and taken back before the first one that has it again.
 
-func absentKey(store string, tp link.TopicPartition) progress.Key {
+func absentKey(store string, tp kclient.TopicPartition) progress.Key {
 	return progress.Key{Kind: progress.Absent, Name: store + "\x00" + tp.Topic, Partition: tp.Partition}
 }
 
@@ -97,22 +97,22 @@ func (w *worker) noteAbsent(ctx context.Context, ids []TaskID, p *positions) err
 
 // external are the inputs of a task that others write. What the application itself writes for a store is not there
 // while the store is absent.
-func (w *worker) external(id TaskID) []link.TopicPartition {
+func (w *worker) external(id TaskID) []kclient.TopicPartition {
 	lay := w.app.layout()
 	return slices.DeleteFunc(lay.inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition),
-		func(tp link.TopicPartition) bool { return lay.repartitions[tp.Topic] })
+		func(tp kclient.TopicPartition) bool { return lay.repartitions[tp.Topic] })
 }
 
 // absence is a store that is back, and the notes of it for the inputs of the tasks that are about to be opened.
 type absence struct {
 	filling
 	notes  []progress.Key
-	missed map[link.TopicPartition]origin.Missed
+	missed map[kclient.TopicPartition]origin.Missed
 }
 
 func (w *worker) returned(ids []TaskID, p *positions) (all []*absence) {
 	for _, f := range w.app.layout().fillings {
-		a := &absence{filling: f, missed: map[link.TopicPartition]origin.Missed{}}
+		a := &absence{filling: f, missed: map[kclient.TopicPartition]origin.Missed{}}
 		for _, id := range ids {
 			for _, tp := range w.external(id) {
 				note, ok := w.app.noted.get(absentKey(f.name, tp))
@@ -162,7 +162,7 @@ func (w *worker) tellAbsence(ctx context.Context, a *absence, ids []TaskID, p *p
 	}
 	text := origin.Absence{Place: w.app.home.place(w.app.cfg), Store: a.name, Topic: a.topic}
 	for _, id := range ids {
-		if at, ok := p.last[link.TopicPartition{Topic: a.topic, Partition: id.Partition}]; ok && id.Subtopology == a.sub {
+		if at, ok := p.last[kclient.TopicPartition{Topic: a.topic, Partition: id.Partition}]; ok && id.Subtopology == a.sub {
 			text.Ends = append(text.Ends, origin.End{Task: id.String(), Offset: at})
 		}
 		for _, tp := range w.external(id) {
@@ -177,19 +177,20 @@ func (w *worker) tellAbsence(ctx context.Context, a *absence, ids []TaskID, p *p
 
 // dropEmpty leaves out parts of inputs that have no records, but markers of transactions. Parts that are gone by now
 // count as records.
-func (w *worker) dropEmpty(ctx context.Context, missed map[link.TopicPartition]origin.Missed) error {
+func (w *worker) dropEmpty(ctx context.Context, missed map[kclient.TopicPartition]origin.Missed) error {
 	tps := slices.Collect(maps.Keys(missed))
-	first, err := w.link.ListOffsets(ctx, tps, link.Earliest, false)
+	first, err := w.client.ListOffsets(ctx, tps, kclient.Earliest, false)
 	if err != nil {
 		return err
 	}
-	from, to, empty := map[link.TopicPartition]int64{}, map[link.TopicPartition]int64{}, map[link.TopicPartition]bool{}
+	from, to := map[kclient.TopicPartition]int64{}, map[kclient.TopicPartition]int64{}
+	empty := map[kclient.TopicPartition]bool{}
 	for tp, m := range missed {
 		if first[tp] <= m.From {
 			from[tp], to[tp], empty[tp] = m.From, m.To, true
 		}
 	}
-	err = w.link.Scan(ctx, from, to, func(tp link.TopicPartition, b batch.Batch) (bool, error) {
+	err = w.client.Scan(ctx, from, to, func(tp kclient.TopicPartition, b batch.Batch) (bool, error) {
 		if b.BaseOffset() >= to[tp] {
 			return true, nil
 		}

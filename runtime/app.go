@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -36,16 +36,16 @@ type app struct {
 	times     keptTimes
 
 	mu         sync.Mutex
-	home       *home          // while it runs
-	noted      *progressTopic // what the application has listed; while it runs
-	control    *link.Link     // while it runs
+	home       *home           // while it runs
+	noted      *progressTopic  // what the application has listed; while it runs
+	control    *kclient.Client // while it runs
 	workers    []*worker
 	fills      []*fill
 	views      map[*View]bool // open
 	viewsEnded bool
-	held       map[TaskID]int64                // sum of changelog positions on disk, of tasks that are there
-	purge      map[link.TopicPartition]int64   // committed offsets of repartition topics, since the last purge
-	expiries   map[link.TopicPartition]expired // of changelogs, since the last trim
+	held       map[TaskID]int64                   // sum of changelog positions on disk, of tasks that are there
+	purge      map[kclient.TopicPartition]int64   // committed offsets of repartition topics, since the last purge
+	expiries   map[kclient.TopicPartition]expired // of changelogs, since the last trim
 	err        error
 }
 
@@ -194,7 +194,7 @@ func (a *app) run(ctx context.Context) (err error) {
 
 // work runs the workers, which begin when the global stores are filled, and what looks after them. The first error
 // stops all, each after its last commit.
-func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, fills []*fill) error {
+func (a *app) work(ctx context.Context, control *kclient.Client, workers []*worker, fills []*fill) error {
 	var running sync.WaitGroup
 	finished := make(chan struct{})
 	running.Go(func() { a.purgeEvery(ctx, control, finished) })
@@ -239,21 +239,21 @@ func (a *app) work(ctx context.Context, control *link.Link, workers []*worker, f
 	return err
 }
 
-// connect opens the link for topics and purges. It waits for a broker that is not there yet.
-func (a *app) connect(ctx context.Context) (*link.Link, error) {
+// connect opens the client for topics and purges. It waits for a broker that is not there yet.
+func (a *app) connect(ctx context.Context) (*kclient.Client, error) {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	ctx, cancelTimeout := context.WithTimeout(ctx, a.cfg.StartTimeout)
 	defer cancelTimeout()
-	l, err := link.Open(ctx, a.linkConfig("control"))
+	l, err := kclient.Open(ctx, a.clientConfig("control"))
 	if err != nil {
 		return nil, fmt.Errorf("runtime: connect (waited %v): %w", a.cfg.StartTimeout, err)
 	}
 	return l, nil
 }
 
-func (a *app) linkConfig(name string) link.Config {
-	return link.Config{
+func (a *app) clientConfig(name string) kclient.Config {
+	return kclient.Config{
 		Seeds:              a.cfg.Seeds,
 		Broker:             a.cfg.Broker,
 		NoLocal:            a.cfg.NoLocal,
@@ -264,7 +264,7 @@ func (a *app) linkConfig(name string) link.Config {
 		RetryTimeout:       a.cfg.RetryTimeout,
 		OpenTimeout:        a.cfg.StartTimeout,
 		ReadUncommitted:    false,
-		Logger:             a.cfg.Logger.With("application", a.cfg.ApplicationID, "link", name),
+		Logger:             a.cfg.Logger.With("application", a.cfg.ApplicationID, "client", name),
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"thalweg/internal/assign"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -19,10 +19,10 @@ func (a *app) stateConfig(id TaskID) state.Config {
 }
 
 // balancing is what the group's leader needs to know to spread the tasks.
-func (a *app) balancing() link.BalancerConfig {
-	var c link.BalancerConfig
+func (a *app) balancing() kclient.BalancerConfig {
+	var c kclient.BalancerConfig
 	for _, s := range a.topo.Subtopologies() {
-		sub := link.Subtopology{ID: int32(s.ID), Stateful: len(s.Stores) > 0}
+		sub := kclient.Subtopology{ID: int32(s.ID), Stateful: len(s.Stores) > 0}
 		for _, t := range s.Inputs {
 			sub.Topics = append(sub.Topics, t.In(a.cfg.ApplicationID))
 		}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -49,10 +49,10 @@ func (a *app) catchUp(ctx context.Context, tick *time.Ticker) error {
 		if err != nil {
 			return err
 		}
-		if missing, err = control.ListOffsets(ctx, inputs, link.LogEnd, false); err != nil {
+		if missing, err = control.ListOffsets(ctx, inputs, kclient.LogEnd, false); err != nil {
 			return err
 		}
-		maps.DeleteFunc(missing, func(tp link.TopicPartition, end int64) bool { return end <= reached[tp] })
+		maps.DeleteFunc(missing, func(tp kclient.TopicPartition, end int64) bool { return end <= reached[tp] })
 		maps.Copy(reached, missing)
 	}
 	if err := a.awaitGlobals(ctx, control, tick); err != nil {
@@ -61,7 +61,7 @@ func (a *app) catchUp(ctx context.Context, tick *time.Ticker) error {
 	return a.waitReadable(ctx, tick)
 }
 
-func (a *app) connection() *link.Link {
+func (a *app) connection() *kclient.Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.control
@@ -69,17 +69,17 @@ func (a *app) connection() *link.Link {
 
 // toCommit are the ends of the inputs, and those among them that are to be committed: a task commits nothing where it
 // finds nothing.
-func (a *app) toCommit(ctx context.Context, control *link.Link) (
-	ends, missing map[link.TopicPartition]int64, err error,
+func (a *app) toCommit(ctx context.Context, control *kclient.Client) (
+	ends, missing map[kclient.TopicPartition]int64, err error,
 ) {
 	inputs, err := a.partitionsNow(ctx, control, a.layout().topics())
 	if err != nil {
 		return nil, nil, err
 	}
-	if ends, err = control.ListOffsets(ctx, inputs, link.LogEnd, false); err != nil {
+	if ends, err = control.ListOffsets(ctx, inputs, kclient.LogEnd, false); err != nil {
 		return nil, nil, err
 	}
-	first, err := control.ListOffsets(ctx, inputs, link.Earliest, true)
+	first, err := control.ListOffsets(ctx, inputs, kclient.Earliest, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,7 +88,7 @@ func (a *app) toCommit(ctx context.Context, control *link.Link) (
 		return nil, nil, err
 	}
 	missing = maps.Clone(ends)
-	maps.DeleteFunc(missing, func(tp link.TopicPartition, end int64) bool {
+	maps.DeleteFunc(missing, func(tp kclient.TopicPartition, end int64) bool {
 		_, begun := committed[tp]
 		return !begun && first[tp] == end
 	})
@@ -96,8 +96,8 @@ func (a *app) toCommit(ctx context.Context, control *link.Link) (
 }
 
 // partitionsNow are all partitions of topics, those that were added among them.
-func (a *app) partitionsNow(ctx context.Context, control *link.Link, topics []string) (
-	tps []link.TopicPartition, err error,
+func (a *app) partitionsNow(ctx context.Context, control *kclient.Client, topics []string) (
+	tps []kclient.TopicPartition, err error,
 ) {
 	counts, err := control.PartitionCounts(ctx, topics...)
 	for _, topic := range topics {
@@ -108,7 +108,7 @@ func (a *app) partitionsNow(ctx context.Context, control *link.Link, topics []st
 
 // awaitCommitted waits until the group has committed up to ends.
 func (a *app) awaitCommitted(
-	ctx context.Context, control *link.Link, ends map[link.TopicPartition]int64, tick *time.Ticker,
+	ctx context.Context, control *kclient.Client, ends map[kclient.TopicPartition]int64, tick *time.Ticker,
 ) error {
 	left := maps.Clone(ends)
 	for {
@@ -135,7 +135,7 @@ func (a *app) awaitCommitted(
 }
 
 // awaitGlobals waits until the global stores have what their topics hold.
-func (a *app) awaitGlobals(ctx context.Context, control *link.Link, tick *time.Ticker) error {
+func (a *app) awaitGlobals(ctx context.Context, control *kclient.Client, tick *time.Ticker) error {
 	a.mu.Lock()
 	fills := a.fills
 	a.mu.Unlock()
@@ -144,7 +144,7 @@ func (a *app) awaitGlobals(ctx context.Context, control *link.Link, tick *time.T
 		if err != nil {
 			return err
 		}
-		ends, err := control.ListOffsets(ctx, inputs, link.LogEnd, false)
+		ends, err := control.ListOffsets(ctx, inputs, kclient.LogEnd, false)
 		if err != nil {
 			return err
 		}
@@ -230,13 +230,13 @@ func (a *app) waitReadable(ctx context.Context, tick *time.Ticker) error {
 	if len(outputs) == 0 {
 		return nil
 	}
-	ends, err := control.ListOffsets(ctx, outputs, link.LogEnd, false)
+	ends, err := control.ListOffsets(ctx, outputs, kclient.LogEnd, false)
 	for err == nil {
-		var stable map[link.TopicPartition]int64
-		if stable, err = control.ListOffsets(ctx, outputs, link.Latest, true); err != nil {
+		var stable map[kclient.TopicPartition]int64
+		if stable, err = control.ListOffsets(ctx, outputs, kclient.Latest, true); err != nil {
 			break
 		}
-		outputs = slices.DeleteFunc(outputs, func(tp link.TopicPartition) bool { return stable[tp] >= ends[tp] })
+		outputs = slices.DeleteFunc(outputs, func(tp kclient.TopicPartition) bool { return stable[tp] >= ends[tp] })
 		if len(outputs) == 0 {
 			return nil
 		}

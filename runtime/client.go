@@ -44,7 +44,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.linkConfig().Check(); err != nil {
+	if err := c.clientConfig().Check(); err != nil {
 		c.close()
 		return nil, fmt.Errorf("runtime: config: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/broker"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/memory"
 	"thalweg/internal/progress"
 )
@@ -29,11 +29,11 @@ type connection struct {
 	lump   int64        // how much of it a call takes and gives back at a time
 	closed chan struct{}
 	why    error         // of closed
-	open   chan struct{} // has a token while nobody opens the control link
+	open   chan struct{} // has a token while nobody opens the control client
 
 	mu       sync.Mutex
 	producer *kgo.Client
-	control  *link.Link // for topics, offsets and reads without a group
+	control  *kclient.Client // for topics, offsets and reads without a group
 	counts   map[string]partitionCount
 }
 
@@ -59,7 +59,7 @@ func newConnection(cfg Config) (*connection, error) {
 func (c *connection) close() { c.end(errClientClosed) }
 
 // brokerClosed ends the connection: a bundled broker that was closed does not open again.
-func (c *connection) brokerClosed() { c.end(link.ErrBrokerClosed) }
+func (c *connection) brokerClosed() { c.end(kclient.ErrBrokerClosed) }
 
 // end makes all calls return why, those under way, too.
 func (c *connection) end(why error) {
@@ -90,8 +90,8 @@ func (c *connection) isClosed() bool {
 	}
 }
 
-func (c *connection) linkConfig() link.Config {
-	return link.Config{
+func (c *connection) clientConfig() kclient.Config {
+	return kclient.Config{
 		Seeds:          c.cfg.Seeds,
 		Broker:         c.cfg.Broker,
 		NoLocal:        c.cfg.NoLocal,
@@ -109,7 +109,7 @@ func (c *connection) linkConfig() link.Config {
 func (c *connection) reason(err error) error {
 	switch {
 	case errors.Is(err, broker.ErrClosed): // and brokerClosed may be on its way
-		return link.ErrBrokerClosed
+		return kclient.ErrBrokerClosed
 	case err != nil && c.isClosed():
 		return c.why
 	}
@@ -124,7 +124,7 @@ func (c *connection) produce() (*kgo.Client, error) {
 		return nil, c.why
 	}
 	if c.producer == nil {
-		client, err := c.linkConfig().NewClient(c.producerOptions()...)
+		client, err := c.clientConfig().NewClient(c.producerOptions()...)
 		if err != nil {
 			return nil, err
 		}
@@ -133,8 +133,8 @@ func (c *connection) produce() (*kgo.Client, error) {
 	return c.producer, nil
 }
 
-// link returns the link that reads and administers, which waits at first for a broker that answers.
-func (c *connection) link(ctx context.Context) (*link.Link, error) {
+// opened returns the client that reads and administers, which waits at first for a broker that answers.
+func (c *connection) opened(ctx context.Context) (*kclient.Client, error) {
 	ctx, cancel := c.untilClosed(ctx)
 	defer cancel()
 	select {
@@ -149,9 +149,9 @@ func (c *connection) link(ctx context.Context) (*link.Link, error) {
 	if c.control != nil {
 		return c.control, nil
 	}
-	l, err := link.Open(ctx, c.linkConfig())
+	l, err := kclient.Open(ctx, c.clientConfig())
 	switch {
-	case err != nil && c.isClosed() || errors.Is(err, link.ErrBrokerClosed):
+	case err != nil && c.isClosed() || errors.Is(err, kclient.ErrBrokerClosed):
 		return nil, c.reason(err)
 	case err != nil:
 		return nil, fmt.Errorf("waited up to %v: %w", c.cfg.StartTimeout, err)
@@ -185,7 +185,7 @@ func (c *connection) ping(ctx context.Context) error {
 		return fmt.Errorf("runtime: ping: %w", err)
 	}
 	err = client.Ping(ctx)
-	if reason := c.reason(err); errors.Is(reason, link.ErrBrokerClosed) {
+	if reason := c.reason(err); errors.Is(reason, kclient.ErrBrokerClosed) {
 		return fmt.Errorf("runtime: ping: %w", reason)
 	}
 	if err != nil {
@@ -202,13 +202,13 @@ func (c *connection) create(ctx context.Context, partitions int32, topics []stri
 	if partitions < 0 {
 		return fmt.Errorf("runtime: create topics: %d partitions: it takes one or more, or 0 for the default", partitions)
 	}
-	l, err := c.link(ctx)
+	l, err := c.opened(ctx)
 	if err != nil {
 		return fmt.Errorf("runtime: create topics: %w", err)
 	}
-	specs := make([]link.TopicSpec, len(topics))
+	specs := make([]kclient.TopicSpec, len(topics))
 	for i, name := range topics {
-		specs[i] = link.TopicSpec{
+		specs[i] = kclient.TopicSpec{
 			Name: name, Partitions: partitions, Replicas: c.cfg.Topics.ReplicationFactor, Config: c.cfg.Topics.Config,
 		}
 		setDefault(&specs[i].Partitions, c.cfg.Topics.Partitions)
@@ -237,7 +237,7 @@ func (c *connection) remove(ctx context.Context, topics []string) error {
 	if len(topics) == 0 {
 		return nil
 	}
-	l, err := c.link(ctx)
+	l, err := c.opened(ctx)
 	if err != nil {
 		return fmt.Errorf("runtime: delete topics: %w", err)
 	}
@@ -258,7 +258,7 @@ func (c *connection) reset(ctx context.Context, applicationID string) error {
 	if !topicName(applicationID) || applicationID == "" {
 		return fmt.Errorf("runtime: reset: %q is no application id", applicationID)
 	}
-	l, err := c.link(ctx)
+	l, err := c.opened(ctx)
 	if err != nil {
 		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
 	}
@@ -294,7 +294,7 @@ func (c *connection) reset(ctx context.Context, applicationID string) error {
 
 // ownTopics leaves out topics that another application has listed, and adds the progress topic, which goes last.
 func (c *connection) ownTopics(
-	ctx context.Context, l *link.Link, applicationID string, internal []string,
+	ctx context.Context, l *kclient.Client, applicationID string, internal []string,
 ) (own []string, err error) {
 	noted := progress.TopicName(applicationID)
 	id, err := l.Identify(ctx, append(slices.Clone(internal), noted)...)

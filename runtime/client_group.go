@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 )
 
 // Committer commits what one loop of [Client.Read] has read in a group, when the program says so. Its zero value is
@@ -35,18 +35,18 @@ func (c *Committer) Commit(ctx context.Context) error {
 	return nil
 }
 
-// runMember reads as a member of a group, on a link of its own, and commits at the end.
+// runMember reads as a member of a group, on a client of its own, and commits at the end.
 func (r *reading) runMember(ctx context.Context, c *connection) (err error) {
-	cfg := c.linkConfig()
+	cfg := c.clientConfig()
 	cfg.Group, cfg.Topics, cfg.RebalanceTimeout = r.from.group, []string{r.topic}, groupRebalance
 	bytes, done := c.readBytes()
 	defer done()
 	cfg.FetchBytesMax, cfg.FetchPartitionBytesMax = bytes, readPartitionBytesMax
-	if r.link, err = link.Open(ctx, cfg); err != nil {
+	if r.client, err = kclient.Open(ctx, cfg); err != nil {
 		return err
 	}
-	defer r.link.Close()
-	r.fetcher = r.link.Fetcher()
+	defer r.client.Close()
+	r.fetcher = r.client.Fetcher()
 	if c := r.from.committer; c != nil {
 		c.of = r
 		defer func() { c.of = nil }()
@@ -72,7 +72,7 @@ func (r *reading) runMember(ctx context.Context, c *connection) (err error) {
 		select {
 		case fetched := <-r.fetcher.Fetched():
 			err = r.take(ctx, fetched)
-		case e := <-r.link.Events():
+		case e := <-r.client.Events():
 			err = r.handle(ctx, e)
 		case <-look.C:
 			r.moved = true // or another member has
@@ -89,20 +89,20 @@ func (r *reading) runMember(ctx context.Context, c *connection) (err error) {
 }
 
 // handle follows the membership.
-func (r *reading) handle(ctx context.Context, e link.Event) error {
+func (r *reading) handle(ctx context.Context, e kclient.Event) error {
 	defer e.Done()
 	switch e.Kind {
-	case link.Assigned:
+	case kclient.Assigned:
 		r.member = true
 		return r.assigned(ctx, e.Partitions)
-	case link.Revoked:
+	case kclient.Revoked:
 		err := r.commit(ctx)
 		r.drop(e.Partitions)
 		return err
-	case link.Lost:
+	case kclient.Lost:
 		r.drop(e.Partitions)
-	case link.Trouble:
-		if link.ClassOf(e.Err) == link.Fatal {
+	case kclient.Trouble:
+		if kclient.ClassOf(e.Err) == kclient.Fatal {
 			return e.Err
 		}
 		r.log.Warn("the group has trouble: going on", "group", r.from.group, "err", e.Err)
@@ -111,16 +111,16 @@ func (r *reading) handle(ctx context.Context, e link.Event) error {
 }
 
 // assigned begins to read partitions where the group is in them.
-func (r *reading) assigned(ctx context.Context, tps []link.TopicPartition) error {
+func (r *reading) assigned(ctx context.Context, tps []kclient.TopicPartition) error {
 	r.moved = true
 	if len(tps) == 0 {
 		return nil
 	}
-	committed, err := r.link.CommittedOffsets(ctx, tps)
+	committed, err := r.client.CommittedOffsets(ctx, tps)
 	if err != nil {
 		return err
 	}
-	var fresh []link.TopicPartition
+	var fresh []kclient.TopicPartition
 	for _, tp := range tps {
 		if committed[tp].Next < 0 {
 			fresh = append(fresh, tp)
@@ -140,7 +140,7 @@ func (r *reading) assigned(ctx context.Context, tps []link.TopicPartition) error
 	return nil
 }
 
-func (r *reading) drop(tps []link.TopicPartition) {
+func (r *reading) drop(tps []kclient.TopicPartition) {
 	for _, tp := range tps {
 		delete(r.positions, tp)
 		r.fetcher.Unset(tp)
@@ -162,7 +162,7 @@ func (r *reading) commit(ctx context.Context) error {
 		return nil
 	}
 	err := r.commitUpTo(ctx, func(p *position) int64 { return p.next })
-	if class := link.ClassOf(err); err != nil && (class == link.Fenced || class == link.Abort) {
+	if class := kclient.ClassOf(err); err != nil && (class == kclient.Fenced || class == kclient.Abort) {
 		r.log.Warn("can't commit: what was read may come again", "group", r.from.group, "err", err)
 		return nil
 	}
@@ -170,13 +170,13 @@ func (r *reading) commit(ctx context.Context) error {
 }
 
 func (r *reading) commitUpTo(ctx context.Context, next func(*position) int64) error {
-	var offsets []link.Offset
+	var offsets []kclient.Offset
 	for tp, p := range r.positions {
 		if n := next(p); n > p.committed {
-			offsets = append(offsets, link.Offset{TopicPartition: tp, Next: n, LeaderEpoch: -1})
+			offsets = append(offsets, kclient.Offset{TopicPartition: tp, Next: n, LeaderEpoch: -1})
 		}
 	}
-	if err := r.link.CommitOffsets(ctx, offsets); err != nil {
+	if err := r.client.CommitOffsets(ctx, offsets); err != nil {
 		return err
 	}
 	for _, o := range offsets {
@@ -197,7 +197,7 @@ func (r *reading) groupAtEnd(ctx context.Context) (bool, error) {
 	if err := r.commit(ctx); err != nil {
 		return false, err
 	}
-	var others []link.TopicPartition
+	var others []kclient.TopicPartition
 	for tp, end := range r.ends {
 		if r.positions[tp] == nil && end > 0 {
 			others = append(others, tp)
@@ -206,7 +206,7 @@ func (r *reading) groupAtEnd(ctx context.Context) (bool, error) {
 	if len(others) == 0 {
 		return true, nil
 	}
-	committed, err := r.link.CommittedOffsets(ctx, others)
+	committed, err := r.client.CommittedOffsets(ctx, others)
 	if err != nil {
 		return false, err
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"thalweg/internal/batch"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -26,16 +26,16 @@ const (
 
 // reading is one call of Read under way: by its own goroutine, the caller's.
 type reading struct {
-	link    *link.Link
-	fetcher *link.Fetcher
+	client  *kclient.Client
+	fetcher *kclient.Fetcher
 	topic   string
 	from    From
 	log     *slog.Logger
 	closed  <-chan struct{}
 	visit   visitor
 
-	ends      map[link.TopicPartition]int64 // where reading ends, of all partitions; nil: it follows
-	positions map[link.TopicPartition]*position
+	ends      map[kclient.TopicPartition]int64 // where reading ends, of all partitions; nil: it follows
+	positions map[kclient.TopicPartition]*position
 	decoder   batch.Decoder
 	record    topology.SourceRecord
 
@@ -73,20 +73,20 @@ func (c *connection) read(ctx context.Context, topic string, from From, visit vi
 }
 
 func (c *connection) readTopic(ctx context.Context, topic string, from From, visit visitor) error {
-	l, err := c.link(ctx)
+	l, err := c.opened(ctx)
 	if err != nil {
 		return err
 	}
 	r := &reading{
-		link: l, topic: topic, from: from, log: c.cfg.Logger.With("topic", topic), closed: c.closed, visit: visit,
-		positions: map[link.TopicPartition]*position{}, commitAt: time.Now().Add(groupCommits),
+		client: l, topic: topic, from: from, log: c.cfg.Logger.With("topic", topic), closed: c.closed, visit: visit,
+		positions: map[kclient.TopicPartition]*position{}, commitAt: time.Now().Add(groupCommits),
 	}
 	tps, err := r.partitions(ctx)
 	if err != nil {
 		return err
 	}
 	if !from.follow {
-		if r.ends, err = l.ListOffsets(ctx, tps, link.Latest, true); err != nil {
+		if r.ends, err = l.ListOffsets(ctx, tps, kclient.Latest, true); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func (c *connection) readTopic(ctx context.Context, topic string, from From, vis
 	}
 	bytes, done := c.readBytes()
 	defer done()
-	r.fetcher, err = l.OpenFetcher(link.FetcherConfig{BytesMax: bytes, PartitionBytesMax: readPartitionBytesMax})
+	r.fetcher, err = l.OpenFetcher(kclient.FetcherConfig{BytesMax: bytes, PartitionBytesMax: readPartitionBytesMax})
 	if err != nil {
 		return err
 	}
@@ -136,11 +136,11 @@ func (c *connection) offsets(ctx context.Context, topic string, from From) (map[
 }
 
 func (c *connection) begins(ctx context.Context, topic string, from From, offsets map[int32]int64) error {
-	l, err := c.link(ctx)
+	l, err := c.opened(ctx)
 	if err != nil {
 		return err
 	}
-	r := &reading{link: l, topic: topic, from: from}
+	r := &reading{client: l, topic: topic, from: from}
 	tps, err := r.partitions(ctx)
 	if err != nil {
 		return err
@@ -168,15 +168,15 @@ func (c *connection) begins(ctx context.Context, topic string, from From, offset
 }
 
 // partitions are those of the topic, or those that From names.
-func (r *reading) partitions(ctx context.Context) ([]link.TopicPartition, error) {
-	n, err := r.link.Partitions(ctx, r.topic)
+func (r *reading) partitions(ctx context.Context) ([]kclient.TopicPartition, error) {
+	n, err := r.client.Partitions(ctx, r.topic)
 	if err != nil {
 		return nil, err
 	}
-	var tps []link.TopicPartition
+	var tps []kclient.TopicPartition
 	for p := range n {
 		if len(r.from.partitions) == 0 || slices.Contains(r.from.partitions, p) {
-			tps = append(tps, link.TopicPartition{Topic: r.topic, Partition: p})
+			tps = append(tps, kclient.TopicPartition{Topic: r.topic, Partition: p})
 		}
 	}
 	for _, p := range r.from.partitions {
@@ -188,35 +188,35 @@ func (r *reading) partitions(ctx context.Context) ([]link.TopicPartition, error)
 }
 
 // starts are the offsets at which From begins.
-func (r *reading) starts(ctx context.Context, tps []link.TopicPartition) (map[link.TopicPartition]int64, error) {
+func (r *reading) starts(ctx context.Context, tps []kclient.TopicPartition) (map[kclient.TopicPartition]int64, error) {
 	if len(tps) == 0 {
 		return nil, nil
 	}
 	switch r.from.start {
 	case fromLatest:
-		return r.link.ListOffsets(ctx, tps, link.Latest, true)
+		return r.client.ListOffsets(ctx, tps, kclient.Latest, true)
 	case fromTime:
-		return r.link.ListOffsets(ctx, tps, r.from.at, true)
+		return r.client.ListOffsets(ctx, tps, r.from.at, true)
 	case fromOffset:
-		starts := map[link.TopicPartition]int64{}
+		starts := map[kclient.TopicPartition]int64{}
 		for _, tp := range tps {
 			starts[tp] = r.from.at
 		}
 		return starts, nil
 	default:
-		return r.link.ListOffsets(ctx, tps, link.Earliest, false)
+		return r.client.ListOffsets(ctx, tps, kclient.Earliest, false)
 	}
 }
 
 // begin reads a partition, unless there is nothing to be read.
-func (r *reading) begin(tp link.TopicPartition, p position) {
+func (r *reading) begin(tp kclient.TopicPartition, p position) {
 	r.positions[tp], r.moved = &p, true
 	if p.next < r.end(tp) {
 		r.fetcher.Set(tp, p.next)
 	}
 }
 
-func (r *reading) end(tp link.TopicPartition) int64 {
+func (r *reading) end(tp kclient.TopicPartition) int64 {
 	if r.ends == nil {
 		return math.MaxInt64
 	}
@@ -254,20 +254,20 @@ func (r *reading) run(ctx context.Context) error {
 }
 
 // take shows what was fetched to the loop.
-func (r *reading) take(ctx context.Context, fetched []link.Fetched) error {
+func (r *reading) take(ctx context.Context, fetched []kclient.Fetched) error {
 	for i := range fetched {
 		f := &fetched[i]
 		p := r.positions[f.TopicPartition]
 		if p == nil || f.Stale() {
 			continue
 		}
-		if out, ok := errors.AsType[*link.OutOfRangeError](f.Err); ok {
+		if out, ok := errors.AsType[*kclient.OutOfRangeError](f.Err); ok {
 			if err := r.startOver(ctx, out); err != nil {
 				return err
 			}
 			continue
 		}
-		if link.IsDamage(f.Err) {
+		if kclient.IsDamage(f.Err) {
 			return &DamageError{Topic: f.Topic, Partition: f.Partition, Offset: f.From, Next: -1, Err: f.Err}
 		}
 		if f.Err != nil {
@@ -291,7 +291,7 @@ func (r *reading) take(ctx context.Context, fetched []link.Fetched) error {
 	return nil
 }
 
-func (r *reading) takeBatch(ctx context.Context, f *link.Fetched, p *position, b batch.Batch) error {
+func (r *reading) takeBatch(ctx context.Context, f *kclient.Fetched, p *position, b batch.Batch) error {
 	end := r.end(f.TopicPartition)
 	if b.IsControl() || b.LastOffset() < p.next || b.BaseOffset() >= end {
 		return nil
@@ -332,7 +332,7 @@ func (r *reading) give(
 }
 
 // passOver shows the loop that the rest of a batch cannot be read. Asking for more, the loop goes on behind it.
-func (r *reading) passOver(ctx context.Context, f *link.Fetched, p *position, b batch.Batch, cause error) error {
+func (r *reading) passOver(ctx context.Context, f *kclient.Fetched, p *position, b batch.Batch, cause error) error {
 	d := &DamageError{
 		Topic: f.Topic, Partition: f.Partition, Offset: max(p.next, b.BaseOffset()), Next: b.LastOffset() + 1, Err: cause,
 	}
@@ -358,7 +358,7 @@ func (r *reading) between(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case e := <-r.link.Events():
+	case e := <-r.client.Events():
 		return r.handle(ctx, e)
 	default:
 		return r.commitDue(ctx)
@@ -366,11 +366,11 @@ func (r *reading) between(ctx context.Context) error {
 }
 
 // startOver begins again in a partition that does not hold the offset that was asked for.
-func (r *reading) startOver(ctx context.Context, out *link.OutOfRangeError) error {
+func (r *reading) startOver(ctx context.Context, out *kclient.OutOfRangeError) error {
 	if r.from.start == fromOffset {
 		return out
 	}
-	starts, err := r.starts(ctx, []link.TopicPartition{out.TopicPartition})
+	starts, err := r.starts(ctx, []kclient.TopicPartition{out.TopicPartition})
 	if err != nil {
 		return err
 	}

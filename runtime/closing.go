@@ -118,17 +118,17 @@ func (a *app) abandon() error {
 // cutOff takes its place in the group and its transaction from a worker that does not come back: what it makes from now
 // on reaches nobody, and others get its tasks at once.
 func (w *worker) cutOff() {
-	if w.now.Load() == nil { // it has no link yet, and its context is over
+	if w.now.Load() == nil { // it has no client yet, and its context is over
 		return
 	}
 	if w.app.cfg.Guarantee == ExactlyOnce {
 		ctx, cancel := context.WithTimeout(context.Background(), farewellMost)
 		defer cancel()
-		if err := w.link.EndTxn(ctx, false); err != nil {
+		if err := w.client.EndTxn(ctx, false); err != nil {
 			w.log.Warn("can't abort the transaction: it ends by its timeout", "err", err)
 		}
 	}
-	w.link.Close()
+	w.client.Close()
 }
 
 // endHooks lets the hooks run that are still waiting, as long as there is time.

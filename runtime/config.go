@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -77,7 +77,7 @@ type Config struct {
 	ApplicationID string
 
 	// Broker is the bundled broker in this process: *broker.Broker.
-	Broker *link.Broker
+	Broker *kclient.Broker
 	// Seeds are the host:port addresses of a cluster (Apache Kafka, or the bundled broker in another process).
 	Seeds []string
 	// ClientOptions are further options for franz-go, made with [Options]: TLS, SASL, a dialer of your own.

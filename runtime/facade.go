@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/memory"
 	"thalweg/state"
 	"thalweg/topology"
@@ -70,10 +70,10 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 		done:     make(chan struct{}),
 		views:    map[*View]bool{},
 		held:     map[TaskID]int64{},
-		purge:    map[link.TopicPartition]int64{},
-		expiries: map[link.TopicPartition]expired{},
+		purge:    map[kclient.TopicPartition]int64{},
+		expiries: map[kclient.TopicPartition]expired{},
 	}
-	linked := a.linkConfig("check")
+	linked := a.clientConfig("check")
 	linked.Group = cfg.ApplicationID
 	if err := linked.Check(); err != nil {
 		return nil, fmt.Errorf("runtime: config: %w", err)

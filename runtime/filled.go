@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 	"thalweg/state"
@@ -19,7 +19,7 @@ func filledKey(f filling, partition int32) progress.Key {
 }
 
 // filled is what is noted of a store that an input fills. ok is false where nothing is noted of the topic as it is.
-func (p *progressTopic) filled(f filling, partition int32, id link.Identity) (note progress.Value, ok bool) {
+func (p *progressTopic) filled(f filling, partition int32, id kclient.Identity) (note progress.Value, ok bool) {
 	note, ok = p.get(filledKey(f, partition))
 	ok = ok && note.Topic == f.topic && origin.Same(note.TopicID, id.Topics[f.topic]) &&
 		origin.Same(note.Cluster, id.Cluster)
@@ -36,14 +36,14 @@ func (v *inventory) listFilled(ctx context.Context, f filling) error {
 		return nil
 	}
 	tps := partitionsOf(f.topic, v.lay.filled(f))
-	settled := func(tp link.TopicPartition) bool {
+	settled := func(tp kclient.TopicPartition) bool {
 		note, ok := v.noted.filled(f, tp.Partition, v.identity)
 		return ok && note.Expired == origin.Expired(note.Expired, v.policies[f.topic], 0)
 	}
-	if !slices.ContainsFunc(tps, func(tp link.TopicPartition) bool { return !settled(tp) }) {
+	if !slices.ContainsFunc(tps, func(tp kclient.TopicPartition) bool { return !settled(tp) }) {
 		return nil
 	}
-	first, err := v.link.ListOffsets(ctx, tps, link.Earliest, false)
+	first, err := v.client.ListOffsets(ctx, tps, kclient.Earliest, false)
 	for tp, at := range first {
 		note, ok := v.noted.filled(f, tp.Partition, v.identity)
 		if !ok {
@@ -58,7 +58,7 @@ func (v *inventory) listFilled(ctx context.Context, f filling) error {
 // askInputs looks for inputs that fill stores and begin later than what is noted of them. It returns their policies.
 // first has where they begin.
 func (a *app) askInputs(
-	ctx context.Context, l *link.Link, first map[link.TopicPartition]int64, id link.Identity,
+	ctx context.Context, c *kclient.Client, first map[kclient.TopicPartition]int64, id kclient.Identity,
 ) (map[string]string, error) {
 	var topics []string
 	for _, f := range a.layout().fillings {
@@ -78,7 +78,7 @@ func (a *app) askInputs(
 	if err := a.noted.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return l.CleanupPolicies(ctx, topics...)
+	return c.CleanupPolicies(ctx, topics...)
 }
 
 // since fills in what the application knows of a store whose input begins at l.First: nothing is missing where it has

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 	"thalweg/state"
 	"thalweg/topology"
@@ -21,7 +21,7 @@ import (
 // and by views. No group knows of it: where it is lies in the engine beside the rows.
 type fill struct {
 	app     *app
-	control *link.Link
+	control *kclient.Client
 	sub     *topology.Subtopology
 	name    string // of the store
 	topic   string // that fills it
@@ -31,20 +31,20 @@ type fill struct {
 	now     atomic.Pointer[activity] // any goroutine
 	turn    *deadline
 	tx      *state.Tx
-	fetcher *link.Fetcher
-	again   atomic.Bool                              // it is being filled again; any goroutine
-	behind  map[link.TopicPartition]*restoreProgress // not yet where the partition ended at the start
-	sized   bool                                     // their sizes were asked for
-	full    chan struct{}                            // closed when none is
-	synced  time.Time                                // of what was on disk; zero: not known
+	fetcher *kclient.Fetcher
+	again   atomic.Bool                                 // it is being filled again; any goroutine
+	behind  map[kclient.TopicPartition]*restoreProgress // not yet where the partition ended at the start
+	sized   bool                                        // their sizes were asked for
+	full    chan struct{}                               // closed when none is
+	synced  time.Time                                   // of what was on disk; zero: not known
 	goal    goal
 	scratch task.Stats
 	nodes   atomic.Pointer[[]NodeStats] // any goroutine
 
-	partitions int32                         // of the topic, as far as it is read
-	looked     time.Time                     // when it was last asked for more of them
-	highs      map[link.TopicPartition]int64 // high watermarks, when they were last fetched
-	inputs     atomic.Pointer[[]InputStats]  // how far the store is; any goroutine
+	partitions int32                            // of the topic, as far as it is read
+	looked     time.Time                        // when it was last asked for more of them
+	highs      map[kclient.TopicPartition]int64 // high watermarks, when they were last fetched
+	inputs     atomic.Pointer[[]InputStats]     // how far the store is; any goroutine
 }
 
 // globalRows reads the global stores of this process; nil: there are none.
@@ -57,7 +57,7 @@ func (a *app) globalRows() *state.Reader {
 }
 
 // openFills opens the global stores and begins to read what they lack.
-func (a *app) openFills(ctx context.Context, control *link.Link) ([]*fill, error) {
+func (a *app) openFills(ctx context.Context, control *kclient.Client) ([]*fill, error) {
 	var fills []*fill
 	for _, s := range a.topo.Globals() {
 		f, err := a.openFill(ctx, control, s)
@@ -75,10 +75,10 @@ func (a *app) openFills(ctx context.Context, control *link.Link) ([]*fill, error
 	return fills, nil
 }
 
-func (a *app) openFill(ctx context.Context, control *link.Link, s *topology.Subtopology) (_ *fill, err error) {
+func (a *app) openFill(ctx context.Context, control *kclient.Client, s *topology.Subtopology) (_ *fill, err error) {
 	f := &fill{
 		app: a, control: control, sub: s, name: s.Stores[0].Name(), topic: s.Inputs[0].In(a.cfg.ApplicationID),
-		full: make(chan struct{}), turn: newDeadline(), highs: map[link.TopicPartition]int64{}, looked: time.Now(),
+		full: make(chan struct{}), turn: newDeadline(), highs: map[kclient.TopicPartition]int64{}, looked: time.Now(),
 		log: a.cfg.Logger.With("application", a.cfg.ApplicationID, "global store", s.Stores[0].Name()),
 	}
 	f.partitions = a.layout().globals[f.topic]
@@ -91,7 +91,7 @@ func (a *app) openFill(ctx context.Context, control *link.Link, s *topology.Subt
 // open opens the store and begins to read what it lacks, or all of it.
 func (f *fill) open(ctx context.Context, again bool) error {
 	a, now := f.app, f.app.cfg.Clock()
-	f.behind, f.sized = map[link.TopicPartition]*restoreProgress{}, false
+	f.behind, f.sized = map[kclient.TopicPartition]*restoreProgress{}, false
 	origins, err := f.compare(ctx, again)
 	if err != nil {
 		return err
@@ -128,15 +128,15 @@ func (f *fill) open(ctx context.Context, again bool) error {
 
 // begin goes on where the store on disk ends, or starts over where the topic does not have that any more.
 func (f *fill) begin(ctx context.Context, now time.Time) error {
-	var tps []link.TopicPartition
+	var tps []kclient.TopicPartition
 	for _, in := range f.task.Inputs() {
-		tps = append(tps, link.TopicPartition{Topic: in.Topic, Partition: in.Partition})
+		tps = append(tps, kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition})
 	}
-	first, err := f.control.ListOffsets(ctx, tps, link.Earliest, false)
+	first, err := f.control.ListOffsets(ctx, tps, kclient.Earliest, false)
 	if err != nil {
 		return err
 	}
-	last, err := f.control.ListOffsets(ctx, tps, link.Latest, false)
+	last, err := f.control.ListOffsets(ctx, tps, kclient.Latest, false)
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (f *fill) begin(ctx context.Context, now time.Time) error {
 func (f *fill) publish() {
 	var inputs []InputStats
 	for _, in := range f.task.Inputs() {
-		tp := link.TopicPartition{Topic: in.Topic, Partition: in.Partition}
+		tp := kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition}
 		inputs = append(inputs, InputStats{
 			Topic: in.Topic, Partition: in.Partition, Fetched: in.Next, HighWatermark: f.highs[tp],
 			Lag: max(f.highs[tp]-in.Next, 0),
@@ -201,14 +201,14 @@ func (f *fill) publish() {
 }
 
 // has tells whether the store has all below these offsets, where there is anything.
-func (f *fill) has(ends map[link.TopicPartition]int64) bool {
+func (f *fill) has(ends map[kclient.TopicPartition]int64) bool {
 	if f.again.Load() {
 		return false
 	}
-	at := map[link.TopicPartition]int64{}
+	at := map[kclient.TopicPartition]int64{}
 	if inputs := f.inputs.Load(); inputs != nil {
 		for _, in := range *inputs {
-			at[link.TopicPartition{Topic: in.Topic, Partition: in.Partition}] = in.Fetched
+			at[kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition}] = in.Fetched
 		}
 	}
 	for tp, end := range ends {
@@ -227,7 +227,7 @@ func (f *fill) run(ctx context.Context, stop <-chan struct{}) error {
 		f.filled()
 	}
 	for {
-		var fetched []link.Fetched
+		var fetched []kclient.Fetched
 		select {
 		case <-stop:
 			return nil
@@ -275,7 +275,7 @@ func (f *fill) run(ctx context.Context, stop <-chan struct{}) error {
 }
 
 // take puts what was fetched into the store. What it has done when stop or ctx ends stays.
-func (f *fill) take(ctx context.Context, stop <-chan struct{}, fetched []link.Fetched, now time.Time) error {
+func (f *fill) take(ctx context.Context, stop <-chan struct{}, fetched []kclient.Fetched, now time.Time) error {
 	for i := range fetched {
 		p := &fetched[i]
 		if p.Stale() {
@@ -332,7 +332,7 @@ func (f *fill) commit(now time.Time) error {
 }
 
 // advance notes how far the first filling has come.
-func (f *fill) advance(fetched []link.Fetched) {
+func (f *fill) advance(fetched []kclient.Fetched) {
 	if len(f.behind) == 0 {
 		return
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/task"
 	"thalweg/state"
@@ -73,8 +73,8 @@ func (e *grown) Error() string {
 
 // strayed tells that the topic does not have what follows any more, or has more than is read.
 func strayed(err error) bool {
-	_, cut := errors.AsType[*link.OutOfRangeError](err)
-	_, recreated := errors.AsType[*link.RecreatedError](err)
+	_, cut := errors.AsType[*kclient.OutOfRangeError](err)
+	_, recreated := errors.AsType[*kclient.RecreatedError](err)
 	_, more := errors.AsType[*grown](err)
 	return cut || recreated || more
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -19,7 +19,7 @@ import (
 func (a *app) layout() *layout { return a.shape.Load() }
 
 // adopt takes partitions over that the group has assigned, and of which the layout does not know.
-func (a *app) adopt(ctx context.Context, tps []link.TopicPartition) error {
+func (a *app) adopt(ctx context.Context, tps []kclient.TopicPartition) error {
 	a.growing.Lock()
 	defer a.growing.Unlock()
 	old := a.layout()
@@ -30,7 +30,7 @@ func (a *app) adopt(ctx context.Context, tps []link.TopicPartition) error {
 				"processes of the old program first", tp, a.cfg.ApplicationID)
 		}
 	}
-	if !slices.ContainsFunc(tps, func(tp link.TopicPartition) bool { return tp.Partition >= old.counts[tp.Topic] }) {
+	if !slices.ContainsFunc(tps, func(tp kclient.TopicPartition) bool { return tp.Partition >= old.counts[tp.Topic] }) {
 		return nil
 	}
 	inputs, _ := externals(a.topo)
@@ -108,7 +108,7 @@ func (w *worker) resizeOutlets(ctx context.Context, now time.Time) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, resizeMost)
 	defer cancel()
-	counts, err := w.link.PartitionCounts(ctx, topics...)
+	counts, err := w.client.PartitionCounts(ctx, topics...)
 	if err != nil {
 		w.log.Debug("can't ask for the partitions of outputs", "err", err)
 		return
@@ -121,5 +121,5 @@ const resizeMost = time.Second
 
 // isInternal tells whether the application has made a topic for itself.
 func (l *layout) isInternal(topic string) bool {
-	return slices.ContainsFunc(l.internal, func(s link.TopicSpec) bool { return s.Name == topic })
+	return slices.ContainsFunc(l.internal, func(s kclient.TopicSpec) bool { return s.Name == topic })
 }

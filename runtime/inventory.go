@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 	"thalweg/serde"
@@ -16,29 +16,29 @@ import (
 // inventory compares what the application has listed in its progress topic with the topics and stores as they are,
 // before anything of them is read or written, and lists what is new.
 type inventory struct {
-	link     *link.Link
+	client   *kclient.Client
 	cfg      Config
 	lay      *layout
 	noted    *progressTopic
 	home     *home
-	identity link.Identity
+	identity kclient.Identity
 	topics   map[string]origin.Topic
 	changes  map[progress.Key]*progress.Value
 	claims   []string // pending, until it is known that nobody else has the topics
 
 	policies map[string]string // of the inputs that fill stores
 
-	offsets  map[link.TopicPartition]int64 // committed by the group; nil: not asked for yet
-	warnings []string                      // for the log, where the application goes on
-	stored   []state.Stored                // on this machine's disk, where the progress topic does not say all
+	offsets  map[kclient.TopicPartition]int64 // committed by the group; nil: not asked for yet
+	warnings []string                         // for the log, where the application goes on
+	stored   []state.Stored                   // on this machine's disk, where the progress topic does not say all
 }
 
 // takeInventory ends with an error, and nothing changed, where the application can't go on as it is.
 func takeInventory(
-	ctx context.Context, l *link.Link, lay *layout, noted *progressTopic, h *home, cfg Config,
+	ctx context.Context, c *kclient.Client, lay *layout, noted *progressTopic, h *home, cfg Config,
 ) (*inventory, error) {
 	v := &inventory{
-		link: l, cfg: cfg, lay: lay, noted: noted, home: h,
+		client: c, cfg: cfg, lay: lay, noted: noted, home: h,
 		topics: map[string]origin.Topic{}, changes: map[progress.Key]*progress.Value{},
 	}
 	if err := v.identify(ctx); err != nil {
@@ -73,7 +73,7 @@ func (v *inventory) identify(ctx context.Context) (err error) {
 		names = append(names, k.Name)
 	}
 	slices.Sort(names)
-	v.identity, err = v.link.Identify(ctx, slices.Compact(names)...)
+	v.identity, err = v.client.Identify(ctx, slices.Compact(names)...)
 	return err
 }
 
@@ -116,7 +116,7 @@ func (v *inventory) owners(ctx context.Context) (map[string]string, error) {
 	for k := range claims {
 		v.claims = append(v.claims, k.Name)
 	}
-	return possible.owners(ctx, v.link, v.cfg, v.identity)
+	return possible.owners(ctx, v.client, v.cfg, v.identity)
 }
 
 // retract takes claims back that came to nothing.
@@ -196,9 +196,9 @@ func (v *inventory) copied(store string, fits func(state.Origin) bool) (value pr
 }
 
 // committed are the group's offsets, which are asked for once.
-func (v *inventory) committed(ctx context.Context) (map[link.TopicPartition]int64, error) {
+func (v *inventory) committed(ctx context.Context) (map[kclient.TopicPartition]int64, error) {
 	if v.offsets == nil {
-		offsets, err := v.link.GroupOffsets(ctx, v.cfg.ApplicationID)
+		offsets, err := v.client.GroupOffsets(ctx, v.cfg.ApplicationID)
 		if err != nil {
 			return nil, err
 		}
@@ -282,19 +282,19 @@ func (v *inventory) content(ctx context.Context, topic string, partitions int32)
 }
 
 func (v *inventory) bounds(ctx context.Context, topic string, partitions int32) (
-	first, end map[link.TopicPartition]int64, err error,
+	first, end map[kclient.TopicPartition]int64, err error,
 ) {
 	tps := partitionsOf(topic, partitions)
-	if first, err = v.link.ListOffsets(ctx, tps, link.Earliest, false); err != nil {
+	if first, err = v.client.ListOffsets(ctx, tps, kclient.Earliest, false); err != nil {
 		return nil, nil, err
 	}
-	end, err = v.link.ListOffsets(ctx, tps, link.Latest, true)
+	end, err = v.client.ListOffsets(ctx, tps, kclient.Latest, true)
 	return first, end, err
 }
 
 // list writes down what the application has, when all of it exists.
 func (v *inventory) list(ctx context.Context) error {
-	if slices.ContainsFunc(v.lay.internal, func(spec link.TopicSpec) bool {
+	if slices.ContainsFunc(v.lay.internal, func(spec kclient.TopicSpec) bool {
 		_, known := v.identity.Topics[spec.Name]
 		return !known
 	}) {
@@ -319,7 +319,7 @@ func (v *inventory) list(ctx context.Context) error {
 }
 
 // originOf is what a position of a store counts in now.
-func originOf(f filling, id link.Identity, application string) state.Origin {
+func originOf(f filling, id kclient.Identity, application string) state.Origin {
 	return state.Origin{
 		Kind: f.spec.Kind, Format: state.FormatVersion, Formats: f.formats, Filling: f.from, Topic: f.topic,
 		TopicID: id.Topics[f.topic], Cluster: id.Cluster, Application: application,

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"thalweg/internal/batch"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 )
@@ -32,7 +32,7 @@ func (v *inventory) compareRepartitions(ctx context.Context) error {
 			}
 		}
 		if len(r.Unread) > 0 && !read {
-			n, err := v.link.Members(ctx, v.cfg.ApplicationID)
+			n, err := v.client.Members(ctx, v.cfg.ApplicationID)
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (v *inventory) unread(ctx context.Context, topic string) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	n, err := v.link.Partitions(ctx, topic)
+	n, err := v.client.Partitions(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (v *inventory) unread(ctx context.Context, topic string) ([]string, error) 
 		from[tp] = max(from[tp], committed[tp])
 	}
 	var unread []string
-	err = v.link.Scan(ctx, from, end, func(tp link.TopicPartition, b batch.Batch) (bool, error) {
+	err = v.client.Scan(ctx, from, end, func(tp kclient.TopicPartition, b batch.Batch) (bool, error) {
 		if b.IsControl() || b.LastOffset() < from[tp] {
 			return false, nil
 		}
@@ -100,7 +100,7 @@ func (v *inventory) compareInputs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		at, ok := committed[link.TopicPartition{Topic: k.Name, Partition: k.Partition}]
+		at, ok := committed[kclient.TopicPartition{Topic: k.Name, Partition: k.Partition}]
 		if !ok {
 			r.WithoutAny = append(r.WithoutAny, k.Partition)
 			v.changes[k] = nil

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 	"thalweg/state"
 	"thalweg/topology"
@@ -18,33 +18,33 @@ type job struct {
 	tx         *state.Tx
 	inputs     []*input
 	changelogs []task.Changelog
-	logOf      map[string]link.TopicPartition // changelog by store; without those that are an input
-	positions  map[string]int64               // of the stores, while they are restored
-	asked      time.Time                      // when the ends of its changelogs were
-	restoring  *restoring                     // while it is restored; nil: it is not
-	expiring   map[string]*expiring           // by store
-	processing activity                       // what the worker is at while the task works,
-	flushing   activity                       // and while it brings out what a commit needs
+	logOf      map[string]kclient.TopicPartition // changelog by store; without those that are an input
+	positions  map[string]int64                  // of the stores, while they are restored
+	asked      time.Time                         // when the ends of its changelogs were
+	restoring  *restoring                        // while it is restored; nil: it is not
+	expiring   map[string]*expiring              // by store
+	processing activity                          // what the worker is at while the task works,
+	flushing   activity                          // and while it brings out what a commit needs
 	scratch    task.Stats
 	dirty      int // bytes that are not committed, about
 }
 
 // input is a partition that a task reads.
 type input struct {
-	link.TopicPartition
+	kclient.TopicPartition
 	job           *job
 	next          int64 // offset up to which all has been added
 	highWatermark int64
-	paused        bool                  // not fetched until its task has worked some off
-	held          int                   // bytes that the worker knows of
-	outOfRange    *link.OutOfRangeError // its partition does not hold next; nil: it does
-	topicID       link.TopicID
+	paused        bool                     // not fetched until its task has worked some off
+	held          int                      // bytes that the worker knows of
+	outOfRange    *kclient.OutOfRangeError // its partition does not hold next; nil: it does
+	topicID       kclient.TopicID
 	cluster       string
 	mark          mark // of the note beside its committed offset
 }
 
 // add gives the task what was fetched.
-func (in *input) add(f *link.Fetched) error {
+func (in *input) add(f *kclient.Fetched) error {
 	for _, b := range f.Batches {
 		if err := in.job.task.Add(f.Topic, f.Partition, b); err != nil {
 			return err
@@ -62,7 +62,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	sub := a.topo.Subtopologies()[id.Subtopology]
 	j := &job{
 		id:        id,
-		logOf:     map[string]link.TopicPartition{},
+		logOf:     map[string]kclient.TopicPartition{},
 		positions: map[string]int64{},
 		asked:     now,
 		expiring:  map[string]*expiring{},
@@ -118,7 +118,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	}
 	for _, c := range j.changelogs {
 		if !c.Source {
-			j.logOf[c.Store] = link.TopicPartition{Topic: c.Topic, Partition: c.Partition}
+			j.logOf[c.Store] = kclient.TopicPartition{Topic: c.Topic, Partition: c.Partition}
 		}
 	}
 	w.jobs[id] = j
@@ -136,7 +136,7 @@ func (w *worker) passedOver(pe *topology.ProcessingError) {
 // dropped warns of a row or a result that a serde refuses, or that is too large for its topic. What the broker refuses
 // the log has already.
 func (w *worker) dropped(pe *topology.ProcessingError) {
-	if link.IsRefusal(pe.Err) {
+	if kclient.IsRefusal(pe.Err) {
 		return
 	}
 	if n, ok := w.sparing.say("dropped at "+pe.Node, w.app.cfg.Clock()); ok {
@@ -153,7 +153,7 @@ func (w *worker) foreign(o task.Offset, err error) {
 }
 
 // position tells how far each changelog has come with a commit: the offset after what was acknowledged, or -1.
-func (j *job) position(acked map[link.TopicPartition]int64) func(store string) int64 {
+func (j *job) position(acked map[kclient.TopicPartition]int64) func(store string) int64 {
 	return func(store string) int64 {
 		if tp, ok := j.logOf[store]; ok {
 			if next, ok := acked[tp]; ok {
@@ -173,7 +173,7 @@ func (j *job) restoredTo(store string) int64 {
 }
 
 // next is the offset of the input's next record to process: the committed one, right after a commit or discard.
-func (j *job) next(tp link.TopicPartition) int64 {
+func (j *job) next(tp kclient.TopicPartition) int64 {
 	for _, in := range j.task.Inputs() {
 		if in.Topic == tp.Topic && in.Partition == tp.Partition {
 			return in.Next

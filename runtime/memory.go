@@ -3,7 +3,7 @@ package runtime
 import (
 	"slices"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/memory"
 	"thalweg/state"
 	"thalweg/topology"
@@ -161,8 +161,8 @@ func (p *portions) fetchBytes() int {
 
 // restoring is how changelogs are fetched: one answer is applied while the others are on their way. Half of the memory
 // is for what waits to be written to the engine.
-func (p *portions) restoring() link.FetcherConfig {
-	return link.FetcherConfig{BytesMax: p.restoreBytes(), PartitionBytesMax: restorePartMost}
+func (p *portions) restoring() kclient.FetcherConfig {
+	return kclient.FetcherConfig{BytesMax: p.restoreBytes(), PartitionBytesMax: restorePartMost}
 }
 
 func (p *portions) restoreBytes() int {
@@ -170,8 +170,8 @@ func (p *portions) restoreBytes() int {
 }
 
 // filling is how the topics of global stores are fetched.
-func (p *portions) filling() link.FetcherConfig {
-	return link.FetcherConfig{BytesMax: p.fetchBytes(), PartitionBytesMax: fetchPartitionBytes}
+func (p *portions) filling() kclient.FetcherConfig {
+	return kclient.FetcherConfig{BytesMax: p.fetchBytes(), PartitionBytesMax: fetchPartitionBytes}
 }
 
 // checkpointBytes is how much of a task's state waits for the engine at most: a batch of that size becomes a memtable
@@ -186,5 +186,5 @@ func (p *portions) checkpointBytes() int64 {
 // outboxBytes is how much a worker's tasks may have written before it is sent, and how much spare buffers may keep.
 func (p *portions) outboxBytes() int { return int(max(p.produced.PartBytesMax()/4, answerLeast)) }
 
-// produceBytes is how much of what a worker's link has taken may be under way: half of what the worker has written.
+// produceBytes is how much of what a worker's client has taken may be under way: half of what the worker has written.
 func (p *portions) produceBytes() int { return int(max(p.produced.PartBytesMax()/2, answerLeast)) }

@@ -3,7 +3,7 @@ package runtime
 import (
 	"context"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 )
@@ -27,7 +27,9 @@ func claimantsOf(application string, topics []string, listed func(topic string) 
 
 // owners returns the applications that have listed the topics, by topic. A claim that is pending counts. What was
 // listed of another cluster, or of a topic that was deleted since, does not. id has the ids of the topics.
-func (c claimants) owners(ctx context.Context, l *link.Link, cfg Config, id link.Identity) (map[string]string, error) {
+func (c claimants) owners(
+	ctx context.Context, l *kclient.Client, cfg Config, id kclient.Identity,
+) (map[string]string, error) {
 	owners := map[string]string{}
 	if len(c) == 0 {
 		return owners, nil

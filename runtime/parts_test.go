@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/serde"
 	"thalweg/state"
 	"thalweg/topology"
@@ -129,7 +129,7 @@ func TestLayoutCountsRepartitionTopics(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []int32{6}, l.partitions)
 		require.Len(t, l.inputs(topo.Subtopologies()[0], 1), 2)
-		require.Equal(t, []link.TopicPartition{{Topic: "b", Partition: 4}}, l.inputs(topo.Subtopologies()[0], 4))
+		require.Equal(t, []kclient.TopicPartition{{Topic: "b", Partition: 4}}, l.inputs(topo.Subtopologies()[0], 4))
 	})
 	t.Run("a loop without an outside has no count", func(t *testing.T) {
 		topo := build(t, pipe{in: []topology.TopicName{internal("x")}, out: []topology.TopicName{internal("x")}})
@@ -197,7 +197,7 @@ func TestMissingTopicsGetTheCountOfWhatTheyAreReadWith(t *testing.T) {
 }
 
 func TestCommandsThatMakeTopics(t *testing.T) {
-	specs := []link.TopicSpec{
+	specs := []kclient.TopicSpec{
 		{Name: "a", Partitions: 4}, {Name: "b", Partitions: 6}, {Name: "c", Partitions: 4, Replicas: 3},
 	}
 	require.Equal(t, "thalweg topics create a c -p 4 && thalweg topics create b -p 6", commands(Config{}, specs))
@@ -302,8 +302,8 @@ func TestClaimsAreExclusive(t *testing.T) {
 // A partition is elsewhere when all workers know an assignment that gives it to none of them, and only then.
 func TestRosterKnowsWhatMoves(t *testing.T) {
 	r := newRoster(2)
-	a, b := link.TopicPartition{Topic: "in", Partition: 0}, link.TopicPartition{Topic: "in", Partition: 1}
-	all := []link.TopicPartition{a, b}
+	a, b := kclient.TopicPartition{Topic: "in", Partition: 0}, kclient.TopicPartition{Topic: "in", Partition: 1}
+	all := []kclient.TopicPartition{a, b}
 	check := func(settled, elsewhereA, elsewhereB bool) {
 		t.Helper()
 		require.Equal(t, settled, r.settled())
@@ -453,15 +453,15 @@ func TestCloseBeforeRun(t *testing.T) {
 }
 
 func TestResetPolicies(t *testing.T) {
-	tp := link.TopicPartition{Topic: "a", Partition: 3}
+	tp := kclient.TopicPartition{Topic: "a", Partition: 3}
 	now := time.UnixMilli(10_000)
 	at := func(r topology.Reset) (int64, error) { return resetting{r, "node", "site:1"}.at(tp, now) }
 	earliest, err := at(topology.Reset{})
 	require.NoError(t, err)
-	require.Equal(t, link.Earliest, earliest)
+	require.Equal(t, kclient.Earliest, earliest)
 	latest, err := at(topology.Reset{Policy: topology.ResetLatest})
 	require.NoError(t, err)
-	require.Equal(t, link.Latest, latest)
+	require.Equal(t, kclient.Latest, latest)
 	back, err := at(topology.Reset{Policy: topology.ResetBack, BackMillis: 4_000})
 	require.NoError(t, err)
 	require.EqualValues(t, 6_000, back)

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 )
 
 // Client ids in the group begin with the application and the process, which is how a process that comes back after a
 // crash knows those of its predecessor. The lock on the state directory, where the process' name lies, says that the
 // predecessor is dead.
 
-// clientID names a link for the broker's logs and for removePredecessor.
+// clientID names a client for the broker's logs and for removePredecessor.
 func (a *app) clientID(name string) string {
 	if a.home == nil {
 		return a.cfg.ApplicationID + "-" + name
@@ -24,7 +24,7 @@ func (a *app) clientPrefix() string { return a.cfg.ApplicationID + "-" + a.home.
 
 // removePredecessor takes the members out of the group that a crash of this process left there: without that the
 // others would wait for them until their sessions end. It is a short cut, so that trouble with it is no error.
-func (a *app) removePredecessor(ctx context.Context, control *link.Link) {
+func (a *app) removePredecessor(ctx context.Context, control *kclient.Client) {
 	if a.home.lock == nil { // the name is new
 		return
 	}
@@ -49,7 +49,7 @@ const (
 
 // tellWait says why no tasks come, when they do not: a member that was killed keeps its place in the group until its
 // session ends, and the group waits for it.
-func (a *app) tellWait(ctx context.Context, control *link.Link, finished <-chan struct{}) {
+func (a *app) tellWait(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
 	timer := time.NewTimer(tellWaitAfter)
 	defer timer.Stop()
 	select {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/progress"
 	"thalweg/state"
 )
@@ -18,10 +18,10 @@ import (
 // progressTopic is the application's progress topic, and what it said when this process started, with what this process
 // has written since. Any goroutine may use it.
 type progressTopic struct {
-	link  *link.Link
-	cfg   Config
-	topic string
-	fresh bool // nothing was known when it was opened
+	client *kclient.Client
+	cfg    Config
+	topic  string
+	fresh  bool // nothing was known when it was opened
 
 	absent []string // stores that are listed and that the topology leaves out
 
@@ -31,11 +31,11 @@ type progressTopic struct {
 }
 
 // openProgress makes the topic where it is missing, and reads it.
-func openProgress(ctx context.Context, l *link.Link, cfg Config) (*progressTopic, error) {
-	p := &progressTopic{link: l, cfg: cfg, topic: progress.TopicName(cfg.ApplicationID)}
+func openProgress(ctx context.Context, c *kclient.Client, cfg Config) (*progressTopic, error) {
+	p := &progressTopic{client: c, cfg: cfg, topic: progress.TopicName(cfg.ApplicationID)}
 	config := state.EventTime() // any clock
 	config["cleanup.policy"] = "compact"
-	err := l.EnsureTopics(ctx, []link.TopicSpec{{
+	err := c.EnsureTopics(ctx, []kclient.TopicSpec{{
 		Name: p.topic, Partitions: 1, Replicas: cfg.Topics.ReplicationFactor,
 		Config: config,
 		Most: map[string]string{
@@ -43,7 +43,7 @@ func openProgress(ctx context.Context, l *link.Link, cfg Config) (*progressTopic
 		},
 	}})
 	if err == nil {
-		p.known, p.lowered, err = readProgress(ctx, l, p.topic, cfg)
+		p.known, p.lowered, err = readProgress(ctx, c, p.topic, cfg)
 	}
 	if err != nil {
 		return nil, err
@@ -54,10 +54,10 @@ func openProgress(ctx context.Context, l *link.Link, cfg Config) (*progressTopic
 
 // readProgress reads an application's progress topic. What something else has written there is passed over. A start
 // that two processes have raised at the same time is the higher one, and lowered says that the other was written last.
-func readProgress(ctx context.Context, l *link.Link, topic string, cfg Config) (
+func readProgress(ctx context.Context, c *kclient.Client, topic string, cfg Config) (
 	known map[progress.Key]progress.Value, lowered map[progress.Key]bool, err error,
 ) {
-	records, err := l.ReadKeyed(ctx, topic)
+	records, err := c.ReadKeyed(ctx, topic)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,7 +96,7 @@ func readProgress(ctx context.Context, l *link.Link, topic string, cfg Config) (
 func (p *progressTopic) refresh(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known, lowered, err := readProgress(ctx, p.link, p.topic, p.cfg)
+	known, lowered, err := readProgress(ctx, p.client, p.topic, p.cfg)
 	if err == nil {
 		p.known, p.lowered = known, lowered
 	}
@@ -136,22 +136,22 @@ func (p *progressTopic) write(ctx context.Context, changes map[progress.Key]*pro
 func (p *progressTopic) writeChanges(ctx context.Context, changes map[progress.Key]*progress.Value) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var records []link.KeyValue
+	var records []kclient.KeyValue
 	next := maps.Clone(p.known)
 	for k, v := range changes {
 		old, ok := p.known[k]
 		switch {
 		case v == nil && ok:
 			delete(next, k)
-			records = append(records, link.KeyValue{Key: progress.AppendKey(nil, k)})
+			records = append(records, kclient.KeyValue{Key: progress.AppendKey(nil, k)})
 		case v != nil && (!ok || old != *v || p.lowered[k]):
 			next[k] = *v
-			records = append(records, link.KeyValue{
+			records = append(records, kclient.KeyValue{
 				Key: progress.AppendKey(nil, k), Value: progress.AppendValue(nil, *v),
 			})
 		}
 	}
-	if err := p.link.WriteKeyed(ctx, p.topic, records, p.cfg.Clock()); err != nil {
+	if err := p.client.WriteKeyed(ctx, p.topic, records, p.cfg.Clock()); err != nil {
 		return 0, fmt.Errorf("topic %s: %w", p.topic, err)
 	}
 	p.known = next
@@ -169,6 +169,6 @@ func storeKey(name string) progress.Key {
 	return progress.Key{Kind: progress.Store, Name: name, Partition: -1}
 }
 
-func inputKey(tp link.TopicPartition) progress.Key {
+func inputKey(tp kclient.TopicPartition) progress.Key {
 	return progress.Key{Kind: progress.Input, Name: tp.Topic, Partition: tp.Partition}
 }

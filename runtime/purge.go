@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/state"
 )
 
@@ -15,7 +15,7 @@ const trimFactor = 10
 
 // purgeEvery deletes what nobody needs any more: processed records of repartition topics, and expired rows of the
 // changelogs of windows, sessions and join buffers.
-func (a *app) purgeEvery(ctx context.Context, control *link.Link, finished <-chan struct{}) {
+func (a *app) purgeEvery(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
 	ticker := time.NewTicker(a.cfg.PurgeEvery)
 	defer ticker.Stop()
 	for n := 1; ; n++ {
@@ -26,7 +26,7 @@ func (a *app) purgeEvery(ctx context.Context, control *link.Link, finished <-cha
 		}
 		a.mu.Lock()
 		due := a.purge
-		a.purge = map[link.TopicPartition]int64{}
+		a.purge = map[kclient.TopicPartition]int64{}
 		a.mu.Unlock()
 		if err := control.DeleteRecords(ctx, due); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Warn("can't purge repartition topics: trying again later", "err", err)
@@ -43,7 +43,7 @@ func (a *app) purgeEvery(ctx context.Context, control *link.Link, finished <-cha
 }
 
 // purgeLater notes committed offsets for the next purge.
-func (a *app) purgeLater(committed map[link.TopicPartition]int64) {
+func (a *app) purgeLater(committed map[kclient.TopicPartition]int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for tp, offset := range committed {
@@ -125,7 +125,7 @@ func (j *job) noteExpired(a *app) error {
 }
 
 // expire notes how much of a changelog has expired.
-func (a *app) expire(tp link.TopicPartition, x expired) {
+func (a *app) expire(tp kclient.TopicPartition, x expired) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.expiries[tp] = a.expiries[tp].or(x)
@@ -133,10 +133,10 @@ func (a *app) expire(tp link.TopicPartition, x expired) {
 
 // trim deletes from changelogs what has expired in their stores, by stream time, which a broker does not know: see
 // docs/adr/0011. Old and new rows may be mixed, so some that have expired stay until all before them has.
-func (a *app) trim(ctx context.Context, control *link.Link) error {
+func (a *app) trim(ctx context.Context, control *kclient.Client) error {
 	a.mu.Lock()
 	expiries := a.expiries
-	a.expiries = map[link.TopicPartition]expired{}
+	a.expiries = map[kclient.TopicPartition]expired{}
 	a.mu.Unlock()
 	due, err := trimmable(ctx, control, expiries)
 	if err == nil {
@@ -156,23 +156,23 @@ func (a *app) trim(ctx context.Context, control *link.Link) error {
 // trimmable finds the offsets before which changelogs have expired. Look-ups by time find what was written before this
 // process, where they can: markers of transactions have the time of the broker's clock, which may be far ahead.
 func trimmable(
-	ctx context.Context, l *link.Link, expiries map[link.TopicPartition]expired,
-) (map[link.TopicPartition]int64, error) {
+	ctx context.Context, c *kclient.Client, expiries map[kclient.TopicPartition]expired,
+) (map[kclient.TopicPartition]int64, error) {
 	all := slices.Collect(maps.Keys(expiries))
 	if len(all) == 0 {
 		return nil, nil
 	}
-	starts, err := l.ListOffsets(ctx, all, link.Earliest, false)
+	starts, err := c.ListOffsets(ctx, all, kclient.Earliest, false)
 	if err != nil {
 		return nil, err
 	}
 	// The end goes first: what is written after it stays, whatever a look-up by time misses meanwhile.
-	ends, err := l.ListOffsets(ctx, all, link.Latest, false)
+	ends, err := c.ListOffsets(ctx, all, kclient.Latest, false)
 	if err != nil {
 		return nil, err
 	}
-	byTime := map[int64][]link.TopicPartition{}
-	due := map[link.TopicPartition]int64{}
+	byTime := map[int64][]kclient.TopicPartition{}
+	due := map[kclient.TopicPartition]int64{}
 	for tp, x := range expiries {
 		byTime[x.timestamp] = append(byTime[x.timestamp], tp)
 		if x.offset > starts[tp] {
@@ -183,7 +183,7 @@ func trimmable(
 		if timestamp <= 0 {
 			continue
 		}
-		found, err := l.ListOffsets(ctx, tps, timestamp, false)
+		found, err := c.ListOffsets(ctx, tps, timestamp, false)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 )
 
 // restoreProgress is how far the restore of a store is, and how fast it goes.
@@ -112,7 +112,7 @@ func (r Restore) attributes() []any {
 const sizesPatience = time.Second
 
 // sizes asks how large partitions are. Where nobody tells, reports go without.
-func (a *app) sizes(tps ...link.TopicPartition) map[link.TopicPartition]int64 {
+func (a *app) sizes(tps ...kclient.TopicPartition) map[kclient.TopicPartition]int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), sizesPatience)
 	defer cancel()
 	sizes, err := a.control.SizesBytes(ctx, tps...)

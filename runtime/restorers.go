@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/internal/batch"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/task"
 	"thalweg/state"
@@ -139,7 +139,7 @@ func (p *restorers) run() {
 	memory := p.app.home.memory
 	memory.restored.Divide(1)
 	defer memory.restored.Divide(-1)
-	var fetcher *link.Fetcher
+	var fetcher *kclient.Fetcher
 	defer func() {
 		if fetcher != nil {
 			fetcher.Close()
@@ -164,7 +164,7 @@ func (p *restorers) run() {
 const saveEvery = 5 * time.Second
 
 // restore reads the changelogs of a task up to their ends.
-func (p *restorers) restore(r *restoring, fetcher *link.Fetcher) error {
+func (p *restorers) restore(r *restoring, fetcher *kclient.Fetcher) error {
 	memory, held, answer := p.app.home.memory, int64(0), 0
 	share := memory.restored
 	hold := func() {
@@ -218,7 +218,7 @@ func (p *restorers) restore(r *restoring, fetcher *link.Fetcher) error {
 }
 
 // begin starts to fetch what the stores lack.
-func (r *restoring) begin(fetcher *link.Fetcher, now time.Time) {
+func (r *restoring) begin(fetcher *kclient.Fetcher, now time.Time) {
 	for _, s := range r.stores {
 		s.progress.begin(now)
 		r.worker.app.tellRestore(r.worker.app.cfg.Hooks.RestoreStarted, s.progress.Restore)
@@ -238,7 +238,7 @@ func (r *restoring) announce(s *restore) {
 }
 
 // apply adds what was fetched.
-func (r *restoring) apply(fetched []link.Fetched, fetcher *link.Fetcher) error {
+func (r *restoring) apply(fetched []kclient.Fetched, fetcher *kclient.Fetcher) error {
 	for i := range fetched {
 		f := &fetched[i]
 		at := slices.IndexFunc(r.stores, func(s *restore) bool { return logPartition(s.Changelog) == f.TopicPartition })
@@ -269,7 +269,7 @@ func (r *restoring) apply(fetched []link.Fetched, fetcher *link.Fetcher) error {
 
 // refused starts over when the topic was cut while it was being read.
 func (r *restoring) refused(s *restore, cause error) error {
-	out, ok := errors.AsType[*link.OutOfRangeError](cause)
+	out, ok := errors.AsType[*kclient.OutOfRangeError](cause)
 	if !ok {
 		return r.unreadable(s, fmt.Errorf("task %s: restore of store %s: %w", r.job.id, s.Store, cause))
 	}
@@ -337,7 +337,7 @@ func (r *restoring) askSizes() {
 		return
 	}
 	r.sized = true
-	var tps []link.TopicPartition
+	var tps []kclient.TopicPartition
 	for _, s := range r.stores {
 		tps = append(tps, logPartition(s.Changelog))
 	}

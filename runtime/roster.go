@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 )
 
 // roster is what the workers of this process know of the group's assignment. Each worker is a member of the group, and
@@ -12,9 +12,9 @@ import (
 // next.
 type roster struct {
 	mu          sync.Mutex
-	generations []int32                       // by worker, of its last assignment
-	assigned    map[link.TopicPartition]int   // to which worker
-	givenUp     map[link.TopicPartition]int32 // in which generation, since when nobody of this process has it
+	generations []int32                          // by worker, of its last assignment
+	assigned    map[kclient.TopicPartition]int   // to which worker
+	givenUp     map[kclient.TopicPartition]int32 // in which generation, since when nobody of this process has it
 }
 
 // noMember is the generation of a worker that the group has not answered yet.
@@ -23,12 +23,12 @@ const noMember = -1
 func newRoster(workers int) *roster {
 	return &roster{
 		generations: slices.Repeat([]int32{noMember}, workers),
-		assigned:    map[link.TopicPartition]int{}, givenUp: map[link.TopicPartition]int32{},
+		assigned:    map[kclient.TopicPartition]int{}, givenUp: map[kclient.TopicPartition]int32{},
 	}
 }
 
 // assign notes what a worker was given in a generation.
-func (r *roster) assign(worker int, generation int32, tps []link.TopicPartition) {
+func (r *roster) assign(worker int, generation int32, tps []kclient.TopicPartition) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.generations[worker] = generation
@@ -39,7 +39,7 @@ func (r *roster) assign(worker int, generation int32, tps []link.TopicPartition)
 }
 
 // giveUp notes what a worker gives back in a generation, for the next one.
-func (r *roster) giveUp(worker int, generation int32, tps []link.TopicPartition) {
+func (r *roster) giveUp(worker int, generation int32, tps []kclient.TopicPartition) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, tp := range tps {
@@ -79,7 +79,7 @@ func (r *roster) settled() bool {
 }
 
 // elsewhere tells that the assignment gives a partition to another process.
-func (r *roster) elsewhere(tp link.TopicPartition) bool {
+func (r *roster) elsewhere(tp kclient.TopicPartition) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, here := r.assigned[tp]

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 	"thalweg/state"
@@ -16,12 +16,12 @@ import (
 // changelog that begins later was cut by something else. One from which the application deletes always has such a
 // record, and others have it only where records are missing.
 
-func startKey(tp link.TopicPartition) progress.Key {
+func startKey(tp kclient.TopicPartition) progress.Key {
 	return progress.Key{Kind: progress.Start, Name: tp.Topic, Partition: tp.Partition}
 }
 
 // start is the offset up to which the application knows that a changelog lacks records.
-func (p *progressTopic) start(tp link.TopicPartition, id link.Identity) int64 {
+func (p *progressTopic) start(tp kclient.TopicPartition, id kclient.Identity) int64 {
 	v, ok := p.get(startKey(tp))
 	if !ok || !origin.Same(v.TopicID, id.Topics[tp.Topic]) || !origin.Same(v.Cluster, id.Cluster) {
 		return 0
@@ -37,7 +37,7 @@ func (v *inventory) listStarts(ctx context.Context, f filling) error {
 	id := v.identity.Topics[f.topic]
 	was, listed := v.listed(f.topic)
 	listed = listed && was.TopicID == id && was.Cluster == v.identity.Cluster
-	unlisted := func(tp link.TopicPartition) bool {
+	unlisted := func(tp kclient.TopicPartition) bool {
 		start, ok := v.noted.get(startKey(tp))
 		return !ok || start.TopicID != id || start.Cluster != v.identity.Cluster
 	}
@@ -59,9 +59,9 @@ func (v *inventory) listStarts(ctx context.Context, f filling) error {
 	return err
 }
 
-func partitionsOf(topic string, n int32) (tps []link.TopicPartition) {
+func partitionsOf(topic string, n int32) (tps []kclient.TopicPartition) {
 	for p := range n {
-		tps = append(tps, link.TopicPartition{Topic: topic, Partition: p})
+		tps = append(tps, kclient.TopicPartition{Topic: topic, Partition: p})
 	}
 	return tps
 }
@@ -74,7 +74,7 @@ func lower(v, than progress.Value) bool {
 // raiseStarts notes up to where the application is about to delete from changelogs. It comes before the deletion, so
 // that no other process takes the deletion for a cut. Two processes may both have had the task, and write at the same
 // time: the last one to write reads what the other wrote, and writes again what is higher.
-func (p *progressTopic) raiseStarts(ctx context.Context, due map[link.TopicPartition]int64) error {
+func (p *progressTopic) raiseStarts(ctx context.Context, due map[kclient.TopicPartition]int64) error {
 	if len(due) == 0 {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (p *progressTopic) raiseStarts(ctx context.Context, due map[link.TopicParti
 	for tp := range due {
 		topics[tp.Topic] = true
 	}
-	id, err := p.link.Identify(ctx, sortedKeys(topics)...)
+	id, err := p.client.Identify(ctx, sortedKeys(topics)...)
 	if err != nil {
 		return err
 	}
@@ -105,10 +105,10 @@ func (p *progressTopic) raiseStarts(ctx context.Context, due map[link.TopicParti
 // askCuts looks for changelogs that lack records of which the application does not know. For those that the application
 // deletes from it returns the settings, by topic, under which the broker does so too.
 func (a *app) askCuts(
-	ctx context.Context, l *link.Link, first map[link.TopicPartition]int64, id link.Identity,
+	ctx context.Context, c *kclient.Client, first map[kclient.TopicPartition]int64, id kclient.Identity,
 ) (map[string]string, error) {
-	cut := func() []link.TopicPartition {
-		return slices.DeleteFunc(slices.Collect(maps.Keys(first)), func(tp link.TopicPartition) bool {
+	cut := func() []kclient.TopicPartition {
+		return slices.DeleteFunc(slices.Collect(maps.Keys(first)), func(tp kclient.TopicPartition) bool {
 			return a.layout().storeOf(tp.Topic) == "" || first[tp] <= a.noted.start(tp, id)
 		})
 	}
@@ -125,7 +125,7 @@ func (a *app) askCuts(
 			topics = append(topics, tp.Topic)
 		}
 	}
-	limits, err := l.RetentionLimits(ctx, topics...)
+	limits, err := c.RetentionLimits(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"thalweg/broker/brokertest"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/progress"
 )
 
@@ -19,13 +19,13 @@ func TestStartsAreNotLowered(t *testing.T) {
 	const rounds = 10
 	b := brokertest.New(t)
 	cfg := Config{ApplicationID: "app", Logger: slog.New(slog.DiscardHandler), Clock: time.Now}
-	tp := link.TopicPartition{Topic: "app-changelog"}
+	tp := kclient.TopicPartition{Topic: "app-changelog"}
 	var processes [3]*progressTopic
 	for i := range processes {
-		l, err := link.Open(t.Context(), link.Config{Broker: b})
+		l, err := kclient.Open(t.Context(), kclient.Config{Broker: b})
 		require.NoError(t, err)
 		t.Cleanup(l.Close)
-		require.NoError(t, l.EnsureTopics(t.Context(), []link.TopicSpec{{Name: tp.Topic, Partitions: 1}}))
+		require.NoError(t, l.EnsureTopics(t.Context(), []kclient.TopicSpec{{Name: tp.Topic, Partitions: 1}}))
 		processes[i], err = openProgress(t.Context(), l, cfg)
 		require.NoError(t, err)
 	}
@@ -34,7 +34,7 @@ func TestStartsAreNotLowered(t *testing.T) {
 		var errs [len(processes)]error
 		for i, p := range processes {
 			wg.Go(func() {
-				due := map[link.TopicPartition]int64{tp: 10*round + 9 - int64(i)}
+				due := map[kclient.TopicPartition]int64{tp: 10*round + 9 - int64(i)}
 				errs[i] = p.raiseStarts(t.Context(), due)
 			})
 		}
@@ -42,7 +42,7 @@ func TestStartsAreNotLowered(t *testing.T) {
 		for _, err := range errs {
 			require.NoError(t, err)
 		}
-		records, err := processes[0].link.ReadKeyed(t.Context(), progress.TopicName("app"))
+		records, err := processes[0].client.ReadKeyed(t.Context(), progress.TopicName("app"))
 		require.NoError(t, err)
 		last, err := progress.DecodeValue(records[len(records)-1].Value)
 		require.NoError(t, err)

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/state/engine"
 )
 
@@ -60,7 +60,7 @@ func (w *worker) confirm(ctx context.Context, now time.Time) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmMost)
 	defer cancel()
-	if err := w.link.ConfirmMember(ctx); err != nil {
+	if err := w.client.ConfirmMember(ctx); err != nil {
 		w.log.Debug("can't confirm the membership", "err", err)
 		return
 	}
@@ -111,14 +111,14 @@ func (a *app) flush() {
 // goal is where the topic of a global store ended when it was asked: a store that comes there was synced then.
 type goal struct {
 	asked time.Time
-	ends  map[link.TopicPartition]int64 // not reached yet
+	ends  map[kclient.TopicPartition]int64 // not reached yet
 }
 
 // keepSynced writes down that the store is kept up: it proves that by reaching one goal after the other.
 func (f *fill) keepSynced(ctx context.Context, now time.Time) error {
 	if len(f.goal.ends) > 0 {
 		for _, in := range f.task.Inputs() {
-			if tp := (link.TopicPartition{Topic: in.Topic, Partition: in.Partition}); in.Next >= f.goal.ends[tp] {
+			if tp := (kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition}); in.Next >= f.goal.ends[tp] {
 				delete(f.goal.ends, tp)
 			}
 		}
@@ -134,13 +134,13 @@ func (f *fill) keepSynced(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	f.goal = goal{asked: now}
-	var tps []link.TopicPartition
+	var tps []kclient.TopicPartition
 	for _, in := range f.task.Inputs() {
-		tps = append(tps, link.TopicPartition{Topic: in.Topic, Partition: in.Partition})
+		tps = append(tps, kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition})
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmMost)
 	defer cancel()
-	ends, err := f.control.ListOffsets(ctx, tps, link.Latest, false)
+	ends, err := f.control.ListOffsets(ctx, tps, kclient.Latest, false)
 	if err != nil { // it looks older than it is until the next goal
 		f.log.Debug("can't ask where the topic ends", "err", err)
 		return nil

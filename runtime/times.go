@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"thalweg/internal/batch"
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/progress"
 	"thalweg/internal/task"
 	"thalweg/topology"
@@ -32,7 +32,7 @@ type timed struct {
 // keptTimes are the times that the progress topic has, as far as it was read. Any goroutine may use it.
 type keptTimes struct {
 	mu   sync.Mutex
-	id   link.TopicID               // of the topic that was read
+	id   kclient.TopicID            // of the topic that was read
 	next int64                      // the offset to read on from
 	at   map[int32]map[string]int64 // by partition and name
 }
@@ -40,16 +40,16 @@ type keptTimes struct {
 // read reads what is new up to the topic's end, and returns the times of partitions, by name. It waits for the
 // transactions that are open there.
 func (k *keptTimes) read(
-	ctx context.Context, l *link.Link, topic string, id link.TopicID, partitions map[int32]bool,
+	ctx context.Context, c *kclient.Client, topic string, id kclient.TopicID, partitions map[int32]bool,
 ) (map[int32]map[string]int64, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	tp := link.TopicPartition{Topic: topic}
-	first, err := l.ListOffsets(ctx, []link.TopicPartition{tp}, link.Earliest, false)
+	tp := kclient.TopicPartition{Topic: topic}
+	first, err := c.ListOffsets(ctx, []kclient.TopicPartition{tp}, kclient.Earliest, false)
 	if err != nil {
 		return nil, err
 	}
-	end, err := l.ListOffsets(ctx, []link.TopicPartition{tp}, link.Latest, false)
+	end, err := c.ListOffsets(ctx, []kclient.TopicPartition{tp}, kclient.Latest, false)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (k *keptTimes) read(
 	}
 	first[tp] = max(first[tp], k.next)
 	var decoder batch.Decoder
-	err = l.Scan(ctx, first, end, func(_ link.TopicPartition, b batch.Batch) (bool, error) {
+	err = c.Scan(ctx, first, end, func(_ kclient.TopicPartition, b batch.Batch) (bool, error) {
 		return false, k.add(b, first[tp], &decoder)
 	})
 	if err != nil { // what was read is read again: the last record of a key counts
@@ -112,7 +112,7 @@ func (w *worker) readTimes(ctx context.Context, ids []TaskID, p *positions) (err
 	}
 	if len(partitions) > 0 {
 		topic := w.app.noted.topic
-		p.times, err = w.app.times.read(ctx, w.link, topic, p.identity.Topics[topic], partitions)
+		p.times, err = w.app.times.read(ctx, w.client, topic, p.identity.Topics[topic], partitions)
 	}
 	return err
 }
@@ -160,11 +160,11 @@ func (w *worker) writeTimes(now time.Time) error {
 // worker whose tasks are somebody else's by now writes none.
 func (w *worker) produceTimes(ctx context.Context) error {
 	if len(w.times) == 0 {
-		return w.link.Flush(ctx)
+		return w.client.Flush(ctx)
 	}
 	confirmed := make(chan error, 1) // beside what the broker writes
-	go func() { confirmed <- w.link.ConfirmMember(ctx) }()
-	if err := worse(w.link.Flush(ctx), <-confirmed); err != nil {
+	go func() { confirmed <- w.client.ConfirmMember(ctx) }()
+	if err := worse(w.client.Flush(ctx), <-confirmed); err != nil {
 		return err
 	}
 	if err := w.writeTimes(w.app.cfg.Clock()); err != nil {
@@ -173,5 +173,5 @@ func (w *worker) produceTimes(ctx context.Context) error {
 	if err := w.send(ctx, w.outbox.Take()); err != nil {
 		return err
 	}
-	return w.link.Flush(ctx)
+	return w.client.Flush(ctx)
 }

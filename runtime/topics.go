@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -27,7 +27,7 @@ type layout struct {
 	partitions    []int32              // of tasks, per sub-topology
 	counts        map[string]int32     // of every input that tasks read, by durable name
 	globals       map[string]int32     // of every topic that fills a global store
-	internal      []link.TopicSpec     // to be there before the first task
+	internal      []kclient.TopicSpec  // to be there before the first task
 	repartitions  map[string]bool      // durable names
 	resets        map[string]resetting // of inputs, by durable name
 	fillings      []filling            // what fills the stores of tasks
@@ -218,7 +218,7 @@ func (l *layout) addRepartitions(topo *topology.Topology, cfg Config) {
 			// What is not yet processed must never expire, and each record is one.
 			config["cleanup.policy"], config["retention.ms"], config["retention.bytes"] = "delete", "-1", "-1"
 			maps.Copy(config, state.EventTime())
-			l.internal = append(l.internal, link.TopicSpec{
+			l.internal = append(l.internal, kclient.TopicSpec{
 				Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: config,
 			})
 		}
@@ -228,7 +228,7 @@ func (l *layout) addRepartitions(topo *topology.Topology, cfg Config) {
 func (l *layout) addChangelogs(cfg Config) {
 	for _, f := range l.fillings {
 		if f.from == state.FromChangelog {
-			l.internal = append(l.internal, link.TopicSpec{
+			l.internal = append(l.internal, kclient.TopicSpec{
 				Name:       f.topic,
 				Partitions: l.partitions[f.sub],
 				Replicas:   cfg.Topics.ReplicationFactor,
@@ -239,11 +239,11 @@ func (l *layout) addChangelogs(cfg Config) {
 }
 
 // inputs are the partitions that a task reads.
-func (l *layout) inputs(s *topology.Subtopology, partition int32) []link.TopicPartition {
-	var tps []link.TopicPartition
+func (l *layout) inputs(s *topology.Subtopology, partition int32) []kclient.TopicPartition {
+	var tps []kclient.TopicPartition
 	for _, t := range s.Inputs {
 		if name := t.In(l.applicationID); partition < l.counts[name] {
-			tps = append(tps, link.TopicPartition{Topic: name, Partition: partition})
+			tps = append(tps, kclient.TopicPartition{Topic: name, Partition: partition})
 		}
 	}
 	return tps

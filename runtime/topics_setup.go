@@ -11,7 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/state"
 	"thalweg/topology"
@@ -23,7 +23,7 @@ const topicPoll = 200 * time.Millisecond
 // setup makes sure that all topics are there and as they must be, and that they are those that the application had
 // before. It returns what follows from them, and the application's progress topic.
 func setup(
-	ctx context.Context, l *link.Link, topo *topology.Topology, h *home, cfg Config,
+	ctx context.Context, c *kclient.Client, topo *topology.Topology, h *home, cfg Config,
 ) (*layout, *progressTopic, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
 	defer cancel()
@@ -31,7 +31,7 @@ func setup(
 	if cfg.Errors.DeadLetters != "" && !slices.Contains(outputs, cfg.Errors.DeadLetters) {
 		outputs = append(outputs, cfg.Errors.DeadLetters)
 	}
-	counts, err := awaitTopics(ctx, l, topo, cfg, inputs, outputs)
+	counts, err := awaitTopics(ctx, c, topo, cfg, inputs, outputs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,17 +39,17 @@ func setup(
 	if err != nil {
 		return nil, nil, err
 	}
-	policies, err := warnOfRetention(ctx, l, lay, cfg)
+	policies, err := warnOfRetention(ctx, c, lay, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	var noted *progressTopic
 	var v *inventory
 	for again := true; ; again = false {
-		if noted, err = openProgress(ctx, l, cfg); err != nil {
+		if noted, err = openProgress(ctx, c, cfg); err != nil {
 			return nil, nil, fmt.Errorf("topics: %w", err)
 		}
-		if v, err = takeInventory(ctx, l, lay, noted, h, cfg); err == nil {
+		if v, err = takeInventory(ctx, c, lay, noted, h, cfg); err == nil {
 			break
 		}
 		// Another process of the application may have listed what it made since the topic was read.
@@ -58,7 +58,7 @@ func setup(
 		}
 	}
 	v.policies = policies
-	err = l.EnsureTopics(ctx, lay.internal)
+	err = c.EnsureTopics(ctx, lay.internal)
 	if err == nil {
 		err = v.list(ctx)
 	}
@@ -71,14 +71,14 @@ func setup(
 // awaitTopics returns the partition counts of the inputs. It makes the topics that are missing, or waits until others
 // have made them.
 func awaitTopics(
-	ctx context.Context, l *link.Link, topo *topology.Topology, cfg Config, inputs, outputs []string,
+	ctx context.Context, c *kclient.Client, topo *topology.Topology, cfg Config, inputs, outputs []string,
 ) (map[string]int32, error) {
 	names := append(slices.Clone(inputs), outputs...)
 	makes := cfg.Broker != nil || cfg.Topics.CreateOnCluster
 	var missing []string
 	var counts map[string]int32 // nil before the first look
 	for first := true; ; {
-		absent, there, err := lookForTopics(ctx, l, names)
+		absent, there, err := lookForTopics(ctx, c, names)
 		if err == nil {
 			missing, counts = absent, there
 		} else if counts == nil || ctx.Err() == nil { // where the time ends during a look, the one before says why
@@ -91,7 +91,7 @@ func awaitTopics(
 		if specs := missingTopics(topo, cfg, counts, missing); first && len(missing) > 0 {
 			first = false
 			if makes {
-				if err := makeTopics(ctx, l, cfg, specs); err != nil {
+				if err := makeTopics(ctx, c, cfg, specs); err != nil {
 					return nil, err
 				}
 				missing = nil
@@ -118,10 +118,10 @@ func awaitTopics(
 
 // lookForTopics returns which topics are missing, and the partition counts of those that are there. A topic that is
 // being made is neither.
-func lookForTopics(ctx context.Context, l *link.Link, names []string) (
+func lookForTopics(ctx context.Context, c *kclient.Client, names []string) (
 	missing []string, counts map[string]int32, err error,
 ) {
-	details, err := l.ListTopics(ctx, names...)
+	details, err := c.ListTopics(ctx, names...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("topics: %w", err)
 	}
@@ -144,13 +144,13 @@ func lookForTopics(ctx context.Context, l *link.Link, names []string) (
 
 // missingTopics gives each missing topic its partition count: that of what it is read with by key, where that is there
 // or the program says it, or the configuration's. there are the counts of the inputs that exist.
-func missingTopics(topo *topology.Topology, cfg Config, there map[string]int32, missing []string) []link.TopicSpec {
+func missingTopics(topo *topology.Topology, cfg Config, there map[string]int32, missing []string) []kclient.TopicSpec {
 	l := &layout{applicationID: cfg.ApplicationID, counts: maps.Clone(there)}
 	if l.counts == nil {
 		l.counts = map[string]int32{}
 	}
 	reused := reusedInputs(fillings(topo, cfg.ApplicationID))
-	var specs []link.TopicSpec
+	var specs []kclient.TopicSpec
 	for _, name := range missing {
 		l.fix(topo) // with the topics before, too
 		if l.counts[name] == 0 {
@@ -164,7 +164,7 @@ func missingTopics(topo *topology.Topology, cfg Config, there map[string]int32, 
 			}
 			config[cleanupPolicy] = compact
 		}
-		specs = append(specs, link.TopicSpec{
+		specs = append(specs, kclient.TopicSpec{
 			Name: name, Partitions: l.counts[name], Replicas: cfg.Topics.ReplicationFactor, Config: config,
 		})
 	}
@@ -188,8 +188,8 @@ func reusedInputs(fs []filling) (topics []string) {
 
 // warnOfRetention warns of inputs that lose records which tables are restored from. Only the newest record of a key is
 // needed, so a topic must be compacted and nothing else. It returns their policies.
-func warnOfRetention(ctx context.Context, l *link.Link, lay *layout, cfg Config) (map[string]string, error) {
-	policies, err := l.CleanupPolicies(ctx, reusedInputs(lay.fillings)...)
+func warnOfRetention(ctx context.Context, c *kclient.Client, lay *layout, cfg Config) (map[string]string, error) {
+	policies, err := c.CleanupPolicies(ctx, reusedInputs(lay.fillings)...)
 	if err != nil {
 		return nil, fmt.Errorf("topics: %w", err)
 	}
@@ -209,8 +209,8 @@ func warnOfRetention(ctx context.Context, l *link.Link, lay *layout, cfg Config)
 	return policies, nil
 }
 
-func makeTopics(ctx context.Context, l *link.Link, cfg Config, specs []link.TopicSpec) error {
-	made, err := l.CreateTopics(ctx, specs)
+func makeTopics(ctx context.Context, c *kclient.Client, cfg Config, specs []kclient.TopicSpec) error {
+	made, err := c.CreateTopics(ctx, specs)
 	if err != nil {
 		return fmt.Errorf("topics: %w", err)
 	}
@@ -225,7 +225,7 @@ func makeTopics(ctx context.Context, l *link.Link, cfg Config, specs []link.Topi
 }
 
 // commands are the command lines that make topics.
-func commands(cfg Config, specs []link.TopicSpec) string {
+func commands(cfg Config, specs []kclient.TopicSpec) string {
 	byFlags := map[string][]string{}
 	for _, spec := range specs {
 		flags := fmt.Sprintf("-p %d", spec.Partitions)

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 )
 
@@ -26,62 +26,62 @@ const skippedAfter = time.Second
 // errStop ends a worker's loop: the application is to stop.
 var errStop = errors.New("runtime: stopping")
 
-// worker runs tasks on one goroutine, with one link and one transaction. Fields without a comment about it belong to
+// worker runs tasks on one goroutine, with one client and one transaction. Fields without a comment about it belong to
 // that goroutine.
 type worker struct {
 	app   *app
 	index int
 	log   *slog.Logger
 	asks  chan chan error // for checkpoints; answered by the worker
-	wake  chan struct{}   // has a token when something outside of the link changed
+	wake  chan struct{}   // has a token when something outside of the client changed
 
 	settled atomic.Bool              // given its tasks, and all of them run; any goroutine
 	active  atomic.Bool              // its loop runs; any goroutine
 	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
-	now     atomic.Pointer[activity] // what it does; nil: it has no link yet; any goroutine
+	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
 	stats   statsBox                 // what it has published; any goroutine
 
 	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
 
-	link     *link.Link
+	client   *kclient.Client
 	outbox   *task.Outbox
-	joined   bool                         // the group has answered
-	assigned map[link.TopicPartition]bool // by the group
-	pending  bool                         // there may be tasks to open
-	strayed  bool                         // there is an input whose partition does not hold its next offset
+	joined   bool                            // the group has answered
+	assigned map[kclient.TopicPartition]bool // by the group
+	pending  bool                            // there may be tasks to open
+	strayed  bool                            // there is an input whose partition does not hold its next offset
 	jobs     map[TaskID]*job
 	running  []*job // in the order of their ids
 	first    int    // of these in the next turn: the one after those that had the last
-	inputs   map[link.TopicPartition]*input
+	inputs   map[kclient.TopicPartition]*input
 	timer    *time.Timer
 
 	held                     int64 // bytes of all inputs
 	progress                 bool  // something was processed in the last turn
 	dirty                    int   // bytes of all tasks' stores that are not committed, about
 	unacked                  int64 // bytes that were written and not acknowledged
-	fetchBytes, produceBytes int   // as link and outbox have them
+	fetchBytes, produceBytes int   // as client and outbox have them
 
 	pace       *pace
-	deadline   *deadline                     // of the turn
-	long       int                           // commits for which calls still count as long
-	open       time.Time                     // of the first uncommitted work; zero: there is none
-	skipped    time.Time                     // of the first uncommitted move of an input; zero: there is none
-	rested     time.Time                     // end of the last commit
-	waited     time.Duration                 // since then, for something to do
-	sending    time.Duration                 // since the tasks began to bring out what the commit needs
-	unchecked  time.Time                     // of the first commit that is not yet checkpointed; zero: there is none
-	search     search                        // for a record that the broker refuses
-	sparing    sparing                       // with log lines
-	failures   int                           // in a row, without a commit between
-	inside     bool                          // the gate of global stores
-	acked      map[link.TopicPartition]int64 // next offsets of what was produced since the last commit
-	produced   []link.Item                   // scratch
-	items      []link.Item                   // scratch
-	offsets    []link.Offset                 // scratch
-	times      []timed                       // of the commit, not written yet
-	timeKey    []byte                        // scratch
-	timeValue  []byte                        // scratch
-	totalNodes map[string]NodeStats          // of tasks that are closed
+	deadline   *deadline                        // of the turn
+	long       int                              // commits for which calls still count as long
+	open       time.Time                        // of the first uncommitted work; zero: there is none
+	skipped    time.Time                        // of the first uncommitted move of an input; zero: there is none
+	rested     time.Time                        // end of the last commit
+	waited     time.Duration                    // since then, for something to do
+	sending    time.Duration                    // since the tasks began to bring out what the commit needs
+	unchecked  time.Time                        // of the first commit that is not yet checkpointed; zero: there is none
+	search     search                           // for a record that the broker refuses
+	sparing    sparing                          // with log lines
+	failures   int                              // in a row, without a commit between
+	inside     bool                             // the gate of global stores
+	acked      map[kclient.TopicPartition]int64 // next offsets of what was produced since the last commit
+	produced   []kclient.Item                   // scratch
+	items      []kclient.Item                   // scratch
+	offsets    []kclient.Offset                 // scratch
+	times      []timed                          // of the commit, not written yet
+	timeKey    []byte                           // scratch
+	timeValue  []byte                           // scratch
+	totalNodes map[string]NodeStats             // of tasks that are closed
 	counts     WorkerStats
 	published  time.Time
 	synced     time.Time // of the last proof that the tasks are its own
@@ -96,12 +96,12 @@ func newWorker(a *app, index int) *worker {
 		log:        a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
 		asks:       make(chan chan error),
 		wake:       make(chan struct{}, 1),
-		assigned:   map[link.TopicPartition]bool{},
+		assigned:   map[kclient.TopicPartition]bool{},
 		jobs:       map[TaskID]*job{},
-		inputs:     map[link.TopicPartition]*input{},
+		inputs:     map[kclient.TopicPartition]*input{},
 		pace:       newPace(a.cfg.CommitEvery),
 		deadline:   newDeadline(),
-		acked:      map[link.TopicPartition]int64{},
+		acked:      map[kclient.TopicPartition]int64{},
 		totalNodes: map[string]NodeStats{},
 		counts:     WorkerStats{Worker: index},
 	}
@@ -143,9 +143,9 @@ func (w *worker) connect(ctx context.Context) error {
 	a := w.app
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
-	cfg := a.linkConfig(fmt.Sprintf("worker-%d", w.index))
+	cfg := a.clientConfig(fmt.Sprintf("worker-%d", w.index))
 	cfg.Group, cfg.Topics = a.cfg.ApplicationID, a.layout().topics()
-	cfg.Balancer = link.NewBalancer(a.balancing())
+	cfg.Balancer = kclient.NewBalancer(a.balancing())
 	if a.cfg.Guarantee == ExactlyOnce {
 		cfg.TransactionalID = fmt.Sprintf("%s-%s-%d", a.cfg.ApplicationID, a.home.process, w.index)
 	}
@@ -153,11 +153,11 @@ func (w *worker) connect(ctx context.Context) error {
 	cfg.FetchPartitionBytesMax = fetchPartitionBytes
 	opening, cancelOpening := context.WithTimeout(ctx, a.cfg.StartTimeout)
 	defer cancelOpening()
-	l, err := link.Open(opening, cfg)
+	l, err := kclient.Open(opening, cfg)
 	if err != nil {
 		return err
 	}
-	w.link = l
+	w.client = l
 	w.outbox = task.NewOutbox(task.OutboxConfig{
 		Partitions:     w.partitionsOf,
 		BatchBytes:     a.cfg.BatchBytes,
@@ -176,7 +176,7 @@ func (w *worker) connect(ctx context.Context) error {
 func (w *worker) partitionsOf(topic string) (int32, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), w.app.cfg.StartTimeout)
 	defer cancel()
-	return w.link.Partitions(ctx, topic)
+	return w.client.Partitions(ctx, topic)
 }
 
 var (
@@ -269,11 +269,11 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		default:
 		}
 		select {
-		case e := <-w.link.Events():
+		case e := <-w.client.Events():
 			err = w.event(ctx, stop, e)
 		case fetched := <-w.fetched():
 			err = w.add(fetched, now)
-		case <-w.link.Produced():
+		case <-w.client.Produced():
 			w.recycle()
 		case done := <-w.asks:
 			err = w.answer(done)
@@ -301,11 +301,11 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		return errStop
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case e := <-w.link.Events():
+	case e := <-w.client.Events():
 		return w.event(ctx, stop, e)
 	case fetched := <-w.fetched():
 		return w.add(fetched, w.app.cfg.Clock())
-	case <-w.link.Produced():
+	case <-w.client.Produced():
 		w.recycle()
 		return nil
 	case done := <-w.asks:
@@ -461,18 +461,18 @@ func (w *worker) send(ctx context.Context, packets []*task.Packet) error {
 	w.doing(&doingProduce)
 	items := w.items[:0]
 	for _, p := range packets {
-		tp := link.TopicPartition{Topic: p.Topic, Partition: p.Partition}
-		items = append(items, link.Item{TopicPartition: tp, Builder: p.Builder})
+		tp := kclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
+		items = append(items, kclient.Item{TopicPartition: tp, Builder: p.Builder})
 	}
 	w.items = items
 	began := w.app.cfg.Clock()
 	defer func() { w.sending += w.app.cfg.Clock().Sub(began) }()
-	return w.link.Produce(ctx, items) // what it does not take is left to the collector
+	return w.client.Produce(ctx, items) // what it does not take is left to the collector
 }
 
 // recycle takes back what was produced and remembers how far each partition has come.
 func (w *worker) recycle() {
-	w.produced = w.link.TakeProduced(w.produced[:0])
+	w.produced = w.client.TakeProduced(w.produced[:0])
 	for i := range w.produced {
 		it := &w.produced[i]
 		if it.Err == nil && it.Next >= 0 { // without an offset the store keeps its older position: more to restore

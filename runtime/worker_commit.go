@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 	"thalweg/topology"
 )
@@ -73,7 +73,7 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 	if err := w.relieve(); err != nil {
 		return err
 	}
-	if now.Sub(w.resized) >= w.link.MetadataAge() {
+	if now.Sub(w.resized) >= w.client.MetadataAge() {
 		w.resizeOutlets(ctx, now)
 	}
 	return w.note(ctx, announced)
@@ -104,9 +104,9 @@ func (w *worker) flush(ctx context.Context) error {
 }
 
 // groupOffset is an offset as the group takes it.
-func groupOffset(o task.Offset) link.Offset {
-	return link.Offset{
-		TopicPartition: link.TopicPartition{Topic: o.Topic, Partition: o.Partition},
+func groupOffset(o task.Offset) kclient.Offset {
+	return kclient.Offset{
+		TopicPartition: kclient.TopicPartition{Topic: o.Topic, Partition: o.Partition},
 		Next:           o.Next, LeaderEpoch: -1, Metadata: o.Metadata,
 	}
 }
@@ -117,20 +117,20 @@ func (w *worker) conclude(ctx context.Context) error {
 		if err := w.produceTimes(ctx); err != nil {
 			return err
 		}
-		return w.link.CommitOffsets(ctx, w.offsets)
+		return w.client.CommitOffsets(ctx, w.offsets)
 	}
 	sent := make(chan error, 1) // the two round trips run side by side
-	go func() { sent <- w.link.SendOffsets(ctx, w.offsets) }()
-	err := worse(w.link.Flush(ctx), <-sent)
+	go func() { sent <- w.client.SendOffsets(ctx, w.offsets) }()
+	err := worse(w.client.Flush(ctx), <-sent)
 	if err != nil {
 		return err
 	}
-	return w.link.EndTxn(ctx, true)
+	return w.client.EndTxn(ctx, true)
 }
 
 // worse is the error that asks for more.
 func worse(a, b error) error {
-	if a == nil || (b != nil && link.ClassOf(b) > link.ClassOf(a)) {
+	if a == nil || (b != nil && kclient.ClassOf(b) > kclient.ClassOf(a)) {
 		return b
 	}
 	return a
@@ -138,11 +138,11 @@ func worse(a, b error) error {
 
 // notePurge lets the records of repartition topics go whose work is committed.
 func (w *worker) notePurge() {
-	var done map[link.TopicPartition]int64
+	var done map[kclient.TopicPartition]int64
 	for _, o := range w.offsets {
 		if w.app.layout().repartitions[o.Topic] {
 			if done == nil {
-				done = make(map[link.TopicPartition]int64, len(w.offsets))
+				done = make(map[kclient.TopicPartition]int64, len(w.offsets))
 			}
 			done[o.TopicPartition] = o.Next
 		}
@@ -204,9 +204,9 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 	class := classOf(cause)
 	afterwards, refused := w.isolate(cause)
 	if refused {
-		class = link.Abort
+		class = kclient.Abort
 	}
-	for class == link.Abort || class == link.Fenced {
+	for class == kclient.Abort || class == kclient.Fenced {
 		w.counts.Rewinds++
 		if f := w.app.cfg.Hooks.Rewound; f != nil {
 			index, err := w.index, cause
@@ -226,7 +226,7 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		}
 		w.doing(&doingRewind)
 		err := w.rewind(ctx, class)
-		if err == nil && afterwards != nil && class == link.Abort {
+		if err == nil && afterwards != nil && class == kclient.Abort {
 			err = afterwards()
 		}
 		if err == nil {
@@ -235,9 +235,9 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 		}
-		cause, class, refused = err, link.ClassOf(err), false
-		if class == link.Abort { // an abort that failed leaves nothing but to start over
-			class = link.Fenced
+		cause, class, refused = err, kclient.ClassOf(err), false
+		if class == kclient.Abort { // an abort that failed leaves nothing but to start over
+			class = kclient.Fenced
 		}
 	}
 	w.abandon(ctx)
@@ -249,17 +249,17 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 
 // classOf says what an error asks for: user code that failed ends the worker, unless its record is to be processed
 // again, and so does a broken engine or framework.
-func classOf(cause error) link.Class {
+func classOf(cause error) kclient.Class {
 	if _, ok := errors.AsType[*task.Blocked](cause); ok {
-		return link.Abort
+		return kclient.Abort
 	}
 	if _, ok := errors.AsType[*task.Replay](cause); ok {
-		return link.Abort
+		return kclient.Abort
 	}
 	if _, user := errors.AsType[*topology.ProcessingError](cause); user || topology.Broken(cause) {
-		return link.Fatal
+		return kclient.Fatal
 	}
-	return link.ClassOf(cause)
+	return kclient.ClassOf(cause)
 }
 
 // bury writes the dead letter of the record that stops the application, in a transaction of its own: that of the
@@ -279,7 +279,7 @@ func (w *worker) bury(ctx context.Context) error {
 			w.offsets = append(w.offsets, groupOffset(o))
 		}
 		if w.app.cfg.Guarantee == AtLeastOnce { // nothing takes back what is produced
-			if err := w.link.CommitOffsets(ctx, w.offsets); err != nil {
+			if err := w.client.CommitOffsets(ctx, w.offsets); err != nil {
 				return err
 			}
 			w.offsets = w.offsets[:0]
@@ -319,13 +319,13 @@ func (w *worker) backOff(ctx context.Context, stop <-chan struct{}) error {
 
 // rewind drops what is not committed. Fenced, or when the outcome of a commit is unknown, it drops the tasks, too, and
 // opens them again with what the group has committed.
-func (w *worker) rewind(ctx context.Context, class link.Class) error {
+func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 	var err error
 	switch {
-	case class == link.Fenced || w.app.cfg.Guarantee == AtLeastOnce:
-		err = w.link.InitProducer(ctx)
+	case class == kclient.Fenced || w.app.cfg.Guarantee == AtLeastOnce:
+		err = w.client.InitProducer(ctx)
 	default:
-		err = w.link.EndTxn(ctx, false)
+		err = w.client.EndTxn(ctx, false)
 	}
 	w.outbox.Discard()
 	w.times = w.times[:0]
@@ -338,7 +338,7 @@ func (w *worker) rewind(ctx context.Context, class link.Class) error {
 		return err
 	}
 	w.resizeOutlets(ctx, w.app.cfg.Clock()) // a partition that is gone may be why it is here
-	if class == link.Fenced {
+	if class == kclient.Fenced {
 		for _, j := range w.sortedJobs() {
 			if err := w.closeJob(j); err != nil {
 				return err
@@ -370,7 +370,7 @@ func (w *worker) abandon(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, abandonMost)
 	defer cancel()
-	if err := w.link.EndTxn(ctx, false); err != nil {
+	if err := w.client.EndTxn(ctx, false); err != nil {
 		w.log.Warn("can't abort the transaction: it ends by its timeout", "err", err)
 	}
 }
@@ -392,7 +392,7 @@ func (w *worker) finish(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if class := classOf(err); class == link.Abort || class == link.Fenced || class == link.Canceled {
+	if class := classOf(err); class == kclient.Abort || class == kclient.Fenced || class == kclient.Canceled {
 		w.log.Warn("the last commit failed: its records are processed again at the next start", "err", err)
 		return nil
 	}
@@ -408,7 +408,7 @@ func (w *worker) close() error {
 		errs = append(errs, safely(func() error { return w.closeJob(j) }))
 	}
 	w.doing(&doingLeave)
-	w.link.Close()
+	w.client.Close()
 	w.app.home.memory.produced.Use(-w.unacked)
 	w.publish(w.app.cfg.Clock(), true)
 	return joined(errs...)

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 )
 
 // add gives what was fetched to its tasks. Inputs that have their share of the memory are fetched no further.
-func (w *worker) add(fetched []link.Fetched, now time.Time) error {
+func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 	for i := range fetched {
 		f := &fetched[i]
 		in := w.inputs[f.TopicPartition]
@@ -17,7 +17,7 @@ func (w *worker) add(fetched []link.Fetched, now time.Time) error {
 			continue
 		}
 		if f.Err != nil {
-			out, ok := errors.AsType[*link.OutOfRangeError](f.Err)
+			out, ok := errors.AsType[*kclient.OutOfRangeError](f.Err)
 			if !ok {
 				return f.Err
 			}
@@ -32,7 +32,7 @@ func (w *worker) add(fetched []link.Fetched, now time.Time) error {
 		w.noteMoved(in.job, now)
 		if (bytes > w.share() || bytes > 0 && w.loaded()) && !in.paused {
 			in.paused = true
-			w.link.Fetcher().Pause(f.TopicPartition)
+			w.client.Fetcher().Pause(f.TopicPartition)
 		}
 	}
 	return nil
@@ -59,11 +59,11 @@ func (w *worker) loaded() bool {
 
 // fetched is where inputs arrive. A worker that holds what it may takes nothing while it makes progress. Without
 // progress it takes more, for a task that waits for an input which has nothing: the others are paused.
-func (w *worker) fetched() <-chan []link.Fetched {
+func (w *worker) fetched() <-chan []kclient.Fetched {
 	if w.progress && w.loaded() {
 		return nil
 	}
-	return w.link.Fetcher().Fetched()
+	return w.client.Fetcher().Fetched()
 }
 
 // An input is fetched ahead by a few fetches, however few inputs share the memory: what lies there longer is no longer
@@ -86,7 +86,7 @@ func (w *worker) relax(j *job) {
 		bytes, _ := w.count(in)
 		if in.paused && (bytes == 0 || bytes <= w.share()/2 && !w.loaded()) {
 			in.paused = false
-			w.link.Fetcher().Resume(in.TopicPartition)
+			w.client.Fetcher().Resume(in.TopicPartition)
 		}
 	}
 }
@@ -124,18 +124,18 @@ func (w *worker) limit() {
 	m := w.app.home.memory
 	if fetch := m.fetchBytes(); fetch != w.fetchBytes {
 		w.fetchBytes = fetch
-		w.link.Fetcher().SetBytesMax(fetch)
+		w.client.Fetcher().SetBytesMax(fetch)
 	}
 	if produce := m.produceBytes(); produce != w.produceBytes {
 		w.produceBytes = produce
-		w.link.SetProduceBytesMax(produce)
+		w.client.SetProduceBytesMax(produce)
 		w.outbox.SetBytesMax(m.outboxBytes())
 	}
 }
 
 // countProduced notes what is written and not acknowledged.
 func (w *worker) countProduced() {
-	n := int64(w.outbox.Bytes() + w.link.BufferedBytes())
+	n := int64(w.outbox.Bytes() + w.client.BufferedBytes())
 	w.app.home.memory.produced.Use(n - w.unacked)
 	w.unacked = n
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 	"thalweg/state"
@@ -16,11 +16,11 @@ import (
 
 // positions is what a worker knows when it opens tasks: where they start, and what their changelogs hold.
 type positions struct {
-	committed   map[link.TopicPartition]link.Offset // Next is -1 where the group has no offset of the topic as it is
-	starts      map[link.TopicPartition]link.Offset // committed, or where the reset policy says
-	fresh       map[link.TopicPartition]bool        // where it says, and is to be committed at once
-	first, last map[link.TopicPartition]int64       // of what stores are restored from
-	identity    link.Identity
+	committed   map[kclient.TopicPartition]kclient.Offset // Next is -1 where the group has no offset of the topic as it is
+	starts      map[kclient.TopicPartition]kclient.Offset // committed, or where the reset policy says
+	fresh       map[kclient.TopicPartition]bool           // where it says, and is to be committed at once
+	first, last map[kclient.TopicPartition]int64          // of what stores are restored from
+	identity    kclient.Identity
 	times       map[int32]map[string]int64         // of operators, by partition and name
 	retentions  map[string]time.Duration           // of tombstones, of what stores are restored from
 	origins     map[TaskID]map[string]state.Origin // by store
@@ -52,7 +52,7 @@ func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now ti
 				return err
 			}
 			l.Begun = begun
-			l.Old = l.Saved.Known && l.Saved.Offset < p.last[link.TopicPartition{Topic: f.topic, Partition: id.Partition}] &&
+			l.Old = l.Saved.Known && l.Saved.Offset < p.last[kclient.TopicPartition{Topic: f.topic, Partition: id.Partition}] &&
 				outdated(l.Saved.Synced, now, w.app.layout().deleteRetention(f.topic, p.retentions))
 			rows = rows || f.from != state.FromInput && (l.Saved.Rows || l.End > l.First)
 			p.origins[id][f.name] = l.Now
@@ -91,12 +91,12 @@ func (l *layout) fillingsOf(id TaskID) (some []filling) {
 // askBounds asks what the topics hold that stores are restored from. It comes after the committed offsets: what those
 // cover has been written by then.
 func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err error) {
-	var logs []link.TopicPartition
+	var logs []kclient.TopicPartition
 	restored := map[string]bool{}
 	for _, id := range ids {
 		for _, f := range w.app.layout().fillingsOf(id) {
 			if f.topic != "" {
-				logs = append(logs, link.TopicPartition{Topic: f.topic, Partition: id.Partition})
+				logs = append(logs, kclient.TopicPartition{Topic: f.topic, Partition: id.Partition})
 				restored[f.topic] = true
 			}
 		}
@@ -106,25 +106,25 @@ func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err
 		return nil
 	}
 	if w.app.home.engine != nil {
-		if p.retentions, err = w.link.DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
+		if p.retentions, err = w.client.DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
 			return err
 		}
 	}
-	if p.first, err = w.link.ListOffsets(ctx, logs, link.Earliest, false); err != nil {
+	if p.first, err = w.client.ListOffsets(ctx, logs, kclient.Earliest, false); err != nil {
 		return err
 	}
-	if p.last, err = w.link.ListOffsets(ctx, logs, link.Latest, false); err != nil {
+	if p.last, err = w.client.ListOffsets(ctx, logs, kclient.Latest, false); err != nil {
 		return err
 	}
-	return w.app.askGone(ctx, w.link, p)
+	return w.app.askGone(ctx, w.client, p)
 }
 
 // askGone asks why records may be missing of what stores are restored from.
-func (a *app) askGone(ctx context.Context, l *link.Link, p *positions) (err error) {
-	if p.expires, err = a.askCuts(ctx, l, p.first, p.identity); err != nil {
+func (a *app) askGone(ctx context.Context, c *kclient.Client, p *positions) (err error) {
+	if p.expires, err = a.askCuts(ctx, c, p.first, p.identity); err != nil {
 		return err
 	}
-	p.policies, err = a.askInputs(ctx, l, p.first, p.identity)
+	p.policies, err = a.askInputs(ctx, c, p.first, p.identity)
 	return err
 }
 
@@ -141,7 +141,7 @@ func (w *worker) begun(sub *topology.Subtopology, id TaskID, p *positions) bool 
 // localCopy describes a store: its copy on this machine, and its topic.
 func (w *worker) localCopy(id TaskID, f filling, p *positions) (l origin.Local, err error) {
 	a := w.app
-	tp := link.TopicPartition{Topic: f.topic, Partition: id.Partition}
+	tp := kclient.TopicPartition{Topic: f.topic, Partition: id.Partition}
 	l = origin.Local{
 		Place: a.home.place(a.cfg), Store: f.name, Task: id.String(), Partition: id.Partition,
 		Now:   originOf(f, p.identity, a.cfg.ApplicationID),
@@ -197,13 +197,13 @@ func (w *worker) compareOffsets(sub *topology.Subtopology, id TaskID, p *positio
 
 // cutWhileRead decides what becomes of a store whose topic was cut while the store was restored. It returns what is to
 // be logged where the restore starts over.
-func (r *restoring) cutWhileRead(s *restore, out *link.OutOfRangeError) (text string, err error) {
+func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text string, err error) {
 	w := r.worker
 	fillings := w.app.layout().fillingsOf(r.job.id)
 	f := fillings[slices.IndexFunc(fillings, func(f filling) bool { return f.name == s.Store })]
 	ctx, cancel := until(context.Background(), r.ended) // the worker may want the task back
 	defer cancel()
-	p := &positions{first: map[link.TopicPartition]int64{logPartition(s.Changelog): out.LogStart}}
+	p := &positions{first: map[kclient.TopicPartition]int64{logPartition(s.Changelog): out.LogStart}}
 	if p.identity, err = w.app.control.Identify(ctx, s.Topic); err != nil {
 		return "", err
 	}
@@ -265,7 +265,7 @@ func (w *worker) note(ctx context.Context, from mark) error {
 }
 
 // markOf is how far the note of an input has come when its task is opened.
-func (w *worker) markOf(tp link.TopicPartition, p *positions) mark {
+func (w *worker) markOf(tp kclient.TopicPartition, p *positions) mark {
 	note, ok := w.app.noted.get(inputKey(tp))
 	switch {
 	case !ok || note.TopicID != p.identity.Topics[tp.Topic] || note.Cluster != p.identity.Cluster:

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -135,11 +135,11 @@ func (s *search) narrow(now time.Time) (found *job, ok bool) {
 
 // isolate handles a refusal of the broker: it tells whether going back and on leads anywhere, and what to do after it.
 func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
-	if _, decided := errors.AsType[*topology.ProcessingError](cause); decided || !link.IsRefusal(cause) {
+	if _, decided := errors.AsType[*topology.ProcessingError](cause); decided || !kclient.IsRefusal(cause) {
 		return nil, false
 	}
-	var at link.TopicPartition
-	if e, ok := errors.AsType[*link.ProduceError](cause); ok {
+	var at kclient.TopicPartition
+	if e, ok := errors.AsType[*kclient.ProduceError](cause); ok {
 		at = e.TopicPartition
 	}
 	if at.Topic == w.app.noted.topic {

@@ -1,12 +1,12 @@
 package runtime
 
 import (
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 )
 
-func logPartition(c task.Changelog) link.TopicPartition {
-	return link.TopicPartition{Topic: c.Topic, Partition: c.Partition}
+func logPartition(c task.Changelog) kclient.TopicPartition {
+	return kclient.TopicPartition{Topic: c.Topic, Partition: c.Partition}
 }
 
 // beginRestore finds out what the opened tasks lack, and has it restored. Tasks that lack nothing start at once.

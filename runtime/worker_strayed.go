@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/topology"
 )
@@ -74,18 +74,18 @@ func (w *worker) whereToGoOn(ctx context.Context, in *input, now time.Time) (int
 	}
 	ctx, cancel := w.app.untilStop(ctx)
 	defer cancel()
-	id, err := w.link.Identify(ctx, in.Topic)
+	id, err := w.client.Identify(ctx, in.Topic)
 	if err != nil {
 		return 0, err
 	}
 	if now := id.Topics[in.Topic]; !origin.Same(in.topicID, now) {
-		return 0, link.Recreated(in.TopicPartition, in.topicID, now)
+		return 0, kclient.Recreated(in.TopicPartition, in.topicID, now)
 	}
 	at, err := r.at(in.TopicPartition, now)
 	if err != nil {
 		return 0, err
 	}
-	found, err := w.link.ListOffsets(ctx, []link.TopicPartition{in.TopicPartition}, at, true)
+	found, err := w.client.ListOffsets(ctx, []kclient.TopicPartition{in.TopicPartition}, at, true)
 	if err != nil {
 		return 0, err
 	}

@@ -8,17 +8,17 @@ import (
 	"slices"
 	"time"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/task"
 	"thalweg/topology"
 )
 
 // event handles one change of the membership.
-func (w *worker) event(ctx context.Context, stop <-chan struct{}, e link.Event) error {
+func (w *worker) event(ctx context.Context, stop <-chan struct{}, e kclient.Event) error {
 	defer e.Done() // whatever happens: the group must not wait for a worker that is on its way out
 	switch e.Kind {
-	case link.Assigned:
+	case kclient.Assigned:
 		w.log.Info("assigned", "partitions", e.Partitions)
 		for _, tp := range e.Partitions {
 			w.assigned[tp] = true
@@ -27,16 +27,16 @@ func (w *worker) event(ctx context.Context, stop <-chan struct{}, e link.Event) 
 		w.app.roster.assign(w.index, e.Generation, e.Partitions)
 		w.unsettle()
 		return nil
-	case link.Revoked:
+	case kclient.Revoked:
 		w.log.Info("revoked", "partitions", e.Partitions)
 		w.app.roster.giveUp(w.index, e.Generation, e.Partitions)
 		return w.revoke(ctx, stop, e.Partitions)
-	case link.Lost:
+	case kclient.Lost:
 		w.log.Warn("lost the membership: what was not committed is dropped", "partitions", e.Partitions)
 		w.app.roster.lose(w.index)
 		return w.lose(ctx, e.Partitions)
 	default:
-		if link.ClassOf(e.Err) == link.Fatal {
+		if kclient.ClassOf(e.Err) == kclient.Fatal {
 			return fmt.Errorf("group %s: %w", w.app.cfg.ApplicationID, e.Err)
 		}
 		w.log.Warn("trouble with the group, trying again", "err", e.Err)
@@ -45,7 +45,7 @@ func (w *worker) event(ctx context.Context, stop <-chan struct{}, e link.Event) 
 }
 
 // revoke commits, and gives tasks up in a state in which others can go on. Their local state stays on disk.
-func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, tps []link.TopicPartition) error {
+func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, tps []kclient.TopicPartition) error {
 	w.unsettle()
 	now := w.app.cfg.Clock()
 	switch {
@@ -64,19 +64,19 @@ func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, tps []link.To
 
 // lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with
 // all its tasks.
-func (w *worker) lose(ctx context.Context, tps []link.TopicPartition) error {
+func (w *worker) lose(ctx context.Context, tps []kclient.TopicPartition) error {
 	w.unsettle()
-	err := w.rewind(ctx, link.Fenced)
+	err := w.rewind(ctx, kclient.Fenced)
 	w.pending = false // what is left was lost, too, or is opened with the next assignment
 	return joined(w.drop(tps), err)
 }
 
-func (w *worker) touches(tps []link.TopicPartition) bool {
-	return slices.ContainsFunc(tps, func(tp link.TopicPartition) bool { return w.inputs[tp] != nil })
+func (w *worker) touches(tps []kclient.TopicPartition) bool {
+	return slices.ContainsFunc(tps, func(tp kclient.TopicPartition) bool { return w.inputs[tp] != nil })
 }
 
 // drop closes the tasks that need one of the partitions.
-func (w *worker) drop(tps []link.TopicPartition) error {
+func (w *worker) drop(tps []kclient.TopicPartition) error {
 	var errs []error
 	for _, tp := range tps {
 		delete(w.assigned, tp)
@@ -161,7 +161,7 @@ func (w *worker) toOpen() []TaskID {
 			id := TaskID{s.ID, p}
 			inputs := lay.inputs(s, p)
 			if w.jobs[id] != nil || len(inputs) == 0 ||
-				slices.ContainsFunc(inputs, func(tp link.TopicPartition) bool { return !w.assigned[tp] }) {
+				slices.ContainsFunc(inputs, func(tp kclient.TopicPartition) bool { return !w.assigned[tp] }) {
 				continue
 			}
 			if !w.app.claims.take(id, w.index, w.wake) {
@@ -204,7 +204,7 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 // starts are the committed offsets, or where a partition without one begins. With them it asks what the topics are, by
 // which the tasks' inputs and stores are known.
 func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*positions, error) {
-	var tps []link.TopicPartition
+	var tps []kclient.TopicPartition
 	topics := map[string]bool{w.app.noted.topic: true}
 	for _, id := range ids {
 		for _, tp := range w.app.layout().inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition) {
@@ -216,19 +216,19 @@ func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*posi
 			}
 		}
 	}
-	offsets, err := w.link.CommittedOffsets(ctx, tps)
+	offsets, err := w.client.CommittedOffsets(ctx, tps)
 	if err != nil {
 		return nil, err
 	}
-	p := &positions{fresh: map[link.TopicPartition]bool{}}
-	if p.identity, err = w.link.Identify(ctx, sortedKeys(topics)...); err != nil {
+	p := &positions{fresh: map[kclient.TopicPartition]bool{}}
+	if p.identity, err = w.client.Identify(ctx, sortedKeys(topics)...); err != nil {
 		return nil, err
 	}
 	if err := w.dropForeign(ctx, offsets, p); err != nil {
 		return nil, err
 	}
 	p.committed, p.starts = maps.Clone(offsets), offsets
-	ask := map[int64][]link.TopicPartition{} // where to look → what for
+	ask := map[int64][]kclient.TopicPartition{} // where to look → what for
 	for _, tp := range tps {
 		if offsets[tp].Next >= 0 {
 			continue
@@ -242,12 +242,12 @@ func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*posi
 		p.fresh[tp] = p.fresh[tp] || r.moves()
 	}
 	for _, at := range slices.Sorted(maps.Keys(ask)) {
-		found, err := w.link.ListOffsets(ctx, ask[at], at, true)
+		found, err := w.client.ListOffsets(ctx, ask[at], at, true)
 		if err != nil {
 			return nil, err
 		}
 		for tp, offset := range found {
-			offsets[tp] = link.Offset{TopicPartition: tp, Next: offset, LeaderEpoch: -1}
+			offsets[tp] = kclient.Offset{TopicPartition: tp, Next: offset, LeaderEpoch: -1}
 		}
 	}
 	return p, nil
@@ -256,9 +256,9 @@ func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*posi
 // dropForeign leaves out the offsets that the application itself has committed to a topic of the same name, which was
 // deleted since. What something else has committed, such as a tool, is meant as it is.
 func (w *worker) dropForeign(
-	ctx context.Context, offsets map[link.TopicPartition]link.Offset, p *positions,
+	ctx context.Context, offsets map[kclient.TopicPartition]kclient.Offset, p *positions,
 ) error {
-	foreign := func() (tps []link.TopicPartition) {
+	foreign := func() (tps []kclient.TopicPartition) {
 		for tp, o := range offsets {
 			note, noted := w.app.noted.get(inputKey(tp))
 			if o.Next >= 0 && noted && task.HasWritten(o.Metadata) && origin.Same(note.Cluster, p.identity.Cluster) &&
@@ -278,24 +278,24 @@ func (w *worker) dropForeign(
 	for _, tp := range foreign() {
 		w.log.Warn("the topic was deleted and recreated: the group's offset is of the deleted one; going on as the source's "+
 			"reset policy says", "topic", tp.Topic, "partition", tp.Partition, "offset", offsets[tp].Next)
-		offsets[tp] = link.Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
+		offsets[tp] = kclient.Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
 		p.fresh[tp] = true
 	}
 	return nil
 }
 
 // at is where ListOffsets has to look.
-func (r resetting) at(tp link.TopicPartition, now time.Time) (int64, error) {
+func (r resetting) at(tp kclient.TopicPartition, now time.Time) (int64, error) {
 	switch r.Policy {
 	case topology.ResetLatest:
-		return link.Latest, nil
+		return kclient.Latest, nil
 	case topology.ResetBack:
 		return max(now.UnixMilli()-r.BackMillis, 0), nil
 	case topology.ResetNone:
 		return 0, fmt.Errorf("node %s (%s): the group has no committed offset for %s, and the source's reset policy "+
 			"is none: commit one, or choose earliest or latest", r.node, r.site, tp)
 	default:
-		return link.Earliest, nil
+		return kclient.Earliest, nil
 	}
 }
 
@@ -308,7 +308,7 @@ func (r resetting) moves() bool {
 func (w *worker) fetchFrom(in *input) {
 	in.next, in.paused, in.outOfRange = in.job.next(in.TopicPartition), false, nil
 	w.count(in)
-	w.link.Fetcher().Set(in.TopicPartition, in.next)
+	w.client.Fetcher().Set(in.TopicPartition, in.next)
 }
 
 // start lets a task take records. What was restored goes to the engine first: views count the task's partition as here
@@ -338,7 +338,7 @@ func (w *worker) start(j *job) error {
 func (w *worker) closeJob(j *job) error {
 	w.doing(&activity{what: "closing task " + j.id.String()})
 	for _, in := range j.inputs {
-		w.link.Fetcher().Unset(in.TopicPartition)
+		w.client.Fetcher().Unset(in.TopicPartition)
 		w.hold(-in.held)
 		delete(w.inputs, in.TopicPartition)
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"thalweg/internal/link"
+	"thalweg/internal/kclient"
 	"thalweg/internal/memory"
 )
 
@@ -18,9 +18,9 @@ func TestShare(t *testing.T) {
 		fetched := memory.NewShare(memory.Fetched, 64<<20)
 		fetched.Divide(2)
 		w := worker{app: &app{home: &home{memory: &portions{fetched: fetched}}}}
-		w.inputs = make(map[link.TopicPartition]*input, c.inputs)
+		w.inputs = make(map[kclient.TopicPartition]*input, c.inputs)
 		for i := range c.inputs {
-			w.inputs[link.TopicPartition{Partition: int32(i)}] = nil
+			w.inputs[kclient.TopicPartition{Partition: int32(i)}] = nil
 		}
 		require.Equal(t, c.want, w.share(), "%d inputs", c.inputs)
 	}

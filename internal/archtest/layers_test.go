@@ -45,12 +45,12 @@ const layers = `
 	internal/batch, internal/dirlock, internal/clock, internal/defect < broker;
 	broker < broker/brokertest;
 
-	# The link is what a worker sees of a broker.
+	# The client is what a worker sees of a broker.
 	NONE < internal/assign;
-	internal/assign, internal/batch, broker < internal/link;
+	internal/assign, internal/batch, broker < internal/kclient;
 
 	# The runtime. It never sees the DSL.
-	topology, internal/task, internal/assign, internal/link, state/pebble, state/memory, internal/dirlock < runtime;
+	topology, internal/task, internal/assign, internal/kclient, state/pebble, state/memory, internal/dirlock < runtime;
 	internal/origin, internal/progress < runtime;
 
 	# Programs and whole-system tests see everything.
@@ -73,9 +73,9 @@ const modules = `
 	github.com/spf13/cobra                cmd
 	github.com/stretchr/testify           serde/serdetest state/statetest stream/streamtest broker/brokertest
 	github.com/tidwall/btree              state
-	github.com/twmb/franz-go              internal/link runtime broker cmd
+	github.com/twmb/franz-go              internal/kclient runtime broker cmd
 	github.com/vmihailenco/msgpack/v5     serde
-	golang.org/x/sync                     broker internal/link runtime cmd
+	golang.org/x/sync                     broker internal/kclient runtime cmd
 	golang.org/x/sys                      broker/internal/log
 	google.golang.org/protobuf            serde
 `
@@ -112,9 +112,9 @@ func TestLayersKeepTheLaws(t *testing.T) {
 	p := parseLayers(t, layers)
 	for _, law := range []struct{ from, to string }{
 		{"stream", "runtime"}, {"runtime", "stream"}, {"topology", "stream"}, {"topology", "runtime"},
-		{"state", "topology"}, {"serde", "state"}, {"state/engine", "serde"}, {"internal/task", "internal/link"},
+		{"state", "topology"}, {"serde", "state"}, {"state/engine", "serde"}, {"internal/task", "internal/kclient"},
 		{"internal/task", "broker"}, {"stream", "broker"}, {"broker", "state"}, {"broker", "topology"},
-		{"broker", "serde"}, {"broker", "internal/link"}, {"internal/link", "topology"}, {"internal/assign", "broker"},
+		{"broker", "serde"}, {"broker", "internal/kclient"}, {"internal/kclient", "topology"}, {"internal/assign", "broker"},
 	} {
 		require.False(t, p.allowed[law.from][law.to], "%s may import %s", law.from, law.to)
 	}
@@ -133,7 +133,7 @@ func TestTheTestDriverLinksLittle(t *testing.T) {
 	for _, dep := range deps {
 		for _, heavy := range []string{
 			"github.com/cockroachdb/pebble", "github.com/twmb/franz-go", module + "/broker", module + "/runtime",
-			module + "/internal/link", "github.com/stretchr/testify",
+			module + "/internal/kclient", "github.com/stretchr/testify",
 		} {
 			require.False(t, within(dep, heavy), "stream/streamtest imports %s", dep)
 		}

@@ -1,0 +1,180 @@
+package kclient
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/internal/assign"
+)
+
+// Subtopology is what the balancer knows of a part of the topology.
+type Subtopology struct {
+	ID       int32
+	Topics   []string // inputs
+	Stateful bool
+}
+
+// BalancerConfig sets a balancer up. Every member of the group needs the same Subtopologies.
+type BalancerConfig struct {
+	Subtopologies []Subtopology
+	// Report is asked each time the member joins. It may be called from any goroutine.
+	Report func() assign.Report
+	// Topology says what of the topology is durable; empty: nobody compares. A member that the leader differs from gets
+	// nothing.
+	Topology string
+	// Differs is told that this member is such a one, and what the leader's Topology is; empty: too large to be sent.
+	Differs func(leader string)
+	// Unread is told about a member whose report cannot be read, such as that of a newer version, by the member that
+	// leads; nil: nobody is told. The member gets tasks like one that has nothing.
+	Unread func(member string, err error)
+}
+
+// balancer assigns tasks as internal/assign does, and moves whole tasks only: partition p of every input of a
+// sub-topology goes to one member. It is cooperative: what a member keeps it goes on with, and what moves is given
+// back first, then assigned in a second round.
+//
+// Members speak the consumer protocol (topics, owned partitions, generation), with an assign.Report as user data.
+type balancer struct{ cfg BalancerConfig }
+
+// protocolName is what members of a group must have in common.
+const protocolName = "thalweg"
+
+// NewBalancer returns a balancer for Config.Balancer.
+func NewBalancer(cfg BalancerConfig) kgo.GroupBalancer { return &balancer{cfg} }
+
+func (b *balancer) ProtocolName() string { return protocolName }
+func (b *balancer) IsCooperative() bool  { return true }
+
+func (b *balancer) JoinGroupMetadata(topics []string, current map[string][]int32, generation int32) []byte {
+	meta := kmsg.NewConsumerMemberMetadata()
+	meta.Version, meta.Topics, meta.Generation = 3, topics, generation
+	names := make([]string, 0, len(current))
+	for topic := range current {
+		names = append(names, topic)
+	}
+	slices.Sort(names)
+	for _, topic := range names {
+		owned := kmsg.NewConsumerMemberMetadataOwnedPartition()
+		owned.Topic, owned.Partitions = topic, current[topic]
+		meta.OwnedPartitions = append(meta.OwnedPartitions, owned)
+	}
+	report := b.cfg.Report()
+	report.Topology = sumOf(b.cfg.Topology)
+	meta.UserData = report.Append(nil)
+	return meta.AppendTo(nil)
+}
+
+func (b *balancer) ParseSyncAssignment(assignment []byte) (map[string][]int32, error) {
+	if err := b.compare(assignment); err != nil {
+		return nil, err
+	}
+	return kgo.ParseConsumerSyncAssignment(assignment)
+}
+
+func (b *balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (
+	kgo.GroupMemberBalancer, map[string]struct{}, error) {
+	cb, err := kgo.NewConsumerBalancer(b, members)
+	if err != nil {
+		return nil, nil, fmt.Errorf("kclient: balance: %w", err)
+	}
+	return cb, cb.MemberTopics(), nil
+}
+
+// Balance is called on the member that leads.
+func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kgo.IntoSyncAssignment {
+	var members []assign.Member
+	byID := make(map[string]*kmsg.JoinGroupResponseMember)
+	owned := b.owners(cb)
+	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
+		report, err := assign.DecodeReport(meta.UserData)
+		if err != nil { // one member must not keep all others from their work
+			if b.cfg.Unread != nil {
+				b.cfg.Unread(m.MemberID, err)
+			}
+			report = assign.Report{Process: m.MemberID, Weight: 1}
+		}
+		if report.Topology != "" && report.Topology != sumOf(b.cfg.Topology) {
+			return // it is told by its assignment
+		}
+		byID[m.MemberID] = m
+		members = append(members, assign.Member{
+			ID: m.MemberID, Process: report.Process, Weight: report.Weight, Held: report.Held, Owned: owned[m.MemberID],
+		})
+	})
+	plan := cb.NewPlan()
+	for _, a := range assign.Assign(b.tasks(topics), members) {
+		for _, id := range a.Active {
+			for _, topic := range b.subtopology(id.Subtopology).Topics {
+				if id.Partition < topics[topic] {
+					plan.AddPartition(byID[a.Member], topic, id.Partition)
+				}
+			}
+		}
+	}
+	plan.AdjustCooperative(cb)
+	return &signed{BalancePlan: plan, data: b.signature(len(cb.Members()))}
+}
+
+// tasks returns one task per sub-topology and partition. Of inputs with different counts the largest decides.
+func (b *balancer) tasks(topics map[string]int32) []assign.Task {
+	var tasks []assign.Task
+	for _, sub := range b.cfg.Subtopologies {
+		n := int32(0)
+		for _, topic := range sub.Topics {
+			n = max(n, topics[topic])
+		}
+		for p := range n {
+			id := assign.TaskID{Subtopology: sub.ID, Partition: p}
+			tasks = append(tasks, assign.Task{ID: id, Stateful: sub.Stateful})
+		}
+	}
+	return tasks
+}
+
+// owners returns who runs which task now: of several that claim a partition, the one whose claim is youngest.
+func (b *balancer) owners(cb *kgo.ConsumerBalancer) map[string][]assign.TaskID {
+	type claim struct {
+		member     string
+		generation int32
+	}
+	claims := make(map[assign.TaskID]claim)
+	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
+		for _, o := range meta.OwnedPartitions {
+			sub, ok := b.readerOf(o.Topic)
+			if !ok {
+				continue
+			}
+			for _, p := range o.Partitions {
+				id := assign.TaskID{Subtopology: sub, Partition: p}
+				if c, ok := claims[id]; !ok || meta.Generation > c.generation {
+					claims[id] = claim{m.MemberID, meta.Generation}
+				}
+			}
+		}
+	})
+	owned := make(map[string][]assign.TaskID)
+	for id, c := range claims {
+		owned[c.member] = append(owned[c.member], id)
+	}
+	return owned
+}
+
+func (b *balancer) readerOf(topic string) (subtopology int32, ok bool) {
+	for _, sub := range b.cfg.Subtopologies {
+		if slices.Contains(sub.Topics, topic) {
+			return sub.ID, true
+		}
+	}
+	return 0, false
+}
+
+func (b *balancer) subtopology(id int32) Subtopology {
+	i := slices.IndexFunc(b.cfg.Subtopologies, func(s Subtopology) bool { return s.ID == id })
+	if i < 0 {
+		return Subtopology{ID: id}
+	}
+	return b.cfg.Subtopologies[i]
+}

@@ -1,0 +1,87 @@
+package kclient
+
+import (
+	"context"
+	"time"
+
+	"thalweg/broker"
+)
+
+// local moves batches by calling the bundled broker in this process.
+type local struct{ broker *broker.Broker }
+
+func (l *local) interruptible() bool { return true }
+
+func (l *local) gathers() bool { return true }
+
+func (l *local) checked() bool { return true }
+
+func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAnswer, error) {
+	req := broker.FetchRequest{
+		MaxWait:    time.Duration(in.waitMillis) * time.Millisecond,
+		MinBytes:   1,
+		MaxBytes:   int(in.bytesMax),
+		Partitions: make([]broker.FetchPartition, len(in.partitions)),
+	}
+	if in.readCommitted {
+		req.Isolation = broker.ReadCommitted
+	}
+	for i := range in.partitions {
+		p := &in.partitions[i]
+		req.Partitions[i] = broker.FetchPartition{
+			Topic: p.Topic, Partition: p.Partition, Offset: p.offset, MaxBytes: int(p.bytesMax),
+		}
+	}
+	results, err := l.broker.Fetch(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]fetchAnswer, len(in.partitions))
+	for i := range answers {
+		if i >= len(results) {
+			answers[i].err = errNoAnswer
+			continue
+		}
+		r := &results[i]
+		a := fetchAnswer{
+			runs:          r.Batches,
+			highWatermark: r.HighWatermark,
+			lastStable:    r.LastStableOffset,
+			logStart:      r.LogStartOffset,
+			err:           r.Err,
+			afterDamage:   r.AfterDamage,
+		}
+		for _, ab := range r.Aborted {
+			a.aborted = append(a.aborted, abortedTxn{ab.ProducerID, ab.FirstOffset})
+		}
+		answers[i] = a
+	}
+	return answers, nil
+}
+
+func (l *local) produce(ctx context.Context, _ int32, in *produceRequest) ([]produceAnswer, error) {
+	req := broker.ProduceRequest{
+		TransactionalID: in.transactionalID,
+		Acks:            broker.AcksAll,
+		Summed:          true, // by the builder, a moment ago
+		Partitions:      make([]broker.ProducePartition, len(in.partitions)),
+	}
+	for i := range in.partitions {
+		p := &in.partitions[i]
+		// The broker copies what it appends, so that the builder's memory may be used again.
+		req.Partitions[i] = broker.ProducePartition{Topic: p.Topic, Partition: p.Partition, Batches: p.raw}
+	}
+	results, err := l.broker.Produce(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]produceAnswer, len(in.partitions))
+	for i := range answers {
+		if i >= len(results) {
+			answers[i].err = errNoAnswer
+			continue
+		}
+		answers[i] = produceAnswer{baseOffset: results[i].BaseOffset, err: results[i].Err}
+	}
+	return answers, nil
+}
