@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/broker/internal/log"
+	"thalweg/internal/direct"
 )
 
 // Produce: v0-13; those before v3 are advertised, because old librdkafka takes their absence for the absence of
@@ -90,7 +91,7 @@ func (p *produce) response(req *kmsg.ProduceRequest) *kmsg.ProduceResponse {
 	return resp
 }
 
-func producePartition(index int32, r *ProduceResult) kmsg.ProduceResponseTopicPartition {
+func producePartition(index int32, r *direct.ProduceResult) kmsg.ProduceResponseTopicPartition {
 	part := kmsg.NewProduceResponseTopicPartition()
 	part.Partition = index
 	part.ErrorCode = code(r.Err)

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/broker/internal/log"
+	"thalweg/internal/direct"
 )
 
 // Fetch: v4-18. The answer is encoded here and not by kmsg, so that batches go to the socket as the slices of the log
@@ -98,11 +99,11 @@ func (f *fetch) add(key partitionKey, w wanted, member *sessionPart) {
 	case part.err == nil && w.epoch > leaderEpoch:
 		part.target, part.err = nil, kerr.UnknownLeaderEpoch
 	}
-	f.parts, f.results = append(f.parts, part), append(f.results, FetchResult{})
+	f.parts, f.results = append(f.parts, part), append(f.results, direct.FetchResult{})
 }
 
 // entries returns the results that the answer has: all, or those that pick chooses.
-func (f *fetch) entries(pick func(*fetchPart, *FetchResult) bool) []fetchEntry {
+func (f *fetch) entries(pick func(*fetchPart, *direct.FetchResult) bool) []fetchEntry {
 	var entries []fetchEntry
 	for i := range f.parts {
 		if pick == nil || pick(&f.parts[i], &f.results[i]) {
@@ -122,7 +123,7 @@ type fetchEncoder struct {
 // fetchEntry is one partition of the answer. Those of a topic stand together.
 type fetchEntry struct {
 	partitionKey
-	result *FetchResult
+	result *direct.FetchResult
 }
 
 func encodeFetch(version int16, session int32, err *kerr.Error, entries []fetchEntry) [][]byte {
@@ -163,7 +164,7 @@ func byTopic(entries []fetchEntry) (topics [][]fetchEntry) {
 	return topics
 }
 
-func (e *fetchEncoder) partition(index int32, r *FetchResult) {
+func (e *fetchEncoder) partition(index int32, r *direct.FetchResult) {
 	e.int32(index)
 	e.int16(code(r.Err))
 	e.int64(r.HighWatermark)
@@ -199,17 +200,13 @@ func (e *fetchEncoder) partition(index int32, r *FetchResult) {
 	}
 	if r.AfterDamage > 0 && e.version >= 12 {
 		e.buf = append(e.buf, 1)
-		e.buf = binary.AppendUvarint(e.buf, AfterDamageTag)
+		e.buf = binary.AppendUvarint(e.buf, direct.AfterDamageTag)
 		e.buf = append(e.buf, 8)
 		e.int64(r.AfterDamage)
 		return
 	}
 	e.tags()
 }
-
-// AfterDamageTag is the tag of FetchResult.AfterDamage in a partition of a Fetch response. Only this broker has that
-// tagged field; clients skip tags that they do not know (KIP-482). The number is far from those of Apache Kafka.
-const AfterDamageTag = 0x7457
 
 // cut ends a run of bytes; the next one has its own.
 func (e *fetchEncoder) cut() {

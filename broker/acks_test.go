@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 )
 
 // slowSync makes each sync of a file take longer than a request does.
@@ -47,8 +47,8 @@ func TestTheEndOfTheLogNeverLagsBehindAcknowledgedWrites(t *testing.T) {
 			end, _ := ends.Lookup("t", 0)
 			require.Equal(t, n+1, end.Offset, "after the record at offset %d was acknowledged", n)
 		}
-		results, err := b.Fetch(within(t), broker.FetchRequest{
-			Isolation: broker.ReadCommitted, Partitions: []broker.FetchPartition{{Topic: "t", Offset: n}},
+		results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{
+			Isolation: direct.ReadCommitted, Partitions: []direct.FetchPartition{{Topic: "t", Offset: n}},
 		})
 		require.NoError(t, err)
 		require.Equal(t, n+1, results[0].HighWatermark)

@@ -21,6 +21,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 )
 
 // journal is what a broker logs.
@@ -79,8 +80,8 @@ func put(t *testing.T, b *broker.Broker, topic, value string, at time.Time) erro
 // span returns where the records of a partition begin and end.
 func span(t *testing.T, b *broker.Broker, topic string) (start, end int64) {
 	t.Helper()
-	results, err := b.Fetch(within(t), broker.FetchRequest{
-		Partitions: []broker.FetchPartition{{Topic: topic, Offset: 0}},
+	results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{
+		Partitions: []direct.FetchPartition{{Topic: topic, Offset: 0}},
 	})
 	require.NoError(t, err)
 	return results[0].LogStartOffset, results[0].HighWatermark

@@ -16,6 +16,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -30,9 +31,9 @@ func openCopy(t *testing.T, fs vfs.FS, dir string, opts ...brokertest.Option) *b
 func valuesOf(t *testing.T, b *broker.Broker, topic string, partition int32) (all []string) {
 	t.Helper()
 	for offset := int64(0); ; {
-		results, err := b.Fetch(within(t), broker.FetchRequest{
-			Isolation:  broker.ReadCommitted,
-			Partitions: []broker.FetchPartition{{Topic: topic, Partition: partition, Offset: offset}},
+		results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{
+			Isolation:  direct.ReadCommitted,
+			Partitions: []direct.FetchPartition{{Topic: topic, Partition: partition, Offset: offset}},
 		})
 		require.NoError(t, err)
 		require.NoError(t, results[0].Err)
@@ -63,7 +64,7 @@ func TestBackupIsOfOneMoment(t *testing.T) {
 		order, tx := plain(t, b), newRawProducer(t, b, "tx")
 		for n := int64(1); ctx.Err() == nil; n++ {
 			for _, topic := range []string{"first", "second"} {
-				results, err := b.Produce(within(t), broker.ProduceRequest{Partitions: []broker.ProducePartition{
+				results, err := direct.Of(b).Produce(within(t), direct.ProduceRequest{Partitions: []direct.ProducePartition{
 					{Topic: topic, Batches: order.batch(0, strconv.FormatInt(n, 10))},
 				}})
 				if err != nil || results[0].Err != nil {

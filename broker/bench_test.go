@@ -11,6 +11,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 func openBench(b *testing.B, sync broker.Sync) *broker.Broker {
@@ -60,9 +61,9 @@ func BenchmarkProduceDirect(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; n += records {
-		results, err := br.Produce(context.Background(), broker.ProduceRequest{
-			Acks:       broker.AcksNone,
-			Partitions: []broker.ProducePartition{{Topic: "t", Partition: int32(n/records) % 4, Batches: raw}},
+		results, err := direct.Of(br).Produce(context.Background(), direct.ProduceRequest{
+			Acks:       direct.AcksNone,
+			Partitions: []direct.ProducePartition{{Topic: "t", Partition: int32(n/records) % 4, Batches: raw}},
 		})
 		require.NoError(b, err)
 		require.NoError(b, results[0].Err)

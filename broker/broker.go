@@ -20,6 +20,7 @@ import (
 	"thalweg/broker/internal/meta"
 	"thalweg/broker/internal/txn"
 	"thalweg/internal/clock"
+	"thalweg/internal/direct"
 	"thalweg/internal/memory"
 )
 
@@ -142,7 +143,7 @@ func (b *broker) closedOr(ctx context.Context) error {
 }
 
 // ErrClosed is what a broker answers after Close. It does not open again: the application is closed before its broker.
-var ErrClosed = errors.New("broker: closed")
+var ErrClosed = direct.ErrClosed
 
 // waitDurable waits for a coordinator's log where no client waits.
 func (b *broker) waitDurable(s *coord.Shard, ticket int64) error {

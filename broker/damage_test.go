@@ -20,6 +20,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -345,7 +346,7 @@ func TestAMissingDirectoryIsNoEmptyPartition(t *testing.T) {
 			b = brokertest.New(t, brokertest.On(mem))
 			requireAll(t, nil, groupErrors(t, b))
 			requireAll(t, nil, transactionErrors(t, b))
-			require.EqualValues(t, 1, fetchOne(t, b, 1, broker.ReadUncommitted).HighWatermark)
+			require.EqualValues(t, 1, fetchOne(t, b, 1, direct.ReadUncommitted).HighWatermark)
 		})
 	}
 }
@@ -461,7 +462,7 @@ func requireBegunEmpty(t *testing.T, b *broker.Broker, dir string) {
 	require.NoError(t, commitOffset(t, b, "new", "t", 1, 3))
 	require.Equal(t, []string{"v"}, committedIn(t, b, 0)[:1])
 	if dir == "__transaction_state-0" {
-		part := fetchOne(t, b, 1, broker.ReadUncommitted)
+		part := fetchOne(t, b, 1, direct.ReadUncommitted)
 		require.Equal(t, part.HighWatermark, part.LastStableOffset, "the open transaction was aborted")
 		require.Empty(t, committedIn(t, b, 1))
 	}

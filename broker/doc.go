@@ -6,12 +6,12 @@
 // reached the disk. It never replicates. A program that outgrows
 // one machine runs as it is on Apache Kafka or any other broker of the protocol.
 //
-// Three doors lead in, with the same checks behind each:
+// Two doors lead in, and the client of an application in the same process has a third. The same checks are behind
+// each:
 //
 //	Listener    any Kafka client, over TCP
 //	Dial        a kgo.Client in this process: the same protocol over a pair of ring buffers, no port
-//	Produce,    whole record batches straight into and out of the partition logs
-//	Fetch
+//	direct      whole record batches straight into and out of the partition logs (package internal/direct)
 //
 // # How it is made
 //

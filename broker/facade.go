@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"thalweg/broker/internal/meta"
+	"thalweg/internal/direct"
 )
 
 // Broker is an open broker. All methods may be called from any goroutine.
@@ -19,10 +20,19 @@ type serving interface {
 	ClusterID() string
 	Addr() string
 	Dial(ctx context.Context, network, addr string) (net.Conn, error)
-	Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error)
-	Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error)
+	direct.Calls
 	Stats() Stats
 	Backup(ctx context.Context, dir string) error
+}
+
+// The client of an application calls the broker of its process through package direct.
+func init() {
+	direct.Of = func(broker any) direct.Calls {
+		if b, ok := broker.(*Broker); ok && b != nil {
+			return b.in
+		}
+		return nil
+	}
 }
 
 // Open recovers what the data directory holds and starts serving.
@@ -65,18 +75,6 @@ func (b *Broker) Addr() string { return b.in.Addr() }
 // kgo.Dialer.
 func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return b.in.Dial(ctx, network, addr)
-}
-
-// Produce appends batches, with the checks and the durability of a Produce request. The error is nil unless the
-// request as a whole fails; see ProduceResult.Err.
-func (b *Broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
-	return b.in.Produce(ctx, req)
-}
-
-// Fetch reads batches, with the checks of a Fetch request. The error is nil unless the request as a whole fails; see
-// FetchResult.Err.
-func (b *Broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
-	return b.in.Fetch(ctx, req)
 }
 
 // Stats returns what the broker does and holds at this moment.

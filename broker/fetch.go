@@ -10,68 +10,14 @@ import (
 
 	"thalweg/broker/internal/log"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 	"thalweg/internal/memory"
 )
 
-// Isolation chooses what a fetch sees of transactions.
-type Isolation int8
-
-const (
-	// ReadUncommitted sees everything up to the high watermark.
-	ReadUncommitted Isolation = iota
-	// ReadCommitted ends at the last stable offset and names the aborted transactions within what it returns.
-	ReadCommitted
-)
-
-// FetchRequest asks for the batches of partitions.
-type FetchRequest struct {
-	Isolation Isolation
-	// MaxWait is how long to wait for MinBytes; 0 answers at once with what is there.
-	MaxWait  time.Duration
-	MinBytes int
-	// MaxBytes limits the whole answer, and FetchPartition.MaxBytes one partition's part; 0 means the broker's limit.
-	// The first batch that there is comes whole even when it is larger.
-	MaxBytes   int
-	Partitions []FetchPartition
-}
-
-// FetchPartition is the place to read from in one partition.
-type FetchPartition struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-	MaxBytes  int
-}
-
-// FetchResult answers one FetchPartition, in the order of the request.
-type FetchResult struct {
-	Topic     string
-	Partition int32
-	// Batches are runs of whole record batches, in order. The first may begin before the offset asked for. The memory
-	// is immutable and never reused: views of it stay valid for as long as they are held.
-	Batches          [][]byte
-	HighWatermark    int64
-	LastStableOffset int64
-	LogStartOffset   int64
-	// Aborted lists the aborted transactions that overlap Batches, by first offset; nil under ReadUncommitted.
-	Aborted []AbortedTxn
-	// Err is nil or an error that wraps the protocol's *kerr.Error (errors.As).
-	Err error
-	// AfterDamage is the offset from which the partition can be read again, where Err is CORRUPT_MESSAGE because a
-	// file is damaged; 0 where that is not known.
-	AfterDamage int64
-}
-
-// AbortedTxn says that the records of a producer from FirstOffset on, up to its next abort marker, are void.
-type AbortedTxn struct {
-	ProducerID  int64
-	FirstOffset int64
-}
-
-func (b *broker) Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error) {
+func (b *broker) Fetch(ctx context.Context, req direct.FetchRequest) ([]direct.FetchResult, error) {
 	f := fetch{
 		b: b, iso: log.Isolation(req.Isolation), minBytes: req.MinBytes, maxBytes: req.MaxBytes, maxWait: req.MaxWait,
-		parts: make([]fetchPart, len(req.Partitions)), results: make([]FetchResult, len(req.Partitions)),
+		parts: make([]fetchPart, len(req.Partitions)), results: make([]direct.FetchResult, len(req.Partitions)),
 	}
 	set := b.topics.load()
 	for i, p := range req.Partitions {
@@ -99,7 +45,7 @@ type fetch struct {
 	minBytes, maxBytes int
 	maxWait            time.Duration
 	parts              []fetchPart
-	results            []FetchResult
+	results            []direct.FetchResult
 	session            *fetchSession // nil: parts are all that there is
 	memory             *memory.Gate  // of the answers on connections; nil: the caller counts them
 	held               int64         // of it
@@ -193,7 +139,8 @@ func (f *fetch) some() bool {
 		if part.target == nil {
 			continue
 		}
-		r := FetchResult{HighWatermark: part.target.log.HighWatermark(), LastStableOffset: part.target.log.LastStable()}
+		l := part.target.log
+		r := direct.FetchResult{HighWatermark: l.HighWatermark(), LastStableOffset: l.LastStable()}
 		if f.beyond(&r) > part.offset {
 			return true
 		}
@@ -256,7 +203,7 @@ func (f *fetch) enough() bool {
 }
 
 // beyond is the offset below which the result of a partition has all batches.
-func (f *fetch) beyond(r *FetchResult) int64 {
+func (f *fetch) beyond(r *direct.FetchResult) int64 {
 	if f.iso == log.ReadCommitted {
 		return r.LastStableOffset
 	}
@@ -293,7 +240,7 @@ func (f *fetch) read() (bytes int, failed bool) {
 	return bytes, failed
 }
 
-func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) int {
+func (f *fetch) readPart(part *fetchPart, r *direct.FetchResult, left int, first bool) int {
 	f.b.counters.fetched.Add(1)
 	r.Batches, r.Aborted, r.Err, r.AfterDamage = nil, nil, nil, 0
 	if part.target == nil {
@@ -322,9 +269,9 @@ func (f *fetch) readPart(part *fetchPart, r *FetchResult, left int, first bool) 
 	}
 	r.Batches = res.Batches
 	if f.iso == log.ReadCommitted {
-		r.Aborted = make([]AbortedTxn, len(res.Aborted))
+		r.Aborted = make([]direct.AbortedTxn, len(res.Aborted))
 		for i, a := range res.Aborted {
-			r.Aborted[i] = AbortedTxn{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset}
+			r.Aborted[i] = direct.AbortedTxn{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset}
 		}
 	}
 	return res.Bytes

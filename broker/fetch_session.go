@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/broker/internal/log"
+	"thalweg/internal/direct"
 )
 
 // A fetch session (KIP-227) remembers what a client fetches. Its requests name the partitions that have changed, its
@@ -201,7 +202,7 @@ func (b *broker) fetchOfSession(ctx context.Context, req *kmsg.FetchRequest) (an
 	if len(s.parts) == 0 {
 		id = 0
 	}
-	entries := f.entries(func(p *fetchPart, r *FetchResult) bool { return p.member.tell(r) })
+	entries := f.entries(func(p *fetchPart, r *direct.FetchResult) bool { return p.member.tell(r) })
 	slices.SortStableFunc(entries, func(a, b fetchEntry) int { // so that those of a topic stand together
 		return cmp.Or(strings.Compare(a.topic, b.topic), slices.Compare(a.id[:], b.id[:]))
 	})
@@ -327,7 +328,7 @@ func (p *sessionPart) unwatch() {
 }
 
 // tell notes what the client knows once it has a result, and reports whether the result has news.
-func (p *sessionPart) tell(r *FetchResult) bool {
+func (p *sessionPart) tell(r *direct.FetchResult) bool {
 	news := len(r.Batches) > 0 || r.Err != nil || r.HighWatermark != p.high || r.LogStartOffset != p.start
 	p.high, p.start = r.HighWatermark, r.LogStartOffset
 	if r.Err != nil {

@@ -11,14 +11,15 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
 // fetching returns where the result of the first partition will come.
-func fetching(t *testing.T, b *broker.Broker, req broker.FetchRequest) <-chan broker.FetchResult {
-	done, ctx := make(chan broker.FetchResult, 1), within(t)
+func fetching(t *testing.T, b *broker.Broker, req direct.FetchRequest) <-chan direct.FetchResult {
+	done, ctx := make(chan direct.FetchResult, 1), within(t)
 	go func() {
-		results, err := b.Fetch(ctx, req)
+		results, err := direct.Of(b).Fetch(ctx, req)
 		if err != nil {
 			t.Error(err)
 		}
@@ -30,7 +31,7 @@ func fetching(t *testing.T, b *broker.Broker, req broker.FetchRequest) <-chan br
 // A fetch that waits for many bytes reads each once, and answers as soon as they are there.
 func TestAFetchOfManyBytesReadsThemOnce(t *testing.T) {
 	for _, before := range []int{0, 200} {
-		for _, iso := range []broker.Isolation{broker.ReadUncommitted, broker.ReadCommitted} {
+		for _, iso := range []direct.Isolation{direct.ReadUncommitted, direct.ReadCommitted} {
 			t.Run(fmt.Sprint(before, iso), func(t *testing.T) {
 				fs := faultfs.New(vfs.NewMem())
 				b := brokertest.New(t, brokertest.On(fs), brokertest.At(brokertest.NewClock()),
@@ -44,9 +45,9 @@ func TestAFetchOfManyBytesReadsThemOnce(t *testing.T) {
 				}
 				const n = 400
 				reads := fs.Count("/t-")
-				done := fetching(t, b, broker.FetchRequest{
+				done := fetching(t, b, direct.FetchRequest{
 					Isolation: iso, MinBytes: n * size, MaxWait: time.Hour,
-					Partitions: []broker.FetchPartition{{Topic: "t"}, {Topic: "t", Partition: 1}},
+					Partitions: []direct.FetchPartition{{Topic: "t"}, {Topic: "t", Partition: 1}},
 				})
 				for range n - before {
 					require.NoError(t, p.send(0, p.batch(0, value)).Err)
@@ -69,9 +70,9 @@ func TestAFetchWaitsNoLongerThanItMust(t *testing.T) {
 	createTopic(t, b, 1, "t")
 	p := plain(t, b)
 	require.NoError(t, p.send(0, p.batch(0, "first")).Err)
-	done := fetching(t, b, broker.FetchRequest{
+	done := fetching(t, b, direct.FetchRequest{
 		MinBytes: 1 << 20, MaxWait: time.Hour,
-		Partitions: []broker.FetchPartition{{Topic: "t", MaxBytes: 1000}},
+		Partitions: []direct.FetchPartition{{Topic: "t", MaxBytes: 1000}},
 	})
 	for {
 		select {

@@ -13,6 +13,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 )
 
 var writeFixture = flag.Bool("write-fixture", false, "write a data directory of the tested build into testdata")
@@ -66,7 +67,7 @@ func TestTheDataDirectoryOfAnEarlierBuildOpens(t *testing.T) {
 		require.Zero(t, b.Stats().OfflinePartitions)
 		require.Equal(t, []string{"committed"}, committedIn(t, b, 0))
 		require.Empty(t, committedIn(t, b, 1))
-		require.EqualValues(t, 1, fetchOne(t, b, 1, broker.ReadUncommitted).HighWatermark)
+		require.EqualValues(t, 1, fetchOne(t, b, 1, direct.ReadUncommitted).HighWatermark)
 		_, end := span(t, b, "table")
 		require.EqualValues(t, 1, end)
 		state, err := stateOf(t, b)

@@ -19,6 +19,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -146,8 +147,8 @@ func TestANewTopicBeginsEmpty(t *testing.T) {
 	require.NoError(t, f.Close())
 
 	createTopic(t, b, 2, "copy")
-	second := []broker.FetchPartition{{Topic: "copy", Partition: 1}}
-	results, err := b.Fetch(within(t), broker.FetchRequest{Partitions: second})
+	second := []direct.FetchPartition{{Topic: "copy", Partition: 1}}
+	results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{Partitions: second})
 	require.NoError(t, err)
 	require.Zero(t, results[0].HighWatermark)
 	require.Len(t, directories(t, fs, "copy"), 3, "what was there is moved aside")
@@ -177,7 +178,7 @@ func TestADamagedPartitionIsOffline(t *testing.T) {
 	p := plain(t, b)
 	require.NoError(t, p.send(1, p.batch(1, "more")).Err)
 	require.ErrorIs(t, p.send(0, p.batch(0, "more")).Err, kerr.KafkaStorageError)
-	results, err := b.Fetch(within(t), broker.FetchRequest{Partitions: []broker.FetchPartition{{Topic: "t"}}})
+	results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{Partitions: []direct.FetchPartition{{Topic: "t"}}})
 	require.NoError(t, err)
 	require.ErrorIs(t, results[0].Err, kerr.KafkaStorageError)
 	admin := kadm.NewClient(brokertest.Client(t, b))

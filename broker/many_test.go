@@ -16,6 +16,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 var manyPartitions = flag.Int("partitions", 100, "partitions of TestManyPartitions; ulimit -n may be far below")
@@ -50,7 +51,7 @@ func TestManyPartitions(t *testing.T) {
 		b = open()
 		require.Zero(t, b.Stats().OfflinePartitions)
 		for i := range n {
-			require.EqualValues(t, round+1, fetchOne(t, b, i, broker.ReadUncommitted).HighWatermark)
+			require.EqualValues(t, round+1, fetchOne(t, b, i, direct.ReadUncommitted).HighWatermark)
 		}
 		require.Equal(t, []string{"0", "1"}[:round+1], committedIn(t, b, n-1))
 	}
@@ -99,7 +100,7 @@ func TestStopsAndStarts(t *testing.T) {
 	b = openMany(t, dir, "after a kill")
 	require.Zero(t, b.Stats().OfflinePartitions)
 	for i := range n {
-		r := fetchOne(t, b, i, broker.ReadUncommitted)
+		r := fetchOne(t, b, i, direct.ReadUncommitted)
 		require.Equal(t, recordsIn(n, *logBytes)+2, r.HighWatermark, "partition %d", i)
 	}
 	closeMany(t, b, "after a kill, unchanged")
@@ -163,13 +164,13 @@ func fillMany(t *testing.T, b *broker.Broker, n int32, bytes int64) {
 	const perRequest = 100
 	for range recordsIn(n, bytes) / filledRecords {
 		for first := int32(0); first < n; first += perRequest {
-			var req broker.ProduceRequest
+			var req direct.ProduceRequest
 			for i := first; i < min(first+perRequest, n); i++ {
-				req.Partitions = append(req.Partitions, broker.ProducePartition{
+				req.Partitions = append(req.Partitions, direct.ProducePartition{
 					Topic: "t", Partition: i, Batches: slices.Clone(raw),
 				})
 			}
-			results, err := b.Produce(within(t), req)
+			results, err := direct.Of(b).Produce(within(t), req)
 			require.NoError(t, err)
 			for i := range results {
 				require.NoError(t, results[i].Err)

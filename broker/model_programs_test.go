@@ -20,6 +20,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 var (
@@ -257,9 +258,9 @@ func (p *program) produce() {
 		})
 		require.NoError(p.t, err)
 		now := p.now()
-		results, err := p.broker.Produce(within(p.t), broker.ProduceRequest{
+		results, err := direct.Of(p.broker).Produce(within(p.t), direct.ProduceRequest{
 			TransactionalID: a.name,
-			Partitions:      []broker.ProducePartition{{Topic: topic, Partition: partition, Batches: raw}},
+			Partitions:      []direct.ProducePartition{{Topic: topic, Partition: partition, Batches: raw}},
 		})
 		require.NoError(p.t, err)
 		base, kerror := p.model.produce(topic, partition, a.name, sequence, now, records)
@@ -322,9 +323,9 @@ func (p *program) end(a *actor, as modelProducerID, commit bool) (modelProducerI
 func (p *program) awaitEnd(id string, partitions []modelPartition) {
 	for _, at := range partitions {
 		if _, l, err := p.model.log(at.topic, at.index); err == nil {
-			results, err := p.broker.Fetch(within(p.t), broker.FetchRequest{
+			results, err := direct.Of(p.broker).Fetch(within(p.t), direct.FetchRequest{
 				MinBytes: 1, MaxWait: time.Minute,
-				Partitions: []broker.FetchPartition{{Topic: at.topic, Partition: at.index, Offset: l.end - 1}},
+				Partitions: []direct.FetchPartition{{Topic: at.topic, Partition: at.index, Offset: l.end - 1}},
 			})
 			require.NoError(p.t, err)
 			require.NoError(p.t, results[0].Err, "step %d: the marker in %s-%d", p.step, at.topic, at.index)
@@ -365,14 +366,14 @@ func (p *program) sameRecords(want, got []modelRecord, what string, args ...any)
 
 // read reads to the end, a few batches at a time.
 func (p *program) read(topic string, partition int32, offset int64, committed bool) (got []modelRecord, err error) {
-	iso := broker.ReadUncommitted
+	iso := direct.ReadUncommitted
 	if committed {
-		iso = broker.ReadCommitted
+		iso = direct.ReadCommitted
 	}
 	for from := offset; ; {
-		results, err := p.broker.Fetch(within(p.t), broker.FetchRequest{
+		results, err := direct.Of(p.broker).Fetch(within(p.t), direct.FetchRequest{
 			Isolation: iso,
-			Partitions: []broker.FetchPartition{
+			Partitions: []direct.FetchPartition{
 				{Topic: topic, Partition: partition, Offset: from, MaxBytes: 1 + p.r.IntN(1000)},
 			},
 		})

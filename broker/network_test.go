@@ -20,6 +20,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 )
 
 func listen(t *testing.T) brokertest.Option {
@@ -243,9 +244,9 @@ func TestManyLongPolls(t *testing.T) {
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			results, err := b.Fetch(ctx, broker.FetchRequest{
+			results, err := direct.Of(b).Fetch(ctx, direct.FetchRequest{
 				MinBytes: 1, MaxWait: time.Hour,
-				Partitions: []broker.FetchPartition{{Topic: "t", Partition: 0}},
+				Partitions: []direct.FetchPartition{{Topic: "t", Partition: 0}},
 			})
 			if err == nil && len(results[0].Batches) > 0 {
 				woken <- results[0].HighWatermark
@@ -256,9 +257,9 @@ func TestManyLongPolls(t *testing.T) {
 	idle := make(chan struct{})
 	go func() {
 		defer close(idle)
-		results, err := b.Fetch(other, broker.FetchRequest{
+		results, err := direct.Of(b).Fetch(other, direct.FetchRequest{
 			MinBytes: 1, MaxWait: time.Hour,
-			Partitions: []broker.FetchPartition{{Topic: "t", Partition: 1}},
+			Partitions: []direct.FetchPartition{{Topic: "t", Partition: 1}},
 		})
 		if err == nil || len(results[0].Batches) > 0 {
 			t.Error("woken without a reason")
@@ -287,8 +288,8 @@ func TestCloseWakesEverybody(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, err := b.Fetch(context.Background(), broker.FetchRequest{
-			MinBytes: 1, MaxWait: time.Hour, Partitions: []broker.FetchPartition{{Topic: "t"}},
+		_, err := direct.Of(b).Fetch(context.Background(), direct.FetchRequest{
+			MinBytes: 1, MaxWait: time.Hour, Partitions: []direct.FetchPartition{{Topic: "t"}},
 		})
 		if err == nil {
 			t.Error("a fetch that the broker's end cut short says so")

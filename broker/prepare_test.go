@@ -15,6 +15,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -75,8 +76,8 @@ func TestEndTxnIsCrashAtomic(t *testing.T) {
 			want = []string{"a"}
 		}
 		require.Eventually(t, func() bool { // the first may have a second marker
-			return fetchOne(t, next, 0, broker.ReadCommitted).LastStableOffset >= 2 &&
-				fetchOne(t, next, 1, broker.ReadCommitted).LastStableOffset == 2
+			return fetchOne(t, next, 0, direct.ReadCommitted).LastStableOffset >= 2 &&
+				fetchOne(t, next, 1, direct.ReadCommitted).LastStableOffset == 2
 		}, patience, time.Millisecond)
 		require.Equal(t, want, committedIn(t, next, 0))
 		p.b, p.client = next, brokertest.Client(t, next)

@@ -13,55 +13,10 @@ import (
 	"thalweg/broker/internal/txn"
 	"thalweg/internal/batch"
 	"thalweg/internal/defect"
+	"thalweg/internal/direct"
 )
 
-// Acks says how much has to be certain before a produce is answered.
-type Acks int8
-
-const (
-	// AcksAll answers when the records are durable as Config.Sync defines it. It is the zero value.
-	AcksAll Acks = iota
-	// AcksLeader waits for the same sync: readers see durable records only, and see what was acknowledged. Unlike AcksAll
-	// it does not ask for min.insync.replicas.
-	AcksLeader
-	// AcksNone answers when the records are written, durable or not. Over the network there is no answer at all.
-	AcksNone
-)
-
-// ProduceRequest asks to append record batches to partitions.
-type ProduceRequest struct {
-	// TransactionalID is set when the batches are transactional. The partitions join the producer's transaction by
-	// being written to.
-	TransactionalID string
-	Acks            Acks
-	// Summed promises that the checksums of the batches were computed in this process, of the bytes as they are here: they
-	// are not computed once more. Leave it false for bytes that came over a network or from a file.
-	Summed     bool
-	Partitions []ProducePartition
-}
-
-// ProducePartition is what goes to one partition.
-type ProducePartition struct {
-	Topic     string
-	Partition int32
-	// Batches holds one or several whole record batches v2. The broker copies them before Produce returns and leaves
-	// them as they are. Of entries for one partition that stand together each is appended or refused for itself, and
-	// all are forced to the disk at once.
-	Batches []byte
-}
-
-// ProduceResult answers one ProducePartition, in the order of the request.
-type ProduceResult struct {
-	Topic          string
-	Partition      int32
-	BaseOffset     int64 // of the first batch; -1 on error
-	LogAppendTime  int64 // milliseconds; -1 unless the topic stamps records on arrival
-	LogStartOffset int64
-	// Err is nil or an error that wraps the protocol's *kerr.Error (errors.As).
-	Err error
-}
-
-func (b *broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResult, error) {
+func (b *broker) Produce(ctx context.Context, req direct.ProduceRequest) ([]direct.ProduceResult, error) {
 	p := b.newProduce(req.TransactionalID, true, len(req.Partitions))
 	if req.Summed {
 		p.origin = log.OriginProcess
@@ -71,9 +26,9 @@ func (b *broker) Produce(ctx context.Context, req ProduceRequest) ([]ProduceResu
 		p.add(target, err, part.Batches)
 		p.results[i].Topic, p.results[i].Partition = part.Topic, part.Partition
 	}
-	p.all = req.Acks == AcksAll
+	p.all = req.Acks == direct.AcksAll
 	p.append(ctx)
-	if req.Acks != AcksNone {
+	if req.Acks != direct.AcksNone {
 		p.wait(ctx)
 	}
 	b.counters.produced(p.parts, p.results)
@@ -89,7 +44,7 @@ type produce struct {
 	origin   log.Origin
 	all      bool // replicas are asked for: acks=all
 	parts    []producePart
-	results  []ProduceResult
+	results  []direct.ProduceResult
 	joined   int64 // ticket of b.txns, -1 without a transaction
 }
 
@@ -102,14 +57,14 @@ type producePart struct {
 func (b *broker) newProduce(id string, version2 bool, parts int) *produce {
 	return &produce{
 		b: b, id: id, version2: version2, joined: -1,
-		parts: make([]producePart, 0, parts), results: make([]ProduceResult, 0, parts),
+		parts: make([]producePart, 0, parts), results: make([]direct.ProduceResult, 0, parts),
 	}
 }
 
 // add is the next partition; target is nil when there is an error.
 func (p *produce) add(target *partition, err *kerr.Error, batches []byte) {
 	p.parts = append(p.parts, producePart{target, batches, -1})
-	r := ProduceResult{BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
+	r := direct.ProduceResult{BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
 	if target != nil {
 		r.Topic, r.Partition = target.topic, target.index
 		if isInternal(target.topic) {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -23,14 +23,14 @@ func TestEntriesOfAPartitionAreForcedAtOnce(t *testing.T) {
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "a")) // the partition is in the transaction
 	before := forces.Hits.Load()
-	var parts []broker.ProducePartition
+	var parts []direct.ProducePartition
 	for i, v := range []string{"b", "out of order", "c", "d"} {
 		if p.sequence[0] = int32(i); i == 0 || i == 1 {
 			p.sequence[0] = int32(1 + 6*i)
 		}
-		parts = append(parts, broker.ProducePartition{Topic: "t", Partition: 0, Batches: p.batch(0, v)})
+		parts = append(parts, direct.ProducePartition{Topic: "t", Partition: 0, Batches: p.batch(0, v)})
 	}
-	results, err := b.Produce(within(t), broker.ProduceRequest{TransactionalID: "tx", Partitions: parts})
+	results, err := direct.Of(b).Produce(within(t), direct.ProduceRequest{TransactionalID: "tx", Partitions: parts})
 	require.NoError(t, err)
 	for i, r := range results {
 		if i == 1 {

@@ -20,6 +20,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -193,9 +194,9 @@ func countValues(t *testing.T, b *broker.Broker, topic string, round, partitions
 	for p := range int32(partitions) {
 		offset := int64(0)
 		for {
-			results, err := b.Fetch(within(t), broker.FetchRequest{
-				Isolation:  broker.ReadCommitted,
-				Partitions: []broker.FetchPartition{{Topic: topic, Partition: p, Offset: offset}},
+			results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{
+				Isolation:  direct.ReadCommitted,
+				Partitions: []direct.FetchPartition{{Topic: topic, Partition: p, Offset: offset}},
 			})
 			require.NoError(t, err)
 			require.NoError(t, results[0].Err)
@@ -219,7 +220,7 @@ func countValues(t *testing.T, b *broker.Broker, topic string, round, partitions
 }
 
 // committedValues yields the values of a fetch but for those of aborted transactions, and returns the next offset.
-func committedValues(t *testing.T, r *broker.FetchResult, yield func(string)) (next int64) {
+func committedValues(t *testing.T, r *direct.FetchResult, yield func(string)) (next int64) {
 	t.Helper()
 	records, next := decode(t, r)
 	for _, rec := range records {
@@ -231,7 +232,7 @@ func committedValues(t *testing.T, r *broker.FetchResult, yield func(string)) (n
 }
 
 // decode returns the records of a fetch but for those of aborted transactions, and the next offset.
-func decode(t *testing.T, r *broker.FetchResult) (records []modelRecord, next int64) {
+func decode(t *testing.T, r *direct.FetchResult) (records []modelRecord, next int64) {
 	t.Helper()
 	open, aborted := r.Aborted, map[int64]bool{}
 	for _, run := range r.Batches {

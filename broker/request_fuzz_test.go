@@ -22,6 +22,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 const (
@@ -265,7 +266,7 @@ func (p *performance) requireKnown(v reflect.Value, path string) {
 // requireRecords finds each record at its place.
 func (s *stage) requireRecords(t *testing.T, b *broker.Broker, places []place) {
 	for _, at := range places {
-		results, err := b.Fetch(t.Context(), broker.FetchRequest{Partitions: []broker.FetchPartition{
+		results, err := direct.Of(b).Fetch(t.Context(), direct.FetchRequest{Partitions: []direct.FetchPartition{
 			{Topic: at.topic, Partition: at.partition, Offset: at.offset, MaxBytes: 1}}})
 		require.NoError(t, err)
 		require.NoError(t, results[0].Err, "%v", at)

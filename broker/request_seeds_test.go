@@ -17,6 +17,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 // stage is a data directory with some of everything, and the words that requests name it by. It is the same in each
@@ -195,8 +196,8 @@ func newStage(t testing.TB) *stage {
 		s.topicIDs[*topic.Topic] = topic.TopicID
 	}
 	produce := func(topic string, partition int32, id string, p batch.Producer, values ...string) {
-		results, err := b.Produce(t.Context(), broker.ProduceRequest{
-			TransactionalID: id, Partitions: []broker.ProducePartition{
+		results, err := direct.Of(b).Produce(t.Context(), direct.ProduceRequest{
+			TransactionalID: id, Partitions: []direct.ProducePartition{
 				{Topic: topic, Partition: partition, Batches: summed(unsummed(t, batch.None, p, values...))}}})
 		require.NoError(t, err)
 		require.NoError(t, results[0].Err)

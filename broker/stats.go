@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"thalweg/internal/direct"
 	"thalweg/internal/memory"
 )
 
@@ -50,7 +51,7 @@ type counters struct {
 }
 
 // refuse counts the results that are errors.
-func (c *counters) refuse(results []ProduceResult) {
+func (c *counters) refuse(results []direct.ProduceResult) {
 	for i := range results {
 		if err := results[i].Err; err != nil {
 			c.refuseOne(err)
@@ -70,7 +71,7 @@ func (c *counters) refuseOne(err error) {
 }
 
 // produced counts a call of Produce.
-func (c *counters) produced(parts []producePart, results []ProduceResult) {
+func (c *counters) produced(parts []producePart, results []direct.ProduceResult) {
 	bytes := 0
 	for i := range parts {
 		bytes += len(parts[i].batches)

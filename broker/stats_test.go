@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 )
 
 func TestStats(t *testing.T) {
@@ -35,8 +35,8 @@ func TestStats(t *testing.T) {
 	require.Greater(t, after.BytesOut, before.BytesOut)
 	require.Contains(t, after.MemoryBytes, "tails")
 
-	results, err := b.Produce(within(t), broker.ProduceRequest{
-		Partitions: []broker.ProducePartition{{Topic: "two", Batches: p.batch(0, "v")}},
+	results, err := direct.Of(b).Produce(within(t), direct.ProduceRequest{
+		Partitions: []direct.ProducePartition{{Topic: "two", Batches: p.batch(0, "v")}},
 	})
 	require.NoError(t, err)
 	require.ErrorIs(t, results[0].Err, kerr.NotEnoughReplicas)

@@ -16,6 +16,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 // rawProducer is a transactional producer of which every request is under the test's control.
@@ -69,11 +70,11 @@ func (p *rawProducer) produce(partition int32, value string) error {
 	return r.Err
 }
 
-func (p *rawProducer) send(partition int32, raw []byte) broker.ProduceResult {
+func (p *rawProducer) send(partition int32, raw []byte) direct.ProduceResult {
 	p.t.Helper()
-	results, err := p.b.Produce(within(p.t), broker.ProduceRequest{
+	results, err := direct.Of(p.b).Produce(within(p.t), direct.ProduceRequest{
 		TransactionalID: p.id,
-		Partitions:      []broker.ProducePartition{{Topic: "t", Partition: partition, Batches: raw}},
+		Partitions:      []direct.ProducePartition{{Topic: "t", Partition: partition, Batches: raw}},
 	})
 	require.NoError(p.t, err)
 	return results[0]
@@ -82,13 +83,13 @@ func (p *rawProducer) send(partition int32, raw []byte) broker.ProduceResult {
 // sendEach sends one record to each partition from first to end-1, in one request.
 func (p *rawProducer) sendEach(first, end int32, value string) {
 	p.t.Helper()
-	req := broker.ProduceRequest{TransactionalID: p.id}
+	req := direct.ProduceRequest{TransactionalID: p.id}
 	for i := first; i < end; i++ {
-		req.Partitions = append(req.Partitions, broker.ProducePartition{
+		req.Partitions = append(req.Partitions, direct.ProducePartition{
 			Topic: "t", Partition: i, Batches: p.batch(i, value),
 		})
 	}
-	results, err := p.b.Produce(within(p.t), req)
+	results, err := direct.Of(p.b).Produce(within(p.t), req)
 	require.NoError(p.t, err)
 	for i := range results {
 		require.NoError(p.t, results[i].Err)
@@ -120,11 +121,11 @@ func (p *rawProducer) sendEnd(commit bool, version int16) *kmsg.EndTxnResponse {
 	return resp
 }
 
-func fetchOne(t *testing.T, b *broker.Broker, partition int32, iso broker.Isolation) broker.FetchResult {
+func fetchOne(t *testing.T, b *broker.Broker, partition int32, iso direct.Isolation) direct.FetchResult {
 	t.Helper()
-	results, err := b.Fetch(within(t), broker.FetchRequest{
+	results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{
 		Isolation:  iso,
-		Partitions: []broker.FetchPartition{{Topic: "t", Partition: partition}},
+		Partitions: []direct.FetchPartition{{Topic: "t", Partition: partition}},
 	})
 	require.NoError(t, err)
 	require.NoError(t, results[0].Err)
@@ -133,7 +134,7 @@ func fetchOne(t *testing.T, b *broker.Broker, partition int32, iso broker.Isolat
 
 func committedIn(t *testing.T, b *broker.Broker, partition int32) []string {
 	t.Helper()
-	r := fetchOne(t, b, partition, broker.ReadCommitted)
+	r := fetchOne(t, b, partition, direct.ReadCommitted)
 	var out []string
 	committedValues(t, &r, func(v string) { out = append(out, v) })
 	return out
@@ -144,7 +145,7 @@ func TestCommitShowsAndAbortHides(t *testing.T) {
 	createTopic(t, b, 2, "t")
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "a"))
-	r := fetchOne(t, b, 0, broker.ReadUncommitted)
+	r := fetchOne(t, b, 0, direct.ReadUncommitted)
 	require.Equal(t, int64(1), r.HighWatermark)
 	require.Equal(t, int64(0), r.LastStableOffset)
 	require.Empty(t, committedIn(t, b, 0))
@@ -156,10 +157,10 @@ func TestCommitShowsAndAbortHides(t *testing.T) {
 	require.NoError(t, p.end(false, 5))
 	require.Equal(t, []string{"a"}, committedIn(t, b, 0))
 	require.Empty(t, committedIn(t, b, 1))
-	r = fetchOne(t, b, 0, broker.ReadCommitted)
-	require.Equal(t, []broker.AbortedTxn{{ProducerID: p.pid, FirstOffset: 2}}, r.Aborted)
+	r = fetchOne(t, b, 0, direct.ReadCommitted)
+	require.Equal(t, []direct.AbortedTxn{{ProducerID: p.pid, FirstOffset: 2}}, r.Aborted)
 	require.Equal(t, int64(4), r.LastStableOffset, "two markers lie in the log")
-	require.Nil(t, fetchOne(t, b, 0, broker.ReadUncommitted).Aborted)
+	require.Nil(t, fetchOne(t, b, 0, direct.ReadUncommitted).Aborted)
 }
 
 // KIP-890: every transaction has an epoch of its own.
@@ -247,11 +248,11 @@ func TestTransactionTimesOut(t *testing.T) {
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "slow"))
 	clock.Advance(59 * time.Second)
-	require.Equal(t, int64(0), fetchOne(t, b, 0, broker.ReadCommitted).LastStableOffset)
+	require.Equal(t, int64(0), fetchOne(t, b, 0, direct.ReadCommitted).LastStableOffset)
 	clock.Advance(2 * time.Second)
-	results, err := b.Fetch(within(t), broker.FetchRequest{ // woken by the marker
-		Isolation: broker.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
-		Partitions: []broker.FetchPartition{{Topic: "t", Offset: 0}},
+	results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{ // woken by the marker
+		Isolation: direct.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
+		Partitions: []direct.FetchPartition{{Topic: "t", Offset: 0}},
 	})
 	require.NoError(t, err)
 	require.Equal(t, int64(2), results[0].LastStableOffset)
@@ -284,9 +285,9 @@ func TestTransactionTimesOutWhileTheBrokerIsDown(t *testing.T) {
 	b = brokertest.New(t, brokertest.On(fs), brokertest.Configure(func(cfg *broker.Config) {
 		cfg.Clock = fast(2 * time.Minute)
 	}))
-	results, err := b.Fetch(within(t), broker.FetchRequest{ // woken by the marker
-		Isolation: broker.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
-		Partitions: []broker.FetchPartition{{Topic: "t", Offset: 0}},
+	results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{ // woken by the marker
+		Isolation: direct.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
+		Partitions: []direct.FetchPartition{{Topic: "t", Offset: 0}},
 	})
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, results[0].LastStableOffset, int64(2), "there may be a second marker")

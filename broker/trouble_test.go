@@ -21,6 +21,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
+	"thalweg/internal/direct"
 	"thalweg/internal/faultfs"
 )
 
@@ -174,7 +175,7 @@ func TestDeletedTopicsLeaveNothing(t *testing.T) {
 			b, fs = cutPower(t, fs, rnd)
 		}
 		createTopic(t, b, 1, name)
-		results, err := b.Fetch(within(t), broker.FetchRequest{Partitions: []broker.FetchPartition{{Topic: name}}})
+		results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{Partitions: []direct.FetchPartition{{Topic: name}}})
 		require.NoError(t, err)
 		require.Zero(t, results[0].HighWatermark, "the new topic is empty")
 	}

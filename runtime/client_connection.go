@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/broker"
+	"thalweg/internal/direct"
 	"thalweg/internal/kclient"
 	"thalweg/internal/memory"
 	"thalweg/internal/progress"
@@ -108,7 +108,7 @@ func (c *connection) clientConfig() kclient.Config {
 // reason is why a call failed: the end of the connection, where it ended.
 func (c *connection) reason(err error) error {
 	switch {
-	case errors.Is(err, broker.ErrClosed): // and brokerClosed may be on its way
+	case errors.Is(err, direct.ErrClosed): // and brokerClosed may be on its way
 		return kclient.ErrBrokerClosed
 	case err != nil && c.isClosed():
 		return c.why

@@ -1,12 +1,15 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	goruntime "runtime"
 	"strings"
 	"time"
@@ -14,7 +17,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/internal/kclient"
 	"thalweg/topology"
 )
 
@@ -70,14 +72,23 @@ type Topics struct {
 	Config map[string]string
 }
 
+// Broker is a broker in this process: a *[thalweg/broker.Broker], into which data goes by calls. With anything else an
+// application speaks the Kafka protocol over the connections that Dial returns.
+type Broker interface {
+	// Addr returns the broker's address, as clients are told it.
+	Addr() string
+	// Dial returns a new connection to the broker.
+	Dial(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
 // Config sets an application up. ApplicationID and one of Broker and Seeds are required.
 type Config struct {
 	// ApplicationID names the consumer group and begins the names of changelog and repartition topics, so it must
 	// never change in an application's life. Processes with the same id share the work.
 	ApplicationID string
 
-	// Broker is the bundled broker in this process: *broker.Broker.
-	Broker *kclient.Broker
+	// Broker is the bundled broker in this process: a *broker.Broker.
+	Broker Broker
 	// Seeds are the host:port addresses of a cluster (Apache Kafka, or the bundled broker in another process).
 	Seeds []string
 	// ClientOptions are further options for franz-go, made with [Options]: TLS, SASL, a dialer of your own.
@@ -195,6 +206,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	if b := reflect.ValueOf(c.Broker); b.Kind() == reflect.Pointer && b.IsNil() {
+		c.Broker = nil // a variable of type *broker.Broker that no broker was opened into
+	}
 	setDefault(&c.StateDir, temporaryState())
 	setDefault(&c.Workers, min(8, goruntime.GOMAXPROCS(0)))
 	setDefault(&c.CheckpointEvery, time.Second)

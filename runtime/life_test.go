@@ -19,6 +19,7 @@ import (
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 	"thalweg/runtime"
 	"thalweg/state"
 	"thalweg/topology"
@@ -69,8 +70,8 @@ func TestWaitCaughtUpKnowsOfWhatIsNotSafeYet(t *testing.T) {
 	builder.Append(time.Now().UnixMilli(), nil, []byte("late"), nil)
 	late, err := builder.Finish(batch.Producer{ID: -1, Epoch: -1, Sequence: -1})
 	require.NoError(t, err)
-	results, err := h.broker.Produce(h.ctx, broker.ProduceRequest{
-		Acks: broker.AcksNone, Partitions: []broker.ProducePartition{{Topic: "lines", Batches: late}},
+	results, err := direct.Of(h.broker).Produce(h.ctx, direct.ProduceRequest{
+		Acks: direct.AcksNone, Partitions: []direct.ProducePartition{{Topic: "lines", Batches: late}},
 	})
 	require.NoError(t, err)
 	require.NoError(t, results[0].Err)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"thalweg/broker"
 	"thalweg/internal/kclient"
 	"thalweg/serde"
 	"thalweg/state"
@@ -381,6 +382,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{Config{ApplicationID: ".", Seeds: []string{"x:1"}}, "it needs a letter or digit"},
 		{Config{ApplicationID: "__consumer_offsets", Seeds: []string{"x:1"}}, "belong to the broker"},
 		{Config{ApplicationID: "a"}, "neither Broker nor Seeds"},
+		{Config{ApplicationID: "a", Broker: (*broker.Broker)(nil)}, "neither Broker nor Seeds"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Workers: -1}, "Workers is -1"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Guarantee: 77}, "unknown Guarantee 77"},
 		{Config{ApplicationID: "a", Seeds: []string{"x:1"}, Compression: 77}, "unknown Compression 77"},

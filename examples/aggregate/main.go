@@ -120,10 +120,12 @@ func configure(o options) (cfg runtime.Config, closeBroker func() error, err err
 		cfg.Seeds = strings.Split(o.brokers, ",")
 		return cfg, func() error { return nil }, nil
 	}
-	if cfg.Broker, err = broker.Open(bundled); err != nil {
+	local, err := broker.Open(bundled)
+	if err != nil {
 		return cfg, nil, err
 	}
-	return cfg, cfg.Broker.Close, nil
+	cfg.Broker = local
+	return cfg, local.Close, nil
 }
 
 // generate yields orders that only the seed decides, keyed by customer.

@@ -99,8 +99,10 @@ func configure(brokers string) (cfg runtime.Config, closeBroker func() error, er
 		cfg.Seeds = strings.Split(brokers, ",")
 		return cfg, func() error { return nil }, nil
 	}
-	if cfg.Broker, err = broker.Open(broker.Config{Logger: logger}); err != nil {
+	local, err := broker.Open(broker.Config{Logger: logger})
+	if err != nil {
 		return cfg, nil, err
 	}
-	return cfg, cfg.Broker.Close, nil
+	cfg.Broker = local
+	return cfg, local.Close, nil
 }

@@ -42,12 +42,12 @@ const layers = `
 	stream, internal/task, state/memory < stream/streamtest;
 
 	# The broker stands alone.
-	internal/batch, internal/dirlock, internal/clock, internal/defect < broker;
+	internal/batch, internal/direct, internal/dirlock, internal/clock, internal/defect < broker;
 	broker < broker/brokertest;
 
-	# The client is what a worker sees of a broker.
-	NONE < internal/assign;
-	internal/assign, internal/batch, broker < internal/kclient;
+	# The client is what a worker sees of a broker. It does not link the bundled one.
+	NONE < internal/assign, internal/direct;
+	internal/assign, internal/batch, internal/direct < internal/kclient;
 
 	# The runtime. It never sees the DSL.
 	topology, internal/task, internal/assign, internal/kclient, state/pebble, state/memory, internal/dirlock < runtime;
@@ -114,14 +114,23 @@ func TestLayersKeepTheLaws(t *testing.T) {
 		{"stream", "runtime"}, {"runtime", "stream"}, {"topology", "stream"}, {"topology", "runtime"},
 		{"state", "topology"}, {"serde", "state"}, {"state/engine", "serde"}, {"internal/task", "internal/kclient"},
 		{"internal/task", "broker"}, {"stream", "broker"}, {"broker", "state"}, {"broker", "topology"},
-		{"broker", "serde"}, {"broker", "internal/kclient"}, {"internal/kclient", "topology"}, {"internal/assign", "broker"},
+		{"broker", "serde"}, {"broker", "internal/kclient"}, {"runtime", "broker"},
+		{"internal/kclient", "broker"}, {"internal/kclient", "topology"}, {"internal/assign", "broker"},
 	} {
 		require.False(t, p.allowed[law.from][law.to], "%s may import %s", law.from, law.to)
 	}
 	for _, from := range []string{"internal/plan", "internal/task", "stream/internal/op", "stream", "runtime"} {
 		require.True(t, p.allowed[from]["serde"], from)
 	}
-	require.True(t, p.allowed["runtime"]["broker"])
+}
+
+// A program that uses a cluster does not carry a broker.
+func TestTheRuntimeLinksNoBroker(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/runtime").Output()
+	require.NoError(t, err)
+	for dep := range strings.FieldsSeq(string(out)) {
+		require.False(t, within(dep, module+"/broker"), "runtime imports %s", dep)
+	}
 }
 
 // Tests of topologies build quickly: they link neither the state engine on disk nor a Kafka client nor a broker.

@@ -16,11 +16,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
-	"thalweg/broker"
+	"thalweg/internal/direct"
 )
 
-// Broker is the bundled broker.
-type Broker = broker.Broker
+// Broker is the bundled broker in this process: a *broker.Broker. With anything else the client speaks the protocol
+// through Dial.
+type Broker interface {
+	Addr() string
+	Dial(ctx context.Context, network, addr string) (net.Conn, error)
+}
 
 // Client is a worker's connection to a broker.
 type Client struct {
@@ -159,15 +163,15 @@ func (c Config) connection() []kgo.Opt {
 // dial connects to the bundled broker in this process.
 func (c Config) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := c.Broker.Dial(ctx, network, addr)
-	if c.BrokerClosed != nil && errors.Is(err, broker.ErrClosed) {
+	if c.BrokerClosed != nil && errors.Is(err, direct.ErrClosed) {
 		go c.BrokerClosed()
 	}
 	return conn, err
 }
 
 func (c Config) transport(client *kgo.Client) transport {
-	if c.Broker != nil && !c.NoLocal {
-		return &local{broker: c.Broker}
+	if calls := direct.Of(c.Broker); calls != nil && !c.NoLocal {
+		return &local{calls: calls}
 	}
 	return &remote{client: client}
 }
@@ -192,7 +196,7 @@ func probe(ctx context.Context, cfg Config) (implicit bool, err error) {
 		if err == nil {
 			return supportsImplicitTransactions(resp), nil
 		}
-		if errors.Is(err, broker.ErrClosed) {
+		if errors.Is(err, direct.ErrClosed) {
 			return false, fmt.Errorf("kclient: open: %w", ErrBrokerClosed)
 		}
 		if isRetriable(err) {

@@ -22,7 +22,7 @@ type Config struct {
 	// Seeds are the host:port addresses of a cluster.
 	Seeds []string
 	// Broker is a bundled broker in this process, instead of Seeds.
-	Broker *Broker
+	Broker Broker
 	// NoLocal sends data to Broker through requests on in-memory connections, too.
 	NoLocal bool
 	// Client holds further options of franz-go: TLS, SASL, a dialer. They come last and win.

@@ -14,7 +14,7 @@
 //
 // # Threads
 //
-// A Link belongs to one worker. Its methods may be called from any goroutine, but the calls that make up a
+// A Client belongs to one worker. Its methods may be called from any goroutine, but the calls that make up a
 // transaction are one worker's. Behind it run one goroutine that sends produce requests, one per broker that
 // fetches, and franz-go's own. Everything they hand over waits in a bounded place: a fetch that nobody takes stops
 // the fetching, and Produce blocks at ProduceBytesMax.

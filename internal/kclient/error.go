@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"thalweg/broker"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 // Class says what an error asks its receiver to do.
@@ -140,7 +140,7 @@ func IsDamage(err error) bool {
 
 // isRetriable tells whether sending the same request again, after a pause and with fresh metadata, may help.
 func isRetriable(err error) bool {
-	if err == nil || isAny(err, []error{ErrClosed, kgo.ErrClientClosed, broker.ErrClosed}) {
+	if err == nil || isAny(err, []error{ErrClosed, kgo.ErrClientClosed, direct.ErrClosed}) {
 		return false
 	}
 	if e, ok := errors.AsType[*kerr.Error](err); ok {
@@ -168,12 +168,12 @@ func isConfigurationError(err error) bool {
 const adviceClosed = "; close the application and its clients before the broker"
 
 // ErrBrokerClosed says that the bundled broker in this process was closed: it does not open again.
-var ErrBrokerClosed = fmt.Errorf("%w"+adviceClosed, broker.ErrClosed)
+var ErrBrokerClosed = fmt.Errorf("%w"+adviceClosed, direct.ErrClosed)
 
 // advice returns what to do about an error that nothing else says it about.
 func advice(err error) string {
 	e, ok := errors.AsType[*kerr.Error](err)
-	if errors.Is(err, broker.ErrClosed) {
+	if errors.Is(err, direct.ErrClosed) {
 		return adviceClosed
 	}
 	if !ok {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"thalweg/broker"
+	"thalweg/internal/direct"
 )
 
 // local moves batches by calling the bundled broker in this process.
-type local struct{ broker *broker.Broker }
+type local struct{ calls direct.Calls }
 
 func (l *local) interruptible() bool { return true }
 
@@ -17,22 +17,22 @@ func (l *local) gathers() bool { return true }
 func (l *local) checked() bool { return true }
 
 func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAnswer, error) {
-	req := broker.FetchRequest{
+	req := direct.FetchRequest{
 		MaxWait:    time.Duration(in.waitMillis) * time.Millisecond,
 		MinBytes:   1,
 		MaxBytes:   int(in.bytesMax),
-		Partitions: make([]broker.FetchPartition, len(in.partitions)),
+		Partitions: make([]direct.FetchPartition, len(in.partitions)),
 	}
 	if in.readCommitted {
-		req.Isolation = broker.ReadCommitted
+		req.Isolation = direct.ReadCommitted
 	}
 	for i := range in.partitions {
 		p := &in.partitions[i]
-		req.Partitions[i] = broker.FetchPartition{
+		req.Partitions[i] = direct.FetchPartition{
 			Topic: p.Topic, Partition: p.Partition, Offset: p.offset, MaxBytes: int(p.bytesMax),
 		}
 	}
-	results, err := l.broker.Fetch(ctx, req)
+	results, err := l.calls.Fetch(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -60,18 +60,18 @@ func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAn
 }
 
 func (l *local) produce(ctx context.Context, _ int32, in *produceRequest) ([]produceAnswer, error) {
-	req := broker.ProduceRequest{
+	req := direct.ProduceRequest{
 		TransactionalID: in.transactionalID,
-		Acks:            broker.AcksAll,
+		Acks:            direct.AcksAll,
 		Summed:          true, // by the builder, a moment ago
-		Partitions:      make([]broker.ProducePartition, len(in.partitions)),
+		Partitions:      make([]direct.ProducePartition, len(in.partitions)),
 	}
 	for i := range in.partitions {
 		p := &in.partitions[i]
 		// The broker copies what it appends, so that the builder's memory may be used again.
-		req.Partitions[i] = broker.ProducePartition{Topic: p.Topic, Partition: p.Partition, Batches: p.raw}
+		req.Partitions[i] = direct.ProducePartition{Topic: p.Topic, Partition: p.Partition, Batches: p.raw}
 	}
-	results, err := l.broker.Produce(ctx, req)
+	results, err := l.calls.Produce(ctx, req)
 	if err != nil {
 		return nil, err
 	}

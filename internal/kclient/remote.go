@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"thalweg/broker"
+	"thalweg/internal/direct"
 )
 
 // remote moves batches in requests of our own on franz-go's connections.
@@ -98,7 +98,7 @@ func fetchAnswers(resp *kmsg.FetchResponse, index map[partitionKey]int, n int) [
 				err:           kerr.ErrorForCode(p.ErrorCode),
 			}
 			p.UnknownTags.Each(func(tag uint32, v []byte) {
-				if tag == broker.AfterDamageTag && len(v) == 8 {
+				if tag == direct.AfterDamageTag && len(v) == 8 {
 					a.afterDamage = int64(binary.BigEndian.Uint64(v))
 				}
 			})

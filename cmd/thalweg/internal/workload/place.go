@@ -17,6 +17,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 	"thalweg/runtime"
 )
 
@@ -269,11 +270,11 @@ func (p *place) feed(ctx context.Context, sets ...*encoded) error {
 		last[place{b.topic, b.partition}] = i
 	}
 	for i, b := range batches {
-		acks := broker.AcksNone
+		acks := direct.AcksNone
 		if last[place{b.topic, b.partition}] == i {
-			acks = broker.AcksAll // from then on it is known how much there is to do
+			acks = direct.AcksAll // from then on it is known how much there is to do
 		}
-		results, err := p.broker.Produce(ctx, broker.ProduceRequest{Partitions: []broker.ProducePartition{
+		results, err := direct.Of(p.broker).Produce(ctx, direct.ProduceRequest{Partitions: []direct.ProducePartition{
 			{Topic: b.topic, Partition: b.partition, Batches: b.raw},
 		}, Acks: acks, Summed: true}) // by encode, as a producer in this process does it
 		if err == nil {
