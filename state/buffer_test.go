@@ -19,6 +19,12 @@ type buffered struct {
 	timestamp  int64
 }
 
+// sealedBuffer is the list as a commit makes it that is under way.
+type sealedBuffer struct {
+	now   []buffered
+	floor int64
+}
+
 // bufferRig runs a join buffer beside a list.
 type bufferRig struct {
 	t              *testing.T
@@ -27,6 +33,7 @@ type bufferRig struct {
 	st             *BufferStore[string, string]
 	now, committed []buffered // in the order of arrival
 	floor          [2]int64
+	sealed         *sealedBuffer // what was drained and is not committed yet; nil: nothing
 	log            [][3]string
 	logTimes       []int64
 	most           int64 // bytes of memory; 0: no limit
@@ -80,10 +87,30 @@ func (g *bufferRig) drain() {
 	}))
 }
 
-func (g *bufferRig) commit() {
+// commit begins a commit. Where it stays under way, the steps up to the next one belong to the next transaction.
+func (g *bufferRig) commit(underWay bool) {
+	g.endCommit()
 	g.drain()
+	g.sealed = &sealedBuffer{slices.Clone(g.now), g.floor[0]}
+	if !underWay {
+		g.endCommit()
+	}
+}
+
+func (g *bufferRig) endCommit() {
+	if g.sealed == nil {
+		return
+	}
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return int64(len(g.log)) }))
-	g.committed, g.floor[1] = slices.Clone(g.now), g.floor[0]
+	g.committed, g.floor[1] = g.sealed.now, g.sealed.floor
+	g.sealed = nil
+}
+
+func (g *bufferRig) discard() {
+	g.sealed = nil
+	g.log, g.logTimes = g.log[:g.committedLog()], g.logTimes[:g.committedLog()]
+	require.NoError(g.t, g.tx.Discard())
+	g.now, g.floor[0] = slices.Clone(g.committed), g.floor[1]
 }
 
 func (g *bufferRig) restart(fromLog bool) {
@@ -106,7 +133,7 @@ func (g *bufferRig) restart(fromLog bool) {
 	if len(g.logTimes) > 0 { // a restart takes nothing in that is older than what is retained
 		g.expire(slices.Max(g.logTimes) - 6000 + 1)
 	}
-	g.commit()
+	g.commit(false)
 }
 
 func TestBufferEqualsModel(t *testing.T) {
@@ -141,19 +168,25 @@ func testBufferEqualsModel(t *testing.T, most int64) {
 			g.fetch(key, at, to)
 		case n < 920:
 			g.expire(clock - 5000 + r.Int64N(1000))
+		case n < 940:
+			g.commit(false)
+		case n < 955:
+			g.commit(true)
+		case n < 960:
+			g.endCommit()
+		case n < 965:
+			require.NoError(t, g.tx.Checkpoint())
 		case n < 970:
-			g.commit()
+			require.NoError(t, g.tx.Relieve())
 		case n < 975:
-			require.NoError(t, g.tx.Discard())
-			g.now, g.floor[0] = slices.Clone(g.committed), g.floor[1]
+			g.discard()
 		case n < 985:
+			g.endCommit()
 			g.drain() // and lost
-			g.log, g.logTimes = g.log[:g.committedLog()], g.logTimes[:g.committedLog()]
-			require.NoError(t, g.tx.Discard())
-			g.now, g.floor[0] = slices.Clone(g.committed), g.floor[1]
+			g.discard()
 		default:
-			if r.IntN(2) == 0 {
-				require.NoError(t, g.tx.Discard())
+			if r.IntN(2) == 0 || g.sealed != nil {
+				g.discard()
 			}
 			g.restart(r.IntN(2) == 0)
 		}

@@ -48,6 +48,9 @@ func (m *model) change(key string, row *modelRow) {
 	m.order = append(m.order, key)
 }
 
+// sealedModel is the model's store, and its changelog, as a commit makes it that is under way.
+type sealedModel struct{ now, log map[string]modelRow }
+
 // rig runs a store of values V beside the model.
 type rig[V any] struct {
 	t      *testing.T
@@ -61,6 +64,7 @@ type rig[V any] struct {
 	to     func(string) V
 	from   func(V) string
 	offset int64
+	sealed *sealedModel // what was drained and is not committed yet; nil: nothing
 	listen bool
 	disk   bool
 	told   []string
@@ -180,20 +184,28 @@ func (g *rig[V]) drain() map[string]modelRow {
 	return log
 }
 
-func (g *rig[V]) commit(pipelined bool) {
+// commit begins a commit. Where it stays under way, the steps up to the next one belong to the next transaction.
+func (g *rig[V]) commit(underWay bool) {
+	g.endCommit()
 	log := g.drain()
-	drained := maps.Clone(g.model.now)
-	if pipelined { // the next transaction begins while the commit is under way
-		for range g.r.IntN(30) {
-			g.write()
-		}
+	g.sealed = &sealedModel{maps.Clone(g.model.now), log}
+	if !underWay {
+		g.endCommit()
+	}
+}
+
+func (g *rig[V]) endCommit() {
+	if g.sealed == nil {
+		return
 	}
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return g.offset }))
-	g.model.committed, g.model.changelog = drained, log
+	g.model.committed, g.model.changelog = g.sealed.now, g.sealed.log
+	g.sealed = nil
 }
 
 func (g *rig[V]) discard() {
 	require.NoError(g.t, g.tx.Discard())
+	g.sealed = nil
 	g.model.now = maps.Clone(g.model.committed)
 	g.model.flushed = maps.Clone(g.model.committed)
 	g.model.order = nil
@@ -245,8 +257,25 @@ func (g *rig[V]) ages() {
 	require.Equal(g.t, want, got, g.label)
 }
 
+// checkpoint brings what is committed to the engine, and nothing else.
+func (g *rig[V]) checkpoint() {
+	require.NoError(g.t, g.tx.Checkpoint())
+	if !g.disk {
+		return
+	}
+	other, err := g.name.Open(NewTx(Config{Engine: g.engine, Namespace: g.config.Namespace}))
+	require.NoError(g.t, err)
+	got := map[string]modelRow{}
+	for e, err := range other.All() {
+		require.NoError(g.t, err)
+		got[e.Key] = modelRow{g.from(e.Value), e.Timestamp}
+	}
+	require.Equal(g.t, g.model.committed, got, g.label)
+}
+
 // restart loses what was not checkpointed, and restores it from the changelog.
 func (g *rig[V]) restart(clean bool) {
+	g.sealed = nil
 	if clean {
 		require.NoError(g.t, g.tx.Close())
 	}
@@ -326,12 +355,17 @@ func (g *rig[V]) run(steps int) {
 		case n < 940:
 			g.commit(true)
 		case n < 950:
+			g.endCommit()
+		case n < 955:
+			g.endCommit()
 			g.drain() // and lost
 			g.discard()
 		case n < 960:
 			g.discard()
+		case n < 968:
+			g.checkpoint()
 		case n < 970:
-			require.NoError(g.t, g.tx.Checkpoint())
+			require.NoError(g.t, g.tx.Relieve())
 		case n < 975:
 			g.restart(g.r.IntN(2) == 0)
 		case n < 982:

@@ -32,7 +32,8 @@ type spanRig struct {
 	sessions *SessionStore[string, string]
 	win, won map[span]int64 // now, and as of the last commit
 	ses, son map[span]string
-	itself   bool // the stores expire by themselves
+	sealed   *sealedSpans // what was drained and is not committed yet; nil: nothing
+	itself   bool         // the stores expire by themselves
 	starts   horizons
 	ends     horizons
 	now      int64
@@ -40,12 +41,18 @@ type spanRig struct {
 	ahead    []Prefetcher
 }
 
+// sealedSpans are the model's spans as a commit makes them that is under way.
+type sealedSpans struct {
+	win          map[span]int64
+	ses          map[span]string
+	starts, ends int64
+}
+
 // horizons are the times below which a store has given up all, now, and as of the last commit.
 type horizons [2]int64
 
 func (h *horizons) floor() int64       { return h[0] }
 func (h *horizons) raise(before int64) { h[0] = max(h[0], before) }
-func (h *horizons) commit()            { h[1] = h[0] }
 func (h *horizons) discard()           { h[0] = h[1] }
 
 const spansKept = 6000
@@ -204,7 +211,9 @@ func (g *spanRig) expire() {
 	g.raise(before, before)
 }
 
-func (g *spanRig) commit() {
+// commit begins a commit. Where it stays under way, the steps up to the next one belong to the next transaction.
+func (g *spanRig) commit(underWay bool) {
+	g.endCommit()
 	g.flushes = g.flushes[:0]
 	require.NoError(g.t, g.tx.Flush())
 	seen := map[string]bool{}
@@ -222,10 +231,38 @@ func (g *spanRig) commit() {
 		}
 		return nil
 	}))
+	g.sealed = &sealedSpans{maps.Clone(g.win), maps.Clone(g.ses), g.starts.floor(), g.ends.floor()}
+	if !underWay {
+		g.endCommit()
+	}
+}
+
+func (g *spanRig) endCommit() {
+	if g.sealed == nil {
+		return
+	}
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return 1 }))
-	g.won, g.son = maps.Clone(g.win), maps.Clone(g.ses)
-	g.starts.commit()
-	g.ends.commit()
+	g.won, g.son = g.sealed.win, g.sealed.ses
+	g.starts[1], g.ends[1] = g.sealed.starts, g.sealed.ends
+	g.sealed = nil
+}
+
+// checkpoint brings what is committed to the engine, and nothing else.
+func (g *spanRig) checkpoint() {
+	require.NoError(g.t, g.tx.Checkpoint())
+	other := &spanRig{t: g.t, config: Config{Engine: g.engine, Namespace: g.config.Namespace}}
+	other.open()
+	win, ses := map[span]int64{}, map[span]string{}
+	for e, err := range other.windows.All(g.starts[1], Latest-1) {
+		require.NoError(g.t, err)
+		win[span{key: e.Key, start: e.Start}] = e.Value
+	}
+	for e, err := range other.sessions.ByEnd(g.ends[1], Latest-1) {
+		require.NoError(g.t, err)
+		ses[span{e.Key, e.Start, e.End}] = e.Value
+	}
+	require.Equal(g.t, g.won, win)
+	require.Equal(g.t, g.son, ses)
 }
 
 func (g *spanRig) discard() {
@@ -234,6 +271,7 @@ func (g *spanRig) discard() {
 }
 
 func (g *spanRig) back() {
+	g.sealed = nil
 	g.win, g.ses = maps.Clone(g.won), maps.Clone(g.son)
 	g.starts.discard()
 	g.ends.discard()
@@ -250,7 +288,7 @@ func (g *spanRig) restart() {
 	}
 	g.windows.Expire(g.starts.floor()) // it is not kept: the caller of Expire says it again
 	g.sessions.Expire(g.ends.floor())
-	g.commit()
+	g.commit(false)
 }
 
 func TestWindowsAndSessionsEqualModel(t *testing.T) {
@@ -277,15 +315,23 @@ func TestWindowsAndSessionsEqualModel(t *testing.T) {
 					if !g.itself {
 						g.expire()
 					}
+				case n < 930:
+					g.commit(false)
+				case n < 960:
+					g.commit(true)
 				case n < 970:
-					g.commit()
+					g.endCommit()
+				case n < 975:
+					g.checkpoint()
+				case n < 978:
+					require.NoError(t, g.tx.Relieve())
 				case n < 985:
 					g.discard()
 				default:
 					g.restart()
 				}
 			}
-			g.commit()
+			g.commit(false)
 			require.NoError(t, g.tx.Wipe("windows"))
 			require.NoError(t, g.tx.Wipe("sessions"))
 			require.NoError(t, g.tx.Close())

@@ -444,7 +444,7 @@ func (s *shelf) view(index uint32) (key []byte, stays bool) {
 
 // bury frees an entry that stands for a key that is nowhere.
 func (s *shelf) bury(index uint32, e *table.Entry) {
-	if e.Has(table.Present|table.Dirty) || !s.complete || s.room.scans > 0 {
+	if e.Has(table.Present|table.Dirty) || e.Image != 0 || !s.complete || s.room.scans > 0 {
 		return
 	}
 	s.free(index, e)

@@ -129,6 +129,18 @@ func TestVersionedEqualsModel(t *testing.T) {
 		timestamp  int64
 	}
 	var log []record
+	var sealed map[versionKey]string // what was drained and is not committed yet; nil: nothing
+	sealedTime, committedLog := int64(-1), 0
+	endCommit := func() {
+		if sealed != nil {
+			require.NoError(t, tx.Commit(func(string) int64 { return int64(len(log)) }))
+			committed, committedTime, committedLog, sealed = sealed, sealedTime, len(log), nil
+		}
+	}
+	back := func() {
+		sealed, log = nil, log[:committedLog]
+		now, streamTime = maps.Clone(committed), committedTime
+	}
 	for range 8_000 {
 		key := fmt.Sprintf("k%d", r.IntN(12))
 		at := max(0, streamTime-1100+r.Int64N(1200))
@@ -169,26 +181,34 @@ func TestVersionedEqualsModel(t *testing.T) {
 				require.Equal(t, now[want], value)
 				require.Equal(t, want.timestamp, timestamp)
 			}
-		case n < 96:
+		case n < 95:
+			endCommit()
 			require.NoError(t, tx.Flush())
 			require.NoError(t, tx.Drain(func(_ Store, key, value []byte, timestamp int64) error {
 				log = append(log, record{string(key), string(value), value == nil, timestamp})
 				return nil
 			}))
-			require.NoError(t, tx.Commit(func(string) int64 { return int64(len(log)) }))
-			committed, committedTime = maps.Clone(now), streamTime
+			sealed, sealedTime = maps.Clone(now), streamTime
+			if r.IntN(2) == 0 {
+				endCommit()
+			}
+		case n < 96:
+			require.NoError(t, tx.Checkpoint())
+		case n < 97:
+			require.NoError(t, tx.Relieve())
 		case n < 98:
 			require.NoError(t, tx.Discard())
-			now, streamTime = maps.Clone(committed), committedTime
+			back()
 		case n < 99:
 			require.NoError(t, tx.Close())
 			e = e.Restart()
 			tx, st = openTestVersioned(t, e, retained*time.Millisecond)
-			now, streamTime = maps.Clone(committed), committedTime
+			back()
 		default: // all from the changelog
 			require.NoError(t, tx.Close())
 			e = memory.New()
 			tx, st = openTestVersioned(t, e, retained*time.Millisecond)
+			back()
 			for _, c := range slices.Clone(log) {
 				value := []byte(c.value)
 				if c.null {
@@ -197,7 +217,6 @@ func TestVersionedEqualsModel(t *testing.T) {
 				require.NoError(t, tx.Restore("versioned", []byte(c.key), value, c.timestamp))
 			}
 			require.NoError(t, tx.RestoreDone(func(string) int64 { return int64(len(log)) }))
-			now, streamTime = maps.Clone(committed), committedTime
 		}
 	}
 }
