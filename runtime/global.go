@@ -318,10 +318,10 @@ func (f *fill) take(ctx context.Context, stop <-chan struct{}, fetched []kclient
 // commit brings the rows to where everyone sees them.
 func (f *fill) commit(now time.Time) error {
 	if f.task.Pending() {
-		if err := f.task.Flush(); err != nil {
+		if _, err := f.task.Ready(); err != nil {
 			return err
 		}
-		if err := f.task.Committed(nil); err != nil {
+		if err := f.task.Advance(nil); err != nil {
 			return err
 		}
 		f.task.Stats(&f.scratch)

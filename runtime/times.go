@@ -117,19 +117,6 @@ func (w *worker) readTimes(ctx context.Context, ids []TaskID, p *positions) (err
 	return err
 }
 
-// takeOffsets gathers what the commit says of the tasks: the offsets of their inputs, and the times of their operators.
-func (w *worker) takeOffsets() {
-	w.offsets, w.times = w.offsets[:0], w.times[:0]
-	for _, j := range w.running {
-		for _, o := range j.task.Offsets() {
-			w.offsets = append(w.offsets, groupOffset(o))
-		}
-		for _, t := range j.task.Times() {
-			w.times = append(w.times, timed{j.id.Partition, t})
-		}
-	}
-}
-
 // writeTimes puts the times of the commit into the outbox.
 func (w *worker) writeTimes(now time.Time) error {
 	if len(w.times) == 0 {

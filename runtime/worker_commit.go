@@ -39,11 +39,10 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 		return context.Cause(ctx)
 	}
 	w.holds()
-	if err := w.flush(ctx); err != nil {
+	if err := w.ready(ctx); err != nil {
 		return err
 	}
 	w.doing(&doingCommit)
-	w.takeOffsets()
 	if w.app.cfg.Guarantee == ExactlyOnce {
 		if err := w.writeTimes(now); err != nil {
 			return err
@@ -63,7 +62,7 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 		w.markSynced(now)
 	}
 	for _, j := range w.running {
-		if err := j.task.Committed(j.position(w.acked)); err != nil {
+		if err := j.task.Advance(j.position(w.acked)); err != nil {
 			return fmt.Errorf("task %s: %w", j.id, err)
 		}
 	}
@@ -79,10 +78,12 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 	return w.note(ctx, announced)
 }
 
-// flush brings out what the tasks owe. Nothing is sent meanwhile where calls are long, unless it takes too much memory.
-func (w *worker) flush(ctx context.Context) error {
+// ready brings out what the tasks owe, and gathers what the commit says of them: the offsets of their inputs, and the
+// times of their operators. Nothing is sent meanwhile where calls are long, unless it takes too much memory.
+func (w *worker) ready(ctx context.Context) error {
 	began := w.app.cfg.Clock()
 	w.sending = 0
+	w.offsets, w.times = w.offsets[:0], w.times[:0]
 	defer func() {
 		took := w.app.cfg.Clock().Sub(began) - w.sending
 		w.took(took)
@@ -90,8 +91,15 @@ func (w *worker) flush(ctx context.Context) error {
 	}()
 	for _, j := range w.running {
 		w.doing(&j.flushing)
-		if err := j.task.Flush(); err != nil {
+		ready, err := j.task.Ready()
+		if err != nil {
 			return err
+		}
+		for _, o := range ready.Offsets {
+			w.offsets = append(w.offsets, groupOffset(o))
+		}
+		for _, t := range ready.Times {
+			w.times = append(w.times, timed{j.id.Partition, t})
 		}
 		if w.holdsBack() && !w.outbox.Crowded() {
 			continue

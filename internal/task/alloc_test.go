@@ -50,9 +50,10 @@ func TestStepAllocatesNothing(t *testing.T) {
 		r.add("right", next, texts...)
 		next += records
 		r.step(2 * records)
-		require.NoError(t, r.task.Flush())
+		_, err := r.task.Ready()
+		require.NoError(t, err)
 		send(t, r.outbox, r.outbox.Take())
-		require.NoError(t, r.task.Committed(func(string) int64 { return next }))
+		require.NoError(t, r.task.Advance(func(string) int64 { return next }))
 	}
 	round()
 	r.add("left", next, texts...)

@@ -9,12 +9,9 @@ import (
 	"thalweg/topology"
 )
 
-// Flush brings out everything that the work since the last commit still owes: tables emit their changes, and each key
+// flush brings out everything that the work since the last commit still owes: tables emit their changes, and each key
 // that changed goes to its changelog. After it the outbox holds all that belongs to the transaction.
-func (t *Task) Flush() error {
-	if err := t.ready("flush"); err != nil {
-		return err
-	}
+func (t *Task) flush() error {
 	t.flushing = true
 	defer func() { t.flushing = false }()
 	return t.guarded(func() error {
@@ -81,24 +78,22 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 	}
 }
 
-// Pending reports whether there is anything to commit.
+// Pending reports whether there is anything to commit, or being committed.
 func (t *Task) Pending() bool {
-	if t.wrote || t.tx.Dirty() {
+	if t.sealed.touched || t.wrote || t.tx.Dirty() {
 		return true
 	}
 	return t.Moved() || t.marksMoved()
 }
 
-// Moved tells whether an input is at another offset than the committed one. Records that are dropped move it, too, and
-// so does what readers do not see.
+// Moved tells whether an input is at another offset than the one committed, or being committed. Records that are
+// dropped move it, too, and so does what readers do not see.
 func (t *Task) Moved() bool { return slices.ContainsFunc(t.queues, (*queue).moved) }
 
-// Offsets are the positions of the inputs that moved since the last commit. Where only marks did, or where the task has
+// offsets are the positions of the inputs that moved since the last commit. Where only marks did, or where the task has
 // written something though no input moved, as a punctuation does, it is the first input's: the group takes an offset
 // from the task's owner alone, and nothing else in a transaction shows whose it is.
-//
-// The times of the commit are in [Task.Times].
-func (t *Task) Offsets() []Offset {
+func (t *Task) offsets() []Offset {
 	if !t.commitsOffsets() {
 		return nil
 	}
@@ -147,53 +142,19 @@ func (q *queue) offsetAt(at mark, marks map[string]int64) Offset {
 // noteWritten notes whether the outbox has grown since it had so many bytes, in a call of this task.
 func (t *Task) noteWritten(before int) { t.wrote = t.wrote || t.outbox.bytes > before }
 
-// Committed tells that everything since the last commit is durable: outputs, changelogs and offsets. position is the
-// next offset of a store's changelog partition; below 0: nothing was written to it. It may be nil where no store has
-// a changelog.
-func (t *Task) Committed(position func(store string) int64) error {
-	if err := t.ready("committed"); err != nil {
-		return err
-	}
-	err := t.tx.Commit(func(store string) int64 {
-		if log := t.storeLog(store); log != nil && log.input != nil {
-			return log.input.next
-		}
-		if position == nil {
-			return -1
-		}
-		return position(store)
-	})
-	if err != nil {
-		return fmt.Errorf("task %s: committed: %w", t.id, t.failed(err))
-	}
-	for _, q := range t.queues {
-		q.commit()
-	}
-	t.committedTime = t.env.StreamTime
-	t.committedTimes()
-	t.wrote = false
-	if t.strict {
-		t.setStrict(false)
-	}
-	t.endPause()
-	t.punct.commit()
-	t.count()
-	t.holdsAfterCommit()
-	return nil
-}
-
 // Untouched tells that nothing was done since the last commit: Discard would change nothing but the queues.
 func (t *Task) Untouched() bool { return !t.worked && t.broken == nil && !t.Pending() }
 
-// Discard goes back to the last commit: stores, positions, times, counters, punctuations, and the graph, which is
-// built anew so that what nodes hold in memory goes too. The queues are empty: fetch from [Task.Inputs] again. The
-// outbox, which other tasks share, is the worker's to discard.
+// Discard drops all work since the last commit, also that of a commit under way: stores, positions, times, counters,
+// punctuations, and the graph, which is built again so that what nodes hold in memory goes too. The queues are empty:
+// fetch from [Task.Inputs] again. The outbox, which other tasks share, is the worker's to discard.
 func (t *Task) Discard() error {
 	if t.state != Running {
 		return nil
 	}
 	t.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
 	t.times.discard()
+	t.sealed.end()
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()
@@ -218,16 +179,16 @@ type counters struct {
 	dropped   [topology.Reasons]int64
 }
 
-func (c *counters) restore(in *topology.Instance) { in.Processed, in.Dropped = c.processed, c.dropped }
-
-func (t *Task) count() {
-	if t.committedCounts == nil {
-		t.committedCounts = make([]counters, len(t.graph.Instances))
+// count notes what the nodes have counted, in the memory of an older count.
+func (t *Task) count(older []counters) []counters {
+	counts := slices.Grow(older[:0], len(t.graph.Instances))
+	for _, in := range t.graph.Instances {
+		counts = append(counts, counters{in.Processed, in.Dropped})
 	}
-	for i, in := range t.graph.Instances {
-		t.committedCounts[i] = counters{in.Processed, in.Dropped}
-	}
+	return counts
 }
+
+func (c *counters) restore(in *topology.Instance) { in.Processed, in.Dropped = c.processed, c.dropped }
 
 // Stats is what a task has done since it was made. What a transaction counted that was discarded is left out.
 type Stats struct {

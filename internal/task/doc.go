@@ -12,10 +12,10 @@
 //		n, err := t.Step(budget, wallMillis)   // records processed, smallest timestamp first
 //		send(outbox.Full())                    // early, in the open transaction
 //		if timeToCommit {
-//			err = t.Flush()                    // emit on commit, changelog records
+//			ready, err := t.Ready()            // emit on commit, changelog records: all of it is sealed
 //			send(outbox.Take())
-//			commit(t.Offsets(), t.Times())     // together, or the times first
-//			err = t.Committed(positions)       // or t.Discard(): back to the last commit, exactly
+//			commit(ready.Offsets, ready.Times) // together, or the times first; Add, Step … may go on meanwhile
+//			err = t.Advance(positions)         // or t.Discard(): back to the last commit, exactly
 //		}
 //		if at, ok := t.NextRetry(); ok && at <= wallMillis {
 //			// … commit as above, then
@@ -23,7 +23,8 @@
 //		}
 //	}
 //
-// After an error of Add, Step, Retry, Punctuate or Flush the only legal calls are Discard, Close and the readers. After
+// After an error of Add, Step, Retry, Punctuate or Ready the only legal calls are Discard, Close and the readers, and
+// Advance before, where a commit is under way: its outcome does not depend on the work that failed. After
 // Discard the queues are empty, and the driver fetches again from [Task.Inputs]. After a [Blocked] the driver does so
 // and carries on; any other failure of a record is the application's end.
 //

@@ -88,6 +88,8 @@ type rig struct {
 	topics map[string][]byte // concatenated batches, one partition each
 	ends   map[string]int64
 
+	ready     task.Ready     // of the commit under way
+	sent      []*task.Packet // of the commit under way
 	committed []task.Offset
 	times     map[string]int64 // committed
 }
@@ -153,10 +155,30 @@ func encode(t testing.TB, base int64, records ...text) batch.Batch {
 	return b
 }
 
-// commit flushes, keeps what the task wrote and commits.
+// commit keeps what the task wrote.
 func (r *rig) commit() {
-	require.NoError(r.t, r.task.Flush())
-	for _, p := range r.outbox.Take() {
+	r.begin()
+	r.advance()
+}
+
+// begin begins a commit.
+func (r *rig) begin() {
+	var err error
+	r.ready, err = r.task.Ready()
+	require.NoError(r.t, err)
+	r.sent = r.outbox.Take()
+}
+
+// abort drops what is not committed, and the commit under way.
+func (r *rig) abort() {
+	r.sent = nil
+	r.outbox.Discard()
+	require.NoError(r.t, r.task.Discard())
+}
+
+// advance ends the commit that was begun.
+func (r *rig) advance() {
+	for _, p := range r.sent {
 		raw, err := p.Builder.Finish(batch.NoProducer())
 		require.NoError(r.t, err)
 		batch.SetBaseOffset(raw, r.ends[p.Topic], 0)
@@ -164,19 +186,20 @@ func (r *rig) commit() {
 		r.topics[p.Topic] = append(r.topics[p.Topic], raw...)
 		r.outbox.Recycle(p)
 	}
-	for _, o := range r.task.Offsets() {
+	for _, o := range r.ready.Offsets {
 		r.committed = slices.DeleteFunc(r.committed, func(old task.Offset) bool { return old.Topic == o.Topic })
 		r.committed = append(r.committed, o)
 	}
 	if r.times == nil {
 		r.times = map[string]int64{}
 	}
-	for _, at := range r.task.Times() {
+	for _, at := range r.ready.Times {
 		if r.times[at.Name] = at.At; at.At == topology.Unknown {
 			delete(r.times, at.Name)
 		}
 	}
-	require.NoError(r.t, r.task.Committed(r.position))
+	require.NoError(r.t, r.task.Advance(r.position))
+	r.sent = nil
 }
 
 // written are the values in a topic, committed.

@@ -39,7 +39,8 @@ func (t *Task) holds() {
 
 func (q *queue) holds() {
 	check := invariant.Check
-	check(q.next >= q.committed.next, "%s: at %d, committed at %d", q, q.next, q.committed.next)
+	check(q.next >= q.sealed.next, "%s: at %d, sealed at %d", q, q.next, q.sealed.next)
+	check(q.sealed.next >= q.committed.next, "%s: sealed at %d, committed at %d", q, q.sealed.next, q.committed.next)
 	check(q.fetched >= q.next, "%s: at %d, fetched up to %d", q, q.next, q.fetched)
 	check(q.records >= 0, "%s: %d records wait", q, q.records)
 	check(q.bytes >= q.itBytes, "%s: %d bytes, %d of them in the open batch", q, q.bytes, q.itBytes)
@@ -49,8 +50,8 @@ func (q *queue) holds() {
 	check(!q.has || q.records > 0, "%s: the head is no record that waits", q)
 	check(!q.has || q.head.Offset >= q.next, "%s: the head %d is before %d", q, q.head.Offset, q.next)
 	check(!q.has || topology.IsTime(q.time), "%s: the head's time is %d", q, q.time)
-	check(q.partitionTime >= q.committed.partitionTime, "%s: its time went back to %d from %d", q, q.partitionTime,
-		q.committed.partitionTime)
+	check(q.partitionTime >= q.sealed.partitionTime, "%s: its time went back to %d from %d", q, q.partitionTime,
+		q.sealed.partitionTime)
 	check(q.partitionTime == topology.Unknown || topology.IsTime(q.partitionTime), "%s: its time is %d", q,
 		q.partitionTime)
 	check(q.task.kept != nil || q.partitionTime <= q.task.env.StreamTime, "%s: its time %d is after stream time %d", q,
@@ -65,17 +66,16 @@ func (q *queue) empty() bool {
 	return !q.has && q.it.Left() == 0 && q.ahead.at == len(q.ahead.decoded) && q.first == len(q.batches)
 }
 
-// holdsAfterCommit checks what a commit leaves.
-func (t *Task) holdsAfterCommit() {
+// holdsSealed checks that all there is belongs to the commit that begins.
+func (t *Task) holdsSealed() {
 	if !invariant.Enabled {
 		return
 	}
 	t.holds()
-	invariant.Check(!t.marksMoved(), "task %s: a mark has moved in a commit", t.id)
-	invariant.Check(!t.worked, "task %s: work is open after a commit", t.id)
-	invariant.Check(!t.strict, "task %s: strict after a commit", t.id)
+	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after they were sealed", t.id)
+	invariant.Check(!t.worked && !t.wrote, "task %s: work is open after it was sealed", t.id)
 	for _, q := range t.queues {
-		invariant.Check(!q.moved(), "%s: moved in a commit", q)
+		invariant.Check(!q.moved(), "%s: moved after it was sealed", q)
 	}
 }
 
@@ -86,6 +86,7 @@ func (t *Task) holdsAfterDiscard() {
 	}
 	t.holds()
 	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after a discard", t.id)
+	invariant.Check(!t.sealed.underWay, "task %s: a commit is under way after a discard", t.id)
 	invariant.Check(t.env.StreamTime == t.committedTime, "task %s: stream time %d after a discard to %d", t.id,
 		t.env.StreamTime, t.committedTime)
 	for _, q := range t.queues {

@@ -162,27 +162,35 @@ func TestFailuresLeaveNoTrace(t *testing.T) {
 
 		torn := newRig(t, task.Config{}, countingGraph())
 		fed := torn.rewound()
-		for {
+		stays := rnd.IntN(2) == 0
+		for underWay := false; ; {
 			torn.feed(rnd, h, fed)
 			n, err := torn.task.Step(rnd.IntN(20), 0)
 			require.NoError(t, err)
 			switch rnd.IntN(6) {
-			case 0:
-				torn.commit()
-			case 1: // the transaction is aborted
-				torn.outbox.Discard()
-				require.NoError(t, torn.task.Discard())
-				fed = torn.rewound()
-			case 2: // aborted while it commits
-				require.NoError(t, torn.task.Flush())
-				torn.task.Offsets()
-				torn.task.Times()
-				torn.outbox.Discard()
-				require.NoError(t, torn.task.Discard())
-				fed = torn.rewound()
-			case 3: // another worker takes over
-				torn.moved()
-				fed = torn.rewound()
+			case 0, 1:
+				if underWay {
+					torn.advance()
+				}
+				torn.begin() // and the task goes on
+				underWay = true
+			case 2:
+				if underWay {
+					torn.advance()
+					underWay = false
+				}
+			case 3: // the transaction is aborted, while it commits perhaps
+				torn.abort()
+				underWay, fed = false, torn.rewound()
+			case 4: // another worker takes over
+				if !stays {
+					torn.moved()
+					underWay, fed = false, torn.rewound()
+				}
+			}
+			if underWay && n == 0 {
+				torn.advance()
+				underWay = false
 			}
 			done := fed["left"] == int64(len(h["left"])) && fed["right"] == int64(len(h["right"]))
 			if n == 0 && done && torn.task.Queued() == 0 {
@@ -195,6 +203,11 @@ func TestFailuresLeaveNoTrace(t *testing.T) {
 		plain.task.Stats(&want)
 		torn.task.Stats(&got)
 		require.Equal(t, want.StreamTime, got.StreamTime)
+		if stays {
+			plain.task.CommittedStats(&want)
+			torn.task.CommittedStats(&got)
+			require.Equal(t, want.Nodes, got.Nodes, "seed %d", seed)
+		}
 	}
 }
 

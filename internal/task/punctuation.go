@@ -15,6 +15,7 @@ type schedule struct {
 	kind     topology.TimeKind
 	interval int64
 	due      int64
+	sealed   int64 // due, as of the commit under way
 	fixed    int64 // due, as of the last commit
 	f        func(now int64) error
 	canceled bool
@@ -78,7 +79,7 @@ func (p *punctuator) Schedule(
 			}
 		}
 	}
-	s.fixed = s.due
+	s.sealed, s.fixed = s.due, s.due
 	p.schedules = append(p.schedules, s)
 	p.due[kind] = min(p.due[kind], s.due)
 	return func() {
@@ -158,15 +159,22 @@ func (p *punctuator) refresh() {
 func (p *punctuator) setBack(by int64) {
 	for _, s := range p.schedules {
 		if s.kind == topology.WallClock && !s.anchored {
-			s.due, s.fixed = s.due-by, s.fixed-by
+			s.due, s.sealed, s.fixed = s.due-by, s.sealed-by, s.fixed-by
 		}
 	}
 	p.refresh()
 }
 
-// commit fixes when the schedules are due.
-func (p *punctuator) commit() {
+// seal fixes for the next commit when the schedules are due.
+func (p *punctuator) seal() {
 	for _, s := range p.schedules {
-		s.fixed = s.due
+		s.sealed = s.due
+	}
+}
+
+// advance tells that what was sealed is committed.
+func (p *punctuator) advance() {
+	for _, s := range p.schedules {
+		s.fixed = s.sealed
 	}
 }

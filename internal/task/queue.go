@@ -35,7 +35,9 @@ type queue struct {
 	end           int64 // known end of the partition: Step waits for records below it; Unknown: not known
 	partitionTime int64 // highest timestamp processed
 	committed     mark
-	fresh         bool // committed is where it started, and the group does not know it
+	sealed        mark // of the commit under way; otherwise committed
+	fresh         bool // sealed is where it started, and no commit has it
+	sealedFresh   bool // fresh was true when the commit under way was sealed
 
 	blockedAt int64 // the offset from which on records wait: see retry.go
 	retrying  retrying
@@ -207,25 +209,38 @@ func (q *queue) process() error {
 func (q *queue) jump(next int64) {
 	q.clear()
 	q.next, q.fetched, q.end = next, next, topology.Unknown
-	q.committed.next, q.fresh = next, true
+	q.committed.next, q.sealed.next, q.fresh = next, next, true
 }
 
 // waiting tells that records are known to exist which have not been added.
 func (q *queue) waiting() bool { return q.fetched < q.end }
 
+// commit makes where the queue is the place to go back to.
 func (q *queue) commit() {
-	q.committed, q.fresh = mark{q.next, q.partitionTime}, false
-	if q.next > q.retrying.offset {
+	q.seal()
+	q.advance()
+}
+
+// seal fixes what the next commit says of the queue.
+func (q *queue) seal() {
+	q.sealed, q.sealedFresh, q.fresh = mark{q.next, q.partitionTime}, q.fresh, false
+}
+
+// advance tells that what was sealed is committed.
+func (q *queue) advance() {
+	q.committed, q.sealedFresh = q.sealed, false
+	if q.sealed.next > q.retrying.offset {
 		q.retrying, q.blockedAt, q.refusal = retrying{offset: topology.Unknown}, never, nil
 	}
 }
 
-// moved tells whether there is an offset to commit.
-func (q *queue) moved() bool { return q.fresh || q.next != q.committed.next }
+// moved tells whether there is an offset to commit that the commit under way does not have.
+func (q *queue) moved() bool { return q.fresh || q.next != q.sealed.next }
 
 // rewind empties the queue and goes back to the last commit.
 func (q *queue) rewind() {
 	q.clear()
+	q.fresh, q.sealedFresh, q.sealed = q.fresh || q.sealedFresh, false, q.committed
 	q.next, q.partitionTime = q.committed.next, q.committed.partitionTime
 	q.fetched = q.next
 	if q.refusal != nil { // until the policy's decision is committed

@@ -255,6 +255,6 @@ func (t *Task) Restored(position func(store string) int64) error {
 	if err := t.build(); err != nil {
 		return err
 	}
-	t.count()
+	t.committedCounts = t.count(t.committedCounts)
 	return t.move(Running)
 }

@@ -156,13 +156,5 @@ func (t *Task) Retry(wallMillis int64) (processed bool, err error) {
 	return false, nil
 }
 
-// endPause forgets the failures without a record once the task has committed something again.
-func (t *Task) endPause() {
-	if t.worked && !t.paused {
-		t.pause = retrying{}
-	}
-	t.worked = false
-}
-
 // blocked reports that the head is the record that waits, or one behind it.
 func (q *queue) blocked() bool { return q.has && q.head.Offset >= q.blockedAt }

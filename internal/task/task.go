@@ -124,6 +124,7 @@ type Task struct {
 	committedTime   int64 // stream time of the last commit
 	times           times
 	committedCounts []counters // per node
+	sealed          sealed
 }
 
 // New makes a task and opens its stores.

@@ -87,9 +87,9 @@ func (t *Task) marksMoved() bool {
 	return false
 }
 
-// Times are those to be kept with [Task.Offsets]: what differs from the progress topic. There are none where nothing is
-// committed of the task, since nothing would show whose they are.
-func (t *Task) Times() []Time {
+// takeTimes are those to be kept with the offsets: what differs from the progress topic. There are none where nothing
+// is committed of the task, since nothing would show whose they are.
+func (t *Task) takeTimes() []Time {
 	if !t.commitsOffsets() {
 		return nil
 	}
@@ -112,8 +112,8 @@ func (t *Task) Times() []Time {
 // committedTimes tells that a commit succeeded.
 func (t *Task) committedTimes() {
 	s := &t.times
-	for name, at := range t.env.Marks {
-		if s.committed[name] = *at; *at == topology.Unknown {
+	for name, at := range t.sealed.marks {
+		if s.committed[name] = at; at == topology.Unknown {
 			delete(s.committed, name)
 		}
 	}

@@ -115,11 +115,12 @@ func BenchmarkWordCount(b *testing.B) {
 			require.NoError(b, err)
 		}
 		for _, t := range tasks {
-			require.NoError(b, t.Flush())
+			_, err := t.Ready()
+			require.NoError(b, err)
 		}
 		move(outbox.Take())
 		for _, t := range tasks {
-			require.NoError(b, t.Committed(func(string) int64 { return 0 }))
+			require.NoError(b, t.Advance(func(string) int64 { return 0 }))
 		}
 		total += benchBatches * benchLinesPerBatch * benchWordsPerLine
 	}

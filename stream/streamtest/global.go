@@ -54,10 +54,10 @@ func (d *Driver) follow() error {
 		if !r.Pending() {
 			continue
 		}
-		if err := r.Flush(); err != nil {
+		if _, err := r.Ready(); err != nil {
 			return err
 		}
-		if err := r.Committed(nil); err != nil {
+		if err := r.Advance(nil); err != nil {
 			return err
 		}
 	}

@@ -95,9 +95,10 @@ func benchmarkJoin(b *testing.B, keys int) {
 		next += joinBatch
 		_, err := t.Step(1<<30, 0)
 		require.NoError(b, err)
-		require.NoError(b, t.Flush())
+		_, err = t.Ready()
+		require.NoError(b, err)
 		send(outbox.Take())
-		require.NoError(b, t.Committed(func(string) int64 { return 0 }))
+		require.NoError(b, t.Advance(func(string) int64 { return 0 }))
 		total += 2 * joinBatch
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(total), "ns/record")

@@ -134,20 +134,22 @@ func (d *Driver) feed(r *run) error {
 // commit makes what all tasks did since the last commit one transaction.
 func (d *Driver) commit() error {
 	d.pending = 0
-	for _, r := range d.runs {
-		if err := r.Flush(); err != nil {
+	sealed := make([]task.Ready, len(d.runs))
+	for i, r := range d.runs {
+		var err error
+		if sealed[i], err = r.Ready(); err != nil {
 			return err
 		}
 	}
 	if err := d.write(); err != nil {
 		return err
 	}
-	for _, r := range d.runs {
-		for _, o := range r.Offsets() {
+	for i, r := range d.runs {
+		for _, o := range sealed[i].Offsets {
 			d.offsets[source{o.Topic, o.Partition}] = o
 		}
-		d.keepTimes(r.ID().Partition, r.Times())
-		if err := r.Committed(d.position(r.Task)); err != nil {
+		d.keepTimes(r.ID().Partition, sealed[i].Times)
+		if err := r.Advance(d.position(r.Task)); err != nil {
 			return err
 		}
 	}

@@ -125,9 +125,10 @@ func (r *taskRun) run(sets [][]batch.Batch) {
 			}
 		}
 		left = r.step()
-		require.NoError(r.b, r.task.Flush())
+		_, err := r.task.Ready()
+		require.NoError(r.b, err)
 		r.send(r.outbox.Take())
-		require.NoError(r.b, r.task.Committed(func(string) int64 { return int64(from) }))
+		require.NoError(r.b, r.task.Advance(func(string) int64 { return int64(from) }))
 	}
 	require.Equal(r.b, r.added, r.processed)
 }

@@ -1,0 +1,106 @@
+package task
+
+import "fmt"
+
+// Ready is what a commit makes durable of a task, together with everything that the outbox holds. All of it goes into
+// one transaction; outside of one the output goes first, then the times, then the offsets.
+type Ready struct {
+	Offsets []Offset // of the inputs; empty where nothing is committed of the task
+	Times   []Time   // how far its operators are, for the progress topic
+}
+
+// sealed is what a commit under way fixes of a task, beside what its stores, queues and schedules keep themselves.
+type sealed struct {
+	underWay   bool
+	touched    bool // there is something to commit
+	worked     bool // the task did something
+	strict     bool // the task went over its records again
+	streamTime int64
+	marks      map[string]int64
+	counts     []counters // per node
+}
+
+// Ready begins a commit: it brings out what the work since the last one still owes, and seals it. What the task does
+// from then on belongs to the next commit, which begins after Advance. After an error only Discard helps. A task that
+// is [Task.Untouched] needs none.
+func (t *Task) Ready() (Ready, error) {
+	if err := t.ready("ready"); err != nil {
+		return Ready{}, err
+	}
+	if t.sealed.touched {
+		return Ready{}, fmt.Errorf("task %s: ready: a commit is under way: advance or discard first", t.id)
+	}
+	touched := !t.Untouched()
+	if err := t.flush(); err != nil {
+		return Ready{}, err
+	}
+	r := Ready{Offsets: t.offsets(), Times: t.takeTimes()}
+	t.seal(touched || !t.Untouched())
+	return r, nil
+}
+
+// seal fixes what is committed.
+func (t *Task) seal(touched bool) {
+	s := &t.sealed
+	s.underWay, s.touched, s.worked, s.strict, s.streamTime = true, touched, t.worked, t.strict, t.env.StreamTime
+	t.worked, t.wrote = false, false
+	if s.marks == nil {
+		s.marks = make(map[string]int64, len(t.env.Marks))
+	}
+	for name, at := range t.env.Marks {
+		s.marks[name] = *at
+	}
+	s.counts = t.count(s.counts)
+	for _, q := range t.queues {
+		q.seal()
+	}
+	t.punct.seal()
+	t.holdsSealed()
+}
+
+// end tells that no commit is under way any more.
+func (s *sealed) end() {
+	clear(s.marks)
+	*s = sealed{marks: s.marks, counts: s.counts[:0]}
+}
+
+// Advance tells that what Ready has sealed is durable: outputs, changelogs and offsets. position is the next offset of
+// a store's changelog partition after the records of that commit; below 0: nothing was written to it. It may be nil
+// where no store has a changelog. Advance may follow a failure of work for the next commit. It does nothing while no
+// commit is under way.
+func (t *Task) Advance(position func(store string) int64) error {
+	if !t.sealed.underWay {
+		return nil
+	}
+	if err := t.in("advance", Running); err != nil {
+		return err
+	}
+	err := t.tx.Commit(func(store string) int64 {
+		if log := t.storeLog(store); log != nil && log.input != nil {
+			return log.input.sealed.next
+		}
+		if position == nil {
+			return -1
+		}
+		return position(store)
+	})
+	if err != nil {
+		return fmt.Errorf("task %s: advance: %w", t.id, t.failed(err))
+	}
+	for _, q := range t.queues {
+		q.advance()
+	}
+	t.punct.advance()
+	t.committedTime = t.sealed.streamTime
+	t.committedTimes()
+	t.committedCounts, t.sealed.counts = t.sealed.counts, t.committedCounts
+	if t.sealed.strict {
+		t.setStrict(false)
+	}
+	if t.sealed.worked && !t.paused { // it has committed something again
+		t.pause = retrying{}
+	}
+	t.sealed.end()
+	t.holds()
+	return nil
+}
