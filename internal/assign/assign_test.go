@@ -22,9 +22,17 @@ type world struct {
 func newWorld(seed uint64, tasks int) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), disk: make(map[string]map[TaskID]int64)}
 	for i := range tasks {
-		w.tasks = append(w.tasks, Task{TaskID{int32(i % 3), int32(i / 3)}, i%3 != 0})
+		w.tasks = append(w.tasks, Task{ID: TaskID{int32(i % 3), int32(i / 3)}, Stateful: i%3 != 0})
 	}
 	return w
+}
+
+// stateful are n tasks of sub-topology 1.
+func stateful(n int) (tasks []Task) {
+	for i := range n {
+		tasks = append(tasks, Task{ID: TaskID{1, int32(i)}, Stateful: true, Logged: true})
+	}
+	return tasks
 }
 
 func (w *world) join(process string) string {
@@ -55,7 +63,7 @@ func (w *world) assign() (before, after map[TaskID]string) {
 	w.rng.Shuffle(len(w.tasks), func(i, j int) { w.tasks[i], w.tasks[j] = w.tasks[j], w.tasks[i] })
 	w.rng.Shuffle(len(w.members), func(i, j int) { w.members[i], w.members[j] = w.members[j], w.members[i] })
 	w.clock += int64(1 + w.rng.IntN(1000))
-	for _, a := range Assign(w.tasks, w.members) {
+	for _, a := range Assign(w.tasks, w.members, Options{}).Members {
 		i := slices.IndexFunc(w.members, func(m Member) bool { return m.ID == a.Member })
 		w.members[i].Owned = a.Active
 		for _, id := range a.Active {
@@ -99,7 +107,7 @@ func TestRandomHistoriesAreBalancedAndComplete(t *testing.T) {
 				w.join(fmt.Sprintf("p%d", w.rng.IntN(4)))
 			}
 			if len(w.members) == 0 {
-				require.Empty(t, Assign(w.tasks, nil))
+				require.Empty(t, Assign(w.tasks, nil, Options{}).Members)
 				continue
 			}
 			_, after := w.assign()
@@ -185,11 +193,11 @@ func TestLeavingMovesOnlyWhatWasLeft(t *testing.T) {
 }
 
 func TestStateAttractsItsTask(t *testing.T) {
-	tasks := []Task{{TaskID{1, 0}, true}, {TaskID{1, 1}, true}, {TaskID{1, 2}, true}, {TaskID{1, 3}, true}}
+	tasks := stateful(4)
 	got := Assign(tasks, []Member{
 		{ID: "a", Process: "A", Held: []Held{{TaskID{1, 0}, 90}, {TaskID{1, 1}, 100}, {TaskID{1, 3}, 5}}},
 		{ID: "b", Process: "B", Held: []Held{{TaskID{1, 0}, 100}, {TaskID{1, 1}, 10}, {TaskID{1, 3}, 50}}},
-	})
+	}, Options{}).Members
 	require.Equal(t, []Assignment{
 		{Member: "a", Active: []TaskID{{1, 1}, {1, 2}}},
 		{Member: "b", Active: []TaskID{{1, 0}, {1, 3}}},
@@ -197,11 +205,11 @@ func TestStateAttractsItsTask(t *testing.T) {
 }
 
 func TestProcessesAreBalancedBeforeMembers(t *testing.T) {
-	tasks := []Task{{TaskID{1, 0}, true}, {TaskID{1, 1}, true}}
+	tasks := stateful(2)
 	got := Assign(tasks, []Member{
 		{ID: "a1", Process: "A", Owned: []TaskID{{1, 0}}}, {ID: "a2", Process: "A", Owned: []TaskID{{1, 1}}},
 		{ID: "b1", Process: "B"}, {ID: "b2", Process: "B"},
-	})
+	}, Options{}).Members
 	require.Equal(t, []Assignment{
 		{Member: "a1", Active: []TaskID{{1, 0}}}, {Member: "a2"},
 		{Member: "b1", Active: []TaskID{{1, 1}}}, {Member: "b2"},
@@ -209,18 +217,15 @@ func TestProcessesAreBalancedBeforeMembers(t *testing.T) {
 }
 
 func TestWeightsShareOutByCapacity(t *testing.T) {
-	var tasks []Task
-	for i := range 12 {
-		tasks = append(tasks, Task{TaskID{1, int32(i)}, true})
-	}
-	got := Assign(tasks, []Member{{ID: "small", Process: "S"}, {ID: "large", Process: "L", Weight: 3}})
+	members := []Member{{ID: "small", Process: "S"}, {ID: "large", Process: "L", Weight: 3}}
+	got := Assign(stateful(12), members, Options{}).Members
 	require.Len(t, got[0].Active, 9)
 	require.Len(t, got[1].Active, 3)
 }
 
 func TestTwoOwnersOfOneTask(t *testing.T) {
-	got := Assign([]Task{{TaskID{0, 0}, false}}, []Member{
+	got := Assign([]Task{{ID: TaskID{0, 0}}}, []Member{
 		{ID: "b", Process: "B", Owned: []TaskID{{0, 0}}}, {ID: "a", Process: "A", Owned: []TaskID{{0, 0}, {7, 7}}},
-	})
+	}, Options{}).Members
 	require.Equal(t, []Assignment{{Member: "a", Active: []TaskID{{0, 0}}}, {Member: "b"}}, got)
 }

@@ -2,72 +2,92 @@ package assign
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
+	"maps"
+	"slices"
 )
 
 // Report is what a member tells the leader about itself, beside what it owns, each time it joins.
 //
-//	byte 0      version that wrote it = 1
+//	byte 0      version that wrote it = 2
 //	byte 1      oldest version that can read it = 1
 //	uvarint n   process, n bytes
 //	uvarint     weight
-//	uvarint n   held, n times:
+//	uvarint n   held, n times, sorted:
 //	            uvarint sub-topology | uvarint partition | uvarint position
-//	uvarint n   topology, n bytes; an older build ends before it
+//	uvarint n   topology, n bytes; the first builds end before it
+//	            from version 2 on:
+//	uvarint n   endpoint, n bytes
+//	uvarint n   tags, n times, sorted by key:
+//	            uvarint n, n bytes of key | uvarint n, n bytes of value
 //	…           a later version's fields
 type Report struct {
+	// Version wrote the report. Version 1 does not know that an assignment names tasks, and what it reports of tasks that
+	// the process runs is where they were when they were opened. Append ignores it.
+	Version  uint8
 	Process  string
-	Weight   int
+	Weight   int // the process' workers, or 1 where each worker is a member
 	Held     []Held
 	Topology string // says what of it is durable; empty: not known
+	Endpoint string // where the process answers queries; empty: nowhere
+	Tags     map[string]string
 }
 
+// NamesTasks tells that the member understands a [Sent].
+func (r Report) NamesTasks() bool { return r.Version >= 2 }
+
 const (
-	reportVersion     = 1
+	reportVersion     = 2
 	reportReadableBy  = 1
 	reportProcessMax  = 256
 	reportHeldMax     = 1 << 20
 	reportTopologyMax = 256
-	reportHeaderBytes = 2
+	reportTextMax     = 1 << 10 // of an endpoint, of a tag
+	reportTagsMax     = 1 << 10
 )
-
-var errShortReport = errors.New("assign: report: cut short")
 
 // Append encodes the report.
 func (r Report) Append(dst []byte) []byte {
 	dst = append(dst, reportVersion, reportReadableBy)
-	dst = binary.AppendUvarint(dst, uint64(len(r.Process)))
-	dst = append(dst, r.Process...)
+	dst = appendText(dst, r.Process)
 	dst = binary.AppendUvarint(dst, uint64(max(r.Weight, 0)))
 	dst = binary.AppendUvarint(dst, uint64(len(r.Held)))
-	for _, h := range r.Held {
+	held := slices.SortedFunc(slices.Values(r.Held), func(a, b Held) int { return compareTaskIDs(a.ID, b.ID) })
+	for _, h := range held {
 		dst = binary.AppendUvarint(dst, uint64(h.ID.Subtopology))
 		dst = binary.AppendUvarint(dst, uint64(h.ID.Partition))
 		dst = binary.AppendUvarint(dst, uint64(max(h.Position, 0)))
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(r.Topology)))
-	return append(dst, r.Topology...)
+	dst = appendText(dst, r.Topology)
+	dst = appendText(dst, r.Endpoint)
+	dst = binary.AppendUvarint(dst, uint64(len(r.Tags)))
+	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
+		dst = appendText(appendText(dst, key), r.Tags[key])
+	}
+	return dst
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
 // DecodeReport decodes a report. Bytes after it belong to a later version and are ignored.
 func DecodeReport(src []byte) (Report, error) {
-	if len(src) < reportHeaderBytes {
-		return Report{}, errShortReport
+	d, version, err := newDecoder("report", src, reportVersion)
+	if err != nil {
+		return Report{}, err
 	}
-	if src[1] > reportVersion {
-		return Report{}, fmt.Errorf("assign: report: version %d can't be read by version %d: "+
-			"upgrade all processes of the application", src[1], reportVersion)
-	}
-	d := decoder{src: src[reportHeaderBytes:]}
-	r := Report{Process: string(d.bytes(reportProcessMax)), Weight: int(d.uvarint(1 << 20))}
+	r := Report{Version: version, Process: string(d.bytes(reportProcessMax)), Weight: int(d.uvarint(1 << 20))}
 	n := d.uvarint(reportHeldMax)
 	for i := uint64(0); i < n && d.err == nil; i++ {
-		id := TaskID{int32(d.uvarint(1<<31 - 1)), int32(d.uvarint(1<<31 - 1))}
+		id := TaskID{d.number(), d.number()}
 		r.Held = append(r.Held, Held{id, int64(d.uvarint(1<<63 - 1))})
 	}
-	if len(d.src) > 0 {
+	if len(d.src) > 0 || version > 1 {
 		r.Topology = string(d.bytes(reportTopologyMax))
+	}
+	if version > 1 {
+		r.Endpoint = string(d.bytes(reportTextMax))
+		r.Tags = d.tags()
 	}
 	if d.err != nil {
 		return Report{}, d.err
@@ -75,38 +95,15 @@ func DecodeReport(src []byte) (Report, error) {
 	return r, nil
 }
 
-// decoder reads fields until the first error.
-type decoder struct {
-	src []byte
-	err error
-}
-
-func (d *decoder) uvarint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.src)
-	switch {
-	case d.err != nil:
-		return 0
-	case n <= 0:
-		d.err = errShortReport
-		return 0
-	case v > limit:
-		d.err = fmt.Errorf("assign: report: %d exceeds the limit %d", v, limit)
-		return 0
-	}
-	d.src = d.src[n:]
-	return v
-}
-
-func (d *decoder) bytes(limit uint64) []byte {
-	n := d.uvarint(limit)
-	if d.err != nil {
+func (d *decoder) tags() map[string]string {
+	n := d.uvarint(reportTagsMax)
+	if n == 0 {
 		return nil
 	}
-	if n > uint64(len(d.src)) {
-		d.err = errShortReport
-		return nil
+	tags := make(map[string]string)
+	for i := uint64(0); i < n && d.err == nil; i++ {
+		key := string(d.bytes(reportTextMax))
+		tags[key] = string(d.bytes(reportTextMax))
 	}
-	b := d.src[:n]
-	d.src = d.src[n:]
-	return b
+	return tags
 }

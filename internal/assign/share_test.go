@@ -1,7 +1,6 @@
 package assign
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -32,15 +31,4 @@ func TestTheRemainderGoesToWhoHoldsMore(t *testing.T) {
 	require.Equal(t, []int{2, 3}, apportion(5, []claim{{weight: 1, wants: 2}, {weight: 1, wants: 3}}))
 	require.Equal(t, []int{3, 2}, apportion(5, []claim{{weight: 1, wants: 2}, {weight: 1, wants: 2}}))
 	require.Equal(t, []int{2, 3}, apportion(5, []claim{{weight: 1, wants: 5, has: 0}, {weight: 1, wants: 3, has: 3}}))
-}
-
-func BenchmarkAssign(b *testing.B) {
-	w := newWorld(1, 5000)
-	for i := range 200 {
-		w.join(fmt.Sprintf("p%d", i%50))
-	}
-	w.assign()
-	for b.Loop() {
-		Assign(w.tasks, w.members)
-	}
 }

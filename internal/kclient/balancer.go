@@ -3,6 +3,8 @@ package kclient
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,11 +17,16 @@ type Subtopology struct {
 	ID       int32
 	Topics   []string // inputs
 	Stateful bool
+	Logged   bool // topics have its state: other processes can keep copies of it
 }
 
 // BalancerConfig sets a balancer up. Every member of the group needs the same Subtopologies.
 type BalancerConfig struct {
 	Subtopologies []Subtopology
+	// Options say which copies of state there are. Those of the member that leads count.
+	Options assign.Options
+	// ProbeInterval is after how long the group is balanced again while tasks wait for a warm-up. Default 10 min.
+	ProbeInterval time.Duration
 	// Report is asked each time the member joins. It may be called from any goroutine.
 	Report func() assign.Report
 	// Topology says what of the topology is durable; empty: nobody compares. A member that the leader differs from gets
@@ -36,14 +43,21 @@ type BalancerConfig struct {
 // sub-topology goes to one member. It is cooperative: what a member keeps it goes on with, and what moves is given
 // back first, then assigned in a second round.
 //
-// Members speak the consumer protocol (topics, owned partitions, generation), with an assign.Report as user data.
-type balancer struct{ cfg BalancerConfig }
+// Members speak the consumer protocol (topics, owned partitions, generation), with an assign.Report as user data. The
+// leader answers with the partitions, and with an assign.Sent as user data to those that understand it.
+type balancer struct {
+	cfg  BalancerConfig
+	sent atomic.Pointer[assign.Sent] // with the last assignment; nil: by a leader that does not name tasks
+}
 
 // protocolName is what members of a group must have in common.
 const protocolName = "thalweg"
 
 // NewBalancer returns a balancer for Config.Balancer.
-func NewBalancer(cfg BalancerConfig) kgo.GroupBalancer { return &balancer{cfg} }
+func NewBalancer(cfg BalancerConfig) kgo.GroupBalancer {
+	setDefault(&cfg.ProbeInterval, 10*time.Minute)
+	return &balancer{cfg: cfg}
+}
 
 func (b *balancer) ProtocolName() string { return protocolName }
 func (b *balancer) IsCooperative() bool  { return true }
@@ -68,9 +82,11 @@ func (b *balancer) JoinGroupMetadata(topics []string, current map[string][]int32
 }
 
 func (b *balancer) ParseSyncAssignment(assignment []byte) (map[string][]int32, error) {
-	if err := b.compare(assignment); err != nil {
+	sent, err := b.read(assignment)
+	if err != nil {
 		return nil, err
 	}
+	b.sent.Store(sent)
 	return kgo.ParseConsumerSyncAssignment(assignment)
 }
 
@@ -85,9 +101,28 @@ func (b *balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (
 
 // Balance is called on the member that leads.
 func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kgo.IntoSyncAssignment {
-	var members []assign.Member
+	members, named := b.members(cb)
 	byID := make(map[string]*kmsg.JoinGroupResponseMember)
-	owned := b.owners(cb)
+	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, _ *kmsg.ConsumerMemberMetadata) { byID[m.MemberID] = m })
+	plan := cb.NewPlan()
+	result := assign.Assign(b.tasks(topics), members, b.cfg.Options)
+	for _, a := range result.Members {
+		for _, id := range a.Active {
+			for _, topic := range b.subtopology(id.Subtopology).Topics {
+				if id.Partition < topics[topic] {
+					plan.AddPartition(byID[a.Member], topic, id.Partition)
+				}
+			}
+		}
+	}
+	plan.AdjustCooperative(cb)
+	return &messages{BalancePlan: plan, other: b.signature(len(cb.Members())), byMember: b.messages(result, named, plan)}
+}
+
+// members are those that get tasks, and the names of those that understand which.
+func (b *balancer) members(cb *kgo.ConsumerBalancer) (members []assign.Member, named map[string]bool) {
+	owned, runs := b.owners(cb), map[string]map[assign.TaskID]bool{}
+	reports := map[string]assign.Report{}
 	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
 		report, err := assign.DecodeReport(meta.UserData)
 		if err != nil { // one member must not keep all others from their work
@@ -99,23 +134,25 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 		if report.Topology != "" && report.Topology != sumOf(b.cfg.Topology) {
 			return // it is told by its assignment
 		}
-		byID[m.MemberID] = m
-		members = append(members, assign.Member{
-			ID: m.MemberID, Process: report.Process, Weight: report.Weight, Held: report.Held, Owned: owned[m.MemberID],
-		})
-	})
-	plan := cb.NewPlan()
-	for _, a := range assign.Assign(b.tasks(topics), members) {
-		for _, id := range a.Active {
-			for _, topic := range b.subtopology(id.Subtopology).Topics {
-				if id.Partition < topics[topic] {
-					plan.AddPartition(byID[a.Member], topic, id.Partition)
-				}
+		reports[m.MemberID] = report
+		for _, id := range owned[m.MemberID] {
+			if runs[report.Process] == nil {
+				runs[report.Process] = map[assign.TaskID]bool{}
 			}
+			runs[report.Process][id] = true
 		}
+	})
+	named = map[string]bool{}
+	for id, r := range reports {
+		if !r.NamesTasks() { // how far it is with what it runs is not known
+			r.Held = slices.DeleteFunc(r.Held, func(h assign.Held) bool { return runs[r.Process][h.ID] })
+		}
+		named[id] = r.NamesTasks()
+		members = append(members, assign.Member{
+			ID: id, Process: r.Process, Weight: r.Weight, Tags: r.Tags, Held: r.Held, Owned: owned[id],
+		})
 	}
-	plan.AdjustCooperative(cb)
-	return &signed{BalancePlan: plan, data: b.signature(len(cb.Members()))}
+	return members, named
 }
 
 // tasks returns one task per sub-topology and partition. Of inputs with different counts the largest decides.
@@ -128,7 +165,7 @@ func (b *balancer) tasks(topics map[string]int32) []assign.Task {
 		}
 		for p := range n {
 			id := assign.TaskID{Subtopology: sub.ID, Partition: p}
-			tasks = append(tasks, assign.Task{ID: id, Stateful: sub.Stateful})
+			tasks = append(tasks, assign.Task{ID: id, Stateful: sub.Stateful, Logged: sub.Logged})
 		}
 	}
 	return tasks

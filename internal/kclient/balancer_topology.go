@@ -4,14 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
-
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // With each assignment the leader sends what its topology is, as user data: a member that runs another one would get
-// tasks that it does not have, and its own would be nobody's.
+// tasks that it does not have, and its own would be nobody's. Members that get tasks and understand which are sent an
+// assign.Sent, which has the sum. All others are sent
 //
 //	byte 0   1
 //	bytes    the sum, in sumBytes of hexadecimal digits
@@ -47,39 +44,13 @@ func (b *balancer) signature(members int) []byte {
 	return data
 }
 
-// compare looks at what the leader has sent with an assignment. A leader of an older build sends nothing.
-func (b *balancer) compare(assignment []byte) error {
-	a := kmsg.NewConsumerMemberAssignment()
-	if err := a.ReadFrom(assignment); err != nil {
-		return fmt.Errorf("kclient: assignment: %w", err)
-	}
-	data := a.UserData
-	if b.cfg.Topology == "" || len(data) < 1+sumBytes || data[0] != signatureVersion ||
-		string(data[1:1+sumBytes]) == sumOf(b.cfg.Topology) {
+// compare takes note of a leader that runs another topology, whose text is empty if it was not sent.
+func (b *balancer) compare(sum, text string) error {
+	if b.cfg.Topology == "" || sum == "" || sum == sumOf(b.cfg.Topology) {
 		return nil
 	}
 	if b.cfg.Differs != nil {
-		b.cfg.Differs(string(data[1+sumBytes:]))
+		b.cfg.Differs(text)
 	}
 	return errTopologyDiffers
-}
-
-// signed is a plan whose assignments have user data.
-type signed struct {
-	*kgo.BalancePlan
-	data []byte
-}
-
-// IntoSyncAssignment implements [kgo.IntoSyncAssignment].
-func (s *signed) IntoSyncAssignment() []kmsg.SyncGroupRequestGroupAssignment {
-	assignments := s.BalancePlan.IntoSyncAssignment()
-	for i := range assignments {
-		a := kmsg.NewConsumerMemberAssignment()
-		if err := a.ReadFrom(assignments[i].MemberAssignment); err != nil {
-			continue // it is franz-go's own
-		}
-		a.UserData = s.data
-		assignments[i].MemberAssignment = a.AppendTo(nil)
-	}
-	return assignments
 }

@@ -1,6 +1,10 @@
 package kclient
 
-import "sync"
+import (
+	"sync"
+
+	"thalweg/internal/assign"
+)
 
 // EventKind says what happened to a membership.
 type EventKind uint8
@@ -25,6 +29,9 @@ type Event struct {
 	Partitions []TopicPartition // sorted by topic and partition
 	Generation int32            // of the group when it happened; not for Trouble
 	Err        error            // Trouble only
+	// Assignment says which tasks the member has, and which it keeps copies of. Of Assigned only; nil: the leader did not
+	// say, and the tasks are those of the partitions.
+	Assignment *assign.Sent
 	done       *sync.Once
 	release    chan struct{}
 }

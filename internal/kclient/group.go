@@ -8,8 +8,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"thalweg/internal/assign"
 )
 
 // eventsMax is how many events wait for the worker before franz-go's callbacks do.
@@ -23,8 +26,9 @@ type group struct {
 	lost    atomic.Bool   // the membership is, until the next assignment
 	member  atomic.Value  // string: the member's id when it was last assigned partitions
 
-	mu    sync.Mutex
-	owned map[TopicPartition]bool // assigned, and neither given back nor lost
+	mu     sync.Mutex
+	owned  map[TopicPartition]bool // assigned, and neither given back nor lost
+	prober *time.Timer             // has the group balanced again; nil: nobody asked for it
 }
 
 func newGroup(closed <-chan struct{}) *group {
@@ -35,10 +39,11 @@ func newGroup(closed <-chan struct{}) *group {
 }
 
 func (g *group) options(cfg Config) []kgo.Opt {
-	balancer := cfg.Balancer
-	if balancer == nil {
-		balancer = kgo.CooperativeStickyBalancer()
+	how := cfg.Balancer
+	if how == nil {
+		how = kgo.CooperativeStickyBalancer()
 	}
+	tasks, named := how.(*balancer)
 	isolation := kgo.ReadCommitted()
 	if cfg.ReadUncommitted {
 		isolation = kgo.ReadUncommitted()
@@ -46,7 +51,7 @@ func (g *group) options(cfg Config) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.ConsumeTopics(cfg.Topics...),
-		kgo.Balancers(balancer),
+		kgo.Balancers(how),
 		kgo.SessionTimeout(cfg.SessionTimeout),
 		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
@@ -54,7 +59,12 @@ func (g *group) options(cfg Config) []kgo.Opt {
 		kgo.FetchIsolationLevel(isolation),
 		kgo.OnPartitionsAssigned(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {
 			id, _ := cl.GroupMetadata()
-			g.assigned(ctx, happened(Assigned, cl, m), id)
+			e := happened(Assigned, cl, m)
+			if named {
+				e.Assignment = tasks.sent.Load()
+			}
+			g.probe(e.Assignment, cl.ForceRebalance)
+			g.assigned(ctx, e, id)
 		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {
 			g.send(ctx, happened(Revoked, cl, m), true)
@@ -91,6 +101,26 @@ func (g *group) assigned(ctx context.Context, e Event, member string) {
 	g.lost.Store(false)
 	g.member.Store(member)
 	g.send(ctx, e, false)
+}
+
+// probe has the group balanced again after a while, if the leader wants this member to do it.
+func (g *group) probe(sent *assign.Sent, rebalance func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.prober != nil {
+		g.prober.Stop()
+		g.prober = nil
+	}
+	if sent == nil || sent.ProbeAfter <= 0 {
+		return
+	}
+	g.prober = time.AfterFunc(sent.ProbeAfter, func() {
+		select {
+		case <-g.closed:
+		default:
+			rebalance()
+		}
+	})
 }
 
 // isMember tells whether partitions were assigned to the id last, or none to any.
