@@ -28,7 +28,7 @@ func (a *app) balancing() kclient.BalancerConfig {
 		}
 		c.Subtopologies = append(c.Subtopologies, sub)
 	}
-	c.Report, c.Unread = a.report, a.unread
+	c.Report, c.Unread, c.Assigned = a.report, a.unread, a.publish
 	c.Topology, c.Differs = a.topo.Fingerprint().String(), a.differs
 	return c
 }
@@ -55,7 +55,7 @@ func (a *app) unread(member string, err error) {
 
 // report tells the leader what state this process has on disk.
 func (a *app) report() assign.Report {
-	r := assign.Report{Process: a.home.process, Weight: 1}
+	r := assign.Report{Process: a.home.process, Weight: 1, Endpoint: a.cfg.Endpoint}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, position := range a.held {

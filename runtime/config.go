@@ -96,6 +96,10 @@ type Config struct {
 	// NoLocal makes data go through requests also to Broker; it is for tests and comparisons.
 	NoLocal bool
 
+	// Endpoint is where this process answers queries of others, such as host:8080. App.Processes tells it to all
+	// processes of the application; the runtime itself opens nothing there. 1 KiB at most.
+	Endpoint string
+
 	// StateDir is where the local copies of stores lie, in a directory per application id; it belongs to one process
 	// at a time. Empty means <temporary directory>/thalweg: name a directory that outlives a restart of the machine,
 	// since what is lost there is restored from the changelogs, which takes time. While its disk is full processing
@@ -263,6 +267,7 @@ func (c Config) validate() error {
 	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
 	check(c.BatchBytes >= 1<<10 && c.BatchBytes <= requestBytesMost, "BatchBytes is %d, must be from 1 KiB to 1 GiB",
 		c.BatchBytes)
+	check(len(c.Endpoint) <= endpointMax, "Endpoint has %d bytes, must have at most %d", len(c.Endpoint), endpointMax)
 	if err := c.Errors.Check(); err != nil {
 		check(false, "%w", err)
 	}

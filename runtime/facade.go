@@ -26,6 +26,7 @@ type application interface {
 	Paused() bool
 	State() State
 	Stats() Stats
+	Processes(ctx context.Context) ([]Process, error)
 	View(store state.Store) (*View, error)
 	Checkpoint(ctx context.Context) error
 	WaitRunning(ctx context.Context) error
@@ -132,6 +133,10 @@ func (a *App) State() State { return a.in.State() }
 
 // Stats returns the latest figures.
 func (a *App) Stats() Stats { return a.in.Stats() }
+
+// Processes says which process of the application has which tasks, as the leader of the group wrote it down when it
+// last balanced. It may be behind for a moment, and tasks that move from one process to another are in none.
+func (a *App) Processes(ctx context.Context) ([]Process, error) { return a.in.Processes(ctx) }
 
 // View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
 // behind the last commit by Config.CheckpointEvery at most, and longer while the next commit waits for a broker that

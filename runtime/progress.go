@@ -64,8 +64,8 @@ func readProgress(ctx context.Context, c *kclient.Client, topic string, cfg Conf
 	known, lowered = map[progress.Key]progress.Value{}, map[progress.Key]bool{}
 	for _, r := range records {
 		key, err := progress.DecodeKey(r.Key)
-		if err == nil && key.Kind == progress.Time {
-			continue // see keptTimes
+		if err == nil && (key.Kind == progress.Time || key.Kind == progress.Processes) {
+			continue // see keptTimes, readProcesses
 		}
 		if err == nil {
 			delete(lowered, key)

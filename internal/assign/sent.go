@@ -51,13 +51,13 @@ func (s Sent) Append(dst []byte) []byte {
 	dst = appendText(dst, s.Topology)
 	dst = binary.AppendUvarint(dst, uint64(max(s.ProbeAfter.Milliseconds(), 0)))
 	for _, tasks := range [][]TaskID{s.Active, s.Standby, s.Warmup} {
-		dst = AppendTasks(dst, tasks)
+		dst = appendTasks(dst, tasks)
 	}
 	return dst
 }
 
-// AppendTasks encodes a set of tasks.
-func AppendTasks(dst []byte, tasks []TaskID) []byte {
+// appendTasks encodes a set of tasks.
+func appendTasks(dst []byte, tasks []TaskID) []byte {
 	tasks = slices.SortedFunc(slices.Values(tasks), compareTaskIDs)
 	tasks = slices.Compact(tasks)
 	groups := slices.Collect(chunks(tasks))

@@ -34,6 +34,9 @@ type BalancerConfig struct {
 	Topology string
 	// Differs is told that this member is such a one, and what the leader's Topology is; empty: too large to be sent.
 	Differs func(leader string)
+	// Assigned is told which process has which tasks, before any of them knows, by the member that leads; nil: nobody
+	// is. What is on its way from one process to another is nobody's.
+	Assigned func([]assign.Process)
 	// Unread is told about a member whose report cannot be read, such as that of a newer version, by the member that
 	// leads; nil: nobody is told. The member gets tasks like one that has nothing.
 	Unread func(member string, err error)
@@ -101,7 +104,7 @@ func (b *balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (
 
 // Balance is called on the member that leads.
 func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kgo.IntoSyncAssignment {
-	members, named := b.members(cb)
+	members, reports := b.members(cb)
 	byID := make(map[string]*kmsg.JoinGroupResponseMember)
 	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, _ *kmsg.ConsumerMemberMetadata) { byID[m.MemberID] = m })
 	plan := cb.NewPlan()
@@ -116,13 +119,13 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 		}
 	}
 	plan.AdjustCooperative(cb)
-	return &messages{BalancePlan: plan, other: b.signature(len(cb.Members())), byMember: b.messages(result, named, plan)}
+	return &messages{BalancePlan: plan, other: b.signature(len(cb.Members())), byMember: b.messages(result, reports, plan)}
 }
 
-// members are those that get tasks, and the names of those that understand which.
-func (b *balancer) members(cb *kgo.ConsumerBalancer) (members []assign.Member, named map[string]bool) {
+// members are those that get tasks, and what they have reported.
+func (b *balancer) members(cb *kgo.ConsumerBalancer) (members []assign.Member, reports map[string]assign.Report) {
 	owned, runs := b.owners(cb), map[string]map[assign.TaskID]bool{}
-	reports := map[string]assign.Report{}
+	reports = map[string]assign.Report{}
 	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
 		report, err := assign.DecodeReport(meta.UserData)
 		if err != nil { // one member must not keep all others from their work
@@ -142,17 +145,15 @@ func (b *balancer) members(cb *kgo.ConsumerBalancer) (members []assign.Member, n
 			runs[report.Process][id] = true
 		}
 	})
-	named = map[string]bool{}
 	for id, r := range reports {
 		if !r.NamesTasks() { // how far it is with what it runs is not known
 			r.Held = slices.DeleteFunc(r.Held, func(h assign.Held) bool { return runs[r.Process][h.ID] })
 		}
-		named[id] = r.NamesTasks()
 		members = append(members, assign.Member{
 			ID: id, Process: r.Process, Weight: r.Weight, Tags: r.Tags, Held: r.Held, Owned: owned[id],
 		})
 	}
-	return members, named
+	return members, reports
 }
 
 // tasks returns one task per sub-topology and partition. Of inputs with different counts the largest decides.

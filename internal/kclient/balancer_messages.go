@@ -11,34 +11,47 @@ import (
 )
 
 // messages are what members are told beside their partitions. One of them has the group balanced again.
-func (b *balancer) messages(result assign.Result, named map[string]bool, plan *kgo.BalancePlan) map[string][]byte {
-	logged := map[int32]bool{}
-	for _, sub := range b.cfg.Subtopologies {
-		logged[sub.ID] = sub.Logged
-	}
-	partitions, data := plan.AsMemberIDMap(), map[string][]byte{}
+func (b *balancer) messages(result assign.Result, reports map[string]assign.Report, plan *kgo.BalancePlan) (
+	data map[string][]byte) {
+	var processes []assign.Process
+	data = map[string][]byte{}
 	for _, a := range result.Members {
-		if !named[a.Member] {
+		report := reports[a.Member]
+		sent := b.sentTo(a, plan.AsMemberIDMap()[a.Member])
+		processes = assign.AddTasks(processes, assign.Process{
+			Name: report.Process, Endpoint: report.Endpoint, Active: sent.Active,
+			Standby: slices.Concat(sent.Standby, sent.Warmup),
+		})
+		if !report.NamesTasks() {
 			continue
-		}
-		sent := assign.Sent{Topology: sumOf(b.cfg.Topology), Standby: a.Standby, Warmup: a.Warmup}
-		for _, id := range a.Active {
-			topics := b.subtopology(id.Subtopology).Topics
-			switch {
-			case slices.ContainsFunc(topics, func(topic string) bool {
-				return slices.Contains(partitions[a.Member][topic], id.Partition)
-			}):
-				sent.Active = append(sent.Active, id)
-			case logged[id.Subtopology]: // another member has to give it back first: the copy stays near until then
-				sent.Warmup = append(sent.Warmup, id)
-			}
 		}
 		if result.Probe && len(data) == 0 {
 			sent.ProbeAfter = b.cfg.ProbeInterval
 		}
 		data[a.Member] = sent.Append(nil)
 	}
+	if b.cfg.Assigned != nil {
+		b.cfg.Assigned(processes)
+	}
 	return data
+}
+
+// sentTo says which tasks a member has. One that it is to have, and that another member has to give back first, is no
+// active task yet: its copy stays near until then.
+func (b *balancer) sentTo(a assign.Assignment, partitions map[string][]int32) assign.Sent {
+	sent := assign.Sent{Topology: sumOf(b.cfg.Topology), Standby: a.Standby, Warmup: a.Warmup}
+	for _, id := range a.Active {
+		sub := b.subtopology(id.Subtopology)
+		switch {
+		case slices.ContainsFunc(sub.Topics, func(topic string) bool {
+			return slices.Contains(partitions[topic], id.Partition)
+		}):
+			sent.Active = append(sent.Active, id)
+		case sub.Logged:
+			sent.Warmup = append(sent.Warmup, id)
+		}
+	}
+	return sent
 }
 
 // read looks at what the leader has sent with an assignment; nil: not which tasks it is about. A leader of an older

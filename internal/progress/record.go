@@ -39,6 +39,7 @@ const (
 	Filled        Kind = 5 // a partition of a store that an input fills, by the store's name: where the input began
 	Absent        Kind = 6 // a store and a partition of an input: from where on it was processed without the store
 	Time          Kind = 7 // a partition of an operator's time, whose name begins with its store's: how far it is
+	Processes     Kind = 8 // of the application: which of them has which tasks, since its group was last balanced
 )
 
 // Key names a record.
@@ -64,6 +65,8 @@ type Value struct {
 	Offset  int64
 	Expired int64 // of an input that fills a store: what is missing below it was to expire; see Endless
 	Time    int64 // in milliseconds; below 0 it is no time, and means what the operator says
+	// Processes is encoded by internal/assign.
+	Processes string
 }
 
 // Endless is the Expired offset of an input whose policy lets records expire.
@@ -84,6 +87,7 @@ const (
 	tagKeys
 	tagValues
 	tagTime
+	tagProcesses
 )
 
 // AppendKey appends a record's key.
@@ -134,6 +138,7 @@ func AppendValue(dst []byte, v Value) []byte {
 	number(tagOffset, v.Offset)
 	number(tagExpired, v.Expired)
 	number(tagTime, v.Time)
+	field(tagProcesses, v.Processes, v.Processes != "")
 	return dst
 }
 
@@ -213,6 +218,8 @@ func (v *Value) take(tag uint64, field []byte) error {
 		v.Expired = int64(binary.BigEndian.Uint64(field))
 	case tagTime:
 		v.Time = int64(binary.BigEndian.Uint64(field))
+	case tagProcesses:
+		v.Processes = string(field)
 	}
 	return nil
 }

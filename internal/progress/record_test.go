@@ -11,7 +11,7 @@ import (
 var someValue = Value{
 	TopicID: [16]byte{1, 15: 2}, Cluster: "c", Pending: true, Committed: true, StoreKind: state.KindWindow,
 	Formats: state.Formats{Keys: "string", Values: "msgpack main.T"}, Filling: state.FromInput, Topic: "in",
-	Form: "plain", Offset: 1 << 40, Expired: Endless, Time: -7,
+	Form: "plain", Offset: 1 << 40, Expired: Endless, Time: -7, Processes: "some",
 }
 
 func TestRecords(t *testing.T) {
