@@ -45,8 +45,8 @@ func (b *broker) handleDeleteTopics(_ context.Context, r *request) completion {
 	}
 }
 
-// deleteTopic removes a topic, then its files and its offsets in groups. What a crash or a failure leaves of them is
-// removed at the next start, or before a topic of the same name is made: the metadata remembers it.
+// deleteTopic removes a topic and its offsets in groups. Its files go in the background. What a crash or a failure
+// leaves is removed at the next start, or before a topic of the same name is made: the metadata remembers it.
 func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error) {
 	b.admin.Lock()
 	defer b.admin.Unlock()
@@ -62,15 +62,11 @@ func (b *broker) deleteTopic(name string, id [16]byte, byID bool) (*topic, error
 		return t, b.storageError(err)
 	}
 	b.topics.remove(t)
-	for _, p := range t.partitions {
-		if p.log == nil {
-			continue
-		}
-		if err := p.log.Delete(); err != nil {
-			b.cfg.Logger.Warn("broker: delete a partition", "topic", p.topic, "partition", p.index, "err", err)
-		}
+	// The topic is deleted. What is left of it only keeps a new topic of the same name waiting.
+	r := meta.Removal{Name: t.Name, End: t.Partitions}
+	if err := b.forgetRemoved(r); err != nil {
+		b.cfg.Logger.Warn("broker: delete the offsets of a deleted topic; it is tried once more", "topic", t.Name, "err", err)
 	}
-	// The topic is deleted. What is left of it only blocks a new topic of the same name.
-	b.finishRemoval(meta.Removal{Name: t.Name, End: t.Partitions})
+	b.removeLater(r, t.logs())
 	return t, nil
 }

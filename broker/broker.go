@@ -68,6 +68,7 @@ type broker struct {
 	compactionBytes   atomic.Int64 // that compaction may read and write in a second
 	hints             sync.Map     // names of configurations whose lack of effect was logged
 	sparing           sparing
+	removals          removals
 	// admin is held while topics are made, changed or deleted.
 	admin   sync.Mutex
 	copying sync.Mutex // one backup at a time
@@ -134,12 +135,10 @@ func (b *broker) ClusterID() string { return b.clusterID }
 
 // closedOr returns the error of a call that came to an end: that the broker was closed, or the context's.
 func (b *broker) closedOr(ctx context.Context) error {
-	select {
-	case <-b.stop:
+	if b.stopping() {
 		return ErrClosed
-	default:
-		return ctx.Err()
 	}
+	return ctx.Err()
 }
 
 // ErrClosed is what a broker answers after Close. It does not open again: the application is closed before its broker.

@@ -49,3 +49,17 @@ func AllocatedBytes() uint64 {
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
+
+// EndRemovals waits until the broker is done with the files of deleted topics.
+func EndRemovals(b *Broker) {
+	q := &b.in.(*broker).removals
+	for {
+		q.mu.Lock()
+		r := q.current
+		q.mu.Unlock()
+		if r == nil {
+			return
+		}
+		<-r.done
+	}
+}

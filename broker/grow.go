@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -105,67 +104,6 @@ func (b *broker) moveAside(dir string) error {
 	b.cfg.Logger.Warn("broker: this directory belongs to no topic: it is moved aside; remove it if nobody needs it",
 		"dir", dir, "to", aside)
 	return b.cfg.FS.Rename(dir, aside)
-}
-
-// settleRemoval removes what is left of an earlier topic of that name, or of an attempt to make it. b.admin is held.
-func (b *broker) settleRemoval(name string) error {
-	var r meta.Removal
-	pending := false
-	if _, err := b.meta.View(func(time.Time) { r, pending = b.metaMachine.Removals()[name] }); err != nil {
-		return err
-	}
-	if pending && !b.finishRemoval(r) {
-		return fmt.Errorf("broker: what is left of an earlier topic %s can't be removed: see the log", name)
-	}
-	return nil
-}
-
-// finishRemoval removes directories that the metadata says are no topic's, and the offsets of a deleted topic, and
-// notes that they are gone. What fails is logged, and left for the next start. b.admin is held, or the broker is
-// starting.
-func (b *broker) finishRemoval(r meta.Removal) (done bool) {
-	for i := r.First; i < r.End; i++ {
-		dir := b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(r.Name, i))
-		if b.topics.load().byName[r.Name].has(i) {
-			continue
-		}
-		files, err := b.cfg.FS.List(dir)
-		if err == nil && slices.ContainsFunc(files, func(f string) bool { return !logFile.MatchString(f) }) {
-			b.cfg.Logger.Warn("broker: the directory of a deleted partition holds other files, and stays", "dir", dir)
-			continue
-		}
-		if err == nil {
-			err = log.Remove(b.cfg.FS, dir)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			b.cfg.Logger.Error("broker: remove a deleted partition; it is tried again at the next start", "dir", dir,
-				"err", err)
-			return false
-		}
-	}
-	if r.First == 0 && !isInternal(r.Name) && b.topics.load().byName[r.Name] == nil {
-		if err := b.forgetOffsets(r.Name); err != nil {
-			b.cfg.Logger.Error("broker: delete the offsets of a deleted topic; it is tried again at the next start",
-				"topic", r.Name, "err", err)
-			return false
-		}
-	}
-	// Without this record the next start finds nothing to remove, and writes it.
-	step := func() (coord.Step, error) { return b.metaMachine.Removed(r.Name), nil }
-	if _, err := b.noteMetadata(step); err != nil {
-		b.cfg.Logger.Warn("broker: note that a deleted partition is removed", "topic", r.Name, "err", err)
-	}
-	return true
-}
-
-// forgetOffsets durably deletes what groups have committed for a deleted topic: a topic of the same name must not find
-// it.
-func (b *broker) forgetOffsets(topic string) error {
-	ticket, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(topic) })
-	if err != nil {
-		return err
-	}
-	return b.waitDurable(b.groups, ticket)
 }
 
 // errUndecided says that the log has a record, and that only the next start can tell whether it lasts.

@@ -118,6 +118,7 @@ func TestADeletionIsFinishedLater(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, deleted["t"].Err)
 	require.Zero(t, partitions(t, b, "t"))
+	broker.EndRemovals(b)
 	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"))
 	_, err = admin.CreateTopic(within(t), 1, 1, nil, "t")
 	require.ErrorIs(t, err, kerr.KafkaStorageError)
@@ -125,10 +126,12 @@ func TestADeletionIsFinishedLater(t *testing.T) {
 
 	b, err = broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
+	broker.EndRemovals(b)
 	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"), "no stray: it is known to be deleted")
 	fs.Fail(nil)
 	require.NoError(t, b.Close())
 	b = brokertest.New(t, brokertest.On(fs))
+	broker.EndRemovals(b)
 	require.Empty(t, directories(t, fs, "t"))
 	createTopic(t, b, 1, "t")
 }
@@ -205,6 +208,7 @@ func TestADamagedPartitionIsOffline(t *testing.T) {
 	deleted, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
 	require.NoError(t, err)
 	require.NoError(t, deleted["t"].Err)
+	broker.EndRemovals(b)
 	require.Empty(t, directories(t, fs, "t"))
 }
 

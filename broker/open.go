@@ -313,7 +313,7 @@ func (b *broker) recoverCoordinators() {
 	close(opened)
 	b.adoptTransactions()
 	for _, r := range b.metaMachine.Removals() {
-		b.finishRemoval(r)
+		b.removeLater(r, nil)
 	}
 }
 

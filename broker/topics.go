@@ -30,6 +30,16 @@ type topic struct {
 	partitions []*partition
 }
 
+// logs returns those of the partitions that are open.
+func (t *topic) logs() (open []*log.Log) {
+	for _, p := range t.partitions {
+		if p.log != nil {
+			open = append(open, p.log)
+		}
+	}
+	return open
+}
+
 // partition is one partition. It lives until its topic is deleted or the broker closes.
 type partition struct {
 	topic string

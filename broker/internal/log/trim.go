@@ -199,7 +199,8 @@ func (l *Log) Delete() error {
 }
 
 // Remove deletes the directory of a closed log, or what is left of it, by way of a name that ends in .deleted. Where a
-// start finds such a directory, Remove has to be called again.
+// start finds such a directory, Remove has to be called again. After a power cut the directory may be there as before,
+// or lack files: the caller remembers that it was to go until the directory above it is forced.
 func Remove(fs vfs.FS, dir string) error {
 	doomed := dir
 	if len(dir) < len(deletedSuffix) || dir[len(dir)-len(deletedSuffix):] != deletedSuffix {
@@ -212,9 +213,6 @@ func Remove(fs vfs.FS, dir string) error {
 				return nil
 			}
 			return fmt.Errorf("directory %s: rename: %w", dir, err)
-		}
-		if err := syncDir(fs, fs.PathDir(dir)); err != nil {
-			return err
 		}
 	}
 	if err := fs.RemoveAll(doomed); err != nil && !isNotExist(err) {
