@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,30 +15,30 @@ import (
 
 // app is what an App is made of.
 type app struct {
-	topo      *topology.Topology
-	cfg       Config
-	reserved  map[string]string // topics that are its own, by durable name
-	machine   *machine
-	hooks     *hookQueue
-	claims    *claims
-	roster    *roster
-	stop      chan struct{} // closed: commit and leave
-	stopOnce  sync.Once
-	done      chan struct{} // closed: nothing runs any more
-	paused    atomic.Bool
-	flushing  atomic.Bool
-	gate      gate // of global stores
-	restorers *restorers
-	refusal   atomic.Pointer[error]  // why the application can't take part in its group
-	shape     atomic.Pointer[layout] // while it runs
-	growing   sync.Mutex             // what replaces shape
-	times     keptTimes
+	topo       *topology.Topology
+	cfg        Config
+	reserved   map[string]string // topics that are its own, by durable name
+	machine    *machine
+	hooks      *hookQueue
+	dispatcher *dispatcher
+	stop       chan struct{} // closed: commit and leave
+	stopOnce   sync.Once
+	done       chan struct{} // closed: nothing runs any more
+	paused     atomic.Bool
+	flushing   atomic.Bool
+	gate       gate // of global stores
+	restorers  *restorers
+	refusal    atomic.Pointer[error]  // why the application can't take part in its group
+	shape      atomic.Pointer[layout] // while it runs
+	growing    sync.Mutex             // what replaces shape
+	times      keptTimes
 
 	mu         sync.Mutex
-	home       *home           // while it runs
-	noted      *progressTopic  // what the application has listed; while it runs
-	control    *kclient.Client // while it runs
-	workers    []*worker
+	home       *home                // while it runs
+	noted      *progressTopic       // what the application has listed; while it runs
+	control    *kclient.Client      // while it runs
+	workers    []*worker            // by index
+	pastNodes  map[string]NodeStats // of workers that were taken away
 	fills      []*fill
 	views      map[*View]bool // open
 	viewsEnded bool
@@ -162,10 +161,6 @@ func (a *app) run(ctx context.Context) (err error) {
 	a.mu.Lock()
 	a.home, a.noted, a.control = h, noted, control
 	a.shape.Store(lay)
-	for i := range a.cfg.Workers {
-		a.workers = append(a.workers, newWorker(a, i))
-	}
-	workers := a.workers
 	a.mu.Unlock()
 	defer func() { // before the engine is closed
 		err = joined(err, a.closeViews())
@@ -189,16 +184,16 @@ func (a *app) run(ctx context.Context) (err error) {
 		}
 	}()
 	cancel()
-	return a.work(ctx, control, workers, fills)
+	return a.work(ctx, control, fills)
 }
 
 // work runs the workers, which begin when the global stores are filled, and what looks after them. The first error
 // stops all, each after its last commit.
-func (a *app) work(ctx context.Context, control *kclient.Client, workers []*worker, fills []*fill) error {
+func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) error {
 	var running sync.WaitGroup
 	finished := make(chan struct{})
 	running.Go(func() { a.purgeEvery(ctx, control, finished) })
-	running.Go(func() { a.watch(workers, finished) })
+	running.Go(func() { a.watch(finished) })
 	running.Go(func() {
 		if a.filled(ctx, fills) {
 			a.tellWait(ctx, control, finished)
@@ -217,21 +212,16 @@ func (a *app) work(ctx context.Context, control *kclient.Client, workers []*work
 			return nil
 		})
 	}
-	for _, w := range workers {
-		group.Go(func() error {
-			if !a.filled(ctx, fills) {
-				return nil
-			}
-			w.active.Store(true)
-			defer w.active.Store(false)
-			err := w.run(ctx, a.stop)
-			if err != nil {
-				a.shut()
-				return fmt.Errorf("worker %d: %w", w.index, err)
-			}
+	group.Go(func() error {
+		if !a.filled(ctx, fills) {
 			return nil
-		})
-	}
+		}
+		err := safely(func() error { return a.dispatcher.run(ctx) })
+		if err != nil {
+			a.shut()
+		}
+		return err
+	})
 	err := group.Wait()
 	a.restorers.done.Wait()
 	close(finished)
@@ -288,25 +278,18 @@ func until(ctx context.Context, end <-chan struct{}) (context.Context, context.C
 
 // interrupted is nil for errors that come from being asked to stop.
 func (a *app) interrupted(err error) error {
-	select {
-	case <-a.stop:
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
-	default:
+	if a.isStopped() && errors.Is(err, context.Canceled) {
+		return nil
 	}
 	return err
 }
 
-// refresh works out the application's state from those of its workers. A worker may be done with all that it was given
-// while partitions still move between the workers: the first one to join a group gets everything, until the others have
-// joined. Running is better said once than taken back.
-func (a *app) refresh() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.roster.settled() && !slices.ContainsFunc(a.workers, func(w *worker) bool { return !w.settled.Load() }) {
-		a.machine.rest(Running)
-	} else {
-		a.machine.rest(Rebalancing)
+// isStopped tells whether the application was asked to stop.
+func (a *app) isStopped() bool {
+	select {
+	case <-a.stop:
+		return true
+	default:
+		return false
 	}
 }

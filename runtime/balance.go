@@ -44,7 +44,7 @@ func (a *app) differs(leader string) {
 	err := fmt.Errorf("another topology runs under the application id %s: choose another Config.ApplicationID for one of "+
 		"the two programs; or, to upgrade, stop all processes of the old program first%s", a.cfg.ApplicationID, diff)
 	a.refusal.CompareAndSwap(nil, &err)
-	a.pokeWorkers()
+	a.dispatcher.poke()
 }
 
 // unread warns of a member of the group whose report this process cannot read.
@@ -55,7 +55,7 @@ func (a *app) unread(member string, err error) {
 
 // report tells the leader what state this process has on disk.
 func (a *app) report() assign.Report {
-	r := assign.Report{Process: a.home.process, Weight: 1, Endpoint: a.cfg.Endpoint}
+	r := assign.Report{Process: a.home.process, Weight: a.dispatcher.wanted(), Endpoint: a.cfg.Endpoint}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, position := range a.held {

@@ -14,6 +14,8 @@ func (a *app) Checkpoint(ctx context.Context) error {
 		done := make(chan error, 1)
 		select {
 		case w.asks <- done:
+		case <-w.gone: // its tasks have others, or the application ends
+			continue
 		case <-a.done:
 			return errors.New("checkpoint: the application has ended")
 		case <-ctx.Done():
@@ -24,6 +26,7 @@ func (a *app) Checkpoint(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+		case <-w.gone:
 		case <-a.done:
 			return errors.New("checkpoint: the application has ended")
 		case <-ctx.Done():

@@ -91,12 +91,16 @@ func (a *app) abandon() error {
 			left = append(left, fmt.Sprintf("global store %s is %v", f.name, f.now.Load()))
 		}
 	}
+	if len(left) == 0 && a.dispatcher.leaving.Load() {
+		left = append(left, "the process is leaving the group")
+	}
 	if len(left) == 0 {
 		return nil
 	}
 	cut := make(chan struct{})
 	go func() {
 		cutting.Wait()
+		a.dispatcher.cutOff()
 		close(cut)
 	}()
 	timer := time.NewTimer(farewellMost)
@@ -115,8 +119,7 @@ func (a *app) abandon() error {
 	return joined(err, a.closeViews())
 }
 
-// cutOff takes its place in the group and its transaction from a worker that does not come back: what it makes from now
-// on reaches nobody, and others get its tasks at once.
+// cutOff takes its transaction from a worker that does not come back: what it makes from now on reaches nobody.
 func (w *worker) cutOff() {
 	if w.now.Load() == nil { // it has no client yet, and its context is over
 		return

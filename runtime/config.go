@@ -115,7 +115,8 @@ type Config struct {
 	// Guarantee is ExactlyOnce unless you choose otherwise.
 	Guarantee Guarantee
 	// Workers is how many tasks this process works on at the same time; 0 means one per CPU, at most 8. More than
-	// there are partitions are idle.
+	// there are partitions are idle. [App.SetWorkers] changes it while the application runs. A process gets its share of
+	// the group's tasks by the number of its workers.
 	Workers int
 	// CommitEvery fixes the time between commits, which bounds the latency of exactly-once outputs and of tables that
 	// emit on commit. A record that takes longer is committed before the next one. 0 lets it follow the load: 10 ms when

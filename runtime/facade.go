@@ -29,6 +29,7 @@ type application interface {
 	Processes(ctx context.Context) ([]Process, error)
 	View(store state.Store) (*View, error)
 	Checkpoint(ctx context.Context) error
+	SetWorkers(n int) error
 	WaitRunning(ctx context.Context) error
 	WaitCaughtUp(ctx context.Context) error
 }
@@ -65,21 +66,21 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 		cfg:      cfg,
 		reserved: names,
 		hooks:    newHookQueue(cfg.Logger),
-		claims:   newClaims(),
-		roster:   newRoster(cfg.Workers),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 		views:    map[*View]bool{},
-		held:     map[TaskID]int64{},
-		purge:    map[kclient.TopicPartition]int64{},
-		expiries: map[kclient.TopicPartition]expired{},
+
+		pastNodes: map[string]NodeStats{},
+		held:      map[TaskID]int64{},
+		purge:     map[kclient.TopicPartition]int64{},
+		expiries:  map[kclient.TopicPartition]expired{},
 	}
 	linked := a.clientConfig("check")
 	linked.Group = cfg.ApplicationID
 	if err := linked.Check(); err != nil {
 		return nil, fmt.Errorf("runtime: config: %w", err)
 	}
-	a.restorers = newRestorers(a)
+	a.restorers, a.dispatcher = newRestorers(a), newDispatcher(a)
 	a.machine = newMachine(a.stateChanged)
 	return &App{a}, nil
 }
@@ -147,6 +148,12 @@ func (a *App) View(store state.Store) (*View, error) { return a.in.View(store) }
 
 // Checkpoint makes all workers of this process write what they have committed to the engine, where views see it.
 func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx) }
+
+// SetWorkers changes how many tasks this process works on at the same time, see Config.Workers, and returns at once:
+// WaitRunning waits until it has come about. The process moves tasks between its workers by itself, each at a commit.
+// The group does not notice. It takes the new number into account when it assigns tasks the next time. An error says
+// that the process can't have so many workers, or has ended.
+func (a *App) SetWorkers(n int) error { return a.in.SetWorkers(n) }
 
 // WaitRunning returns nil once every task that this process was given is processed and none moves between its workers
 // any more, and an error when the application ends or ctx does: the application's error, where it has one.

@@ -88,7 +88,7 @@ func TestTheDeadSelf(t *testing.T) {
 		}
 		return ids
 	}
-	require.Equal(t, []string{"wordcount-" + name + "-worker-0"}, clientIDs())
+	require.Equal(t, []string{"wordcount-" + name + "-member"}, clientIDs())
 	first.stop()
 }
 

@@ -56,7 +56,7 @@ func (in *input) add(f *kclient.Fetched) error {
 
 func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }
 
-// openJob makes a task that this worker has claimed.
+// openJob makes a task.
 func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	a := w.app
 	sub := a.topo.Subtopologies()[id.Subtopology]

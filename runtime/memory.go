@@ -113,7 +113,7 @@ func newPortions(topo *topology.Topology, cfg Config) (*portions, error) {
 	}
 	p := &portions{
 		member: m, fetched: m.Share(memory.Fetched), restored: m.Share(memory.Restored), produced: m.Share(memory.Produced),
-		engine: m.Share(memory.Engine), budget: state.NewBudget(partBytesLeast), workers: cfg.Workers + len(topo.Globals()),
+		engine: m.Share(memory.Engine), budget: state.NewBudget(partBytesLeast), workers: len(topo.Globals()),
 		globals: len(topo.Globals()),
 	}
 	if rows := m.Share(memory.Rows); rows != nil {
@@ -123,13 +123,24 @@ func newPortions(topo *topology.Topology, cfg Config) (*portions, error) {
 	return p, nil
 }
 
+// addWorkers divides the parts among more workers, or fewer.
+func (p *portions) addWorkers(n int) {
+	p.workers += n
+	p.divideWorkers(n)
+}
+
+// divideWorkers is divide of what workers use.
+func (p *portions) divideWorkers(parts int) {
+	p.fetched.Divide(parts)
+	p.produced.Divide(parts)
+	if p.engine != nil {
+		p.engine.Divide(parts)
+	}
+}
+
 // divide takes the application's parts, or gives them back (-1). Restorers take theirs while they work.
 func (p *portions) divide(sign int) {
-	p.fetched.Divide(sign * p.workers)
-	p.produced.Divide(sign * p.workers)
-	if p.engine != nil {
-		p.engine.Divide(sign * p.workers)
-	}
+	p.divideWorkers(sign * p.workers)
 	if p.restored != nil {
 		p.restored.Divide(sign * p.globals)
 	}

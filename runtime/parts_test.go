@@ -288,60 +288,42 @@ func TestPaceMakesTransactionsSmaller(t *testing.T) {
 	require.Equal(t, 1, p.left(0))
 }
 
-func TestClaimsAreExclusive(t *testing.T) {
-	c := newClaims()
-	id := TaskID{1, 2}
-	wake := make(chan struct{}, 1)
-	require.True(t, c.take(id, 0, nil))
-	require.True(t, c.take(id, 0, nil), "it is its own already")
-	require.False(t, c.take(id, 1, wake))
-	c.release(id)
-	<-wake
-	require.True(t, c.take(id, 1, wake))
-}
-
-// A partition is elsewhere when all workers know an assignment that gives it to none of them, and only then.
-func TestRosterKnowsWhatMoves(t *testing.T) {
-	r := newRoster(2)
+// A partition is elsewhere when the group has answered, and what it has taken back is of a generation that is over.
+func TestMembershipKnowsWhatMoves(t *testing.T) {
+	m := newMembership()
 	a, b := kclient.TopicPartition{Topic: "in", Partition: 0}, kclient.TopicPartition{Topic: "in", Partition: 1}
 	all := []kclient.TopicPartition{a, b}
+	assign := func(generation int32, tps ...kclient.TopicPartition) {
+		m.assign(kclient.Event{Kind: kclient.Assigned, Partitions: tps, Generation: generation})
+		for _, tp := range tps {
+			m.readers[tp] = TaskID{0, tp.Partition}
+		}
+	}
+	remove := func(kind kclient.EventKind, generation int32, tps ...kclient.TopicPartition) []TaskID {
+		return m.remove(kclient.Event{Kind: kind, Partitions: tps, Generation: generation})
+	}
 	check := func(settled, elsewhereA, elsewhereB bool) {
 		t.Helper()
-		require.Equal(t, settled, r.settled())
-		require.Equal(t, []bool{elsewhereA, elsewhereB}, []bool{r.elsewhere(a), r.elsewhere(b)})
+		require.Equal(t, settled, m.settled())
+		require.Equal(t, []bool{elsewhereA, elsewhereB}, []bool{m.elsewhere(a), m.elsewhere(b)})
 	}
 	check(false, false, false)
-	r.assign(0, 1, all) // the first worker to join gets everything
-	check(false, false, false)
-	r.giveUp(0, 2, all[1:]) // for the second one
-	r.assign(0, 2, nil)
-	check(false, false, false)
-	r.assign(1, 2, nil)
-	check(false, false, false)
-	r.assign(0, 3, nil)
-	check(false, false, false)
-	r.assign(1, 3, all[1:])
+	assign(1, all...) // the first process to join gets everything
 	check(true, false, false)
-
-	r.giveUp(1, 4, all[1:]) // for another process
-	r.assign(1, 4, nil)
-	r.assign(0, 4, nil)
+	require.Equal(t, []TaskID{{0, 1}}, remove(kclient.Revoked, 2, b)) // for the second one
 	check(false, false, false)
-	r.assign(1, 5, nil)
-	r.assign(0, 5, nil)
-	require.True(t, r.elsewhere(b), "before anybody asks whether it is settled")
+	assign(2)
+	check(false, false, false)
+	assign(3)
 	check(true, false, true)
 
-	r.lose(0)
+	require.Equal(t, []TaskID{{0, 0}}, remove(kclient.Lost, 3, a))
 	check(false, false, false)
-	r.assign(1, 6, all[:1]) // what was lost
-	r.assign(0, 6, nil)
-	check(true, false, true)
-	r.lose(0) // has nothing
-	r.giveUp(0, 6, all[:1])
-	r.assign(0, 7, nil)
-	r.assign(1, 7, nil)
-	check(true, false, true)
+	assign(4, all...)
+	check(true, false, false)
+	require.Equal(t, []TaskID{{0, 0}, {0, 1}}, remove(kclient.Lost, 4, all...))
+	assign(5)
+	check(true, true, true)
 }
 
 func TestHooksRunInOrderAndNeverBlock(t *testing.T) {

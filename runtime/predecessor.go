@@ -59,7 +59,7 @@ func (a *app) tellWait(ctx context.Context, control *kclient.Client, finished <-
 	case <-ctx.Done():
 		return
 	}
-	if a.roster.known() {
+	if a.dispatcher.known() {
 		return
 	}
 	ctx, cancel := until(ctx, finished)

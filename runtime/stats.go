@@ -17,6 +17,8 @@ import (
 type Stats struct {
 	State   State
 	Workers []WorkerStats
+	// Pending are the tasks that this process is to work on and does not yet, with the reason.
+	Pending []PendingTask
 	// Globals are how far the global stores of this process are.
 	Globals []GlobalStats
 	// Nodes are the counters of the topology's nodes, over all tasks that run or ran here, by the node's name.
@@ -186,9 +188,10 @@ func (a *app) Stats() Stats {
 		s.Memory, s.StoreCacheBytes = memoryStats(h.memory.member), h.memory.budget.UsedBytes()
 	}
 	s.Views = a.viewStats(time.Now())
+	nodes := maps.Clone(a.pastNodes)
 	a.mu.Unlock()
 	s.State = a.State()
-	nodes := map[string]NodeStats{}
+	s.Pending = a.dispatcher.pending()
 	for _, w := range workers {
 		p := w.stats.p.Load()
 		if p == nil {

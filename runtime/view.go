@@ -73,7 +73,7 @@ func (a *app) View(store state.Store) (*View, error) {
 		}
 	} else {
 		var restoring []int32
-		v.Partitions, restoring = a.claims.of(sub)
+		v.Partitions, restoring = a.dispatcher.of(sub)
 		if lacking = a.lacking(store, sub, v.Partitions, restoring); lacking != nil && len(v.Partitions) == 0 {
 			return nil, lacking
 		}
@@ -165,8 +165,8 @@ func (a *app) lacking(store state.Store, sub int, here, restoring []int32) error
 
 // elsewhere tells that another process has a task, and not that it is on its way between two owners.
 func (a *app) elsewhere(id TaskID) bool {
-	return a.State() == Closing || slices.ContainsFunc(a.layout().inputs(a.topo.Subtopologies()[id.Subtopology],
-		id.Partition), a.roster.elsewhere)
+	return a.State() == Closing ||
+		a.dispatcher.isElsewhere(a.layout().inputs(a.topo.Subtopologies()[id.Subtopology], id.Partition))
 }
 
 // viewed are the namespaces that a view reads.

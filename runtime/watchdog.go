@@ -3,10 +3,10 @@ package runtime
 import "time"
 
 // watch says so when a worker makes no progress: user code that hangs, a broker that does not answer, a lock.
-func (a *app) watch(workers []*worker, finished <-chan struct{}) {
+func (a *app) watch(finished <-chan struct{}) {
 	ticker := time.NewTicker(max(a.cfg.StallAfter/4, time.Millisecond))
 	defer ticker.Stop()
-	told := make([]int64, len(workers)) // the beat at which a stall was reported
+	told := map[*worker]int64{} // the beat at which a stall was reported
 	for {
 		select {
 		case <-ticker.C:
@@ -14,15 +14,18 @@ func (a *app) watch(workers []*worker, finished <-chan struct{}) {
 			return
 		}
 		now := a.cfg.Clock()
-		for i, w := range workers {
+		a.mu.Lock()
+		workers := a.workers
+		a.mu.Unlock()
+		for _, w := range workers {
 			beat := w.beaten.Load()
 			since := now.Sub(time.UnixMilli(beat))
-			if beat == 0 || since < a.cfg.StallAfter || told[i] == beat {
+			if beat == 0 || since < a.cfg.StallAfter || told[w] == beat {
 				continue
 			}
-			told[i] = beat
-			s := Stall{Worker: i, Doing: w.now.Load().String(), Since: since}
-			a.cfg.Logger.Warn("worker makes no progress", "application", a.cfg.ApplicationID, "worker", i,
+			told[w] = beat
+			s := Stall{Worker: w.index, Doing: w.now.Load().String(), Since: since}
+			a.cfg.Logger.Warn("worker makes no progress", "application", a.cfg.ApplicationID, "worker", w.index,
 				"doing", s.Doing, "since", since)
 			if f := a.cfg.Hooks.Stalled; f != nil {
 				a.hooks.add(func() { f(s) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,9 @@ type worker struct {
 	asks  chan chan error // for checkpoints; answered by the worker
 	wake  chan struct{}   // has a token when something outside of the client changed
 
-	settled atomic.Bool              // given its tasks, and all of them run; any goroutine
+	gone    chan struct{}            // closed when it has ended
+	started bool                     // it takes orders; the dispatcher's goroutine
+	retired bool                     // it was told to end; the dispatcher's goroutine
 	active  atomic.Bool              // its loop runs; any goroutine
 	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
 	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
@@ -43,12 +46,17 @@ type worker struct {
 
 	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
 
+	inboxMu sync.Mutex
+	inbox   []order // not looked at yet
+
 	client   *kclient.Client
 	outbox   *task.Outbox
-	joined   bool                            // the group has answered
-	assigned map[kclient.TopicPartition]bool // by the group
-	pending  bool                            // there may be tasks to open
-	strayed  bool                            // there is an input whose partition does not hold its next offset
+	lease    kclient.Lease            // under which it has its tasks
+	opens    map[TaskID]kclient.Lease // tasks that it is to open
+	drops    []TaskID                 // that are lost, and not closed yet
+	releases []TaskID                 // that are to be given back
+	retiring bool                     // it is to end
+	strayed  bool                     // there is an input whose partition does not hold its next offset
 	jobs     map[TaskID]*job
 	running  []*job // in the order of their ids
 	first    int    // of these in the next turn: the one after those that had the last
@@ -96,7 +104,8 @@ func newWorker(a *app, index int) *worker {
 		log:        a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
 		asks:       make(chan chan error),
 		wake:       make(chan struct{}, 1),
-		assigned:   map[kclient.TopicPartition]bool{},
+		gone:       make(chan struct{}),
+		opens:      map[TaskID]kclient.Lease{},
 		jobs:       map[TaskID]*job{},
 		inputs:     map[kclient.TopicPartition]*input{},
 		pace:       newPace(a.cfg.CommitEvery),
@@ -125,6 +134,7 @@ func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
 	w.timer = time.NewTimer(idleMost)
 	defer w.timer.Stop()
 	defer func() { err = joined(err, w.close()) }()
+	w.report(workerReady, TaskID{}, nil)
 	for {
 		err := safely(func() error { return w.turn(ctx, stop) })
 		if errors.Is(err, errStop) {
@@ -144,8 +154,7 @@ func (w *worker) connect(ctx context.Context) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	cfg := a.clientConfig(fmt.Sprintf("worker-%d", w.index))
-	cfg.Group, cfg.Topics = a.cfg.ApplicationID, a.layout().topics()
-	cfg.Balancer = kclient.NewBalancer(a.balancing())
+	cfg.Known, cfg.Member = a.connection(), a.dispatcher.place
 	if a.cfg.Guarantee == ExactlyOnce {
 		cfg.TransactionalID = fmt.Sprintf("%s-%s-%d", a.cfg.ApplicationID, a.home.process, w.index)
 	}
@@ -186,16 +195,13 @@ var (
 	doingProduce = activity{what: "producing"}
 	doingOpen    = activity{what: "opening tasks"}
 	doingRewind  = activity{what: "going back to the last commit"}
-	doingLeave   = activity{what: "leaving the group"}
+	doingLeave   = activity{what: "ending"}
 )
 
 // turn is one round of the loop: take what has arrived, process some of it, send what is full, commit when it is due,
 // and sleep when there was nothing of all that.
 func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	now := w.app.cfg.Clock()
-	if refusal := w.app.refusal.Load(); refusal != nil {
-		return *refusal
-	}
 	w.beaten.Store(now.UnixMilli())
 	took, err := w.take(ctx, stop, now)
 	if err != nil {
@@ -204,7 +210,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.takeRestored(); err != nil {
 		return err
 	}
-	if w.pending {
+	if len(w.opens) > 0 {
 		if err := w.openTasks(ctx, now); err != nil {
 			return err
 		}
@@ -262,6 +268,14 @@ func (w *worker) work(ctx context.Context, now time.Time) (worked bool, err erro
 // take handles everything that has arrived, without waiting.
 func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) (took bool, err error) {
 	w.doing(&doingTake)
+	select {
+	case <-stop:
+		return false, errStop
+	default:
+	}
+	if took, err = w.obey(ctx, stop); err != nil {
+		return took, err
+	}
 	for ; ; took = true {
 		select {
 		case <-stop: // goes before what has arrived
@@ -269,8 +283,6 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		default:
 		}
 		select {
-		case e := <-w.client.Events():
-			err = w.event(ctx, stop, e)
 		case fetched := <-w.fetched():
 			err = w.add(fetched, now)
 		case <-w.client.Produced():
@@ -301,8 +313,6 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		return errStop
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case e := <-w.client.Events():
-		return w.event(ctx, stop, e)
 	case fetched := <-w.fetched():
 		return w.add(fetched, w.app.cfg.Clock())
 	case <-w.client.Produced():

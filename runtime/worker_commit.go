@@ -348,12 +348,10 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 	w.resizeOutlets(ctx, w.app.cfg.Clock()) // a partition that is gone may be why it is here
 	if class == kclient.Fenced {
 		for _, j := range w.sortedJobs() {
-			if err := w.closeJob(j); err != nil {
+			if err := w.closeJob(j, nil); err != nil {
 				return err
 			}
 		}
-		w.pending = true
-		w.unsettle()
 		return nil
 	}
 	for _, j := range w.running {
@@ -407,13 +405,13 @@ func (w *worker) finish(ctx context.Context) error {
 	return err
 }
 
-// close gives everything back. What is not committed is dropped.
+// close ends the worker. What is not committed is dropped.
 func (w *worker) close() error {
 	w.leave()
 	w.deadline.timer.Stop()
 	var errs []error
 	for _, j := range w.sortedJobs() {
-		errs = append(errs, safely(func() error { return w.closeJob(j) }))
+		errs = append(errs, safely(func() error { return w.closeJob(j, nil) }))
 	}
 	w.doing(&doingLeave)
 	w.client.Close()

@@ -71,14 +71,12 @@ func (w *worker) takeRestored() error {
 	return nil
 }
 
-// takeBack starts a task that is restored. One that could not be restored is closed, and opened again where the worker
-// continues.
+// takeBack starts a task that is restored. One that could not be restored is closed, and opened again after a pause.
 func (w *worker) takeBack(j *job) error {
 	r := j.restoring
 	j.restoring = nil
 	if r.err != nil {
-		w.pending = true
-		return joined(r.err, w.closeJob(j))
+		return joined(r.err, w.closeJob(j, r.err))
 	}
 	for _, s := range r.stores {
 		j.positions[s.Store] = s.Position

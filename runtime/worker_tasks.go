@@ -14,164 +14,43 @@ import (
 	"thalweg/topology"
 )
 
-// event handles one change of the membership.
-func (w *worker) event(ctx context.Context, stop <-chan struct{}, e kclient.Event) error {
-	defer e.Done() // whatever happens: the group must not wait for a worker that is on its way out
-	switch e.Kind {
-	case kclient.Assigned:
-		w.log.Info("assigned", "partitions", e.Partitions)
-		for _, tp := range e.Partitions {
-			w.assigned[tp] = true
-		}
-		w.joined, w.pending = true, true
-		w.app.roster.assign(w.index, e.Generation, e.Partitions)
-		w.unsettle()
-		return nil
-	case kclient.Revoked:
-		w.log.Info("revoked", "partitions", e.Partitions)
-		w.app.roster.giveUp(w.index, e.Generation, e.Partitions)
-		return w.revoke(ctx, stop, e.Partitions)
-	case kclient.Lost:
-		w.log.Warn("lost the membership: what was not committed is dropped", "partitions", e.Partitions)
-		w.app.roster.lose(w.index)
-		return w.lose(ctx, e.Partitions)
-	default:
-		if kclient.ClassOf(e.Err) == kclient.Fatal {
-			return fmt.Errorf("group %s: %w", w.app.cfg.ApplicationID, e.Err)
-		}
-		w.log.Warn("trouble with the group, trying again", "err", e.Err)
-		return nil
-	}
-}
-
-// revoke commits, and gives tasks up in a state in which others can go on. Their local state stays on disk.
-func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, tps []kclient.TopicPartition) error {
-	w.unsettle()
-	now := w.app.cfg.Clock()
-	switch {
-	case !w.touches(tps):
-	case w.open.IsZero() && w.skipped.IsZero():
-		w.confirm(ctx, now)
-	default:
-		if err := w.commit(ctx, now); err != nil {
-			if err := w.heal(ctx, stop, err); err != nil {
-				return err
-			}
-		}
-	}
-	return w.drop(tps)
-}
-
-// lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with
-// all its tasks.
-func (w *worker) lose(ctx context.Context, tps []kclient.TopicPartition) error {
-	w.unsettle()
-	err := w.rewind(ctx, kclient.Fenced)
-	w.pending = false // what is left was lost, too, or is opened with the next assignment
-	return joined(w.drop(tps), err)
-}
-
-func (w *worker) touches(tps []kclient.TopicPartition) bool {
-	return slices.ContainsFunc(tps, func(tp kclient.TopicPartition) bool { return w.inputs[tp] != nil })
-}
-
-// drop closes the tasks that need one of the partitions.
-func (w *worker) drop(tps []kclient.TopicPartition) error {
-	var errs []error
-	for _, tp := range tps {
-		delete(w.assigned, tp)
-		if in := w.inputs[tp]; in != nil {
-			errs = append(errs, w.closeJob(in.job))
-		}
-	}
-	w.pending = true // others may be left to open, and the worker settles again
-	return joined(errs...)
-}
-
-func (w *worker) unsettle() {
-	if w.settled.Swap(false) {
-		w.app.refresh()
-	}
-}
-
-// settle says that the worker works on all that it was given.
-func (w *worker) settle() {
-	if !w.joined || w.pending || len(w.running) != len(w.jobs) {
-		return
-	}
-	if !w.settled.Swap(true) {
-		w.app.refresh()
-	}
-}
-
-// openTasks makes the tasks whose inputs are all assigned. Those whose state a neighbour has not let go of stay for
-// another turn.
+// openTasks makes the tasks that the dispatcher has ordered.
 func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 	w.doing(&doingOpen)
-	if err := w.app.adopt(ctx, slices.Collect(maps.Keys(w.assigned))); err != nil {
-		return err // it stays pending
-	}
-	w.pending = false
-	ids := w.toOpen()
-	if len(ids) == 0 {
-		w.settle()
-		return nil
+	ids := slices.SortedFunc(maps.Keys(w.opens), compareTaskIDs)
+	lease := w.opens[ids[0]]
+	if lease != w.lease && len(w.jobs) > 0 { // they would have been lost before
+		return errLease
 	}
 	if !w.open.IsZero() { // the next steps may take their time, and an open transaction has a timeout
 		if err := w.commit(ctx, now); err != nil {
-			w.pending = true
-			w.release(ids)
-			return err
+			return err // they are opened in another turn
 		}
 	}
+	w.lease = lease
+	w.client.UseLease(lease)
 	if err := w.openAll(ctx, ids, now); err != nil {
-		w.pending = true
-		return joined(err, w.giveBack(ids))
+		return joined(err, w.giveBack(ids, err))
 	}
-	w.settle()
+	for _, id := range ids {
+		delete(w.opens, id)
+	}
 	return nil
 }
 
-// giveBack undoes what was begun with tasks that neither run nor are restored: they are opened again.
-func (w *worker) giveBack(ids []TaskID) (err error) {
+// giveBack undoes what was begun with tasks that neither run nor are restored: they are opened again later.
+func (w *worker) giveBack(ids []TaskID, why error) (err error) {
 	for _, id := range ids {
 		j := w.jobs[id]
 		switch {
 		case j == nil:
-			w.app.claims.release(id)
+			w.decline(id, why)
 		case j.restoring == nil && !slices.Contains(w.running, j):
-			err = joined(err, w.closeJob(j))
+			err = joined(err, w.closeJob(j, why))
 		}
+		delete(w.opens, id)
 	}
 	return err
-}
-
-func (w *worker) release(ids []TaskID) {
-	for _, id := range ids {
-		w.app.claims.release(id)
-	}
-}
-
-// toOpen are the tasks to make, claimed.
-func (w *worker) toOpen() []TaskID {
-	lay := w.app.layout()
-	var ids []TaskID
-	for _, s := range w.app.topo.Subtopologies() {
-		for p := range lay.partitions[s.ID] {
-			id := TaskID{s.ID, p}
-			inputs := lay.inputs(s, p)
-			if w.jobs[id] != nil || len(inputs) == 0 ||
-				slices.ContainsFunc(inputs, func(tp kclient.TopicPartition) bool { return !w.assigned[tp] }) {
-				continue
-			}
-			if !w.app.claims.take(id, w.index, w.wake) {
-				w.pending = true
-				continue
-			}
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error {
@@ -323,19 +202,19 @@ func (w *worker) start(j *job) error {
 		return fmt.Errorf("task %s: %w", j.id, err)
 	}
 	w.running = append(w.running, j)
-	w.app.claims.run(j.id)
 	slices.SortFunc(w.running, func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
 	}
 	w.noteMoved(j, w.app.cfg.Clock().Add(-skippedAfter)) // where it starts is committed at once
+	w.report(taskRuns, j.id, nil)
 	w.tell(j, "running")
-	w.settle()
 	return nil
 }
 
-// closeJob drops what the task has not committed and keeps the rest on disk.
-func (w *worker) closeJob(j *job) error {
+// closeJob drops what the task has not committed and keeps the rest on disk. why is the error of a task that can't be
+// opened.
+func (w *worker) closeJob(j *job, why error) error {
 	w.doing(&activity{what: "closing task " + j.id.String()})
 	for _, in := range j.inputs {
 		w.client.Fetcher().Unset(in.TopicPartition)
@@ -348,7 +227,7 @@ func (w *worker) closeJob(j *job) error {
 	w.retire(j)
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	err := joined(j.close(), w.app.noteHeld(j.id))
-	w.app.claims.release(j.id)
+	w.report(taskClosed, j.id, why)
 	w.tell(j, "closed")
 	return err
 }

@@ -48,10 +48,11 @@ const layers = `
 	# The client is what a worker sees of a broker. It does not link the bundled one.
 	NONE < internal/assign, internal/direct;
 	internal/assign, internal/batch, internal/direct < internal/kclient;
+	internal/assign, internal/invariant < internal/tasks;
 
 	# The runtime. It never sees the DSL.
 	topology, internal/task, internal/assign, internal/kclient, state/pebble, state/memory, internal/dirlock < runtime;
-	internal/origin, internal/progress < runtime;
+	internal/origin, internal/progress, internal/tasks < runtime;
 
 	# Programs and whole-system tests see everything.
 	stream, runtime, broker < examples, internal/verify, internal/oracle, internal/sim, cmd;

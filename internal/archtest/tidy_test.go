@@ -25,7 +25,7 @@ const (
 var pure = []string{
 	"serde", "state", "topology", "internal/task", "internal/batch", "internal/assign", "internal/plan",
 	"stream/internal/op", "broker/internal/coord", "broker/internal/group", "broker/internal/txn", "broker/internal/meta",
-	"internal/verify/history",
+	"internal/verify/history", "internal/tasks",
 }
 
 var clockWords = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}

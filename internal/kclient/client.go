@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -33,13 +34,15 @@ type Client struct {
 	admin     *kadm.Client
 	metadata  *metadata
 	transport transport
-	group     *group // nil without Config.Group
+	member    *Member      // whose group's offsets it commits; nil without Config.Group
+	lease     atomic.Value // Lease: of Config.Member
 	fetcher   *Fetcher
 	producer  *producer
 	log       *slog.Logger
 	closed    chan struct{}
 	closeOnce sync.Once
 	keyed     bool // there is a producer id, for WriteKeyed
+	implicit  bool // what probe has learned
 	// singleReplica says once that settings for replicas are left out.
 	singleReplica sync.Once
 }
@@ -50,28 +53,25 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	implicit, err := probe(ctx, cfg)
+	implicit, err := cfg.probed(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := &Client{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
-	opts := cfg.connection()
-	if implicit = implicit && !cfg.explicitTransactions; !implicit {
-		opts = append(opts, kgo.MaxVersions(beforeImplicitTransactions()))
-	}
+	l := &Client{cfg: cfg, log: cfg.Logger, closed: make(chan struct{}), member: cfg.Member}
 	if cfg.Group != "" {
-		l.group = newGroup(l.closed)
-		opts = append(opts, l.group.options(cfg)...)
+		l.member = newMember(cfg, l.closed)
 	}
-	opts = append(opts, cfg.Client...)
-	l.client, err = kgo.NewClient(opts...)
+	l.client, err = cfg.newClient(implicit, l.own())
 	if err != nil {
-		return nil, fmt.Errorf("kclient: open: %w", err)
+		return nil, err
 	}
-	if l.group != nil {
-		l.client.PauseFetchTopics(cfg.Topics...)
-		go l.group.watch(l.client)
+	if m := l.own(); m != nil {
+		m.begin(l.client)
 	}
+	if cfg.Member != nil { // its offsets are those of the member's group
+		l.cfg.Group, l.cfg.InstanceID = cfg.Member.cfg.Group, cfg.Member.cfg.InstanceID
+	}
+	l.implicit = implicit
 	l.admin = kadm.NewClient(l.client)
 	l.metadata = newMetadata(l.client, l.log)
 	l.transport = cfg.transport(l.client)
@@ -84,15 +84,39 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	return l, nil
 }
 
-// Events returns the changes of the membership, in order. A membership that starts says Assigned, be it of nothing.
-func (c *Client) Events() <-chan Event {
-	if c.group == nil {
+// own is the membership of a client that is a member itself.
+func (c *Client) own() *Member {
+	if c.cfg.Member != nil {
 		return nil
 	}
-	return c.group.events
+	return c.member
 }
 
-// Rejoin makes the group assign anew, with what the balancer reports by then.
+// newClient returns a client of franz-go, which is a member where one is given.
+func (c Config) newClient(implicit bool, m *Member) (*kgo.Client, error) {
+	opts := c.connection()
+	if !implicit {
+		opts = append(opts, kgo.MaxVersions(beforeImplicitTransactions()))
+	}
+	if m != nil {
+		opts = append(opts, m.group.options(c)...)
+	}
+	client, err := kgo.NewClient(append(opts, c.Client...)...)
+	if err != nil {
+		return nil, fmt.Errorf("kclient: open: %w", err)
+	}
+	return client, nil
+}
+
+// Events returns the changes of the client's own membership, see [Member.Events].
+func (c *Client) Events() <-chan Event {
+	if m := c.own(); m != nil {
+		return m.Events()
+	}
+	return nil
+}
+
+// Rejoin makes the group of the client's own membership assign again, see [Member.Rejoin].
 func (c *Client) Rejoin() { c.client.ForceRebalance() }
 
 // Fetcher returns the fetch stream of the worker's inputs.
@@ -128,13 +152,13 @@ func (c *Client) Close() {
 		close(c.closed)
 		c.fetcher.Close()
 		c.producer.close()
-		if c.group != nil {
-			c.leave()
+		if m := c.own(); m != nil {
+			m.leave()
+			c.client.Close()
+			<-m.group.watched
+			return
 		}
 		c.client.Close()
-		if c.group != nil {
-			<-c.group.watched
-		}
 	})
 }
 
@@ -174,6 +198,17 @@ func (c Config) transport(client *kgo.Client) transport {
 		return &local{calls: calls}
 	}
 	return &remote{client: client}
+}
+
+// probed is what is known of the broker, or what it answers.
+func (c Config) probed(ctx context.Context) (implicit bool, err error) {
+	switch {
+	case c.Known != nil:
+		return c.Known.implicit, nil
+	default:
+		implicit, err = probe(ctx, c)
+		return implicit && !c.explicitTransactions, err
+	}
 }
 
 // probe waits for a first answer and tells whether partitions and groups join a transaction by being written to

@@ -30,8 +30,14 @@ type Config struct {
 	// ClientID is how the broker's logs and metrics name this worker.
 	ClientID string
 
-	// Group is the consumer group to join; without one there are no events and no offsets.
+	// Known is a client of the same broker: what it has learned of it is not asked for again.
+	Known *Client
+
+	// Group is the consumer group to join; without one, or a Member, there are no events and no offsets.
 	Group string
+	// Member is a membership of this process, instead of Group: the client commits offsets in its group and its name,
+	// under the lease that UseLease says. It closes after the client.
+	Member *Member
 	// Topics are the group's subscription.
 	Topics []string
 	// Balancer assigns partitions when this worker leads the group; see NewBalancer. Nil means franz-go's
@@ -105,6 +111,8 @@ func (c Config) validate() error {
 		return errors.New("kclient: config: neither Seeds nor Broker says where the broker is")
 	case len(c.Seeds) > 0 && c.Broker != nil:
 		return errors.New("kclient: config: set Seeds or Broker, not both")
+	case c.Group != "" && c.Member != nil:
+		return errors.New("kclient: config: set Group or Member, not both")
 	case c.Group == "" && len(c.Topics) > 0:
 		return errors.New("kclient: config: Topics without a Group")
 	}

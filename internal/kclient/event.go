@@ -28,6 +28,7 @@ type Event struct {
 	Kind       EventKind
 	Partitions []TopicPartition // sorted by topic and partition
 	Generation int32            // of the group when it happened; not for Trouble
+	Lease      Lease            // under which the partitions are held; Assigned only
 	Err        error            // Trouble only
 	// Assignment says which tasks the member has, and which it keeps copies of. Of Assigned only; nil: the leader did not
 	// say, and the tasks are those of the partitions.

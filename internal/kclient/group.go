@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,10 +22,10 @@ type group struct {
 	events  chan Event
 	closed  <-chan struct{}
 	watched chan struct{} // closed when watch has ended
-	lost    atomic.Bool   // the membership is, until the next assignment
-	member  atomic.Value  // string: the member's id when it was last assigned partitions
 
 	mu     sync.Mutex
+	lease  Lease                   // of the last assignment
+	lost   int                     // how often the membership was
 	owned  map[TopicPartition]bool // assigned, and neither given back nor lost
 	prober *time.Timer             // has the group balanced again; nil: nobody asked for it
 }
@@ -71,7 +70,7 @@ func (g *group) options(cfg Config) []kgo.Opt {
 			g.disown(m)
 		}),
 		kgo.OnPartitionsLost(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {
-			g.lost.Store(true)
+			g.lose()
 			g.send(ctx, happened(Lost, cl, m), true)
 			g.disown(m)
 		}),
@@ -87,7 +86,7 @@ func (g *group) options(cfg Config) []kgo.Opt {
 // have had them since: they are lost, and assigned again.
 func (g *group) assigned(ctx context.Context, e Event, member string) {
 	if kept := g.kept(); !g.isMember(member) && len(kept) > 0 {
-		g.lost.Store(true)
+		g.lose()
 		g.send(ctx, Event{Kind: Lost, Partitions: kept, Generation: e.Generation}, true)
 		e.Partitions = append(e.Partitions, kept...)
 		slices.SortFunc(e.Partitions, compareTopicPartitions)
@@ -97,9 +96,9 @@ func (g *group) assigned(ctx context.Context, e Event, member string) {
 	for _, tp := range e.Partitions {
 		g.owned[tp] = true
 	}
+	g.lease = Lease{member, g.lost}
+	e.Lease = g.lease
 	g.mu.Unlock()
-	g.lost.Store(false)
-	g.member.Store(member)
 	g.send(ctx, e, false)
 }
 
@@ -123,10 +122,31 @@ func (g *group) probe(sent *assign.Sent, rebalance func()) {
 	})
 }
 
+// lose ends all leases.
+func (g *group) lose() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lost++
+}
+
 // isMember tells whether partitions were assigned to the id last, or none to any.
 func (g *group) isMember(id string) bool {
-	was, ok := g.member.Load().(string)
-	return !ok || was == id
+	l := g.held()
+	return l == Lease{} || l.member == id
+}
+
+// held is the lease of the last assignment.
+func (g *group) held() Lease {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lease
+}
+
+// holds tells whether a lease lasts while the client is this member. No lease is needed before the first assignment.
+func (g *group) holds(l Lease, member string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return l == Lease{member, g.lost} || l == Lease{} && g.lease == Lease{}
 }
 
 // kept are the partitions that were assigned and not given back.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -34,23 +35,25 @@ func (c *Client) RemoveMembers(ctx context.Context, group string, dead func(clie
 	if len(members) == 0 {
 		return 0, nil
 	}
-	if err := c.takeOut(ctx, group, members...); err != nil {
+	cfg := c.cfg
+	cfg.Group = group
+	if err := takeOut(ctx, c.client, cfg, members...); err != nil {
 		return 0, err
 	}
 	return len(members), nil
 }
 
-// takeOut tells a group's coordinator that members are gone.
-func (c *Client) takeOut(ctx context.Context, group string, members ...string) error {
+// takeOut tells the coordinator of a group that members are gone.
+func takeOut(ctx context.Context, client *kgo.Client, cfg Config, members ...string) error {
 	leave := kmsg.NewPtrLeaveGroupRequest()
-	leave.Group = group
+	leave.Group = cfg.Group
 	for _, id := range members {
 		m := kmsg.NewLeaveGroupRequestMember()
 		m.MemberID = id
 		leave.Members = append(leave.Members, m)
 	}
-	_, err := request(ctx, c.cfg.RetryTimeout, "remove members from group "+group, nil,
-		func(ctx context.Context) (*kmsg.LeaveGroupResponse, error) { return leave.RequestWith(ctx, c.client) },
+	_, err := request(ctx, cfg.RetryTimeout, "remove members from group "+cfg.Group, nil,
+		func(ctx context.Context) (*kmsg.LeaveGroupResponse, error) { return leave.RequestWith(ctx, client) },
 		func(r *kmsg.LeaveGroupResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	return err
 }
@@ -60,18 +63,18 @@ const leaveMax = 3 * time.Second
 
 // leave says goodbye to the group, and once more over another connection when the client can't: a member that just
 // falls silent keeps its partitions from the others until its session ends.
-func (c *Client) leave() {
+func (m *Member) leave() {
 	try := func(leave func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveMax)
 		defer cancel()
 		return leave(ctx)
 	}
-	member, _ := c.client.GroupMetadata()
-	err := try(c.client.LeaveGroupContext)
-	if err != nil && member != "" && c.cfg.InstanceID == "" {
-		err = try(func(ctx context.Context) error { return c.takeOut(ctx, c.cfg.Group, member) })
+	id, _ := m.client.GroupMetadata()
+	err := try(m.client.LeaveGroupContext)
+	if err != nil && id != "" && m.cfg.InstanceID == "" {
+		err = try(func(ctx context.Context) error { return takeOut(ctx, m.client, m.cfg, id) })
 	}
 	if err != nil {
-		c.log.Warn("can't leave the group: it waits for the session to end", "group", c.cfg.Group, "err", err)
+		m.cfg.Logger.Warn("can't leave the group: it waits for the session to end", "group", m.cfg.Group, "err", err)
 	}
 }

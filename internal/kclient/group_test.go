@@ -271,7 +271,7 @@ func TestAMemberThatIsPutOutAndJoinsAgainHasLostItsPartitions(t *testing.T) {
 		mine := b.event(l, Assigned).Partitions
 		require.Len(t, mine, 2)
 		member, _ := l.client.GroupMetadata()
-		require.NoError(t, admin.takeOut(b.ctx, b.name("group"), member))
+		require.NoError(t, takeOut(b.ctx, admin.client, Config{Group: b.name("group"), RetryTimeout: patience}, member))
 
 		l.Rejoin()
 		require.Eventually(t, func() bool {
@@ -358,7 +358,7 @@ func TestConfirmMember(t *testing.T) {
 		b.event(first, Revoked) // which is not done with, so the rebalance waits
 		require.NoError(t, first.ConfirmMember(b.ctx))
 		id, _ := first.client.GroupMetadata()
-		require.NoError(t, admin.takeOut(b.ctx, name, id))
+		require.NoError(t, takeOut(b.ctx, admin.client, Config{Group: name, RetryTimeout: patience}, id))
 		require.ErrorContains(t, first.ConfirmMember(b.ctx), "UNKNOWN_MEMBER_ID")
 		second.Close()
 	})

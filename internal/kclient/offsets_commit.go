@@ -24,19 +24,18 @@ func (c *Client) CommitOffsets(ctx context.Context, offsets []Offset) error {
 	return nil
 }
 
-// commit sends a request that carries offsets in the name of the member that this client is. While the group
-// rebalances, the member's generation changes under our feet: as long as it is the same member, what it owns is its
-// own until it gives it back (KIP-429), so the request is made again with the new generation. A client that has another
-// id by now has lost what it owned: nothing is asked in the new one's name.
+// commit sends a request that carries offsets in the name of the member. While the group rebalances, the member's
+// generation changes under our feet: as long as it is the same member, what it owns is its own until it gives it back
+// (KIP-429), so the request is made again with the new generation. Where the lease is over the partitions are lost:
+// nothing is asked in the new member's name.
 func (c *Client) commit(ctx context.Context, what string, offsets []Offset,
 	build func(member string, generation int32) kmsg.Request) error {
 	tps := offsetPartitions(offsets)
-	var member string
-	var generation int32
 	again := []error{kerr.RebalanceInProgress, kerr.UnstableOffsetCommit}
+	lease := c.leased()
 	for {
-		member, generation = c.client.GroupMetadata()
-		if !c.group.isMember(member) {
+		member, generation, ok := c.member.identity(lease)
+		if !ok {
 			return fmt.Errorf("%s: the partitions were assigned to a member that is not in the group any more: %w", what,
 				kerr.UnknownMemberID)
 		}
@@ -57,21 +56,21 @@ func (c *Client) commit(ctx context.Context, what string, offsets []Offset,
 		if !errors.Is(err, kerr.IllegalGeneration) {
 			return err
 		}
-		if !c.awaitGeneration(ctx, member, generation) {
+		if !c.awaitGeneration(ctx, lease, generation) {
 			return err
 		}
 	}
 }
 
-// awaitGeneration waits for the client to know of a generation after one that the group's coordinator refused, and
-// tells whether the member is still the same. The coordinator is ahead from when the last member has joined until its
-// answer has arrived. Who is not in the group any more finds out by a heartbeat, and is lost.
-func (c *Client) awaitGeneration(ctx context.Context, member string, refused int32) bool {
+// awaitGeneration waits for the member to know of a generation after one that the group's coordinator refused, and
+// tells whether the lease still lasts. The coordinator is ahead from when the last member has joined until its answer
+// has arrived. Who is not in the group any more finds out by a heartbeat, and is lost.
+func (c *Client) awaitGeneration(ctx context.Context, lease Lease, refused int32) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.SessionTimeout)
 	defer cancel()
 	for pause := newBackoff(); ; {
-		switch m, generation := c.client.GroupMetadata(); {
-		case m != member || c.group.lost.Load():
+		switch _, generation, ok := c.member.identity(lease); {
+		case !ok:
 			return false
 		case generation > refused:
 			return true

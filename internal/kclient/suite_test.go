@@ -180,7 +180,7 @@ func (b *bench) all(c *Client, tp TopicPartition) []string {
 }
 
 // event waits for the next event that isn't Trouble and releases it.
-func (b *bench) event(c *Client, want EventKind) Event {
+func (b *bench) event(c interface{ Events() <-chan Event }, want EventKind) Event {
 	b.t.Helper()
 	for {
 		select {

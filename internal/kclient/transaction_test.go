@@ -171,8 +171,8 @@ func TestCommitOfAnOldGenerationIsFenced(t *testing.T) {
 		require.Equal(t, Fenced, ClassOf(err), "%v", err)
 
 		l.cfg.SessionTimeout = time.Hour // but who has lost the membership does not wait
-		l.group.lost.Store(true)
 		err = l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
+			l.member.group.lose()
 			return l.offsetCommitRequest(offsets, member, generation-1)
 		})
 		require.ErrorIs(t, err, kerr.IllegalGeneration)

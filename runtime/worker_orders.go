@@ -1,0 +1,114 @@
+package runtime
+
+import (
+	"context"
+	"slices"
+
+	"thalweg/internal/kclient"
+	"thalweg/internal/tasks"
+)
+
+// give queues orders for the worker.
+func (w *worker) give(orders ...order) {
+	w.inboxMu.Lock()
+	w.inbox = append(w.inbox, orders...)
+	w.inboxMu.Unlock()
+	w.poke()
+}
+
+func (w *worker) takeInbox() []order {
+	w.inboxMu.Lock()
+	defer w.inboxMu.Unlock()
+	orders := w.inbox
+	w.inbox = nil
+	return orders
+}
+
+// obey carries out what the dispatcher has ordered: tasks that are lost go before those that are given back, and these
+// before those to open. took tells whether there was something.
+func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err error) {
+	orders := w.takeInbox()
+	for _, o := range orders {
+		_, unopened := w.opens[o.task]
+		switch {
+		case o.retire:
+			w.retiring = true
+		case o.kind == tasks.Open:
+			w.opens[o.task] = o.lease
+		case unopened:
+			w.decline(o.task, nil)
+		case o.kind == tasks.Drop:
+			w.drops = append(w.drops, o.task)
+		default:
+			w.releases = append(w.releases, o.task)
+		}
+	}
+	if len(w.drops) > 0 {
+		if err := w.lose(ctx); err != nil {
+			return true, err // the tasks are this worker's until its transaction is known to have ended
+		}
+		w.drops = w.drops[:0]
+	}
+	if len(w.releases) > 0 {
+		ids := w.releases
+		w.releases = nil
+		if err := w.revoke(ctx, stop, ids); err != nil {
+			return true, err
+		}
+	}
+	if w.retiring {
+		return true, errStop
+	}
+	return len(orders) > 0, nil
+}
+
+// decline reports that a task is not opened.
+func (w *worker) decline(id TaskID, why error) {
+	delete(w.opens, id)
+	w.report(taskClosed, id, why)
+}
+
+func (w *worker) report(kind reportKind, id TaskID, err error) {
+	w.app.dispatcher.report(report{worker: w.index, kind: kind, task: id, err: err})
+}
+
+// revoke commits, and gives tasks up in a state in which others can go on. Their local state stays on disk.
+func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, ids []TaskID) error {
+	now := w.app.cfg.Clock()
+	switch {
+	case !w.works(ids):
+	case w.open.IsZero() && w.skipped.IsZero():
+		w.confirm(ctx, now)
+	default:
+		if err := w.commit(ctx, now); err != nil {
+			if err := w.heal(ctx, stop, err); err != nil {
+				return err
+			}
+		}
+	}
+	return w.closeTasks(ids)
+}
+
+// lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with
+// all its tasks.
+func (w *worker) lose(ctx context.Context) error {
+	if slices.ContainsFunc(w.drops, func(id TaskID) bool { return w.jobs[id] != nil }) {
+		return w.rewind(ctx, kclient.Fenced)
+	}
+	return nil
+}
+
+// works tells whether one of the tasks may have something to commit.
+func (w *worker) works(ids []TaskID) bool {
+	return slices.ContainsFunc(ids, func(id TaskID) bool { return w.jobs[id] != nil })
+}
+
+func (w *worker) closeTasks(ids []TaskID) error {
+	var errs []error
+	for _, id := range ids {
+		if j := w.jobs[id]; j != nil {
+			errs = append(errs, w.closeJob(j, nil))
+		}
+	}
+	return joined(errs...)
+}
