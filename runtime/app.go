@@ -28,6 +28,7 @@ type app struct {
 	flushing   atomic.Bool
 	gate       gate // of global stores
 	restorers  *restorers
+	retention  *retention
 	refusal    atomic.Pointer[error]  // why the application can't take part in its group
 	shape      atomic.Pointer[layout] // while it runs
 	growing    sync.Mutex             // what replaces shape
@@ -193,6 +194,7 @@ func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) 
 	var running sync.WaitGroup
 	finished := make(chan struct{})
 	running.Go(func() { a.purgeEvery(ctx, control, finished) })
+	running.Go(func() { a.retention.run(finished) })
 	running.Go(func() { a.watch(finished) })
 	running.Go(func() {
 		if a.filled(ctx, fills) {

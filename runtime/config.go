@@ -112,6 +112,11 @@ type Config struct {
 	// memory.
 	StateFS vfs.FS
 
+	// StateRetention is how long the rows of a task stay here after it has moved to another process, in case it comes
+	// back. It is counted while this process runs, and only as long as the other one has the task. Rows of volatile
+	// stores stay, since nothing could bring them back. Default 10 min; negative means for ever.
+	StateRetention time.Duration
+
 	// Guarantee is ExactlyOnce unless you choose otherwise.
 	Guarantee Guarantee
 	// Workers is how many tasks this process works on at the same time; 0 means one per CPU, at most 8. More than
@@ -227,6 +232,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RetryTimeout, 2*time.Minute)
 	setDefault(&c.CloseTimeout, 30*time.Second)
 	setDefault(&c.SessionTimeout, 45*time.Second)
+	setDefault(&c.StateRetention, 10*time.Minute)
 	setDefault(&c.TransactionTimeout, 10*time.Second)
 	setDefault(&c.StallAfter, time.Minute)
 	if c.Logger == nil {

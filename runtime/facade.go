@@ -80,7 +80,7 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 	if err := linked.Check(); err != nil {
 		return nil, fmt.Errorf("runtime: config: %w", err)
 	}
-	a.restorers, a.dispatcher = newRestorers(a), newDispatcher(a)
+	a.restorers, a.retention, a.dispatcher = newRestorers(a), newRetention(a), newDispatcher(a)
 	a.machine = newMachine(a.stateChanged)
 	return &App{a}, nil
 }

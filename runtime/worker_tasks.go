@@ -56,6 +56,7 @@ func (w *worker) giveBack(ids []TaskID, why error) (err error) {
 func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error {
 	ctx, cancel := w.app.untilStop(ctx)
 	defer cancel()
+	defer w.app.retention.open(ids)()
 	p, err := w.starts(ctx, ids, now)
 	if err != nil {
 		return err
