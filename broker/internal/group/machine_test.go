@@ -31,6 +31,7 @@ type driver struct {
 	now     time.Time
 	full    func() bool // whether the log refuses a step's records
 	refused int
+	synced  error // the last answer to a SyncGroup
 }
 
 func newMachine() *group.Machine {
@@ -254,7 +255,7 @@ func (d *driver) sync(id string, m *kmsg.JoinGroupResponse) {
 		part.MemberID, part.MemberAssignment = other.MemberID, []byte("for "+other.MemberID)
 		req.GroupAssignment = append(req.GroupAssignment, part)
 	}
-	d.take(d.m.Sync(req, func(*kmsg.SyncGroupResponse) {}, d.now))
+	d.take(d.m.Sync(req, func(resp *kmsg.SyncGroupResponse) { d.synced = kerr.ErrorForCode(resp.ErrorCode) }, d.now))
 }
 
 func (d *driver) commit(rnd *rand.Rand, id string, members []*kmsg.JoinGroupResponse) {
@@ -404,6 +405,8 @@ func TestARefusedRecordChangesNothing(t *testing.T) {
 	silence := func() { d.take(d.m.Tick(d.now)) }
 
 	refuse(`CompletingRebalance m0: ""`, func() { d.sync("g", m) })
+	// A member that is told of a rebalance joins again at once: for as long as the disk is full, as fast as it can.
+	require.Equal(t, kerr.CoordinatorNotAvailable, d.synced)
 	refuse(`CompletingRebalance m0: ""`, leave)
 	d.sync("g", m)
 	const stable = `Stable m0: "for m0"`

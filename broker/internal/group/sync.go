@@ -70,8 +70,9 @@ func (m *Machine) assign(g *group, parts []kmsg.SyncGroupRequestGroupAssignment,
 			switch {
 			case member.syncing == nil:
 			case err != nil:
-				// The disk refused the record. Members join again, and try again.
-				m.failSync(g, member, kerr.RebalanceInProgress, now)
+				// The disk refused the record. Members wait a little and ask again; told of a rebalance they
+				// would join again at once, and so on, as fast as they can.
+				m.failSync(g, member, kerr.CoordinatorNotAvailable, now)
 			default:
 				reply := member.syncing
 				member.syncing = nil
