@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"thalweg/runtime"
+)
+
+// plan is what a seed fixes.
+type plan struct {
+	seed            uint64
+	program         *program
+	guarantee       runtime.Guarantee
+	embedded        bool
+	partitions      int32
+	finalPartitions int32
+	processes       int
+	workers         int
+	commitEvery     time.Duration
+	checkpointEvery time.Duration
+	batches         int
+	length          time.Duration // of the disturbances
+	events          []event
+}
+
+// event is a fault and when it happens. What is random about it comes from its own source.
+type event struct {
+	at    time.Duration
+	fault *fault
+	r     *rand.Rand
+}
+
+func (p plan) String() string {
+	names := []string{}
+	for _, e := range p.events {
+		names = append(names, fmt.Sprintf("%v %s", e.at.Round(time.Millisecond), e.fault.name))
+	}
+	return fmt.Sprintf("%s, %v, embedded %v, %d processes of %d workers, %d partitions, a commit each %v: %v",
+		p.program.name, p.guarantee, p.embedded, p.processes, p.workers, p.partitions, p.commitEvery, names)
+}
+
+func planned(seed uint64) plan {
+	r := rand.New(rand.NewPCG(seed, 1))
+	p := plan{
+		seed: seed, program: programs[r.IntN(len(programs))], partitions: 1 + r.Int32N(3), processes: 1 + r.IntN(3),
+		workers: 1 + r.IntN(2), commitEvery: 50*time.Millisecond + r.N(400*time.Millisecond),
+		checkpointEvery: 100*time.Millisecond + r.N(2*time.Second),
+		batches:         60, length: 25*time.Second + r.N(15*time.Second), embedded: r.IntN(6) == 0,
+	}
+	if r.IntN(4) == 0 {
+		p.guarantee = runtime.AtLeastOnce
+	}
+	if p.embedded {
+		p.processes = 1
+	}
+	p.finalPartitions = p.partitions
+	if *calm {
+		return p
+	}
+	kinds := slices.DeleteFunc(slices.Clone(faults), func(f *fault) bool { return !f.fits(p) })
+	for range 3 + r.IntN(6) {
+		p.events = append(p.events, event{
+			2*time.Second + r.N(p.length-2*time.Second), kinds[r.IntN(len(kinds))],
+			rand.New(rand.NewPCG(r.Uint64(), r.Uint64())),
+		})
+	}
+	slices.SortFunc(p.events, func(a, b event) int { return int(a.at - b.at) })
+	return p
+}
