@@ -15,6 +15,8 @@ import (
 //   - v3: an error for the whole
 //   - v4: sizes of the disk
 //   - v5: whether the directory takes no more partitions; it always does
+//
+// Files of deleted topics that are still on their way out are not counted, except in what the disk has free.
 func (b *broker) handleDescribeLogDirs(_ context.Context, r *request) completion {
 	req := r.body.(*kmsg.DescribeLogDirsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)

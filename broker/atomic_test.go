@@ -41,7 +41,6 @@ var changes = map[string]change{
 	}},
 	"delete a topic": {true, func(t *testing.T, b *broker.Broker) error {
 		done, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
-		broker.EndRemovals(b)
 		return errors.Join(err, done["t"].Err)
 	}},
 	"configure a topic": {true, func(t *testing.T, b *broker.Broker) error {
@@ -229,7 +228,6 @@ func (r *trial) reopen(fs vfs.FS, powerCut bool) (*broker.Broker, string) {
 	r.t.Helper()
 	b := brokertest.New(r.t, brokertest.On(fs))
 	state := r.state(b)
-	broker.EndRemovals(b)
 	dirs := directories(r.t, fs, "t")
 	if powerCut { // empty ones that no record names any more
 		dirs = withoutStrays(r.t, fs, dirs)

@@ -68,10 +68,10 @@ type broker struct {
 	compactionBytes   atomic.Int64 // that compaction may read and write in a second
 	hints             sync.Map     // names of configurations whose lack of effect was logged
 	sparing           sparing
-	removals          removals
 	// admin is held while topics are made, changed or deleted.
 	admin   sync.Mutex
 	copying sync.Mutex // one backup at a time
+	remover remover
 
 	counters counters
 	work     sync.Mutex // guards closing, and the clocks of the chores

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -139,10 +140,14 @@ func (c *check) strays(known map[string]bool) error {
 	slices.Sort(names)
 	for _, name := range names {
 		path := c.files.PathJoin(c.dir, name)
-		if !known[name] && partitionLike.MatchString(name) && holdsLog(c.files, path, false) {
-			c.report.Findings = append(c.report.Findings, CheckFinding{path, false,
-				"belongs to no topic; the next start moves it aside"})
+		if known[name] || !partitionLike.MatchString(name) || !holdsLog(c.files, path, false) {
+			continue
 		}
+		text := "belongs to no topic; the next start moves it aside"
+		if strings.HasSuffix(name, deletedSuffix) {
+			text = "is what is left of a deleted partition; the next start removes it"
+		}
+		c.report.Findings = append(c.report.Findings, CheckFinding{path, false, text})
 	}
 	return nil
 }

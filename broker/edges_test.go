@@ -142,6 +142,10 @@ func TestDirectoriesOfOthersAreKept(t *testing.T) {
 	open := func() {
 		b, err := broker.Open(broker.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			_, err := os.Stat(filepath.Join(dir, "gone-0.0123-deleted"))
+			return errors.Is(err, os.ErrNotExist)
+		}, time.Minute, time.Millisecond)
 		require.NoError(t, b.Close())
 	}
 	open()

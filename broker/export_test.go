@@ -50,16 +50,5 @@ func AllocatedBytes() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// EndRemovals waits until the broker is done with the files of deleted topics.
-func EndRemovals(b *Broker) {
-	q := &b.in.(*broker).removals
-	for {
-		q.mu.Lock()
-		r := q.current
-		q.mu.Unlock()
-		if r == nil {
-			return
-		}
-		<-r.done
-	}
-}
+// Stopping is closed when the broker has begun to close.
+func Stopping(b *Broker) <-chan struct{} { return b.in.(*broker).stop }

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/google/uuid"
 
 	"thalweg/broker/internal/coord"
 	"thalweg/broker/internal/log"
@@ -50,9 +47,9 @@ func (b *broker) grow(mt *meta.Topic, first int32) error {
 		return err
 	case err != nil:
 		for _, p := range made {
-			err = errors.Join(err, p.log.Delete())
+			err = errors.Join(err, p.log.Release())
 		}
-		b.finishRemoval(plan)
+		b.finishRemovals([]meta.Removal{plan})
 		return err
 	}
 	next := &topic{Topic: mt}
@@ -96,14 +93,6 @@ func (b *broker) makeWay(dir string) error {
 		return fmt.Errorf("broker: directory %s is in the way: it holds files of somebody else; move it", dir)
 	}
 	return b.moveAside(dir)
-}
-
-// moveAside renames a directory that looks like a partition's and belongs to no topic. Only an operator removes it.
-func (b *broker) moveAside(dir string) error {
-	aside := dir + "." + strings.ReplaceAll(uuid.NewString(), "-", "") + straySuffix
-	b.cfg.Logger.Warn("broker: this directory belongs to no topic: it is moved aside; remove it if nobody needs it",
-		"dir", dir, "to", aside)
-	return b.cfg.FS.Rename(dir, aside)
 }
 
 // errUndecided says that the log has a record, and that only the next start can tell whether it lasts.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -23,17 +24,16 @@ import (
 	"thalweg/internal/faultfs"
 )
 
-// directories returns the names of a topic's directories, with what the broker may have put behind them.
-func directories(t *testing.T, fs vfs.FS, topic string) []string {
+// directories returns the names of a topic's directories, with what the broker may have put behind them, once it has
+// removed those of deleted partitions.
+func directories(t *testing.T, fs vfs.FS, topic string) (found []string) {
 	t.Helper()
-	names, err := fs.List("broker")
-	require.NoError(t, err)
-	var found []string
-	for _, name := range names {
-		if strings.HasPrefix(name, topic+"-") {
-			found = append(found, name)
-		}
-	}
+	require.Eventually(t, func() bool {
+		names, err := fs.List("broker")
+		require.NoError(t, err)
+		found = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, topic+"-") })
+		return !slices.ContainsFunc(found, func(name string) bool { return strings.HasSuffix(name, ".deleted") })
+	}, time.Minute, time.Millisecond)
 	return found
 }
 
@@ -108,7 +108,7 @@ func withoutStrays(t *testing.T, fs vfs.FS, dirs []string) (others []string) {
 // topic of the same name is made of them.
 func TestADeletionIsFinishedLater(t *testing.T) {
 	fs := faultfs.New(vfs.NewMem())
-	stuck := failing("t-1", syscall.EIO, errorfs.OpRename)
+	stuck := failing("t-1", syscall.EIO, errorfs.OpRename, errorfs.OpRemoveAll)
 	b, err := broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
 	createTopic(t, b, 3, "t")
@@ -118,7 +118,6 @@ func TestADeletionIsFinishedLater(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, deleted["t"].Err)
 	require.Zero(t, partitions(t, b, "t"))
-	broker.EndRemovals(b)
 	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"))
 	_, err = admin.CreateTopic(within(t), 1, 1, nil, "t")
 	require.ErrorIs(t, err, kerr.KafkaStorageError)
@@ -126,12 +125,10 @@ func TestADeletionIsFinishedLater(t *testing.T) {
 
 	b, err = broker.Open(broker.Config{FS: fs})
 	require.NoError(t, err)
-	broker.EndRemovals(b)
 	require.Equal(t, []string{"t-1"}, directories(t, fs, "t"), "no stray: it is known to be deleted")
 	fs.Fail(nil)
 	require.NoError(t, b.Close())
 	b = brokertest.New(t, brokertest.On(fs))
-	broker.EndRemovals(b)
 	require.Empty(t, directories(t, fs, "t"))
 	createTopic(t, b, 1, "t")
 }
@@ -208,7 +205,6 @@ func TestADamagedPartitionIsOffline(t *testing.T) {
 	deleted, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
 	require.NoError(t, err)
 	require.NoError(t, deleted["t"].Err)
-	broker.EndRemovals(b)
 	require.Empty(t, directories(t, fs, "t"))
 }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
@@ -21,7 +23,7 @@ import (
 
 var manyPartitions = flag.Int("partitions", 100, "partitions of TestManyPartitions; ulimit -n may be far below")
 
-// A broker with many partitions on the disk opens and closes quickly, and has few files open.
+// A broker with many partitions on the disk makes and deletes them, opens and closes quickly, and has few files open.
 func TestManyPartitions(t *testing.T) {
 	const perRequest = 1000
 	n := int32(*manyPartitions)
@@ -38,7 +40,9 @@ func TestManyPartitions(t *testing.T) {
 		return b
 	}
 	b := open()
+	done := stopwatch(t)
 	createTopic(t, b, n, "t")
+	done("made")
 	for round := range 2 {
 		p := plain(t, b)
 		for first := int32(0); first < n; first += perRequest {
@@ -55,6 +59,15 @@ func TestManyPartitions(t *testing.T) {
 		}
 		require.Equal(t, []string{"0", "1"}[:round+1], committedIn(t, b, n-1))
 	}
+	done = stopwatch(t)
+	_, err := kadm.NewClient(brokertest.Client(t, b)).DeleteTopics(within(t), "t")
+	require.NoError(t, err)
+	done("deleted")
+	require.Eventually(t, func() bool {
+		left, err := filepath.Glob(filepath.Join(dir, "t-*"))
+		return err == nil && len(left) == 0
+	}, 5*time.Minute, 10*time.Millisecond)
+	done("deleted with all files")
 }
 
 var logBytes = flag.Int64("log-bytes", 4<<20, "size of all logs of TestStopsAndStarts, which also takes -partitions")

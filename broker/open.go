@@ -209,21 +209,23 @@ func (b *broker) clearLeftovers(known map[string]bool) error {
 	if err != nil {
 		return fmt.Errorf("broker: list data directory %s: %w", b.cfg.Dir, err)
 	}
+	var doomed []string
 	for _, name := range names {
 		path := fs.PathJoin(b.cfg.Dir, name)
 		deleted := strings.HasSuffix(name, deletedSuffix)
-		if known[name] || !partitionLike.MatchString(name) || !holdsLog(fs, path, deleted) {
-			continue
+		switch {
+		case known[name] || !partitionLike.MatchString(name) || !holdsLog(fs, path, deleted):
+		case deleted:
+			doomed = append(doomed, path)
+		default:
+			if err := b.moveAside(path); err != nil { // it is in nobody's way but a topic's of the same name
+				b.cfg.Logger.Error("broker: clear what belongs to no topic", "dir", path, "err", err)
+			}
 		}
-		if deleted {
-			b.cfg.Logger.Info("broker: finishing the deletion of a topic", "dir", path)
-			err = log.Remove(fs, path)
-		} else {
-			err = b.moveAside(path)
-		}
-		if err != nil { // it is in nobody's way but a topic's of the same name
-			b.cfg.Logger.Error("broker: clear what belongs to no topic", "dir", path, "err", err)
-		}
+	}
+	if len(doomed) > 0 {
+		b.cfg.Logger.Info("broker: removing what is left of deleted partitions", "directories", len(doomed))
+		b.removeLater(doomed)
 	}
 	return nil
 }
@@ -312,9 +314,7 @@ func (b *broker) recoverCoordinators() {
 	})
 	close(opened)
 	b.adoptTransactions()
-	for _, r := range b.metaMachine.Removals() {
-		b.removeLater(r, nil)
-	}
+	b.finishRemovals(slices.Collect(maps.Values(b.metaMachine.Removals())))
 }
 
 // openCoordinator replays the log of a coordinator. When that fails, its partition is offline, and it answers

@@ -13,7 +13,8 @@ import (
 	"thalweg/internal/memory"
 )
 
-// Stats is what a broker does and holds at a moment. Counters count from Open on.
+// Stats is what a broker does and holds at a moment. Counters count from Open on. A deleted topic does not count, even
+// while its files are still being removed.
 type Stats struct {
 	Topics, Partitions int
 	// OfflinePartitions could not be opened, or have failed since. Their clients get KAFKA_STORAGE_ERROR; the log says

@@ -30,16 +30,6 @@ type topic struct {
 	partitions []*partition
 }
 
-// logs returns those of the partitions that are open.
-func (t *topic) logs() (open []*log.Log) {
-	for _, p := range t.partitions {
-		if p.log != nil {
-			open = append(open, p.log)
-		}
-	}
-	return open
-}
-
 // partition is one partition. It lives until its topic is deleted or the broker closes.
 type partition struct {
 	topic string
@@ -83,10 +73,12 @@ func (s *topicSet) add(t *topic) {
 	s.byID[t.ID] = t
 }
 
-func (t *topics) remove(gone *topic) {
+func (t *topics) remove(gone map[*topic]bool) {
 	t.change(func(s *topicSet) {
-		delete(s.byName, gone.Name)
-		delete(s.byID, gone.ID)
+		for topic := range gone {
+			delete(s.byName, topic.Name)
+			delete(s.byID, topic.ID)
+		}
 	})
 }
 

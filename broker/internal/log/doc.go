@@ -9,7 +9,6 @@
 //	      00000000000000000042.producers  state of the producers as of that offset, see producer_snapshot.go
 //	      checkpoint                      last synced offset, log start, clean close, ages; see checkpoint.go
 //	      *.cleaned *.swap *.swaptxn      a compaction on its way, see segment_replace.go
-//	<dir>.deleted                         a deleted partition on its way, see Remove
 //
 // The index files of a segment are written when it is sealed, by a roll or by Close, and with each snapshot of the
 // producers: Maintain takes one when much was appended since the last. What follows on the snapshot is indexed again

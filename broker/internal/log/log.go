@@ -20,7 +20,7 @@ type Log struct {
 	options Options
 	config  atomic.Pointer[Config]
 
-	maintain upkeep     // one Maintain, Compact, TrimTo, Close or Delete at a time
+	maintain upkeep     // one Maintain, Compact, TrimTo, Close or Release at a time
 	mu       sync.Mutex // the appender's: everything up to the next blank line
 
 	producers   producers
@@ -335,7 +335,8 @@ func (l *Log) unchanged() bool {
 		!active.torn
 }
 
-// Release closes the files and writes nothing: the next Open finds the directory as this one left it.
+// Release closes the files and writes nothing: the next Open finds the directory as this one left it. It is also how a
+// log ends that is deleted.
 func (l *Log) Release() error {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()

@@ -28,7 +28,6 @@ const (
 	tempSuffix      = ".tmp"
 	besideSuffix    = ".beside.tmp"
 	cleanedSuffix   = ".cleaned"
-	deletedSuffix   = ".deleted"
 
 	maxSegmentBytes = 1<<31 - 1 // positions in the index are 32 bits
 	maxIndexBytes   = scanBytes // a read takes up to that much more from the file than it was asked for

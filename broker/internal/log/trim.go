@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -186,37 +185,4 @@ func (l *Log) logRetained(s *segment, first, last int64, byTime bool) {
 	l.options.Logger.Info("retention deletes records", "topic", l.options.Topic, "partition", l.options.Partition,
 		"first", first, "last", last, "newest", time.UnixMilli(newest).UTC(),
 		"appended", time.UnixMilli(s.ages.appended.Load()).UTC(), "because", reason)
-}
-
-// Delete closes the log and deletes its directory.
-func (l *Log) Delete() error {
-	l.maintain.Lock()
-	defer l.maintain.Unlock()
-	if err := errors.Join(l.shut(), Remove(l.options.FS, l.options.Dir)); err != nil {
-		return fmt.Errorf("log: %s: delete: %w", l.options.name(), err)
-	}
-	return nil
-}
-
-// Remove deletes the directory of a closed log, or what is left of it, by way of a name that ends in .deleted. Where a
-// start finds such a directory, Remove has to be called again. After a power cut the directory may be there as before,
-// or lack files: the caller remembers that it was to go until the directory above it is forced.
-func Remove(fs vfs.FS, dir string) error {
-	doomed := dir
-	if len(dir) < len(deletedSuffix) || dir[len(dir)-len(deletedSuffix):] != deletedSuffix {
-		doomed = dir + deletedSuffix
-		if err := fs.RemoveAll(doomed); err != nil && !isNotExist(err) {
-			return fmt.Errorf("directory %s: remove: %w", doomed, err)
-		}
-		if err := fs.Rename(dir, doomed); err != nil {
-			if isNotExist(err) {
-				return nil
-			}
-			return fmt.Errorf("directory %s: rename: %w", dir, err)
-		}
-	}
-	if err := fs.RemoveAll(doomed); err != nil && !isNotExist(err) {
-		return fmt.Errorf("directory %s: remove: %w", doomed, err)
-	}
-	return nil
 }
