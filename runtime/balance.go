@@ -53,8 +53,14 @@ func (a *app) unread(member string, err error) {
 		"application", a.cfg.ApplicationID, "member", member, "err", err)
 }
 
-// report tells the leader what state this process has on disk.
+// report tells the leader what state this process has on disk. Of the tasks that are here it is read again: a restore
+// or a checkpoint has moved it since they were opened.
 func (a *app) report() assign.Report {
+	for _, id := range a.dispatcher.here() {
+		if err := a.noteHeld(id); err != nil {
+			a.cfg.Logger.Debug("can't read how far the state on disk is", "application", a.cfg.ApplicationID, "err", err)
+		}
+	}
 	r := assign.Report{Process: a.home.process, Weight: a.dispatcher.wanted(), Endpoint: a.cfg.Endpoint}
 	a.mu.Lock()
 	defer a.mu.Unlock()

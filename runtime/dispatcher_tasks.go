@@ -258,6 +258,16 @@ func (d *dispatcher) of(subtopology int) (running, opening []int32) {
 	return running, opening
 }
 
+// here are the tasks that the process has or is to have.
+func (d *dispatcher) here() (ids []TaskID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.tasks.All() {
+		ids = append(ids, taskID(s.ID))
+	}
+	return ids
+}
+
 // isElsewhere tells whether the assignment gives a task to another process.
 func (d *dispatcher) isElsewhere(inputs []kclient.TopicPartition) bool {
 	d.mu.Lock()
