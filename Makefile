@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: sim descriptors starts handlers memory model history history-defects moves newcomer bench-kafka oracle help test invariants race random fuzz bench lint verify kill kafka clients requests changelogs fmt
+.PHONY: sim sim-defects descriptors starts handlers memory model history history-defects moves newcomer bench-kafka oracle help test invariants race random fuzz bench lint verify kill kafka clients requests changelogs fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-15s %s\n", $$1, $$2}'
@@ -78,6 +78,10 @@ sim: ## SEEDS=n applications and brokers in virtual time under faults, from SEED
 	internal/sim/build bin/sim.test
 	bin/sim.test -test.run TestSimulation -test.v -test.timeout 0 -seed $(or $(SEED),1) \
 	  -seeds $(if $(SEED),$(if $(filter file,$(origin SEEDS)),1,$(SEEDS)),$(SEEDS)) -repeat $(or $(REPEAT),1)
+
+sim-defects: ## the same with eight defects, one after the other: each is found
+	internal/sim/build bin/sim-defects.test -tags defects
+	bin/sim-defects.test -test.run TestSeededDefects -test.v -test.timeout 0
 
 handlers: ## how many statements of each of the broker's handlers the fuzz targets' seeds run, and which they do not
 	internal/verify/handlers

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"thalweg/internal/defect"
 	"thalweg/internal/kclient"
 	"thalweg/internal/tasks"
 	"thalweg/topology"
@@ -108,6 +109,10 @@ func (d *dispatcher) event(e kclient.Event) error {
 		e.Done()
 		return nil
 	case kclient.Revoked, kclient.Lost:
+		if defect.RevokedGoesOn && e.Kind == kclient.Revoked {
+			e.Done()
+			return nil
+		}
 		r := returned{event: e}
 		for _, id := range d.remove(e) {
 			r.ids = append(r.ids, managed(id))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"thalweg/internal/defect"
 	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 	"thalweg/topology"
@@ -48,7 +49,11 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	if err := w.send(ctx, w.outbox.Take()); err != nil {
+	out := w.outbox.Take()
+	if defect.OffsetWithoutOutput && w.counts.Commits%5 == 4 {
+		out = nil
+	}
+	if err := w.send(ctx, out); err != nil {
 		return err
 	}
 	if err := w.note(ctx, unnoted); err != nil {
@@ -127,8 +132,12 @@ func (w *worker) conclude(ctx context.Context) error {
 		}
 		return w.client.CommitOffsets(ctx, w.offsets)
 	}
+	offsets := w.offsets
+	if defect.OutputWithoutOffset {
+		offsets = nil
+	}
 	sent := make(chan error, 1) // the two round trips run side by side
-	go func() { sent <- w.client.SendOffsets(ctx, w.offsets) }()
+	go func() { sent <- w.client.SendOffsets(ctx, offsets) }()
 	err := worse(w.client.Flush(ctx), <-sent)
 	if err != nil {
 		return err

@@ -47,6 +47,7 @@ const layers = `
 
 	# The client is what a worker sees of a broker. It does not link the bundled one.
 	NONE < internal/assign, internal/direct;
+	internal/defect < internal/kclient, internal/task, runtime;
 	internal/assign, internal/batch, internal/direct < internal/kclient;
 	internal/assign, internal/invariant < internal/tasks;
 

@@ -13,4 +13,15 @@ const (
 	StaleGeneration     = false
 	UncheckedSequence   = false
 	EarlyHighWatermark  = false
+
+	// Of the runtime and of what it relies on: make sim-defects finds these.
+
+	OffsetWithoutOutput = false
+	OutputWithoutOffset = false
+	DoubleOwner         = false
+	StaleMember         = false
+	UnknownEnd          = false
+	ShortRestore        = false
+	RevokedGoesOn       = false
+	UnfencedWrites      = false
 )

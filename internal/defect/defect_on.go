@@ -18,6 +18,17 @@ var (
 	StaleGeneration     = chosen("stale-generation")
 	UncheckedSequence   = chosen("unchecked-sequence")
 	EarlyHighWatermark  = chosen("early-high-watermark")
+
+	// Of the runtime and of what it relies on: make sim-defects finds these.
+
+	OffsetWithoutOutput = chosen("offset-without-output")
+	OutputWithoutOffset = chosen("output-without-offset")
+	DoubleOwner         = chosen("double-owner")
+	StaleMember         = chosen("stale-member")
+	UnknownEnd          = chosen("unknown-end")
+	ShortRestore        = chosen("short-restore")
+	RevokedGoesOn       = chosen("revoked-goes-on")
+	UnfencedWrites      = chosen("unfenced-writes")
 )
 
 func chosen(name string) bool { return os.Getenv(Variable) == name }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/internal/assign"
+	"thalweg/internal/defect"
 )
 
 // Subtopology is what the balancer knows of a part of the topology.
@@ -115,6 +116,13 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 				if id.Partition < topics[topic] {
 					plan.AddPartition(byID[a.Member], topic, id.Partition)
 				}
+			}
+		}
+	}
+	if defect.DoubleOwner && len(result.Members) > 1 {
+		for _, id := range result.Members[0].Active {
+			for _, topic := range b.subtopology(id.Subtopology).Topics {
+				plan.AddPartition(byID[result.Members[1].Member], topic, id.Partition)
 			}
 		}
 	}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/internal/defect"
 )
 
 // InitProducer gets a producer identity and drops everything that is queued, with ErrDiscarded. It is called first,
@@ -141,7 +145,12 @@ func (p *producer) sendEnd(ctx context.Context, commit bool) error {
 		what = "commit transaction "
 	}
 	resp, err := request(ctx, p.retryMax, what+p.transactionalID, nil,
-		func(ctx context.Context) (*kmsg.EndTxnResponse, error) { return req.RequestWith(ctx, p.client) },
+		func(ctx context.Context) (*kmsg.EndTxnResponse, error) {
+			if defect.UnknownEnd && commit {
+				return endWithin(ctx, req, p.client)
+			}
+			return req.RequestWith(ctx, p.client)
+		},
 		func(r *kmsg.EndTxnResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	if err != nil {
 		return p.endFailed(ctx, commit, err)
@@ -158,6 +167,17 @@ func (p *producer) sendEnd(ctx context.Context, commit bool) error {
 		p.endTransaction() // the sequences go on
 	}
 	return nil
+}
+
+// endWithin takes an answer that does not come soon for success.
+func endWithin(ctx context.Context, req *kmsg.EndTxnRequest, client *kgo.Client) (*kmsg.EndTxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return kmsg.NewPtrEndTxnResponse(), nil
+	}
+	return resp, nil
 }
 
 // beginEnd empties the queue and holds what comes after. It tells whether there is a transaction to end.

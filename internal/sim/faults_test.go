@@ -25,6 +25,12 @@ func always(plan) bool      { return true }
 func embedded(p plan) bool  { return p.embedded }
 func onTheWire(p plan) bool { return !p.embedded }
 
+// fencing tells that processes may come back that have lost their tasks without knowing it. At least once nothing
+// fences their writes: those to a changelog go over what their successors have written, and rows get older.
+func fencing(p plan) bool {
+	return onTheWire(p) && (p.guarantee == runtime.ExactlyOnce || p.program.rows == nil)
+}
+
 // downTimeMax is how long a process or the broker is down at most.
 const downTimeMax = 4 * time.Second
 
@@ -50,8 +56,8 @@ var faults = append([]*fault{
 	{"the broker is killed", onTheWire, func(w *world, r *rand.Rand) { w.killBroker(r, false) }},
 	{"the broker loses power", onTheWire, func(w *world, r *rand.Rand) { w.killBroker(r, true) }},
 	{"broker and application lose power", embedded, func(w *world, r *rand.Rand) {
-		w.machine.kill(r, true)
 		w.procs[0].kill(r, true)
+		w.machine.kill(r, true)
 		pass(r.N(downTimeMax))
 		w.machine.open()
 		w.procs[0].start()
@@ -62,17 +68,26 @@ var faults = append([]*fault{
 		w.machine.open()
 	}},
 	{"connections are cut", onTheWire, func(w *world, r *rand.Rand) { w.pick(r).host.cut() }},
-	{"a process is cut off", onTheWire, func(w *world, r *rand.Rand) {
+	{"a process is cut off", fencing, func(w *world, r *rand.Rand) {
 		h := w.pick(r).host
 		h.setCutOff(true)
 		w.later(r.N(10*time.Second), func() { h.setCutOff(false) })
 	}},
-	{"messages are delayed", onTheWire, func(w *world, r *rand.Rand) {
+	{"messages are delayed", fencing, func(w *world, r *rand.Rand) {
 		h := w.pick(r).host
 		h.setDelay(time.Millisecond + r.N([]time.Duration{50 * time.Millisecond, 2 * time.Second}[r.IntN(2)]))
 		w.later(r.N(10*time.Second), func() { h.setDelay(0) })
 	}},
-	{"a process is paused and comes back as a zombie", onTheWire, func(w *world, r *rand.Rand) {
+	{"the end of a transaction is lost, and the process is cut off", func(p plan) bool {
+		return onTheWire(p) && p.guarantee == runtime.ExactlyOnce
+	}, func(w *world, r *rand.Rand) {
+		h, quiet := w.pick(r).host, transactionTimeout+r.N(5*time.Second)
+		h.loseWith(kmsg.EndTxn, func() {
+			h.setCutOff(true)
+			w.later(quiet, func() { h.setCutOff(false) })
+		})
+	}},
+	{"a process is paused and comes back as a zombie", fencing, func(w *world, r *rand.Rand) {
 		h := w.pick(r).host
 		h.hold()
 		w.later(sessionTimeout+r.N(sessionTimeout), h.flow)
@@ -177,10 +192,10 @@ func (w *world) later(after time.Duration, end func()) {
 
 func (w *world) killProcess(r *rand.Rand, power, loseDisk bool) {
 	p := w.pick(r)
-	if w.plan.embedded { // the broker is a part of it
+	p.kill(r, power)
+	if w.plan.embedded { // the broker is a part of it, and never behind what the stores have
 		w.machine.kill(r, power)
 	}
-	p.kill(r, power)
 	if loseDisk {
 		p.loseDisk()
 	}

@@ -28,6 +28,7 @@ type host struct {
 	held     chan struct{} // closed when messages pass again; nil when they pass
 	lose     map[kmsg.Key]bool
 	deafened map[kmsg.Key]bool
+	onLoss   func() // called once when a request is lost
 }
 
 func (w *world) newHost(name string) *host {
@@ -124,13 +125,30 @@ func (h *host) loseNext(key kmsg.Key, answer bool) {
 	}
 }
 
+// loseWith loses the next request of a kind and calls f then.
+func (h *host) loseWith(key kmsg.Key, f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lose[key], h.onLoss = true, f
+}
+
 func (h *host) heal() {
 	h.flow()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.cutOff, h.delay = false, 0
+	h.cutOff, h.delay, h.onLoss = false, 0, nil
 	clear(h.lose)
 	clear(h.deafened)
+}
+
+func (h *host) lost() {
+	h.mu.Lock()
+	f := h.onLoss
+	h.onLoss = nil
+	h.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // take reports whether a message of a kind is to be lost, once.
@@ -217,6 +235,7 @@ func (l *link) requests() {
 		if l.host.take(l.host.lose, r.key) {
 			l.host.world.happened("lost request: " + r.name())
 			l.trace(r, "request lost")
+			l.host.lost()
 			return
 		}
 		l.mu.Lock() // nobody here produces with acks=0, which has no answer

@@ -18,6 +18,7 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "the first seed")
 	seeds     = flag.Int("seeds", 0, "how many seeds to run; internal/sim/build makes a test that can")
 	repeat    = flag.Int("repeat", 1, "how often each seed is run")
+	first     = flag.Bool("first", false, "stop at the first failure")
 	calm      = flag.Bool("calm", false, "without faults")
 )
 
@@ -35,6 +36,9 @@ func TestSimulation(t *testing.T) {
 		for again := range *repeat {
 			if !simulate(t, fmt.Sprintf("seed=%d/%d", seed, again), seed, occurred) {
 				failures++
+				if *first {
+					return
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"thalweg/internal/defect"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -112,7 +113,7 @@ func (t *Task) offsets() []Offset {
 
 // commitsOffsets tells whether the next commit has an offset of the task.
 func (t *Task) commitsOffsets() bool {
-	return len(t.queues) > 0 && (t.Moved() || t.wrote || t.marksMoved())
+	return len(t.queues) > 0 && (t.Moved() || t.wrote && !defect.UnfencedWrites || t.marksMoved())
 }
 
 // Fence is an offset that changes nothing: the committed one of the first input. The group refuses it from a task that

@@ -217,6 +217,8 @@ func (m *Machine) checkCommit(r *CommitRequest, now time.Time) *kerr.Error {
 	}
 	member, err := g.who(r.MemberID, r.Instance)
 	switch {
+	case err != nil && defect.StaleMember:
+		return nil
 	case err != nil:
 		return err
 	case r.Generation != g.generation && !defect.StaleGeneration:
