@@ -157,7 +157,11 @@ func (m *metadata) partitions(ctx context.Context, topic string) (int32, error) 
 
 // PartitionCounts asks how many partitions topics have now. Those that can't be had are left out.
 func (c *Client) PartitionCounts(ctx context.Context, topics ...string) (map[string]int32, error) {
-	if _, err := c.metadata.refresh(ctx, topics); err != nil {
+	err := retry(ctx, c.cfg.RetryTimeout, "partition counts", nil, func(ctx context.Context) error {
+		_, err := c.metadata.refresh(ctx, topics)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	counts := make(map[string]int32, len(topics))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -59,6 +60,49 @@ func (b *bench) over(wrap func(net.Conn) net.Conn) []kgo.Opt {
 		dial = b.base.Broker.Dial
 	}
 	return []kgo.Opt{kgo.Dialer(brokertest.Wrapped(dial, wrap))}
+}
+
+// silent is a connection that the other side closes before it answers, as a broker does that is killed.
+type silent struct{ net.Conn }
+
+func (silent) Read([]byte) (int, error) { return 0, io.EOF }
+
+// A broker that is killed while it answers the first request of a connection looks to franz-go like one that wants TLS:
+// it does not try again by itself.
+func TestPartitionCountsOutliveABrokerThatIsKilled(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		var mu sync.Mutex
+		var open []net.Conn
+		away := 0
+		c := b.open(func(cfg *Config) {
+			cfg.Client = b.over(func(conn net.Conn) net.Conn {
+				mu.Lock()
+				defer mu.Unlock()
+				if away--; away >= 0 {
+					return silent{conn}
+				}
+				open = append(open, conn)
+				return conn
+			})
+		})
+		topic := b.topic(c, "in", 3)
+		mu.Lock()
+		away = 2
+		for _, conn := range open {
+			require.NoError(t, conn.Close())
+		}
+		mu.Unlock()
+		killed := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return away < 0
+		}
+		for !killed() { // what the client knows answers it at first
+			counts, err := c.PartitionCounts(b.ctx, topic)
+			require.NoError(t, err)
+			require.EqualValues(t, 3, counts[topic])
+		}
+	})
 }
 
 // copier is a worker that copies numbers, whose group offset says how many it has copied.
