@@ -34,6 +34,13 @@ func fencing(p plan) bool {
 // downTimeMax is how long a process or the broker is down at most.
 const downTimeMax = 4 * time.Second
 
+// zombies is a fault that others come from: a process that has lost its tasks and has not heard of it.
+var zombies = &fault{"a process is paused and comes back as a zombie", fencing, func(w *world, r *rand.Rand) {
+	h := w.pick(r).host
+	h.hold()
+	w.later(sessionTimeout+r.N(sessionTimeout), h.flow)
+}}
+
 var faults = append([]*fault{
 	{"a process is killed", always, func(w *world, r *rand.Rand) { w.killProcess(r, false, false) }},
 	{"a process loses power", always, func(w *world, r *rand.Rand) { w.killProcess(r, true, false) }},
@@ -87,11 +94,7 @@ var faults = append([]*fault{
 			w.later(quiet, func() { h.setCutOff(false) })
 		})
 	}},
-	{"a process is paused and comes back as a zombie", fencing, func(w *world, r *rand.Rand) {
-		h := w.pick(r).host
-		h.hold()
-		w.later(sessionTimeout+r.N(sessionTimeout), h.flow)
-	}},
+	zombies,
 	{"the broker's disk is slow", always, func(w *world, r *rand.Rand) { w.slow(w.machine.disk(), r) }},
 	{"the broker's disk is full", always, func(w *world, r *rand.Rand) { w.fill(w.machine.disk(), r) }},
 	{"a process's disk is slow", always, func(w *world, r *rand.Rand) { w.slow(w.pick(r).drive, r) }},

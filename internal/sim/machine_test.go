@@ -46,6 +46,9 @@ func (d *drive) crash(r *rand.Rand, power bool) *vfs.MemFS {
 	if power {
 		percent = r.IntN(101)
 	}
+	if r == nil {
+		r = rand.New(rand.NewPCG(1, 1)) // nothing is left to chance
+	}
 	return d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: r})
 }
 

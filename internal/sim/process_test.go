@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -81,11 +82,16 @@ func (p *process) start() {
 	w.running.Go(func() {
 		err := app.Run(ctx)
 		w.trace.add(p.name, "ended: %v", err)
-		if err != nil && !host.isDead() {
+		if err != nil && !host.isDead() && !leftLate(ctx, err) {
 			w.fail("%s: the application ends: %v", host.name, err)
 		}
 		ended <- err
 	})
+}
+
+// leftLate tells that an application was stopped that could not tell its group in time, since the network was down.
+func leftLate(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && strings.Contains(err.Error(), "Config.CloseTimeout")
 }
 
 func (h *host) isDead() bool {
@@ -127,8 +133,9 @@ func (p *process) bury(after time.Duration) {
 // stop closes the application, which leaves its group.
 func (p *process) stop() {
 	p.cancel()
+	var err error
 	select {
-	case <-p.ended:
+	case err = <-p.ended:
 	case <-time.After(closeTimeout + 5*time.Second):
 		p.world.fail("%s: it did not end within %v of its close", p.name, closeTimeout+5*time.Second)
 		<-p.ended
@@ -136,6 +143,9 @@ func (p *process) stop() {
 	p.host.die() // nothing is on it any more
 	p.world.dropHost(p.host)
 	p.app = nil
+	if err != nil { // it holds its directory until its operating system process ends
+		p.drive = newDrive(p.world, p.name, p.drive.crash(nil, false))
+	}
 }
 
 // loseDisk gives the process an empty disk.

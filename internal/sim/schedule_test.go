@@ -61,6 +61,9 @@ func planned(seed uint64) plan {
 		return p
 	}
 	kinds := slices.DeleteFunc(slices.Clone(faults), func(f *fault) bool { return !f.fits(p) })
+	if fencing(p) {
+		kinds = append(kinds, zombies, zombies) // what takes most to get right
+	}
 	for range 3 + r.IntN(6) {
 		p.events = append(p.events, event{
 			2*time.Second + r.N(p.length-2*time.Second), kinds[r.IntN(len(kinds))],
