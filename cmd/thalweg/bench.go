@@ -80,7 +80,7 @@ func benchCommand() *cobra.Command {
 	f.StringVar(&o.BrokerProfile, "broker-cpuprofile", "", "with --brokers process: write a CPU profile of the broker, "+
 		"from its start, to this file")
 	f.Int32SliceVar(&partitions, "partitions", []int32{0}, "of the input, a run for each: wordcount has 1 or 4, "+
-		"large, huge, broker-produce, -consume and -small any (0: what the workload names)")
+		"large, huge, tasks, broker-produce, -consume and -small any (0: what the workload names)")
 	benchFlags(cmd, &o)
 	cmd.AddCommand(sinkCommand())
 	return cmd
@@ -95,6 +95,7 @@ func aboutBench() string {
 	}
 	return about + "\n  latency            count per key at a fixed rate, time from the intended send to the consumer" +
 		"\n  restore            a table from its changelog (uniq-1)" +
+		"\n  tasks              two tasks for each partition: start, idle, count behind a repartition topic, close (many-1)" +
 		"\n\nThese measure the broker alone. It runs in a process of its own, or --brokers names a cluster.\n" +
 		workload.AboutLoads()
 }
@@ -127,8 +128,8 @@ func benchFlags(cmd *cobra.Command, o *workload.Options) {
 	f.Int32Var(&o.BatchBytes, "batch", 0, "broker-produce, -consume, -many: bytes of a batch at most "+
 		"(0: the client's default)")
 	f.IntVar(&o.Topics, "topics", 0, "broker-many: how many topics (0: 1,000)")
-	f.DurationVar(&o.Warmup, "warmup", 10*time.Second, "latency, broker-small, -e2e, -many: before measuring")
-	f.DurationVar(&o.Measure, "measure", 30*time.Second, "latency, broker-small, -e2e, -many: how long to measure")
+	f.DurationVar(&o.Warmup, "warmup", 10*time.Second, "latency, tasks, broker-small, -e2e, -many: before measuring")
+	f.DurationVar(&o.Measure, "measure", 30*time.Second, "latency, tasks, broker-small, -e2e, -many: how long to measure")
 }
 
 func printResult(w io.Writer, r workload.Result) error {
@@ -154,6 +155,10 @@ func printResult(w io.Writer, r workload.Result) error {
 	}
 	if r.BrokerCPU > 0 {
 		fmt.Fprintf(w, "  broker: %.2f s CPU, peak %.0f MiB\n", r.BrokerCPU, r.BrokerRSSMiB)
+	}
+	if t := r.Tasks; t.StartSeconds > 0 {
+		fmt.Fprintf(w, "  started in %.2f s (%.2f s CPU), idle: %.4f of a core, %.0f MiB resident; closed in %.2f s\n",
+			t.StartSeconds, t.StartCPUSeconds, t.IdleCores, t.IdleRSSMiB, t.CloseSeconds)
 	}
 	if r.ByHandNanos > 0 {
 		fmt.Fprintf(w, "  by hand in memory %.0f ns each: %.1f times that\n", r.ByHandNanos, r.TimesByHand)

@@ -22,6 +22,7 @@ func keyedSets() []Set {
 		keyed{seed: 8, keys: 4_000_000}.set("big-1", 1, 4_000_000),
 		keyed{seed: 9, keys: 20_000_000}.set("huge-1", 4, 20_000_000),
 		keyed{seed: 10, keys: 20_000_000, zipf: true}.set("huge-z", 4, 20_000_000),
+		keyed{seed: 11, keys: 100_000}.set(tasksSet, 4, 2_000_000),
 	}
 }
 

@@ -42,6 +42,7 @@ func openPlace(ctx context.Context, o Options) (*place, error) {
 	case "embedded":
 		p.broker, err = broker.Open(broker.Config{
 			Dir: filepath.Join(dir, "broker"), Sync: o.Sync, MemoryBytesMax: o.MemoryBytesMax, Logger: o.Logger,
+			MaxTopicPartitions: tasksPartitionsMax,
 		})
 	case "process":
 		if p.apart, err = startBroker(o, dir); err == nil {

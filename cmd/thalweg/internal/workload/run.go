@@ -90,8 +90,9 @@ type Result struct {
 	Steps         []Step   `json:"steps,omitempty"`
 	Results       int64    `json:"results,omitempty"` // what came out: keys where these count, else records
 	LatencyMillis Latency  `json:"latency_ms,omitzero"`
-	Load          Load     `json:"load,omitzero"` // of the workloads of the broker alone
-	Checked       string   `json:"checked"`       // how the result was found to be right
+	Load          Load     `json:"load,omitzero"`  // of the workloads of the broker alone
+	Tasks         Tasks    `json:"tasks,omitzero"` // of the tasks workload
+	Checked       string   `json:"checked"`        // how the result was found to be right
 }
 
 // Latency are percentiles, in milliseconds.
@@ -110,6 +111,8 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 			"--broker-cpuprofile")
 	case o.Filled && name == "latency":
 		return r, errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
+	case (o.Filled || o.Input != "") && name == "tasks":
+		return r, errors.New("bench: tasks is idle before it is fed: leave out --filled and --input")
 	case o.Filled && name == "restore":
 		return r, errors.New("bench: restore has no feeder, its topic is full before: leave out --filled")
 	}
@@ -139,6 +142,8 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 		err = p.latency(ctx, o, &r)
 	case name == "restore":
 		err = p.restore(ctx, o, &r)
+	case name == "tasks":
+		err = p.tasks(ctx, o, &r)
 	default:
 		err = p.workload(ctx, name, o, &r)
 	}
