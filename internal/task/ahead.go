@@ -29,6 +29,13 @@ const lookAhead = 64
 
 // decode makes the next record of the open batch the head's.
 func (q *queue) decode() bool {
+	if len(q.ahead.prefetchers) == 0 { // nobody looks anything up
+		return q.it.Next(&q.head.Record)
+	}
+	return q.decodeAhead()
+}
+
+func (q *queue) decodeAhead() bool {
 	a := &q.ahead
 	for a.alone == 0 {
 		if a.at < len(a.decoded) {
