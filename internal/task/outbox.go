@@ -195,10 +195,16 @@ func (l *lane) append(partition int32, timestamp int64, key, value []byte, heade
 	return nil
 }
 
+// packet takes the slot's batch.
+func (s *slot) packet() *Packet {
+	p := &Packet{Topic: s.lane.topic, Partition: s.partition, Builder: s.builder}
+	s.builder = nil
+	return p
+}
+
 // fill moves a slot's batch to the full ones. The slot stays listed as open until Take.
 func (o *Outbox) fill(s *slot) {
-	o.full = append(o.full, &Packet{Topic: s.lane.topic, Partition: s.partition, Builder: s.builder})
-	s.builder = nil
+	o.full = append(o.full, s.packet())
 	for i, open := range o.open {
 		if open == s {
 			last := len(o.open) - 1
@@ -244,9 +250,11 @@ func (o *Outbox) Bytes() int { return o.bytes }
 
 // Take takes everything: the full batches and then the rest, at most one more for each partition.
 func (o *Outbox) Take() []*Packet {
-	for len(o.open) > 0 {
-		o.fill(o.open[0])
+	for _, s := range o.open {
+		o.full = append(o.full, s.packet())
 	}
+	clear(o.open)
+	o.open = o.open[:0]
 	full := o.full
 	o.full, o.bytes = nil, 0
 	return full

@@ -31,7 +31,7 @@ func (nowhere) Close() error                          { return nil }
 // processor time of a task for each record of its inputs, and what it allocates. What a task sends to a repartition
 // topic it reads again.
 func BenchmarkTask(b *testing.B) {
-	for _, name := range []string{"count", "window", "session", "stream-join", "table-join", "wordcount"} {
+	for _, name := range []string{"stateless", "count", "window", "session", "stream-join", "table-join", "wordcount"} {
 		b.Run(name, func(b *testing.B) {
 			w, err := WorkloadOf(name)
 			require.NoError(b, err)
