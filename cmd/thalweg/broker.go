@@ -8,7 +8,6 @@ import (
 	"os"
 	goruntime "runtime"
 	"runtime/pprof"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +24,10 @@ func brokerCommand() *cobra.Command {
 		Short: "Run the bundled broker as a server",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
+			err := noZeros(cmd)
+			if err != nil {
+				return err
+			}
 			if cfg.Sync, err = broker.ParseSync(sync); err != nil {
 				return err
 			}
@@ -35,7 +37,7 @@ func brokerCommand() *cobra.Command {
 			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level(verbose)}))
 			b, err := broker.Open(cfg)
 			if err != nil {
-				return err
+				return inFlags(err)
 			}
 			if profile != "" {
 				f, err := os.Create(profile)
@@ -65,12 +67,7 @@ func brokerCommand() *cobra.Command {
 	f.Int32Var(&cfg.Partitions, "partitions", 1, "partitions of a topic whose creator leaves it open")
 	f.StringToStringVar(&cfg.TopicDefaults, "topic-default", nil,
 		"NAME=VALUE, repeatable: the default of a topic configuration, say retention.ms or segment.bytes")
-	f.DurationVar(&cfg.MinSessionTimeout, "min-session-timeout", 6*time.Second,
-		"the shortest session timeout that members of groups may ask for")
-	f.DurationVar(&cfg.IdleConnectionMax, "idle-connection-max", 10*time.Minute,
-		"how long a connection may be silent before it is closed")
-	f.Int64Var(&cfg.CompactionBytesPerSecondMax, "compaction-bytes-per-second-max", 128<<20,
-		"bytes that compaction may read and write in a second, in all topics together")
+	limitFlags(cmd, &cfg)
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file when the broker ends")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more than warnings")
 	return cmd
