@@ -95,7 +95,7 @@ func (b *broker) coordinatorError(err error) *kerr.Error {
 	case errors.Is(err, context.Canceled):
 		b.cfg.Logger.Debug("broker: a member left while it waited", "err", err)
 	default:
-		b.cfg.Logger.Error("broker: coordinator", "err", err)
+		b.complain("broker: coordinator", err)
 	}
 	return kerr.CoordinatorNotAvailable
 }

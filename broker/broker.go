@@ -243,7 +243,7 @@ func (b *broker) eachLog(what string, do func(*log.Log) error) {
 		default:
 		}
 		if err := do(p.log); err != nil && !errors.Is(err, log.ErrClosed) { // its topic was deleted meanwhile
-			b.cfg.Logger.Error("broker: "+what, "topic", p.topic, "partition", p.index, "err", err)
+			b.cfg.Logger.Error("broker: "+what, "topic", p.topic, "partition", p.index, "err", b.advised(p, err))
 		}
 	}
 }

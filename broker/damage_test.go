@@ -472,3 +472,27 @@ func requireBegunEmpty(t *testing.T, b *broker.Broker, dir string) {
 	require.NoError(t, p.end(true, 5))
 	require.Contains(t, committedIn(t, b, 0), "more")
 }
+
+// A read that meets damage in the broker's own topics gives the advice that a start gives: nobody can delete records
+// there.
+func TestDamageOfTheBrokersOwnTopicsIsRead(t *testing.T) {
+	for _, topic := range []string{"__consumer_offsets", "__transaction_state"} {
+		mem, seen := vfs.NewMem(), &journal{}
+		seedInternal(t, mem)
+		b := brokertest.New(t, brokertest.On(mem), seen.logTo())
+		brokertest.Flip(t, mem, fmt.Sprintf("broker/%s-0/%020d.log", topic, 0), 70)
+		results, err := direct.Of(b).Fetch(within(t), direct.FetchRequest{
+			Partitions: []direct.FetchPartition{{Topic: topic}},
+		})
+		require.NoError(t, err)
+		require.ErrorIs(t, results[0].Err, kerr.CorruptMessage)
+		require.Positive(t, results[0].AfterDamage)
+		for _, text := range append(seen.lines("level=ERROR", "broker: read"), results[0].Err.Error()) {
+			require.Contains(t, text, "is damaged at byte")
+			require.Contains(t, text, "stop the broker and restore the directory broker/"+topic+"-0 from a backup")
+			require.Contains(t, text, "create an empty file")
+			require.NotContains(t, text, "delete")
+		}
+		require.NoError(t, b.Close())
+	}
+}

@@ -2,9 +2,13 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"runtime/metrics"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/broker/internal/coord"
+	"thalweg/broker/internal/txn"
 )
 
 // Begin starts a request as the reader of a connection does: its effects are there when Begin returns. The answer may
@@ -52,3 +56,12 @@ func AllocatedBytes() uint64 {
 
 // Stopping is closed when the broker has begun to close.
 func Stopping(b *Broker) <-chan struct{} { return b.in.(*broker).stop }
+
+// EndTransactionLate has a transaction's markers written after the broker has closed.
+func EndTransactionLate(b *Broker) {
+	in := b.in.(*broker)
+	in.storageError(fmt.Errorf("end: %w", coord.ErrClosed))
+	in.coordinatorError(fmt.Errorf("join: %w", coord.ErrClosed))
+	<-in.finishLater(txn.Ending{ID: "late"}, -1)
+	in.background.Wait()
+}

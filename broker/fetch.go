@@ -286,6 +286,7 @@ func (b *broker) readError(p *partition, err error) error {
 	if errors.As(err, &known) && known != kerr.KafkaStorageError && known != kerr.CorruptMessage {
 		return err
 	}
+	err = b.advised(p, err)
 	b.cfg.Logger.Error("broker: read", "topic", p.topic, "partition", p.index, "err", err)
 	if known != nil {
 		return err

@@ -141,8 +141,10 @@ func isSegment(name string) bool { return strings.HasSuffix(name, ".log") }
 
 func (b *broker) openShard(m coord.Machine, l *log.Log, onTick func()) (*coord.Shard, error) {
 	return coord.Open(coord.Config{
-		Machine: m, Log: l, Now: b.steady.Now, AfterFunc: b.cfg.Clock.AfterFunc, Logger: b.cfg.Logger,
-		SnapshotBytes: snapshotBytes, OnTick: onTick,
+		Machine: m, Log: l, Now: b.steady.Now, AfterFunc: b.cfg.Clock.AfterFunc, SnapshotBytes: snapshotBytes,
+		OnTick: onTick, Complain: func(what string, err error) {
+			b.complain("coordinator: "+what, err, "log", l.Dir())
+		},
 	})
 }
 
@@ -293,6 +295,14 @@ func (b *broker) offlineRemedy(topic string, index int32) string {
 	return fmt.Sprintf("stop the broker and restore the directory %s from a backup; without one, make the directory, "+
 		"remove all files in it, create an empty file %020d.log there, and start: %s",
 		b.cfg.FS.PathJoin(b.cfg.Dir, partitionDir(topic, index)), 0, cost)
+}
+
+// advised is an error of a log with advice that can be followed: nobody can delete records of the broker's own topics.
+func (b *broker) advised(p *partition, err error) error {
+	if damaged, ok := errors.AsType[*log.DamageError](err); ok && isInternal(p.topic) {
+		return damaged.WithRemedy(b.offlineRemedy(p.topic, p.index))
+	}
+	return err
 }
 
 func (b *broker) recoverCoordinators() {

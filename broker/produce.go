@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -206,14 +205,12 @@ func (b *broker) appendError(p *partition, err error) error {
 		return err
 	}
 	args := []any{"topic", p.topic, "partition", p.index, "err", err}
-	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-	if full && p.log.Err() == nil { // else the log failed for good, and err says what to do
+	if isFull(err) && p.log.Err() == nil { // else the log failed for good, and err says what to do
 		// Each try of each client fails until there is room.
 		if !b.sparing.say("full "+partitionDir(p.topic, p.index), b.steady.Now()) {
 			return err
 		}
-		args = append(args, "remedy", "free space, lower retention, or delete topics; writes resume by themselves; this is "+
-			"said once a minute")
+		args = append(args, "remedy", fullRemedy)
 	}
 	b.cfg.Logger.Error("broker: append", args...)
 	return err

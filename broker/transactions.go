@@ -94,7 +94,7 @@ func (b *broker) storageError(err error) *kerr.Error {
 	if errors.Is(err, coord.ErrOffline) {
 		return kerr.CoordinatorNotAvailable
 	}
-	b.cfg.Logger.Error("broker: storage", "err", err)
+	b.complain("broker: storage", err)
 	return kerr.KafkaStorageError
 }
 
@@ -112,7 +112,7 @@ func (b *broker) finishLater(e txn.Ending, decided int64) (written <-chan struct
 			if err == nil {
 				return
 			}
-			b.cfg.Logger.Error("broker: finish transaction", "transactional id", e.ID, "err", err)
+			b.complain("broker: finish transaction", err, "transactional id", e.ID)
 			again := make(chan struct{})
 			stop := b.cfg.Clock.AfterFunc(finishRetry, func() { close(again) })
 			select {

@@ -224,3 +224,41 @@ func TestTopicsAreChecked(t *testing.T) {
 	err = producer.ProduceSync(within(t), &kgo.Record{Topic: "__consumer_offsets", Value: []byte("x")}).FirstErr()
 	require.ErrorIs(t, err, kerr.InvalidTopicException)
 }
+
+// The coordinators' logs on a full disk are said once a minute, and what to do; a clean stop logs no error.
+func TestCoordinatorsOnAFullDiskAreSaidSparingly(t *testing.T) {
+	full := failing("__", syscall.ENOSPC, errorfs.OpFileWrite, errorfs.OpFileWriteAt)
+	disk, clock, seen := faultfs.New(vfs.NewMem()), brokertest.NewClock(), &journal{}
+	b := brokertest.New(t, brokertest.On(disk), brokertest.At(clock), seen.logTo())
+	createTopic(t, b, 1, "t")
+	p := newRawProducer(t, b, "tx")
+	require.NoError(t, p.produce(0, "v"))
+	disk.Fail(full)
+	try := func() {
+		for range 5 {
+			require.Error(t, commitOffset(t, b, "g", "t", 0, 1))
+			require.ErrorIs(t, kerr.ErrorForCode(p.sendEnd(true, 4).ErrorCode), kerr.KafkaStorageError)
+		}
+	}
+	try()
+	require.Len(t, seen.lines("level=ERROR", "__transaction_state"), 1)
+	require.Len(t, seen.lines("level=ERROR", "__consumer_offsets"), 1)
+	require.Len(t, seen.lines("level=ERROR", "free space"), 2)
+	clock.Advance(time.Minute)
+	try()
+	require.Len(t, seen.lines("level=ERROR", "__transaction_state", "broker: storage"), 2)
+	disk.Fail(nil)
+	require.NoError(t, commitOffset(t, b, "g", "t", 0, 1))
+	require.NoError(t, p.end(true, 4))
+	require.NoError(t, b.Close())
+	require.Empty(t, seen.lines("level=ERROR", "coordinator: closed"))
+}
+
+// What meets a coordinator that is closed is the end of the broker, and no error.
+func TestAStopIsNoError(t *testing.T) {
+	seen := &journal{}
+	b := brokertest.New(t, seen.logTo())
+	require.NoError(t, b.Close())
+	broker.EndTransactionLate(b)
+	require.Empty(t, seen.lines("level=ERROR"))
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,8 @@ type Config struct {
 	Log       *log.Log
 	Now       func() time.Time
 	AfterFunc func(time.Duration, func()) (stop func() bool)
-	Logger    *slog.Logger
+	// Complain is told what failed without a caller who would hear of it.
+	Complain func(what string, err error)
 	// SnapshotBytes is how much is appended before the log is cut down to a snapshot. A large state doubles it.
 	SnapshotBytes int64
 	// OnTick is called after each tick of the machine, without a lock; it may be nil.
@@ -215,8 +215,8 @@ func (s *Shard) tick(at time.Time) {
 	s.background.Add(1)
 	s.mu.Unlock()
 	defer s.background.Done()
-	if _, err := s.Do(s.cfg.Machine.Tick); err != nil && !errors.Is(err, ErrClosed) {
-		s.cfg.Logger.Error("coordinator: a timer's records were refused", "log", s.cfg.Log.Dir(), "err", err)
+	if _, err := s.Do(s.cfg.Machine.Tick); err != nil {
+		s.cfg.Complain("a timer's records were refused", err)
 	}
 	if s.cfg.OnTick != nil {
 		s.cfg.OnTick()

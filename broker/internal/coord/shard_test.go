@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -91,7 +90,7 @@ func open(t *testing.T, fs vfs.FS) *rig {
 	})
 	require.NoError(t, err)
 	r.shard, err = coord.Open(coord.Config{
-		Machine: r.table, Log: r.log, Now: time.Now, Logger: slog.New(slog.DiscardHandler), SnapshotBytes: 64 << 10,
+		Machine: r.table, Log: r.log, Now: time.Now, Complain: func(string, error) {}, SnapshotBytes: 64 << 10,
 		AfterFunc: func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
 	})
 	require.NoError(t, err)

@@ -45,7 +45,7 @@ func (s *Shard) takeSnapshot() {
 	flush()
 	s.appended, s.snapshot = 0, total
 	if failed != nil {
-		s.cfg.Logger.Error("coordinator: snapshot", "log", s.cfg.Log.Dir(), "err", failed)
+		s.cfg.Complain("snapshot", failed)
 		return
 	}
 	s.background.Add(1)
@@ -62,7 +62,7 @@ func (s *Shard) trim(keep, last int64) {
 		_, err = s.cfg.Log.TrimTo(keep)
 	}
 	if err != nil {
-		s.cfg.Logger.Error("coordinator: trim to snapshot", "log", s.cfg.Log.Dir(), "err", err)
+		s.cfg.Complain("trim to snapshot", err)
 	}
 }
 

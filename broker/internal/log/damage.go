@@ -23,6 +23,11 @@ func (e *DamageError) Error() string { return e.err.Error() }
 // Unwrap returns CORRUPT_MESSAGE and the cause.
 func (e *DamageError) Unwrap() error { return e.err }
 
+// WithRemedy returns the error with other advice than to restore the file or to delete records.
+func (e *DamageError) WithRemedy(remedy string) *DamageError {
+	return &DamageError{Next: e.Next, Damage: e.Damage, err: fmt.Errorf("%w; %s", e.Damage, remedy)}
+}
+
 // damage reports that a read for offset, which is at most the first one that is lost, found damage at a position.
 func (s *segment) damage(offset, position int64, err error) error {
 	next := max(s.afterDamage(position).offset, offset+1)
