@@ -33,9 +33,13 @@ fmt: ## format everything
 
 CORPUS := internal/oracle/testdata/public.jsonl.gz
 
-oracle: ## the scenarios with Kafka Streams' results in every way to run them; CORPUS=FILE for another file
+oracle: ## the scenarios with Kafka Streams' results in every way to run them; CORPUS=FILE for another file, SEED=n COUNT=m for fresh ones (needs Java 17 and Maven)
+ifdef SEED
+	@internal/oracle/java/fresh $(SEED) $(or $(COUNT),1000)
+else
 	@mkdir -p bin && go test -c -o bin/oracle.test ./internal/oracle
 	@cd internal/oracle && ../../bin/oracle.test -test.run Corpus -mode all -corpus $(abspath $(CORPUS))
+endif
 
 FUZZTIME := 20s
 

@@ -19,7 +19,7 @@ func (b *builder) onBeyond() bool {
 		x, f := b.stream(0), valueFunc(b.n.Fn)
 		b.put(flow{x.MapAsync(3, func(_ stdcontext.Context, k, v str) (str, error) { return f(k, v), nil }), x.moved})
 	case "deduplicate":
-		x := b.keyed(b.stream(0), "")
+		x := b.keyed(b.stream(0))
 		d := stream.DuplicatesWithin(time.Hour)
 		if b.n.Ms > 0 {
 			d = stream.DuplicatesWithin(ms(b.n.Ms)).Extend()
@@ -30,7 +30,7 @@ func (b *builder) onBeyond() bool {
 		st := state.NewKV[str, []str]("auto-" + b.n.ID).Values(serde.JSON[[]str]())
 		b.put(gt.Top(st, 2, func(v, o str) int { return cmp.Compare(show(v), show(o)) }).MapValues(joined))
 	case "batch":
-		x := b.keyed(b.stream(0), "")
+		x := b.keyed(b.stream(0))
 		b.put(flow{x.Batch(3, 0, "auto-"+b.n.ID, func(_ str, vs []str) str {
 			return joined(vs)
 		}), false})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"thalweg/state"
 	"thalweg/stream"
@@ -37,11 +38,13 @@ type builder struct {
 	stores map[string]func(d *run) []row                      // how to read the named stores
 	looks  map[string]func(*context) (func(k str) str, error) // how processors read them
 	named  map[string]state.Store
+	joins  map[string]streamOf // repartitions of streams that are joined, by the stream's node
 	peek   func(node string, k, v str)
 
 	refused func() // counts what a processor's store did not take
 	n       node
 	emit    stream.Emit
+	windows time.Duration // see mode.keep
 }
 
 func topic(name string) topicOf { return stream.NewTopic[str, str](name) }
@@ -50,7 +53,8 @@ func newBuilder(s *scenario, dsl *stream.Builder) *builder {
 	b := &builder{
 		s: s, b: dsl, env: map[string]any{}, stores: map[string]func(*run) []row{},
 		looks: map[string]func(*context) (func(str) str, error){}, named: map[string]state.Store{},
-		peek: func(string, str, str) {}, emit: stream.OnUpdate,
+		joins: map[string]streamOf{},
+		peek:  func(string, str, str) {}, emit: stream.OnUpdate,
 	}
 	if s.Config.Cache == "on" {
 		b.emit = stream.OnCommit
@@ -155,11 +159,25 @@ func (b *builder) counts() state.KV[str, int64] {
 }
 
 // keyed is the stream as a key-based op needs it.
-func (b *builder) keyed(f flow, side string) streamOf {
+func (b *builder) keyed(f flow) streamOf {
 	if !f.moved {
 		return f.streamOf
 	}
-	return f.Repartition("auto-" + b.n.ID + side)
+	return f.Repartition("auto-" + b.n.ID)
+}
+
+// joined is an input as a join needs it: all joins of a stream share the repartition that the first one makes.
+func (b *builder) joined(i int) streamOf {
+	id, f := b.n.In[i], b.stream(i)
+	if !f.moved {
+		return f.streamOf
+	}
+	s, ok := b.joins[id]
+	if !ok {
+		s = f.Repartition("auto-join-" + id)
+		b.joins[id] = s
+	}
+	return s
 }
 
 func (b *builder) add() {
@@ -182,7 +200,7 @@ func (b *builder) add() {
 	case "process", "processValues":
 		b.process()
 	case "toTable":
-		s := b.keyed(b.stream(0), "")
+		s := b.keyed(b.stream(0))
 		if b.isVersioned() {
 			b.put(s.ToVersionedTable(b.versioned()))
 		} else {

@@ -8,5 +8,6 @@
 //
 // for all modes, for another file of the same format (compressed or not), or for some scenarios. The last line that the
 // test prints is "N equal, N differ, N listed": each scenario once, by its worst mode. What is listed differs by a rule
-// of rules_test.go.
+// of rules_test.go, and is equal to its second expectation: what a Kafka Streams without the known defects makes of it.
+// java has the program that makes scenarios and runs Kafka Streams, with and without these defects.
 package oracle

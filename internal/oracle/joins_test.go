@@ -6,11 +6,7 @@ import (
 )
 
 func (b *builder) joinStreams() {
-	l := b.keyed(b.stream(0), "-left")
-	r := l
-	if b.n.In[0] != b.n.In[1] || b.stream(0).moved {
-		r = b.keyed(b.stream(1), "-right")
-	}
+	l, r := b.joined(0), b.joined(1)
 	grace := int64(0)
 	if b.n.Grace != nil {
 		grace = *b.n.Grace
@@ -37,7 +33,7 @@ func (b *builder) joinStreams() {
 
 func (b *builder) joinStreamTable() {
 	f := joiner(b.n.Joiner)
-	s := b.keyed(b.stream(0), "")
+	s := b.joined(0)
 	t := b.table(1)
 	switch {
 	case b.n.Grace != nil:

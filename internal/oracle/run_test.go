@@ -23,6 +23,7 @@ type mode struct {
 	partitions   int32
 	rules        []stream.Rule        // of the optimizer
 	commitEvery  int                  // records; 0: each
+	keep         time.Duration        // windows that the scenario does not say it of; 0: as long as they need
 	allows       func(*scenario) bool // nil: all
 }
 
@@ -46,6 +47,7 @@ func execute(t testing.TB, s *scenario, m mode) (got expect, err error) {
 	r.got.Outputs, r.got.Peeks = map[string][]record{}, map[string][]record{}
 	b := newBuilder(s, stream.NewBuilder())
 	b.peek, b.refused = r.peek, func() { r.dropped++ }
+	b.windows = m.keep
 	if len(m.rules) > 0 {
 		b.b.OptimizeWith(m.rules...)
 	}

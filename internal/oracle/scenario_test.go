@@ -1,13 +1,8 @@
 package oracle
 
 import (
-	"bufio"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 )
 
 type scenario struct {
@@ -23,6 +18,8 @@ type scenario struct {
 	Nodes  []node
 	Input  []input
 	Expect expect
+
+	line []byte // that it was read from
 }
 
 type node struct {
@@ -112,28 +109,13 @@ type failure struct {
 
 // load reads scenarios, one a line, compressed or not.
 func load(file string) (scenarios []*scenario, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(file, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			return nil, err
-		}
-	}
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 64<<20)
-	for n := 1; lines.Scan(); n++ {
-		if strings.TrimSpace(lines.Text()) == "" {
-			continue
-		}
-		s := &scenario{}
-		if err := json.Unmarshal(lines.Bytes(), s); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", file, n, err)
+	lines, err := readLines(file)
+	for n, line := range lines {
+		s := &scenario{line: line}
+		if err := json.Unmarshal(line, s); err != nil {
+			return nil, fmt.Errorf("%s: scenario %d: %w", file, n+1, err)
 		}
 		scenarios = append(scenarios, s)
 	}
-	return scenarios, lines.Err()
+	return scenarios, err
 }

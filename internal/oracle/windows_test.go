@@ -61,13 +61,28 @@ func (w *window) end(start int64) int64 {
 	return start + w.Size
 }
 
-func windowStore[V any](b *builder, text func(V) str) state.Windowed[str, V] {
-	if b.n.Store == nil {
-		return state.NewWindowed[str, V]("auto-" + b.n.ID)
+// retained is how long the node's store keeps windows, as the scenario or the mode says; 0: as long as it needs them.
+func (b *builder) retained() time.Duration {
+	switch {
+	case b.n.Store != nil && b.n.Store.RetentionMs > 0:
+		return ms(b.n.Store.RetentionMs)
+	case b.n.Window.Type == "unlimited":
+		return 0
 	}
-	st := state.NewWindowed[str, V](b.n.Store.Name)
-	if b.n.Store.RetentionMs > 0 {
-		st = st.Retain(ms(b.n.Store.RetentionMs))
+	return b.windows
+}
+
+func windowStore[V any](b *builder, text func(V) str) state.Windowed[str, V] {
+	name := "auto-" + b.n.ID
+	if b.n.Store != nil {
+		name = b.n.Store.Name
+	}
+	st := state.NewWindowed[str, V](name)
+	if keep := b.retained(); keep > 0 {
+		st = st.Retain(keep)
+	}
+	if b.n.Store == nil {
+		return st
 	}
 	w := b.n.Window
 	b.stores[st.Name()] = func(r *run) []row {
@@ -83,12 +98,16 @@ func windowStore[V any](b *builder, text func(V) str) state.Windowed[str, V] {
 }
 
 func sessionStore[V any](b *builder, text func(V) str) state.Session[str, V] {
-	if b.n.Store == nil {
-		return state.NewSession[str, V]("auto-" + b.n.ID)
+	name := "auto-" + b.n.ID
+	if b.n.Store != nil {
+		name = b.n.Store.Name
 	}
-	st := state.NewSession[str, V](b.n.Store.Name)
-	if b.n.Store.RetentionMs > 0 {
-		st = st.Retain(ms(b.n.Store.RetentionMs))
+	st := state.NewSession[str, V](name)
+	if keep := b.retained(); keep > 0 {
+		st = st.Retain(keep)
+	}
+	if b.n.Store == nil {
+		return st
 	}
 	b.stores[st.Name()] = func(r *run) []row {
 		rows := []row{}
