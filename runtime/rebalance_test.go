@@ -13,9 +13,9 @@ import (
 	"thalweg/runtime"
 )
 
-// TestRebalance lets processes with several workers join and leave in the middle of a run: near the broker, far from
-// it, and over connections that break. What they have on disk goes stale and is used again. Counts are exact, at least
-// once, too, as long as nothing breaks.
+// TestRebalance lets processes with several workers join and leave in the middle of a run, and workers come and go,
+// near the broker, far from it, and over connections that break. What they have on disk goes stale and is used again.
+// Counts are exact, at least once, too, as long as nothing breaks.
 func TestRebalance(t *testing.T) {
 	t.Parallel()
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
@@ -69,6 +69,12 @@ func (h *harness) joinAndLeave(configs []runtime.Config, rounds int) {
 			apps[i].stop()
 			apps[i] = nil
 			alive--
+		}
+		for i, app := range apps {
+			if n := 1 + h.random.IntN(4); app != nil && h.random.IntN(2) == 0 {
+				h.t.Logf("round %d: process %d has %d workers", round, i, n)
+				require.NoError(h.t, app.SetWorkers(n))
+			}
 		}
 		h.feed(100 + h.random.IntN(200))
 		if h.random.IntN(2) == 0 {
