@@ -103,7 +103,26 @@ func (c *check) run() error {
 			known[partitionDir(name, i)] = true
 		}
 	}
+	c.time()
 	return c.strays(known)
+}
+
+// time notes a file that does not hold the time.
+func (c *check) time() {
+	path := c.files.PathJoin(c.dir, timeFile)
+	f, err := c.files.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		_, err = readTime(f)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		c.report.Findings = append(c.report.Findings, CheckFinding{path, false,
+			"does not hold the time up to which ages were counted; after the next start they go on from the last append: " +
+				err.Error()})
+	}
 }
 
 // log checks one log. What the broker itself keeps there is folded into a machine, unless that is nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/metrics"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -56,6 +57,10 @@ func AllocatedBytes() uint64 {
 
 // Stopping is closed when the broker has begun to close.
 func Stopping(b *Broker) <-chan struct{} { return b.in.(*broker).stop }
+
+// ParseTime and TimeText are for the file TIME.
+func ParseTime(content []byte) (time.Time, error) { return parseTime(content) }
+func TimeText(t time.Time) []byte                 { return timeText(t) }
 
 // EndTransactionLate has a transaction's markers written after the broker has closed.
 func EndTransactionLate(b *Broker) {
