@@ -317,13 +317,14 @@ func (b *broker) recoverCoordinators() {
 	})
 	b.txnMachine = txn.New(txn.Config{MaxTimeout: b.cfg.MaxTransactionTimeout, IDExpiry: transactionalIDAge})
 	b.offsets, b.groups = b.openCoordinator(offsetsTopic, b.groupMachine, nil)
-	opened := make(chan struct{}) // a transaction may be due at once
+	// A transaction may be due at once. Until adopted, what is unfinished is not finished by two.
+	adopted := make(chan struct{})
 	b.txnState, b.txns = b.openCoordinator(txnTopic, b.txnMachine, func() {
-		<-opened
+		<-adopted
 		b.finishDue()
 	})
-	close(opened)
 	b.adoptTransactions()
+	close(adopted)
 	b.finishRemovals(slices.Collect(maps.Values(b.metaMachine.Removals())))
 }
 

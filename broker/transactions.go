@@ -245,11 +245,11 @@ func (b *broker) adoptTransactions() {
 			}
 		}
 	}
-	_, _ = b.txns.View(func(time.Time) {
-		for _, e := range b.txnMachine.Unfinished() {
-			b.finishLater(e, -1)
-		}
-	})
+	var unfinished []txn.Ending
+	ticket, _ := b.txns.View(func(time.Time) { unfinished = b.txnMachine.Unfinished() })
+	for _, e := range unfinished {
+		b.finishLater(e, ticket)
+	}
 }
 
 func (b *broker) adopt(p *partition, open log.OpenTransaction) error {

@@ -458,3 +458,28 @@ func TestSequencesOfUnknownProducers(t *testing.T) {
 	idempotent := &rawProducer{t: t, b: b, pid: 4711, sequence: map[int32]int32{1: 7}}
 	require.NoError(t, idempotent.produce(1, "forgotten"))
 }
+
+// Transactions that ran out of time while the broker was down are ended once: by what is left unfinished, or by their
+// timers.
+func TestTransactionsThatTimedOutMeanwhileEndOnce(t *testing.T) {
+	const n = 30
+	for range 10 {
+		fs, clock := vfs.NewMem(), brokertest.NewClock()
+		b := brokertest.New(t, brokertest.On(fs), brokertest.At(clock))
+		createTopic(t, b, 1, "t")
+		for i := range n {
+			require.NoError(t, newRawProducer(t, b, fmt.Sprint("tx", i)).produce(0, "v"))
+		}
+		require.NoError(t, b.Close())
+		clock.Advance(time.Hour)
+		b = brokertest.New(t, brokertest.On(fs), brokertest.At(clock))
+		require.Eventually(t, func() bool {
+			r := fetchOne(t, b, 0, direct.ReadUncommitted)
+			return r.HighWatermark >= 2*n && r.LastStableOffset == r.HighWatermark
+		}, time.Minute, time.Millisecond)
+		require.NoError(t, b.Close())
+		b = brokertest.New(t, brokertest.On(fs), brokertest.At(clock))
+		require.EqualValues(t, 2*n, fetchOne(t, b, 0, direct.ReadUncommitted).HighWatermark, "a marker for each")
+		require.NoError(t, b.Close())
+	}
+}

@@ -107,8 +107,10 @@ func comparePartitions(a, b TopicPartition) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
-// Unfinished returns the transactions whose markers are still to be written: after recovery, finish them.
+// Unfinished returns the transactions whose markers are still to be written: after recovery, finish them. Those that
+// Tick began to abort by then are among them, and no longer due.
 func (m *Machine) Unfinished() []Ending {
+	m.due = nil
 	var endings []Ending
 	for _, t := range m.txns {
 		if t.preparing() {
