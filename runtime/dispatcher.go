@@ -327,7 +327,7 @@ func (d *dispatcher) sleep() time.Duration {
 	if at, ok := d.tasks.Next(); ok {
 		pause = min(pause, max(time.Until(at), 0))
 	}
-	if d.adopting {
+	if d.adopting && !d.stopping {
 		pause = min(pause, max(time.Until(d.adoptAt), 0))
 	}
 	return pause

@@ -48,3 +48,14 @@ func TestATaskThatCannotBeOpened(t *testing.T) {
 	require.Empty(t, d.pending())
 	require.Empty(t, d.troubles)
 }
+
+// An assignment that arrives while the application stops is not looked at any more, and nobody waits for its turn.
+func TestAStopDoesNotSpinOnAnAssignment(t *testing.T) {
+	a := &app{cfg: Config{Workers: 1}.withDefaults()}
+	a.machine = newMachine(func(_, _ State) {})
+	d := newDispatcher(a)
+	d.adopting = true
+	require.Zero(t, d.sleep())
+	d.stop()
+	require.Equal(t, idleMost, d.sleep())
+}
