@@ -121,11 +121,12 @@ func (d *dispatcher) event(e kclient.Event) error {
 		if e.Kind == kclient.Revoked {
 			d.log.Info("revoked", "partitions", e.Partitions)
 			d.tasks.Revoke(r.ids...)
-		} else {
-			d.log.Warn("lost the membership: what was not committed is dropped", "partitions", e.Partitions)
-			d.tasks.Lose(r.ids...)
+			d.returned = append(d.returned, r)
+			return nil
 		}
-		d.returned = append(d.returned, r)
+		d.log.Warn("lost the membership: what was not committed is dropped", "partitions", e.Partitions)
+		d.tasks.Lose(r.ids...)
+		e.Done() // the lease is over: workers that are in a call do not keep the process out of the group
 		return nil
 	default:
 		if kclient.ClassOf(e.Err) == kclient.Fatal {

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -142,4 +143,49 @@ func TestCheckpointWhileWorkersGo(t *testing.T) {
 		require.NoError(t, app.Checkpoint(ctx))
 	}
 	app.stop()
+}
+
+// The group takes the process out while one of its workers is in a call, and the process comes back at once. The tasks
+// of the other worker go on. What the call is part of is not committed, and its tasks have no other worker before it
+// has come back.
+func TestTheMembershipIsLostDuringACall(t *testing.T) {
+	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			h := newHarness(t)
+			begun, over := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			cfg := h.config()
+			cfg.Guarantee, cfg.Workers = guarantee, 2
+			app := h.start(wordsUnless(t, byWord, func(line string) error {
+				if line == "slow" {
+					once.Do(func() { close(begun) })
+					<-over
+				}
+				return nil
+			}), cfg).settled()
+			h.feed(100)
+			h.await()
+			member := h.member().MemberID
+			h.produce(&kgo.Record{Topic: "lines", Key: []byte("k"), Value: []byte("slow")})
+			h.want["slow"]++
+			<-begun
+			h.expel()
+			require.Eventually(t, func() bool {
+				pending := app.Stats().Pending
+				return len(pending) == 4 && pending[0].Reason ==
+					fmt.Sprintf("the process had lost it, and worker %d has to close it first", pending[0].Worker)
+			}, patience, poll)
+			require.NotEqual(t, member, h.member().MemberID)
+			require.Equal(t, runtime.Rebalancing, app.State())
+			close(over)
+			app.settled()
+			h.feed(100)
+			h.await()
+			app.stop()
+			h.atLeast()
+			if guarantee == runtime.ExactlyOnce {
+				h.exact()
+			}
+		})
+	}
 }
