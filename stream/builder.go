@@ -131,7 +131,8 @@ func (b *Builder) own(n *node, st state.Store) {
 	b.owned[st.Name()] = n.Site
 }
 
-// dropNullKeys lets the sinks of repartitions leave out what has no key, except where a join downstream takes it.
+// dropNullKeys lets the sinks of repartitions leave out what has no key, except where a join downstream takes it, and
+// except those of the subscriptions of left joins by a foreign key: a row need not name one.
 func (b *Builder) dropNullKeys() {
 	readers := map[topology.TopicName][]*topology.Node{}
 	relaxed := map[*topology.Node]bool{}
@@ -144,7 +145,7 @@ func (b *Builder) dropNullKeys() {
 	seen := map[*topology.Node]bool{}
 	var reaches func(n *topology.Node) bool
 	reaches = func(n *topology.Node) bool {
-		if relaxed[n] {
+		if relaxed[n] && n.Kind != topology.KindSink {
 			return true
 		}
 		if seen[n] {
@@ -165,7 +166,7 @@ func (b *Builder) dropNullKeys() {
 	for _, n := range b.nodes {
 		if n.Kind == topology.KindSink && n.Sink.Repartition {
 			clear(seen)
-			n.DropNullKeys = !reaches(n.Node)
+			n.DropNullKeys = !n.relaxed && !reaches(n.Node)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type cogroupWindows[K, A any] struct {
 	initial   func() A
 	closing   op.Closing
 	input     int
+	inputs    int
 }
 
 type cogroupSessions[K, A any] struct {
@@ -42,6 +43,7 @@ type cogroupSessions[K, A any] struct {
 	merge     func(*topology.Call, K, A, A) (A, error)
 	closing   op.Closing
 	input     int
+	inputs    int
 }
 
 // Cogroup begins an aggregate of several streams with this one.
@@ -77,14 +79,14 @@ func cogroupWith[K, V, A any](
 	in.windows = func(c cogroupWindows[K, A]) topology.Make {
 		return windowMake(c.w, op.WindowConfig[K, V, A]{
 			Windows: c.w.spec(), Store: c.st, Retention: c.retention, Fold: op.AggregateFold(c.initial, add),
-			TakesNull: sees, Closing: c.closing, Input: c.input,
+			TakesNull: sees, Closing: c.closing, Input: c.input, Inputs: c.inputs,
 		})
 	}
 	in.sessions = func(c cogroupSessions[K, A]) topology.Make {
 		return op.AggregateSessions(op.SessionConfig[K, V, A]{
 			Gap: c.spec.gap.Milliseconds(), Grace: c.spec.grace.Milliseconds(), Store: c.st, Retention: c.retention,
 			Initial: op.Initial(c.initial), Fold: op.AggregateFold(c.initial, add), Merge: c.merge, TakesNull: sees,
-			Closing: c.closing, Input: c.input,
+			Closing: c.closing, Input: c.input, Inputs: c.inputs,
 		})
 	}
 	c.inputs = append(c.inputs[:len(c.inputs):len(c.inputs)], in)
@@ -151,7 +153,7 @@ func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initia
 	keep, st := c.w.keep(b, site, state.Windowed[K, A](store).Inherit(c.c.keys, nil))
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
-		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i})
+		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i, len(c.c.inputs)})
 	}, op.TellWindows(st, c.w.spec(), closing))
 	n.Facts = c.w.facts(st.Name())
 	return windowTable(n, st, c.w)
@@ -200,7 +202,8 @@ func sessionCogroup[K, A any](
 	keep, st := c.spec.keep(b, site, st.Inherit(c.c.keys, nil))
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
-		return in.sessions(cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i})
+		return in.sessions(
+			cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i, len(c.c.inputs)})
 	}, op.TellSessions(st, closing))
 	return sessionTable(n, st, c.spec)
 }

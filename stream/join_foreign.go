@@ -62,7 +62,7 @@ func joinForeign[K, V, FK, FV, R any](
 		Stores: reads, ByKey: true, Beside: []*topology.Node{o.n.Node}, Make: op.Subscribed(c),
 	}, registration.source)
 	b.own(subscribed, st)
-	subscribed.relaxed = left
+	registration.sink.relaxed = left
 	changed := part("changed", &topology.Node{
 		Stores: reads, ByKey: true, Beside: []*topology.Node{registration.source.Node}, Make: op.TellSubscribers(c),
 	}, o.n)

@@ -41,7 +41,7 @@ func (g WindowedGroup[K, V]) CloseWhenIdle[D time.Duration](quiet D) WindowedGro
 
 // Late is the stream of the records that are left out of the aggregation that the group is used for: those that came
 // too late for every window they belong to, and those without a key or a value that it needs. The header
-// [ReasonHeader] says why: "late", "null-key" or "null-value".
+// [ReasonHeader] says why: "late", "null-key", "null-value", or "expired" where the store has given all its windows up.
 func (g WindowedGroup[K, V]) Late[S Stream[K, V]]() Stream[K, V] { return late(g.s, g.late) }
 
 // tap is where the records that an aggregation leaves out as too late come out. It may be asked for before or after

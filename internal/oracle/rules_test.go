@@ -13,8 +13,10 @@ var rules = []struct {
 	fits func(*scenario) bool
 }{
 	{"initialOld", initialOld},
+	{"slidingOld", slidingOld},
 	{"emptyForeign", emptyForeign},
 	{"cachedExpired", cachedExpired},
+	{"acceptedExpired", acceptedExpired},
 	{"cachedDeletion", cachedDeletion},
 	{"forgottenDeletion", forgottenDeletion},
 	{"tiedPunctuations", tiedPunctuations},
@@ -23,14 +25,11 @@ var rules = []struct {
 	{"graceNullKey", graceNullKey},
 	{"versionedAggregate", versionedAggregate},
 	{"sharedSides", sharedSides},
-	{"slidingOld", slidingOld},
 }
 
 // loose are the rules of differences of which no Kafka Streams is at hand that does not have them. Scenarios that only
 // they list are not compared again.
-var loose = []string{
-	"forgottenDeletion", "cachedOrigin", "suppressedOld", "versionedAggregate", "sharedSides", "slidingOld",
-}
+var loose = []string{"forgottenDeletion", "cachedOrigin", "suppressedOld", "versionedAggregate", "sharedSides"}
 
 // rulesFor names the first rule by which a scenario may differ, and the first loose one; empty: none.
 func rulesFor(s *scenario) (rule, unchecked string) {
@@ -73,9 +72,9 @@ func sharedSides(s *scenario) bool {
 // initialOld: Kafka Streams takes the initial value of an aggregate for an old row. It never was one.
 func initialOld(s *scenario) bool { return slices.Contains(s.Expect.Sensitive, "initialOld") }
 
-// slidingOld finds sliding windows with something behind them that looks at old rows: the old row of a new window is
-// what the window was made of, which is another one's, and a window that one record writes twice has none the second
-// time.
+// slidingOld finds sliding windows with something behind them that looks at old rows: in Kafka Streams the old row of
+// a new window is what the window was made of, which is another one's, and a window that one record writes twice has
+// none the second time. Here it is what the store has.
 func slidingOld(s *scenario) bool {
 	return s.Config.Cache != "on" && looksAtOld(s, func(n node) bool {
 		return n.Window != nil && n.Window.Type == "sliding"
@@ -97,6 +96,15 @@ func looksAtOld(s *scenario, table func(node) bool) bool {
 		behind[n.ID] = held || table(n)
 	}
 	return found
+}
+
+// acceptedExpired finds sessions, sliding windows, windows of several inputs: Kafka Streams accepts records for some
+// that its store has given up, or that have to meet others which it has given up, and forgets what it makes of them.
+// Here what is accepted is kept.
+func acceptedExpired(s *scenario) bool {
+	return slices.ContainsFunc(s.Nodes, func(n node) bool {
+		return n.Window != nil && (n.Window.Type == "session" || n.Window.Type == "sliding" || n.Op == "cogroup")
+	})
 }
 
 // cachedDeletion finds aggregations with a cache that may delete a row: in Kafka Streams the deletion has the time of

@@ -81,8 +81,30 @@ func timeMark(in *topology.Instance, store string, input int) *int64 {
 	return in.Mark(fmt.Sprintf("%s/time%d", store, input))
 }
 
-// newestMark is the latest window put into a store.
-func newestMark(in *topology.Instance, store string) *int64 { return in.Mark(store + "/newest") }
+// rowTimes are the times by which the rows of a store expire.
+type rowTimes struct {
+	newest *int64   // time of the latest row put into the store
+	inputs []*int64 // highest timestamps of the inputs that share it
+}
+
+func newRowTimes(in *topology.Instance, store string, inputs int) rowTimes {
+	t := rowTimes{newest: in.Mark(store + "/newest")}
+	for i := range max(inputs, 1) {
+		t.inputs = append(t.inputs, timeMark(in, store, i))
+	}
+	return t
+}
+
+// now is the time from which the age of rows is counted: that of the newest row, or of the input that is farthest
+// behind, since its records may still belong to rows that are old for the others. It is Unknown while an input has had
+// no record.
+func (t *rowTimes) now() int64 {
+	now := *t.newest
+	for _, seen := range t.inputs {
+		now = min(now, *seen)
+	}
+	return now
+}
 
 // closedMark is the time up to which windows are closed, under the name by which Kafka Streams commits it.
 func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store) }

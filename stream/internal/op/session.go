@@ -17,6 +17,7 @@ type SessionConfig[K, V, A any] struct {
 	TakesNull  bool
 	Closing    Closing
 	Input      int // which of several inputs of the store this is
+	Inputs     int // how many there are; 0: one
 }
 
 // AggregateSessions folds the records of a key into a row per session. A session that grows or is bridged to another
@@ -34,9 +35,9 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		store.KeepUntilExpired()
 		in.Announce(c.Store.KeySerde(), store.Prefetcher(c.Gap))
 		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, left: left,
-			time:   timeMark(in, c.Store.Name(), c.Input),
-			newest: newestMark(in, c.Store.Name()),
-			rows:   newTeller(in, out, c.Closing)}
+			time:     timeMark(in, c.Store.Name(), c.Input),
+			rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
+			rows:     newTeller(in, out, c.Closing)}
 		a.add, a.merge = apartSessionConfig(c, in, a.rows.onUpdate && a.rows.old)
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		expireSessions(a)
@@ -55,16 +56,16 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 }
 
 type sessionAggregate[K, V, A any] struct {
-	in      *topology.Instance
-	config  SessionConfig[K, V, A]
-	store   *state.SessionStore[K, A]
-	add     func(*topology.Call, K, V, A, bool) (A, error)
-	merge   func(*topology.Call, K, A, A) (A, error)
-	left    leftOut[K, V]
-	rows    *teller[K, A]
-	closing closing
-	time    *int64 // highest timestamp seen
-	newest  *int64 // latest end put into the store
+	in       *topology.Instance
+	config   SessionConfig[K, V, A]
+	store    *state.SessionStore[K, A]
+	add      func(*topology.Call, K, V, A, bool) (A, error)
+	merge    func(*topology.Call, K, A, A) (A, error)
+	left     leftOut[K, V]
+	rows     *teller[K, A]
+	closing  closing
+	time     *int64 // highest timestamp seen
+	rowTimes        // newest: latest end put into the store
 }
 
 // apartSessionConfig are Fold and Merge, as Fold.apart has them.
@@ -164,13 +165,18 @@ func foldSessions[K, V, A any](
 	a *sessionAggregate[K, V, A], r *topology.Record[K, V], met []state.SessionEntry[K, A],
 ) (agg A, err error) {
 	call := a.in.CallAt(r.Timestamp, r.Headers)
-	agg, ok := a.config.Initial()
+	agg, begun := a.config.Initial()
+	ok := begun
 	for i := range met {
 		if !ok {
 			agg, ok = met[i].Value, true
-		} else if agg, err = a.merge(call, r.Key, agg, met[i].Value); err != nil {
+			continue
+		}
+		if agg, err = a.merge(call, r.Key, agg, met[i].Value); err != nil {
 			return agg, err
 		}
+		a.rows.out.Value.New = agg                                 // a slot: agg must not escape
+		ok = begun || !isNullTeller(a.rows, &a.rows.out.Value.New) // what was merged to nothing begins anew
 	}
 	return a.add(call, r.Key, r.Value, agg, ok)
 }
@@ -202,13 +208,14 @@ func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int6
 	return nil
 }
 
-// expireSessions lets go what is older than the store keeps, counted from the newest session that it has; but nothing
-// that has yet to be emitted.
+// expireSessions lets go what is older than the store keeps; but nothing that has yet to be emitted, and no session
+// that a record may still belong to: one that ends Gap and Grace before the highest timestamp is open.
 func expireSessions[K, V, A any](a *sessionAggregate[K, V, A]) {
-	if *a.newest == topology.Unknown {
+	now := a.now()
+	if now == topology.Unknown {
 		return
 	}
-	before := *a.newest - a.config.Retention + 1
+	before := now - max(a.config.Retention-1, a.config.Gap+a.config.Grace)
 	if a.closing.on {
 		before = min(before, *a.closing.closed)
 	}

@@ -28,7 +28,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
 			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
 			holds: in.Env.Guarded,
-			time:  timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name()),
+			time:  timeMark(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
 		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		expireSliding(a)
@@ -47,17 +47,17 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 }
 
 type slidingAggregate[K, V, A any] struct {
-	in      *topology.Instance
-	c       WindowConfig[K, V, A]
-	size    int64
-	store   *state.WindowStore[K, A]
-	left    leftOut[K, V]
-	rows    *teller[K, A]
-	add     func(*topology.Call, K, V, A, bool) (A, error)
-	copy    func(A) (A, error) // several windows must not share an aggregate that is changed in place
-	closing closing
-	time    *int64 // highest timestamp seen
-	newest  *int64 // latest start put into the store
+	in       *topology.Instance
+	c        WindowConfig[K, V, A]
+	size     int64
+	store    *state.WindowStore[K, A]
+	left     leftOut[K, V]
+	rows     *teller[K, A]
+	add      func(*topology.Call, K, V, A, bool) (A, error)
+	copy     func(A) (A, error) // several windows must not share an aggregate that is changed in place
+	closing  closing
+	time     *int64 // highest timestamp seen
+	rowTimes        // newest: latest start put into the store
 
 	found []state.WindowEntry[K, A] // scratch
 
@@ -258,7 +258,6 @@ func updateSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record
 		return nil
 	}
 	c := &a.rows.out.Value
-	c.Old, c.HasOld = b.agg, b.ok && a.rows.old
 	var err error
 	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, b.agg, b.ok); err != nil {
 		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
@@ -268,8 +267,7 @@ func updateSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record
 
 // putSliding makes a window of others' records.
 func putSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start int64, b base[A]) error {
-	c := &a.rows.out.Value
-	c.New, c.HasOld = b.agg, false
+	a.rows.out.Value.New = b.agg
 	return holdSliding(a, r, start, b.ts)
 }
 
@@ -282,14 +280,19 @@ func holdSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K
 	return writeSliding(a, r, start, ts)
 }
 
+// writeSliding writes the slot's New. The old row is the one that the store has: the aggregate that the new one was
+// made of may be another window's, and a record may write a window twice.
 func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start, ts int64) error {
 	row, err := a.store.Find(r.Key, start)
 	c := &a.rows.out.Value
-	c.HasNew = !isNullTeller(a.rows, &c.New)
+	c.HasNew, c.HasOld = !isNullTeller(a.rows, &c.New), false
+	if err == nil && a.rows.onUpdate && a.rows.old {
+		c.Old, _, c.HasOld, err = a.store.Value(row)
+	}
 	switch {
-	case errors.Is(err, state.ErrExpired): // emitted, not kept: as for aligned windows
+	case errors.Is(err, state.ErrExpired):
 		a.in.Drop(topology.Expired)
-		err = nil
+		return nil
 	case err != nil:
 	case c.HasNew:
 		err = a.store.Set(row, c.New, ts)
@@ -335,8 +338,10 @@ func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64
 	return nil
 }
 
+// expireSliding lets go what is older than the store keeps; but not the window that ends with the record before the
+// earliest open one: it tells that there is such a record.
 func expireSliding[K, V, A any](a *slidingAggregate[K, V, A]) {
-	if *a.newest != topology.Unknown {
-		a.store.Expire(*a.newest - a.c.Retention + 1)
+	if now := a.now(); now != topology.Unknown {
+		a.store.Expire(now - max(a.c.Retention-1, 2*a.size+a.c.Windows.Grace+1))
 	}
 }

@@ -40,6 +40,7 @@ type WindowConfig[K, V, A any] struct {
 	TakesNull bool // the fold takes null values
 	Closing   Closing
 	Input     int // which of several inputs of the store this is
+	Inputs    int // how many there are; 0: one
 }
 
 // AggregateWindows folds the records of a key into a row per window. Children that take the records themselves, not
@@ -61,7 +62,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		cut := c.Windows.cutter(c.Closing.OnClose)
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
 			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
-			time: timeMark(in, c.Store.Name(), c.Input), newest: newestMark(in, c.Store.Name())}
+			time: timeMark(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs)}
 		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		expireWindows(a)
@@ -94,7 +95,7 @@ type windowAggregate[K, V, A any] struct {
 	closing   closing
 	retention int64
 	time      *int64 // highest timestamp seen
-	newest    *int64 // latest start put into the store
+	rowTimes         // newest: latest start put into the store
 
 	// A record that fails in one window must be in none: where the task goes on after a failure, nothing is written
 	// before the record is added to all of them.
@@ -107,7 +108,6 @@ type windowResult[A any] struct {
 	span      Span
 	timestamp int64
 	change    topology.Change[A]
-	unkept    bool // emitted, not written
 }
 
 func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V]) error {
@@ -123,16 +123,20 @@ func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record
 	closeTime := *a.time - a.windows.Grace
 	a.in.CallAt(r.Timestamp, r.Headers)
 	a.holds, a.held = a.in.Env.Guarded && len(spans) > 1, emptied(a.held)
-	taken, missed := false, false
+	taken, missed, why := false, false, topology.Late
 	for _, w := range spans {
 		if w.End <= closeTime {
 			a.in.Drop(topology.Late)
 			missed = true
 			continue
 		}
-		taken = true
-		if err := updateWindows(a, r, w); err != nil {
+		kept, err := updateWindows(a, r, w)
+		if err != nil {
 			return err
+		}
+		if taken = taken || kept; !kept {
+			a.in.Drop(topology.Expired)
+			missed, why = true, topology.Expired
 		}
 	}
 	for i := range a.held {
@@ -141,24 +145,27 @@ func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record
 		}
 	}
 	if missed && !taken {
-		if err := tellLeftOut(a.left, r, topology.Late); err != nil {
+		if err := tellLeftOut(a.left, r, why); err != nil {
 			return err
 		}
 	}
 	return closeWindows(a, r.Headers)
 }
 
-func updateWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span) error {
+// updateWindows adds a record to a window. It is not kept where the store has given the window up.
+func updateWindows[K, V, A any](
+	a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span,
+) (kept bool, err error) {
 	row, err := a.store.Find(r.Key, w.Start)
-	if errors.Is(err, state.ErrExpired) { // another input of a shared store is ahead
-		return unkeptWindows(a, r, w)
+	if errors.Is(err, state.ErrExpired) {
+		return false, nil
 	}
 	if err != nil {
-		return a.in.Fail(r.Timestamp, err)
+		return false, a.in.Fail(r.Timestamp, err)
 	}
 	agg, ts, ok, err := a.store.Value(row)
 	if err != nil {
-		return a.in.Fail(r.Timestamp, err)
+		return false, a.in.Fail(r.Timestamp, err)
 	}
 	if !ok || ts < r.Timestamp {
 		ts = r.Timestamp
@@ -168,13 +175,13 @@ func updateWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[
 		c.Old = agg
 	}
 	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, agg, ok); err != nil {
-		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
+		return false, a.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
 	if a.holds {
 		a.held = append(a.held, windowResult[A]{span: w, timestamp: ts, change: *c})
-		return nil
+		return true, nil
 	}
-	return writeWindows(a, r, row, w, ts)
+	return true, writeWindows(a, r, row, w, ts)
 }
 
 // writeWindows writes what update has put into the slot's Value.
@@ -191,48 +198,21 @@ func writeWindows[K, V, A any](
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
 	}
-	return tellWindows(a, r, w, ts)
-}
-
-func tellWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span, ts int64) error {
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err := tellTeller(a.rows, r.Key, w, ts, r.Headers)
+	err = tellTeller(a.rows, r.Key, w, ts, r.Headers)
 	a.in.Resume()
 	return err
 }
 
 func writeHeldWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], h *windowResult[A]) error {
 	a.rows.out.Value = h.change
-	if h.unkept {
-		return tellWindows(a, r, h.span, h.timestamp)
-	}
 	row, err := a.store.Find(r.Key, h.span.Start)
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)
 	}
 	return writeWindows(a, r, row, h.span, h.timestamp)
-}
-
-// unkeptWindows emits a window that the store has given up, although it is not closed for this input: as Kafka
-// Streams does it starts over, and is forgotten.
-func unkeptWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V], w Span) error {
-	a.in.Drop(topology.Expired)
-	if !a.rows.onUpdate {
-		return nil
-	}
-	c := &a.rows.out.Value
-	var err error
-	if c.New, err = a.add(a.in.Call(), r.Key, r.Value, *new(A), false); err != nil {
-		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
-	}
-	c.HasNew, c.HasOld = !isNullTeller(a.rows, &c.New), false
-	if a.holds {
-		a.held = append(a.held, windowResult[A]{span: w, timestamp: r.Timestamp, change: *c, unkept: true})
-		return nil
-	}
-	return tellWindows(a, r, w, r.Timestamp)
 }
 
 // closeWindows emits the windows that are closed now, and then lets go what is older than the store keeps: what
@@ -291,10 +271,10 @@ func recall[K, A any](store *state.WindowStore[K, A], cut cutter, from int64) er
 	return nil
 }
 
-// expireWindows lets go what is older than the store keeps, counted from the newest window that it has.
+// expireWindows lets go what is older than the store keeps.
 func expireWindows[K, V, A any](a *windowAggregate[K, V, A]) {
-	if *a.newest != topology.Unknown && !a.windows.Unlimited {
-		a.store.Expire(*a.newest - a.retention + 1)
+	if now := a.now(); now != topology.Unknown && !a.windows.Unlimited {
+		a.store.Expire(now - a.retention + 1)
 	}
 }
 
