@@ -30,6 +30,7 @@ func (b *broker) Fetch(ctx context.Context, req direct.FetchRequest) ([]direct.F
 	}
 	bytes := 0
 	for i := range f.results {
+		f.results[i].Passed = f.parts[i].passed
 		for _, run := range f.results[i].Batches {
 			bytes += len(run)
 		}

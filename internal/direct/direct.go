@@ -16,6 +16,18 @@ type Calls interface {
 	// Fetch reads batches, with the checks of a Fetch request. The error is nil unless the request as a whole fails;
 	// see FetchResult.Err.
 	Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error)
+	// NewWatch prepares to wait for more of a partition, beside any number of others. See Watch.
+	NewWatch(topic string, partition int32, isolation Isolation, fire func()) Watch
+}
+
+// Watch waits for more of a partition. Its owner calls one method at a time.
+type Watch interface {
+	// Arm lets the watch fire, once, when the partition can be read beyond an offset, or can't be read any more. It returns
+	// true instead where that is so already. What it fires is called from any goroutine, which may hold locks of the
+	// broker: it must neither wait nor call the broker.
+	Arm(beyond int64) (ready bool)
+	// Disarm takes the last Arm back. It may have fired.
+	Disarm()
 }
 
 // Of returns the calls of a *broker.Broker, and nil for everything else. Package broker sets it when it is linked.

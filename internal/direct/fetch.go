@@ -46,6 +46,8 @@ type FetchResult struct {
 	Aborted []AbortedTxn
 	// Err is nil or an error that wraps the protocol's *kerr.Error (errors.As).
 	Err error
+	// Passed tells that the answer was full before: nothing was read, and there may be something.
+	Passed bool
 	// AfterDamage is the offset from which the partition can be read again, where Err is CORRUPT_MESSAGE because a
 	// file is damaged; 0 where that is not known.
 	AfterDamage int64

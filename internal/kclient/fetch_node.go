@@ -26,7 +26,7 @@ func (f *Fetcher) run(ctx context.Context, n *fetchNode) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		f.hand(ctx, f.recreated(n))
+		f.hand(ctx, f.takeRecreated(n))
 		fetchCtx, asks, req, retryIn := f.plan(ctx, n)
 		if len(asks) == 0 {
 			timer.Reset(retryIn)
@@ -58,9 +58,10 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 	now := time.Now()
 	retryIn = time.Hour
 	wait := f.waitMax
+	var later []*fetchPartition
 	req = &fetchRequest{readCommitted: !f.cfg.ReadUncommitted, bytesMax: int32(f.cfg.BytesMax)}
-	for _, p := range f.order {
-		if p.leader.node != n.id || p.stopped {
+	for _, p := range f.toAsk(n) {
+		if p.leader.node != n.id || p.stopped || p.removed {
 			continue
 		}
 		if p.paused {
@@ -72,7 +73,13 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 		if left := p.retryAt.Sub(now); left > 0 {
 			retryIn = min(retryIn, left)
 			wait = min(wait, left)
+			if p.watch != nil {
+				later = append(later, p)
+			}
 			continue
+		}
+		if p.watch != nil {
+			wait = 0
 		}
 		asks = append(asks, ask{p, p.generation.Load(), p.offset})
 		req.partitions = append(req.partitions, fetchTarget{
@@ -83,6 +90,7 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 			bytesMax:       int32(min(f.cfg.PartitionBytesMax, f.cfg.BytesMax)),
 		})
 	}
+	n.addLater(later)
 	if len(asks) == 0 {
 		return nil, nil, nil, retryIn
 	}
@@ -96,22 +104,51 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 	return ctx, asks, req, 0
 }
 
-// recreated stops the partitions of topics that are others than before, and returns what to hand over.
-func (f *Fetcher) recreated(n *fetchNode) (given []Fetched) {
+// toAsk are the partitions that may have something. It needs the mutex.
+func (f *Fetcher) toAsk(n *fetchNode) []*fetchPartition {
+	if f.watches {
+		return n.take()
+	}
+	return f.order
+}
+
+// addLater lists partitions again that wait for another try. The goroutine of the node knows when that is.
+func (n *fetchNode) addLater(later []*fetchPartition) {
+	n.listing.Lock()
+	defer n.listing.Unlock()
+	for _, p := range later {
+		if !p.listed {
+			p.listed = true
+			n.list = append(n.list, p)
+		}
+	}
+}
+
+// takeRecreated stops the partitions of topics that are others than before, and returns what to hand over.
+func (f *Fetcher) takeRecreated(n *fetchNode) (given []Fetched) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.recreated {
+		return nil
+	}
+	f.recreated = false
 	for _, p := range f.order {
-		if p.leader.node == n.id && !p.stopped && p.was != (TopicID{}) {
-			p.stopped = true
-			given = append(given, p.refuse(Recreated(p.TopicPartition, p.was, p.topicID)))
+		if p.removed || p.stopped || p.was == (TopicID{}) {
+			continue
 		}
+		if p.leader.node != n.id {
+			f.recreated = true
+			continue
+		}
+		p.stopped = true
+		given = append(given, p.refuse(Recreated(p.TopicPartition, p.was, p.topicID)))
 	}
 	return given
 }
 
 // rotate moves the first partition to the end, in place.
 func (f *Fetcher) rotate() {
-	if n := len(f.order); n > 1 {
+	if n := len(f.order); n > 1 && !f.watches {
 		first := f.order[0]
 		copy(f.order, f.order[1:])
 		f.order[n-1] = first
@@ -170,7 +207,7 @@ func (f *Fetcher) apply(ctx context.Context, asks []ask, answers []fetchAnswer) 
 		} else if err == nil {
 			err = f.unpack(&fetched, answer)
 		}
-		if f.advance(a, &fetched, err) {
+		if f.advance(a, &fetched, err, answer.passed) {
 			out = append(out, fetched)
 		}
 	}
@@ -178,7 +215,7 @@ func (f *Fetcher) apply(ctx context.Context, asks []ask, answers []fetchAnswer) 
 }
 
 // advance moves a partition on, or notes its failure, and tells whether there is something to hand over.
-func (f *Fetcher) advance(a *ask, fetched *Fetched, err error) bool {
+func (f *Fetcher) advance(a *ask, fetched *Fetched, err error, passed bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := a.fetchPartition
@@ -206,7 +243,24 @@ func (f *Fetcher) advance(a *ask, fetched *Fetched, err error) bool {
 		return true
 	}
 	p.offset = fetched.Next
+	f.listOrWait(p, fetched, passed)
 	return true
+}
+
+// listOrWait lets a partition be asked for again, or wait until it has more than was read. It needs the mutex.
+func (f *Fetcher) listOrWait(p *fetchPartition, fetched *Fetched, passed bool) {
+	n := f.nodes[p.leader.node]
+	if p.watch == nil || n == nil {
+		return
+	}
+	end := fetched.LastStable
+	if f.cfg.ReadUncommitted {
+		end = fetched.HighWatermark
+	}
+	more := passed || fetched.Next > fetched.From && fetched.Next < end
+	if more || p.watch.Arm(max(fetched.Next, end)) {
+		n.add(p)
+	}
 }
 
 // passOver hands over a batch in place of the damaged one, which fails when it is read. It needs the mutex.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"thalweg/internal/direct"
 )
 
 // FetcherConfig sets a fetch stream up. The zero value is good for restoring.
@@ -26,6 +28,9 @@ type FetcherConfig struct {
 // neither paused nor stopped, hands the answer over, and asks on. So no more than three answers exist per broker,
 // and nothing is fetched while nobody takes. The partitions take turns at being first in a request, so that none
 // starves when the answer's limit is reached.
+//
+// A broker in this process is not asked for partitions that have nothing. Each of those waits at its log, by a watch,
+// which lists it when there is more: so a request costs what the active partitions cost, however many there are.
 type Fetcher struct {
 	cfg       FetcherConfig
 	waitMax   time.Duration
@@ -41,7 +46,10 @@ type Fetcher struct {
 
 	mu         sync.Mutex
 	partitions map[TopicPartition]*fetchPartition
-	order      []*fetchPartition // those of partitions; rotates
+	order      []*fetchPartition // those of partitions, and some that are removed; rotates
+	removed    int               // of these
+	watches    bool              // partitions have watches, and nodes lists
+	recreated  bool              // some partition's topic may have been recreated
 	nodes      map[int32]*fetchNode
 	closed     bool          // no goroutine starts any more
 	homeless   chan struct{} // has a token when a partition's leader is unknown
@@ -59,6 +67,8 @@ type fetchPartition struct {
 	stopped    bool // an error was handed over: waits for Set
 	removed    bool
 	retryAt    time.Time // not before
+	watch      direct.Watch
+	listed     bool      // in its node's list; guarded by the node's mutex
 	pause      *backoff  // of the failures since the last answer; nil without any
 	failures   int       // their number
 	failingFor time.Time // since when
@@ -71,6 +81,35 @@ type fetchNode struct {
 	wake      chan struct{} // has a token when the plan may have changed
 	interrupt context.CancelFunc
 	asked     map[*fetchPartition]uint64 // in the request under way, by generation
+
+	listing sync.Mutex        // the last to be locked: watches fire with locks of the broker held
+	list    []*fetchPartition // where partitions have watches: those to ask for next
+}
+
+// add lists a partition to be asked for.
+func (n *fetchNode) add(p *fetchPartition) {
+	n.listing.Lock()
+	if !p.listed {
+		p.listed = true
+		n.list = append(n.list, p)
+	}
+	n.listing.Unlock()
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the list.
+func (n *fetchNode) take() []*fetchPartition {
+	n.listing.Lock()
+	defer n.listing.Unlock()
+	list := n.list
+	n.list = nil
+	for _, p := range list {
+		p.listed = false
+	}
+	return list
 }
 
 func newFetcher(fc FetcherConfig, cfg Config, t transport, m *metadata) *Fetcher {
@@ -89,6 +128,7 @@ func newFetcher(fc FetcherConfig, cfg Config, t transport, m *metadata) *Fetcher
 		nodes:      make(map[int32]*fetchNode),
 		homeless:   make(chan struct{}, 1),
 	}
+	f.watches = t.watch(TopicPartition{}, true, func() {}) != nil
 	f.spawn = func(run func(context.Context)) { f.running.Go(func() { run(ctx) }) }
 	f.spawn(f.findLeaders)
 	return f
@@ -121,8 +161,14 @@ func (f *Fetcher) Unset(tp TopicPartition) {
 	if p := f.partitions[tp]; p != nil {
 		p.generation.Add(1)
 		p.removed = true
+		if p.watch != nil {
+			p.watch.Disarm()
+		}
 		delete(f.partitions, tp)
-		f.order = slices.DeleteFunc(f.order, func(o *fetchPartition) bool { return o == p })
+		if f.removed++; f.removed > len(f.order)/2 {
+			f.order = slices.DeleteFunc(f.order, func(o *fetchPartition) bool { return o.removed })
+			f.removed = 0
+		}
 	}
 }
 
@@ -171,10 +217,22 @@ func (f *Fetcher) Close() {
 		f.mu.Unlock()
 		f.cancel()
 		f.running.Wait()
+		f.disarm()
 		if f.onClose != nil {
 			f.onClose()
 		}
 	})
+}
+
+// disarm ends all waiting.
+func (f *Fetcher) disarm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.partitions {
+		if p.watch != nil {
+			p.watch.Disarm()
+		}
+	}
 }
 
 // settle gives the partition to the goroutine of its leader, which it wakes. It needs the mutex.
@@ -189,7 +247,7 @@ func (f *Fetcher) settle(p *fetchPartition) {
 			return
 		}
 		if p.topicID != id && p.topicID != (TopicID{}) && id != (TopicID{}) {
-			p.was = p.topicID
+			p.was, f.recreated = p.topicID, true
 		}
 		p.leader, p.topicID = place, id
 	}
@@ -201,6 +259,13 @@ func (f *Fetcher) settle(p *fetchPartition) {
 		n = &fetchNode{id: p.leader.node, wake: make(chan struct{}, 1)}
 		f.nodes[n.id] = n
 		f.spawn(func(ctx context.Context) { f.run(ctx, n) })
+	}
+	if p.watch == nil {
+		p.watch = f.transport.watch(p.TopicPartition, !f.cfg.ReadUncommitted, func() { n.add(p) })
+	}
+	if p.watch != nil {
+		n.add(p)
+		return
 	}
 	select {
 	case n.wake <- struct{}{}:
@@ -243,7 +308,7 @@ func (f *Fetcher) homelessTopics() []string {
 	defer f.mu.Unlock()
 	var topics []string
 	for _, p := range f.order {
-		if p.leader.node < 0 && !p.stopped && !slices.Contains(topics, p.Topic) {
+		if p.leader.node < 0 && !p.stopped && !p.removed && !slices.Contains(topics, p.Topic) {
 			topics = append(topics, p.Topic)
 		}
 	}
@@ -256,7 +321,7 @@ func (f *Fetcher) house(ctx context.Context, topics []string, failed map[string]
 	f.mu.Lock()
 	now := time.Now()
 	for _, p := range f.order {
-		if p.leader.node >= 0 || p.stopped || !slices.Contains(topics, p.Topic) {
+		if p.leader.node >= 0 || p.stopped || p.removed || !slices.Contains(topics, p.Topic) {
 			continue
 		}
 		err := failed[p.Topic]

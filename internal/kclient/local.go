@@ -12,6 +12,14 @@ type local struct{ calls direct.Calls }
 
 func (l *local) interruptible() bool { return true }
 
+func (l *local) watch(tp TopicPartition, readCommitted bool, fire func()) direct.Watch {
+	isolation := direct.ReadUncommitted
+	if readCommitted {
+		isolation = direct.ReadCommitted
+	}
+	return l.calls.NewWatch(tp.Topic, tp.Partition, isolation, fire)
+}
+
 func (l *local) gathers() bool { return true }
 
 func (l *local) checked() bool { return true }
@@ -49,6 +57,7 @@ func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAn
 			lastStable:    r.LastStableOffset,
 			logStart:      r.LogStartOffset,
 			err:           r.Err,
+			passed:        r.Passed,
 			afterDamage:   r.AfterDamage,
 		}
 		for _, ab := range r.Aborted {

@@ -18,6 +18,8 @@ type remote struct{ client *kgo.Client }
 
 func (r *remote) interruptible() bool { return false }
 
+func (r *remote) watch(TopicPartition, bool, func()) direct.Watch { return nil }
+
 func (r *remote) gathers() bool { return false }
 
 func (r *remote) checked() bool { return false }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"thalweg/internal/batch"
+	"thalweg/internal/direct"
 )
 
 // Fetched is what one fetch brought of one partition.
@@ -58,6 +59,9 @@ type transport interface {
 	// interruptible tells that a fetch whose context ends costs nothing, so that it may be cut short to ask for
 	// more partitions.
 	interruptible() bool
+	// watch prepares to wait for more of a partition; nil where that is not possible: then a fetch names all partitions,
+	// and waits itself.
+	watch(tp TopicPartition, readCommitted bool, fire func()) direct.Watch
 	// gathers tells that a request may hold several batches of a partition and waits for the disk once: so producing
 	// in large rounds saves forces.
 	gathers() bool
@@ -86,6 +90,7 @@ type fetchAnswer struct {
 	aborted                             []abortedTxn
 	err                                 error
 	afterDamage                         int64 // where to read on after err; 0: unknown
+	passed                              bool  // the answer was full before it came here
 }
 
 type abortedTxn struct {
