@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"thalweg/internal/kclient"
@@ -13,6 +14,7 @@ import (
 
 // job is a task at a worker.
 type job struct {
+	active
 	id         TaskID
 	task       *task.Task
 	tx         *state.Tx
@@ -22,11 +24,14 @@ type job struct {
 	positions  map[string]int64                  // of the stores, while they are restored
 	asked      time.Time                         // when the ends of its changelogs were
 	restoring  *restoring                        // while it is restored; nil: it is not
+	started    time.Time                         // zero: it does not run yet
 	expiring   map[string]*expiring              // by store
 	processing activity                          // what the worker is at while the task works,
 	flushing   activity                          // and while it brings out what a commit needs
 	scratch    task.Stats
-	dirty      int // bytes that are not committed, about
+	counted    []task.NodeStats        // of its nodes, as the worker's sums have them
+	figures    atomic.Pointer[figures] // as they are published; any goroutine
+	dirty      int                     // bytes that are not committed, about
 }
 
 // input is a partition that a task reads.
@@ -121,11 +126,16 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 			j.logOf[c.Store] = kclient.TopicPartition{Topic: c.Topic, Partition: c.Partition}
 		}
 	}
-	w.jobs[id] = j
+	w.own(j)
+	return j, nil
+}
+
+func (w *worker) own(j *job) {
+	w.jobs[j.id], w.shown = j, nil
+	w.refigure(j)
 	for _, in := range j.inputs {
 		w.inputs[in.TopicPartition] = in
 	}
-	return j, nil
 }
 
 // passedOver warns of what a restore has left out.
@@ -185,7 +195,8 @@ func (j *job) next(tp kclient.TopicPartition) int64 {
 // close drops what is not committed and writes the rest to the engine.
 func (j *job) close() error {
 	var err error
-	if j.tx.Failed() == nil { // else nothing can be opened again, and nothing is written either
+	done := j.task.State() == task.Running && j.task.Untouched()
+	if !done && j.tx.Failed() == nil { // else nothing can be opened again, and nothing is written either
 		if err = j.task.Discard(); err != nil {
 			err = fmt.Errorf("discard: %w", err)
 		}

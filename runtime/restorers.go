@@ -77,6 +77,7 @@ func (w *worker) restoreTask(j *job, logs []task.Followed) error {
 	}
 	r.publish()
 	j.restoring = r
+	w.refigure(j)
 	w.app.restorers.add(r)
 	return nil
 }

@@ -44,7 +44,6 @@ type WorkerStats struct {
 	// CommitTime is the sum of the time that commits took.
 	CommitTime time.Duration
 	Tasks      []TaskStats
-	nodes      []NodeStats
 }
 
 // TaskStats are a task's figures.
@@ -82,40 +81,72 @@ type NodeStats struct {
 }
 
 // statsBox holds what a worker has published.
-type statsBox struct{ p atomic.Pointer[WorkerStats] }
+type statsBox struct{ p atomic.Pointer[published] }
+
+// published are a worker's figures. Those of its tasks are with the tasks, so that a worker with many writes down only
+// what has changed.
+type published struct {
+	WorkerStats
+	jobs  []*job
+	nodes []NodeStats
+}
+
+// stats returns the figures in one.
+func (p *published) stats() WorkerStats {
+	s := p.WorkerStats
+	for _, j := range p.jobs {
+		f := j.figures.Load()
+		if f == nil {
+			continue
+		}
+		t := f.TaskStats
+		if f.restoring != nil {
+			t.Restores = *f.restoring.reports.Load()
+		}
+		s.Tasks = append(s.Tasks, t)
+	}
+	return s
+}
+
+// figures are a task's.
+type figures struct {
+	TaskStats
+	restoring *restoring // nil: it is not restored
+}
 
 // publishEvery bounds the cost of publishing.
 const publishEvery = 100 * time.Millisecond
 
-// publish makes a copy of the worker's figures available.
+// publish makes the worker's figures available.
 func (w *worker) publish(now time.Time, force bool) {
 	if !force && now.Sub(w.published) < publishEvery {
 		return
 	}
 	w.published = now
-	s := w.counts
-	s.CommitInterval = w.pace.interval()
-	nodes := maps.Clone(w.totalNodes)
-	for _, j := range w.sortedJobs() {
-		s.Tasks = append(s.Tasks, j.stats(now))
-		for _, n := range j.nodes() {
-			addNode(nodes, n)
-		}
+	for _, j := range w.changed {
+		j.changed = false
+		j.figures.Store(j.stats())
+		j.task.Stats(&j.scratch)
+		w.nodes.count(j)
 	}
-	s.nodes = sortNodes(nodes)
-	w.stats.p.Store(&s)
+	clear(w.changed)
+	w.changed = w.changed[:0]
+	if w.shown == nil {
+		w.shown = w.sortedJobs()
+	}
+	p := &published{w.counts, w.shown, w.nodes.all()}
+	p.CommitInterval = w.pace.interval()
+	w.stats.p.Store(p)
 }
 
 // retire keeps the counters of a task that is closed. What it has not committed is processed again, and counted then.
 func (w *worker) retire(j *job) {
 	j.task.CommittedStats(&j.scratch)
-	for _, n := range nodeStats(j.scratch.Nodes) {
-		addNode(w.totalNodes, n)
-	}
+	w.nodes.count(j)
 }
 
-func (j *job) stats(now time.Time) TaskStats {
-	t := TaskStats{Task: j.id, State: j.task.State().String()}
+func (j *job) stats() *figures {
+	t := &figures{TaskStats{Task: j.id, State: j.task.State().String()}, j.restoring}
 	for _, in := range j.inputs {
 		i := InputStats{
 			Topic: in.Topic, Partition: in.Partition, Fetched: in.next, HighWatermark: in.highWatermark,
@@ -127,10 +158,52 @@ func (j *job) stats(now time.Time) TaskStats {
 	if at, waits := j.task.NextRetry(); waits {
 		t.RetryAt = time.UnixMilli(at)
 	}
-	if r := j.restoring; r != nil {
-		t.Restores = *r.reports.Load()
-	}
 	return t
+}
+
+// nodeSums are the counters of nodes over tasks.
+type nodeSums struct {
+	of     map[string]*task.NodeStats // by the name of the node
+	copied []NodeStats                // of all; nil: others than before
+}
+
+// count brings the sums up to what a task has counted now.
+func (s *nodeSums) count(j *job) {
+	if len(j.scratch.Nodes) == 0 { // its graph is not built
+		return
+	}
+	for i, n := range j.scratch.Nodes {
+		var before task.NodeStats
+		if i < len(j.counted) {
+			before = j.counted[i]
+		}
+		if n == before {
+			continue
+		}
+		s.copied = nil
+		sum := s.of[n.Node]
+		if sum == nil {
+			sum = &task.NodeStats{Node: n.Node}
+			s.of[n.Node] = sum
+		}
+		sum.Processed += n.Processed - before.Processed
+		for r := range n.Dropped {
+			sum.Dropped[r] += n.Dropped[r] - before.Dropped[r]
+		}
+	}
+	j.counted = append(j.counted[:0], j.scratch.Nodes...)
+}
+
+// all is a copy.
+func (s *nodeSums) all() []NodeStats {
+	if s.copied == nil {
+		counted := make([]task.NodeStats, 0, len(s.of))
+		for _, sum := range s.of {
+			counted = append(counted, *sum)
+		}
+		s.copied = nodeStats(counted)
+	}
+	return s.copied
 }
 
 // addNode adds to a node's counters in sums, whose values are shared: they are replaced, not changed.
@@ -148,12 +221,6 @@ func addNode(sums map[string]NodeStats, n NodeStats) {
 		}
 	}
 	sums[n.Node] = sum
-}
-
-// nodes are the counters of the task's nodes, without what was discarded.
-func (j *job) nodes() []NodeStats {
-	j.task.Stats(&j.scratch)
-	return nodeStats(j.scratch.Nodes)
 }
 
 func nodeStats(counted []task.NodeStats) []NodeStats {
@@ -198,7 +265,7 @@ func (a *app) Stats() Stats {
 			s.Workers = append(s.Workers, WorkerStats{Worker: w.index})
 			continue
 		}
-		s.Workers = append(s.Workers, *p)
+		s.Workers = append(s.Workers, p.stats())
 		for _, n := range p.nodes {
 			addNode(nodes, n)
 		}

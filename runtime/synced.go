@@ -71,8 +71,15 @@ func (w *worker) confirm(ctx context.Context, now time.Time) {
 // written to their changelogs.
 func (w *worker) markSynced(at time.Time) {
 	w.synced = at
-	for _, j := range w.running {
+	for _, j := range w.touched {
 		j.tx.MarkSynced(at)
+	}
+}
+
+// markIdle is what markSynced leaves for tasks that have nothing to commit, until their time is written.
+func (w *worker) markIdle(j *job) {
+	if !j.started.IsZero() && !w.synced.Before(j.started) {
+		j.tx.MarkSynced(w.synced)
 	}
 }
 
@@ -87,6 +94,10 @@ func (w *worker) keepSynced(ctx context.Context, now time.Time) error {
 	w.kept = now
 	if now.Sub(w.synced) > syncedEvery/2 {
 		w.confirm(ctx, now)
+	}
+	for _, j := range w.running {
+		w.markIdle(j)
+		w.fallBehind(j)
 	}
 	err := w.checkpointAll()
 	w.app.flush()

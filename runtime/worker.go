@@ -59,9 +59,17 @@ type worker struct {
 	strayed  bool                     // there is an input whose partition does not hold its next offset
 	jobs     map[TaskID]*job
 	running  []*job // in the order of their ids
-	first    int    // of these in the next turn: the one after those that had the last
 	inputs   map[kclient.TopicPartition]*input
 	timer    *time.Timer
+
+	schedule schedule // see active.go for these
+	touched  []*job
+	behind   []*job
+	alarms   alarms
+	retrying []*job
+	changed  []*job
+	aside    []*job // scratch: had a turn and could do nothing
+	wall     int64  // milliseconds, of the last turn
 
 	held                     int64 // bytes of all inputs
 	progress                 bool  // something was processed in the last turn
@@ -69,50 +77,51 @@ type worker struct {
 	unacked                  int64 // bytes that were written and not acknowledged
 	fetchBytes, produceBytes int   // as client and outbox have them
 
-	pace       *pace
-	deadline   *deadline                        // of the turn
-	long       int                              // commits for which calls still count as long
-	open       time.Time                        // of the first uncommitted work; zero: there is none
-	skipped    time.Time                        // of the first uncommitted move of an input; zero: there is none
-	rested     time.Time                        // end of the last commit
-	waited     time.Duration                    // since then, for something to do
-	sending    time.Duration                    // since the tasks began to bring out what the commit needs
-	unchecked  time.Time                        // of the first commit that is not yet checkpointed; zero: there is none
-	search     search                           // for a record that the broker refuses
-	sparing    sparing                          // with log lines
-	failures   int                              // in a row, without a commit between
-	inside     bool                             // the gate of global stores
-	acked      map[kclient.TopicPartition]int64 // next offsets of what was produced since the last commit
-	produced   []kclient.Item                   // scratch
-	items      []kclient.Item                   // scratch
-	offsets    []kclient.Offset                 // scratch
-	times      []timed                          // of the commit, not written yet
-	timeKey    []byte                           // scratch
-	timeValue  []byte                           // scratch
-	totalNodes map[string]NodeStats             // of tasks that are closed
-	counts     WorkerStats
-	published  time.Time
-	synced     time.Time // of the last proof that the tasks are its own
-	kept       time.Time // the last time that it wrote that their stores are kept up
-	resized    time.Time // the last time that it asked how many partitions its outputs have
+	pace      *pace
+	deadline  *deadline                        // of the turn
+	long      int                              // commits for which calls still count as long
+	open      time.Time                        // of the first uncommitted work; zero: there is none
+	skipped   time.Time                        // of the first uncommitted move of an input; zero: there is none
+	rested    time.Time                        // end of the last commit
+	waited    time.Duration                    // since then, for something to do
+	sending   time.Duration                    // since the tasks began to bring out what the commit needs
+	unchecked time.Time                        // of the first commit that is not yet checkpointed; zero: there is none
+	search    search                           // for a record that the broker refuses
+	sparing   sparing                          // with log lines
+	failures  int                              // in a row, without a commit between
+	inside    bool                             // the gate of global stores
+	acked     map[kclient.TopicPartition]int64 // next offsets of what was produced since the last commit
+	produced  []kclient.Item                   // scratch
+	items     []kclient.Item                   // scratch
+	offsets   []kclient.Offset                 // scratch
+	times     []timed                          // of the commit, not written yet
+	timeKey   []byte                           // scratch
+	timeValue []byte                           // scratch
+	nodes     nodeSums                         // of all tasks, those that are closed among them
+	shown     []*job                           // as they are published, in order; nil: others than before
+	counts    WorkerStats
+	published time.Time
+	synced    time.Time // of the last proof that the tasks are its own
+	kept      time.Time // the last time that it wrote that their stores are kept up
+	resized   time.Time // the last time that it asked how many partitions its outputs have
 }
 
 func newWorker(a *app, index int) *worker {
 	return &worker{
-		app:        a,
-		index:      index,
-		log:        a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
-		asks:       make(chan chan error),
-		wake:       make(chan struct{}, 1),
-		gone:       make(chan struct{}),
-		opens:      map[TaskID]kclient.Lease{},
-		jobs:       map[TaskID]*job{},
-		inputs:     map[kclient.TopicPartition]*input{},
-		pace:       newPace(a.cfg.CommitEvery),
-		deadline:   newDeadline(),
-		acked:      map[kclient.TopicPartition]int64{},
-		totalNodes: map[string]NodeStats{},
-		counts:     WorkerStats{Worker: index},
+		app:      a,
+		index:    index,
+		log:      a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
+		asks:     make(chan chan error),
+		wake:     make(chan struct{}, 1),
+		gone:     make(chan struct{}),
+		opens:    map[TaskID]kclient.Lease{},
+		jobs:     map[TaskID]*job{},
+		inputs:   map[kclient.TopicPartition]*input{},
+		pace:     newPace(a.cfg.CommitEvery),
+		deadline: newDeadline(),
+		acked:    map[kclient.TopicPartition]int64{},
+		nodes:    nodeSums{of: map[string]*task.NodeStats{}},
+		counts:   WorkerStats{Worker: index},
 	}
 }
 
@@ -344,10 +353,10 @@ func (w *worker) sleep(now time.Time) time.Duration {
 		until(w.unchecked.Add(w.app.cfg.CheckpointEvery))
 	}
 	if !w.app.paused.Load() {
-		for _, j := range w.running {
-			if next, ok := j.task.NextWallPunctuation(); ok {
-				until(time.UnixMilli(next))
-			}
+		if len(w.alarms) > 0 {
+			until(time.UnixMilli(w.alarms[0].alarmAt))
+		}
+		for _, j := range w.retrying {
 			if next, ok := j.task.NextRetry(); ok {
 				until(time.UnixMilli(next))
 			}
@@ -363,15 +372,14 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 		return false, nil
 	}
 	if !w.search.active() {
-		return w.step(w.running, now)
+		return w.step(now)
 	}
 	if !w.open.IsZero() { // a commit is due
 		return false, nil
 	}
 	for range len(w.search.suspects) + 1 {
 		if p := w.search.next(); p == nil {
-			others := slices.DeleteFunc(slices.Clone(w.running), func(j *job) bool { return w.search.of(j) != nil })
-			processed, err = w.step(others, now)
+			processed, err = w.step(now)
 		} else if slices.Contains(w.running, p.job) {
 			processed, err = w.stepSuspect(p, now)
 		}
@@ -382,45 +390,81 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 	return processed, err
 }
 
-// step lets tasks work, one after the other. Those for which the turn's time does not suffice are the first ones in the
-// next.
-func (w *worker) step(jobs []*job, now time.Time) (processed bool, err error) {
-	wall, first := now.UnixMilli(), w.first
-	w.first = 0
-	for i := range jobs {
-		at := (first + i) % len(jobs)
-		if processed && w.deadline.passed.Load() {
-			w.first = at
-			break
-		}
-		budget := min(stepRecords, w.pace.left(w.search.records))
-		if budget == 0 {
+// step lets the tasks that are ready have their turns, about one each, until the turn's time is over. Suspects have
+// transactions of their own.
+func (w *worker) step(now time.Time) (processed bool, err error) {
+	w.ring(now)
+	wall := now.UnixMilli()
+	defer w.putBack()
+	for turns := w.schedule.count; turns > 0 && !(processed && w.deadline.passed.Load()); turns-- {
+		most := w.pace.left(w.search.records)
+		if most == 0 {
 			break // a commit is due
 		}
-		j := jobs[at]
-		w.doing(&j.processing)
-		n, err := j.task.Step(budget, wall)
-		w.search.processed(j, n, false)
+		j, others := w.schedule.next()
+		if j == nil {
+			break
+		}
+		if w.search.of(j) != nil {
+			w.aside = append(w.aside, j)
+			continue
+		}
+		budget := stepRecords
+		if others {
+			budget = smallTurn
+		}
+		worked, left, err := w.stepTask(j, min(budget, most), wall)
 		if err != nil {
 			return processed, err
 		}
-		fired, err := j.task.Punctuate(wall)
-		if err != nil {
-			return processed, err
-		}
-		if n > 0 || fired {
+		if worked {
 			processed = true
 			w.workedOn(j, now)
 		} else {
 			w.noteMoved(j, now) // over records that were dropped
 		}
-		w.relax(j)
+		switch {
+		case left && worked:
+			w.wakeTask(j)
+		case left:
+			w.aside = append(w.aside, j)
+		}
 	}
 	return processed, nil
 }
 
+// putBack lets the tasks have their next turn that could do nothing in the last one.
+func (w *worker) putBack() {
+	for _, j := range w.aside {
+		w.wakeTask(j)
+	}
+	clear(w.aside)
+	w.aside = w.aside[:0]
+}
+
+// stepTask lets a task process records, and then call what is due by the wall clock. left tells that it has more.
+func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, err error) {
+	first := w.touch(j)
+	w.doing(&j.processing)
+	n, err := j.task.Step(budget, wall)
+	w.search.processed(j, n, false)
+	if err != nil {
+		return n > 0, true, err
+	}
+	fired, err := j.task.Punctuate(wall)
+	if err != nil {
+		return n > 0, true, err
+	}
+	w.called(j)
+	if worked = n > 0 || fired; first && !worked && j.task.Untouched() {
+		w.untouch(j)
+	}
+	return worked, w.relax(j), nil
+}
+
 // stepSuspect lets a suspect work for one transaction. A punctuation has one of its own: it is part of no record.
 func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err error) {
+	w.touch(p.job)
 	w.doing(&p.job.processing)
 	if processed, err = p.job.task.Punctuate(now.UnixMilli()); err == nil && !processed {
 		var n int
@@ -428,10 +472,13 @@ func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err err
 		w.search.processed(p.job, n, false)
 		processed = n > 0
 	}
+	w.called(p.job)
 	if processed && err == nil {
 		w.workedOn(p.job, now)
 	}
-	w.relax(p.job)
+	if w.relax(p.job) {
+		w.wakeTask(p.job)
+	}
 	return processed, err
 }
 
@@ -443,7 +490,11 @@ func (w *worker) workedOn(j *job, now time.Time) {
 
 // noteMoved notes that an input moved, though nothing may have been processed.
 func (w *worker) noteMoved(j *job, now time.Time) {
-	if w.skipped.IsZero() && j.task.Moved() {
+	if !j.task.Moved() {
+		return
+	}
+	w.touch(j)
+	if w.skipped.IsZero() {
 		w.skipped = now
 	}
 }

@@ -26,7 +26,7 @@ func (w *worker) due(now time.Time) bool {
 	case int64(w.dirty) >= w.app.home.memory.checkpointBytes():
 		return true
 	}
-	for _, j := range w.running {
+	for _, j := range w.touched {
 		if j.tx.CacheFull() {
 			return true
 		}
@@ -66,10 +66,12 @@ func (w *worker) commit(ctx context.Context, now time.Time) error {
 	if len(w.offsets) > 0 { // the group has taken them, so the tasks are this worker's
 		w.markSynced(now)
 	}
-	for _, j := range w.running {
+	for _, j := range w.touched {
 		if err := j.task.Advance(j.position(w.acked)); err != nil {
 			return fmt.Errorf("task %s: %w", j.id, err)
 		}
+		w.called(j)
+		w.fallBehind(j)
 	}
 	w.notePurge()
 	w.lighten()
@@ -94,7 +96,7 @@ func (w *worker) ready(ctx context.Context) error {
 		w.took(took)
 		w.pace.flushed(w.search.records, took)
 	}()
-	for _, j := range w.running {
+	for _, j := range w.toCommit() {
 		w.doing(&j.flushing)
 		ready, err := j.task.Ready()
 		if err != nil {
@@ -196,13 +198,16 @@ func (w *worker) checkpoint(now time.Time) error {
 
 func (w *worker) checkpointAll() error {
 	w.unchecked = time.Time{}
-	for _, j := range w.running {
+	for n := len(w.behind) - 1; n >= 0; n-- {
+		j := w.behind[n]
 		if err := j.tx.Checkpoint(); err != nil {
 			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 		}
 		if err := j.noteExpired(w.app); err != nil {
 			return err
 		}
+		j.behind = false
+		w.behind[n], w.behind = nil, w.behind[:n]
 	}
 	return nil
 }
@@ -372,6 +377,9 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 				w.fetchFrom(in)
 			}
 		}
+		w.refigure(j)
+		w.called(j)
+		w.wakeTask(j)                     // a pause begins with a turn
 		w.noteMoved(j, w.app.cfg.Clock()) // where it started may not be committed yet
 	}
 	return nil

@@ -28,8 +28,12 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 		if err := in.add(f); err != nil {
 			return err
 		}
-		bytes, _ := w.count(in)
+		bytes, records := w.count(in)
 		w.noteMoved(in.job, now)
+		w.refigure(in.job)
+		if bytes > 0 || records > 0 {
+			w.wakeTask(in.job)
+		}
 		if (bytes > w.share() || bytes > 0 && w.loaded()) && !in.paused {
 			in.paused = true
 			w.client.Fetcher().Pause(f.TopicPartition)
@@ -80,15 +84,18 @@ func (w *worker) share() int {
 	return int(min(max(even, shareLeast), shareMost))
 }
 
-// relax fetches inputs on that have worked off half of their share, and those that have nothing.
-func (w *worker) relax(j *job) {
+// relax fetches inputs on that have worked off half of their share, and those that have nothing. It tells whether the
+// task has anything left.
+func (w *worker) relax(j *job) (left bool) {
 	for _, in := range j.inputs {
-		bytes, _ := w.count(in)
+		bytes, records := w.count(in)
+		left = left || bytes > 0 || records > 0
 		if in.paused && (bytes == 0 || bytes <= w.share()/2 && !w.loaded()) {
 			in.paused = false
 			w.client.Fetcher().Resume(in.TopicPartition)
 		}
 	}
+	return left
 }
 
 // weigh notes how much a task has written since the last commit.
@@ -100,9 +107,7 @@ func (w *worker) weigh(j *job) {
 
 // lighten notes that nothing is uncommitted.
 func (w *worker) lighten() {
-	for _, j := range w.jobs {
-		j.dirty = 0
-	}
+	w.clearTouched()
 	w.dirty = 0
 }
 

@@ -164,7 +164,12 @@ func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
 			"topic", at.Topic, "partition", at.Partition, "task", found.id.String(), "node", w.writer(found.id, at.Topic),
 			"input", m.Topic, "inputPartition", m.Partition, "offset", m.Offset, "records", n, "err", cause)
 	}
-	return func() error { return found.task.Refuse(m, cause) }, true
+	return func() error {
+		err := found.task.Refuse(m, cause)
+		w.called(found)
+		w.wakeTask(found)
+		return err
+	}, true
 }
 
 // writer names what of a task writes to a topic.

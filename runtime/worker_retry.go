@@ -14,7 +14,7 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 		return false, nil
 	}
 	wall := now.UnixMilli()
-	for _, j := range w.running {
+	for _, j := range w.retrying {
 		at, ok := j.task.NextRetry()
 		if !ok || at > wall {
 			continue
@@ -24,8 +24,11 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 				return false, err
 			}
 		}
+		w.touch(j)
 		w.doing(&j.processing)
 		processed, err := j.task.Retry(wall)
+		w.called(j)
+		w.wakeTask(j)
 		if processed {
 			w.search.processed(j, 1, true)
 			w.worked(now)

@@ -202,12 +202,16 @@ func (w *worker) start(j *job) error {
 	if err := j.tx.Checkpoint(); err != nil {
 		return fmt.Errorf("task %s: %w", j.id, err)
 	}
-	w.running = append(w.running, j)
-	slices.SortFunc(w.running, func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
+	at, _ := slices.BinarySearchFunc(w.running, j.id, func(o *job, id TaskID) int { return compareTaskIDs(o.id, id) })
+	w.running = slices.Insert(w.running, at, j)
+	j.started = w.app.cfg.Clock()
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
 	}
-	w.noteMoved(j, w.app.cfg.Clock().Add(-skippedAfter)) // where it starts is committed at once
+	w.noteMoved(j, j.started.Add(-skippedAfter)) // where it starts is committed at once
+	w.refigure(j)
+	w.called(j)
+	w.wakeTask(j)
 	w.report(taskRuns, j.id, nil)
 	w.tell(j, "running")
 	return nil
@@ -224,9 +228,12 @@ func (w *worker) closeJob(j *job, why error) error {
 	}
 	w.cancelRestore(j)
 	delete(w.jobs, j.id)
+	w.shown = nil
 	w.search.forget(j)
 	w.retire(j)
+	w.forget(j)
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
+	w.markIdle(j)
 	err := joined(j.close(), w.app.noteHeld(j.id))
 	w.report(taskClosed, j.id, why)
 	w.tell(j, "closed")

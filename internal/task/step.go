@@ -53,6 +53,27 @@ func (t *Task) Queued() (records int) {
 	return records
 }
 
+// NextTime is about the time of the record that Step processes next: a batch that was not begun counts by its first
+// record's own timestamp. It is topology.Unknown where nothing is queued; what is blocked has no time that counts.
+func (t *Task) NextTime() int64 {
+	next, queued := never, false
+	for _, q := range t.queues {
+		switch {
+		case q.records == 0:
+			continue
+		case q.has && !q.blocked():
+			next = min(next, q.time)
+		case !q.has && q.first < len(q.batches):
+			next = min(next, q.batches[q.first].BaseTimestamp())
+		}
+		queued = true
+	}
+	if !queued {
+		return topology.Unknown
+	}
+	return next
+}
+
 // Step processes up to budget records, each time from the input whose head has the smallest timestamp (of equal ones
 // the input that comes first), and calls the punctuations of stream time that they bring due. It returns early when
 // nothing is left or an input has to be waited for, and after the record at hand when it is cut short (Config.Cut).
