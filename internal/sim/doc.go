@@ -10,5 +10,6 @@
 // while its successor starts on what a crash leaves of that disk. A process that is paused hears and says nothing for
 // longer than its session lasts, and then what it had sent arrives.
 //
-// A goroutine that waits for a sync.Mutex stops virtual time. So nothing here waits for time with a lock held.
+// A goroutine that waits for a sync.Mutex would stop virtual time, and some wait for the answer to a request with one
+// held. The script build compiles the test so that time passes for them.
 package sim

@@ -80,7 +80,7 @@ func (t *Task) LostTimes() bool { return t.times.apart && len(t.times.stored) ==
 // marksMoved tells whether a node's mark is another than at the last commit.
 func (t *Task) marksMoved() bool {
 	for name, at := range t.env.Marks {
-		if old, ok := t.times.committed[name]; *at != old && (ok || *at != topology.Unknown) {
+		if differs(t.times.committed, name, *at) {
 			return true
 		}
 	}
@@ -96,7 +96,7 @@ func (t *Task) takeTimes() []Time {
 	s := &t.times
 	s.handed, s.taken = s.handed[:0], true
 	for name, at := range t.env.Marks {
-		if old, ok := s.stored[name]; *at != old && (ok || *at != topology.Unknown) {
+		if differs(s.stored, name, *at) {
 			s.handed = append(s.handed, Time{name, *at})
 		}
 	}
@@ -107,6 +107,14 @@ func (t *Task) takeTimes() []Time {
 	}
 	slices.SortFunc(s.handed, func(a, b Time) int { return strings.Compare(a.Name, b.Name) })
 	return s.handed
+}
+
+// differs tells whether a mark is another one than is kept. What is not kept is unknown.
+func differs(kept map[string]int64, name string, at int64) bool {
+	if old, ok := kept[name]; ok {
+		return at != old
+	}
+	return at != topology.Unknown
 }
 
 // committedTimes tells that a commit succeeded.

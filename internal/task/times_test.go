@@ -103,6 +103,17 @@ func TestTimesMoveToTheProgressTopic(t *testing.T) {
 	require.Len(t, r.written("out"), 2)
 }
 
+// The time 0 is a time as any other, and not one that nobody knows.
+func TestTheTimeZeroIsKept(t *testing.T) {
+	r := lateRig(t, nil, "")
+	r.process(3, 0)
+	r.commit()
+	require.Contains(t, r.times, "seen/late")
+	require.Zero(t, r.times["seen/late"])
+	r.restart()
+	require.False(t, r.task.LostTimes())
+}
+
 // A build that knows nothing of the progress topic hands on what it finds beside an offset. What it commits counts.
 func TestTimesOfAnEarlierBuildThatCameBack(t *testing.T) {
 	metadata := map[string]int64{"": 6, "/next": 3, "/times": 5, "seen/late": 50}
