@@ -477,6 +477,11 @@ func TestTransactionsThatTimedOutMeanwhileEndOnce(t *testing.T) {
 			r := fetchOne(t, b, 0, direct.ReadUncommitted)
 			return r.HighWatermark >= 2*n && r.LastStableOffset == r.HighWatermark
 		}, time.Minute, time.Millisecond)
+		adm := kadm.NewClient(brokertest.Client(t, b))
+		require.Eventually(t, func() bool { // a start writes the markers again of what is not noted as ended
+			ended, err := adm.ListTransactions(within(t), nil, []string{"CompleteAbort"})
+			return err == nil && len(ended) == n
+		}, time.Minute, time.Millisecond)
 		require.NoError(t, b.Close())
 		b = brokertest.New(t, brokertest.On(fs), brokertest.At(clock))
 		require.EqualValues(t, 2*n, fetchOne(t, b, 0, direct.ReadUncommitted).HighWatermark, "a marker for each")

@@ -11,27 +11,37 @@ func (a *app) Checkpoint(ctx context.Context) error {
 	workers := a.workers
 	a.mu.Unlock()
 	for _, w := range workers {
-		done := make(chan error, 1)
-		select {
-		case w.asks <- done:
-		case <-w.gone: // its tasks have others, or the application ends
-			continue
-		case <-a.done:
-			return errors.New("checkpoint: the application has ended")
-		case <-ctx.Done():
-			return fmt.Errorf("checkpoint: %w", context.Cause(ctx))
-		}
-		select {
-		case err := <-done:
-			if err != nil {
-				return err
-			}
-		case <-w.gone:
-		case <-a.done:
-			return errors.New("checkpoint: the application has ended")
-		case <-ctx.Done():
-			return fmt.Errorf("checkpoint: %w", context.Cause(ctx))
+		if err := a.checkpointOf(ctx, w); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}
+	if a.isStopped() && len(workers) == 0 {
+		return fmt.Errorf("checkpoint: %w", errEnded)
+	}
 	return nil
+}
+
+var errEnded = errors.New("the application has ended")
+
+// checkpointOf asks one worker. One that is gone has closed its tasks, which wrote what they had committed.
+func (a *app) checkpointOf(ctx context.Context, w *worker) error {
+	done := make(chan error, 1)
+	asks := w.asks
+	for {
+		select {
+		case asks <- done:
+			asks = nil
+		case err := <-done:
+			return err
+		case <-w.gone:
+			if a.isStopped() {
+				return errEnded
+			}
+			return nil
+		case <-a.done:
+			return errEnded
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
