@@ -56,10 +56,10 @@ func (a *app) stateChanged(from, to State) {
 	}
 }
 
-func (a *app) Run(ctx context.Context) error {
-	if err := a.machine.begin(); err != nil {
-		return err
-	}
+func (a *app) begin() error { return a.machine.begin() }
+
+// runBegun is Run after begin.
+func (a *app) runBegun(ctx context.Context) error {
 	go a.hooks.run()
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)

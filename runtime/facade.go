@@ -18,7 +18,8 @@ import (
 type App struct{ in application }
 
 type application interface {
-	Run(ctx context.Context) error
+	begin() error
+	runBegun(ctx context.Context) error
 	Close(ctx context.Context) error
 	Done() <-chan struct{}
 	Pause()
@@ -90,16 +91,24 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 //
 // When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way. It returns then, whatever the
 // program's functions do.
-func (a *App) Run(ctx context.Context) error { return a.in.Run(ctx) }
+func (a *App) Run(ctx context.Context) error {
+	if err := a.in.begin(); err != nil {
+		return err
+	}
+	return a.in.runBegun(ctx)
+}
 
 // RunDuring runs the application while work does, and closes it then: for tests, examples and work in batches. The
 // context of work ends when the application fails, whose error is then returned, or when ctx does.
 func (a *App) RunDuring(ctx context.Context, work func(context.Context) error) error {
+	if err := a.in.begin(); err != nil { // before work, which may be over at once
+		return err
+	}
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ran := make(chan error, 1)
 	go func() {
-		err := a.Run(ctx)
+		err := a.in.runBegun(ctx)
 		if err != nil {
 			cancel(err) // there is nothing to wait for
 		}

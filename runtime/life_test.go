@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	goruntime "runtime"
 	"strings"
@@ -354,4 +355,15 @@ func TestBrokerClosedBeforeTheApplication(t *testing.T) {
 	require.ErrorIs(t, app.WaitRunning(h.ctx), broker.ErrClosed, "who waits learns why")
 	require.ErrorContains(t, err, "close the application and its clients before the broker")
 	require.ErrorIs(t, app.Close(h.ctx), broker.ErrClosed)
+}
+
+// Work that ends before the application has begun has its own error, and not that of an application that was closed.
+func TestWorkThatEndsAtOnce(t *testing.T) {
+	h := newHarness(t)
+	mistake := errors.New("mistake of the work")
+	for range 20 {
+		app, err := runtime.New(words(t, byWord), h.config())
+		require.NoError(t, err)
+		require.ErrorIs(t, app.RunDuring(h.ctx, func(context.Context) error { return mistake }), mistake)
+	}
 }
