@@ -182,7 +182,10 @@ func (f *fetch) enough() bool {
 			return true
 		}
 		l := part.target.log
-		r.LastStableOffset, r.HighWatermark = l.LastStable(), l.HighWatermark()
+		r.LastStableOffset, r.HighWatermark, r.LogStartOffset = l.LastStable(), l.HighWatermark(), l.Start()
+		if r.LogStartOffset > part.offset {
+			return true // it is out of range
+		}
 		bound := f.beyond(r)
 		if f.minBytes <= batch.HeaderBytes && bound > part.offset {
 			return true // whatever it is
@@ -211,11 +214,12 @@ func (f *fetch) beyond(r *direct.FetchResult) int64 {
 	return r.HighWatermark
 }
 
-// watch asks to be woken when any partition has more than was read; it is true when one has already.
+// watch asks to be woken when any partition has more than was read, or begins later; it is true when one has already.
 func (f *fetch) watch(w *log.Watch) (ready bool) {
 	for i := range f.parts {
-		beyond := max(f.beyond(&f.results[i]), f.parts[i].offset)
-		ready = f.parts[i].target.log.Watch(w, beyond, f.iso) || ready
+		r := &f.results[i]
+		beyond := max(f.beyond(r), f.parts[i].offset)
+		ready = f.parts[i].target.log.Watch(w, r.LogStartOffset, beyond, f.iso) || ready
 	}
 	return ready
 }

@@ -302,7 +302,7 @@ func (s *fetchSession) settle(f *fetch) {
 			if !part.passed {
 				known = max(known, f.beyond(r))
 			}
-			if !p.at.Watch(p.watch, known, s.iso) {
+			if !p.at.Watch(p.watch, r.LogStartOffset, known, s.iso) {
 				continue
 			}
 		}

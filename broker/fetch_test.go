@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"thalweg/broker"
 	"thalweg/broker/brokertest"
@@ -85,5 +87,55 @@ func TestAFetchWaitsNoLongerThanItMust(t *testing.T) {
 		default:
 			require.NoError(t, p.send(0, p.batch(0, "more")).Err)
 		}
+	}
+}
+
+// A fetch that waits behind an open transaction is answered when the records that it waits for are deleted, whichever
+// way it comes.
+func TestAFetchEndsWhenItsRecordsAreDeleted(t *testing.T) {
+	inSession := func(t *testing.T, b *broker.Broker) <-chan error {
+		s := newSession(t, b)
+		s.iso = 1
+		s.fetch(map[int32]int64{0: 1})
+		s.wait = time.Hour
+		done := make(chan error, 1)
+		go func() { done <- kerr.ErrorForCode(s.fetch(nil)[0].ErrorCode) }()
+		return done
+	}
+	first := func(t *testing.T, b *broker.Broker) <-chan error {
+		s := newSession(t, b)
+		s.iso, s.wait = 1, time.Hour
+		done := make(chan error, 1)
+		go func() { done <- kerr.ErrorForCode(s.fetch(map[int32]int64{0: 1})[0].ErrorCode) }()
+		return done
+	}
+	direct := func(t *testing.T, b *broker.Broker) <-chan error {
+		done := make(chan error, 1)
+		results := fetching(t, b, direct.FetchRequest{
+			Isolation: direct.ReadCommitted, MinBytes: 1, MaxWait: time.Hour,
+			Partitions: []direct.FetchPartition{{Topic: "t", Offset: 1}},
+		})
+		go func() { done <- (<-results).Err }()
+		return done
+	}
+	for name, fetch := range map[string]func(*testing.T, *broker.Broker) <-chan error{
+		"in a session": inSession, "the first of a session": first, "direct": direct,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := brokertest.New(t, brokertest.At(brokertest.NewClock()))
+			createTopic(t, b, 1, "t")
+			p := plain(t, b)
+			require.NoError(t, p.send(0, p.batch(0, "v")).Err)
+			require.NoError(t, newRawProducer(t, b, "tx").produce(0, "undecided"))
+			before := broker.Visits(b)
+			done := fetch(t, b)
+			require.Eventually(t, func() bool { return broker.Visits(b) > before }, patience, time.Millisecond)
+
+			offsets := kadm.Offsets{}
+			offsets.AddOffset("t", 0, 2, -1)
+			_, err := kadm.NewClient(brokertest.Client(t, b)).DeleteRecords(within(t), offsets)
+			require.NoError(t, err)
+			require.ErrorIs(t, <-done, kerr.OffsetOutOfRange)
+		})
 	}
 }

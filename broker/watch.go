@@ -21,7 +21,7 @@ func (b *broker) NewWatch(topic string, partition int32, isolation direct.Isolat
 	}
 }
 
-func (w *partitionWatch) Arm(beyond int64) (ready bool) {
+func (w *partitionWatch) Arm(start, beyond int64) (ready bool) {
 	target, err := w.b.topics.load().partition(w.topic, w.partition)
 	if err != nil {
 		return true
@@ -30,7 +30,7 @@ func (w *partitionWatch) Arm(beyond int64) (ready bool) {
 		w.Disarm()
 		w.at = target.log
 	}
-	return w.at.Watch(w.watch, beyond, w.isolation)
+	return w.at.Watch(w.watch, start, beyond, w.isolation)
 }
 
 func (w *partitionWatch) Disarm() {

@@ -22,10 +22,10 @@ type Calls interface {
 
 // Watch waits for more of a partition. Its owner calls one method at a time.
 type Watch interface {
-	// Arm lets the watch fire, once, when the partition can be read beyond an offset, or can't be read any more. It
-	// returns true instead where that is so already. What it fires is called from any goroutine, which may hold locks of
-	// the broker: it must neither wait nor call the broker.
-	Arm(beyond int64) (ready bool)
+	// Arm lets the watch fire, once, when the partition can be read beyond an offset, begins after start, or can't be read
+	// any more. It returns true instead where that is so already. What it fires is called from any goroutine, which may
+	// hold locks of the broker: it must neither wait nor call the broker.
+	Arm(start, beyond int64) (ready bool)
 	// Disarm takes the last Arm back. It may have fired.
 	Disarm()
 }

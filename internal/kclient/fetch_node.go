@@ -247,7 +247,8 @@ func (f *Fetcher) advance(a *ask, fetched *Fetched, err error, passed bool) bool
 	return true
 }
 
-// listOrWait lets a partition be asked for again, or wait until it has more than was read. It needs the mutex.
+// listOrWait lets a partition be asked for again, or wait until it has more than was read, or begins later. It needs
+// the mutex.
 func (f *Fetcher) listOrWait(p *fetchPartition, fetched *Fetched, passed bool) {
 	n := f.nodes[p.leader.node]
 	if p.watch == nil || n == nil {
@@ -258,7 +259,7 @@ func (f *Fetcher) listOrWait(p *fetchPartition, fetched *Fetched, passed bool) {
 		end = fetched.HighWatermark
 	}
 	more := passed || fetched.Next > fetched.From && fetched.Next < end
-	if more || p.watch.Arm(max(fetched.Next, end)) {
+	if more || p.watch.Arm(fetched.LogStart, max(fetched.Next, end)) {
 		n.add(p)
 	}
 }

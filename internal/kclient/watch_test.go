@@ -2,6 +2,7 @@ package kclient
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -123,4 +124,30 @@ func TestAWaitEnds(t *testing.T) {
 	_, err := c.Admin().DeleteTopics(b.ctx, topic)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(l.take()) > 0 }, patience, 1)
+}
+
+// A reader that waits behind an open transaction learns that the partition begins later, and that its place is gone.
+func TestAWaitEndsWhenRecordsAreDeleted(t *testing.T) {
+	b, c, f, _ := onListing(t, FetcherConfig{})
+	topic := b.topic(c, "in", 1)
+	r, tp := b.reader(f), TopicPartition{topic, 0}
+	for range 3 {
+		b.produce(c, item(topic, 0, "a"))
+	}
+	b.produce(b.producer("tx"), item(topic, 0, "undecided"))
+	f.Set(tp, 0)
+	r.until(tp, 3)
+
+	require.NoError(t, c.DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 2}))
+	for r.last[tp].LogStart != 2 {
+		r.take()
+	}
+	require.NoError(t, r.last[tp].Err)
+	require.NoError(t, c.DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 4}))
+	for r.last[tp].Err == nil {
+		r.take()
+	}
+	e, ok := errors.AsType[*OutOfRangeError](r.last[tp].Err)
+	require.True(t, ok, "%v", r.last[tp].Err)
+	require.Equal(t, OutOfRangeError{tp, 3, 4, 4}, *e)
 }

@@ -458,23 +458,44 @@ func TestWatchFiresWhenReadable(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	l := b.open()
 	w := NewWatch()
-	require.False(t, l.Watch(w, 0, ReadUncommitted))
+	require.False(t, l.Watch(w, 0, 0, ReadUncommitted))
 	a, err := l.Append(makeBatch(t, batch.Producer{ID: 7, Transactional: true}, recs(2)...))
 	require.NoError(t, err)
 	<-w.C()
 	require.Greater(t, l.HighWatermark(), a.LastOffset)
-	require.True(t, l.Watch(w, 0, ReadUncommitted))
-	require.False(t, l.Watch(w, 0, ReadCommitted))
+	require.True(t, l.Watch(w, 0, 0, ReadUncommitted))
+	require.False(t, l.Watch(w, 0, 0, ReadCommitted))
 	_, err = l.AppendMarker(Marker{ProducerID: 7, Commit: true})
 	require.NoError(t, err)
 	<-w.C() // when the marker is written, or durable
 	l.WaitMarkers(context.Background())
 	require.Equal(t, int64(3), l.LastStable())
-	require.False(t, l.Watch(w, 100, ReadCommitted))
+	require.False(t, l.Watch(w, 0, 100, ReadCommitted))
 	l.Unwatch(w)
-	require.False(t, l.Watch(w, 100, ReadCommitted))
+	require.False(t, l.Watch(w, 0, 100, ReadCommitted))
 	require.NoError(t, l.Close())
 	<-w.C()
+}
+
+// One who waits behind a transaction is told that the log begins later, once.
+func TestWatchFiresWhenTheStartMoves(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncGroup)
+	l := b.open()
+	appendDurable(t, l, plain(t, recs(2)...))
+	appendDurable(t, l, makeBatch(t, batch.Producer{ID: 7, Transactional: true}, recs(2)...))
+	require.EqualValues(t, 2, l.LastStable())
+	fired := 0
+	w := NewWatchFunc(func() { fired++ })
+	require.False(t, l.Watch(w, 0, 2, ReadCommitted))
+	for _, start := range []int64{1, 4} {
+		_, err := l.TrimTo(start)
+		require.NoError(t, err)
+		require.Equal(t, 1, fired)
+	}
+	require.True(t, l.Watch(w, 1, 2, ReadCommitted))
+	require.False(t, l.Watch(w, 4, 2, ReadCommitted))
+	require.NoError(t, l.Close())
+	require.Equal(t, 2, fired)
 }
 
 func TestWaitDurableEndsWithItsContext(t *testing.T) {
@@ -544,7 +565,7 @@ func TestConcurrentAppendersReadersAndMaintenance(t *testing.T) {
 					return
 				}
 				if len(r.Batches) == 0 {
-					if !l.Watch(watch, offset, isolation) {
+					if !l.Watch(watch, 0, offset, isolation) {
 						<-watch.C()
 					}
 					continue

@@ -18,7 +18,7 @@ func NewWatch() *Watch { return &Watch{c: make(chan struct{}, 1)} }
 // NewWatchFunc returns a watch that calls f instead. f must not block, and not call the log.
 func NewWatchFunc(f func()) *Watch { return &Watch{f: f} }
 
-// C receives once something may be readable, or a log failed or was closed. It may fire without need.
+// C receives once something may be readable, or a log begins later, failed or was closed. It may fire without need.
 func (w *Watch) C() <-chan struct{} { return w.c }
 
 func (w *Watch) fire() {
@@ -33,8 +33,8 @@ func (w *Watch) fire() {
 }
 
 type watchEntry struct {
-	beyond    int64
-	isolation Isolation
+	start, beyond int64
+	isolation     Isolation
 }
 
 // watches are a log's. count lets the path of an append pass by without a lock.
@@ -44,10 +44,11 @@ type watches struct {
 	entries map[*Watch]watchEntry
 }
 
-// Watch registers w until the log is readable beyond the offset: it fires then, and is forgotten. When that is so
-// already, it returns true and registers nothing. A log has one entry per Watch.
-func (l *Log) Watch(w *Watch, beyond int64, isolation Isolation) (ready bool) {
-	e := watchEntry{beyond, isolation}
+// Watch registers w until a read tells something new to one who knows the start of the log, and what is readable below
+// beyond: w fires then, and is forgotten. When that is so already, Watch returns true and registers nothing. A log has
+// one entry per Watch.
+func (l *Log) Watch(w *Watch, start, beyond int64, isolation Isolation) (ready bool) {
+	e := watchEntry{start, beyond, isolation}
 	l.watches.mu.Lock()
 	defer l.watches.mu.Unlock()
 	if l.watches.entries == nil {
@@ -56,7 +57,7 @@ func (l *Log) Watch(w *Watch, beyond int64, isolation Isolation) (ready bool) {
 	l.watches.entries[w] = e
 	l.watches.count.Store(int32(len(l.watches.entries)))
 	// Looked at after the count is up: an append either sees the count, or was seen here.
-	if l.readable(e) {
+	if l.news(e) {
 		delete(l.watches.entries, w)
 		l.watches.count.Store(int32(len(l.watches.entries)))
 		return true
@@ -72,7 +73,10 @@ func (l *Log) Unwatch(w *Watch) {
 	l.watches.count.Store(int32(len(l.watches.entries)))
 }
 
-func (l *Log) readable(e watchEntry) bool { return l.bound(e.isolation) > e.beyond || l.Err() != nil }
+// news tells whether a watch is due.
+func (l *Log) news(e watchEntry) bool {
+	return l.bound(e.isolation) > e.beyond || l.start.Load() > e.start || l.Err() != nil
+}
 
 // bound returns the offset below which a read may return batches.
 func (l *Log) bound(isolation Isolation) int64 {
@@ -83,7 +87,7 @@ func (l *Log) bound(isolation Isolation) int64 {
 }
 
 // fire wakes and forgets the watches whose time has come.
-func (ws *watches) fire(l *Log) { ws.fireIf(l.readable) }
+func (ws *watches) fire(l *Log) { ws.fireIf(l.news) }
 
 // marked wakes and forgets the watches for what is committed, after a marker: see WaitMarkers.
 func (ws *watches) marked() {
