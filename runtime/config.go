@@ -136,7 +136,7 @@ type Config struct {
 	ViewAgeMax time.Duration
 	// MaxIdle is how long a task with several inputs waits for records on those that are empty, so that it can take
 	// the smallest timestamp of all. 0 waits only for what is known to be in the topic already; more also waits for
-	// producers; negative never waits.
+	// producers, for as long as the empty inputs are known to be read to their ends; negative never waits.
 	MaxIdle time.Duration
 	// PurgeEvery is the time between deletions of processed records from repartition topics. Expired rows are deleted
 	// from changelogs every tenth time. Default 30 s.

@@ -48,15 +48,18 @@ type input struct {
 	mark          mark // of the note beside its committed offset
 }
 
-// add gives the task what was fetched.
-func (in *input) add(f *kclient.Fetched) error {
+// add gives the task what was fetched, which was asked for at a time of the worker's clock.
+func (in *input) add(f *kclient.Fetched, asked int64) error {
 	for _, b := range f.Batches {
 		if err := in.job.task.Add(f.Topic, f.Partition, b); err != nil {
 			return err
 		}
 	}
 	in.next, in.highWatermark = f.Next, f.HighWatermark
-	return in.job.task.Reached(f.Topic, f.Partition, f.Next, f.LastStable)
+	if err := in.job.task.Reached(f.Topic, f.Partition, f.Next, f.LastStable); err != nil || f.Next < f.LastStable {
+		return err
+	}
+	return in.job.task.AtEnd(f.Topic, f.Partition, asked, asked)
 }
 
 func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }

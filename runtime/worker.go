@@ -43,6 +43,7 @@ type worker struct {
 	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
 	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
 	stats   statsBox                 // what it has published; any goroutine
+	made    time.Time                // the zero of its monotonic clock
 
 	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
 
@@ -114,6 +115,7 @@ func newWorker(a *app, index int) *worker {
 		asks:     make(chan chan error),
 		wake:     make(chan struct{}, 1),
 		gone:     make(chan struct{}),
+		made:     time.Now(),
 		opens:    map[TaskID]kclient.Lease{},
 		jobs:     map[TaskID]*job{},
 		inputs:   map[kclient.TopicPartition]*input{},
@@ -341,7 +343,7 @@ func (w *worker) answer(done chan<- error) error {
 
 // sleep is the time to whatever is due next.
 func (w *worker) sleep(now time.Time) time.Duration {
-	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond))
+	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond), w.patience())
 	until := func(t time.Time) { d = min(d, max(t.Sub(now), 0)) }
 	if !w.open.IsZero() {
 		until(w.open.Add(w.pace.interval()))
@@ -446,6 +448,9 @@ func (w *worker) putBack() {
 func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, err error) {
 	first := w.touch(j)
 	w.doing(&j.processing)
+	if err := w.atEnd(j); err != nil {
+		return false, true, err
+	}
 	n, err := j.task.Step(budget, wall)
 	w.search.processed(j, n, false)
 	if err != nil {

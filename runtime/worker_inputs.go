@@ -25,7 +25,7 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 			w.strayed = true
 			continue
 		}
-		if err := in.add(f); err != nil {
+		if err := in.add(f, w.millis(f.Asked)); err != nil {
 			return err
 		}
 		bytes, records := w.count(in)

@@ -32,8 +32,10 @@ func (g Grouped[K, V]) Windowed[W Window](w W) WindowedGroup[K, V] {
 func (g WindowedGroup[K, V]) Emit[E Emit](e E) WindowedGroup[K, V] { g.emit = Emit(e); return g }
 
 // CloseWhenIdle closes windows although nothing comes in: once no record has come for quiet, or at most twice as long,
-// time goes on with the wall clock. It needs Emit(OnClose). The price: a source that was only slow finds its windows
-// closed.
+// time goes on with the clock. It needs Emit(OnClose). The price: a source that was only slow finds its windows closed.
+//
+// Only time counts in which the input is known to be read to its end. While the broker is away, or the process stands
+// still, time stands still, too; the wait begins again after that.
 func (g WindowedGroup[K, V]) CloseWhenIdle[D time.Duration](quiet D) WindowedGroup[K, V] {
 	g.quiet = time.Duration(quiet)
 	return g

@@ -60,7 +60,12 @@ type Env struct {
 	instances []*Instance
 
 	Punctuator Punctuator
-	shared     map[string]any // what nodes of the graph share, by name
+	// WatchInputs returns a function that tells since when and until when all inputs whose records may come to the node
+	// are known to have been read to their ends without a break, in milliseconds of a monotonic clock; Unknown: they are
+	// not. A break is more than stall milliseconds of which nothing is known. Nil where nothing ever is.
+	WatchInputs func(in *Instance, stall int64) (known func() (since, until int64))
+
+	shared map[string]any // what nodes of the graph share, by name
 }
 
 // Current is the node whose user code runs, or ran last: the one to blame for a panic. It may be nil.

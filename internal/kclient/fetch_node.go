@@ -37,6 +37,7 @@ func (f *Fetcher) run(ctx context.Context, n *fetchNode) {
 			}
 			continue
 		}
+		asked := time.Now()
 		answers, err := f.transport.fetch(fetchCtx, n.id, req)
 		interrupted := fetchCtx.Err() != nil
 		f.endRequest(n)
@@ -46,7 +47,7 @@ func (f *Fetcher) run(ctx context.Context, n *fetchNode) {
 			}
 			continue
 		}
-		f.hand(ctx, f.apply(ctx, asks, answers))
+		f.hand(ctx, f.apply(ctx, asked, asks, answers))
 	}
 }
 
@@ -81,6 +82,7 @@ func (f *Fetcher) plan(parent context.Context, n *fetchNode) (
 		if p.watch != nil {
 			wait = 0
 		}
+		p.waits = false
 		asks = append(asks, ask{p, p.generation.Load(), p.offset})
 		req.partitions = append(req.partitions, fetchTarget{
 			TopicPartition: p.TopicPartition,
@@ -184,7 +186,7 @@ func (f *Fetcher) failAll(ctx context.Context, asks []ask, err error) {
 }
 
 // apply turns answers into what the worker sees and moves the positions.
-func (f *Fetcher) apply(ctx context.Context, asks []ask, answers []fetchAnswer) []Fetched {
+func (f *Fetcher) apply(ctx context.Context, asked time.Time, asks []ask, answers []fetchAnswer) []Fetched {
 	out := make([]Fetched, 0, len(asks))
 	for i := range answers {
 		a, answer := &asks[i], &answers[i]
@@ -195,6 +197,7 @@ func (f *Fetcher) apply(ctx context.Context, asks []ask, answers []fetchAnswer) 
 			HighWatermark:  answer.highWatermark,
 			LastStable:     answer.lastStable,
 			LogStart:       answer.logStart,
+			Asked:          asked,
 			partition:      a.fetchPartition,
 			generation:     a.generation,
 		}
@@ -261,7 +264,9 @@ func (f *Fetcher) listOrWait(p *fetchPartition, fetched *Fetched, passed bool) {
 	more := passed || fetched.Next > fetched.From && fetched.Next < end
 	if more || p.watch.Arm(fetched.LogStart, max(fetched.Next, end)) {
 		n.add(p)
+		return
 	}
+	p.waits = fetched.Next >= end
 }
 
 // passOver hands over a batch in place of the damaged one, which fails when it is read. It needs the mutex.

@@ -69,6 +69,7 @@ type fetchPartition struct {
 	retryAt    time.Time // not before
 	watch      direct.Watch
 	listed     bool      // in its node's list; guarded by the node's mutex
+	waits      bool      // the watch was armed at the partition's end, and it was not asked for since
 	pause      *backoff  // of the failures since the last answer; nil without any
 	failures   int       // their number
 	failingFor time.Time // since when
@@ -150,7 +151,7 @@ func (f *Fetcher) Set(tp TopicPartition, offset int64) {
 	}
 	p.generation.Add(1)
 	p.offset, p.paused, p.stopped, p.pause, p.retryAt = offset, false, false, nil, time.Time{}
-	p.was = TopicID{}
+	p.was, p.waits = TopicID{}, false
 	f.settle(p)
 }
 
@@ -207,6 +208,24 @@ func (f *Fetcher) Position(tp TopicPartition) (offset int64, ok bool) {
 		return 0, false
 	}
 	return p.offset, true
+}
+
+// Waits tells that everything up to an offset has been handed over, and that the partition has nothing more: it waits
+// at its log, in a broker in this process, until it has.
+func (f *Fetcher) Waits(tp TopicPartition, next int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.partitions[tp]
+	if p == nil || !p.waits || p.paused || p.offset != next {
+		return false
+	}
+	n := f.nodes[p.leader.node]
+	if n == nil {
+		return false
+	}
+	n.listing.Lock()
+	defer n.listing.Unlock()
+	return !p.listed
 }
 
 // Close stops everything that the fetcher runs.

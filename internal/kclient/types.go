@@ -2,6 +2,7 @@ package kclient
 
 import (
 	"context"
+	"time"
 
 	"thalweg/internal/batch"
 	"thalweg/internal/direct"
@@ -20,6 +21,8 @@ type Fetched struct {
 	From, Next int64
 	// HighWatermark, LastStable and LogStart are the partition's at the time of the fetch.
 	HighWatermark, LastStable, LogStart int64
+	// Asked is when the fetch was sent: whatever readers could see then is here where Next is LastStable.
+	Asked time.Time
 	// Err means that the partition's fetching stopped until the next Set: *OutOfRangeError, *RecreatedError in an *Error,
 	// or an error that a retry does not remove. The other fields are then of no use.
 	Err error

@@ -160,7 +160,8 @@ func (t *Task) Discard() error {
 	for _, q := range t.queues {
 		q.rewind()
 	}
-	t.env.StreamTime, t.idleUntil = t.committedTime, 0
+	t.env.StreamTime = t.committedTime
+	t.patience.reset(t.queues)
 	if e := t.tx.Discard(); e != nil {
 		err = errors.Join(err, fmt.Errorf("task %s: discard: %w", t.id, e))
 	}

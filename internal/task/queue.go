@@ -42,6 +42,9 @@ type queue struct {
 	blockedAt int64 // the offset from which on records wait: see retry.go
 	retrying  retrying
 	refusal   error // why the broker refuses what the blocked record leads to; nil: it does not
+
+	watches []*endWatch // see idle.go
+	await   await       // one of them, where the task has a MaxIdle
 }
 
 // mark is what a commit fixes of a queue.
@@ -253,5 +256,6 @@ func (q *queue) clear() {
 	q.batches, q.first, q.it = q.batches[:0], 0, batch.Iterator{}
 	q.ahead.clear()
 	q.has, q.bytes, q.itBytes, q.records = false, 0, 0, 0
+	q.forgetEnd()
 	q.fetched = q.next
 }

@@ -189,7 +189,7 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 // empty.
 func (t *Task) idle(empty, waiting bool) bool {
 	if !empty {
-		t.idleUntil = 0
+		t.patience.reset(t.queues)
 		return false
 	}
 	if t.config.MaxIdle < 0 {
@@ -198,13 +198,7 @@ func (t *Task) idle(empty, waiting bool) bool {
 	if waiting {
 		return true
 	}
-	if t.config.MaxIdle == 0 {
-		return false
-	}
-	if t.idleUntil == 0 {
-		t.idleUntil = t.env.WallTime + t.config.MaxIdle.Milliseconds()
-	}
-	return t.env.WallTime < t.idleUntil
+	return !t.patience.ended(t.queues)
 }
 
 // Punctuate calls the punctuations of the wall clock that are due, and reports whether there were any.
@@ -235,7 +229,6 @@ func (t *Task) NextWallPunctuation() (wallMillis int64, ok bool) {
 func (t *Task) setWall(millis int64) {
 	if back := t.env.WallTime - millis; back > 0 {
 		t.punct.setBack(back)
-		setBack(&t.idleUntil, back)
 		setBack(&t.pause.until, back)
 		for _, q := range t.queues {
 			setBack(&q.retrying.until, back)

@@ -106,9 +106,10 @@ func TestKnownDataIsWaitedFor(t *testing.T) {
 		wall int64
 		want int
 	}{{100, 0}, {109, 0}, {110, 1}, {111, 1}} {
+		require.NoError(t, r.task.AtEnd("p2", 0, c.wall, c.wall))
 		n, err := r.task.Step(1, c.wall)
 		require.NoError(t, err)
-		require.Equal(t, c.want, n, "wall clock %d", c.wall)
+		require.Equal(t, c.want, n, "clock %d", c.wall)
 	}
 }
 
@@ -391,6 +392,7 @@ func TestTheWallClockIsSetBack(t *testing.T) {
 	r := newRig(t, task.Config{WallMillis: start, MaxIdle: 20 * time.Millisecond}, chain(source("s", "a", "b"), p))
 	_, err := r.task.Punctuate(start + 10)
 	require.NoError(t, err)
+	require.NoError(t, r.task.AtEnd("b", 0, 0, 10))
 	r.add("a", 0, at(1))
 	n, err := r.task.Step(1, start+12)
 	require.NoError(t, err)
@@ -401,6 +403,7 @@ func TestTheWallClockIsSetBack(t *testing.T) {
 	}
 	require.Equal(t, []int64{start + 10, start - hour + 15, start - hour + 25, start - hour + 35}, ticks)
 	require.Empty(t, anchored)
+	require.NoError(t, r.task.AtEnd("b", 0, 30, 30))
 	n, err = r.task.Step(1, start-hour+35)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

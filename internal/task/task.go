@@ -117,9 +117,9 @@ type Task struct {
 	kept     *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
 	punct    *punctuator
 
-	queues    []*queue // in the order of the sub-topology's inputs
-	decoder   batch.Decoder
-	idleUntil int64 // wall clock; 0: not idling
+	queues   []*queue // in the order of the sub-topology's inputs
+	decoder  batch.Decoder
+	patience patience // with inputs that are empty
 
 	committedTime   int64 // stream time of the last commit
 	times           times
@@ -141,8 +141,9 @@ func New(c Config) (*Task, error) {
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
 		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
-		Partitions: c.CheckedPartitions, MayName: c.MayName,
+		Partitions: c.CheckedPartitions, MayName: c.MayName, WatchInputs: t.watchInputs,
 	}
+	t.patience.most = max(c.MaxIdle.Milliseconds(), 0)
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct
 	for _, s := range c.Subs {
@@ -177,6 +178,9 @@ func (t *Task) newQueue(topic string, partition int32) *queue {
 	q.partitionTime, q.blockedAt, q.retrying.offset = topology.Unknown, never, topology.Unknown
 	q.committed = mark{topology.Unknown, topology.Unknown}
 	q.head.Topic, q.head.Partition = topic, partition
+	if t.patience.most > 0 {
+		q.await = await{q.watch(max(t.patience.most/2, stallLeast)), topology.Unknown}
+	}
 	return q
 }
 
@@ -278,6 +282,9 @@ func (t *Task) build() (err error) {
 	t.tx.Unlisten()
 	t.punct.rebuild()
 	t.env.Source = nil
+	for _, q := range t.queues {
+		q.watches = slices.DeleteFunc(q.watches, func(w *endWatch) bool { return w != q.await.endWatch })
+	}
 	t.env.Marks = make(map[string]*int64, len(t.times.committed))
 	for name, at := range t.times.committed {
 		t.env.Marks[name] = &at
@@ -317,7 +324,7 @@ func (t *Task) Suspend() error {
 		q.clear()
 		q.end = topology.Unknown
 	}
-	t.idleUntil = 0
+	t.patience.reset(t.queues)
 	return nil
 }
 

@@ -88,6 +88,9 @@ func (d *Driver) retry() error {
 func (d *Driver) punctuate() error {
 	fired := false
 	for _, r := range d.runs {
+		if err := d.atEnd(r); err != nil {
+			return err
+		}
 		f, err := r.Punctuate(d.now)
 		if err != nil {
 			return err

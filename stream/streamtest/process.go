@@ -128,6 +128,16 @@ func (d *Driver) feed(r *run) error {
 		}
 		r.fed[s] = p.end
 	}
+	return d.atEnd(r)
+}
+
+// atEnd tells a task that its inputs have never had more than it was given.
+func (d *Driver) atEnd(r *run) error {
+	for s := range r.fed {
+		if err := r.AtEnd(s.topic, s.partition, 0, d.now); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -109,20 +109,28 @@ func (t *rowTimes) now() int64 {
 // closedMark is the time up to which windows are closed, under the name by which Kafka Streams commits it.
 func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store) }
 
-// watchIdle lets stream time go on with the wall clock once no record has come for quiet milliseconds.
+// watchIdle lets stream time go on with the clock once no record has come for quiet milliseconds. Only those count in
+// which there was none: as long as it is unknown what the inputs have, as while the broker is away, time stands still,
+// and the wait begins again after that.
 func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]topology.Header) error) {
-	last, seen := in.Env.WallTime, topology.Unknown // when the time was seen to move last, and from where
-	in.Env.Punctuator.Schedule(in, topology.WallClock, 0, quiet, func(now int64) error {
-		switch {
-		case *time == topology.Unknown:
-		case *time != seen:
-			last, seen = now, *time
-		default:
-			in.Resume()
-			*time += max(now-last, 0) // the clock may have been set back
-			last, seen = now, *time
-			return close(nil)
+	if in.Env.WatchInputs == nil {
+		return
+	}
+	known := in.Env.WatchInputs(in, quiet/2)
+	seen, from := topology.Unknown, topology.Unknown // the time, and since when it stands still
+	in.Env.Punctuator.Schedule(in, topology.WallClock, 0, max(quiet/4, 1), func(int64) error {
+		since, until := known()
+		if *time != seen || until == topology.Unknown {
+			seen, from = *time, until
+			return nil
 		}
-		return nil
+		from = max(from, since)
+		if *time == topology.Unknown || until-from < quiet {
+			return nil
+		}
+		in.Resume()
+		*time += until - from
+		seen, from = *time, until
+		return close(nil)
 	})
 }
