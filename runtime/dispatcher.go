@@ -67,11 +67,13 @@ const (
 )
 
 func newDispatcher(a *app) *dispatcher {
-	return &dispatcher{
+	d := &dispatcher{
 		app: a, log: a.cfg.Logger.With("application", a.cfg.ApplicationID), wake: make(chan struct{}, 1),
 		desired: a.cfg.Workers, tasks: tasks.New(0), membership: newMembership(), troubles: map[TaskID]*taskTrouble{},
 		workers: map[int]*worker{},
 	}
+	d.tasks.Moved = d.moved
+	return d
 }
 
 // poke makes the dispatcher look whether there is something to do.

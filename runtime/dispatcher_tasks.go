@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -223,6 +224,13 @@ func (d *dispatcher) giveOrders(now time.Time) {
 		if w := d.workers[i]; w != nil {
 			w.give(all...)
 		}
+	}
+}
+
+// moved says how a task gets from one state to the next.
+func (d *dispatcher) moved(id tasks.ID, m tasks.Move) {
+	if d.log.Enabled(context.Background(), slog.LevelDebug) {
+		d.log.Debug("task moves", "task", taskID(id).String(), "from", m.From.String(), "to", m.To.String())
 	}
 }
 

@@ -2,12 +2,14 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/internal/faultfs"
@@ -16,14 +18,18 @@ import (
 
 // fault is one way to disturb a run. It returns when the disturbance is over, or leaves its end to a goroutine.
 type fault struct {
-	name string
-	fits func(plan) bool
-	do   func(w *world, r *rand.Rand)
+	name   string
+	fits   func(plan) bool
+	do     func(w *world, r *rand.Rand)
+	first  bool // it is prepared before the first process starts
+	weight int  // it is chosen this many times more often than others; 0: 1
 }
 
-func always(plan) bool      { return true }
-func embedded(p plan) bool  { return p.embedded }
-func onTheWire(p plan) bool { return !p.embedded }
+func always(plan) bool        { return true }
+func embedded(p plan) bool    { return p.embedded }
+func onTheWire(p plan) bool   { return !p.embedded }
+func exactlyOnce(p plan) bool { return onTheWire(p) && p.guarantee == runtime.ExactlyOnce }
+func atLeastOnce(p plan) bool { return onTheWire(p) && p.guarantee == runtime.AtLeastOnce }
 
 // fencing tells that processes may come back that have lost their tasks without knowing it. At least once nothing
 // fences their writes: those to a changelog go over what their successors have written, and rows get older.
@@ -31,17 +37,50 @@ func fencing(p plan) bool {
 	return onTheWire(p) && (p.guarantee == runtime.ExactlyOnce || p.program.rows == nil)
 }
 
+// spreads tells that there are tasks for two processes.
+func spreads(p plan) bool { return onTheWire(p) && int(p.partitions)*p.program.tasks > 1 }
+
 // downTimeMax is how long a process or the broker is down at most.
 const downTimeMax = 4 * time.Second
 
 // zombies is a fault that others come from: a process that has lost its tasks and has not heard of it.
-var zombies = &fault{"a process is paused and comes back as a zombie", fencing, func(w *world, r *rand.Rand) {
-	h := w.pick(r).host
-	h.hold()
-	w.later(sessionTimeout+r.N(sessionTimeout), h.flow)
-}}
+var zombies = &fault{name: "a process is paused and comes back as a zombie", fits: fencing, weight: 3,
+	do: func(w *world, r *rand.Rand) {
+		h := w.pick(r).host
+		h.hold()
+		w.later(sessionTimeout+r.N(sessionTimeout), h.flow)
+	}}
 
-var faults = append([]*fault{
+var growth = &fault{
+	name: "partitions are added", weight: 5, fits: func(p plan) bool { return p.program.grows },
+	do: func(w *world, _ *rand.Rand) { w.grow() },
+}
+
+// expelled is a fault under which a process can't commit what it has to give back, to the group or to another worker,
+// until the group has taken it out.
+var expelled = &fault{
+	name: "the membership is lost while tasks are given back slowly", weight: 3,
+	fits: func(p plan) bool { return fencing(p) && spreads(p) },
+	do: func(w *world, r *rand.Rand) {
+		p := w.alone(r)
+		h := p.host
+		slowly := func() { h.setDelayOf(3*sessionTimeout, kmsg.EndTxn, kmsg.TxnOffsetCommit, kmsg.OffsetCommit) }
+		w.hurry.Store(true) // so that there is something to commit
+		if r.IntN(2) == 0 {
+			assigned := h.onceAssigned(slowly)
+			w.join()
+			atMost(2*sessionTimeout, assigned)
+		} else {
+			slowly()
+			pass(time.Second)
+			w.setWorkers(p, 1+len(p.app.Stats().Workers)%2)
+		}
+		w.hurry.Store(false)
+		w.expel(h, r)
+	},
+}
+
+var faults = slices.Concat([]*fault{zombies, expelled, growth}, simple([]simpleFault{
 	{"a process is killed", always, func(w *world, r *rand.Rand) { w.killProcess(r, false, false) }},
 	{"a process loses power", always, func(w *world, r *rand.Rand) { w.killProcess(r, true, false) }},
 	{"a process is killed and loses its disk", always, func(w *world, r *rand.Rand) { w.killProcess(r, false, true) }},
@@ -85,16 +124,30 @@ var faults = append([]*fault{
 		h.setDelay(time.Millisecond + r.N([]time.Duration{50 * time.Millisecond, 2 * time.Second}[r.IntN(2)]))
 		w.later(r.N(10*time.Second), func() { h.setDelay(0) })
 	}},
-	{"the end of a transaction is lost, and the process is cut off", func(p plan) bool {
-		return onTheWire(p) && p.guarantee == runtime.ExactlyOnce
-	}, func(w *world, r *rand.Rand) {
+	{"requests of a kind are slow", fencing, func(w *world, r *rand.Rand) {
+		h := w.pick(r).host
+		key, d := lossesOfRequests[r.IntN(len(lossesOfRequests))].key, time.Millisecond+r.N(5*time.Second)
+		h.setDelayOf(d, key)
+		w.later(r.N(10*time.Second), func() { h.setDelayOf(0, key) })
+	}},
+	{"tasks are taken back while they open slowly", spreads, func(w *world, r *rand.Rand) {
+		h := w.openSlowly(r, time.Second+r.N(4*time.Second))
+		pass(r.N(time.Second))
+		w.join()
+		w.later(5*time.Second+r.N(5*time.Second), h.heal)
+	}},
+	{"the membership is lost while tasks open slowly", spreads, func(w *world, r *rand.Rand) {
+		h := w.openSlowly(r, 2*sessionTimeout)
+		pass(r.N(3 * time.Second))
+		w.expel(h, r)
+	}},
+	{"the end of a transaction is lost, and the process is cut off", exactlyOnce, func(w *world, r *rand.Rand) {
 		h, quiet := w.pick(r).host, transactionTimeout+r.N(5*time.Second)
 		h.loseWith(kmsg.EndTxn, func() {
 			h.setCutOff(true)
 			w.later(quiet, func() { h.setCutOff(false) })
 		})
 	}},
-	zombies,
 	{"the broker's disk is slow", always, func(w *world, r *rand.Rand) { w.slow(w.machine.disk(), r) }},
 	{"the broker's disk is full", always, func(w *world, r *rand.Rand) { w.fill(w.machine.disk(), r) }},
 	{"a process's disk is slow", always, func(w *world, r *rand.Rand) { w.slow(w.pick(r).drive, r) }},
@@ -115,71 +168,43 @@ var faults = append([]*fault{
 		const most = time.Minute
 		w.pick(r).clock.set(r.N(2*most) - most)
 	}},
-	{"partitions are added", func(p plan) bool { return p.program.grows }, func(w *world, _ *rand.Rand) { w.grow() }},
-}, losses()...)
-
-// losses are faults of the network that hit one request of a kind.
-func losses() (all []*fault) {
-	exactly := func(p plan) bool { return onTheWire(p) && p.guarantee == runtime.ExactlyOnce }
-	least := func(p plan) bool { return onTheWire(p) && p.guarantee == runtime.AtLeastOnce }
-	for _, of := range []struct {
-		key     kmsg.Key
-		fits    func(plan) bool
-		restart bool // such requests are sent by a process that starts or stops
-	}{
-		{kmsg.Produce, onTheWire, false},
-		{kmsg.Fetch, onTheWire, false},
-		{kmsg.Heartbeat, onTheWire, false},
-		{kmsg.OffsetCommit, least, false},
-		{kmsg.TxnOffsetCommit, exactly, false},
-		{kmsg.EndTxn, exactly, false},
-		{kmsg.InitProducerID, exactly, true},
-		{kmsg.JoinGroup, onTheWire, true},
-		{kmsg.SyncGroup, onTheWire, true},
-		{kmsg.LeaveGroup, onTheWire, true},
-		{kmsg.OffsetFetch, onTheWire, true},
-		{kmsg.FindCoordinator, onTheWire, true},
-		{kmsg.ListOffsets, onTheWire, true},
-		{kmsg.Metadata, onTheWire, true},
-		{kmsg.ApiVersions, onTheWire, true},
-	} {
-		for what, answer := range map[string]bool{"a request is lost: ": false, "a response is lost: ": true} {
-			all = append(all, &fault{what + kmsg.NameForKey(of.key.Int16()), of.fits, func(w *world, r *rand.Rand) {
-				p := w.pick(r)
-				p.host.loseNext(of.key, answer)
-				if of.restart {
-					p.stop()
-					p.armed = func(h *host) { h.loseNext(of.key, answer) }
-					p.start()
-				}
-			}})
-		}
-	}
-	slices.SortFunc(all, func(a, b *fault) int { // the order of a map is random
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
-	return all
-}
+	{"the number of workers is set", always, func(w *world, r *rand.Rand) {
+		w.setWorkers(w.pick(r), 1+r.IntN(workersMost))
+	}},
+}), losses())
 
 // disturb lets the faults of the plan happen.
 func (w *world) disturb() {
 	for _, e := range w.plan.events {
+		if e.fault.first {
+			continue
+		}
 		if wait := e.at - time.Since(w.trace.start); wait > 0 {
 			pass(wait)
 		}
 		if w.failed.Load() {
 			return
 		}
-		w.trace.add("world", "fault: %s", e.fault.name)
-		w.happened("fault: " + e.fault.name)
-		e.fault.do(w, e.r)
+		w.let(e)
 	}
 	if wait := w.plan.length - time.Since(w.trace.start); wait > 0 {
 		pass(wait)
 	}
+}
+
+// prepare prepares the faults of the first start.
+func (w *world) prepare() {
+	for _, e := range w.plan.events {
+		if e.fault.first {
+			w.let(e)
+		}
+	}
+}
+
+func (w *world) let(e event) {
+	w.trace.add("world", "fault: %s", e.fault.name)
+	w.happened("fault: " + e.fault.name)
+	e.fault.do(w, e.r)
 }
 
 func (w *world) pick(r *rand.Rand) *process { return w.procs[r.IntN(len(w.procs))] }
@@ -215,6 +240,50 @@ func (w *world) killBroker(r *rand.Rand, power bool) {
 	w.machine.open()
 }
 
+func (w *world) setWorkers(p *process, n int) {
+	if err := p.app.SetWorkers(n); err != nil {
+		w.fail("%s: %v", p.name, err)
+	}
+}
+
+// alone stops all processes but one, which gets all tasks.
+func (w *world) alone(r *rand.Rand) *process {
+	p := w.pick(r)
+	for _, other := range w.procs {
+		if other != p {
+			other.stop()
+		}
+	}
+	w.procs = []*process{p}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*sessionTimeout)
+	defer cancel()
+	for ctx.Err() == nil && w.checkOwners() != nil {
+		pass(100 * time.Millisecond)
+	}
+	return p
+}
+
+// openSlowly restarts a process that has all tasks. It takes long to find out where they are to begin. openSlowly
+// returns when it has its assignment.
+func (w *world) openSlowly(r *rand.Rand, d time.Duration) *host {
+	p := w.alone(r)
+	p.stop()
+	var assigned <-chan struct{}
+	p.armed = append(p.armed, func(h *host) {
+		assigned = h.onceAssigned(func() { h.setDelayOf(d, kmsg.OffsetFetch, kmsg.ListOffsets, kmsg.Fetch) })
+	})
+	p.start()
+	atMost(2*sessionTimeout, assigned)
+	return p.host
+}
+
+// expel lets the group hear nothing of a member until it takes it out.
+func (w *world) expel(h *host, r *rand.Rand) {
+	h.setDelayOf(sessionTimeout+time.Second, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup)
+	pass(sessionTimeout + time.Second + r.N(4*time.Second))
+	h.heal()
+}
+
 func (w *world) slow(d *drive, r *rand.Rand) {
 	d.SlowSyncs(time.Millisecond + r.N(300*time.Millisecond))
 	w.later(r.N(10*time.Second), func() { d.SlowSyncs(0) })
@@ -233,11 +302,19 @@ func (w *world) grow() {
 	defer cl.Close()
 	w.plan.finalPartitions++
 	defer w.grown.Add(1)
-	resp, err := kadm.NewClient(cl).UpdatePartitions(ctx, int(w.plan.finalPartitions), w.plan.program.inputs...)
-	if err == nil {
-		err = resp.Error()
-	}
-	if err != nil {
-		w.fail("add a partition: %v", err)
+	for {
+		resp, err := kadm.NewClient(cl).UpdatePartitions(ctx, int(w.plan.finalPartitions), w.plan.program.inputs...)
+		if err == nil {
+			err = resp.Error()
+		}
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, kerr.KafkaStorageError): // the disk is full for a while
+			pass(time.Second)
+		default:
+			w.fail("add a partition: %v", err)
+			return
+		}
 	}
 }

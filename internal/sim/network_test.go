@@ -22,18 +22,21 @@ type host struct {
 
 	mu       sync.Mutex
 	links    map[*link]struct{}
-	dead     bool          // nobody hears from it again
-	cutOff   bool          // until healed
-	delay    time.Duration // of each message, on top of latency
-	held     chan struct{} // closed when messages pass again; nil when they pass
+	dead     bool                       // nobody hears from it again
+	cutOff   bool                       // until healed
+	delay    time.Duration              // of each message, on top of latency
+	delays   map[kmsg.Key]time.Duration // of each request of a kind, on top of that
+	held     chan struct{}              // closed when messages pass again; nil when they pass
 	lose     map[kmsg.Key]bool
 	deafened map[kmsg.Key]bool
-	onLoss   func() // called once when a request is lost
+	onLoss   func()              // called once when a request is lost
+	onAnswer map[kmsg.Key]func() // called once when a request of a kind is answered
 }
 
 func (w *world) newHost(name string) *host {
 	return &host{
 		name: name, world: w, links: map[*link]struct{}{}, lose: map[kmsg.Key]bool{}, deafened: map[kmsg.Key]bool{},
+		delays: map[kmsg.Key]time.Duration{}, onAnswer: map[kmsg.Key]func(){},
 	}
 }
 
@@ -96,6 +99,15 @@ func (h *host) setDelay(d time.Duration) {
 	h.delay = d
 }
 
+// setDelayOf delays requests of some kinds.
+func (h *host) setDelayOf(d time.Duration, keys ...kmsg.Key) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, key := range keys {
+		h.delays[key] = d
+	}
+}
+
 // hold stops all messages until flow.
 func (h *host) hold() {
 	h.mu.Lock()
@@ -137,8 +149,16 @@ func (h *host) heal() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.cutOff, h.delay, h.onLoss = false, 0, nil
+	clear(h.delays)
+	clear(h.onAnswer)
 	clear(h.lose)
 	clear(h.deafened)
+}
+
+func (h *host) delayOf(key kmsg.Key) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.delays[key]
 }
 
 func (h *host) lost() {
@@ -149,6 +169,28 @@ func (h *host) lost() {
 	if f != nil {
 		f()
 	}
+}
+
+func (h *host) answered(key kmsg.Key) {
+	h.mu.Lock()
+	f := h.onAnswer[key]
+	delete(h.onAnswer, key)
+	h.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// onceAssigned calls f when a process's next assignment is on its way, and closes a channel after that.
+func (h *host) onceAssigned(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onAnswer[kmsg.SyncGroup] = func() {
+		f()
+		close(done)
+	}
+	return done
 }
 
 // take reports whether a message of a kind is to be lost, once.
@@ -192,9 +234,9 @@ func (l *link) close() {
 }
 
 // pass waits as long as a message takes. It is false when the connection ends first.
-func (l *link) pass() bool {
+func (l *link) pass(more time.Duration) bool {
 	l.host.mu.Lock()
-	d := latency + l.host.delay
+	d := latency + l.host.delay + more
 	l.host.mu.Unlock()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -229,11 +271,11 @@ func (l *link) requests() {
 			kmsg.Key(binary.BigEndian.Uint16(frame[4:])), int16(binary.BigEndian.Uint16(frame[6:])),
 			int32(binary.BigEndian.Uint32(frame[8:])),
 		}
-		if !l.pass() {
+		if !l.pass(l.host.delayOf(r.key)) {
 			return
 		}
 		if l.host.take(l.host.lose, r.key) {
-			l.host.world.happened("lost request: " + r.name())
+			l.host.world.happened(lossOf(r.key, false))
 			l.trace(r, "request lost")
 			l.host.lost()
 			return
@@ -241,6 +283,9 @@ func (l *link) requests() {
 		l.mu.Lock() // nobody here produces with acks=0, which has no answer
 		l.pending = append(l.pending, r)
 		l.mu.Unlock()
+		if l.host != l.host.world.driver {
+			l.host.world.happened("request: " + r.name())
+		}
 		l.trace(r, "request")
 		if _, err := l.server.Write(frame); err != nil {
 			return
@@ -260,14 +305,15 @@ func (l *link) answers() {
 		l.pending = l.pending[1:]
 		l.mu.Unlock()
 		if l.host.take(l.host.deafened, r.key) {
-			l.host.world.happened("lost response: " + r.name())
+			l.host.world.happened(lossOf(r.key, true))
 			l.trace(r, "response lost")
 			return
 		}
-		if !l.pass() {
+		if !l.pass(0) {
 			return
 		}
 		l.trace(r, "response")
+		l.host.answered(r.key)
 		if _, err := l.client.Write(frame); err != nil {
 			return
 		}
@@ -278,6 +324,14 @@ func (l *link) trace(r request, what string) {
 	if r.key != kmsg.Fetch || what != "request" && what != "response" {
 		l.host.world.trace.add(l.host.name, "%s %s v%d #%d", what, r.name(), r.version, r.correlation)
 	}
+}
+
+// lossOf is how a request or an answer that was lost is counted.
+func lossOf(key kmsg.Key, answer bool) string {
+	if answer {
+		return "lost response: " + kmsg.NameForKey(key.Int16())
+	}
+	return "lost request: " + kmsg.NameForKey(key.Int16())
 }
 
 // readFrame reads a message with its length in front.

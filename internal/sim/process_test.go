@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ const (
 	sessionTimeout     = 6 * time.Second
 	transactionTimeout = 5 * time.Second
 	closeTimeout       = 10 * time.Second
+	workersMost        = 4
 	metadataAge        = 10 * time.Second // partitions that are added are found within it
 )
 
@@ -28,7 +28,7 @@ type process struct {
 	drive *drive
 	clock *wall
 	host  *host
-	armed func(*host) // for the next start
+	armed []func(*host) // for the next start
 
 	app    *runtime.App
 	cancel context.CancelFunc
@@ -51,20 +51,20 @@ func (p *process) start() {
 	w := p.world
 	p.drive.Fail(nil) // nobody starts on a full disk: it says so and ends
 	p.host = w.newHost(p.name)
-	if p.armed != nil {
-		p.armed(p.host)
-		p.armed = nil
+	for _, arm := range p.armed {
+		arm(p.host)
 	}
+	p.armed = nil
 	w.addHost(p.host)
 	cfg := runtime.Config{
 		ApplicationID: application, Seeds: []string{"broker:9092"}, StateDir: "state", StateFS: p.drive,
 		ClientOptions: runtime.Options(kgo.Dialer(p.host.dial), kgo.MetadataMaxAge(metadataAge)),
 		Guarantee:     w.plan.guarantee, Workers: w.plan.workers, CommitEvery: w.plan.commitEvery,
-		CheckpointEvery: w.plan.checkpointEvery, SessionTimeout: sessionTimeout, TransactionTimeout: transactionTimeout,
-		RetryTimeout: 20 * time.Second, CloseTimeout: closeTimeout, HeadroomBytes: -1,
+		CheckpointEvery: w.plan.checkpointEvery, PurgeEvery: w.plan.purgeEvery, SessionTimeout: sessionTimeout,
+		TransactionTimeout: transactionTimeout, RetryTimeout: 20 * time.Second, CloseTimeout: closeTimeout, HeadroomBytes: -1,
 		Topics: runtime.Topics{Partitions: w.plan.partitions, CreateOnCluster: true},
 		Clock:  p.clock.Now, Hooks: w.hooks(p.name),
-		Logger: slog.New(slog.NewTextHandler(traceWriter{w.trace, p.name}, nil)),
+		Logger: w.logOf(p.name),
 	}
 	if w.plan.embedded {
 		cfg.Seeds, cfg.ClientOptions, cfg.Broker = nil, runtime.Options(kgo.MetadataMaxAge(metadataAge)),

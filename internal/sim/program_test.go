@@ -35,6 +35,8 @@ type program struct {
 	tasks int
 	// grows tells that partitions may be added to its input.
 	grows bool
+	// purges tells that it has repartition topics, whose records it deletes.
+	purges bool
 	// compare says how the outputs differ from what the model makes of the inputs; nil: they do not.
 	compare func(in map[string][]record, out []record, exact bool) error
 	// rows are the store's rows in a process; nil: there is no store. rowsOf is what the model says they are.
@@ -113,7 +115,7 @@ var programs = []*program{
 		},
 	},
 	{
-		name: "merge", inputs: []string{"ins", "more"}, tasks: 2,
+		name: "merge", inputs: []string{"ins", "more"}, tasks: 2, purges: true,
 		topo: func(b *stream.Builder) {
 			b.Stream(ins).Merge(b.Stream(more)).
 				GroupBy("digits", func(_, v string) string { return lastDigit(v) }).

@@ -21,6 +21,7 @@ type plan struct {
 	workers         int
 	commitEvery     time.Duration
 	checkpointEvery time.Duration
+	purgeEvery      time.Duration
 	batches         int
 	length          time.Duration // of the disturbances
 	events          []event
@@ -47,8 +48,8 @@ func planned(seed uint64) plan {
 	p := plan{
 		seed: seed, program: programs[r.IntN(len(programs))], partitions: 1 + r.Int32N(3), processes: 1 + r.IntN(3),
 		workers: 1 + r.IntN(2), commitEvery: 50*time.Millisecond + r.N(400*time.Millisecond),
-		checkpointEvery: 100*time.Millisecond + r.N(2*time.Second),
-		batches:         60, length: 25*time.Second + r.N(15*time.Second), embedded: r.IntN(6) == 0,
+		checkpointEvery: 100*time.Millisecond + r.N(2*time.Second), purgeEvery: 500*time.Millisecond + r.N(4*time.Second),
+		batches: 60, length: 25*time.Second + r.N(15*time.Second), embedded: r.IntN(6) == 0,
 	}
 	if r.IntN(4) == 0 {
 		p.guarantee = runtime.AtLeastOnce
@@ -60,9 +61,11 @@ func planned(seed uint64) plan {
 	if *calm {
 		return p
 	}
-	kinds := slices.DeleteFunc(slices.Clone(faults), func(f *fault) bool { return !f.fits(p) })
-	if fencing(p) {
-		kinds = append(kinds, zombies, zombies) // what takes most to get right
+	var kinds []*fault
+	for _, f := range faults {
+		if f.fits(p) {
+			kinds = append(kinds, slices.Repeat([]*fault{f}, max(f.weight, 1))...)
+		}
 	}
 	for range 3 + r.IntN(6) {
 		p.events = append(p.events, event{

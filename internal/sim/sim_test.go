@@ -12,6 +12,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thalweg/internal/tasks"
 )
 
 var (
@@ -19,6 +23,7 @@ var (
 	seeds     = flag.Int("seeds", 0, "how many seeds to run; internal/sim/build makes a test that can")
 	repeat    = flag.Int("repeat", 1, "how often each seed is run")
 	first     = flag.Bool("first", false, "stop at the first failure")
+	traced    = flag.Bool("trace", false, "write the trace of each run, and not of failures alone")
 	calm      = flag.Bool("calm", false, "without faults")
 )
 
@@ -46,6 +51,12 @@ func TestSimulation(t *testing.T) {
 	expected := []string{"task: restoring", "task: running", "task: closed", "worker: rewound"}
 	for _, f := range faults {
 		expected = append(expected, "fault: "+f.name)
+	}
+	for _, m := range tasks.LegalMoves() {
+		expected = append(expected, moveOf(m.From.String(), m.To.String()))
+	}
+	for _, l := range lossesOfRequests {
+		expected = append(expected, "request: "+kmsg.NameForKey(l.key.Int16()), lossOf(l.key, false), lossOf(l.key, true))
 	}
 	for _, what := range expected {
 		occurred[what] += 0
@@ -81,7 +92,7 @@ func simulate(t *testing.T, name string, seed uint64, occurred map[string]int) b
 					os.Exit(2)
 				}
 				virtual = time.Since(w.trace.start)
-				if t.Failed() {
+				if t.Failed() || *traced {
 					w.trace.write(t, seed)
 				}
 			}()

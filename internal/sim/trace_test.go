@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -56,3 +58,42 @@ func (w traceWriter) Write(b []byte) (int, error) {
 	w.trace.add(w.who, "log: %s", string(b[:max(len(b)-1, 0)]))
 	return len(b), nil
 }
+
+// appLog makes the log of an application part of the trace, and counts how its tasks move.
+type appLog struct {
+	slog.Handler
+	world *world
+}
+
+func (w *world) logOf(who string) *slog.Logger {
+	text := slog.NewTextHandler(traceWriter{w.trace, who}, &slog.HandlerOptions{Level: slog.LevelDebug})
+	return slog.New(appLog{text, w})
+}
+
+func (l appLog) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "task moves" {
+		var from, to string
+		r.Attrs(func(a slog.Attr) bool {
+			switch a.Key {
+			case "from":
+				from = a.Value.String()
+			case "to":
+				to = a.Value.String()
+			}
+			return true
+		})
+		l.world.happened(moveOf(from, to))
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+func (l appLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return appLog{l.Handler.WithAttrs(attrs), l.world}
+}
+
+func (l appLog) WithGroup(name string) slog.Handler {
+	return appLog{l.Handler.WithGroup(name), l.world}
+}
+
+// moveOf is how a task's move is counted.
+func moveOf(from, to string) string { return "task moves: " + from + " to " + to }

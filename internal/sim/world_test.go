@@ -29,9 +29,11 @@ type world struct {
 	machine *machine
 	driver  *host
 	procs   []*process
-	started int          // processes
-	grown   atomic.Int32 // partitions that were added
+	started int           // processes
+	armed   []func(*host) // for the first one
+	grown   atomic.Int32  // partitions that were added
 	failed  atomic.Bool
+	hurry   atomic.Bool // input comes all the time
 	// running are the goroutines that end by themselves when all is closed.
 	running sync.WaitGroup
 
@@ -127,6 +129,7 @@ func (w *world) run() {
 	ctx := context.Background()
 	w.machine.open()
 	w.createTopics(ctx)
+	w.prepare()
 	for range w.plan.processes {
 		w.join()
 	}
@@ -179,9 +182,12 @@ func (w *world) createTopics(ctx context.Context) {
 func (w *world) join() {
 	w.started++
 	p := w.newProcess(fmt.Sprintf("process%d", w.started))
+	p.armed, w.armed = w.armed, nil
 	w.procs = append(w.procs, p)
 	p.start()
 }
+
+const feedStep = 20 * time.Millisecond
 
 // feed produces the input. A key stays in its partition.
 func (w *world) feed(ctx context.Context) {
@@ -190,8 +196,15 @@ func (w *world) feed(ctx context.Context) {
 	defer cl.Close()
 	pause := w.plan.length / time.Duration(w.plan.batches)
 	n := 0
-	for range w.plan.batches {
-		pass(r.N(2 * pause))
+	for batches := 0; batches < w.plan.batches; {
+		for wait := r.N(2 * pause); wait > 0 && !w.hurry.Load(); wait -= feedStep {
+			pass(min(wait, feedStep))
+		}
+		if w.hurry.Load() {
+			pass(feedStep)
+		} else {
+			batches++
+		}
 		for _, topic := range w.plan.program.inputs {
 			for range r.IntN(8) {
 				n++
@@ -450,6 +463,14 @@ func (w *world) checkTransactions(ctx context.Context) {
 		}
 	}
 	w.fail("transactions stay open: %v", open)
+}
+
+// atMost waits for something.
+func atMost(d time.Duration, what <-chan struct{}) {
+	select {
+	case <-what:
+	case <-time.After(d):
+	}
 }
 
 // pass lets time go by.

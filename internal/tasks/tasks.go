@@ -42,6 +42,21 @@ var legal = [...][]State{
 	Dropping:  {Waiting},
 }
 
+// Move is one step from state to state.
+type Move struct{ From, To State }
+
+func (m Move) String() string { return m.From.String() + " to " + m.To.String() }
+
+// LegalMoves returns all steps that tasks may make, in the order of the states.
+func LegalMoves() (all []Move) {
+	for from, next := range legal {
+		for _, to := range next {
+			all = append(all, Move{State(from), to})
+		}
+	}
+	return all
+}
+
 // Order is what a worker is told to do with a task.
 type Order struct {
 	Kind   Kind
@@ -78,6 +93,9 @@ type entry struct {
 
 // Set knows the tasks of a process. It is used by one goroutine at a time.
 type Set struct {
+	// Moved, where it is set, is called after each move.
+	Moved func(ID, Move)
+
 	workers int
 	entries map[ID]*entry
 	changed map[ID]bool // may need an order
@@ -180,8 +198,12 @@ func (s *Set) move(e *entry, to State) {
 	if !slices.Contains(legal[e.state], to) {
 		invariant.Never("tasks: task %s can't go from %s to %s", e.id, e.state, to)
 	}
+	made := Move{e.state, to}
 	e.state, e.told = to, false
 	s.changed[e.id] = true
+	if s.Moved != nil {
+		s.Moved(e.id, made)
+	}
 }
 
 func (s *Set) forget(e *entry) {

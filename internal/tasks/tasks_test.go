@@ -32,6 +32,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 		queues: map[int][]Order{}, holder: map[ID]int{}, running: map[ID]bool{}, wanted: map[ID]bool{},
 		lost: map[ID]bool{}, seen: map[string]int{},
 	}
+	at := map[ID]State{}
+	w.m.Moved = func(id ID, m Move) {
+		require.Equal(t, at[id], m.From, "seed %d: task %s", seed, id)
+		require.Contains(t, LegalMoves(), m, "seed %d: task %s", seed, id)
+		at[id] = m.To
+		w.seen[m.String()]++
+	}
 	return w
 }
 
@@ -209,7 +216,11 @@ func TestRandomHistories(t *testing.T) {
 			seen[k] += n
 		}
 	}
-	for _, what := range []string{"open", "release", "drop", "failed", "interrupted", "committed"} {
+	expected := []string{"open", "release", "drop", "failed", "interrupted", "committed"}
+	for _, m := range LegalMoves() {
+		expected = append(expected, m.String())
+	}
+	for _, what := range expected {
 		require.NotZero(t, seen[what], what)
 	}
 }
