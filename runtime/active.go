@@ -11,7 +11,8 @@ import (
 // what those take. For that it keeps these sets of its tasks that run:
 //
 //	schedule  may have something to process: it says whose turn it is
-//	touched   may have something to commit: all that a task's functions were called for since the last commit
+//	touched   may have something to commit: all that a task's functions were called for since the last commit began
+//	sealed    have a part in the commit under way
 //	behind    have committed something that may not be in the engine
 //	alarms    are to be called at some time of the wall clock, whatever arrives
 //	retrying  have a record that waits for its next attempt
@@ -23,6 +24,7 @@ import (
 type active struct {
 	place    place // in the schedule
 	touched  bool
+	sealed   bool
 	behind   bool
 	retrying bool
 	changed  bool
@@ -34,42 +36,65 @@ type active struct {
 func (w *worker) wakeTask(j *job) { w.schedule.put(j, j.task.NextTime()) }
 
 // touch notes that a task may have something to commit. It tells whether that was not known before.
-func (w *worker) touch(j *job) (first bool) {
-	w.refigure(j)
+func (c *committer) touch(j *job) (first bool) {
+	c.w.refigure(j)
 	if j.touched {
 		return false
 	}
 	j.touched = true
-	w.touched = append(w.touched, j)
+	c.touched = append(c.touched, j)
 	return true
 }
 
 // untouch takes back the last touch: the task had nothing to do.
-func (w *worker) untouch(j *job) {
-	if n := len(w.touched) - 1; n >= 0 && w.touched[n] == j {
+func (c *committer) untouch(j *job) {
+	if n := len(c.touched) - 1; n >= 0 && c.touched[n] == j {
 		j.touched = false
-		w.touched[n] = nil
-		w.touched = w.touched[:n]
+		c.touched[n] = nil
+		c.touched = c.touched[:n]
 	}
 }
 
 // toCommit are the touched tasks, in the order of their ids.
-func (w *worker) toCommit() []*job {
-	slices.SortFunc(w.touched, func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
-	return w.touched
+func (c *committer) toCommit() []*job {
+	slices.SortFunc(c.touched, func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
+	return c.touched
 }
 
-// clearTouched ends the touches: all is committed, or discarded. Tasks that still have an offset to commit stay.
-func (w *worker) clearTouched() {
-	kept := w.touched[:0]
-	for _, j := range w.touched {
+// endSealed ends the part of tasks in the commit under way: it is made, or discarded.
+func (c *committer) endSealed() {
+	for _, j := range c.flight.jobs {
+		j.sealed = false
+	}
+	clear(c.flight.jobs)
+	c.flight.jobs = c.flight.jobs[:0]
+}
+
+// endTouched ends the touches: what they led to is discarded. Tasks that still have an offset to commit stay.
+func (c *committer) endTouched() {
+	for _, j := range c.flight.jobs {
+		c.touch(j)
+	}
+	kept := c.touched[:0]
+	for _, j := range c.touched {
 		j.dirty = 0
 		if j.touched = j.task.Moved(); j.touched {
 			kept = append(kept, j)
 		}
 	}
-	clear(w.touched[len(kept):])
-	w.touched = kept
+	clear(c.touched[len(kept):])
+	c.touched = kept
+}
+
+// forget takes out a task that is closed.
+func (c *committer) forget(j *job) {
+	is := func(o *job) bool { return o == j }
+	if j.touched {
+		c.touched = slices.DeleteFunc(c.touched, is)
+	}
+	if j.sealed {
+		c.flight.jobs = slices.DeleteFunc(c.flight.jobs, is)
+	}
 }
 
 // fallBehind notes that a task's commits wait for a checkpoint.
@@ -109,9 +134,7 @@ func (w *worker) forget(j *job) {
 	is := func(o *job) bool { return o == j }
 	w.schedule.drop(j)
 	w.alarms.set(j, never)
-	if j.touched {
-		w.touched = slices.DeleteFunc(w.touched, is)
-	}
+	w.commits.forget(j)
 	if j.behind {
 		w.behind = slices.DeleteFunc(w.behind, is)
 	}

@@ -30,8 +30,8 @@ func (d *deadline) set(after time.Duration) {
 // turnTime is how long the worker may process now: until the next commit is due, or a little.
 func (w *worker) turnTime(now time.Time) time.Duration {
 	left := w.pace.interval()
-	if !w.open.IsZero() {
-		left -= now.Sub(w.open)
+	if !w.commits.open.IsZero() {
+		left -= now.Sub(w.commits.open)
 	}
 	return min(left, turnMost)
 }

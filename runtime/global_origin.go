@@ -174,10 +174,8 @@ func (w *worker) enter(ctx context.Context, now time.Time) (bool, error) {
 	if !w.app.gate.isClosed() {
 		return true, nil
 	}
-	if !w.open.IsZero() {
-		if err := w.commit(ctx, now); err != nil {
-			return false, err
-		}
+	if err := w.commits.commitRest(ctx, now); err != nil {
+		return false, err
 	}
 	w.leave()
 	return false, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"thalweg/internal/kclient"
 	"thalweg/topology"
@@ -97,27 +96,6 @@ func (l *layout) growsTo(next *layout, topo *topology.Topology) error {
 		"on. To go on, stop all processes, and reset application %s or choose another Config.ApplicationID",
 		strings.Join(grown, ", "), strings.Join(kept, ", "), were, l.applicationID)
 }
-
-// resizeOutlets finds out how many partitions the topics have that the worker writes to. Internal ones never change.
-// What can't be found out now can be later: a partition that is gone is an error of the next commit.
-func (w *worker) resizeOutlets(ctx context.Context, now time.Time) {
-	w.resized = now
-	topics := slices.DeleteFunc(w.outbox.Topics(), w.app.layout().isInternal)
-	if len(topics) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, resizeMost)
-	defer cancel()
-	counts, err := w.client.PartitionCounts(ctx, topics...)
-	if err != nil {
-		w.log.Debug("can't ask for the partitions of outputs", "err", err)
-		return
-	}
-	w.outbox.Resize(counts)
-}
-
-// resizeMost bounds the wait for the partition counts of outputs.
-const resizeMost = time.Second
 
 // isInternal tells whether the application has made a topic for itself.
 func (l *layout) isInternal(topic string) bool {

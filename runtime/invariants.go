@@ -20,7 +20,8 @@ func (w *worker) holds() {
 	}
 	for _, j := range w.running {
 		check(w.jobs[j.id] == j, "worker %d: task %s runs and is not its own", w.index, j.id)
-		check(j.touched || j.task.Untouched(), "worker %d: task %s has something to commit that is not known", w.index, j.id)
+		check(j.touched || !j.task.Unsealed(), "worker %d: task %s has something to commit that is not known", w.index, j.id)
+		check(!j.sealed || w.commits.underWay, "worker %d: task %s has a part in no commit", w.index, j.id)
 		check(j.restoring == nil, "worker %d: task %s runs while it is restored", w.index, j.id)
 		for _, in := range j.inputs {
 			check(w.inputs[in.TopicPartition] == in, "worker %d: %s is no input of task %s", w.index, in.TopicPartition, j.id)

@@ -85,6 +85,7 @@ func (s *searched) transaction() bool {
 			}
 		}
 	}
+	s.search.seal()
 	s.search.committed(s.now)
 	for j, n := range took {
 		s.left[j] = s.left[j][n:]

@@ -64,14 +64,14 @@ func (w *worker) confirm(ctx context.Context, now time.Time) {
 		w.log.Debug("can't confirm the membership", "err", err)
 		return
 	}
-	w.markSynced(now)
+	w.markSynced(now, w.commits.touched)
 }
 
 // markSynced is called with a proof that the tasks were this worker's at that time: their stores had all that was
 // written to their changelogs.
-func (w *worker) markSynced(at time.Time) {
+func (w *worker) markSynced(at time.Time, some []*job) {
 	w.synced = at
-	for _, j := range w.touched {
+	for _, j := range some {
 		j.tx.MarkSynced(at)
 	}
 }

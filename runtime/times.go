@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"sync"
-	"time"
 
 	"thalweg/internal/batch"
 	"thalweg/internal/kclient"
 	"thalweg/internal/progress"
 	"thalweg/internal/task"
-	"thalweg/topology"
 )
 
 // Settings of a progress topic. A commit of a timed operator adds a few records and the marker of its transaction, so
@@ -115,50 +113,4 @@ func (w *worker) readTimes(ctx context.Context, ids []TaskID, p *positions) (err
 		p.times, err = w.app.times.read(ctx, w.client, topic, p.identity.Topics[topic], partitions)
 	}
 	return err
-}
-
-// writeTimes puts the times of the commit into the outbox.
-func (w *worker) writeTimes(now time.Time) error {
-	if len(w.times) == 0 {
-		return nil
-	}
-	out, err := w.outbox.Outlet(w.app.noted.topic)
-	if err != nil {
-		return err
-	}
-	for _, t := range w.times {
-		key := progress.Key{Kind: progress.Time, Name: t.Name, Partition: t.partition}
-		w.timeKey, w.timeValue = progress.AppendKey(w.timeKey[:0], key), w.timeValue[:0]
-		var value []byte // null: it is taken back
-		if t.At != topology.Unknown {
-			w.timeValue = progress.AppendValue(w.timeValue, progress.Value{Time: t.At})
-			value = w.timeValue
-		}
-		if err := out.Append(0, now.UnixMilli(), w.timeKey, value, nil); err != nil {
-			return err
-		}
-	}
-	w.times = w.times[:0]
-	return nil
-}
-
-// produceTimes writes the times before the offsets are committed, outside of a transaction. All that was produced is
-// acknowledged first: a time that is ahead of an operator's rows would make records late that are in none of them. A
-// worker whose tasks are somebody else's by now writes none.
-func (w *worker) produceTimes(ctx context.Context) error {
-	if len(w.times) == 0 {
-		return w.client.Flush(ctx)
-	}
-	confirmed := make(chan error, 1) // beside what the broker writes
-	go func() { confirmed <- w.client.ConfirmMember(ctx) }()
-	if err := worse(w.client.Flush(ctx), <-confirmed); err != nil {
-		return err
-	}
-	if err := w.writeTimes(w.app.cfg.Clock()); err != nil {
-		return err
-	}
-	if err := w.send(ctx, w.outbox.Take()); err != nil {
-		return err
-	}
-	return w.client.Flush(ctx)
 }

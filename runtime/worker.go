@@ -64,7 +64,6 @@ type worker struct {
 	timer    *time.Timer
 
 	schedule schedule // see active.go for these
-	touched  []*job
 	behind   []*job
 	alarms   alarms
 	retrying []*job
@@ -74,41 +73,28 @@ type worker struct {
 
 	held                     int64 // bytes of all inputs
 	progress                 bool  // something was processed in the last turn
-	dirty                    int   // bytes of all tasks' stores that are not committed, about
 	unacked                  int64 // bytes that were written and not acknowledged
 	fetchBytes, produceBytes int   // as client and outbox have them
 
+	commits   *committer
 	pace      *pace
-	deadline  *deadline                        // of the turn
-	long      int                              // commits for which calls still count as long
-	open      time.Time                        // of the first uncommitted work; zero: there is none
-	skipped   time.Time                        // of the first uncommitted move of an input; zero: there is none
-	rested    time.Time                        // end of the last commit
-	waited    time.Duration                    // since then, for something to do
-	sending   time.Duration                    // since the tasks began to bring out what the commit needs
-	unchecked time.Time                        // of the first commit that is not yet checkpointed; zero: there is none
-	search    search                           // for a record that the broker refuses
-	sparing   sparing                          // with log lines
-	failures  int                              // in a row, without a commit between
-	inside    bool                             // the gate of global stores
-	acked     map[kclient.TopicPartition]int64 // next offsets of what was produced since the last commit
-	produced  []kclient.Item                   // scratch
-	items     []kclient.Item                   // scratch
-	offsets   []kclient.Offset                 // scratch
-	times     []timed                          // of the commit, not written yet
-	timeKey   []byte                           // scratch
-	timeValue []byte                           // scratch
-	nodes     nodeSums                         // of all tasks, those that are closed among them
-	shown     []*job                           // as they are published, in order; nil: others than before
+	deadline  *deadline // of the turn
+	long      int       // commits for which calls still count as long
+	unchecked time.Time // of the first commit that is not yet checkpointed; zero: there is none
+	search    search    // for a record that the broker refuses
+	sparing   sparing   // with log lines
+	failures  int       // in a row, without a commit between
+	inside    bool      // the gate of global stores
+	nodes     nodeSums  // of all tasks, those that are closed among them
+	shown     []*job    // as they are published, in order; nil: others than before
 	counts    WorkerStats
 	published time.Time
 	synced    time.Time // of the last proof that the tasks are its own
 	kept      time.Time // the last time that it wrote that their stores are kept up
-	resized   time.Time // the last time that it asked how many partitions its outputs have
 }
 
 func newWorker(a *app, index int) *worker {
-	return &worker{
+	w := &worker{
 		app:      a,
 		index:    index,
 		log:      a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
@@ -121,10 +107,11 @@ func newWorker(a *app, index int) *worker {
 		inputs:   map[kclient.TopicPartition]*input{},
 		pace:     newPace(a.cfg.CommitEvery),
 		deadline: newDeadline(),
-		acked:    map[kclient.TopicPartition]int64{},
 		nodes:    nodeSums{of: map[string]*task.NodeStats{}},
 		counts:   WorkerStats{Worker: index},
 	}
+	w.commits = newCommitter(w)
+	return w
 }
 
 // poke wakes the worker.
@@ -178,13 +165,14 @@ func (w *worker) connect(ctx context.Context) error {
 		return err
 	}
 	w.client = l
-	w.outbox = task.NewOutbox(task.OutboxConfig{
+	out := task.OutboxConfig{
 		Partitions:     w.partitionsOf,
 		BatchBytes:     a.cfg.BatchBytes,
 		RecordMaxBytes: a.cfg.RecordBytesMax,
 		Compression:    a.cfg.Compression.codec(),
 		BytesMax:       a.home.memory.outboxBytes(),
-	})
+	}
+	w.outbox, w.commits.times = task.NewOutbox(out), task.NewOutbox(out)
 	if err := l.InitProducer(ctx); err != nil {
 		l.Close()
 		return err
@@ -238,11 +226,11 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	if err := w.sendFull(ctx); err != nil {
+	if err := w.commits.sendFull(ctx); err != nil {
 		return err
 	}
-	if w.due(now) {
-		return w.commit(ctx, now)
+	if w.commits.due(now) {
+		return w.commits.commit(ctx, now)
 	}
 	if err := w.checkpoint(now); err != nil {
 		return err
@@ -297,7 +285,7 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		case fetched := <-w.fetched():
 			err = w.add(fetched, now)
 		case <-w.client.Produced():
-			w.recycle()
+			w.commits.recycle()
 		case done := <-w.asks:
 			err = w.answer(done)
 		default:
@@ -314,7 +302,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	w.doing(&doingWait)
 	w.publish(now, false)
 	w.timer.Reset(w.sleep(now))
-	defer func() { w.waited += w.app.cfg.Clock().Sub(now) }()
+	defer func() { w.commits.waited += w.app.cfg.Clock().Sub(now) }()
 	select {
 	case <-w.timer.C:
 		return nil
@@ -327,7 +315,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	case fetched := <-w.fetched():
 		return w.add(fetched, w.app.cfg.Clock())
 	case <-w.client.Produced():
-		w.recycle()
+		w.commits.recycle()
 		return nil
 	case done := <-w.asks:
 		return w.answer(done)
@@ -345,11 +333,11 @@ func (w *worker) answer(done chan<- error) error {
 func (w *worker) sleep(now time.Time) time.Duration {
 	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond), w.patience())
 	until := func(t time.Time) { d = min(d, max(t.Sub(now), 0)) }
-	if !w.open.IsZero() {
-		until(w.open.Add(w.pace.interval()))
+	if !w.commits.open.IsZero() {
+		until(w.commits.open.Add(w.pace.interval()))
 	}
-	if !w.skipped.IsZero() {
-		until(w.skipped.Add(skippedAfter))
+	if !w.commits.skipped.IsZero() {
+		until(w.commits.skipped.Add(skippedAfter))
 	}
 	if !w.unchecked.IsZero() {
 		until(w.unchecked.Add(w.app.cfg.CheckpointEvery))
@@ -376,7 +364,7 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 	if !w.search.active() {
 		return w.step(now)
 	}
-	if !w.open.IsZero() { // a commit is due
+	if !w.commits.open.IsZero() { // a commit is due
 		return false, nil
 	}
 	for range len(w.search.suspects) + 1 {
@@ -421,9 +409,9 @@ func (w *worker) step(now time.Time) (processed bool, err error) {
 		}
 		if worked {
 			processed = true
-			w.workedOn(j, now)
+			w.commits.workedOn(j, now)
 		} else {
-			w.noteMoved(j, now) // over records that were dropped
+			w.commits.noteMoved(j, now) // over records that were dropped
 		}
 		switch {
 		case left && worked:
@@ -446,7 +434,7 @@ func (w *worker) putBack() {
 
 // stepTask lets a task process records, and then call what is due by the wall clock. left tells that it has more.
 func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, err error) {
-	first := w.touch(j)
+	first := w.commits.touch(j)
 	w.doing(&j.processing)
 	if err := w.atEnd(j); err != nil {
 		return false, true, err
@@ -461,15 +449,15 @@ func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, er
 		return n > 0, true, err
 	}
 	w.called(j)
-	if worked = n > 0 || fired; first && !worked && j.task.Untouched() {
-		w.untouch(j)
+	if worked = n > 0 || fired; first && !worked && !j.task.Unsealed() {
+		w.commits.untouch(j)
 	}
 	return worked, w.relax(j), nil
 }
 
 // stepSuspect lets a suspect work for one transaction. A punctuation has one of its own: it is part of no record.
 func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err error) {
-	w.touch(p.job)
+	w.commits.touch(p.job)
 	w.doing(&p.job.processing)
 	if processed, err = p.job.task.Punctuate(now.UnixMilli()); err == nil && !processed {
 		var n int
@@ -479,72 +467,10 @@ func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err err
 	}
 	w.called(p.job)
 	if processed && err == nil {
-		w.workedOn(p.job, now)
+		w.commits.workedOn(p.job, now)
 	}
 	if w.relax(p.job) {
 		w.wakeTask(p.job)
 	}
 	return processed, err
-}
-
-// workedOn notes that a task has something to commit.
-func (w *worker) workedOn(j *job, now time.Time) {
-	w.worked(now)
-	w.weigh(j)
-}
-
-// noteMoved notes that an input moved, though nothing may have been processed.
-func (w *worker) noteMoved(j *job, now time.Time) {
-	if !j.task.Moved() {
-		return
-	}
-	w.touch(j)
-	if w.skipped.IsZero() {
-		w.skipped = now
-	}
-}
-
-// worked notes that there is something to commit.
-func (w *worker) worked(now time.Time) {
-	if w.open.IsZero() {
-		w.open = now
-	}
-}
-
-// sendFull produces what need not wait for the commit.
-func (w *worker) sendFull(ctx context.Context) error {
-	if w.holdsBack() {
-		return nil
-	}
-	return w.send(ctx, w.outbox.Full())
-}
-
-// send produces batches: in the open transaction under exactly-once.
-func (w *worker) send(ctx context.Context, packets []*task.Packet) error {
-	if len(packets) == 0 {
-		return nil
-	}
-	w.doing(&doingProduce)
-	items := w.items[:0]
-	for _, p := range packets {
-		tp := kclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
-		items = append(items, kclient.Item{TopicPartition: tp, Builder: p.Builder})
-	}
-	w.items = items
-	began := w.app.cfg.Clock()
-	defer func() { w.sending += w.app.cfg.Clock().Sub(began) }()
-	return w.client.Produce(ctx, items) // what it does not take is left to the collector
-}
-
-// recycle takes back what was produced and remembers how far each partition has come.
-func (w *worker) recycle() {
-	w.produced = w.client.TakeProduced(w.produced[:0])
-	for i := range w.produced {
-		it := &w.produced[i]
-		if it.Err == nil && it.Next >= 0 { // without an offset the store keeps its older position: more to restore
-			w.acked[it.TopicPartition] = it.Next
-		}
-		w.outbox.Recycle(&task.Packet{Builder: it.Builder})
-	}
-	clear(w.produced)
 }

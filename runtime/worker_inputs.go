@@ -29,7 +29,7 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 			return err
 		}
 		bytes, records := w.count(in)
-		w.noteMoved(in.job, now)
+		w.commits.noteMoved(in.job, now)
 		w.refigure(in.job)
 		if bytes > 0 || records > 0 {
 			w.wakeTask(in.job)
@@ -96,19 +96,6 @@ func (w *worker) relax(j *job) (left bool) {
 		}
 	}
 	return left
-}
-
-// weigh notes how much a task has written since the last commit.
-func (w *worker) weigh(j *job) {
-	dirty := j.tx.DirtyBytes()
-	w.dirty += dirty - j.dirty
-	j.dirty = dirty
-}
-
-// lighten notes that nothing is uncommitted.
-func (w *worker) lighten() {
-	w.clearTouched()
-	w.dirty = 0
 }
 
 // relieve lets all tasks give memory back where the stores of the process hold too much, also those that are idle.

@@ -77,10 +77,10 @@ func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, ids []TaskID)
 	now := w.app.cfg.Clock()
 	switch {
 	case !w.works(ids):
-	case w.open.IsZero() && w.skipped.IsZero():
+	case !w.commits.pending():
 		w.confirm(ctx, now)
 	default:
-		if err := w.commit(ctx, now); err != nil {
+		if err := w.commits.commitRest(ctx, now); err != nil {
 			if err := w.heal(ctx, stop, err); err != nil {
 				return err
 			}
@@ -92,10 +92,15 @@ func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, ids []TaskID)
 // lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with
 // all its tasks.
 func (w *worker) lose(ctx context.Context) error {
-	if slices.ContainsFunc(w.drops, func(id TaskID) bool { return w.jobs[id] != nil }) {
-		return w.rewind(ctx, kclient.Fenced)
+	if !slices.ContainsFunc(w.drops, func(id TaskID) bool { return w.jobs[id] != nil }) {
+		return nil
 	}
-	return nil
+	if w.commits.cut() { // it was made before they were lost
+		if err := w.commits.complete(ctx); err != nil {
+			return err
+		}
+	}
+	return w.rewind(ctx, kclient.Fenced)
 }
 
 // works tells whether one of the tasks may have something to commit.

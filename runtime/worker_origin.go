@@ -234,36 +234,6 @@ const (
 	noted                 // and it is noted that there was one
 )
 
-// note writes which topics the offsets of a commit belong to: before the first commit of an input its topic, and after
-// it that there was one. For all others there is nothing to write.
-func (w *worker) note(ctx context.Context, from mark) error {
-	var changes map[progress.Key]*progress.Value
-	for i := range w.offsets {
-		in := w.inputs[w.offsets[i].TopicPartition]
-		if in == nil || in.mark != from {
-			continue
-		}
-		if changes == nil {
-			changes = map[progress.Key]*progress.Value{}
-		}
-		changes[inputKey(in.TopicPartition)] = &progress.Value{
-			TopicID: in.topicID, Cluster: in.cluster, Committed: from == announced,
-		}
-	}
-	if changes == nil {
-		return nil
-	}
-	if err := w.app.noted.write(ctx, changes); err != nil {
-		return err
-	}
-	for i := range w.offsets {
-		if in := w.inputs[w.offsets[i].TopicPartition]; in != nil && in.mark == from {
-			in.mark++
-		}
-	}
-	return nil
-}
-
 // markOf is how far the note of an input has come when its task is opened.
 func (w *worker) markOf(tp kclient.TopicPartition, p *positions) mark {
 	note, ok := w.app.noted.get(inputKey(tp))

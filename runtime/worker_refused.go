@@ -19,8 +19,10 @@ import (
 type search struct {
 	suspects []*suspect
 	turn     int    // whose transaction was the last: a suspect's, or at their number that of all others together
-	parts    []part // of the open transaction
-	records  int    // of all parts
+	parts    []part // of the next commit
+	records  int    // of all of them
+	sealed   []part // of the commit under way
+	underWay bool   // there is one
 }
 
 // suspect is a task of which the broker has refused something.
@@ -31,7 +33,7 @@ type suspect struct {
 	refused time.Time // the last time
 }
 
-// part is what a task has processed since the last commit.
+// part is what a task has processed for a commit.
 type part struct {
 	job     *job
 	records int
@@ -80,8 +82,21 @@ func (s *search) processed(j *job, records int, again bool) {
 	s.parts = append(s.parts, part{j, records, again})
 }
 
+// seal begins a commit with all that was processed.
+func (s *search) seal() {
+	s.parts, s.sealed = s.sealed[:0], s.parts
+	s.records, s.underWay = 0, true
+}
+
+// endSealed forgets the commit that was under way.
+func (s *search) endSealed() {
+	clear(s.sealed)
+	s.sealed, s.underWay = s.sealed[:0], false
+}
+
+// committed tells that the commit under way is made.
 func (s *search) committed(now time.Time) {
-	for _, done := range s.parts {
+	for _, done := range s.sealed {
 		p := s.of(done.job)
 		if p == nil {
 			continue
@@ -90,13 +105,15 @@ func (s *search) committed(now time.Time) {
 			p.most *= 2
 		}
 	}
-	s.discarded()
+	s.endSealed()
 	s.suspects = slices.DeleteFunc(s.suspects, func(p *suspect) bool {
 		return p.most > stepRecords || p.left <= 0 && now.Sub(p.refused) > suspectFor
 	})
 }
 
+// discarded tells that all is dropped that is not committed.
 func (s *search) discarded() {
+	s.endSealed()
 	clear(s.parts)
 	s.parts, s.records = s.parts[:0], 0
 }
@@ -109,11 +126,15 @@ func (s *search) forget(j *job) {
 // narrow makes the next transactions of those smaller that had a part in one. It returns the task whose record has been
 // found; ok is false where the refusal is no record's.
 func (s *search) narrow(now time.Time) (found *job, ok bool) {
+	parts := s.parts
+	if s.underWay { // only what is sealed was sent
+		parts = s.sealed
+	}
 	records := map[*job]int{}
-	for _, done := range s.parts {
+	for _, done := range parts {
 		records[done.job] += done.records
 	}
-	for _, done := range s.parts { // in their order
+	for _, done := range parts { // in their order
 		n := records[done.job]
 		delete(records, done.job)
 		p := s.of(done.job)
@@ -123,7 +144,7 @@ func (s *search) narrow(now time.Time) (found *job, ok bool) {
 		case p == nil:
 			p = &suspect{job: done.job}
 			s.suspects = append(s.suspects, p)
-		case p.most == 1 && n == 1 && len(s.parts) == 1:
+		case p.most == 1 && n == 1 && len(parts) == 1:
 			found = p.job
 		}
 		p.most, p.left, p.refused = max(1, n/searchParts), n, now

@@ -19,19 +19,19 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 		if !ok || at > wall {
 			continue
 		}
-		if !w.open.IsZero() || !w.skipped.IsZero() || j.task.Pending() {
-			if err := w.commit(ctx, now); err != nil {
+		if w.commits.pending() || j.task.Pending() {
+			if err := w.commits.commit(ctx, now); err != nil {
 				return false, err
 			}
 		}
-		w.touch(j)
+		w.commits.touch(j)
 		w.doing(&j.processing)
 		processed, err := j.task.Retry(wall)
 		w.called(j)
 		w.wakeTask(j)
 		if processed {
 			w.search.processed(j, 1, true)
-			w.worked(now)
+			w.commits.worked(now)
 		}
 		return processed, err
 	}

@@ -36,10 +36,8 @@ func (w *worker) returnStrayed(ctx context.Context, now time.Time) error {
 }
 
 func (w *worker) returnInput(ctx context.Context, in *input, now time.Time) error {
-	if !w.open.IsZero() || !w.skipped.IsZero() {
-		if err := w.commit(ctx, now); err != nil {
-			return err
-		}
+	if err := w.commits.commitRest(ctx, now); err != nil {
+		return err
 	}
 	to, err := w.whereToGoOn(ctx, in, now)
 	if err != nil {
@@ -49,7 +47,7 @@ func (w *worker) returnInput(ctx context.Context, in *input, now time.Time) erro
 		return err
 	}
 	w.fetchFrom(in)
-	w.noteMoved(in.job, now.Add(-skippedAfter)) // it is committed before what follows is processed
+	w.commits.noteMoved(in.job, now.Add(-skippedAfter)) // it is committed before what follows is processed
 	return nil
 }
 

@@ -22,10 +22,9 @@ func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 	if lease != w.lease && len(w.jobs) > 0 { // they would have been lost before
 		return errLease
 	}
-	if !w.open.IsZero() { // the next steps may take their time, and an open transaction has a timeout
-		if err := w.commit(ctx, now); err != nil {
-			return err // they are opened in another turn
-		}
+	// The next steps may take their time, and an open transaction has a timeout.
+	if err := w.commits.commitRest(ctx, now); err != nil {
+		return err // they are opened in another turn
 	}
 	w.lease = lease
 	w.client.UseLease(lease)
@@ -208,7 +207,7 @@ func (w *worker) start(j *job) error {
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
 	}
-	w.noteMoved(j, j.started.Add(-skippedAfter)) // where it starts is committed at once
+	w.commits.noteMoved(j, j.started.Add(-skippedAfter)) // where it starts is committed at once
 	w.refigure(j)
 	w.called(j)
 	w.wakeTask(j)

@@ -80,12 +80,13 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 }
 
 // Pending reports whether there is anything to commit, or being committed.
-func (t *Task) Pending() bool {
-	if t.sealed.touched || t.wrote || t.tx.Dirty() {
-		return true
-	}
-	return t.Moved() || t.marksMoved()
-}
+func (t *Task) Pending() bool { return t.sealed.touched || t.changed() }
+
+// changed tells that there is something to commit that the commit under way does not have.
+func (t *Task) changed() bool { return t.wrote || t.tx.Dirty() || t.Moved() || t.marksMoved() }
+
+// Unsealed tells that something was done that the commit under way, if there is one, does not have.
+func (t *Task) Unsealed() bool { return t.worked || t.broken != nil || t.changed() }
 
 // Moved tells whether an input is at another offset than the one committed, or being committed. Records that are
 // dropped move it, too, and so does what readers do not see.
@@ -144,7 +145,7 @@ func (q *queue) offsetAt(at mark, marks map[string]int64) Offset {
 func (t *Task) noteWritten(before int) { t.wrote = t.wrote || t.outbox.bytes > before }
 
 // Untouched tells that nothing was done since the last commit: Discard would change nothing but the queues.
-func (t *Task) Untouched() bool { return !t.worked && t.broken == nil && !t.Pending() }
+func (t *Task) Untouched() bool { return !t.sealed.touched && !t.Unsealed() }
 
 // Discard drops all work since the last commit, also that of a commit under way: stores, positions, times, counters,
 // punctuations, and the graph, which is built again so that what nodes hold in memory goes too. The queues are empty:

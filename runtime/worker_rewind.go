@@ -6,186 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"thalweg/internal/defect"
 	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 	"thalweg/topology"
 )
-
-// due tells that the next commit is.
-func (w *worker) due(now time.Time) bool {
-	switch {
-	case !w.skipped.IsZero() && now.Sub(w.skipped) >= skippedAfter:
-		return true
-	case w.open.IsZero():
-		return false
-	case now.Sub(w.open) >= w.pace.interval(), w.pace.left(w.search.records) == 0, w.search.active():
-		return true
-	case w.holdsBack() && w.outbox.Crowded():
-		return true
-	case int64(w.dirty) >= w.app.home.memory.checkpointBytes():
-		return true
-	}
-	for _, j := range w.touched {
-		if j.tx.CacheFull() {
-			return true
-		}
-	}
-	return false
-}
-
-// commit makes everything durable that was processed since the last one, together.
-func (w *worker) commit(ctx context.Context, now time.Time) error {
-	if ctx.Err() != nil { // a call may have come back after the time to close was over
-		return context.Cause(ctx)
-	}
-	w.holds()
-	if err := w.ready(ctx); err != nil {
-		return err
-	}
-	w.doing(&doingCommit)
-	if w.app.cfg.Guarantee == ExactlyOnce {
-		if err := w.writeTimes(now); err != nil {
-			return err
-		}
-	}
-	out := w.outbox.Take()
-	if defect.OffsetWithoutOutput && w.counts.Commits%5 == 4 {
-		out = nil
-	}
-	if err := w.send(ctx, out); err != nil {
-		return err
-	}
-	if err := w.note(ctx, unnoted); err != nil {
-		return err
-	}
-	if err := w.conclude(ctx); err != nil {
-		return err
-	}
-	w.recycle()
-	if len(w.offsets) > 0 { // the group has taken them, so the tasks are this worker's
-		w.markSynced(now)
-	}
-	for _, j := range w.touched {
-		if err := j.task.Advance(j.position(w.acked)); err != nil {
-			return fmt.Errorf("task %s: %w", j.id, err)
-		}
-		w.called(j)
-		w.fallBehind(j)
-	}
-	w.notePurge()
-	w.lighten()
-	w.committed(now)
-	if err := w.relieve(); err != nil {
-		return err
-	}
-	if now.Sub(w.resized) >= w.client.MetadataAge() {
-		w.resizeOutlets(ctx, now)
-	}
-	return w.note(ctx, announced)
-}
-
-// ready brings out what the tasks owe, and gathers what the commit says of them: the offsets of their inputs, and the
-// times of their operators. Nothing is sent meanwhile where calls are long, unless it takes too much memory.
-func (w *worker) ready(ctx context.Context) error {
-	began := w.app.cfg.Clock()
-	w.sending = 0
-	w.offsets, w.times = w.offsets[:0], w.times[:0]
-	defer func() {
-		took := w.app.cfg.Clock().Sub(began) - w.sending
-		w.took(took)
-		w.pace.flushed(w.search.records, took)
-	}()
-	for _, j := range w.toCommit() {
-		w.doing(&j.flushing)
-		ready, err := j.task.Ready()
-		if err != nil {
-			return err
-		}
-		for _, o := range ready.Offsets {
-			w.offsets = append(w.offsets, groupOffset(o))
-		}
-		for _, t := range ready.Times {
-			w.times = append(w.times, timed{j.id.Partition, t})
-		}
-		if w.holdsBack() && !w.outbox.Crowded() {
-			continue
-		}
-		if err := w.send(ctx, w.outbox.Full()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// groupOffset is an offset as the group takes it.
-func groupOffset(o task.Offset) kclient.Offset {
-	return kclient.Offset{
-		TopicPartition: kclient.TopicPartition{Topic: o.Topic, Partition: o.Partition},
-		Next:           o.Next, LeaderEpoch: -1, Metadata: o.Metadata,
-	}
-}
-
-// conclude ends the transaction, or commits the offsets after everything is produced.
-func (w *worker) conclude(ctx context.Context) error {
-	if w.app.cfg.Guarantee == AtLeastOnce {
-		if err := w.produceTimes(ctx); err != nil {
-			return err
-		}
-		return w.client.CommitOffsets(ctx, w.offsets)
-	}
-	offsets := w.offsets
-	if defect.OutputWithoutOffset {
-		offsets = nil
-	}
-	sent := make(chan error, 1) // the two round trips run side by side
-	go func() { sent <- w.client.SendOffsets(ctx, offsets) }()
-	err := worse(w.client.Flush(ctx), <-sent)
-	if err != nil {
-		return err
-	}
-	return w.client.EndTxn(ctx, true)
-}
-
-// worse is the error that asks for more.
-func worse(a, b error) error {
-	if a == nil || (b != nil && kclient.ClassOf(b) > kclient.ClassOf(a)) {
-		return b
-	}
-	return a
-}
-
-// notePurge lets the records of repartition topics go whose work is committed.
-func (w *worker) notePurge() {
-	var done map[kclient.TopicPartition]int64
-	for _, o := range w.offsets {
-		if w.app.layout().repartitions[o.Topic] {
-			if done == nil {
-				done = make(map[kclient.TopicPartition]int64, len(w.offsets))
-			}
-			done[o.TopicPartition] = o.Next
-		}
-	}
-	if done != nil {
-		w.app.purgeLater(done)
-	}
-}
-
-func (w *worker) committed(now time.Time) {
-	clear(w.acked)
-	w.search.committed(now)
-	w.long = max(w.long-1, 0)
-	w.pace.committed(2*w.waited < now.Sub(w.rested)) // it was busy for most of the time since the last commit
-	w.rested, w.waited = w.app.cfg.Clock(), 0
-	w.counts.CommitTime += w.rested.Sub(now)
-	w.open, w.skipped, w.failures = time.Time{}, time.Time{}, 0
-	if w.unchecked.IsZero() {
-		w.unchecked = now
-	}
-	w.counts.Commits++
-	w.counts.LastCommit = now
-	w.publish(now, false)
-}
 
 // checkpoint writes what is committed to the engine, so that it neither waits in memory for too long nor hides from
 // queries.
@@ -220,6 +44,7 @@ const (
 
 // heal decides what an error means: back to the last commit and on, or the end. An error that it returns is the end.
 func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) error {
+	cause = w.settled(ctx, cause)
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w (%w)", context.Cause(ctx), cause)
 	}
@@ -264,8 +89,23 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 	}
 	w.abandon(ctx)
 	if err := w.bury(ctx); err != nil {
-		return errors.Join(cause, fmt.Errorf("dead letter: %w", err))
+		return errors.Join(cause, err)
 	}
+	return cause
+}
+
+// settled waits for the end of a commit under way, to which an error of later work means nothing: it may be made. If it
+// fails, too, the error that asks for more counts.
+func (w *worker) settled(ctx context.Context, cause error) error {
+	err := w.commits.settle(ctx)
+	if err == nil {
+		return cause
+	}
+	dropped := err
+	if classOf(err) > classOf(cause) {
+		cause, dropped = err, cause
+	}
+	w.log.Warn("a commit and later work have failed", "err", cause, "beside", dropped)
 	return cause
 }
 
@@ -284,35 +124,16 @@ func classOf(cause error) kclient.Class {
 	return kclient.ClassOf(cause)
 }
 
-// bury writes the dead letter of the record that stops the application, in a transaction of its own: that of the
-// record is aborted. With the letter goes an offset of the task, which does not move: the group refuses it where the
-// task is somebody else's by now, who writes the letter, too.
+// bury writes the dead letter of the record that stops the application.
 func (w *worker) bury(ctx context.Context) error {
 	for _, j := range w.running {
 		l, ok := j.task.DeadLetter()
 		if !ok {
 			continue
 		}
-		w.outbox.Discard()
 		ctx, cancel := context.WithTimeout(ctx, abandonMost)
 		defer cancel()
-		w.offsets, w.times = w.offsets[:0], w.times[:0]
-		if o, ok := j.task.Fence(); ok {
-			w.offsets = append(w.offsets, groupOffset(o))
-		}
-		if w.app.cfg.Guarantee == AtLeastOnce { // nothing takes back what is produced
-			if err := w.client.CommitOffsets(ctx, w.offsets); err != nil {
-				return err
-			}
-			w.offsets = w.offsets[:0]
-		}
-		if err := l.Send(w.outbox); err != nil {
-			return err
-		}
-		err := w.send(ctx, w.outbox.Take())
-		if err == nil {
-			err = w.conclude(ctx)
-		}
+		err := w.commits.bury(ctx, j, l)
 		if err != nil {
 			w.abandon(ctx)
 		}
@@ -349,17 +170,11 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 	default:
 		err = w.client.EndTxn(ctx, false)
 	}
-	w.outbox.Discard()
-	w.times = w.times[:0]
-	w.recycle()
-	w.lighten()
-	clear(w.acked)
-	w.open, w.skipped = time.Time{}, time.Time{}
-	w.search.discarded()
+	w.commits.discard()
 	if err != nil {
 		return err
 	}
-	w.resizeOutlets(ctx, w.app.cfg.Clock()) // a partition that is gone may be why it is here
+	w.commits.resizeOutlets(ctx, w.app.cfg.Clock()) // a partition that is gone may be why it is here
 	if class == kclient.Fenced {
 		for _, j := range w.sortedJobs() {
 			if err := w.closeJob(j, nil); err != nil {
@@ -379,8 +194,8 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 		}
 		w.refigure(j)
 		w.called(j)
-		w.wakeTask(j)                     // a pause begins with a turn
-		w.noteMoved(j, w.app.cfg.Clock()) // where it started may not be committed yet
+		w.wakeTask(j)                             // a pause begins with a turn
+		w.commits.noteMoved(j, w.app.cfg.Clock()) // where it started may not be committed yet
 	}
 	return nil
 }
@@ -403,11 +218,11 @@ const abandonMost = 5 * time.Second
 
 // finish is the graceful end: everything processed is committed.
 func (w *worker) finish(ctx context.Context) error {
-	if w.open.IsZero() && w.skipped.IsZero() {
+	if !w.commits.pending() {
 		w.confirm(ctx, w.app.cfg.Clock())
 		return nil
 	}
-	err := w.commit(ctx, w.app.cfg.Clock())
+	err := w.commits.commitRest(ctx, w.app.cfg.Clock())
 	if err == nil {
 		return nil
 	}
@@ -424,6 +239,7 @@ func (w *worker) finish(ctx context.Context) error {
 
 // close ends the worker. What is not committed is dropped.
 func (w *worker) close() error {
+	w.commits.cut()
 	w.leave()
 	w.deadline.timer.Stop()
 	var errs []error

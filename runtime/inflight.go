@@ -1,0 +1,199 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"thalweg/internal/defect"
+	"thalweg/internal/kclient"
+)
+
+// inFlight is a commit under way. Its goroutine has offsets, times and items for itself until it has ended.
+type inFlight struct {
+	began   time.Time // when it was sealed
+	jobs    []*job    // that are a part of it
+	offsets []kclient.Offset
+	times   []timed
+	items   []kclient.Item
+	cancel  context.CancelFunc
+	done    chan struct{} // closed: it has ended
+	err     error         // then: how
+}
+
+// launch sends what is sealed on its way. The end of the commit ends the worker's turn, too.
+func (c *committer) launch(ctx context.Context) {
+	f := &c.flight
+	ctx, f.cancel = context.WithCancel(ctx)
+	done := make(chan struct{})
+	f.done, f.err, c.underWay = done, nil, true
+	go func() {
+		f.err = safely(func() error { return c.run(ctx) })
+		close(done)
+		c.w.deadline.passed.Store(true)
+	}()
+}
+
+// run produces what is sealed, and ends the transaction, or commits the offsets after everything is produced.
+func (c *committer) run(ctx context.Context) error {
+	w, f := c.w, &c.flight
+	if w.app.cfg.Guarantee == AtLeastOnce {
+		if err := w.client.Produce(ctx, f.items); err != nil {
+			return err
+		}
+		if err := c.produceTimes(ctx); err != nil {
+			return err
+		}
+		return w.client.CommitOffsets(ctx, f.offsets)
+	}
+	offsets := f.offsets
+	if defect.OutputWithoutOffset {
+		offsets = nil
+	}
+	sent := make(chan error, 1) // the two round trips run side by side
+	go func() { sent <- w.client.SendOffsets(ctx, offsets) }()
+	err := w.client.Produce(ctx, f.items)
+	if err == nil {
+		err = w.client.Flush(ctx)
+	}
+	if err := worse(err, <-sent); err != nil {
+		return err
+	}
+	return w.client.EndTxn(ctx, true)
+}
+
+// produceTimes writes the times before the offsets are committed, outside of a transaction. All that was produced is
+// acknowledged first: a time that is ahead of an operator's rows would make records late that are in none of them. A
+// worker whose tasks are somebody else's by now writes none.
+func (c *committer) produceTimes(ctx context.Context) error {
+	client, f := c.w.client, &c.flight
+	if len(f.times) == 0 {
+		return client.Flush(ctx)
+	}
+	confirmed := make(chan error, 1) // beside what the broker writes
+	go func() { confirmed <- client.ConfirmMember(ctx) }()
+	if err := worse(client.Flush(ctx), <-confirmed); err != nil {
+		return err
+	}
+	if err := c.writeTimes(c.times, c.w.app.cfg.Clock()); err != nil {
+		return err
+	}
+	f.items = appendItems(f.items[:0], c.times.Take())
+	if err := client.Produce(ctx, f.items); err != nil {
+		return err
+	}
+	return client.Flush(ctx)
+}
+
+// worse is the error that asks for more.
+func worse(a, b error) error {
+	if a == nil || (b != nil && kclient.ClassOf(b) > kclient.ClassOf(a)) {
+		return b
+	}
+	return a
+}
+
+// ended is closed when the commit under way has ended; nil: none is under way.
+func (c *committer) ended() <-chan struct{} {
+	if !c.underWay {
+		return nil
+	}
+	return c.flight.done
+}
+
+// poll takes notice of a commit that has ended.
+func (c *committer) poll(ctx context.Context) error {
+	select {
+	case <-c.ended():
+		return c.settle(ctx)
+	default:
+		return nil
+	}
+}
+
+// settle waits for the end of the commit under way. Its error is that of the commit: then [committer.discard] follows.
+func (c *committer) settle(ctx context.Context) error {
+	if !c.underWay {
+		return nil
+	}
+	c.w.doing(&doingCommit)
+	began := c.w.app.cfg.Clock()
+	err := c.await()
+	c.rested = c.rested.Add(c.w.app.cfg.Clock().Sub(began)) // nothing could be done meanwhile
+	if err != nil {
+		return err
+	}
+	return c.complete(ctx)
+}
+
+// await waits for the end of the commit under way. Its requests end with the context that it was begun with.
+func (c *committer) await() error {
+	<-c.flight.done
+	c.flight.cancel()
+	c.underWay = false
+	return c.flight.err
+}
+
+// cut cuts a commit under way short whose outcome nobody waits for. It may have been made all the same.
+func (c *committer) cut() (made bool) {
+	if !c.underWay {
+		return false
+	}
+	c.flight.cancel()
+	return c.await() == nil
+}
+
+// complete ends a commit that is durable.
+func (c *committer) complete(ctx context.Context) error {
+	w, f := c.w, &c.flight
+	c.recycle()
+	if len(f.offsets) > 0 { // the group has taken them, so the tasks are this worker's
+		w.markSynced(f.began, f.jobs)
+	}
+	for _, j := range f.jobs {
+		if err := j.task.Advance(j.position(c.acked)); err != nil {
+			return fmt.Errorf("task %s: %w", j.id, err)
+		}
+		w.called(j)
+		w.fallBehind(j)
+	}
+	c.notePurge()
+	c.endSealed()
+	clear(c.acked)
+	c.count()
+	if err := w.relieve(); err != nil {
+		return err
+	}
+	return c.note(ctx, announced)
+}
+
+// count counts the commit that has ended.
+func (c *committer) count() {
+	w, began, now := c.w, c.flight.began, c.w.app.cfg.Clock()
+	w.search.committed(began)
+	w.long = max(w.long-1, 0)
+	w.failures = 0
+	if w.unchecked.IsZero() {
+		w.unchecked = began
+	}
+	w.counts.CommitTime += now.Sub(began)
+	w.counts.Commits++
+	w.counts.LastCommit = began
+	w.publish(now, false)
+}
+
+// notePurge lets the records of repartition topics go whose work is committed.
+func (c *committer) notePurge() {
+	var done map[kclient.TopicPartition]int64
+	for _, o := range c.flight.offsets {
+		if c.w.app.layout().repartitions[o.Topic] {
+			if done == nil {
+				done = make(map[kclient.TopicPartition]int64, len(c.flight.offsets))
+			}
+			done[o.TopicPartition] = o.Next
+		}
+	}
+	if done != nil {
+		c.w.app.purgeLater(done)
+	}
+}
