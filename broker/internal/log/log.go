@@ -207,15 +207,25 @@ func (l *Log) advance(durable int64) {
 	}
 	l.high.Store(high)
 	l.lastSafe.Store(stable)
+	moved := high != before || stable != stableBefore
+	if moved {
+		// Under the lock: a reader that is told of an append may rely on the watches having fired.
+		l.watches.fire(l)
+	}
 	l.stable.Unlock()
-	if high != before || stable != stableBefore {
-		l.notify()
+	if moved {
+		l.notifyOwner()
 	}
 }
 
 // notify wakes watches, and the owner. No lock is held.
 func (l *Log) notify() {
 	l.watches.fire(l)
+	l.notifyOwner()
+}
+
+// notifyOwner wakes the owner. No lock is held.
+func (l *Log) notifyOwner() {
 	if l.options.OnAdvance != nil {
 		l.options.OnAdvance()
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -475,6 +476,19 @@ func TestWatchFiresWhenReadable(t *testing.T) {
 	require.False(t, l.Watch(w, 0, 100, ReadCommitted))
 	require.NoError(t, l.Close())
 	<-w.C()
+}
+
+// The watches for a record have fired when its append is answered.
+func TestWatchesFireBeforeAnAppendIsAnswered(t *testing.T) {
+	b := newBench(t, vfs.NewMem(), SyncGroup)
+	l := b.open()
+	for range 5000 {
+		var fired atomic.Bool
+		require.False(t, l.Watch(NewWatchFunc(func() { fired.Store(true) }), 0, l.End(), ReadUncommitted))
+		appendDurable(t, l, plain(t, recs(1)...))
+		require.True(t, fired.Load())
+	}
+	require.NoError(t, l.Close())
 }
 
 // One who waits behind a transaction is told that the log begins later, once.
