@@ -21,7 +21,7 @@ func (b *broker) Fetch(ctx context.Context, req direct.FetchRequest) ([]direct.F
 	}
 	set := b.topics.load()
 	for i, p := range req.Partitions {
-		target, err := set.partition(p.Topic, p.Partition)
+		target, err := set.partitionOf(&p)
 		f.parts[i] = fetchPart{target: target, err: err, offset: p.Offset, maxBytes: p.MaxBytes}
 		f.results[i].Topic, f.results[i].Partition = p.Topic, p.Partition
 	}

@@ -11,6 +11,7 @@ import (
 
 	"thalweg/broker/internal/log"
 	"thalweg/broker/internal/meta"
+	"thalweg/internal/direct"
 )
 
 // Names of the logs that the broker itself writes.
@@ -98,6 +99,15 @@ func (t *topics) change(f func(*topicSet)) {
 // partition finds a partition by its topic's name.
 func (s *topicSet) partition(name string, index int32) (*partition, *kerr.Error) {
 	return s.byName[name].at(index)
+}
+
+// partitionOf finds a partition by its topic's name, and by its id where there is one.
+func (s *topicSet) partitionOf(p *direct.FetchPartition) (*partition, *kerr.Error) {
+	t := s.byName[p.Topic]
+	if p.TopicID != [16]byte{} && (t == nil || t.ID != p.TopicID) {
+		return nil, kerr.UnknownTopicID
+	}
+	return t.at(p.Partition)
 }
 
 // online returns the partitions that are open.

@@ -5,24 +5,22 @@ import (
 	"thalweg/internal/direct"
 )
 
-// partitionWatch waits at the log of a partition, which may be another one each time: topics are deleted and recreated.
+// partitionWatch waits at the log of a partition. Without a topic id that may be another one each time: topics are
+// deleted and recreated.
 type partitionWatch struct {
 	b         *broker
-	topic     string
-	partition int32
+	place     direct.FetchPartition
 	isolation log.Isolation
 	watch     *log.Watch
 	at        *log.Log // where it was armed last; nil: nowhere
 }
 
-func (b *broker) NewWatch(topic string, partition int32, isolation direct.Isolation, fire func()) direct.Watch {
-	return &partitionWatch{
-		b: b, topic: topic, partition: partition, isolation: log.Isolation(isolation), watch: log.NewWatchFunc(fire),
-	}
+func (b *broker) NewWatch(place direct.FetchPartition, isolation direct.Isolation, fire func()) direct.Watch {
+	return &partitionWatch{b: b, place: place, isolation: log.Isolation(isolation), watch: log.NewWatchFunc(fire)}
 }
 
 func (w *partitionWatch) Arm(start, beyond int64) (ready bool) {
-	target, err := w.b.topics.load().partition(w.topic, w.partition)
+	target, err := w.b.topics.load().partitionOf(&w.place)
 	if err != nil {
 		return true
 	}

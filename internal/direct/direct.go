@@ -16,8 +16,9 @@ type Calls interface {
 	// Fetch reads batches, with the checks of a Fetch request. The error is nil unless the request as a whole fails;
 	// see FetchResult.Err.
 	Fetch(ctx context.Context, req FetchRequest) ([]FetchResult, error)
-	// NewWatch prepares to wait for more of a partition, beside any number of others. See Watch.
-	NewWatch(topic string, partition int32, isolation Isolation, fire func()) Watch
+	// NewWatch prepares to wait for more of a partition, beside any number of others. See Watch. Of the place it takes
+	// the topic, its id and the partition.
+	NewWatch(place FetchPartition, isolation Isolation, fire func()) Watch
 }
 
 // Watch waits for more of a partition. Its owner calls one method at a time.

@@ -26,7 +26,9 @@ type FetchRequest struct {
 
 // FetchPartition is the place to read from in one partition.
 type FetchPartition struct {
-	Topic     string
+	Topic string
+	// TopicID refuses another topic of that name with UNKNOWN_TOPIC_ID; the zero id takes any.
+	TopicID   [16]byte
 	Partition int32
 	Offset    int64
 	MaxBytes  int

@@ -183,6 +183,41 @@ func TestPurgeAndOutOfRange(t *testing.T) {
 	})
 }
 
+// A reader is told that the topic is another one, and reads none of that, however soon it has as many records.
+func TestARecreatedTopicIsNotReadOn(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		c := b.producer("")
+		topic := b.topic(c, "in", 1)
+		tp := TopicPartition{topic, 0}
+		b.produce(c, item(topic, 0, "old"))
+		f := c.Fetcher()
+		r := b.reader(f)
+		f.Set(tp, 0)
+		r.until(tp, 1)
+		f.Pause(tp)
+		_, err := c.Admin().DeleteTopics(b.ctx, topic)
+		require.NoError(t, err)
+		other := b.producer("")
+		b.topic(other, "in", 1)
+		for range 3 {
+			b.produce(other, item(topic, 0, "new"))
+		}
+		f.Resume(tp)
+		for r.last[tp].Err == nil {
+			r.take()
+		}
+		_, ok := errors.AsType[*RecreatedError](r.last[tp].Err)
+		require.True(t, ok, "%v", r.last[tp].Err)
+		require.Equal(t, []string{"old"}, r.values[tp])
+
+		f.Set(tp, 0)
+		delete(r.next, tp)
+		require.Equal(t, []string{"old", "new", "new", "new"}, r.until(tp, 3))
+		b.produce(other, item(topic, 0, "newer")) // its log is the one that is watched
+		require.Equal(t, "newer", r.until(tp, 4)[4])
+	})
+}
+
 func TestListOffsetsByTime(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		l := b.producer("")

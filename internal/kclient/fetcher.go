@@ -129,7 +129,7 @@ func newFetcher(fc FetcherConfig, cfg Config, t transport, m *metadata) *Fetcher
 		nodes:      make(map[int32]*fetchNode),
 		homeless:   make(chan struct{}, 1),
 	}
-	f.watches = t.watch(TopicPartition{}, true, func() {}) != nil
+	f.watches = t.watch(TopicPartition{}, TopicID{}, true, func() {}) != nil
 	f.spawn = func(run func(context.Context)) { f.running.Go(func() { run(ctx) }) }
 	f.spawn(f.findLeaders)
 	return f
@@ -268,6 +268,10 @@ func (f *Fetcher) settle(p *fetchPartition) {
 		if p.topicID != id && p.topicID != (TopicID{}) && id != (TopicID{}) {
 			p.was, f.recreated = p.topicID, true
 		}
+		if p.topicID != id && p.watch != nil {
+			p.watch.Disarm()
+			p.watch = nil
+		}
 		p.leader, p.topicID = place, id
 	}
 	n := f.nodes[p.leader.node]
@@ -280,7 +284,7 @@ func (f *Fetcher) settle(p *fetchPartition) {
 		f.spawn(func(ctx context.Context) { f.run(ctx, n) })
 	}
 	if p.watch == nil {
-		p.watch = f.transport.watch(p.TopicPartition, !f.cfg.ReadUncommitted, func() { n.add(p) })
+		p.watch = f.transport.watch(p.TopicPartition, p.topicID, !f.cfg.ReadUncommitted, func() { n.add(p) })
 	}
 	if p.watch != nil {
 		n.add(p)

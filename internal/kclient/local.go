@@ -12,12 +12,13 @@ type local struct{ calls direct.Calls }
 
 func (l *local) interruptible() bool { return true }
 
-func (l *local) watch(tp TopicPartition, readCommitted bool, fire func()) direct.Watch {
+func (l *local) watch(tp TopicPartition, id TopicID, readCommitted bool, fire func()) direct.Watch {
 	isolation := direct.ReadUncommitted
 	if readCommitted {
 		isolation = direct.ReadCommitted
 	}
-	return l.calls.NewWatch(tp.Topic, tp.Partition, isolation, fire)
+	place := direct.FetchPartition{Topic: tp.Topic, TopicID: id, Partition: tp.Partition}
+	return l.calls.NewWatch(place, isolation, fire)
 }
 
 func (l *local) gathers() bool { return true }
@@ -37,7 +38,7 @@ func (l *local) fetch(ctx context.Context, _ int32, in *fetchRequest) ([]fetchAn
 	for i := range in.partitions {
 		p := &in.partitions[i]
 		req.Partitions[i] = direct.FetchPartition{
-			Topic: p.Topic, Partition: p.Partition, Offset: p.offset, MaxBytes: int(p.bytesMax),
+			Topic: p.Topic, TopicID: p.topicID, Partition: p.Partition, Offset: p.offset, MaxBytes: int(p.bytesMax),
 		}
 	}
 	results, err := l.calls.Fetch(ctx, req)

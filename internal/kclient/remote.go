@@ -18,7 +18,7 @@ type remote struct{ client *kgo.Client }
 
 func (r *remote) interruptible() bool { return false }
 
-func (r *remote) watch(TopicPartition, bool, func()) direct.Watch { return nil }
+func (r *remote) watch(TopicPartition, TopicID, bool, func()) direct.Watch { return nil }
 
 func (r *remote) gathers() bool { return false }
 

@@ -64,7 +64,7 @@ type transport interface {
 	interruptible() bool
 	// watch prepares to wait for more of a partition; nil where that is not possible: then a fetch names all partitions,
 	// and waits itself.
-	watch(tp TopicPartition, readCommitted bool, fire func()) direct.Watch
+	watch(tp TopicPartition, id TopicID, readCommitted bool, fire func()) direct.Watch
 	// gathers tells that a request may hold several batches of a partition and waits for the disk once: so producing
 	// in large rounds saves forces.
 	gathers() bool
