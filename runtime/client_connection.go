@@ -213,7 +213,7 @@ func (c *connection) create(ctx context.Context, partitions int32, topics []stri
 		}
 		setDefault(&specs[i].Partitions, c.cfg.Topics.Partitions)
 	}
-	if _, err := l.CreateTopics(ctx, specs); err != nil {
+	if _, err := l.Topics().Create(ctx, specs); err != nil {
 		return fmt.Errorf("runtime: create topics: %w", c.reason(err))
 	}
 	if partitions == 0 {
@@ -297,7 +297,7 @@ func (c *connection) ownTopics(
 	ctx context.Context, l *kclient.Client, applicationID string, internal []string,
 ) (own []string, err error) {
 	noted := progress.TopicName(applicationID)
-	id, err := l.Identify(ctx, append(slices.Clone(internal), noted)...)
+	id, err := l.Topics().Identify(ctx, append(slices.Clone(internal), noted)...)
 	if err != nil {
 		return nil, err
 	}

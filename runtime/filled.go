@@ -78,7 +78,7 @@ func (a *app) askInputs(
 	if err := a.noted.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return c.CleanupPolicies(ctx, topics...)
+	return c.Topics().CleanupPolicies(ctx, topics...)
 }
 
 // since fills in what the application knows of a store whose input begins at l.First: nothing is missing where it has

@@ -140,7 +140,7 @@ func (f *fill) begin(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	retentions, err := f.control.DeleteRetentions(ctx, f.topic)
+	retentions, err := f.control.Topics().DeleteRetentions(ctx, f.topic)
 	if err != nil {
 		return err
 	}

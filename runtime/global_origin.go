@@ -16,7 +16,7 @@ import (
 // another topic, or all of it is to be filled again. It returns the origins that their rows have from now on.
 func (f *fill) compare(ctx context.Context, again bool) (map[string]state.Origin, error) {
 	a := f.app
-	identity, err := f.control.Identify(ctx, f.topic)
+	identity, err := f.control.Topics().Identify(ctx, f.topic)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (v *inventory) identify(ctx context.Context) (err error) {
 		names = append(names, k.Name)
 	}
 	slices.Sort(names)
-	v.identity, err = v.client.Identify(ctx, slices.Compact(names)...)
+	v.identity, err = v.client.Topics().Identify(ctx, slices.Compact(names)...)
 	return err
 }
 

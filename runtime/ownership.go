@@ -38,7 +38,7 @@ func (c claimants) owners(
 	for application := range c {
 		asked = append(asked, progress.TopicName(application))
 	}
-	there, err := l.Identify(ctx, asked...)
+	there, err := l.Topics().Identify(ctx, asked...)
 	if err != nil {
 		return nil, err
 	}

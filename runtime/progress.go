@@ -35,7 +35,7 @@ func openProgress(ctx context.Context, c *kclient.Client, cfg Config) (*progress
 	p := &progressTopic{client: c, cfg: cfg, topic: progress.TopicName(cfg.ApplicationID)}
 	config := state.EventTime() // any clock
 	config["cleanup.policy"] = "compact"
-	err := c.EnsureTopics(ctx, []kclient.TopicSpec{{
+	err := c.Topics().Ensure(ctx, []kclient.TopicSpec{{
 		Name: p.topic, Partitions: 1, Replicas: cfg.Topics.ReplicationFactor,
 		Config: config,
 		Most: map[string]string{

@@ -28,7 +28,7 @@ func (a *app) purgeEvery(ctx context.Context, control *kclient.Client, finished 
 		due := a.purge
 		a.purge = map[kclient.TopicPartition]int64{}
 		a.mu.Unlock()
-		if err := control.DeleteRecords(ctx, due); err != nil && ctx.Err() == nil {
+		if err := control.Topics().DeleteRecords(ctx, due); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Warn("can't purge repartition topics: trying again later", "err", err)
 			a.purgeLater(due)
 		}
@@ -143,7 +143,7 @@ func (a *app) trim(ctx context.Context, control *kclient.Client) error {
 		err = a.noted.raiseStarts(ctx, due)
 	}
 	if err == nil {
-		err = control.DeleteRecords(ctx, due)
+		err = control.Topics().DeleteRecords(ctx, due)
 	}
 	if err != nil {
 		for tp, x := range expiries {

@@ -115,7 +115,7 @@ const sizesPatience = time.Second
 func (a *app) sizes(tps ...kclient.TopicPartition) map[kclient.TopicPartition]int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), sizesPatience)
 	defer cancel()
-	sizes, err := a.control.SizesBytes(ctx, tps...)
+	sizes, err := a.control.Topics().SizesBytes(ctx, tps...)
 	if err != nil {
 		a.cfg.Logger.Debug("can't ask for the sizes of what is restored: how long it takes is estimated without them",
 			"application", a.cfg.ApplicationID, "err", err)

@@ -82,7 +82,7 @@ func (p *progressTopic) raiseStarts(ctx context.Context, due map[kclient.TopicPa
 	for tp := range due {
 		topics[tp.Topic] = true
 	}
-	id, err := p.client.Identify(ctx, sortedKeys(topics)...)
+	id, err := p.client.Topics().Identify(ctx, sortedKeys(topics)...)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (a *app) askCuts(
 			topics = append(topics, tp.Topic)
 		}
 	}
-	limits, err := c.RetentionLimits(ctx, topics...)
+	limits, err := c.Topics().RetentionLimits(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}

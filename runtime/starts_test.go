@@ -25,7 +25,7 @@ func TestStartsAreNotLowered(t *testing.T) {
 		l, err := kclient.Open(t.Context(), kclient.Config{Broker: b})
 		require.NoError(t, err)
 		t.Cleanup(l.Close)
-		require.NoError(t, l.EnsureTopics(t.Context(), []kclient.TopicSpec{{Name: tp.Topic, Partitions: 1}}))
+		require.NoError(t, l.Topics().Ensure(t.Context(), []kclient.TopicSpec{{Name: tp.Topic, Partitions: 1}}))
 		processes[i], err = openProgress(t.Context(), l, cfg)
 		require.NoError(t, err)
 	}

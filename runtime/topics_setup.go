@@ -58,7 +58,7 @@ func setup(
 		}
 	}
 	v.policies = policies
-	err = c.EnsureTopics(ctx, lay.internal)
+	err = c.Topics().Ensure(ctx, lay.internal)
 	if err == nil {
 		err = v.list(ctx)
 	}
@@ -121,7 +121,7 @@ func awaitTopics(
 func lookForTopics(ctx context.Context, c *kclient.Client, names []string) (
 	missing []string, counts map[string]int32, err error,
 ) {
-	details, err := c.ListTopics(ctx, names...)
+	details, err := c.Topics().List(ctx, names...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("topics: %w", err)
 	}
@@ -189,7 +189,7 @@ func reusedInputs(fs []filling) (topics []string) {
 // warnOfRetention warns of inputs that lose records which tables are restored from. Only the newest record of a key is
 // needed, so a topic must be compacted and nothing else. It returns their policies.
 func warnOfRetention(ctx context.Context, c *kclient.Client, lay *layout, cfg Config) (map[string]string, error) {
-	policies, err := c.CleanupPolicies(ctx, reusedInputs(lay.fillings)...)
+	policies, err := c.Topics().CleanupPolicies(ctx, reusedInputs(lay.fillings)...)
 	if err != nil {
 		return nil, fmt.Errorf("topics: %w", err)
 	}
@@ -210,7 +210,7 @@ func warnOfRetention(ctx context.Context, c *kclient.Client, lay *layout, cfg Co
 }
 
 func makeTopics(ctx context.Context, c *kclient.Client, cfg Config, specs []kclient.TopicSpec) error {
-	made, err := c.CreateTopics(ctx, specs)
+	made, err := c.Topics().Create(ctx, specs)
 	if err != nil {
 		return fmt.Errorf("topics: %w", err)
 	}

@@ -106,7 +106,7 @@ func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err
 		return nil
 	}
 	if w.app.home.engine != nil {
-		if p.retentions, err = w.client.DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
+		if p.retentions, err = w.client.Topics().DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
 			return err
 		}
 	}
@@ -204,7 +204,7 @@ func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text
 	ctx, cancel := until(context.Background(), r.ended) // the worker may want the task back
 	defer cancel()
 	p := &positions{first: map[kclient.TopicPartition]int64{logPartition(s.Changelog): out.LogStart}}
-	if p.identity, err = w.app.control.Identify(ctx, s.Topic); err != nil {
+	if p.identity, err = w.app.control.Topics().Identify(ctx, s.Topic); err != nil {
 		return "", err
 	}
 	if err := w.app.askGone(ctx, w.app.control, p); err != nil {

@@ -72,7 +72,7 @@ func (w *worker) whereToGoOn(ctx context.Context, in *input, now time.Time) (int
 	}
 	ctx, cancel := w.app.untilStop(ctx)
 	defer cancel()
-	id, err := w.client.Identify(ctx, in.Topic)
+	id, err := w.client.Topics().Identify(ctx, in.Topic)
 	if err != nil {
 		return 0, err
 	}

@@ -100,7 +100,7 @@ func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*posi
 		return nil, err
 	}
 	p := &positions{fresh: map[kclient.TopicPartition]bool{}}
-	if p.identity, err = w.client.Identify(ctx, sortedKeys(topics)...); err != nil {
+	if p.identity, err = w.client.Topics().Identify(ctx, sortedKeys(topics)...); err != nil {
 		return nil, err
 	}
 	if err := w.dropForeign(ctx, offsets, p); err != nil {

@@ -22,7 +22,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			defer l.Close()
 			ctx := context.Background()
 			require.NoError(b, l.InitProducer(ctx))
-			require.NoError(b, l.EnsureTopics(ctx, []TopicSpec{{Name: "t", Partitions: 4}}))
+			require.NoError(b, l.Topics().Ensure(ctx, []TopicSpec{{Name: "t", Partitions: 4}}))
 			value := make([]byte, 100)
 			const perBatch, perTransaction = 1000, 8
 			builders := make(chan *batch.Builder, perTransaction)
@@ -93,7 +93,7 @@ func BenchmarkCommit(b *testing.B) {
 				defer l.Close()
 				ctx := context.Background()
 				require.NoError(b, l.InitProducer(ctx))
-				require.NoError(b, l.EnsureTopics(ctx, []TopicSpec{{Name: "t", Partitions: 1}}))
+				require.NoError(b, l.Topics().Ensure(ctx, []TopicSpec{{Name: "t", Partitions: 1}}))
 				b.ResetTimer()
 				for i := range b.N {
 					require.NoError(b, l.Produce(ctx, []Item{item("t", 0, "x")}))

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -34,8 +33,7 @@ type Client struct {
 	admin     *kadm.Client
 	metadata  *metadata
 	transport transport
-	member    *Member      // whose group's offsets it commits; nil without Config.Group
-	lease     atomic.Value // Lease: of Config.Member
+	member    *Member // whose group's offsets it commits; nil without Config.Group
 	fetcher   *Fetcher
 	producer  *producer
 	log       *slog.Logger
@@ -43,8 +41,8 @@ type Client struct {
 	closeOnce sync.Once
 	keyed     bool // there is a producer id, for WriteKeyed
 	implicit  bool // what probe has learned
-	// singleReplica says once that settings for replicas are left out.
-	singleReplica sync.Once
+	topics    *Topics
+	offsets   *groupOffsets
 }
 
 // Open connects to the broker and, when there is a Group, joins it. ctx bounds the wait for the first answer.
@@ -74,6 +72,10 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	l.implicit = implicit
 	l.admin = kadm.NewClient(l.client)
 	l.metadata = newMetadata(l.client, l.log)
+	l.offsets = &groupOffsets{
+		cfg: l.cfg, client: l.client, metadata: l.metadata, member: l.member, own: l.own() != nil,
+	}
+	l.topics = &Topics{cfg: l.cfg, client: l.client, admin: l.admin, metadata: l.metadata, log: l.log}
 	l.transport = cfg.transport(l.client)
 	l.fetcher = newFetcher(FetcherConfig{
 		BytesMax:          cfg.FetchBytesMax,
@@ -144,6 +146,9 @@ func (c *Client) OpenFetcher(fc FetcherConfig) (*Fetcher, error) {
 
 // Admin returns franz-go's admin client on the client's connections.
 func (c *Client) Admin() *kadm.Client { return c.admin }
+
+// Topics returns what makes and changes topics, and tells about them.
+func (c *Client) Topics() *Topics { return c.topics }
 
 // Close leaves the group and drops what was not yet sent. An open transaction is left to its timeout: end it
 // before. Revoked and Lost events that wait for Done are released.

@@ -160,7 +160,7 @@ func TestPurgeAndOutOfRange(t *testing.T) {
 		for i := range 10 {
 			b.produce(l, item(topic, 1, fmt.Sprint(i)))
 		}
-		require.NoError(t, l.DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 6}))
+		require.NoError(t, l.Topics().DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 6}))
 		starts, err := l.ListOffsets(b.ctx, []TopicPartition{tp, {topic, 0}}, Earliest, false)
 		require.NoError(t, err)
 		require.Equal(t, map[TopicPartition]int64{tp: 6, {topic, 0}: 0}, starts)
@@ -302,7 +302,7 @@ func TestCloseWhilePolling(t *testing.T) {
 func TestSettingsThatTheBrokerRefuses(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		name := b.name("bad")
-		err := b.producer("").EnsureTopics(b.ctx, []TopicSpec{{
+		err := b.producer("").Topics().Ensure(b.ctx, []TopicSpec{{
 			Name: name, Partitions: 1, Config: map[string]string{"segment.ms": "an hour", "cleanup.policy": "compact"},
 		}})
 		require.ErrorContains(t, err, name)
@@ -316,7 +316,7 @@ func TestARecordThatIsTooLarge(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		l := b.producer("")
 		name := b.name("small")
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{
 			{Name: name, Partitions: 1, Config: map[string]string{"max.message.bytes": "1000"}},
 		}))
 		require.NoError(t, l.Produce(b.ctx, []Item{item(name, 0, strings.Repeat("x", 2000))}))

@@ -95,13 +95,13 @@ func (m *Member) identity(l Lease) (id string, generation int32, ok bool) {
 
 // UseLease says under which lease the partitions are held whose offsets the client commits from now on. Its caller
 // holds none of another lease any more. A client with a Group of its own has the lease of its last assignment.
-func (c *Client) UseLease(l Lease) { c.lease.Store(l) }
+func (c *Client) UseLease(l Lease) { c.offsets.lease.Store(l) }
 
-func (c *Client) leased() Lease {
-	if m := c.own(); m != nil {
-		return m.group.held()
+func (o *groupOffsets) leased() Lease {
+	if o.own {
+		return o.member.group.held()
 	}
-	l, _ := c.lease.Load().(Lease)
+	l, _ := o.lease.Load().(Lease)
 	return l
 }
 
@@ -109,18 +109,20 @@ func (c *Client) leased() Lease {
 // has not given back is nobody else's, also during a rebalance. The member alone cannot know that: it learns by its
 // next heartbeat that its session has ended. It may have joined again by then under another id, so the question is
 // about the id that the partitions were assigned to.
-func (c *Client) ConfirmMember(ctx context.Context) error {
-	lease := c.leased()
+func (c *Client) ConfirmMember(ctx context.Context) error { return c.offsets.confirm(ctx) }
+
+func (o *groupOffsets) confirm(ctx context.Context) error {
+	lease := o.leased()
 	req := kmsg.NewPtrHeartbeatRequest()
-	req.Group = c.cfg.Group
-	req.MemberID, req.Generation = c.member.client.GroupMetadata()
+	req.Group = o.cfg.Group
+	req.MemberID, req.Generation = o.member.client.GroupMetadata()
 	if lease.member != "" {
 		req.MemberID = lease.member
 	}
-	if c.cfg.InstanceID != "" {
-		req.InstanceID = kmsg.StringPtr(c.cfg.InstanceID)
+	if o.cfg.InstanceID != "" {
+		req.InstanceID = kmsg.StringPtr(o.cfg.InstanceID)
 	}
-	resp, err := req.RequestWith(ctx, c.client)
+	resp, err := req.RequestWith(ctx, o.client)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
@@ -128,11 +130,11 @@ func (c *Client) ConfirmMember(ctx context.Context) error {
 	if errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.IllegalGeneration) {
 		err = nil
 	}
-	if err == nil && !c.member.group.holds(lease, req.MemberID) {
+	if err == nil && !o.member.group.holds(lease, req.MemberID) {
 		err = kerr.UnknownMemberID
 	}
 	if err == nil {
 		return nil
 	}
-	return classified(fmt.Errorf("kclient: membership of group %s: %w", c.cfg.Group, err))
+	return classified(fmt.Errorf("kclient: membership of group %s: %w", o.cfg.Group, err))
 }

@@ -90,8 +90,8 @@ func TestEnsureTopics(t *testing.T) {
 		spec := TopicSpec{
 			Name: b.name("store-changelog"), Partitions: 3, Config: map[string]string{"cleanup.policy": "compact"},
 		}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{spec}))
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{spec}), "it exists")
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{spec}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{spec}), "it exists")
 		n, err := l.Partitions(b.ctx, spec.Name)
 		require.NoError(t, err)
 		require.EqualValues(t, 3, n)
@@ -99,27 +99,27 @@ func TestEnsureTopics(t *testing.T) {
 		more := spec
 		more.Partitions = 4
 		other := TopicSpec{Name: b.name("plain"), Partitions: 1, Config: map[string]string{"cleanup.policy": "delete"}}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{other}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{other}))
 		other.Config = map[string]string{"cleanup.policy": "compact"}
-		err = l.EnsureTopics(b.ctx, []TopicSpec{more, other})
+		err = l.Topics().Ensure(b.ctx, []TopicSpec{more, other})
 		require.ErrorContains(t, err, "has 3 partitions, the topology needs 4")
 		require.ErrorContains(t, err, "cleanup.policy=delete")
 		timed := TopicSpec{Name: b.name("timed"), Partitions: 1, Config: map[string]string{timestampType: "LogAppendTime"}}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{timed}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{timed}))
 		timed.Config = map[string]string{timestampType: "CreateTime"}
-		require.ErrorContains(t, l.EnsureTopics(b.ctx, []TopicSpec{timed}), "message.timestamp.type=LogAppendTime")
+		require.ErrorContains(t, l.Topics().Ensure(b.ctx, []TopicSpec{timed}), "message.timestamp.type=LogAppendTime")
 
 		old := TopicSpec{Name: b.name("old"), Partitions: 1, Config: map[string]string{
 			cleanupPolicy: "compact,delete", retentionMS: "90000000", timestampAfter: "3600000", "segment.bytes": "2000000",
 		}}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{old}))
 		now := old
 		now.Config = map[string]string{
 			cleanupPolicy: "compact,delete", retentionMS: "-1", timestampAfter: "9223372036854775807",
 			"segment.bytes": "3000000",
 		}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{now}))
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}), "what is wide stays")
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{now}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{old}), "what is wide stays")
 		values := b.settings(l, old.Name)
 		require.Equal(t, "-1", values[retentionMS])
 		require.Equal(t, "9223372036854775807", values[timestampAfter])
@@ -136,19 +136,19 @@ func TestSettingsWithAMost(t *testing.T) {
 		l := b.open(nil)
 		most := map[string]string{"segment.bytes": "3000000", "delete.retention.ms": "60000"}
 		made := TopicSpec{Name: b.name("made"), Partitions: 1, Most: most}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{made}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{made}))
 		require.Subset(t, b.settings(l, made.Name), most)
 
 		old := TopicSpec{Name: b.name("old"), Partitions: 1, Config: map[string]string{"delete.retention.ms": "1000"}}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{old}))
 		old.Config, old.Most = nil, most
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{old}))
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{old}))
 		require.Subset(t, b.settings(l, old.Name),
 			map[string]string{"segment.bytes": "3000000", "delete.retention.ms": "1000"})
 
 		refused := TopicSpec{Name: b.name("refused"), Partitions: 1, Most: map[string]string{"segment.bytes": "1"}}
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{refused}), "it is made without")
-		require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{refused}), "nor is it a reason not to start")
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{refused}), "it is made without")
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{refused}), "nor is it a reason not to start")
 	})
 }
 
@@ -176,7 +176,7 @@ func TestEmbeddedTopicsAskForOneReplica(t *testing.T) {
 	defer l.Close()
 	config := map[string]string{"min.insync.replicas": "2", "cleanup.policy": "compact"}
 	specs := []TopicSpec{{Name: "a", Partitions: 1, Config: config}, {Name: "b", Partitions: 1, Config: config}}
-	_, err = l.CreateTopics(t.Context(), specs)
+	_, err = l.Topics().Create(t.Context(), specs)
 	require.NoError(t, err)
 	described, err := l.admin.DescribeTopicConfigs(t.Context(), "a", "b")
 	require.NoError(t, err)
@@ -205,7 +205,7 @@ func TestEnsureTopicsAllAtOnce(t *testing.T) {
 			}
 			var all errgroup.Group
 			for _, l := range clients {
-				all.Go(func() error { return l.EnsureTopics(b.ctx, specs) })
+				all.Go(func() error { return l.Topics().Ensure(b.ctx, specs) })
 			}
 			require.NoError(t, all.Wait())
 		}
@@ -373,9 +373,9 @@ func TestDeleteRetentions(t *testing.T) {
 				Name: b.name(name), Partitions: 1, Config: map[string]string{deleteRetentionMS: ms},
 			})
 		}
-		require.NoError(t, l.EnsureTopics(b.ctx, specs))
+		require.NoError(t, l.Topics().Ensure(b.ctx, specs))
 		plain := b.topic(l, "plain", 1)
-		got, err := l.DeleteRetentions(b.ctx, b.name("minute"), b.name("ever"), plain, b.name("missing"))
+		got, err := l.Topics().DeleteRetentions(b.ctx, b.name("minute"), b.name("ever"), plain, b.name("missing"))
 		require.NoError(t, err)
 		require.Equal(t, time.Minute, got[b.name("minute")])
 		require.Greater(t, got[b.name("ever")], 200*365*24*time.Hour)
@@ -395,8 +395,8 @@ func TestRetentionLimits(t *testing.T) {
 		} {
 			specs = append(specs, TopicSpec{Name: b.name(name), Partitions: 1, Config: config})
 		}
-		require.NoError(t, l.EnsureTopics(b.ctx, specs))
-		got, err := l.RetentionLimits(b.ctx, b.name("hour"), b.name("both"), b.name("ever"), b.name("missing"))
+		require.NoError(t, l.Topics().Ensure(b.ctx, specs))
+		got, err := l.Topics().RetentionLimits(b.ctx, b.name("hour"), b.name("both"), b.name("ever"), b.name("missing"))
 		require.NoError(t, err)
 		require.Equal(t, map[string]string{
 			b.name("hour"): "retention.ms=3600000",

@@ -20,10 +20,10 @@ type Identity struct {
 
 // Identify asks which of the topics exist, and for their ids and the cluster's. A topic that this client may not see
 // does not exist.
-func (c *Client) Identify(ctx context.Context, names ...string) (id Identity, err error) {
+func (t *Topics) Identify(ctx context.Context, names ...string) (id Identity, err error) {
 	req := metadataRequest(names)
-	resp, err := request(ctx, c.cfg.RetryTimeout, "topic ids", nil,
-		func(ctx context.Context) (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, c.client) },
+	resp, err := request(ctx, t.cfg.RetryTimeout, "topic ids", nil,
+		func(ctx context.Context) (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, t.client) },
 		func(r *kmsg.MetadataResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 	if err != nil {
 		return id, err

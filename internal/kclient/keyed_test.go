@@ -80,7 +80,7 @@ func TestIdentify(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		l := b.open(nil)
 		topic := b.topic(l, "named", 1)
-		was, err := l.Identify(b.ctx, topic, b.name("missing"))
+		was, err := l.Topics().Identify(b.ctx, topic, b.name("missing"))
 		require.NoError(t, err)
 		require.NotEmpty(t, was.Cluster)
 		require.Len(t, was.Topics, 1)
@@ -91,12 +91,12 @@ func TestIdentify(t *testing.T) {
 			_, err := l.admin.CreateTopic(b.ctx, 1, -1, nil, topic)
 			return err == nil // a cluster's brokers learn of the deletion one after the other
 		}, patience, 50*time.Millisecond)
-		now, err := l.Identify(b.ctx, topic)
+		now, err := l.Topics().Identify(b.ctx, topic)
 		require.NoError(t, err)
 		require.NotZero(t, now.Topics[topic])
 		require.NotEqual(t, was.Topics[topic], now.Topics[topic])
 		require.Equal(t, was.Cluster, now.Cluster)
-		none, err := l.Identify(b.ctx)
+		none, err := l.Topics().Identify(b.ctx)
 		require.NoError(t, err)
 		require.Empty(t, none.Topics)
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -121,19 +122,33 @@ func listOffset(ctx context.Context, client *kgo.Client, tp TopicPartition, at i
 // CommittedOffsets returns the group's offsets in the partitions. It waits while a transaction that has written to
 // them is not decided. A partition without a committed offset has Next -1.
 func (c *Client) CommittedOffsets(ctx context.Context, tps []TopicPartition) (map[TopicPartition]Offset, error) {
+	return c.offsets.committed(ctx, tps)
+}
+
+// groupOffsets reads and commits the offsets of a group, in the name of a member.
+type groupOffsets struct {
+	cfg      Config
+	client   *kgo.Client
+	metadata *metadata
+	member   *Member      // nil without Config.Group
+	own      bool         // the client is the member
+	lease    atomic.Value // Lease: of Config.Member
+}
+
+func (o *groupOffsets) committed(ctx context.Context, tps []TopicPartition) (map[TopicPartition]Offset, error) {
 	var offsets map[TopicPartition]Offset
-	_, err := request(ctx, c.cfg.RetryTimeout, "committed offsets of group "+c.cfg.Group,
+	_, err := request(ctx, o.cfg.RetryTimeout, "committed offsets of group "+o.cfg.Group,
 		[]error{kerr.UnstableOffsetCommit},
 		func(ctx context.Context) (*kmsg.OffsetFetchResponse, error) {
-			if err := c.know(ctx, tps); err != nil {
+			if err := o.know(ctx, tps); err != nil {
 				return nil, err
 			}
-			return c.offsetFetchRequest(tps).RequestWith(ctx, c.client)
+			return o.fetchRequest(tps).RequestWith(ctx, o.client)
 		},
 		func(resp *kmsg.OffsetFetchResponse) (err error) {
-			offsets, err = c.takeCommitted(resp, tps)
+			offsets, err = o.take(resp, tps)
 			if errors.Is(err, kerr.UnknownTopicID) {
-				c.forget(tps)
+				o.forget(tps)
 			}
 			return err
 		})
@@ -143,13 +158,13 @@ func (c *Client) CommittedOffsets(ctx context.Context, tps []TopicPartition) (ma
 	return offsets, nil
 }
 
-func (c *Client) offsetFetchRequest(tps []TopicPartition) *kmsg.OffsetFetchRequest {
+func (o *groupOffsets) fetchRequest(tps []TopicPartition) *kmsg.OffsetFetchRequest {
 	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group, req.RequireStable = c.cfg.Group, true
+	req.Group, req.RequireStable = o.cfg.Group, true
 	g := kmsg.NewOffsetFetchRequestGroup()
-	g.Group = c.cfg.Group
+	g.Group = o.cfg.Group
 	byTopic(tps, func(tp TopicPartition) TopicPartition { return tp }, func(topic string, tps []TopicPartition) {
-		id := c.metadata.id(topic)
+		id := o.metadata.id(topic)
 		old := kmsg.NewOffsetFetchRequestTopic()
 		t := kmsg.NewOffsetFetchRequestGroupTopic()
 		old.Topic, t.Topic, t.TopicID = topic, topic, id
@@ -164,14 +179,14 @@ func (c *Client) offsetFetchRequest(tps []TopicPartition) *kmsg.OffsetFetchReque
 	return req
 }
 
-func (c *Client) takeCommitted(
+func (o *groupOffsets) take(
 	resp *kmsg.OffsetFetchResponse, tps []TopicPartition,
 ) (map[TopicPartition]Offset, error) {
 	index := make(map[partitionKey]TopicPartition, 2*len(tps))
 	offsets := make(map[TopicPartition]Offset, len(tps))
 	for _, tp := range tps {
 		index[partitionKey{topic: tp.Topic, partition: tp.Partition}] = tp
-		index[partitionKey{id: c.metadata.id(tp.Topic), partition: tp.Partition}] = tp
+		index[partitionKey{id: o.metadata.id(tp.Topic), partition: tp.Partition}] = tp
 		offsets[tp] = Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
 	}
 	take := func(key partitionKey, code int16, offset int64, epoch int32, metadata *string) error {
@@ -206,22 +221,22 @@ func (c *Client) takeCommitted(
 }
 
 // know makes sure that the topics' ids are known, which newer request versions need.
-func (c *Client) know(ctx context.Context, tps []TopicPartition) error {
+func (o *groupOffsets) know(ctx context.Context, tps []TopicPartition) error {
 	seen := make(map[string]bool)
 	for _, tp := range tps {
 		if seen[tp.Topic] {
 			continue
 		}
 		seen[tp.Topic] = true
-		if _, err := c.metadata.partitions(ctx, tp.Topic); err != nil {
+		if _, err := o.metadata.partitions(ctx, tp.Topic); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Client) forget(tps []TopicPartition) {
+func (o *groupOffsets) forget(tps []TopicPartition) {
 	for _, tp := range tps {
-		c.metadata.forget(tp.Topic)
+		o.metadata.forget(tp.Topic)
 	}
 }

@@ -9,12 +9,12 @@ import (
 
 // SizesBytes returns how large partitions are on the brokers' disks: with several replicas, the largest. It asks once,
 // and leaves out a partition of which no broker tells.
-func (c *Client) SizesBytes(ctx context.Context, tps ...TopicPartition) (map[TopicPartition]int64, error) {
+func (t *Topics) SizesBytes(ctx context.Context, tps ...TopicPartition) (map[TopicPartition]int64, error) {
 	asked := kadm.TopicsSet{}
 	for _, tp := range tps {
 		asked.Add(tp.Topic, tp.Partition)
 	}
-	dirs, err := c.admin.DescribeAllLogDirs(ctx, asked)
+	dirs, err := t.admin.DescribeAllLogDirs(ctx, asked)
 	sizes := map[TopicPartition]int64{}
 	dirs.Each(func(d kadm.DescribedLogDir) {
 		d.Topics.Each(func(p kadm.DescribedLogDirPartition) {

@@ -69,7 +69,7 @@ func (b *bench) producer(transactionalID string) *Client {
 func (b *bench) topic(c *Client, name string, partitions int32) string {
 	b.t.Helper()
 	name = b.name(name)
-	require.NoError(b.t, c.EnsureTopics(b.ctx, []TopicSpec{{Name: name, Partitions: partitions}}))
+	require.NoError(b.t, c.Topics().Ensure(b.ctx, []TopicSpec{{Name: name, Partitions: partitions}}))
 	return name
 }
 

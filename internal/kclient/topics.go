@@ -4,15 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// Topics makes and changes topics, and tells what the broker knows about them.
+type Topics struct {
+	cfg      Config
+	client   *kgo.Client
+	admin    *kadm.Client
+	metadata *metadata
+	log      *slog.Logger
+	// singleReplica says once that settings for replicas are left out.
+	singleReplica sync.Once
+}
 
 // TopicSpec is a topic that has to exist.
 type TopicSpec struct {
@@ -20,7 +34,7 @@ type TopicSpec struct {
 	Partitions int32
 	// Replicas is the replication factor for a topic that is made; 0 means the broker's default.
 	Replicas int16
-	// Config is set on a topic that is made. Of one that exists see EnsureTopics.
+	// Config is set on a topic that is made. Of one that exists see Topics.Ensure.
 	Config map[string]string
 	// Most are numbers up to which settings are good. Where the broker allows it the topic has no higher ones.
 	Most map[string]string
@@ -36,21 +50,21 @@ const (
 	retentionBytes    = "retention.bytes"
 )
 
-// ListTopics returns what the broker tells about topics.
-func (c *Client) ListTopics(ctx context.Context, names ...string) (details kadm.TopicDetails, err error) {
-	err = retry(ctx, c.cfg.RetryTimeout, "list topics", nil, func(ctx context.Context) (err error) {
-		details, err = c.admin.ListTopics(ctx, names...)
+// List returns what the broker tells about topics.
+func (t *Topics) List(ctx context.Context, names ...string) (details kadm.TopicDetails, err error) {
+	err = retry(ctx, t.cfg.RetryTimeout, "list topics", nil, func(ctx context.Context) (err error) {
+		details, err = t.admin.ListTopics(ctx, names...)
 		return err
 	})
 	return details, err
 }
 
-// EnsureTopics makes the topics that are missing and checks those that exist: their partition count, that their
+// Ensure makes the topics that are missing and checks those that exist: their partition count, that their
 // cleanup.policy loses nothing that is to be kept, and that records keep their times. Settings that refuse records of a
 // time, or delete them at an age, where the topology needs them, are raised, and those of Most are lowered; where that
 // is not allowed the log says so.
 // Nothing else of a topic is changed. All that is wrong is in the error.
-func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
+func (t *Topics) Ensure(ctx context.Context, specs []TopicSpec) error {
 	if len(specs) == 0 {
 		return nil
 	}
@@ -58,7 +72,7 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	for i := range specs {
 		names[i] = specs[i].Name
 	}
-	existing, err := c.ListTopics(ctx, names...)
+	existing, err := t.List(ctx, names...)
 	if err != nil {
 		return err
 	}
@@ -71,12 +85,12 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 			errors.Is(detail.Err, kerr.LeaderNotAvailable): // somebody else is making it
 			check = append(check, spec)
 		case detail.Err == nil || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
-			made, err := c.createTopic(ctx, "internal topic", spec)
+			made, err := t.create(ctx, "internal topic", spec)
 			switch {
 			case err != nil:
 				errs = append(errs, err)
 			case made:
-				c.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
+				t.log.Info("topic made", "topic", spec.Name, "partitions", spec.Partitions, "config", spec.Config)
 			default:
 				check = append(check, spec)
 			}
@@ -85,16 +99,16 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 		}
 	}
 	if len(check) > 0 {
-		errs = append(errs, c.checkTopics(ctx, check))
+		errs = append(errs, t.check(ctx, check))
 	}
 	return errors.Join(errs...)
 }
 
-// CreateTopics makes topics and returns those that it made: the others are there already, as they may be.
-func (c *Client) CreateTopics(ctx context.Context, specs []TopicSpec) (made []TopicSpec, err error) {
+// Create makes topics and returns those that it made: the others are there already, as they may be.
+func (t *Topics) Create(ctx context.Context, specs []TopicSpec) (made []TopicSpec, err error) {
 	var errs []error
 	for _, spec := range specs {
-		own, err := c.createTopic(ctx, "topic", spec)
+		own, err := t.create(ctx, "topic", spec)
 		if err != nil {
 			errs = append(errs, err)
 		} else if own {
@@ -104,14 +118,14 @@ func (c *Client) CreateTopics(ctx context.Context, specs []TopicSpec) (made []To
 	return made, errors.Join(errs...)
 }
 
-// createTopic tells whether it made the topic: somebody else may be first.
-func (c *Client) createTopic(ctx context.Context, kind string, spec TopicSpec) (made bool, err error) {
+// create tells whether it made the topic: somebody else may be first.
+func (t *Topics) create(ctx context.Context, kind string, spec TopicSpec) (made bool, err error) {
 	config := make(map[string]*string, len(spec.Config))
 	for k, v := range spec.Config {
-		if k == minInsyncReplicas && v != "1" && c.cfg.Broker != nil {
+		if k == minInsyncReplicas && v != "1" && t.cfg.Broker != nil {
 			// For a cluster: here there is one replica, and every record would be refused.
-			c.singleReplica.Do(func() {
-				c.log.Warn("left out: the embedded broker is the only replica", "config", k, "value", v)
+			t.singleReplica.Do(func() {
+				t.log.Warn("left out: the embedded broker is the only replica", "config", k, "value", v)
 			})
 			continue
 		}
@@ -126,20 +140,20 @@ func (c *Client) createTopic(ctx context.Context, kind string, spec TopicSpec) (
 	}
 	what := fmt.Sprintf("create %s %q with %d partitions", kind, spec.Name, spec.Partitions)
 	create := func(ctx context.Context) error {
-		made, err := c.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
+		made, err := t.admin.CreateTopic(ctx, spec.Partitions, replicas, config, spec.Name)
 		return refusedTopic(err, made.ErrMessage, config)
 	}
-	err = retry(ctx, c.cfg.RetryTimeout, what, nil, create)
+	err = retry(ctx, t.cfg.RetryTimeout, what, nil, create)
 	if isRefused(err) && len(spec.Most) > 0 { // some hosted brokers have limits of their own
 		for k := range spec.Most {
 			delete(config, k)
 		}
-		err = retry(ctx, c.cfg.RetryTimeout, what, nil, create)
+		err = retry(ctx, t.cfg.RetryTimeout, what, nil, create)
 	}
 	if errors.Is(err, kerr.InvalidConfig) && config[timestampAfter] != nil {
 		delete(config, timestampAfter) // Apache Kafka knows them since 3.6; before, it bounds no times
 		delete(config, timestampBefore)
-		if again := retry(ctx, c.cfg.RetryTimeout, what, nil, create); !errors.Is(again, kerr.InvalidConfig) {
+		if again := retry(ctx, t.cfg.RetryTimeout, what, nil, create); !errors.Is(again, kerr.InvalidConfig) {
 			err = again
 		}
 	}
@@ -149,7 +163,7 @@ func (c *Client) createTopic(ctx context.Context, kind string, spec TopicSpec) (
 	case err != nil:
 		return false, err
 	}
-	return true, c.awaitTopic(ctx, spec.Name)
+	return true, t.await(ctx, spec.Name)
 }
 
 // isRefused tells whether an error is about a topic's settings.
@@ -174,13 +188,13 @@ func refusedTopic(err error, message string, config map[string]*string) error {
 		strings.Join(settings, ", "))
 }
 
-// awaitTopic waits until the metadata shows a new topic: the brokers of a cluster learn of it one after the other.
-func (c *Client) awaitTopic(ctx context.Context, name string) error {
+// await waits until the metadata shows a new topic: the brokers of a cluster learn of it one after the other.
+func (t *Topics) await(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errRetryTimeout)
 	defer cancel()
 	for pause := newBackoff(); ; {
-		failed, err := c.metadata.refresh(ctx, []string{name})
-		if err == nil && c.metadata.ready(name) {
+		failed, err := t.metadata.refresh(ctx, []string{name})
+		if err == nil && t.metadata.ready(name) {
 			return nil
 		}
 		if waitErr := pause.wait(ctx); waitErr != nil {
@@ -190,11 +204,11 @@ func (c *Client) awaitTopic(ctx context.Context, name string) error {
 	}
 }
 
-func (c *Client) checkTopics(ctx context.Context, specs []TopicSpec) error {
+func (t *Topics) check(ctx context.Context, specs []TopicSpec) error {
 	var errs []error
 	var names []string
 	for _, spec := range specs {
-		n, err := c.partitionsNow(ctx, spec.Name)
+		n, err := t.partitionsNow(ctx, spec.Name)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -210,8 +224,8 @@ func (c *Client) checkTopics(ctx context.Context, specs []TopicSpec) error {
 		return errors.Join(errs...)
 	}
 	var configs kadm.ResourceConfigs
-	err := retry(ctx, c.cfg.RetryTimeout, "describe internal topics", nil, func(ctx context.Context) (err error) {
-		configs, err = c.admin.DescribeTopicConfigs(ctx, names...)
+	err := retry(ctx, t.cfg.RetryTimeout, "describe internal topics", nil, func(ctx context.Context) (err error) {
+		configs, err = t.admin.DescribeTopicConfigs(ctx, names...)
 		return err
 	})
 	if err != nil {
@@ -223,19 +237,19 @@ func (c *Client) checkTopics(ctx context.Context, specs []TopicSpec) error {
 			continue // partition count was wrong, or the broker does not tell: some hosted ones don't
 		}
 		errs = append(errs, checkCleanup(spec, config), checkTimes(spec, config))
-		c.raiseBounds(ctx, spec, config)
-		c.lower(ctx, spec, config)
+		t.raiseBounds(ctx, spec, config)
+		t.lower(ctx, spec, config)
 	}
 	return errors.Join(errs...)
 }
 
 // partitionsNow asks for the partition count of a topic that is there. Somebody else may have made it a moment ago, and
 // the broker that answers not know of it yet.
-func (c *Client) partitionsNow(ctx context.Context, topic string) (n int32, err error) {
-	c.metadata.forget(topic)
+func (t *Topics) partitionsNow(ctx context.Context, topic string) (n int32, err error) {
+	t.metadata.forget(topic)
 	what := fmt.Sprintf("partitions of topic %q", topic)
-	err = retry(ctx, c.cfg.RetryTimeout, what, nil, func(ctx context.Context) (err error) {
-		n, err = c.metadata.partitions(ctx, topic)
+	err = retry(ctx, t.cfg.RetryTimeout, what, nil, func(ctx context.Context) (err error) {
+		n, err = t.metadata.partitions(ctx, topic)
 		return err
 	})
 	return n, err
@@ -279,7 +293,7 @@ func checkTimes(spec TopicSpec, config kadm.ResourceConfig) error {
 var bounds = []string{timestampAfter, timestampBefore, retentionMS, retentionBytes}
 
 // raiseBounds sets what a topic that exists bounds more narrowly than the topology needs.
-func (c *Client) raiseBounds(ctx context.Context, spec TopicSpec, config kadm.ResourceConfig) {
+func (t *Topics) raiseBounds(ctx context.Context, spec TopicSpec, config kadm.ResourceConfig) {
 	var changes []kadm.AlterConfig
 	var has, needs []string
 	for _, set := range config.Configs {
@@ -293,20 +307,20 @@ func (c *Client) raiseBounds(ctx context.Context, spec TopicSpec, config kadm.Re
 	if len(changes) == 0 {
 		return
 	}
-	err := c.alterTopic(ctx, spec.Name, changes)
+	err := t.alter(ctx, spec.Name, changes)
 	if err != nil {
-		c.log.Warn("an internal topic may lose or refuse records, and its settings can't be changed: set them "+
+		t.log.Warn("an internal topic may lose or refuse records, and its settings can't be changed: set them "+
 			"(kafka-configs --alter)", "topic", spec.Name, "has", has, "needs", needs, "err", err)
 		return
 	}
-	c.log.Info("settings of an internal topic changed, which might have lost or refused records", "topic", spec.Name,
+	t.log.Info("settings of an internal topic changed, which might have lost or refused records", "topic", spec.Name,
 		"before", has, "now", needs)
 }
 
-func (c *Client) alterTopic(ctx context.Context, topic string, changes []kadm.AlterConfig) error {
+func (t *Topics) alter(ctx context.Context, topic string, changes []kadm.AlterConfig) error {
 	what := fmt.Sprintf("alter internal topic %q", topic)
-	return retry(ctx, c.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
-		altered, err := c.admin.AlterTopicConfigs(ctx, changes, topic)
+	return retry(ctx, t.cfg.RetryTimeout, what, nil, func(ctx context.Context) error {
+		altered, err := t.admin.AlterTopicConfigs(ctx, changes, topic)
 		if err != nil {
 			return err
 		}
@@ -321,7 +335,7 @@ func (c *Client) alterTopic(ctx context.Context, topic string, changes []kadm.Al
 }
 
 // lower sets what is higher than it is good for: an earlier build may have made the topic.
-func (c *Client) lower(ctx context.Context, spec TopicSpec, config kadm.ResourceConfig) {
+func (t *Topics) lower(ctx context.Context, spec TopicSpec, config kadm.ResourceConfig) {
 	var changes []kadm.AlterConfig
 	for _, set := range config.Configs {
 		if most, ok := spec.Most[set.Key]; ok && set.Value != nil && narrower(most, *set.Value) {
@@ -331,8 +345,8 @@ func (c *Client) lower(ctx context.Context, spec TopicSpec, config kadm.Resource
 	if len(changes) == 0 {
 		return
 	}
-	if err := c.alterTopic(ctx, spec.Name, changes); err != nil {
-		c.log.Info("settings of an internal topic can't be lowered: starts may take longer (kafka-configs --alter)",
+	if err := t.alter(ctx, spec.Name, changes); err != nil {
+		t.log.Info("settings of an internal topic can't be lowered: starts may take longer (kafka-configs --alter)",
 			"topic", spec.Name, "settings", spec.Most, "err", err)
 	}
 }
@@ -354,7 +368,7 @@ func policies(value string) []string {
 
 // DeleteRecords drops what lies before the given offsets: what a repartition topic holds and every reader has
 // committed. The error names every partition that failed; the others are done.
-func (c *Client) DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error {
+func (t *Topics) DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error {
 	if len(before) == 0 {
 		return nil
 	}
@@ -362,7 +376,7 @@ func (c *Client) DeleteRecords(ctx context.Context, before map[TopicPartition]in
 	for tp, offset := range before {
 		offsets.AddOffset(tp.Topic, tp.Partition, offset, -1)
 	}
-	resp, err := c.admin.DeleteRecords(ctx, offsets)
+	resp, err := t.admin.DeleteRecords(ctx, offsets)
 	if err != nil {
 		return classified(fmt.Errorf("kclient: delete records: %w", err))
 	}

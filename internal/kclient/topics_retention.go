@@ -15,9 +15,9 @@ const deleteRetentionMS = "delete.retention.ms"
 
 // DeleteRetentions returns how long topics keep tombstones after a compaction has met them first (delete.retention.ms).
 // A topic of which the broker does not tell is left out: it is not there, or this client may not describe it.
-func (c *Client) DeleteRetentions(ctx context.Context, topics ...string) (map[string]time.Duration, error) {
+func (t *Topics) DeleteRetentions(ctx context.Context, topics ...string) (map[string]time.Duration, error) {
 	retentions := map[string]time.Duration{}
-	err := c.describeTopics(ctx, topics, []string{deleteRetentionMS}, func(topic string, config map[string]string) {
+	err := t.describe(ctx, topics, []string{deleteRetentionMS}, func(topic string, config map[string]string) {
 		if ms, err := strconv.ParseInt(config[deleteRetentionMS], 10, 64); err == nil && ms >= 0 {
 			retentions[topic] = time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 		}
@@ -27,10 +27,10 @@ func (c *Client) DeleteRetentions(ctx context.Context, topics ...string) (map[st
 
 // RetentionLimits returns the settings by which a broker itself deletes records from topics by age or size, for people:
 // "retention.ms=60000". Empty: it keeps all. A topic of which the broker does not tell is left out.
-func (c *Client) RetentionLimits(ctx context.Context, topics ...string) (map[string]string, error) {
+func (t *Topics) RetentionLimits(ctx context.Context, topics ...string) (map[string]string, error) {
 	limits := map[string]string{}
 	keys := []string{"retention.ms", "retention.bytes"}
-	err := c.describeTopics(ctx, topics, keys, func(topic string, config map[string]string) {
+	err := t.describe(ctx, topics, keys, func(topic string, config map[string]string) {
 		var some []string
 		for _, key := range keys {
 			switch value, told := config[key]; {
@@ -47,9 +47,9 @@ func (c *Client) RetentionLimits(ctx context.Context, topics ...string) (map[str
 
 // CleanupPolicies returns what deletes the records of topics (cleanup.policy), such as "compact,delete". A topic of
 // which the broker does not tell is left out.
-func (c *Client) CleanupPolicies(ctx context.Context, topics ...string) (map[string]string, error) {
+func (t *Topics) CleanupPolicies(ctx context.Context, topics ...string) (map[string]string, error) {
 	policies := map[string]string{}
-	err := c.describeTopics(ctx, topics, []string{cleanupPolicy}, func(topic string, config map[string]string) {
+	err := t.describe(ctx, topics, []string{cleanupPolicy}, func(topic string, config map[string]string) {
 		if policy, told := config[cleanupPolicy]; told {
 			policies[topic] = policy
 		}
@@ -57,8 +57,8 @@ func (c *Client) CleanupPolicies(ctx context.Context, topics ...string) (map[str
 	return policies, err
 }
 
-// describeTopics calls take with the values of some settings, for each topic that can be described.
-func (c *Client) describeTopics(
+// describe calls take with the values of some settings, for each topic that can be described.
+func (t *Topics) describe(
 	ctx context.Context, topics, keys []string, take func(topic string, config map[string]string),
 ) error {
 	if len(topics) == 0 {
@@ -71,9 +71,9 @@ func (c *Client) describeTopics(
 		r.ConfigNames = keys
 		req.Resources = append(req.Resources, r)
 	}
-	_, err := request(ctx, c.cfg.RetryTimeout, "describe topics", nil,
+	_, err := request(ctx, t.cfg.RetryTimeout, "describe topics", nil,
 		func(ctx context.Context) (*kmsg.DescribeConfigsResponse, error) {
-			return req.RequestWith(ctx, c.client)
+			return req.RequestWith(ctx, t.client)
 		},
 		func(resp *kmsg.DescribeConfigsResponse) error { return takeConfigs(resp, take) })
 	return err

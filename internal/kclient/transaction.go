@@ -247,9 +247,9 @@ func (c *Client) SendOffsets(ctx context.Context, offsets []Offset) error {
 		}
 	}
 	build := func(member string, generation int32) kmsg.Request {
-		return c.txnOffsetCommitRequest(offsets, id, epoch, member, generation)
+		return c.offsets.txnCommitRequest(offsets, id, epoch, member, generation)
 	}
-	if err := c.commit(ctx, "send offsets of group "+c.cfg.Group, offsets, build); err != nil {
+	if err := c.offsets.send(ctx, "send offsets of group "+c.cfg.Group, offsets, build); err != nil {
 		return p.fail(err)
 	}
 	return nil
@@ -287,18 +287,18 @@ func (p *producer) addGroup(ctx context.Context, group string) error {
 	return nil
 }
 
-func (c *Client) txnOffsetCommitRequest(offsets []Offset, id int64, epoch int16, member string, generation int32,
+func (o *groupOffsets) txnCommitRequest(offsets []Offset, id int64, epoch int16, member string, generation int32,
 ) kmsg.Request {
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.Group = c.cfg.TransactionalID, c.cfg.Group
+	req.TransactionalID, req.Group = o.cfg.TransactionalID, o.cfg.Group
 	req.ProducerID, req.ProducerEpoch = id, epoch
 	req.MemberID, req.Generation = member, generation
-	if c.cfg.InstanceID != "" {
-		req.InstanceID = kmsg.StringPtr(c.cfg.InstanceID)
+	if o.cfg.InstanceID != "" {
+		req.InstanceID = kmsg.StringPtr(o.cfg.InstanceID)
 	}
 	byTopic(offsets, func(o Offset) TopicPartition { return o.TopicPartition }, func(topic string, offsets []Offset) {
 		t := kmsg.NewTxnOffsetCommitRequestTopic()
-		t.Topic, t.TopicID = topic, c.metadata.id(topic)
+		t.Topic, t.TopicID = topic, o.metadata.id(topic)
 		for _, o := range offsets {
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Next, o.LeaderEpoch

@@ -156,24 +156,24 @@ func TestCommitOfAnOldGenerationIsFenced(t *testing.T) {
 		b.event(l, Assigned)
 		offsets := []Offset{{TopicPartition{topic, 0}, 3, -1, ""}}
 		require.NoError(t, l.CommitOffsets(b.ctx, offsets))
-		l.cfg.SessionTimeout = 100 * time.Millisecond // it waits for a newer generation, and there is none
+		l.offsets.cfg.SessionTimeout = 100 * time.Millisecond // it waits for a newer generation, and there is none
 
-		err := l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
-			return l.offsetCommitRequest(offsets, member, generation-1)
+		err := l.offsets.send(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
+			return l.offsets.commitRequest(offsets, member, generation-1)
 		})
 		require.ErrorIs(t, err, kerr.IllegalGeneration)
 		require.Equal(t, Fenced, ClassOf(err))
 
 		p := l.producer
-		err = l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
-			return l.txnOffsetCommitRequest(offsets, p.id, p.epoch, member, generation-1)
+		err = l.offsets.send(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
+			return l.offsets.txnCommitRequest(offsets, p.id, p.epoch, member, generation-1)
 		})
 		require.Equal(t, Fenced, ClassOf(err), "%v", err)
 
-		l.cfg.SessionTimeout = time.Hour // but who has lost the membership does not wait
-		err = l.commit(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
+		l.offsets.cfg.SessionTimeout = time.Hour // but who has lost the membership does not wait
+		err = l.offsets.send(b.ctx, "old", offsets, func(member string, generation int32) kmsg.Request {
 			l.member.group.lose()
-			return l.offsetCommitRequest(offsets, member, generation-1)
+			return l.offsets.commitRequest(offsets, member, generation-1)
 		})
 		require.ErrorIs(t, err, kerr.IllegalGeneration)
 		require.NoError(t, b.ctx.Err())

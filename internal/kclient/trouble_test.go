@@ -173,7 +173,7 @@ func TestEnsureTopicsOverConnectionsThatBreak(t *testing.T) {
 		for round := range 80 {
 			spec := TopicSpec{Name: b.name(fmt.Sprintf("words-%d", round)), Partitions: 2}
 			for range 2 { // made, and found
-				require.NoError(t, l.EnsureTopics(b.ctx, []TopicSpec{spec}))
+				require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{spec}))
 			}
 			n, err := l.Partitions(b.ctx, spec.Name)
 			require.NoError(t, err)

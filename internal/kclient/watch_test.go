@@ -138,12 +138,12 @@ func TestAWaitEndsWhenRecordsAreDeleted(t *testing.T) {
 	f.Set(tp, 0)
 	r.until(tp, 3)
 
-	require.NoError(t, c.DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 2}))
+	require.NoError(t, c.Topics().DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 2}))
 	for r.last[tp].LogStart != 2 {
 		r.take()
 	}
 	require.NoError(t, r.last[tp].Err)
-	require.NoError(t, c.DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 4}))
+	require.NoError(t, c.Topics().DeleteRecords(b.ctx, map[TopicPartition]int64{tp: 4}))
 	for r.last[tp].Err == nil {
 		r.take()
 	}
