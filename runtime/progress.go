@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"thalweg/internal/kclient"
+	"thalweg/internal/origin"
 	"thalweg/internal/progress"
 	"thalweg/state"
 )
@@ -27,7 +28,7 @@ type progressTopic struct {
 
 	mu      sync.Mutex
 	known   map[progress.Key]progress.Value
-	lowered map[progress.Key]bool // starts of which the last record is lower than an earlier one
+	lowered map[progress.Key]bool // the last record takes something back that an earlier one says
 }
 
 // openProgress makes the topic where it is missing, and reads it.
@@ -52,8 +53,9 @@ func openProgress(ctx context.Context, c *kclient.Client, cfg Config) (*progress
 	return p, nil
 }
 
-// readProgress reads an application's progress topic. What something else has written there is passed over. A start
-// that two processes have raised at the same time is the higher one, and lowered says that the other was written last.
+// readProgress reads an application's progress topic. What something else has written there is passed over. A record
+// that takes something back does not count, and lowered says that it was written last: two processes may write about
+// the same thing, and one of them may have lost its tasks without knowing it.
 func readProgress(ctx context.Context, c *kclient.Client, topic string, cfg Config) (
 	known map[progress.Key]progress.Value, lowered map[progress.Key]bool, err error,
 ) {
@@ -83,13 +85,29 @@ func readProgress(ctx context.Context, c *kclient.Client, topic string, cfg Conf
 			cfg.Logger.Warn("a record of a progress topic is none: passing over it", "topic", topic, "err", err)
 		case err != nil:
 			return nil, nil, fmt.Errorf("topic %s: %w: run the newest build of the application", topic, err)
-		case key.Kind == progress.Start && lower(value, known[key]):
+		case takesBack(key.Kind, value, known[key]):
 			lowered[key] = true
 		default:
 			known[key] = value
 		}
 	}
 	return known, lowered, nil
+}
+
+// takesBack tells whether a record says less than an earlier one about the same topic: that a start lies before where
+// it was, or that the first commit of an input is still to come.
+func takesBack(kind progress.Kind, v, than progress.Value) bool {
+	if !origin.Same(v.TopicID, than.TopicID) || !origin.Same(v.Cluster, than.Cluster) {
+		return false
+	}
+	switch kind {
+	case progress.Start:
+		return v.Offset < than.Offset
+	case progress.Input:
+		return than.Committed && !v.Committed
+	default:
+		return false
+	}
 }
 
 // refresh reads what other processes have written since.
@@ -109,6 +127,13 @@ func (p *progressTopic) get(k progress.Key) (progress.Value, bool) {
 	defer p.mu.Unlock()
 	v, ok := p.known[k]
 	return v, ok
+}
+
+// isLowered tells that the last record of a key takes something back, and is to be written again.
+func (p *progressTopic) isLowered(k progress.Key) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lowered[k]
 }
 
 // all returns the keys of a kind, in order.

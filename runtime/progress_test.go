@@ -117,3 +117,32 @@ func TestExpiredOffsetsWithoutState(t *testing.T) {
 	require.Contains(t, log.String(), "the committed offsets of topic lines")
 	require.Len(t, h.read("counts"), 2)
 }
+
+// The note before an input's first commit is not fenced: a process that has lost the task may write it after its
+// successor's commits. It takes back nothing of what the successor has noted.
+func TestANoteOfAProcessThatHasLostTheTask(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	h.counted(cfg, 100)
+	known, _ := h.noted(cfg.ApplicationID)
+	late := func() {
+		for k, v := range known {
+			if k.Kind == progress.Input {
+				v.Committed = false
+				h.produce(&kgo.Record{
+					Topic: "wordcount-progress", Key: progress.AppendKey(nil, k), Value: progress.AppendValue(nil, v),
+				})
+			}
+		}
+	}
+	late()
+	h.counted(cfg, 100)
+	h.exact()
+	again, _ := h.noted(cfg.ApplicationID)
+	require.Equal(t, known, again, "it is noted again, for what compaction may leave")
+
+	late()
+	_, err := h.admin.DeleteGroup(h.ctx, cfg.ApplicationID)
+	require.NoError(t, err)
+	require.ErrorContains(t, h.start(words(t, byWord), cfg).fails(), "the committed offsets of group wordcount are gone")
+}

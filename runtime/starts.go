@@ -66,11 +66,6 @@ func partitionsOf(topic string, n int32) (tps []kclient.TopicPartition) {
 	return tps
 }
 
-// lower tells whether a start lies before another one of the same changelog.
-func lower(v, than progress.Value) bool {
-	return origin.Same(v.TopicID, than.TopicID) && origin.Same(v.Cluster, than.Cluster) && v.Offset < than.Offset
-}
-
 // raiseStarts notes up to where the application is about to delete from changelogs. It comes before the deletion, so
 // that no other process takes the deletion for a cut. Two processes may both have had the task, and write at the same
 // time: the last one to write reads what the other wrote, and writes again what is higher.

@@ -240,7 +240,7 @@ func (w *worker) markOf(tp kclient.TopicPartition, p *positions) mark {
 	switch {
 	case !ok || note.TopicID != p.identity.Topics[tp.Topic] || note.Cluster != p.identity.Cluster:
 		return unnoted
-	case note.Committed:
+	case note.Committed && !w.app.noted.isLowered(inputKey(tp)):
 		return noted
 	case p.committed[tp].Next >= 0:
 		return announced
