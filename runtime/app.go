@@ -33,20 +33,18 @@ type app struct {
 	shape      atomic.Pointer[layout] // while it runs
 	growing    sync.Mutex             // what replaces shape
 	times      keptTimes
+	views      views
+	purger     purger
 
-	mu         sync.Mutex
-	home       *home                // while it runs
-	noted      *progressTopic       // what the application has listed; while it runs
-	control    *kclient.Client      // while it runs
-	workers    []*worker            // by index
-	pastNodes  map[string]NodeStats // of workers that were taken away
-	fills      []*fill
-	views      map[*View]bool // open
-	viewsEnded bool
-	held       map[TaskID]int64                   // sum of changelog positions on disk, of tasks that are there
-	purge      map[kclient.TopicPartition]int64   // committed offsets of repartition topics, since the last purge
-	expiries   map[kclient.TopicPartition]expired // of changelogs, since the last trim
-	err        error
+	mu        sync.Mutex
+	home      *home                // while it runs
+	noted     *progressTopic       // what the application has listed; while it runs
+	control   *kclient.Client      // while it runs
+	workers   []*worker            // by index
+	pastNodes map[string]NodeStats // of workers that were taken away
+	fills     []*fill
+	held      map[TaskID]int64 // sum of changelog positions on disk, of tasks that are there
+	err       error
 }
 
 func (a *app) stateChanged(from, to State) {
@@ -63,10 +61,10 @@ func (a *app) runBegun(ctx context.Context) error {
 	go a.hooks.run()
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	e := ending{late: make(chan struct{}), over: make(chan struct{})}
+	e := ending{app: a, late: make(chan struct{}), over: make(chan struct{})}
 	var supervising sync.WaitGroup
-	supervising.Go(func() { a.supervise(ctx, cancel, e) })
-	err := a.runInTime(work, e)
+	supervising.Go(func() { e.supervise(ctx, cancel) })
+	err := e.runInTime(work)
 	final := Closed
 	if err != nil {
 		final = Failed
@@ -80,7 +78,7 @@ func (a *app) runBegun(ctx context.Context) error {
 		err = errors.Join(err, moveErr)
 	}
 	close(a.done) // Close returns from here on; a hook may be waiting in it
-	if hookErr := a.endHooks(e); hookErr != nil {
+	if hookErr := e.endHooks(); hookErr != nil {
 		err = errors.Join(err, hookErr)
 	}
 	close(e.over)
@@ -164,7 +162,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	a.shape.Store(lay)
 	a.mu.Unlock()
 	defer func() { // before the engine is closed
-		err = joined(err, a.closeViews())
+		err = joined(err, a.views.closeAll())
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.home, a.control = nil, nil
@@ -193,7 +191,7 @@ func (a *app) run(ctx context.Context) (err error) {
 func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) error {
 	var running sync.WaitGroup
 	finished := make(chan struct{})
-	running.Go(func() { a.purgeEvery(ctx, control, finished) })
+	running.Go(func() { a.purger.run(ctx, control, finished) })
 	running.Go(func() { a.retention.run(finished) })
 	running.Go(func() { a.watch(finished) })
 	running.Go(func() {

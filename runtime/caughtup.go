@@ -23,42 +23,49 @@ func (a *app) WaitCaughtUp(ctx context.Context) error {
 	defer cancel()
 	tick := time.NewTicker(caughtUpEvery)
 	defer tick.Stop()
-	return a.ended(ctx, a.catchUp(working, tick))
+	c := catchUp{a, a.connection(), tick}
+	if c.control == nil {
+		return a.ended(ctx, errApplicationEnded)
+	}
+	return a.ended(ctx, c.wait(working))
 }
 
-// catchUp waits for what the inputs hold now. When that is committed, what follows from it is in the topics that the
+// catchUp is one wait for what the inputs hold.
+type catchUp struct {
+	app     *app
+	control *kclient.Client
+	tick    *time.Ticker
+}
+
+// wait waits for what the inputs hold now. When that is committed, what follows from it is in the topics that the
 // application reads of its own: these come next, as often as records can pass through them.
-func (a *app) catchUp(ctx context.Context, tick *time.Ticker) error {
-	control := a.connection()
-	if control == nil {
-		return errApplicationEnded
-	}
-	reached, missing, err := a.toCommit(ctx, control)
+func (c *catchUp) wait(ctx context.Context) error {
+	reached, missing, err := c.toCommit(ctx)
 	if err != nil {
 		return err
 	}
-	own, loops := ownInputs(a.topo, a.cfg.ApplicationID)
+	own, loops := ownInputs(c.app.topo, c.app.cfg.ApplicationID)
 	for round := 0; len(missing) > 0; round++ {
-		if err := a.awaitCommitted(ctx, control, missing, tick); err != nil {
+		if err := c.awaitCommitted(ctx, missing); err != nil {
 			return err
 		}
-		if len(own) == 0 || round > len(a.topo.Subtopologies()) && !loops {
+		if len(own) == 0 || round > len(c.app.topo.Subtopologies()) && !loops {
 			break
 		}
-		inputs, err := a.partitionsNow(ctx, control, own)
+		inputs, err := c.partitionsNow(ctx, own)
 		if err != nil {
 			return err
 		}
-		if missing, err = control.ListOffsets(ctx, inputs, kclient.LogEnd, false); err != nil {
+		if missing, err = c.control.ListOffsets(ctx, inputs, kclient.LogEnd, false); err != nil {
 			return err
 		}
 		maps.DeleteFunc(missing, func(tp kclient.TopicPartition, end int64) bool { return end <= reached[tp] })
 		maps.Copy(reached, missing)
 	}
-	if err := a.awaitGlobals(ctx, control, tick); err != nil {
+	if err := c.awaitGlobals(ctx); err != nil {
 		return err
 	}
-	return a.waitReadable(ctx, tick)
+	return c.waitReadable(ctx)
 }
 
 func (a *app) connection() *kclient.Client {
@@ -69,21 +76,21 @@ func (a *app) connection() *kclient.Client {
 
 // toCommit are the ends of the inputs, and those among them that are to be committed: a task commits nothing where it
 // finds nothing.
-func (a *app) toCommit(ctx context.Context, control *kclient.Client) (
+func (c *catchUp) toCommit(ctx context.Context) (
 	ends, missing map[kclient.TopicPartition]int64, err error,
 ) {
-	inputs, err := a.partitionsNow(ctx, control, a.layout().topics())
+	inputs, err := c.partitionsNow(ctx, c.app.layout().topics())
 	if err != nil {
 		return nil, nil, err
 	}
-	if ends, err = control.ListOffsets(ctx, inputs, kclient.LogEnd, false); err != nil {
+	if ends, err = c.control.ListOffsets(ctx, inputs, kclient.LogEnd, false); err != nil {
 		return nil, nil, err
 	}
-	first, err := control.ListOffsets(ctx, inputs, kclient.Earliest, true)
+	first, err := c.control.ListOffsets(ctx, inputs, kclient.Earliest, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	committed, err := control.GroupOffsets(ctx, a.cfg.ApplicationID)
+	committed, err := c.control.GroupOffsets(ctx, c.app.cfg.ApplicationID)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,10 +103,10 @@ func (a *app) toCommit(ctx context.Context, control *kclient.Client) (
 }
 
 // partitionsNow are all partitions of topics, those that were added among them.
-func (a *app) partitionsNow(ctx context.Context, control *kclient.Client, topics []string) (
+func (c *catchUp) partitionsNow(ctx context.Context, topics []string) (
 	tps []kclient.TopicPartition, err error,
 ) {
-	counts, err := control.PartitionCounts(ctx, topics...)
+	counts, err := c.control.PartitionCounts(ctx, topics...)
 	for _, topic := range topics {
 		tps = append(tps, partitionsOf(topic, counts[topic])...)
 	}
@@ -107,49 +114,49 @@ func (a *app) partitionsNow(ctx context.Context, control *kclient.Client, topics
 }
 
 // awaitCommitted waits until the group has committed up to ends.
-func (a *app) awaitCommitted(
-	ctx context.Context, control *kclient.Client, ends map[kclient.TopicPartition]int64, tick *time.Ticker,
+func (c *catchUp) awaitCommitted(
+	ctx context.Context, ends map[kclient.TopicPartition]int64,
 ) error {
 	left := maps.Clone(ends)
 	for {
-		committed, err := control.Admin().FetchOffsets(ctx, a.cfg.ApplicationID)
+		committed, err := c.control.Admin().FetchOffsets(ctx, c.app.cfg.ApplicationID)
 		if err != nil { // a broker that is away: the workers wait for it too, and end the application if it stays away
-			a.cfg.Logger.Debug("committed offsets: asking again", "application", a.cfg.ApplicationID, "err", err)
+			c.app.cfg.Logger.Debug("committed offsets: asking again", "application", c.app.cfg.ApplicationID, "err", err)
 		}
 		for tp, end := range left {
-			c, ok := committed.Lookup(tp.Topic, tp.Partition)
-			if ok && c.Err != nil {
-				return fmt.Errorf("runtime: committed offset of %s: %w", tp, c.Err)
+			at, ok := committed.Lookup(tp.Topic, tp.Partition)
+			if ok && at.Err != nil {
+				return fmt.Errorf("runtime: committed offset of %s: %w", tp, at.Err)
 			}
-			if ok && c.At >= end {
+			if ok && at.At >= end {
 				delete(left, tp)
 			}
 		}
 		if len(left) == 0 {
 			return nil
 		}
-		if err := await(ctx, tick); err != nil {
+		if err := await(ctx, c.tick); err != nil {
 			return err
 		}
 	}
 }
 
 // awaitGlobals waits until the global stores have what their topics hold.
-func (a *app) awaitGlobals(ctx context.Context, control *kclient.Client, tick *time.Ticker) error {
-	a.mu.Lock()
-	fills := a.fills
-	a.mu.Unlock()
+func (c *catchUp) awaitGlobals(ctx context.Context) error {
+	c.app.mu.Lock()
+	fills := c.app.fills
+	c.app.mu.Unlock()
 	for _, f := range fills {
-		inputs, err := a.partitionsNow(ctx, control, []string{f.topic})
+		inputs, err := c.partitionsNow(ctx, []string{f.topic})
 		if err != nil {
 			return err
 		}
-		ends, err := control.ListOffsets(ctx, inputs, kclient.LogEnd, false)
+		ends, err := c.control.ListOffsets(ctx, inputs, kclient.LogEnd, false)
 		if err != nil {
 			return err
 		}
 		for !f.has(ends) {
-			if err := await(ctx, tick); err != nil {
+			if err := await(ctx, c.tick); err != nil {
 				return err
 			}
 		}
@@ -214,33 +221,29 @@ func ownInputs(topo *topology.Topology, applicationID string) (own []string, loo
 
 // waitReadable waits until readers that read committed see the outputs. A transaction ends in each partition by itself,
 // so that the offsets can be committed a moment before the records are.
-func (a *app) waitReadable(ctx context.Context, tick *time.Ticker) error {
-	if a.cfg.Guarantee != ExactlyOnce {
+func (c *catchUp) waitReadable(ctx context.Context) error {
+	if c.app.cfg.Guarantee != ExactlyOnce {
 		return nil
 	}
-	control := a.connection()
-	if control == nil {
-		return errApplicationEnded
-	}
-	_, topics := externals(a.topo)
-	outputs, err := a.partitionsNow(ctx, control, topics) // of those that were not deleted meanwhile
+	_, topics := externals(c.app.topo)
+	outputs, err := c.partitionsNow(ctx, topics) // of those that were not deleted meanwhile
 	if err != nil {
 		return err
 	}
 	if len(outputs) == 0 {
 		return nil
 	}
-	ends, err := control.ListOffsets(ctx, outputs, kclient.LogEnd, false)
+	ends, err := c.control.ListOffsets(ctx, outputs, kclient.LogEnd, false)
 	for err == nil {
 		var stable map[kclient.TopicPartition]int64
-		if stable, err = control.ListOffsets(ctx, outputs, kclient.Latest, true); err != nil {
+		if stable, err = c.control.ListOffsets(ctx, outputs, kclient.Latest, true); err != nil {
 			break
 		}
 		outputs = slices.DeleteFunc(outputs, func(tp kclient.TopicPartition) bool { return stable[tp] >= ends[tp] })
 		if len(outputs) == 0 {
 			return nil
 		}
-		err = await(ctx, tick)
+		err = await(ctx, c.tick)
 	}
 	return err
 }

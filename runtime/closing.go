@@ -22,20 +22,21 @@ const (
 // ending is how an application ends: within CloseTimeout from the moment it is asked to stop, whatever the program's
 // functions do.
 type ending struct {
+	app  *app
 	late chan struct{} // closed: the time is over, and what heeds it has had time to end
 	over chan struct{} // closed: Run returns
 }
 
 // supervise turns the end of ctx into a graceful stop with a deadline.
-func (a *app) supervise(ctx context.Context, cancel context.CancelCauseFunc, e ending) {
+func (e ending) supervise(ctx context.Context, cancel context.CancelCauseFunc) {
 	select {
 	case <-ctx.Done():
-		a.shut()
-	case <-a.stop:
+		e.app.shut()
+	case <-e.app.stop:
 	case <-e.over:
 		return
 	}
-	timer := time.NewTimer(a.cfg.CloseTimeout)
+	timer := time.NewTimer(e.app.cfg.CloseTimeout)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -53,31 +54,31 @@ func (a *app) supervise(ctx context.Context, cancel context.CancelCauseFunc, e e
 
 // runInTime runs the application until it ends, or until its time to end is over and functions of the program have not
 // come back. In that case the rest of it ends when they do.
-func (a *app) runInTime(ctx context.Context, e ending) error {
+func (e ending) runInTime(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() { ended <- a.run(ctx) }()
+	go func() { ended <- e.app.run(ctx) }()
 	select {
 	case err := <-ended:
 		return err
 	case <-e.late:
 	}
-	err := a.abandon()
+	err := e.abandon()
 	if err == nil {
 		return <-ended // it closes the state engine, which has limits of its own
 	}
 	go func() {
 		<-ended
-		a.cfg.Logger.Info("what had not come back within Config.CloseTimeout has now: its results are discarded",
-			"application", a.cfg.ApplicationID)
+		e.app.cfg.Logger.Info("what had not come back within Config.CloseTimeout has now: its results are discarded",
+			"application", e.app.cfg.ApplicationID)
 	}()
 	return err
 }
 
 // abandon cuts off what is still at work, and says what that is; nil: nothing is.
-func (a *app) abandon() error {
-	a.mu.Lock()
-	workers, fills, h := a.workers, a.fills, a.home
-	a.mu.Unlock()
+func (e ending) abandon() error {
+	e.app.mu.Lock()
+	workers, fills, h := e.app.workers, e.app.fills, e.app.home
+	e.app.mu.Unlock()
 	var left []string
 	var cutting sync.WaitGroup
 	for _, w := range workers {
@@ -91,7 +92,7 @@ func (a *app) abandon() error {
 			left = append(left, fmt.Sprintf("global store %s is %v", f.name, f.now.Load()))
 		}
 	}
-	if len(left) == 0 && a.dispatcher.leaving.Load() {
+	if len(left) == 0 && e.app.dispatcher.leaving.Load() {
 		left = append(left, "the process is leaving the group")
 	}
 	if len(left) == 0 {
@@ -100,7 +101,7 @@ func (a *app) abandon() error {
 	cut := make(chan struct{})
 	go func() {
 		cutting.Wait()
-		a.dispatcher.cutOff()
+		e.app.dispatcher.cutOff()
 		close(cut)
 	}()
 	timer := time.NewTimer(farewellMost)
@@ -114,9 +115,9 @@ func (a *app) abandon() error {
 		locked = fmt.Sprintf("; until then the state directory %s stays locked", h.dir)
 	}
 	err := fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and %s: what comes of it is discarded, and processed "+
-		"again at the next start%s; let functions that wait give up sooner, or raise CloseTimeout", a.cfg.CloseTimeout,
+		"again at the next start%s; let functions that wait give up sooner, or raise CloseTimeout", e.app.cfg.CloseTimeout,
 		strings.Join(left, "; "), locked)
-	return joined(err, a.closeViews())
+	return joined(err, e.app.views.closeAll())
 }
 
 // cutOff takes its transaction from a worker that does not come back: what it makes from now on reaches nobody.
@@ -135,20 +136,20 @@ func (w *worker) cutOff() {
 }
 
 // endHooks lets the hooks run that are still waiting, as long as there is time.
-func (a *app) endHooks(e ending) error {
-	a.hooks.close()
+func (e ending) endHooks() error {
+	e.app.hooks.close()
 	select {
-	case <-a.hooks.done:
+	case <-e.app.hooks.done:
 		return nil
 	case <-e.late:
 	}
 	timer := time.NewTimer(farewellMost)
 	defer timer.Stop()
 	select {
-	case <-a.hooks.done:
+	case <-e.app.hooks.done:
 		return nil
 	case <-timer.C:
 		return fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and a hook of Config.Hooks has not come back: those "+
-			"behind it are not called; let hooks hand over what takes long", a.cfg.CloseTimeout)
+			"behind it are not called; let hooks hand over what takes long", e.app.cfg.CloseTimeout)
 	}
 }

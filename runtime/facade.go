@@ -69,12 +69,13 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 		hooks:    newHookQueue(cfg.Logger),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
-		views:    map[*View]bool{},
 
 		pastNodes: map[string]NodeStats{},
 		held:      map[TaskID]int64{},
-		purge:     map[kclient.TopicPartition]int64{},
-		expiries:  map[kclient.TopicPartition]expired{},
+	}
+	a.views = views{app: a, open: map[*View]bool{}}
+	a.purger = purger{
+		app: a, processed: map[kclient.TopicPartition]int64{}, expiries: map[kclient.TopicPartition]expired{},
 	}
 	linked := a.clientConfig("check")
 	linked.Group = cfg.ApplicationID

@@ -194,6 +194,6 @@ func (c *committer) notePurge() {
 		}
 	}
 	if done != nil {
-		c.w.app.purgeLater(done)
+		c.w.app.purger.note(done)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"thalweg/internal/kclient"
@@ -13,10 +14,19 @@ import (
 // trimFactor is how many purges of repartition topics there are for one of changelogs: a broker frees whole segments.
 const trimFactor = 10
 
-// purgeEvery deletes what nobody needs any more: processed records of repartition topics, and expired rows of the
+// purger deletes what nobody needs any more: see run.
+type purger struct {
+	app *app
+
+	mu        sync.Mutex
+	processed map[kclient.TopicPartition]int64   // committed offsets of repartition topics, since the last purge
+	expiries  map[kclient.TopicPartition]expired // of changelogs, since the last trim
+}
+
+// run deletes what nobody needs any more: processed records of repartition topics, and expired rows of the
 // changelogs of windows, sessions and join buffers.
-func (a *app) purgeEvery(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
-	ticker := time.NewTicker(a.cfg.PurgeEvery)
+func (p *purger) run(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
+	ticker := time.NewTicker(p.app.cfg.PurgeEvery)
 	defer ticker.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -24,30 +34,30 @@ func (a *app) purgeEvery(ctx context.Context, control *kclient.Client, finished 
 		case <-finished:
 			return
 		}
-		a.mu.Lock()
-		due := a.purge
-		a.purge = map[kclient.TopicPartition]int64{}
-		a.mu.Unlock()
+		p.mu.Lock()
+		due := p.processed
+		p.processed = map[kclient.TopicPartition]int64{}
+		p.mu.Unlock()
 		if err := control.Topics().DeleteRecords(ctx, due); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Warn("can't purge repartition topics: trying again later", "err", err)
-			a.purgeLater(due)
+			p.app.cfg.Logger.Warn("can't purge repartition topics: trying again later", "err", err)
+			p.note(due)
 		}
 		if n%trimFactor != 0 {
 			continue
 		}
-		if err := a.trim(ctx, control); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Warn("can't delete expired rows from changelogs, which grow meanwhile: trying again later",
-				"application", a.cfg.ApplicationID, "err", err)
+		if err := p.trim(ctx, control); err != nil && ctx.Err() == nil {
+			p.app.cfg.Logger.Warn("can't delete expired rows from changelogs, which grow meanwhile: trying again later",
+				"application", p.app.cfg.ApplicationID, "err", err)
 		}
 	}
 }
 
-// purgeLater notes committed offsets for the next purge.
-func (a *app) purgeLater(committed map[kclient.TopicPartition]int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// note notes committed offsets for the next purge.
+func (p *purger) note(committed map[kclient.TopicPartition]int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for tp, offset := range committed {
-		a.purge[tp] = max(a.purge[tp], offset)
+		p.processed[tp] = max(p.processed[tp], offset)
 	}
 }
 
@@ -98,7 +108,7 @@ func (e *expiring) note(x state.Expiry, position int64) expired {
 }
 
 // noteExpired tells the application how much of the task's changelogs has expired.
-func (j *job) noteExpired(a *app) error {
+func (j *job) noteExpired(p *purger) error {
 	for store, tp := range j.logOf {
 		x, ok := j.tx.Expiry(store)
 		if !ok || x.Newest < 0 {
@@ -118,36 +128,36 @@ func (j *job) noteExpired(a *app) error {
 		}
 		if now := e.told.or(e.note(x, position)); now != e.told {
 			e.told = now
-			a.expire(tp, now)
+			p.expire(tp, now)
 		}
 	}
 	return nil
 }
 
 // expire notes how much of a changelog has expired.
-func (a *app) expire(tp kclient.TopicPartition, x expired) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.expiries[tp] = a.expiries[tp].or(x)
+func (p *purger) expire(tp kclient.TopicPartition, x expired) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expiries[tp] = p.expiries[tp].or(x)
 }
 
 // trim deletes from changelogs what has expired in their stores, by stream time, which a broker does not know: see
 // docs/adr/0011. Old and new rows may be mixed, so some that have expired stay until all before them has.
-func (a *app) trim(ctx context.Context, control *kclient.Client) error {
-	a.mu.Lock()
-	expiries := a.expiries
-	a.expiries = map[kclient.TopicPartition]expired{}
-	a.mu.Unlock()
+func (p *purger) trim(ctx context.Context, control *kclient.Client) error {
+	p.mu.Lock()
+	expiries := p.expiries
+	p.expiries = map[kclient.TopicPartition]expired{}
+	p.mu.Unlock()
 	due, err := trimmable(ctx, control, expiries)
 	if err == nil {
-		err = a.noted.raiseStarts(ctx, due)
+		err = p.app.noted.raiseStarts(ctx, due)
 	}
 	if err == nil {
 		err = control.Topics().DeleteRecords(ctx, due)
 	}
 	if err != nil {
 		for tp, x := range expiries {
-			a.expire(tp, x)
+			p.expire(tp, x)
 		}
 	}
 	return err

@@ -254,7 +254,7 @@ func (a *app) Stats() Stats {
 		}
 		s.Memory, s.StoreCacheBytes = memoryStats(h.memory.member), h.memory.budget.UsedBytes()
 	}
-	s.Views = a.viewStats(time.Now())
+	s.Views = a.views.stats(time.Now())
 	nodes := maps.Clone(a.pastNodes)
 	a.mu.Unlock()
 	s.State = a.State()

@@ -54,50 +54,60 @@ type ViewStats struct {
 	Age    time.Duration // it expires at Config.ViewAgeMax
 }
 
-func (a *app) View(store state.Store) (*View, error) {
-	sub, kept, err := a.kept(store)
+func (a *app) View(store state.Store) (*View, error) { return a.views.take(store) }
+
+// views are those of the application that are open, and take further ones.
+type views struct {
+	app   *app
+	open  map[*View]bool // app.mu
+	ended bool           // app.mu
+}
+
+// take opens a view.
+func (vs *views) take(store state.Store) (*View, error) {
+	sub, kept, err := vs.kept(store)
 	if err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.home == nil || a.home.engine == nil || a.viewsEnded {
-		return nil, a.viewError(store, a.absent(), "the application is "+a.State().String())
+	vs.app.mu.Lock()
+	defer vs.app.mu.Unlock()
+	if vs.app.home == nil || vs.app.home.engine == nil || vs.ended {
+		return nil, vs.refuse(store, vs.absent(), "the application is "+vs.app.State().String())
 	}
 	v := &View{}
 	var lacking error
 	if sub < 0 {
-		if slices.ContainsFunc(a.fills, func(f *fill) bool { return f.name == store.Name() && !f.isFull() }) ||
-			len(a.fills) == 0 {
-			return nil, a.viewError(store, ErrRestoring, "the global store is being filled")
+		if slices.ContainsFunc(vs.app.fills, func(f *fill) bool { return f.name == store.Name() && !f.isFull() }) ||
+			len(vs.app.fills) == 0 {
+			return nil, vs.refuse(store, ErrRestoring, "the global store is being filled")
 		}
 	} else {
 		var restoring []int32
-		v.Partitions, restoring = a.dispatcher.of(sub)
-		if lacking = a.lacking(store, sub, v.Partitions, restoring); lacking != nil && len(v.Partitions) == 0 {
+		v.Partitions, restoring = vs.app.dispatcher.of(sub)
+		if lacking = vs.lacking(store, sub, v.Partitions, restoring); lacking != nil && len(v.Partitions) == 0 {
 			return nil, lacking
 		}
 	}
-	snapshot, err := a.home.engine.Snapshot()
+	snapshot, err := vs.app.home.engine.Snapshot()
 	if err != nil {
 		return nil, fmt.Errorf("view: store %q: %w", store.Name(), err)
 	}
 	v.read = newViewReader(store.Name(), snapshot, time.Now())
 	v.here = state.NewReader(v.read, viewed(sub, v.Partitions)...).Of(kept)
 	v.Reader = v.here.Lacking(lacking)
-	v.end = func() error { return a.closeView(v) }
-	a.views[v] = true
-	if a.cfg.ViewAgeMax > 0 {
-		v.read.expireAfter(a.cfg.ViewAgeMax, func() { a.forgetView(v) })
+	v.end = func() error { return vs.close(v) }
+	vs.open[v] = true
+	if vs.app.cfg.ViewAgeMax > 0 {
+		v.read.expireAfter(vs.app.cfg.ViewAgeMax, func() { vs.forget(v) })
 	}
 	return v, nil
 }
 
 // kept is the number of the sub-topology that keeps a store, -1 for a global store, and the store as the topology has
 // it: the caller's name may say less.
-func (a *app) kept(store state.Store) (sub int, kept state.Store, err error) {
+func (vs *views) kept(store state.Store) (sub int, kept state.Store, err error) {
 	sub = -1
-	for _, s := range slices.Concat(a.topo.Subtopologies(), a.topo.Globals()) {
+	for _, s := range slices.Concat(vs.app.topo.Subtopologies(), vs.app.topo.Globals()) {
 		if st := keeps(s, store); st != nil {
 			if kept = st; !s.Global {
 				sub = s.ID
@@ -115,7 +125,7 @@ func (a *app) kept(store state.Store) (sub int, kept state.Store, err error) {
 			store.Name(), kept, store)
 	case kept.Spec().InMemory:
 		return 0, nil, fmt.Errorf("view: store %q is in memory alone, where only its task can read it: leave InMemory "+
-			"out of its name, or read its changelog %s", store.Name(), kept.Spec().ChangelogTopic(a.cfg.ApplicationID))
+			"out of its name, or read its changelog %s", store.Name(), kept.Spec().ChangelogTopic(vs.app.cfg.ApplicationID))
 	}
 	return sub, kept, nil
 }
@@ -128,45 +138,39 @@ func keeps(s *topology.Subtopology, store state.Store) state.Store {
 	return nil
 }
 
-func (a *app) viewError(store state.Store, kind error, why string) error {
+func (vs *views) refuse(store state.Store, kind error, why string) error {
 	return fmt.Errorf("view: store %q is %w: %s", store.Name(), kind, why)
 }
 
 // absent is why there is nothing to look at: the application has not begun yet, or has ended.
-func (a *app) absent() error {
-	if a.State() == Rebalancing {
+func (vs *views) absent() error {
+	if vs.app.State() == Rebalancing {
 		return ErrRestoring
 	}
 	return ErrNotHere
 }
 
 // lacking says which partitions of a store can't be read here, and why; nil: all can. It needs the mutex.
-func (a *app) lacking(store state.Store, sub int, here, restoring []int32) error {
+func (vs *views) lacking(store state.Store, sub int, here, restoring []int32) error {
 	var elsewhere []int32
-	for p := range a.layout().partitions[sub] {
+	for p := range vs.app.layout().partitions[sub] {
 		switch {
 		case slices.Contains(here, p) || slices.Contains(restoring, p):
-		case a.elsewhere(TaskID{sub, p}):
+		case vs.app.elsewhere(TaskID{sub, p}):
 			elsewhere = append(elsewhere, p)
 		default: // it moves, perhaps between two workers of this process
 			restoring = append(restoring, p)
 		}
 	}
 	if slices.Sort(restoring); len(restoring) > 0 {
-		return a.viewError(store, ErrRestoring, fmt.Sprintf("partitions %v of %d are on their way, perhaps to this "+
-			"process: ask again", restoring, a.layout().partitions[sub]))
+		return vs.refuse(store, ErrRestoring, fmt.Sprintf("partitions %v of %d are on their way, perhaps to this "+
+			"process: ask again", restoring, vs.app.layout().partitions[sub]))
 	}
 	if len(elsewhere) == 0 {
 		return nil
 	}
-	return a.viewError(store, ErrNotHere, fmt.Sprintf("partitions %v of %d are in another process of application %s",
-		elsewhere, a.layout().partitions[sub], a.cfg.ApplicationID))
-}
-
-// elsewhere tells that another process has a task, and not that it is on its way between two owners.
-func (a *app) elsewhere(id TaskID) bool {
-	return a.State() == Closing ||
-		a.dispatcher.isElsewhere(a.layout().inputs(a.topo.Subtopologies()[id.Subtopology], id.Partition))
+	return vs.refuse(store, ErrNotHere, fmt.Sprintf("partitions %v of %d are in another process of application %s",
+		elsewhere, vs.app.layout().partitions[sub], vs.app.cfg.ApplicationID))
 }
 
 // viewed are the namespaces that a view reads.
@@ -180,24 +184,24 @@ func viewed(sub int, partitions []int32) (namespaces [][]byte) {
 	return namespaces
 }
 
-func (a *app) closeView(v *View) error {
-	a.forgetView(v)
+func (vs *views) close(v *View) error {
+	vs.forget(v)
 	return v.read.end(errViewClosed)
 }
 
-func (a *app) forgetView(v *View) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.views, v)
+func (vs *views) forget(v *View) {
+	vs.app.mu.Lock()
+	defer vs.app.mu.Unlock()
+	delete(vs.open, v)
 }
 
-// closeViews ends what is still open, and lets nothing more be opened.
-func (a *app) closeViews() error {
-	a.mu.Lock()
-	a.viewsEnded = true
-	open := a.views
-	a.views = map[*View]bool{}
-	a.mu.Unlock()
+// closeAll ends what is still open, and lets nothing more be opened.
+func (vs *views) closeAll() error {
+	vs.app.mu.Lock()
+	vs.ended = true
+	open := vs.open
+	vs.open = map[*View]bool{}
+	vs.app.mu.Unlock()
 	var errs []error
 	for v := range open {
 		errs = append(errs, v.read.end(errViewClosed))
@@ -205,10 +209,10 @@ func (a *app) closeViews() error {
 	return errors.Join(errs...)
 }
 
-// viewStats needs the mutex.
-func (a *app) viewStats(now time.Time) []ViewStats {
+// stats needs the mutex.
+func (vs *views) stats(now time.Time) []ViewStats {
 	var stats []ViewStats
-	for v := range a.views {
+	for v := range vs.open {
 		stats = append(stats, ViewStats{Store: v.read.store, Opened: v.read.opened, Age: now.Sub(v.read.opened)})
 	}
 	slices.SortFunc(stats, func(a, b ViewStats) int { return a.Opened.Compare(b.Opened) })

@@ -27,7 +27,7 @@ func (w *worker) checkpointAll() error {
 		if err := j.tx.Checkpoint(); err != nil {
 			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 		}
-		if err := j.noteExpired(w.app); err != nil {
+		if err := j.noteExpired(&w.app.purger); err != nil {
 			return err
 		}
 		j.behind = false
