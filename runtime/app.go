@@ -25,15 +25,14 @@ type app struct {
 	stopOnce   sync.Once
 	done       chan struct{} // closed: nothing runs any more
 	paused     atomic.Bool
-	flushing   atomic.Bool
-	gate       gate // of global stores
 	restorers  *restorers
 	retention  *retention
-	refusal    atomic.Pointer[error]  // why the application can't take part in its group
 	shape      atomic.Pointer[layout] // while it runs
 	growing    sync.Mutex             // what replaces shape
 	times      keptTimes
 	views      views
+	balance    balance
+	globals    globals
 	purger     purger
 
 	mu        sync.Mutex
@@ -42,8 +41,6 @@ type app struct {
 	control   *kclient.Client      // while it runs
 	workers   []*worker            // by index
 	pastNodes map[string]NodeStats // of workers that were taken away
-	fills     []*fill
-	held      map[TaskID]int64 // sum of changelog positions on disk, of tasks that are there
 	err       error
 }
 
@@ -167,13 +164,13 @@ func (a *app) run(ctx context.Context) (err error) {
 		defer a.mu.Unlock()
 		a.home, a.control = nil, nil
 	}()
-	if err = a.findHeld(); err != nil {
+	if err = a.balance.findHeld(); err != nil {
 		return err
 	}
 	starting, cancel = a.untilStop(ctx)
 	defer cancel()
-	a.removePredecessor(starting, control)
-	fills, err := a.openFills(starting, control)
+	h.removePredecessor(starting, control, &a.cfg)
+	fills, err := a.globals.open(starting, control)
 	if err != nil {
 		return a.interrupted(err)
 	}
@@ -195,8 +192,8 @@ func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) 
 	running.Go(func() { a.retention.run(finished) })
 	running.Go(func() { a.watch(finished) })
 	running.Go(func() {
-		if a.filled(ctx, fills) {
-			a.tellWait(ctx, control, finished)
+		if a.globals.wait(ctx, fills) {
+			a.dispatcher.tellWait(ctx, control, finished)
 		}
 	})
 	var group errgroup.Group
@@ -213,7 +210,7 @@ func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) 
 		})
 	}
 	group.Go(func() error {
-		if !a.filled(ctx, fills) {
+		if !a.globals.wait(ctx, fills) {
 			return nil
 		}
 		err := safely(func() error { return a.dispatcher.run(ctx) })

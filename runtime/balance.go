@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"thalweg/internal/assign"
 	"thalweg/internal/kclient"
@@ -18,53 +20,62 @@ func (a *app) stateConfig(id TaskID) state.Config {
 	}
 }
 
-// balancing is what the group's leader needs to know to spread the tasks.
-func (a *app) balancing() kclient.BalancerConfig {
+// balance is what the process tells the leader of its group, and hears from it.
+type balance struct {
+	app     *app
+	refusal atomic.Pointer[error] // why the application can't take part in its group
+
+	mu   sync.Mutex
+	held map[TaskID]int64 // sum of changelog positions on disk, of tasks that are there
+}
+
+// config is what the group's leader needs to know to spread the tasks.
+func (b *balance) config() kclient.BalancerConfig {
 	var c kclient.BalancerConfig
-	for _, s := range a.topo.Subtopologies() {
+	for _, s := range b.app.topo.Subtopologies() {
 		sub := kclient.Subtopology{ID: int32(s.ID), Stateful: len(s.Stores) > 0}
 		for _, t := range s.Inputs {
-			sub.Topics = append(sub.Topics, t.In(a.cfg.ApplicationID))
+			sub.Topics = append(sub.Topics, t.In(b.app.cfg.ApplicationID))
 		}
 		c.Subtopologies = append(c.Subtopologies, sub)
 	}
-	c.Report, c.Unread, c.Assigned = a.report, a.unread, a.publish
-	c.Topology, c.Differs = a.topo.Fingerprint().String(), a.differs
+	c.Report, c.Unread, c.Assigned = b.report, b.unread, b.publish
+	c.Topology, c.Differs = b.app.topo.Fingerprint().String(), b.differs
 	return c
 }
 
 // differs ends the application: the process that leads the group runs another program under the same application id,
 // and would neither hand out the tasks of this one, nor have its own understood here.
-func (a *app) differs(leader string) {
+func (b *balance) differs(leader string) {
 	diff := ""
 	if leader != "" {
 		diff = "; what differs, with - for what the other has and + for what this one has:\n" +
-			topology.ParseFingerprint(leader).Diff(a.topo.Fingerprint())
+			topology.ParseFingerprint(leader).Diff(b.app.topo.Fingerprint())
 	}
 	err := fmt.Errorf("another topology runs under the application id %s: choose another Config.ApplicationID for one of "+
-		"the two programs; or, to upgrade, stop all processes of the old program first%s", a.cfg.ApplicationID, diff)
-	a.refusal.CompareAndSwap(nil, &err)
-	a.dispatcher.poke()
+		"the two programs; or, to upgrade, stop all processes of the old program first%s", b.app.cfg.ApplicationID, diff)
+	b.refusal.CompareAndSwap(nil, &err)
+	b.app.dispatcher.poke()
 }
 
 // unread warns of a member of the group whose report this process cannot read.
-func (a *app) unread(member string, err error) {
-	a.cfg.Logger.Warn("can't read what a process of the group has on disk: it gets tasks as if it had nothing",
-		"application", a.cfg.ApplicationID, "member", member, "err", err)
+func (b *balance) unread(member string, err error) {
+	b.app.cfg.Logger.Warn("can't read what a process of the group has on disk: it gets tasks as if it had nothing",
+		"application", b.app.cfg.ApplicationID, "member", member, "err", err)
 }
 
 // report tells the leader what state this process has on disk. Of the tasks that are here it is read again: a restore
 // or a checkpoint has moved it since they were opened.
-func (a *app) report() assign.Report {
-	for _, id := range a.dispatcher.here() {
-		if err := a.noteHeld(id); err != nil {
-			a.cfg.Logger.Debug("can't read how far the state on disk is", "application", a.cfg.ApplicationID, "err", err)
+func (b *balance) report() assign.Report {
+	for _, id := range b.app.dispatcher.here() {
+		if err := b.noteHeld(id); err != nil {
+			b.app.cfg.Logger.Debug("can't read how far the state on disk is", "application", b.app.cfg.ApplicationID, "err", err)
 		}
 	}
-	r := assign.Report{Process: a.home.process, Weight: a.dispatcher.wanted(), Endpoint: a.cfg.Endpoint}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id, position := range a.held {
+	r := assign.Report{Process: b.app.home.process, Weight: b.app.dispatcher.wanted(), Endpoint: b.app.cfg.Endpoint}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, position := range b.held {
 		r.Held = append(r.Held, assign.Held{
 			ID:       assign.TaskID{Subtopology: int32(id.Subtopology), Partition: id.Partition},
 			Position: position,
@@ -74,10 +85,10 @@ func (a *app) report() assign.Report {
 }
 
 // findHeld looks at what an earlier run left on disk.
-func (a *app) findHeld() error {
-	for _, s := range a.topo.Subtopologies() {
-		for p := range a.layout().partitions[s.ID] {
-			if err := a.noteHeld(TaskID{s.ID, p}); err != nil {
+func (b *balance) findHeld() error {
+	for _, s := range b.app.topo.Subtopologies() {
+		for p := range b.app.layout().partitions[s.ID] {
+			if err := b.noteHeld(TaskID{s.ID, p}); err != nil {
 				return err
 			}
 		}
@@ -86,13 +97,13 @@ func (a *app) findHeld() error {
 }
 
 // noteHeld remembers how far the state of a task on disk is.
-func (a *app) noteHeld(id TaskID) error {
-	if a.home.engine == nil {
+func (b *balance) noteHeld(id TaskID) error {
+	if b.app.home.engine == nil {
 		return nil
 	}
 	sum, found := int64(0), false
-	for _, st := range a.topo.Subtopologies()[id.Subtopology].Stores {
-		position, ok, err := state.SavedPosition(a.home.engine, state.Namespace(id.Partition), st.Name())
+	for _, st := range b.app.topo.Subtopologies()[id.Subtopology].Stores {
+		position, ok, err := state.SavedPosition(b.app.home.engine, state.Namespace(id.Partition), st.Name())
 		if err != nil {
 			return fmt.Errorf("task %s: position of store %s on disk: %w", id, st.Name(), err)
 		}
@@ -100,12 +111,12 @@ func (a *app) noteHeld(id TaskID) error {
 			sum, found = sum+position, true
 		}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if found {
-		a.held[id] = sum
+		b.held[id] = sum
 	} else {
-		delete(a.held, id)
+		delete(b.held, id)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (c *catchUp) awaitCommitted(
 // awaitGlobals waits until the global stores have what their topics hold.
 func (c *catchUp) awaitGlobals(ctx context.Context) error {
 	c.app.mu.Lock()
-	fills := c.app.fills
+	fills := c.app.globals.fills
 	c.app.mu.Unlock()
 	for _, f := range fills {
 		inputs, err := c.partitionsNow(ctx, []string{f.topic})

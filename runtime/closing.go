@@ -77,7 +77,7 @@ func (e ending) runInTime(ctx context.Context) error {
 // abandon cuts off what is still at work, and says what that is; nil: nothing is.
 func (e ending) abandon() error {
 	e.app.mu.Lock()
-	workers, fills, h := e.app.workers, e.app.fills, e.app.home
+	workers, fills, h := e.app.workers, e.app.globals.fills, e.app.home
 	e.app.mu.Unlock()
 	var left []string
 	var cutting sync.WaitGroup

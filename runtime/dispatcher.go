@@ -212,7 +212,7 @@ func (d *dispatcher) take(r report) error {
 
 // step brings about what is wanted now, as far as nobody has to be waited for.
 func (d *dispatcher) step(ctx context.Context) error {
-	if refusal := d.app.refusal.Load(); refusal != nil && !d.stopping {
+	if refusal := d.app.balance.refusal.Load(); refusal != nil && !d.stopping {
 		return *refusal
 	}
 	if !d.stopping {
@@ -286,7 +286,7 @@ func (d *dispatcher) prepare() (err error) {
 	a := d.app
 	cfg := a.clientConfig("member")
 	cfg.Known, cfg.Group, cfg.Topics = a.connection(), a.cfg.ApplicationID, a.layout().topics()
-	cfg.Balancer = kclient.NewBalancer(a.balancing())
+	cfg.Balancer = kclient.NewBalancer(a.balance.config())
 	d.place, err = kclient.NewMember(cfg)
 	return err
 }

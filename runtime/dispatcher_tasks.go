@@ -282,6 +282,12 @@ func (d *dispatcher) here() (ids []TaskID) {
 	return ids
 }
 
+// taskElsewhere tells that another process has a task, and not that it is on its way between two owners.
+func (d *dispatcher) taskElsewhere(id TaskID) bool {
+	return d.app.State() == Closing ||
+		d.isElsewhere(d.app.layout().inputs(d.app.topo.Subtopologies()[id.Subtopology], id.Partition))
+}
+
 // isElsewhere tells whether the assignment gives a task to another process.
 func (d *dispatcher) isElsewhere(inputs []kclient.TopicPartition) bool {
 	d.mu.Lock()

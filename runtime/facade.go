@@ -71,8 +71,9 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 		done:     make(chan struct{}),
 
 		pastNodes: map[string]NodeStats{},
-		held:      map[TaskID]int64{},
 	}
+	a.balance = balance{app: a, held: map[TaskID]int64{}}
+	a.globals = globals{app: a}
 	a.views = views{app: a, open: map[*View]bool{}}
 	a.purger = purger{
 		app: a, processed: map[kclient.TopicPartition]int64{}, expiries: map[kclient.TopicPartition]expired{},

@@ -57,16 +57,16 @@ func (v *inventory) listFilled(ctx context.Context, f filling) error {
 
 // askInputs looks for inputs that fill stores and begin later than what is noted of them. It returns their policies.
 // first has where they begin.
-func (a *app) askInputs(
-	ctx context.Context, c *kclient.Client, first map[kclient.TopicPartition]int64, id kclient.Identity,
+func (p *progressTopic) askInputs(
+	ctx context.Context, c *kclient.Client, lay *layout, first map[kclient.TopicPartition]int64, id kclient.Identity,
 ) (map[string]string, error) {
 	var topics []string
-	for _, f := range a.layout().fillings {
+	for _, f := range lay.fillings {
 		for tp, at := range first {
 			if f.from != state.FromInput || f.topic != tp.Topic || slices.Contains(topics, f.topic) {
 				continue
 			}
-			if note, ok := a.noted.filled(f, tp.Partition, id); ok && at > note.Offset {
+			if note, ok := p.filled(f, tp.Partition, id); ok && at > note.Offset {
 				topics = append(topics, f.topic)
 			}
 		}
@@ -75,7 +75,7 @@ func (a *app) askInputs(
 		return nil, nil
 	}
 	// The process that had the task before may have noted more since this one has read the progress topic.
-	if err := a.noted.refresh(ctx); err != nil {
+	if err := p.refresh(ctx); err != nil {
 		return nil, err
 	}
 	return c.Topics().CleanupPolicies(ctx, topics...)
@@ -83,23 +83,23 @@ func (a *app) askInputs(
 
 // since fills in what the application knows of a store whose input begins at l.First: nothing is missing where it has
 // noted nothing.
-func (a *app) since(l *origin.Local, f filling, p *positions) {
-	note, ok := a.noted.filled(f, l.Partition, p.identity)
+func (p *progressTopic) since(l *origin.Local, f filling, pos *positions) {
+	note, ok := p.filled(f, l.Partition, pos.identity)
 	if !ok {
 		note.Offset = l.First
 	}
 	if l.Accepted = note.Offset; l.First > l.Accepted {
-		l.Expires = origin.Expiry(note.Expired, p.policies[f.topic], l.First)
+		l.Expires = origin.Expiry(note.Expired, pos.policies[f.topic], l.First)
 	}
 }
 
 // refill adds the note of a store that is restored from where its input begins, if it is one that an input fills.
-func (a *app) refill(notes map[progress.Key]*progress.Value, l origin.Local, f filling, p *positions) {
+func (p *progressTopic) refill(notes map[progress.Key]*progress.Value, l origin.Local, f filling, pos *positions) {
 	if f.from != state.FromInput {
 		return
 	}
-	note, _ := a.noted.filled(f, l.Partition, p.identity)
+	note, _ := p.filled(f, l.Partition, pos.identity)
 	note.Offset = max(note.Offset, l.First)
-	note.Expired = origin.Expired(note.Expired, p.policies[f.topic], l.First)
+	note.Expired = origin.Expired(note.Expired, pos.policies[f.topic], l.First)
 	notes[filledKey(f, l.Partition)] = &note
 }

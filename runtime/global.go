@@ -47,20 +47,27 @@ type fill struct {
 	inputs     atomic.Pointer[[]InputStats]     // how far the store is; any goroutine
 }
 
-// globalRows reads the global stores of this process; nil: there are none.
-func (a *app) globalRows() *state.Reader {
-	stores := a.topo.GlobalStores()
+// globals are the global stores of the application.
+type globals struct {
+	app   *app
+	gate  gate
+	fills []*fill // app.mu
+}
+
+// rows reads the global stores of this process; nil: there are none.
+func (g *globals) rows() *state.Reader {
+	stores := g.app.topo.GlobalStores()
 	if len(stores) == 0 {
 		return nil
 	}
-	return state.NewReader(a.home.stores(), state.GlobalNamespace()).Of(stores...)
+	return state.NewReader(g.app.home.stores(), state.GlobalNamespace()).Of(stores...)
 }
 
-// openFills opens the global stores and begins to read what they lack.
-func (a *app) openFills(ctx context.Context, control *kclient.Client) ([]*fill, error) {
+// open opens the global stores and begins to read what they lack.
+func (g *globals) open(ctx context.Context, control *kclient.Client) ([]*fill, error) {
 	var fills []*fill
-	for _, s := range a.topo.Globals() {
-		f, err := a.openFill(ctx, control, s)
+	for _, s := range g.app.topo.Globals() {
+		f, err := g.openOne(ctx, control, s)
 		if err != nil {
 			for _, f := range fills {
 				err = errors.Join(err, f.close())
@@ -69,19 +76,19 @@ func (a *app) openFills(ctx context.Context, control *kclient.Client) ([]*fill, 
 		}
 		fills = append(fills, f)
 	}
-	a.mu.Lock()
-	a.fills = fills
-	a.mu.Unlock()
+	g.app.mu.Lock()
+	g.fills = fills
+	g.app.mu.Unlock()
 	return fills, nil
 }
 
-func (a *app) openFill(ctx context.Context, control *kclient.Client, s *topology.Subtopology) (_ *fill, err error) {
+func (g *globals) openOne(ctx context.Context, control *kclient.Client, s *topology.Subtopology) (_ *fill, err error) {
 	f := &fill{
-		app: a, control: control, sub: s, name: s.Stores[0].Name(), topic: s.Inputs[0].In(a.cfg.ApplicationID),
+		app: g.app, control: control, sub: s, name: s.Stores[0].Name(), topic: s.Inputs[0].In(g.app.cfg.ApplicationID),
 		full: make(chan struct{}), turn: newDeadline(), highs: map[kclient.TopicPartition]int64{}, looked: time.Now(),
-		log: a.cfg.Logger.With("application", a.cfg.ApplicationID, "global store", s.Stores[0].Name()),
+		log: g.app.cfg.Logger.With("application", g.app.cfg.ApplicationID, "global store", s.Stores[0].Name()),
 	}
-	f.partitions = a.layout().globals[f.topic]
+	f.partitions = g.app.layout().globals[f.topic]
 	if err := f.open(ctx, false); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
@@ -180,7 +187,7 @@ func (f *fill) begin(ctx context.Context, now time.Time) error {
 		r.begin(now)
 		f.behind[tp] = r
 		f.log.Info("filling", "topic", tp.Topic, "partition", tp.Partition, "from", next, "to", r.End)
-		f.app.tellRestore(f.app.cfg.Hooks.RestoreStarted, r.Restore)
+		f.app.hooks.tellRestore(f.app.cfg.Hooks.RestoreStarted, r.Restore)
 	}
 	err = f.task.Restored(nil)
 	f.publish()
@@ -355,7 +362,7 @@ func (f *fill) advance(fetched []kclient.Fetched) {
 				f.askSizes()
 				report := r.report(now)
 				f.log.Info("filling", append([]any{"topic", r.Topic, "partition", r.Task.Partition}, report.attributes()...)...)
-				f.app.tellProgress(report)
+				f.app.hooks.tellProgress(f.app.cfg.Hooks.RestoreProgress, report)
 			}
 			continue
 		}
@@ -363,7 +370,7 @@ func (f *fill) advance(fetched []kclient.Fetched) {
 		ended := r.end(now)
 		f.log.Info("filled", "topic", r.Topic, "partition", r.Task.Partition, "records", r.Records, "bytes", r.Bytes,
 			"records per second", int64(r.RecordsPerSecond), "in", ended.Elapsed)
-		f.app.tellRestore(f.app.cfg.Hooks.RestoreEnded, ended)
+		f.app.hooks.tellRestore(f.app.cfg.Hooks.RestoreEnded, ended)
 	}
 	if len(f.behind) == 0 {
 		f.filled()
@@ -382,12 +389,12 @@ func (f *fill) askSizes() {
 	}
 }
 
-// filled waits until all global stores are; false: the application stops before.
-func (a *app) filled(ctx context.Context, fills []*fill) bool {
+// wait waits until all global stores are; false: the application stops before.
+func (g *globals) wait(ctx context.Context, fills []*fill) bool {
 	for _, f := range fills {
 		select {
 		case <-f.full:
-		case <-a.stop:
+		case <-g.app.stop:
 			return false
 		case <-ctx.Done():
 			return false

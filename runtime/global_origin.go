@@ -114,7 +114,7 @@ func (f *fill) refill(ctx context.Context, stop <-chan struct{}, cause error) er
 	defer cancel()
 	if !f.again.Swap(true) {
 		f.app.pokeWorkers()
-		if err := f.app.gate.close(ctx); err != nil {
+		if err := f.app.globals.gate.close(ctx); err != nil {
 			return f.stopped(stop, err)
 		}
 	}
@@ -146,7 +146,7 @@ func (f *fill) stopped(stop <-chan struct{}, err error) error {
 // filled lets the workers look rows up.
 func (f *fill) filled() {
 	if f.again.Swap(false) {
-		f.app.gate.open()
+		f.app.globals.gate.open()
 		f.app.pokeWorkers()
 		return
 	}
@@ -168,10 +168,10 @@ func (w *worker) enter(ctx context.Context, now time.Time) (bool, error) {
 		return true, nil
 	}
 	if !w.inside {
-		w.inside = w.app.gate.enter()
+		w.inside = w.app.globals.gate.enter()
 		return w.inside, nil
 	}
-	if !w.app.gate.isClosed() {
+	if !w.app.globals.gate.isClosed() {
 		return true, nil
 	}
 	if err := w.commits.commitRest(ctx, now); err != nil {
@@ -184,6 +184,6 @@ func (w *worker) enter(ctx context.Context, now time.Time) (bool, error) {
 func (w *worker) leave() {
 	if w.inside {
 		w.inside = false
-		w.app.gate.leave()
+		w.app.globals.gate.leave()
 	}
 }

@@ -14,12 +14,6 @@ import (
 // The group's leader hands out partitions that were added. A process that is given one works out its layout again, if
 // all that is kept by partition can stay where it is; otherwise the application stops.
 
-// elsewhere tells that another process has a task, and not that it is on its way between two owners.
-func (a *app) elsewhere(id TaskID) bool {
-	return a.State() == Closing ||
-		a.dispatcher.isElsewhere(a.layout().inputs(a.topo.Subtopologies()[id.Subtopology], id.Partition))
-}
-
 // layout is what follows from the topology and the partition counts of the inputs, as they were last seen.
 func (a *app) layout() *layout { return a.shape.Load() }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -38,6 +39,7 @@ type home struct {
 	lock     io.Closer
 	dir      string
 	patience time.Duration // with the disk, at the end
+	flushing atomic.Bool
 }
 
 var homeLock = dirlock.Files{Lock: "lock", PID: "pid"}

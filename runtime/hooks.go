@@ -141,3 +141,17 @@ func (q *hookQueue) wake() {
 	default:
 	}
 }
+
+// tellRestore calls a hook of restoring, which may be nil.
+func (q *hookQueue) tellRestore(hook func(Restore), p Restore) {
+	if hook != nil {
+		q.add(func() { hook(p) })
+	}
+}
+
+// tellProgress calls the hook that follows a restore, which may be nil.
+func (q *hookQueue) tellProgress(hook func(Restore), p Restore) {
+	if hook != nil {
+		q.addProgress(func() { hook(p) })
+	}
+}

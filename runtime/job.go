@@ -82,7 +82,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		Subs:          []*topology.Subtopology{sub},
 		Tx:            j.tx,
 		Outbox:        w.outbox,
-		Globals:       a.globalRows(),
+		Globals:       a.globals.rows(),
 		Errors:        a.cfg.Errors,
 		GaveUp:        w.gaveUp,
 		Dropped:       w.dropped,

@@ -17,26 +17,28 @@ func (a *app) clientID(name string) string {
 	if a.home == nil {
 		return a.cfg.ApplicationID + "-" + name
 	}
-	return a.clientPrefix() + name
+	return a.home.clientPrefix(a.cfg.ApplicationID) + name
 }
 
-func (a *app) clientPrefix() string { return a.cfg.ApplicationID + "-" + a.home.process + "-" }
+func (h *home) clientPrefix(applicationID string) string {
+	return applicationID + "-" + h.process + "-"
+}
 
 // removePredecessor takes the members out of the group that a crash of this process left there: without that the
 // others would wait for them until their sessions end. It is a short cut, so that trouble with it is no error.
-func (a *app) removePredecessor(ctx context.Context, control *kclient.Client) {
-	if a.home.lock == nil { // the name is new
+func (h *home) removePredecessor(ctx context.Context, control *kclient.Client, cfg *Config) {
+	if h.lock == nil { // the name is new
 		return
 	}
-	prefix := a.clientPrefix()
-	removed, err := control.RemoveMembers(ctx, a.cfg.ApplicationID, func(clientID string) bool {
+	prefix := h.clientPrefix(cfg.ApplicationID)
+	removed, err := control.RemoveMembers(ctx, cfg.ApplicationID, func(clientID string) bool {
 		return strings.HasPrefix(clientID, prefix)
 	})
 	switch {
 	case err != nil && ctx.Err() == nil:
-		a.cfg.Logger.Warn("can't remove what a crash left in the group: waiting for its session to end", "err", err)
+		cfg.Logger.Warn("can't remove what a crash left in the group: waiting for its session to end", "err", err)
 	case removed > 0:
-		a.cfg.Logger.Info("removed what a crash left in the group", "members", removed)
+		cfg.Logger.Info("removed what a crash left in the group", "members", removed)
 	}
 }
 
@@ -49,7 +51,8 @@ const (
 
 // tellWait says why no tasks come, when they do not: a member that was killed keeps its place in the group until its
 // session ends, and the group waits for it.
-func (a *app) tellWait(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
+func (d *dispatcher) tellWait(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
+	cfg := &d.app.cfg
 	timer := time.NewTimer(tellWaitAfter)
 	defer timer.Stop()
 	select {
@@ -59,25 +62,25 @@ func (a *app) tellWait(ctx context.Context, control *kclient.Client, finished <-
 	case <-ctx.Done():
 		return
 	}
-	if a.dispatcher.known() {
+	if d.known() {
 		return
 	}
 	ctx, cancel := until(ctx, finished)
 	defer cancel()
-	groups, err := control.Admin().DescribeGroups(ctx, a.cfg.ApplicationID)
+	groups, err := control.Admin().DescribeGroups(ctx, cfg.ApplicationID)
 	if err != nil {
 		return // a broker that does not answer has lines of its own
 	}
 	var others []string
-	for _, m := range groups[a.cfg.ApplicationID].Members {
-		if !strings.HasPrefix(m.ClientID, a.clientPrefix()) {
+	for _, m := range groups[cfg.ApplicationID].Members {
+		if !strings.HasPrefix(m.ClientID, d.app.home.clientPrefix(cfg.ApplicationID)) {
 			others = append(others, m.ClientID)
 		}
 	}
 	if len(others) == 0 {
 		return
 	}
-	a.cfg.Logger.Warn("waiting for the group to hand tasks out: it waits for other members. One that was killed keeps "+
-		"its place until its session ends", "application", a.cfg.ApplicationID, "members",
-		others[:min(len(others), toldMembersMax)], "left at most", a.cfg.SessionTimeout-tellWaitAfter)
+	cfg.Logger.Warn("waiting for the group to hand tasks out: it waits for other members. One that was killed keeps "+
+		"its place until its session ends", "application", cfg.ApplicationID, "members",
+		others[:min(len(others), toldMembersMax)], "left at most", cfg.SessionTimeout-tellWaitAfter)
 }

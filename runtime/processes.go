@@ -29,10 +29,10 @@ const publishMax = 2 * time.Second
 
 // publish writes which process has which tasks. The leader of the group does this before anybody gets a task; where it
 // fails, the tasks are handed out all the same, and the record is behind until the group is balanced again.
-func (a *app) publish(processes []assign.Process) {
-	a.mu.Lock()
-	noted := a.noted
-	a.mu.Unlock()
+func (b *balance) publish(processes []assign.Process) {
+	b.app.mu.Lock()
+	noted := b.app.noted
+	b.app.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), publishMax)
 	defer cancel()
 	wrote := make(chan error, 1)
@@ -46,8 +46,8 @@ func (a *app) publish(processes []assign.Process) {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		a.cfg.Logger.Warn("can't write which process has which tasks: App.Processes is behind until the group is balanced "+
-			"again", "application", a.cfg.ApplicationID, "err", err)
+		b.app.cfg.Logger.Warn("can't write which process has which tasks: App.Processes is behind until the group is "+
+			"balanced again", "application", b.app.cfg.ApplicationID, "err", err)
 	}
 }
 

@@ -222,7 +222,7 @@ func (p *restorers) restore(r *restoring, fetcher *kclient.Fetcher) error {
 func (r *restoring) begin(fetcher *kclient.Fetcher, now time.Time) {
 	for _, s := range r.stores {
 		s.progress.begin(now)
-		r.worker.app.tellRestore(r.worker.app.cfg.Hooks.RestoreStarted, s.progress.Restore)
+		r.worker.app.hooks.tellRestore(r.worker.app.cfg.Hooks.RestoreStarted, s.progress.Restore)
 		fetcher.Set(logPartition(s.Changelog), s.Position)
 	}
 }
@@ -329,7 +329,7 @@ func (r *restoring) log(s *restore, p Restore, more ...any) {
 	s.told = true
 	r.worker.log.Info("restoring", slices.Concat([]any{"task", r.job.id.String(), "store", s.Store}, p.attributes(),
 		more)...)
-	r.worker.app.tellProgress(p)
+	r.worker.app.hooks.tellProgress(r.worker.app.cfg.Hooks.RestoreProgress, p)
 }
 
 // askSizes asks for the sizes of the changelogs, once: a restore that ends within a second needs none.
@@ -379,7 +379,7 @@ func (r *restoring) end(s *restore) {
 		r.worker.log.Info("restored", "task", r.job.id.String(), "store", s.Store, "records", p.Records, "bytes", p.Bytes,
 			"records per second", int64(p.RecordsPerSecond), "in", p.Elapsed)
 	}
-	r.worker.app.tellRestore(r.worker.app.cfg.Hooks.RestoreEnded, p)
+	r.worker.app.hooks.tellRestore(r.worker.app.cfg.Hooks.RestoreEnded, p)
 	r.publish()
 }
 
@@ -392,18 +392,4 @@ func (r *restoring) publish() {
 		}
 	}
 	r.reports.Store(&all)
-}
-
-// tellRestore calls a hook of restoring, which may be nil.
-func (a *app) tellRestore(hook func(Restore), p Restore) {
-	if hook != nil {
-		a.hooks.add(func() { hook(p) })
-	}
-}
-
-// tellProgress calls the hook that follows a restore.
-func (a *app) tellProgress(p Restore) {
-	if hook := a.cfg.Hooks.RestoreProgress; hook != nil {
-		a.hooks.addProgress(func() { hook(p) })
-	}
 }

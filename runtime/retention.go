@@ -80,7 +80,9 @@ func (r *retention) open(ids []TaskID) (opened func()) {
 }
 
 // isAway tells that the group has given a task to another process.
-func (r *retention) isAway(id TaskID) bool { return r.app.State() != Closing && r.app.elsewhere(id) }
+func (r *retention) isAway(id TaskID) bool {
+	return r.app.State() != Closing && r.app.dispatcher.taskElsewhere(id)
+}
 
 // look counts the time that tasks are away, and drops the rows of those that are away for long.
 func (r *retention) look(span time.Duration) {
@@ -173,5 +175,5 @@ func (r *retention) erase(id TaskID, stores []string) (erased bool, err error) {
 			return true, fmt.Errorf("task %s: %w", id, err)
 		}
 	}
-	return true, r.app.noteHeld(id)
+	return true, r.app.balance.noteHeld(id)
 }

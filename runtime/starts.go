@@ -99,24 +99,24 @@ func (p *progressTopic) raiseStarts(ctx context.Context, due map[kclient.TopicPa
 
 // askCuts looks for changelogs that lack records of which the application does not know. For those that the application
 // deletes from it returns the settings, by topic, under which the broker does so too.
-func (a *app) askCuts(
-	ctx context.Context, c *kclient.Client, first map[kclient.TopicPartition]int64, id kclient.Identity,
+func (p *progressTopic) askCuts(
+	ctx context.Context, c *kclient.Client, lay *layout, first map[kclient.TopicPartition]int64, id kclient.Identity,
 ) (map[string]string, error) {
 	cut := func() []kclient.TopicPartition {
 		return slices.DeleteFunc(slices.Collect(maps.Keys(first)), func(tp kclient.TopicPartition) bool {
-			return a.layout().storeOf(tp.Topic) == "" || first[tp] <= a.noted.start(tp, id)
+			return lay.storeOf(tp.Topic) == "" || first[tp] <= p.start(tp, id)
 		})
 	}
 	if len(cut()) == 0 {
 		return nil, nil
 	}
 	// The process that had the task before may have deleted and noted it since this one has read the progress topic.
-	if err := a.noted.refresh(ctx); err != nil {
+	if err := p.refresh(ctx); err != nil {
 		return nil, err
 	}
 	var topics []string
 	for _, tp := range cut() {
-		if a.layout().purged(tp.Topic) && !slices.Contains(topics, tp.Topic) {
+		if lay.purged(tp.Topic) && !slices.Contains(topics, tp.Topic) {
 			topics = append(topics, tp.Topic)
 		}
 	}

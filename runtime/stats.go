@@ -246,7 +246,7 @@ func sortNodes(nodes map[string]NodeStats) []NodeStats {
 
 func (a *app) Stats() Stats {
 	a.mu.Lock()
-	workers, fills, h := a.workers, a.fills, a.home
+	workers, fills, h := a.workers, a.globals.fills, a.home
 	s := Stats{}
 	if h != nil { // under the mutex, so that the engine is not closed meanwhile
 		if h.engine != nil {

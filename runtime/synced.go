@@ -100,21 +100,21 @@ func (w *worker) keepSynced(ctx context.Context, now time.Time) error {
 		w.fallBehind(j)
 	}
 	err := w.checkpointAll()
-	w.app.flush()
+	w.app.home.flush(&w.app.cfg)
 	return err
 }
 
 // flush makes what is in the engine durable, beside everything else: there is no log of it, so a process that is killed
 // leaves what the last flush has written, with the times of then.
-func (a *app) flush() {
-	e := a.home.engine
-	if e == nil || a.flushing.Swap(true) {
+func (h *home) flush(cfg *Config) {
+	e := h.engine
+	if e == nil || h.flushing.Swap(true) {
 		return
 	}
 	go func() {
-		defer a.flushing.Store(false)
+		defer h.flushing.Store(false)
 		if err := e.Flush(); err != nil && !errors.Is(err, engine.ErrClosed) {
-			a.cfg.Logger.Warn("can't flush the state", "application", a.cfg.ApplicationID, "err", err)
+			cfg.Logger.Warn("can't flush the state", "application", cfg.ApplicationID, "err", err)
 		}
 	}()
 }
@@ -138,7 +138,7 @@ func (f *fill) keepSynced(ctx context.Context, now time.Time) error {
 		}
 		f.tx.MarkSynced(f.goal.asked)
 		err := f.tx.Checkpoint()
-		f.app.flush()
+		f.app.home.flush(&f.app.cfg)
 		return err
 	}
 	if now.Sub(f.goal.asked) < syncedEvery {

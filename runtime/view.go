@@ -77,8 +77,8 @@ func (vs *views) take(store state.Store) (*View, error) {
 	v := &View{}
 	var lacking error
 	if sub < 0 {
-		if slices.ContainsFunc(vs.app.fills, func(f *fill) bool { return f.name == store.Name() && !f.isFull() }) ||
-			len(vs.app.fills) == 0 {
+		if slices.ContainsFunc(vs.app.globals.fills, func(f *fill) bool { return f.name == store.Name() && !f.isFull() }) ||
+			len(vs.app.globals.fills) == 0 {
 			return nil, vs.refuse(store, ErrRestoring, "the global store is being filled")
 		}
 	} else {
@@ -156,7 +156,7 @@ func (vs *views) lacking(store state.Store, sub int, here, restoring []int32) er
 	for p := range vs.app.layout().partitions[sub] {
 		switch {
 		case slices.Contains(here, p) || slices.Contains(restoring, p):
-		case vs.app.elsewhere(TaskID{sub, p}):
+		case vs.app.dispatcher.taskElsewhere(TaskID{sub, p}):
 			elsewhere = append(elsewhere, p)
 		default: // it moves, perhaps between two workers of this process
 			restoring = append(restoring, p)

@@ -60,7 +60,7 @@ func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now ti
 			settle[id] = append(settle[id], settlement{f.name, v})
 			refuse(v)
 			if !l.Saved.Known || v.Action == origin.Wipe {
-				w.app.refill(filled, l, f, p)
+				w.app.noted.refill(filled, l, f, p)
 			}
 		}
 		refuse(w.compareOffsets(sub, id, p, rows))
@@ -116,15 +116,15 @@ func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err
 	if p.last, err = w.client.ListOffsets(ctx, logs, kclient.Latest, false); err != nil {
 		return err
 	}
-	return w.app.askGone(ctx, w.client, p)
+	return p.askGone(ctx, w.client, w.app.layout(), w.app.noted)
 }
 
 // askGone asks why records may be missing of what stores are restored from.
-func (a *app) askGone(ctx context.Context, c *kclient.Client, p *positions) (err error) {
-	if p.expires, err = a.askCuts(ctx, c, p.first, p.identity); err != nil {
+func (p *positions) askGone(ctx context.Context, c *kclient.Client, lay *layout, noted *progressTopic) (err error) {
+	if p.expires, err = noted.askCuts(ctx, c, lay, p.first, p.identity); err != nil {
 		return err
 	}
-	p.policies, err = a.askInputs(ctx, c, p.first, p.identity)
+	p.policies, err = noted.askInputs(ctx, c, lay, p.first, p.identity)
 	return err
 }
 
@@ -150,7 +150,7 @@ func (w *worker) localCopy(id TaskID, f filling, p *positions) (l origin.Local, 
 	}
 	if f.from == state.FromInput {
 		l.End = min(l.End, p.starts[tp].Next) // the task itself takes the records from its committed offset on
-		a.since(&l, f, p)
+		a.noted.since(&l, f, p)
 	}
 	if a.home.engine != nil && !f.spec.InMemory {
 		l.Saved, err = state.ReadSaved(a.home.engine, state.Namespace(id.Partition), f.name)
@@ -207,7 +207,7 @@ func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text
 	if p.identity, err = w.app.control.Topics().Identify(ctx, s.Topic); err != nil {
 		return "", err
 	}
-	if err := w.app.askGone(ctx, w.app.control, p); err != nil {
+	if err := p.askGone(ctx, w.app.control, w.app.layout(), w.app.noted); err != nil {
 		return "", err
 	}
 	l, err := w.localCopy(r.job.id, f, p)
@@ -220,7 +220,7 @@ func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text
 		return "", fmt.Errorf("task %s: %w", r.job.id, err)
 	}
 	filled := map[progress.Key]*progress.Value{}
-	w.app.refill(filled, l, f, p)
+	w.app.noted.refill(filled, l, f, p)
 	return v.Text, w.app.noted.write(ctx, filled)
 }
 

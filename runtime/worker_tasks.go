@@ -233,7 +233,7 @@ func (w *worker) closeJob(j *job, why error) error {
 	w.forget(j)
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	w.markIdle(j)
-	err := joined(j.close(), w.app.noteHeld(j.id))
+	err := joined(j.close(), w.app.balance.noteHeld(j.id))
 	w.report(taskClosed, j.id, why)
 	w.tell(j, "closed")
 	return err
