@@ -127,7 +127,9 @@ func (c *Client) WriteKeyed(ctx context.Context, topic string, records []KeyValu
 
 func (c *Client) writeKeyed(ctx context.Context, topic string, records []KeyValue, now time.Time) error {
 	if !c.keyed {
-		if err := c.InitProducer(ctx); err != nil {
+		err := c.InitProducer(ctx)
+		c.TakeProduced(nil) // of a call that was given up: it has dropped what that left behind
+		if err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package kclient
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -73,6 +74,26 @@ func TestKeyedBatchesAreBounded(t *testing.T) {
 			return false, nil
 		})
 		require.NoError(t, err)
+	})
+}
+
+// A call that is given up before its records are sent leaves nothing behind for the next one.
+func TestKeyedWriteThatWasGivenUp(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		l := b.open(nil)
+		topic := b.topic(l, "keyed", 1)
+		one, two := KeyValue{[]byte("a"), []byte("1")}, KeyValue{[]byte("b"), []byte("2")}
+		require.NoError(t, l.WriteKeyed(b.ctx, topic, []KeyValue{one}, time.Now()))
+		l.producer.mu.Lock()
+		l.producer.hold = true // until the producer starts over
+		l.producer.mu.Unlock()
+		ctx, cancel := context.WithCancel(b.ctx)
+		cancel()
+		require.ErrorIs(t, l.WriteKeyed(ctx, topic, []KeyValue{one}, time.Now()), context.Canceled)
+		require.NoError(t, l.WriteKeyed(b.ctx, topic, []KeyValue{two}, time.Now()))
+		records, err := l.ReadKeyed(b.ctx, topic)
+		require.NoError(t, err)
+		require.Equal(t, []KeyValue{one, two}, records)
 	})
 }
 
