@@ -87,6 +87,8 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		GaveUp:        w.gaveUp,
 		Dropped:       w.dropped,
 		Foreign:       w.foreign,
+		OnLate:        w.untimely.dropped,
+		OnAhead:       w.untimely.leads,
 		MayName:       a.mayName,
 		PassedOver:    w.passedOver,
 		Exists:        a.layout().exists,

@@ -52,6 +52,7 @@ type TaskStats struct {
 	State    string
 	Inputs   []InputStats
 	Restores []Restore // under way
+	Times    []NodeTime
 	// RetryAt is when a record that failed is processed again; zero: none waits.
 	RetryAt time.Time
 }
@@ -78,6 +79,16 @@ type NodeStats struct {
 	Node      string
 	Processed int64
 	Dropped   map[string]int64 // by reason; nil when there was none
+	// LateMax is how far the latest of the records that were dropped as late or expired was behind the stream time of the
+	// node. A grace period of that length would have kept it.
+	LateMax time.Duration
+}
+
+// NodeTime is how far a node is that has a stream time of its own: windows, joins, expiry and suppression go by it.
+type NodeTime struct {
+	Node string
+	// StreamTime is the highest timestamp that the node has seen in the task; zero: it has seen none.
+	StreamTime time.Time
 }
 
 // statsBox holds what a worker has published.
@@ -123,10 +134,11 @@ func (w *worker) publish(now time.Time, force bool) {
 		return
 	}
 	w.published = now
+	w.untimely.say(now)
 	for _, j := range w.changed {
 		j.changed = false
-		j.figures.Store(j.stats())
 		j.task.Stats(&j.scratch)
+		j.figures.Store(j.stats())
 		w.nodes.count(j)
 	}
 	clear(w.changed)
@@ -155,6 +167,7 @@ func (j *job) stats() *figures {
 		i.Lag = max(i.HighWatermark-in.next, 0) + int64(i.BufferedRecords)
 		t.Inputs = append(t.Inputs, i)
 	}
+	t.Times = nodeTimes(j.scratch.Nodes)
 	if at, waits := j.task.NextRetry(); waits {
 		t.RetryAt = time.UnixMilli(at)
 	}
@@ -190,6 +203,7 @@ func (s *nodeSums) count(j *job) {
 		for r := range n.Dropped {
 			sum.Dropped[r] += n.Dropped[r] - before.Dropped[r]
 		}
+		sum.LateMax = max(sum.LateMax, n.LateMax)
 	}
 	j.counted = append(j.counted[:0], j.scratch.Nodes...)
 }
@@ -211,6 +225,7 @@ func addNode(sums map[string]NodeStats, n NodeStats) {
 	sum := sums[n.Node]
 	sum.Node = n.Node
 	sum.Processed += n.Processed
+	sum.LateMax = max(sum.LateMax, n.LateMax)
 	if len(n.Dropped) > 0 {
 		sum.Dropped = maps.Clone(sum.Dropped)
 		if sum.Dropped == nil {
@@ -226,7 +241,7 @@ func addNode(sums map[string]NodeStats, n NodeStats) {
 func nodeStats(counted []task.NodeStats) []NodeStats {
 	nodes := make([]NodeStats, 0, len(counted))
 	for _, n := range counted {
-		out := NodeStats{Node: n.Node, Processed: n.Processed}
+		out := NodeStats{Node: n.Node, Processed: n.Processed, LateMax: time.Duration(n.LateMax) * time.Millisecond}
 		for r, count := range n.Dropped {
 			if count > 0 {
 				if out.Dropped == nil {
@@ -238,6 +253,20 @@ func nodeStats(counted []task.NodeStats) []NodeStats {
 		nodes = append(nodes, out)
 	}
 	return nodes
+}
+
+// nodeTimes are those of the nodes that have one.
+func nodeTimes(nodes []task.NodeStats) (times []NodeTime) {
+	for _, n := range nodes {
+		switch {
+		case !n.Timed:
+		case n.Time == topology.Unknown:
+			times = append(times, NodeTime{Node: n.Node})
+		default:
+			times = append(times, NodeTime{n.Node, time.UnixMilli(n.Time)})
+		}
+	}
+	return times
 }
 
 func sortNodes(nodes map[string]NodeStats) []NodeStats {

@@ -83,6 +83,7 @@ type worker struct {
 	unchecked time.Time // of the first commit that is not yet checkpointed; zero: there is none
 	search    search    // for a record that the broker refuses
 	sparing   sparing   // with log lines
+	untimely  untimely  // records that are late or ahead
 	failures  int       // in a row, without a commit between
 	inside    bool      // the gate of global stores
 	nodes     nodeSums  // of all tasks, those that are closed among them
@@ -94,10 +95,12 @@ type worker struct {
 }
 
 func newWorker(a *app, index int) *worker {
+	log := a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index)
 	w := &worker{
 		app:      a,
 		index:    index,
-		log:      a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index),
+		log:      log,
+		untimely: untimely{log: log, clock: a.cfg.Clock},
 		asks:     make(chan chan error),
 		wake:     make(chan struct{}, 1),
 		gone:     make(chan struct{}),

@@ -40,6 +40,12 @@ type Env struct {
 	// Guarded tells that OnError may go on after an error of user code: ports are guarded.
 	Guarded bool
 
+	// OnLate is told about a record that a node leaves out because it came too late, and how far behind the node's time it
+	// was, in milliseconds. OnAhead is told about a record whose time is more than a day past the wall clock, when it
+	// moves the time of its partition, or is forwarded by a processor. Nil where nobody wants to know.
+	OnLate  func(in *Instance, behindMillis int64)
+	OnAhead func(in *Instance, timestamp int64)
+
 	// EmitUpdates makes operators for which the program sets no policy emit each update, and not with the commit.
 	EmitUpdates bool
 
@@ -110,6 +116,7 @@ type Instance struct {
 	number    int // see Env.instances
 	Processed int64
 	Dropped   [reasons]int64
+	LateMax   int64 // how far behind its time the latest record was that it left out as too late, in milliseconds
 	// Settle, where a node sets it, brings out what the node still holds back of the records that it took in, and
 	// tells whether there was something. It is called before each commit, parents first.
 	Settle  func() (some bool, err error)
@@ -120,6 +127,7 @@ type Instance struct {
 	// Close, where a node sets it, is called once when the task is closed or rewound.
 	Close func() error
 
+	time    *int64 // see TimedBy
 	call    Call
 	phase   Phase                  // of a panic of the node's user code
 	refused func(store, at string) // of a rehearsal: is told which stores are not connected, and where they are opened

@@ -144,7 +144,8 @@ func newContext[K, V any](in *Instance, all Port[K, V], next []any) *Context[K, 
 }
 
 // Forward sends a record to all children, depth first, before it returns. A nil key or value of a nilable type is
-// null; for other types NullKey and NullValue say it.
+// null; for other types NullKey and NullValue say it. A record later than [MaxTime] is dropped, counted as BadTime; a
+// negative time is an error.
 //
 // Return the error that comes back. It is nil where the policy dropped the record at a node downstream. Otherwise the
 // record at hand has failed, and does so even when the processor returns nil.
@@ -165,8 +166,14 @@ func (c *Context[K, V]) ForwardTo(child string, r Record[K, V]) error {
 }
 
 func (c *Context[K, V]) send(to Port[K, V], r Record[K, V]) error {
-	if !IsTime(r.Timestamp) {
-		return fmt.Errorf("forward: timestamp %d: it must be from 0 to %d", r.Timestamp, MaxTime)
+	switch env := c.in.Env; {
+	case r.Timestamp < 0:
+		return fmt.Errorf("forward: timestamp %d: it must not be negative", r.Timestamp)
+	case r.Timestamp > MaxTime:
+		c.in.Drop(BadTime)
+		return nil
+	case env.LooksAhead(r.Timestamp):
+		env.OnAhead(c.in, r.Timestamp)
 	}
 	c.slot = r
 	if c.fixed {

@@ -180,18 +180,21 @@ func (t *Task) Discard() error {
 type counters struct {
 	processed int64
 	dropped   [topology.Reasons]int64
+	lateMax   int64
 }
 
 // count notes what the nodes have counted, in the memory of an older count.
 func (t *Task) count(older []counters) []counters {
 	counts := slices.Grow(older[:0], len(t.graph.Instances))
 	for _, in := range t.graph.Instances {
-		counts = append(counts, counters{in.Processed, in.Dropped})
+		counts = append(counts, counters{in.Processed, in.Dropped, in.LateMax})
 	}
 	return counts
 }
 
-func (c *counters) restore(in *topology.Instance) { in.Processed, in.Dropped = c.processed, c.dropped }
+func (c *counters) restore(in *topology.Instance) {
+	in.Processed, in.Dropped, in.LateMax = c.processed, c.dropped, c.lateMax
+}
 
 // Stats is what a task has done since it was made. What a transaction counted that was discarded is left out.
 type Stats struct {
@@ -206,6 +209,9 @@ type NodeStats struct {
 	Node      string
 	Processed int64
 	Dropped   [topology.Reasons]int64 // by topology.Reason
+	LateMax   int64                   // milliseconds: see [topology.Instance]
+	Timed     bool                    // it has a stream time of its own
+	Time      int64                   // which is this, or topology.Unknown
 }
 
 // CommittedStats is Stats with what was counted up to the last commit.
@@ -216,7 +222,7 @@ func (t *Task) CommittedStats(s *Stats) {
 		if t.committedCounts != nil {
 			c = t.committedCounts[i]
 		}
-		s.Nodes[i].Processed, s.Nodes[i].Dropped = c.processed, c.dropped
+		s.Nodes[i].Processed, s.Nodes[i].Dropped, s.Nodes[i].LateMax = c.processed, c.dropped, c.lateMax
 	}
 }
 
@@ -232,6 +238,6 @@ func (t *Task) Stats(s *Stats) {
 		return
 	}
 	for _, in := range t.graph.Instances {
-		s.Nodes = append(s.Nodes, NodeStats{in.Node.Name, in.Processed, in.Dropped})
+		s.Nodes = append(s.Nodes, NodeStats{in.Node.Name, in.Processed, in.Dropped, in.LateMax, in.Timed(), in.Time()})
 	}
 }

@@ -187,12 +187,17 @@ func (q *queue) stamp() (bool, error) {
 
 // process takes the head through the graph. It leaves the task's Source set to the head, which does not move.
 func (q *queue) process() error {
-	q.partitionTime = max(q.partitionTime, q.time)
 	q.take()
 	env := &q.task.env
 	env.StreamTime = max(env.StreamTime, q.time)
 	if env.Source != &q.head {
 		env.Source = &q.head
+	}
+	if q.time > q.partitionTime {
+		q.partitionTime = q.time
+		if env.LooksAhead(q.time) {
+			env.OnAhead(q.sources[0].Instance(), q.time)
+		}
 	}
 	for i, s := range q.sources {
 		if !q.ownTime {

@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -410,4 +411,40 @@ func TestTheWallClockIsSetBack(t *testing.T) {
 	_, err = r.task.Punctuate(start + 15)
 	require.NoError(t, err)
 	require.Equal(t, []int64{start + 15}, anchored)
+}
+
+// A processor may make up times, too: what is no time is dropped, and the task goes on.
+func TestForwardDropsWhatIsNoTime(t *testing.T) {
+	ahead := []int64{}
+	p := process("p", processor{})
+	p2 := topology.NewProcessor("later", "site", nil, func() topology.Processor[string, string, string, string] {
+		made := processor{}
+		made.process = func(c *topology.Context[string, string], r text) error {
+			for _, at := range []int64{topology.MaxTime + 1, math.MaxInt64, 7} {
+				r.Timestamp = at
+				if err := c.Forward(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return &made
+	})
+	r := newRig(t, task.Config{OnAhead: func(_ *topology.Instance, at int64) { ahead = append(ahead, at) }},
+		chain(source("s", "in"), p2, p, sink("k", "out")))
+	r.add("in", 0, at(5))
+	r.step(1)
+	r.commit()
+	require.Len(t, r.stamped("out"), 1)
+	var s task.Stats
+	r.task.Stats(&s)
+	dropped := int64(0)
+	for _, n := range s.Nodes {
+		dropped += n.Dropped[topology.BadTime]
+	}
+	require.EqualValues(t, 2, dropped)
+	require.Empty(t, ahead)
+	r.add("in", 1, at(topology.MaxTime))
+	r.step(1)
+	require.Equal(t, []int64{topology.MaxTime}, ahead)
 }

@@ -40,6 +40,10 @@ type Config struct {
 	// PassedOver is told about a record, or the rest of a batch, that a restore leaves out by the policy; nil: nobody is.
 	PassedOver func(*topology.ProcessingError)
 
+	// OnLate and OnAhead are told about records that are late, and that are ahead of the wall clock: see [topology.Env].
+	OnLate  func(in *topology.Instance, behindMillis int64)
+	OnAhead func(in *topology.Instance, timestamp int64)
+
 	// Foreign is told about an offset whose metadata no task has written: nobody knows then how far the partition's time
 	// had come; nil: nobody is told.
 	Foreign func(Offset, error)
@@ -142,6 +146,7 @@ func New(c Config) (*Task, error) {
 		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
 		Partitions: c.CheckedPartitions, MayName: c.MayName, WatchInputs: t.watchInputs,
+		OnLate: c.OnLate, OnAhead: c.OnAhead,
 	}
 	t.patience.most = max(c.MaxIdle.Milliseconds(), 0)
 	t.punct = newPunctuator(&t.env)

@@ -83,7 +83,7 @@ func receiveAggregate[K, V, A any](a *aggregate[K, V, A], r *topology.Record[K, 
 		if expired, err := passLifetime(a.life, r.Timestamp); err != nil {
 			return a.in.Fail(r.Timestamp, err)
 		} else if expired {
-			a.in.Drop(topology.Expired)
+			a.in.DropLate(topology.Expired, r.Timestamp)
 			return nil
 		}
 		a.in.Resume()

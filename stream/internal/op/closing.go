@@ -76,6 +76,13 @@ func (c *closing) advance(closeTime int64) (from int64, ok bool) {
 	return from, true
 }
 
+// ownTime is the timeMark of the input that the node itself has, by which it decides what is late.
+func ownTime(in *topology.Instance, store string, input int) *int64 {
+	time := timeMark(in, store, input)
+	in.TimedBy(time)
+	return time
+}
+
 // timeMark is the highest timestamp that an operator has seen on one of its inputs.
 func timeMark(in *topology.Instance, store string, input int) *int64 {
 	return in.Mark(fmt.Sprintf("%s/time%d", store, input))

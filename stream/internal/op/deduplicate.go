@@ -19,7 +19,7 @@ func Deduplicate[K, V, I any](
 			return nil, err
 		}
 		seen.KeepUntilExpired()
-		time := timeMark(in, st.Name(), 0)
+		time := ownTime(in, st.Name(), 0)
 		expire := func() {
 			if *time != topology.Unknown {
 				seen.Expire(*time - 2*within)

@@ -116,6 +116,7 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 		s.times = topology.Shared(in.Env, "join "+left+" "+right, func() *joinTimes {
 			return &joinTimes{stream: timeMark(in, left, 0), least: in.Mark(left + "/held")}
 		})
+		in.TimedBy(s.times.stream)
 		if err := openJoin(s, left); err != nil {
 			return nil, err
 		}
@@ -283,7 +284,7 @@ func tellAloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Reco
 // bufferJoin keeps the record for the other side, unless it is older than what is kept.
 func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	if *s.time != topology.Unknown && r.Timestamp <= *s.time-s.retention {
-		s.in.Drop(topology.Expired)
+		s.in.DropLate(topology.Expired, r.Timestamp)
 		return nil
 	}
 	if s.shared && s.c.left {

@@ -126,7 +126,7 @@ func JoinTableLate[K, V, O, R any](
 			return nil, err
 		}
 		l := &tableJoinLate[K, V, O, R]{tableJoin: j, store: store, keys: serde.Local(keys), late: late,
-			time: timeMark(in, st.Name(), 0)}
+			time: ownTime(in, st.Name(), 0)}
 		l.joinFirst = func() (err error) {
 			l.joined, err = resultJoined(j, l.firstKey, false, l.firstRow.New, l.first.time)
 			return err

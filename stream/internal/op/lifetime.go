@@ -33,7 +33,7 @@ func newLifetime[K, V any](
 		return nil, nil
 	}
 	l := &lifetime[K, V]{store: store, keys: serde.Local(st.KeySerde()), remove: remove}
-	l.aging.ttl, l.aging.time = ttl.Milliseconds(), timeMark(in, st.Name(), 0)
+	l.aging.ttl, l.aging.time = ttl.Milliseconds(), ownTime(in, st.Name(), 0)
 	return l, l.aging.start(store.Ages())
 }
 

@@ -35,7 +35,7 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		store.KeepUntilExpired()
 		in.Announce(c.Store.KeySerde(), store.Prefetcher(c.Gap))
 		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, left: left,
-			time:     timeMark(in, c.Store.Name(), c.Input),
+			time:     ownTime(in, c.Store.Name(), c.Input),
 			rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
 			rows:     newTeller(in, out, c.Closing)}
 		a.add, a.merge = apartSessionConfig(c, in, a.rows.onUpdate && a.rows.old)
@@ -104,7 +104,7 @@ func receiveSessions[K, V, A any](a *sessionAggregate[K, V, A], r *topology.Reco
 		span.Start, span.End = min(span.Start, met[i].Start), max(span.End, met[i].End)
 	}
 	if span.End < *a.time-a.config.Grace-a.config.Gap {
-		a.in.Drop(topology.Late)
+		a.in.DropLate(topology.Late, r.Timestamp)
 		if err := tellLeftOut(a.left, r, topology.Late); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
 			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
 			holds: in.Env.Guarded,
-			time:  timeMark(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
+			time:  ownTime(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
 		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		expireSliding(a)
@@ -72,7 +72,7 @@ func receiveSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Recor
 	}
 	*a.time = max(*a.time, r.Timestamp)
 	if r.Timestamp+a.size < *a.time-a.c.Windows.Grace {
-		a.in.Drop(topology.Late)
+		a.in.DropLate(topology.Late, r.Timestamp)
 		return tellLeftOut(a.left, r, topology.Late)
 	}
 	a.in.CallAt(r.Timestamp, r.Headers)
@@ -254,7 +254,7 @@ func earlySliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 // updateSliding adds the record to a window.
 func updateSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start int64, b base[A]) error {
 	if start+a.size < *a.time-a.c.Windows.Grace {
-		a.in.Drop(topology.Late)
+		a.in.DropLate(topology.Late, r.Timestamp)
 		return nil
 	}
 	c := &a.rows.out.Value
@@ -291,7 +291,7 @@ func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 	}
 	switch {
 	case errors.Is(err, state.ErrExpired):
-		a.in.Drop(topology.Expired)
+		a.in.DropLate(topology.Expired, r.Timestamp)
 		return nil
 	case err != nil:
 	case c.HasNew:

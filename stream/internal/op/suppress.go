@@ -33,7 +33,7 @@ func Suppress[K, V any](c SuppressConfig[K, V]) topology.Make {
 		if err != nil {
 			return nil, err
 		}
-		s := &suppress[K, V]{in: in, c: c, store: store, next: next, time: timeMark(in, c.Store.Name(), 0), old: *c.Old,
+		s := &suppress[K, V]{in: in, c: c, store: store, next: next, time: ownTime(in, c.Store.Name(), 0), old: *c.Old,
 			keys: serde.Local(c.Store.KeySerde()), values: serde.Local(c.Store.ValueSerde())}
 		s.waiting.most, s.waiting.look = agendaRowsMax, func(_ wait, list func(wait) bool) error {
 			return eachSuppress(s, func(w wait, _ Buffered[V]) error {

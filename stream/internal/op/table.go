@@ -144,7 +144,7 @@ func writeRow[K, V any](w *rowWriter[K, V], key K, row V, has bool, ts int64, he
 		if expired, err := passLifetime(w.life, ts); err != nil {
 			return w.in.Fail(ts, err)
 		} else if expired {
-			w.in.Drop(topology.Expired)
+			w.in.DropLate(topology.Expired, ts)
 			return nil
 		}
 		w.in.Resume()

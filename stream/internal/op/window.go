@@ -62,7 +62,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		cut := c.Windows.cutter(c.Closing.OnClose)
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
 			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
-			time: timeMark(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs)}
+			time: ownTime(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs)}
 		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		expireWindows(a)
@@ -126,7 +126,7 @@ func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record
 	taken, missed, why := false, false, topology.Late
 	for _, w := range spans {
 		if w.End <= closeTime {
-			a.in.Drop(topology.Late)
+			a.in.DropLate(topology.Late, r.Timestamp)
 			missed = true
 			continue
 		}
@@ -135,7 +135,7 @@ func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record
 			return err
 		}
 		if taken = taken || kept; !kept {
-			a.in.Drop(topology.Expired)
+			a.in.DropLate(topology.Expired, r.Timestamp)
 			missed, why = true, topology.Expired
 		}
 	}
