@@ -117,7 +117,9 @@ func openWith(dir string, o Options, change func(*pebble.Options)) (*Engine, err
 		err = e.openIngest()
 	}
 	if err != nil {
-		if !e.isDead() { // else Pebble may still use it
+		if e.isDead() { // Pebble may still use the cache, and has left its lock
+			err = errors.Join(err, e.space.unlock())
+		} else {
 			cache.leave()
 		}
 		e.space.stop()

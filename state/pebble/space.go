@@ -3,6 +3,7 @@ package pebble
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -58,6 +59,7 @@ type diskSpace struct {
 	hurry   atomic.Bool // see Engine.StopWaiting
 	tries   int         // of a write that finds the disk full, before hurry ends the engine
 	waiting atomic.Int64
+	writes  sync.RWMutex // shared by what is being written: see unlock
 
 	mu       sync.Mutex
 	ran      chan struct{} // closed while the disk is full
@@ -70,6 +72,7 @@ type diskSpace struct {
 	calm     func() bool   // stops the timer that ends the shortage; nil: it does not run
 	stopped  chan struct{} // closed by stop
 	watching sync.WaitGroup
+	lock     io.Closer // of the directory; nil: not taken yet
 }
 
 func newSpaceFS(inner vfs.FS, e *Engine, log *slog.Logger) *spaceFS {
@@ -123,7 +126,13 @@ func (s *spaceFS) attempt(urgent bool, write func() error) error {
 		if err := s.await(urgent); err != nil {
 			return err
 		}
+		s.writes.RLock()
+		if s.engine.isDead() {
+			s.writes.RUnlock()
+			return s.refuse()
+		}
 		err := write()
+		s.writes.RUnlock()
 		if !IsFull(err) {
 			return err
 		}
@@ -142,6 +151,41 @@ func (s *spaceFS) attempt(urgent bool, write func() error) error {
 			s.pause()
 		}
 	}
+}
+
+// Lock takes the lock of the directory.
+func (s *spaceFS) Lock(name string) (io.Closer, error) {
+	held, err := s.FS.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lock = &closedOnce{Closer: held}
+	return s.lock, nil
+}
+
+// unlock gives the lock back that a failed Open of Pebble has left. What is being written ends before, and what is left
+// of that Pebble writes nothing any more: the engine is dead.
+func (s *diskSpace) unlock() error {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+type closedOnce struct {
+	io.Closer
+	once sync.Once
+}
+
+func (c *closedOnce) Close() (err error) {
+	c.once.Do(func() { err = c.Closer.Close() })
+	return err
 }
 
 // fatal makes the error of a write to a small file the engine's failure.

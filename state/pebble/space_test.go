@@ -256,6 +256,36 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}
 }
 
+// Whatever a full disk refuses of an open, a further one in the same process finds the directory unlocked.
+func TestOpenAgainAfterAFullDisk(t *testing.T) {
+	for _, isNew := range []bool{true, false} {
+		for step, failed := 0, true; failed; step++ {
+			var full atomic.Bool
+			var writes atomic.Int64
+			fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if full.Load() && faultfs.Writes(op.Kind) && writes.Add(1) > int64(step) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}))
+			if !isNew {
+				e := openOn(t, fs, io.Discard)
+				require.NoError(t, <-write(e, 20))
+				require.NoError(t, e.Close())
+			}
+			full.Store(true)
+			e, err := Open("state", Options{FS: fs})
+			full.Store(false)
+			if failed = err != nil; failed {
+				require.ErrorIs(t, err, syscall.ENOSPC, "step %d", step)
+				e, err = Open("state", Options{FS: fs})
+				require.NoError(t, err, "step %d", step)
+			}
+			require.NoError(t, e.Close())
+		}
+	}
+}
+
 // After StopWaiting each call that waits for space gets a failure.
 func TestStopWaiting(t *testing.T) {
 	for _, before := range []bool{false, true} {
