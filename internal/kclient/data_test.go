@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/internal/batch"
 )
@@ -180,6 +182,35 @@ func TestPurgeAndOutOfRange(t *testing.T) {
 		f.Set(tp, 6)
 		require.Equal(t, []string{"6", "7", "8", "9"}, r.until(tp, 10))
 		require.EqualValues(t, 6, r.last[tp].LogStart)
+	})
+}
+
+// sent counts requests by key.
+type sent [100]atomic.Int64
+
+func (s *sent) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	s[key].Add(1)
+}
+
+// Records of many partitions are deleted in several requests, each of which the broker answers in time.
+func TestDeletionsAreRequestedInPieces(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		var requests sent
+		c := b.open(func(cfg *Config) { cfg.Client = append(cfg.Client, kgo.WithHooks(&requests)) })
+		topic := b.topic(c, "repartition", 2*deletionPartitionsMax+1)
+		before := map[TopicPartition]int64{}
+		for p := range int32(2*deletionPartitionsMax + 1) {
+			before[TopicPartition{topic, p}] = 0
+		}
+		key := kmsg.NewPtrDeleteRecordsRequest().Key()
+		require.NoError(t, c.Topics().DeleteRecords(b.ctx, nil))
+		require.Zero(t, requests[key].Load())
+		require.NoError(t, c.Topics().DeleteRecords(b.ctx, before))
+		require.EqualValues(t, 3, requests[key].Load())
+		before[TopicPartition{topic, 7}] = 9
+		err := c.Topics().DeleteRecords(b.ctx, before)
+		require.ErrorContains(t, err, "delete records of "+topic+"-7: OFFSET_OUT_OF_RANGE")
+		require.EqualValues(t, 6, requests[key].Load(), "the others are done")
 	})
 }
 

@@ -366,19 +366,34 @@ func policies(value string) []string {
 	return parts
 }
 
+// deletionPartitionsMax bounds the partitions of one request to delete records, which a broker answers when all are
+// done: it may have to remove files for each.
+const deletionPartitionsMax = 500
+
 // DeleteRecords drops what lies before the given offsets: what a repartition topic holds and every reader has
-// committed. The error names every partition that failed; the others are done.
+// committed. The error names every partition that failed; the others are done, unless a whole request fails: then those
+// behind it are not asked for.
 func (t *Topics) DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error {
-	if len(before) == 0 {
-		return nil
+	var errs []error
+	for tps := range slices.Chunk(slices.SortedFunc(maps.Keys(before), compareTopicPartitions), deletionPartitionsMax) {
+		offsets := make(kadm.Offsets)
+		for _, tp := range tps {
+			offsets.AddOffset(tp.Topic, tp.Partition, before[tp], -1)
+		}
+		failed, err := t.deleteRecords(ctx, offsets)
+		errs = append(errs, failed)
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
 	}
-	offsets := make(kadm.Offsets)
-	for tp, offset := range before {
-		offsets.AddOffset(tp.Topic, tp.Partition, offset, -1)
-	}
+	return errors.Join(errs...)
+}
+
+// deleteRecords makes one request. failed names the partitions that failed.
+func (t *Topics) deleteRecords(ctx context.Context, offsets kadm.Offsets) (failed, err error) {
 	resp, err := t.admin.DeleteRecords(ctx, offsets)
 	if err != nil {
-		return classified(fmt.Errorf("kclient: delete records: %w", err))
+		return nil, classified(fmt.Errorf("kclient: delete records: %w", err))
 	}
 	var errs []error
 	resp.Each(func(r kadm.DeleteRecordsResponse) {
@@ -387,5 +402,5 @@ func (t *Topics) DeleteRecords(ctx context.Context, before map[TopicPartition]in
 			errs = append(errs, fmt.Errorf("kclient: delete records of %s: %w%s", tp, r.Err, advice(r.Err)))
 		}
 	})
-	return errors.Join(errs...)
+	return errors.Join(errs...), nil
 }
