@@ -258,9 +258,12 @@ func TestTimesOfAZombie(t *testing.T) {
 		log := new(lastLog)
 		cfg := h.config()
 		cfg.Guarantee, cfg.Logger = guarantee, slog.New(slog.NewTextHandler(log, nil))
-		cfg.Clock, cfg.ClientOptions = clock.now, runtime.Options(kgo.HeartbeatInterval(40*time.Second))
+		var answered func()
+		cfg.Clock = clock.now
+		cfg.ClientOptions, answered = h.silent()
 		cfg.Hooks.Rewound = func(int, error) { rewinds.Add(1) }
 		h.start(topo, cfg).settled()
+		answered()
 		h.expel()
 		other := h.config()
 		other.Guarantee, other.StateFS = guarantee, vfs.NewMem()

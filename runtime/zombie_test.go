@@ -1,6 +1,10 @@
 package runtime_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"thalweg/broker/brokertest"
 	"thalweg/runtime"
 	"thalweg/topology"
 )
@@ -81,6 +86,50 @@ func (h *harness) expel() {
 	require.Zero(h.t, resp.ErrorCode)
 }
 
+// silent are the options of a member that sends no heartbeats for 40 s, once it has sent the first: franz-go sends that
+// half a second after each join. answered waits for its answer; a member that is expelled before hears of it.
+func (h *harness) silent() (options runtime.ClientOptions, answered func()) {
+	first := make(chan struct{})
+	heard := sync.OnceFunc(func() { close(first) })
+	wrap := func(conn net.Conn) net.Conn { return &heartbeatConn{Conn: conn, heard: heard} }
+	options = runtime.Options(
+		kgo.Dialer(brokertest.Wrapped(h.broker.Dial, wrap)), kgo.HeartbeatInterval(40*time.Second))
+	return options, func() {
+		h.t.Helper()
+		select {
+		case <-first:
+		case <-time.After(patience):
+			require.Fail(h.t, "the member sends no heartbeat")
+		}
+	}
+}
+
+// heartbeatConn calls heard when the connection's client, the member of the group, has got the answer to a heartbeat.
+type heartbeatConn struct {
+	net.Conn
+	heard func()
+	asked atomic.Bool
+}
+
+func (c *heartbeatConn) Write(b []byte) (int, error) {
+	const header = 14 // size, key, version, correlation id, length of the client id
+	if len(b) > header && kmsg.Key(binary.BigEndian.Uint16(b[4:])) == kmsg.Heartbeat {
+		id := b[header:min(len(b), header+int(binary.BigEndian.Uint16(b[header-2:])))]
+		if bytes.HasSuffix(id, []byte("-member")) {
+			c.asked.Store(true)
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *heartbeatConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.asked.Load() {
+		c.heard()
+	}
+	return n, err
+}
+
 // ticks counts the committed records of each ticker. Those of the first must come before those of the second.
 func (h *harness) ticks(first, second string) (n map[string]int) {
 	h.t.Helper()
@@ -111,12 +160,15 @@ func (h *harness) zombie(configure func(*runtime.Config)) *zombie {
 	h.create(1, "ticks")
 	z := &zombie{clock: newHandClock()}
 	cfg := h.config()
-	cfg.Clock, cfg.ClientOptions = z.clock.now, runtime.Options(kgo.HeartbeatInterval(40*time.Second))
+	var answered func()
+	cfg.Clock = z.clock.now
+	cfg.ClientOptions, answered = h.silent()
 	cfg.Hooks.Rewound = func(int, error) { z.rewinds.Add(1) }
 	configure(&cfg)
 	z.running = h.start(ticking(h.t, "zombie", &z.fired), cfg).settled()
 	z.tick()
 	require.Eventually(h.t, func() bool { return len(h.read("ticks")) == 1 || z.rewinds.Load() > 0 }, patience, poll)
+	answered()
 	h.expel()
 	other := h.config()
 	other.StateFS = vfs.NewMem()
