@@ -60,9 +60,15 @@ type Spec struct {
 	Topic map[string]string
 }
 
+// retentionMost is from where on a time counts as for ever: a sum of durations that is as long as one can be.
+const retentionMost = 100_000 * 24 * time.Hour
+
 // checkRetention refuses a time to keep things for that would keep nothing.
 func (s Spec) checkRetention() error {
 	switch {
+	case s.Kind != KindVersioned && s.Retention > 0 && s.Retention%time.Millisecond != 0 && s.Retention < retentionMost:
+		return fmt.Errorf("store %q keeps %v: times are counted in milliseconds: use a whole number of them", s.Name,
+			s.Retention)
 	case s.Retention >= time.Millisecond, s.Retention == 0 && s.Kind != KindVersioned:
 		return nil
 	case s.Kind == KindVersioned:

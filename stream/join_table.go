@@ -109,23 +109,28 @@ func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
 	mustBeKept(j.l, j.lView != nil, j.method, site)
 	mustBeKept(j.r, j.rView != nil, j.method, site)
 	left, right, n, f := &node{}, &node{}, &node{}, j.f
+	shared := sharedStores(j.lReads, j.rReads)
 	left.partOf(n, "left")
 	right.partOf(n, "right")
 	n.under = j.l
 	b.put(left, "join-tables", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: j.rReads, ByKey: true, Beside: []*topology.Node{j.r.Node},
-		Make: op.JoinTables(j.rView, op.Side{MustOther: j.mustRight, MustOwn: j.mustLeft, Old: &left.old}, f),
+		Make: op.JoinTables(j.rView, op.Side{
+			MustOther: j.mustRight, MustOwn: j.mustLeft, Old: &left.old, Left: true, Shared: shared, Join: n,
+		}, f),
 	}, j.l)
 	b.put(right, "join-tables", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: j.lReads, ByKey: true, Beside: []*topology.Node{j.l.Node},
-		Make: op.JoinTables(j.lView, op.Side{MustOther: j.mustLeft, MustOwn: j.mustRight, Old: &right.old},
+		Make: op.JoinTables(j.lView, op.Side{
+			MustOther: j.mustLeft, MustOwn: j.mustRight, Old: &right.old, Shared: shared, Join: n,
+		},
 			func(c *topology.Call, k K, o *V2, v *V) (R, error) { return f(c, k, v, o) }),
 	}, j.r)
 	left.askOld, right.askOld = j.l.needOld, j.r.needOld
-	if !j.mustRight { // a deletion of what was not there must be told apart
+	if !j.mustRight || len(shared) > 0 { // a deletion of what was not there must be told apart
 		j.l.needOld()
 	}
-	if !j.mustLeft {
+	if !j.mustLeft || len(shared) > 0 {
 		j.r.needOld()
 	}
 	b.put(n, "join-tables", "", &topology.Node{
@@ -138,6 +143,16 @@ func (j join[K, V, V2, R]) add() (*node, op.View[K, R]) {
 		return n, nil
 	}
 	return n, op.JoinedView(j.lView, j.rView, j.mustLeft, j.mustRight, f)
+}
+
+// sharedStores are the names of the stores in both.
+func sharedStores(a, b []state.Store) (names []string) {
+	for _, s := range a {
+		if slices.ContainsFunc(b, func(o state.Store) bool { return o.Name() == s.Name() }) {
+			names = append(names, s.Name())
+		}
+	}
+	return names
 }
 
 func union(a, b []state.Store) []state.Store {

@@ -209,11 +209,13 @@ func TestWindowsThatCantBeAreRefused(t *testing.T) {
 	g.Sessions(stream.SessionGap(0, 0))
 	g.Windowed(stream.Tumbling(10*ms, 10*ms)).Count(state.NewWindowed[string, int64]("a").Retain(15 * ms))
 	g.Windowed(stream.Unlimited(time.UnixMilli(0))).Emit(stream.OnClose).Count(state.NewWindowed[string, int64]("b"))
+	g.Windowed(stream.Tumbling(10*ms, 0)).Count(state.NewWindowed[string, int64]("d").Retain(20*ms + time.Microsecond))
 	g.Windowed(stream.Tumbling(ms, 0)).CloseWhenIdle(time.Second).Count(state.NewWindowed[string, int64]("c"))
 	_, err := b.Build()
 	for _, want := range []string{"make the window with Tumbling", "windows of 0s", "begin each 2ms", "a grace of -1ns",
 		"a difference of -1ms", "an offset of 1ms", "a gap of 0s", `store "a" keeps 15ms, but windows are open for 20ms`,
-		"an unlimited window never closes", "CloseWhenIdle needs Emit(stream.OnClose)"} {
+		`store "d" keeps 20.001ms: times are counted`, "an unlimited window never closes",
+		"CloseWhenIdle needs Emit(stream.OnClose)"} {
 		require.ErrorContains(t, err, want)
 	}
 }

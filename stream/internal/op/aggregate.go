@@ -45,6 +45,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 			return nil, err
 		}
 		in.Announce(st.KeySerde(), store.Prefetcher(true))
+		next = marking(in, st.Name(), next)
 		a := &aggregate[K, V, A]{in: in, store: store, null: serde.NullOf[A](), old: *rows.Old}
 		switch {
 		case rows.onUpdate(in):
@@ -156,6 +157,7 @@ func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 		if err != nil {
 			return nil, err
 		}
+		next = marking(in, st.Name(), next)
 		if !rows.onUpdate(in) {
 			flushTo(in, st, store, *rows.Old, next)
 		}
@@ -165,7 +167,7 @@ func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 
 // TellWindows is Tell for windows.
 func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topology.Make {
-	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
+	return tellSpans(c, st.Name(), func(in *topology.Instance, t *teller[K, A]) error {
 		store, err := st.Open(in)
 		if err == nil && !c.onUpdate(in) {
 			flushWindows(t, store, w.cutter(false))
@@ -176,7 +178,7 @@ func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topolo
 
 // TellSessions is Tell for sessions.
 func TellSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
-	return tellSpans(c, func(in *topology.Instance, t *teller[K, A]) error {
+	return tellSpans(c, "", func(in *topology.Instance, t *teller[K, A]) error {
 		store, err := st.Open(in)
 		if err == nil && !c.onUpdate(in) {
 			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
@@ -187,10 +189,14 @@ func TellSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
 	})
 }
 
-func tellSpans[K, A any](c Closing, listen func(*topology.Instance, *teller[K, A]) error) topology.Make {
+// tellSpans marks what it tells where a store is named.
+func tellSpans[K, A any](
+	c Closing, store string, listen func(*topology.Instance, *teller[K, A]) error,
+) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[Windowed[K], topology.Change[A]],
 	) (topology.Port[Windowed[K], topology.Change[A]], error) {
+		next = marking(in, store, next)
 		return next, listen(in, newTeller(in, next, c))
 	})
 }

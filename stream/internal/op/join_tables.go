@@ -11,6 +11,10 @@ type Side struct {
 	MustOther bool  // without the other side's row nothing is told, not even a deletion
 	MustOwn   bool  // without this side's row there is no row
 	Old       *bool // what was before is needed downstream
+
+	Left   bool
+	Shared []string // the stores that both sides read
+	Join   any      // identifies the join; a pointer
 }
 
 // JoinTables takes the changes of one side of a join of two tables. f gets nil for a side without a row.
@@ -28,6 +32,9 @@ func JoinTables[K, V, O, R any](
 		j := &joinTables[K, V, O, R]{in: in, side: side, null: null, next: next, old: *side.Old}
 		j.rows = newPerRow(in, func(c *topology.Call, k K, s sides[V, O]) (R, error) { return f(c, k, s.own, s.other) })
 		j.others = reading(in, get, state.Latest)
+		if j.meeting = meetingOf(in, side); j.meeting != nil {
+			j.before = reading(in, get, Before)
+		}
 		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveTables(j, r) }, nil
 	})
 }
@@ -35,11 +42,15 @@ func JoinTables[K, V, O, R any](
 type joinTables[K, V, O, R any] struct {
 	in     *topology.Instance
 	others *perRow[K, struct{}, found[O]] // reads the other table, perhaps through functions
-	side   Side
-	rows   *perRow[K, sides[V, O], R]
-	null   func(*R) bool
-	next   topology.Port[K, topology.Change[R]]
-	old    bool
+	before *perRow[K, struct{}, found[O]] // the same, before the change at hand
+
+	meeting *meeting // nil: the sides read no store that the other reads
+
+	side Side
+	rows *perRow[K, sides[V, O], R]
+	null func(*R) bool
+	next topology.Port[K, topology.Change[R]]
+	old  bool
 
 	own   V // slots that f's pointers point to
 	other O
@@ -58,6 +69,9 @@ func receiveTables[K, V, O, R any](j *joinTables[K, V, O, R], r *topology.Record
 		return err
 	}
 	has, ts := there.ok, there.timestamp
+	if came := j.meeting.arrives(j.side.Left); came != alone {
+		return receiveSharedTables(j, r, there, came)
+	}
 	j.other = there.row
 	c := &r.Value
 	if !has && (j.side.MustOther || !c.HasNew && !c.HasOld) {
@@ -81,6 +95,51 @@ func receiveTables[K, V, O, R any](j *joinTables[K, V, O, R], r *topology.Record
 	}
 	j.out.Key, j.out.Timestamp, j.out.Headers = r.Key, ts, r.Headers
 	return j.next(&j.out)
+}
+
+// receiveSharedTables takes a change of both sides. What comes first is told, with the rows that both sides had before;
+// what comes second is told where there is a row, which both sides have told of then.
+func receiveSharedTables[K, V, O, R any](
+	j *joinTables[K, V, O, R], r *topology.Record[K, topology.Change[V]], now found[O], came arrival,
+) (err error) {
+	c, ts := &r.Value, r.Timestamp
+	was, old, hadOld := now, &c.New, c.HasNew
+	if came == first {
+		if was, _, err = ofPerRow(j.before, r.Key, struct{}{}); err != nil {
+			return err
+		}
+		old, hadOld = &c.Old, c.HasOld
+	}
+	isRow, wasRow := joins(j.side, c.HasNew, now.ok), joins(j.side, hadOld, was.ok)
+	if !isRow && !wasRow {
+		return nil
+	}
+	if now.ok {
+		ts = max(ts, now.timestamp)
+	}
+	o := &j.out.Value
+	o.HasNew, o.HasOld = false, false
+	if isRow {
+		j.other = now.row
+		if o.New, o.HasNew, err = joinBoth(j, r.Key, &c.New, c.HasNew, now.ok); err != nil {
+			return err
+		}
+		o.HasNew = o.HasNew && (j.null == nil || !j.null(&o.New))
+	}
+	if wasRow && j.old {
+		j.other = was.row
+		if o.Old, o.HasOld, err = joinBoth(j, r.Key, old, hadOld, was.ok); err != nil {
+			return err
+		}
+		o.HasOld = o.HasOld && (j.null == nil || !j.null(&o.Old))
+	}
+	j.out.Key, j.out.Timestamp, j.out.Headers = r.Key, ts, r.Headers
+	return j.next(&j.out)
+}
+
+// joins tells whether rows of a side and of the other make one.
+func joins(s Side, own, other bool) bool {
+	return (own || !s.MustOwn) && (other || !s.MustOther) && (own || other)
 }
 
 func joinBoth[K, V, O, R any](j *joinTables[K, V, O, R], key K, own *V, hasOwn, hasOther bool) (R, bool, error) {

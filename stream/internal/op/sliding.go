@@ -26,7 +26,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		}
 		store.KeepUntilExpired()
 		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
-			rows: newTeller(in, out, c.Closing), copy: copyOf(c.Store.ValueSerde()),
+			rows: newTeller(in, marking(in, c.Store.Name(), out), c.Closing), copy: copyOf(c.Store.ValueSerde()),
 			holds: in.Env.Guarded,
 			time:  ownTime(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}

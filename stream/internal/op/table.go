@@ -15,10 +15,13 @@ type Get[K, V any] func(key K, asOf int64) (row V, timestamp int64, ok bool, err
 // What else a table can be asked for.
 const (
 	// Told is the row that the table emitted last, where it has a newer one that it will emit with the commit.
-	Told int64 = math.MinInt64
+	Told int64 = math.MinInt64 + 1
 	// Steady is the same row, or the error errChanging where it is another already: if there was a row, the table will
 	// emit a new one or a deletion.
 	Steady = Told + 1
+	// Before is the row before the change that the table's owner is handing on, where it is marked, and otherwise the
+	// newest.
+	Before = Told - 1
 )
 
 var errChanging = errors.New("table: a newer row is about to be emitted")
@@ -40,8 +43,12 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 			return nil, err
 		}
 		in.Announce(st.KeySerde(), store.Prefetcher(true))
+		was := beforeOf[V](in, st.Name())
 		return func(key K, asOf int64) (V, int64, bool, error) {
-			if asOf > Steady {
+			if asOf == Before && was.on {
+				return was.row, topology.Unknown, was.has, nil
+			}
+			if asOf > Steady || asOf == Before {
 				return store.Get(key)
 			}
 			row, ts, ok, changed, err := store.Told(key)
@@ -126,6 +133,7 @@ func newRowWriter[K, V any](
 	if err != nil {
 		return nil, err
 	}
+	next = marking(in, st.Name(), next)
 	w := &rowWriter[K, V]{in: in, store: store, old: *rows.Old}
 	if rows.onUpdate(in) {
 		w.next, w.quiet = next, rows.Sparse && w.old

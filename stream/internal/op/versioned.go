@@ -61,7 +61,7 @@ func newVersionWriter[K, V any](
 		return nil, err
 	}
 	in.Announce(st.KeySerde(), store.Prefetcher())
-	w := &versionWriter[K, V]{in: in, store: store, next: next, old: *rows.Old}
+	w := &versionWriter[K, V]{in: in, store: store, next: marking(in, st.Name(), next), old: *rows.Old}
 	w.quiet = rows.Sparse && w.old
 	return w, nil
 }
@@ -104,7 +104,11 @@ func VersionedView[K, V any](st state.Versioned[K, V]) View[K, V] {
 			return nil, err
 		}
 		in.Announce(st.KeySerde(), store.Prefetcher())
+		was := beforeOf[V](in, st.Name())
 		return func(key K, asOf int64) (V, int64, bool, error) {
+			if asOf == Before && was.on {
+				return was.row, topology.Unknown, was.has, nil
+			}
 			if asOf <= Steady { // it tells at once
 				asOf = state.Latest
 			}

@@ -61,7 +61,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		}
 		cut := c.Windows.cutter(c.Closing.OnClose)
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
-			left: left, rows: newTeller(in, out, c.Closing), retention: c.Retention,
+			left: left, rows: newTeller(in, marking(in, c.Store.Name(), out), c.Closing), retention: c.Retention,
 			time: ownTime(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs)}
 		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
@@ -285,7 +285,13 @@ func WindowView[K, A any](st state.Windowed[K, A]) View[Windowed[K], A] {
 		if err != nil {
 			return nil, err
 		}
-		return func(w Windowed[K], _ int64) (A, int64, bool, error) { return store.Get(w.Key, w.Span.Start) }, nil
+		was := beforeOf[A](in, st.Name())
+		return func(w Windowed[K], asOf int64) (A, int64, bool, error) {
+			if asOf == Before && was.on {
+				return was.row, topology.Unknown, was.has, nil
+			}
+			return store.Get(w.Key, w.Span.Start)
+		}, nil
 	}
 }
 
