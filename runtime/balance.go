@@ -40,6 +40,7 @@ func (b *balance) config() kclient.BalancerConfig {
 		c.Subtopologies = append(c.Subtopologies, sub)
 	}
 	c.Report, c.Unread, c.Assigned = b.report, b.unread, b.publish
+	c.Claims = b.app.dispatcher.claims
 	c.Topology, c.Differs = b.app.topo.Fingerprint().String(), b.differs
 	return c
 }

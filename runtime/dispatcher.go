@@ -34,6 +34,7 @@ type dispatcher struct {
 	member  *kclient.Member // place, when it has joined
 	tasks   *tasks.Set
 	membership
+	given    given
 	troubles map[TaskID]*taskTrouble
 
 	// The rest belongs to the dispatcher's goroutine.
@@ -62,6 +63,7 @@ type reportKind uint8
 const (
 	workerReady reportKind = iota // it takes orders
 	taskRuns
+	taskSuspended
 	taskClosed  // err: why, where nobody asked for that
 	workerEnded // err: why, where it was not asked to
 )
@@ -69,8 +71,9 @@ const (
 func newDispatcher(a *app) *dispatcher {
 	d := &dispatcher{
 		app: a, log: a.cfg.Logger.With("application", a.cfg.ApplicationID), wake: make(chan struct{}, 1),
-		desired: a.cfg.Workers, tasks: tasks.New(0), membership: newMembership(), troubles: map[TaskID]*taskTrouble{},
-		workers: map[int]*worker{},
+		desired: a.cfg.Workers, tasks: tasks.New(0), membership: newMembership(), given: newGiven(),
+		troubles: map[TaskID]*taskTrouble{},
+		workers:  map[int]*worker{},
 	}
 	d.tasks.Moved = d.moved
 	return d
@@ -194,6 +197,8 @@ func (d *dispatcher) take(r report) error {
 	case taskRuns:
 		d.tasks.Ran(r.worker, managed(r.task))
 		delete(d.troubles, r.task)
+	case taskSuspended:
+		d.tasks.Suspended(r.worker, managed(r.task))
 	case taskClosed:
 		d.tasks.Closed(r.worker, managed(r.task), d.tryAgain(r.task, r.err))
 	case workerEnded:
@@ -223,8 +228,10 @@ func (d *dispatcher) step(ctx context.Context) error {
 			return err
 		}
 	}
-	d.giveOrders(time.Now())
-	d.giveBack()
+	now := time.Now()
+	d.giveOrders(now)
+	d.giveBack(now)
+	d.repay()
 	d.refresh()
 	return nil
 }
@@ -328,6 +335,9 @@ func (d *dispatcher) sleep() time.Duration {
 	pause := idleMost
 	if at, ok := d.tasks.Next(); ok {
 		pause = min(pause, max(time.Until(at), 0))
+	}
+	for _, r := range d.returned {
+		pause = min(pause, max(time.Until(r.until), 0))
 	}
 	if d.adopting && !d.stopping {
 		pause = min(pause, max(time.Until(d.adoptAt), 0))

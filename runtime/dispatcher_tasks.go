@@ -85,12 +85,6 @@ func (m *membership) elsewhere(tp kclient.TopicPartition) bool {
 	return m.generation != noMember && !m.assigned[tp] && (!given || generation < m.generation)
 }
 
-// returned is an event after which the group waits until no worker has its tasks any more.
-type returned struct {
-	event kclient.Event
-	ids   []tasks.ID
-}
-
 // managed is how internal/tasks names a task.
 func managed(id TaskID) tasks.ID {
 	return tasks.ID{Subtopology: int32(id.Subtopology), Partition: id.Partition}
@@ -105,7 +99,7 @@ func (d *dispatcher) event(e kclient.Event) error {
 	switch e.Kind {
 	case kclient.Assigned:
 		d.log.Info("assigned", "partitions", e.Partitions)
-		d.assign(e)
+		d.settleGiven(e)
 		d.adopting, d.adopts, d.adoptAt = true, 0, time.Time{}
 		e.Done()
 		return nil
@@ -114,19 +108,22 @@ func (d *dispatcher) event(e kclient.Event) error {
 			e.Done()
 			return nil
 		}
-		r := returned{event: e}
-		for _, id := range d.remove(e) {
+		r := returned{event: e, until: time.Now().Add(giveBackMost)}
+		ids := d.remove(e)
+		for _, id := range ids {
 			r.ids = append(r.ids, managed(id))
 			delete(d.troubles, id)
 		}
 		if e.Kind == kclient.Revoked {
 			d.log.Info("revoked", "partitions", e.Partitions)
+			d.given.revoked(e, ids, func(id TaskID) []kclient.TopicPartition { return inputsOf(d.app, id) })
 			d.tasks.Revoke(r.ids...)
 			d.returned = append(d.returned, r)
 			return nil
 		}
 		d.log.Warn("lost the membership: what was not committed is dropped", "partitions", e.Partitions)
 		d.tasks.Lose(r.ids...)
+		d.loseGiven()
 		e.Done() // the lease is over: workers that are in a call do not keep the process out of the group
 		return nil
 	default:
@@ -136,19 +133,6 @@ func (d *dispatcher) event(e kclient.Event) error {
 		d.log.Warn("trouble with the group, trying again", "err", e.Err)
 		return nil
 	}
-}
-
-// giveBack lets the group go on where it waited for tasks that nobody here has any more.
-func (d *dispatcher) giveBack() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.returned = slices.DeleteFunc(d.returned, func(r returned) bool {
-		if d.tasks.Held(r.ids...) {
-			return false
-		}
-		r.event.Done()
-		return true
-	})
 }
 
 // The pause before what was assigned is looked at again, and before a task that failed is opened again: none after the
@@ -207,6 +191,7 @@ func (d *dispatcher) want(s *topology.Subtopology, id TaskID, inputs []kclient.T
 	for _, tp := range inputs {
 		d.readers[tp] = id
 	}
+	delete(d.given.tasks, id)
 	d.troubles[id] = &taskTrouble{since: now}
 	d.tasks.Want(tasks.Task{ID: managed(id), Stateful: len(s.Stores) > 0})
 }
@@ -284,15 +269,15 @@ func (d *dispatcher) here() (ids []TaskID) {
 
 // taskElsewhere tells that another process has a task, and not that it is on its way between two owners.
 func (d *dispatcher) taskElsewhere(id TaskID) bool {
-	return d.app.State() == Closing ||
-		d.isElsewhere(d.app.layout().inputs(d.app.topo.Subtopologies()[id.Subtopology], id.Partition))
+	return d.app.State() == Closing || d.isElsewhere(id)
 }
 
-// isElsewhere tells whether the assignment gives a task to another process.
-func (d *dispatcher) isElsewhere(inputs []kclient.TopicPartition) bool {
+// isElsewhere tells whether the assignment gives a task to another process, and no worker of this one has it any more.
+func (d *dispatcher) isElsewhere(id TaskID) bool {
+	inputs := inputsOf(d.app, id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.ContainsFunc(inputs, d.elsewhere)
+	return !d.tasks.IsOpen(managed(id)) && slices.ContainsFunc(inputs, d.elsewhere)
 }
 
 // known tells that the group has answered.
@@ -337,6 +322,8 @@ func reasonOf(s tasks.Status, t *taskTrouble) string {
 	switch s.State {
 	case tasks.Opening:
 		return fmt.Sprintf("worker %d opens or restores it%s", s.Worker, failed)
+	case tasks.Suspending, tasks.Suspended:
+		return fmt.Sprintf("it has come back, and worker %d has to commit it before it goes on", s.Worker)
 	case tasks.Releasing:
 		return fmt.Sprintf("it moves, and worker %d has to commit and close it first", s.Worker)
 	case tasks.Dropping:

@@ -28,7 +28,7 @@ type Hooks struct {
 type TaskEvent struct {
 	Task   TaskID
 	Worker int
-	State  string // restoring, running, closed
+	State  string // restoring, running, suspended, closed
 }
 
 // Restore is how far the restore of a store's local copy is.

@@ -24,10 +24,11 @@ type job struct {
 	positions  map[string]int64                  // of the stores, while they are restored
 	asked      time.Time                         // when the ends of its changelogs were
 	restoring  *restoring                        // while it is restored; nil: it is not
-	started    time.Time                         // zero: it does not run yet
-	expiring   map[string]*expiring              // by store
-	processing activity                          // what the worker is at while the task works,
-	flushing   activity                          // and while it brings out what a commit needs
+	suspended  bool
+	started    time.Time            // zero: it does not run yet
+	expiring   map[string]*expiring // by store
+	processing activity             // what the worker is at while the task works,
+	flushing   activity             // and while it brings out what a commit needs
 	scratch    task.Stats
 	counted    []task.NodeStats        // of its nodes, as the worker's sums have them
 	figures    atomic.Pointer[figures] // as they are published; any goroutine

@@ -159,6 +159,9 @@ func (w *worker) retire(j *job) {
 
 func (j *job) stats() *figures {
 	t := &figures{TaskStats{Task: j.id, State: j.task.State().String()}, j.restoring}
+	if j.suspended {
+		t.State = "suspended"
+	}
 	for _, in := range j.inputs {
 		i := InputStats{
 			Topic: in.Topic, Partition: in.Partition, Fetched: in.next, HighWatermark: in.highWatermark,

@@ -238,7 +238,11 @@ func (l *layout) addChangelogs(cfg Config) {
 	}
 }
 
-// inputs are the partitions that a task reads.
+// inputsOf are the partitions that a task reads.
+func inputsOf(a *app, id TaskID) []kclient.TopicPartition {
+	return a.layout().inputs(a.topo.Subtopologies()[id.Subtopology], id.Partition)
+}
+
 func (l *layout) inputs(s *topology.Subtopology, partition int32) []kclient.TopicPartition {
 	var tps []kclient.TopicPartition
 	for _, t := range s.Inputs {

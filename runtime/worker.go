@@ -50,18 +50,19 @@ type worker struct {
 	inboxMu sync.Mutex
 	inbox   []order // not looked at yet
 
-	client   *kclient.Client
-	outbox   *task.Outbox
-	lease    kclient.Lease            // under which it has its tasks
-	opens    map[TaskID]kclient.Lease // tasks that it is to open
-	drops    []TaskID                 // that are lost, and not closed yet
-	releases []TaskID                 // that are to be given back
-	retiring bool                     // it is to end
-	strayed  bool                     // there is an input whose partition does not hold its next offset
-	jobs     map[TaskID]*job
-	running  []*job // in the order of their ids
-	inputs   map[kclient.TopicPartition]*input
-	timer    *time.Timer
+	client      *kclient.Client
+	outbox      *task.Outbox
+	lease       kclient.Lease            // under which it has its tasks
+	opens       map[TaskID]kclient.Lease // tasks that it is to open
+	drops       []TaskID                 // that are lost, and not closed yet
+	releases    []TaskID                 // that are to be given back
+	suspensions suspensions
+	retiring    bool // it is to end
+	strayed     bool // there is an input whose partition does not hold its next offset
+	jobs        map[TaskID]*job
+	running     []*job // in the order of their ids
+	inputs      map[kclient.TopicPartition]*input
+	timer       *time.Timer
 
 	schedule schedule // see active.go for these
 	behind   []*job
@@ -114,6 +115,7 @@ func newWorker(a *app, index int) *worker {
 		counts:   WorkerStats{Worker: index},
 	}
 	w.commits = newCommitter(w)
+	w.suspensions.worker = w
 	return w
 }
 

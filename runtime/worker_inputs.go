@@ -29,6 +29,9 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 			return err
 		}
 		bytes, records := w.count(in)
+		if in.job.suspended { // it was asked for before
+			continue
+		}
 		w.commits.noteMoved(in.job, now)
 		w.refigure(in.job)
 		if bytes > 0 || records > 0 {

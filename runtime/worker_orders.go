@@ -25,7 +25,7 @@ func (w *worker) takeInbox() []order {
 }
 
 // obey carries out what the dispatcher has ordered: tasks that are lost go before those that are given back, and these
-// before those to open. took tells whether there was something.
+// before those to open. What is to go on goes on before it is taken back again. took tells whether there was something.
 func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err error) {
 	orders := w.takeInbox()
 	for _, o := range orders {
@@ -39,6 +39,10 @@ func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err
 			w.decline(o.task, nil)
 		case o.kind == tasks.Drop:
 			w.drops = append(w.drops, o.task)
+		case o.kind == tasks.Resume:
+			w.suspensions.resume = append(w.suspensions.resume, o.task)
+		case o.kind == tasks.Suspend:
+			w.suspensions.suspend = append(w.suspensions.suspend, o.task)
 		default:
 			w.releases = append(w.releases, o.task)
 		}
@@ -49,7 +53,8 @@ func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err
 		}
 		w.drops = w.drops[:0]
 	}
-	if len(w.releases) > 0 {
+	w.suspensions.resumeAll()
+	if len(w.releases)+len(w.suspensions.suspend) > 0 {
 		ids := w.releases
 		w.releases = nil
 		if err := w.revoke(ctx, stop, ids); err != nil {
@@ -72,23 +77,6 @@ func (w *worker) report(kind reportKind, id TaskID, err error) {
 	w.app.dispatcher.report(report{worker: w.index, kind: kind, task: id, err: err})
 }
 
-// revoke commits, and gives tasks up in a state in which others can go on. Their local state stays on disk.
-func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, ids []TaskID) error {
-	now := w.app.cfg.Clock()
-	switch {
-	case !w.works(ids):
-	case !w.commits.pending():
-		w.confirm(ctx, now)
-	default:
-		if err := w.commits.commitRest(ctx, now); err != nil {
-			if err := w.heal(ctx, stop, err); err != nil {
-				return err
-			}
-		}
-	}
-	return w.closeTasks(ids)
-}
-
 // lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with
 // all its tasks.
 func (w *worker) lose(ctx context.Context) error {
@@ -101,11 +89,6 @@ func (w *worker) lose(ctx context.Context) error {
 		}
 	}
 	return w.rewind(ctx, kclient.Fenced)
-}
-
-// works tells whether one of the tasks may have something to commit.
-func (w *worker) works(ids []TaskID) bool {
-	return slices.ContainsFunc(ids, func(id TaskID) bool { return w.jobs[id] != nil })
 }
 
 func (w *worker) closeTasks(ids []TaskID) error {

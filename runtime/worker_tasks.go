@@ -44,7 +44,7 @@ func (w *worker) giveBack(ids []TaskID, why error) (err error) {
 		switch {
 		case j == nil:
 			w.decline(id, why)
-		case j.restoring == nil && !slices.Contains(w.running, j):
+		case j.restoring == nil && !j.suspended && !slices.Contains(w.running, j):
 			err = joined(err, w.closeJob(j, why))
 		}
 		delete(w.opens, id)
@@ -201,8 +201,7 @@ func (w *worker) start(j *job) error {
 	if err := j.tx.Checkpoint(); err != nil {
 		return fmt.Errorf("task %s: %w", j.id, err)
 	}
-	at, _ := slices.BinarySearchFunc(w.running, j.id, func(o *job, id TaskID) int { return compareTaskIDs(o.id, id) })
-	w.running = slices.Insert(w.running, at, j)
+	w.running = withJob(w.running, j)
 	j.started = w.app.cfg.Clock()
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
@@ -232,7 +231,9 @@ func (w *worker) closeJob(j *job, why error) error {
 	w.retire(j)
 	w.forget(j)
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
-	w.markIdle(j)
+	if !j.suspended { // else it has been another's, perhaps
+		w.markIdle(j)
+	}
 	err := joined(j.close(), w.app.balance.noteHeld(j.id))
 	w.report(taskClosed, j.id, why)
 	w.tell(j, "closed")

@@ -30,6 +30,10 @@ type BalancerConfig struct {
 	ProbeInterval time.Duration
 	// Report is asked each time the member joins. It may be called from any goroutine.
 	Report func() assign.Report
+	// Claims are partitions that the member still has after they were revoked, since they are not committed yet: nil:
+	// there are none. It is asked each time the member joins, from any goroutine. They are given to nobody else before
+	// the member joins again without them.
+	Claims func() []TopicPartition
 	// Topology says what of the topology is durable; empty: nobody compares. A member that the leader differs from gets
 	// nothing.
 	Topology string
@@ -50,8 +54,9 @@ type BalancerConfig struct {
 // Members speak the consumer protocol (topics, owned partitions, generation), with an assign.Report as user data. The
 // leader answers with the partitions, and with an assign.Sent as user data to those that understand it.
 type balancer struct {
-	cfg  BalancerConfig
-	sent atomic.Pointer[assign.Sent] // with the last assignment; nil: by a leader that does not name tasks
+	cfg     BalancerConfig
+	sent    atomic.Pointer[assign.Sent]      // with the last assignment; nil: by a leader that does not name tasks
+	claimed atomic.Pointer[[]TopicPartition] // in the last join, sorted
 }
 
 // protocolName is what members of a group must have in common.
@@ -69,20 +74,33 @@ func (b *balancer) IsCooperative() bool  { return true }
 func (b *balancer) JoinGroupMetadata(topics []string, current map[string][]int32, generation int32) []byte {
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Version, meta.Topics, meta.Generation = 3, topics, generation
-	names := make([]string, 0, len(current))
-	for topic := range current {
-		names = append(names, topic)
-	}
-	slices.Sort(names)
-	for _, topic := range names {
+	byTopic(b.claim(current), func(tp TopicPartition) TopicPartition { return tp }, func(
+		topic string, tps []TopicPartition) {
 		owned := kmsg.NewConsumerMemberMetadataOwnedPartition()
-		owned.Topic, owned.Partitions = topic, current[topic]
+		owned.Topic = topic
+		for _, tp := range tps {
+			owned.Partitions = append(owned.Partitions, tp.Partition)
+		}
 		meta.OwnedPartitions = append(meta.OwnedPartitions, owned)
-	}
+	})
 	report := b.cfg.Report()
 	report.Topology = sumOf(b.cfg.Topology)
 	meta.UserData = report.Append(nil)
 	return meta.AppendTo(nil)
+}
+
+// claim returns what the member has: what it was assigned, and what it has not given back of what it was assigned
+// before.
+func (b *balancer) claim(current map[string][]int32) []TopicPartition {
+	var claimed []TopicPartition
+	if b.cfg.Claims != nil {
+		claimed = b.cfg.Claims()
+		slices.SortFunc(claimed, CompareTopicPartitions)
+	}
+	b.claimed.Store(&claimed)
+	all := append(flatten(current), claimed...)
+	slices.SortFunc(all, CompareTopicPartitions)
+	return slices.Compact(all)
 }
 
 func (b *balancer) ParseSyncAssignment(assignment []byte) (map[string][]int32, error) {

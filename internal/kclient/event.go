@@ -33,8 +33,10 @@ type Event struct {
 	// Assignment says which tasks the member has, and which it keeps copies of. Of Assigned only; nil: the leader did not
 	// say, and the tasks are those of the partitions.
 	Assignment *assign.Sent
-	done       *sync.Once
-	release    chan struct{}
+	// Claimed are the partitions, sorted, that the member had claimed with BalancerConfig.Claims: of Assigned only.
+	Claimed []TopicPartition
+	done    *sync.Once
+	release chan struct{}
 }
 
 // Done lets the group go on. It may be called for any event, and more than once.

@@ -61,6 +61,9 @@ func (g *group) options(cfg Config) []kgo.Opt {
 			e := happened(Assigned, cl, m)
 			if named {
 				e.Assignment = tasks.sent.Load()
+				if claimed := tasks.claimed.Load(); claimed != nil {
+					e.Claimed = *claimed
+				}
 			}
 			g.probe(e.Assignment, cl.ForceRebalance)
 			g.assigned(ctx, e, id)
@@ -89,7 +92,7 @@ func (g *group) assigned(ctx context.Context, e Event, member string) {
 		g.lose()
 		g.send(ctx, Event{Kind: Lost, Partitions: kept, Generation: e.Generation}, true)
 		e.Partitions = append(e.Partitions, kept...)
-		slices.SortFunc(e.Partitions, compareTopicPartitions)
+		slices.SortFunc(e.Partitions, CompareTopicPartitions)
 		e.Partitions = slices.Compact(e.Partitions)
 	}
 	g.mu.Lock()
@@ -153,7 +156,7 @@ func (g *group) holds(l Lease, member string) bool {
 func (g *group) kept() []TopicPartition {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(g.owned), compareTopicPartitions)
+	return slices.SortedFunc(maps.Keys(g.owned), CompareTopicPartitions)
 }
 
 func (g *group) disown(m map[string][]int32) {
@@ -229,18 +232,19 @@ func flatten(m map[string][]int32) []TopicPartition {
 			tps = append(tps, TopicPartition{topic, p})
 		}
 	}
-	slices.SortFunc(tps, compareTopicPartitions)
+	slices.SortFunc(tps, CompareTopicPartitions)
 	return tps
 }
 
-func compareTopicPartitions(a, b TopicPartition) int {
+// CompareTopicPartitions orders partitions by topic and number.
+func CompareTopicPartitions(a, b TopicPartition) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
 // byTopic groups values by the topic of their partition, in order.
 func byTopic[T any](values []T, of func(T) TopicPartition, visit func(topic string, values []T)) {
 	sorted := slices.Clone(values)
-	slices.SortStableFunc(sorted, func(a, b T) int { return compareTopicPartitions(of(a), of(b)) })
+	slices.SortStableFunc(sorted, func(a, b T) int { return CompareTopicPartitions(of(a), of(b)) })
 	for len(sorted) > 0 {
 		topic, n := of(sorted[0]).Topic, 1
 		for n < len(sorted) && of(sorted[n]).Topic == topic {

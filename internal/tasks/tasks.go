@@ -22,24 +22,28 @@ type State uint8
 
 // The states of a task.
 const (
-	Waiting   State = iota // no worker has it
-	Opening                // its worker is to open it
-	Running                // its worker processes it
-	Releasing              // its worker is to commit and close it
-	Dropping               // its worker is to discard what is not committed, and close it
+	Waiting    State = iota // no worker has it
+	Opening                 // its worker is to open it, or to go on with it
+	Running                 // its worker processes it
+	Suspending              // its worker is to commit it, and to keep it open
+	Suspended               // its worker keeps it open, and has nothing of it to commit
+	Releasing               // its worker is to commit and close it
+	Dropping                // its worker is to discard what is not committed, and close it
 )
 
 func (s State) String() string {
-	return [...]string{"waiting", "opening", "running", "releasing", "dropping"}[s]
+	return [...]string{"waiting", "opening", "running", "suspending", "suspended", "releasing", "dropping"}[s]
 }
 
 // legal are the states that each state may be followed by. All else is a bug of this package.
 var legal = [...][]State{
-	Waiting:   {Opening},
-	Opening:   {Running, Waiting, Releasing, Dropping},
-	Running:   {Waiting, Releasing, Dropping},
-	Releasing: {Waiting, Dropping},
-	Dropping:  {Waiting},
+	Waiting:    {Opening},
+	Opening:    {Running, Waiting, Releasing, Dropping},
+	Running:    {Waiting, Suspending, Releasing, Dropping},
+	Suspending: {Suspended, Waiting, Dropping},
+	Suspended:  {Opening, Waiting, Releasing},
+	Releasing:  {Waiting, Dropping},
+	Dropping:   {Waiting},
 }
 
 // Move is one step from state to state.
@@ -70,11 +74,13 @@ type Kind uint8
 // The kinds of orders.
 const (
 	Open    Kind = iota // take it up where the last commit was
+	Suspend             // commit, and keep it open
+	Resume              // go on with it as it was left
 	Release             // commit, and close it
 	Drop                // close it without a commit: the membership is lost
 )
 
-func (k Kind) String() string { return [...]string{"open", "release", "drop"}[k] }
+func (k Kind) String() string { return [...]string{"open", "suspend", "resume", "release", "drop"}[k] }
 
 // nobody is the worker of a task without one.
 const nobody = -1
@@ -87,6 +93,7 @@ type entry struct {
 	worker   int  // that has it
 	target   int  // that is to have it
 	wanted   bool // by the group
+	stale    bool // others have it, or may have had it since it was revoked: it is closed
 	told     bool // there was an order to drop it
 	again    time.Time
 }
@@ -118,17 +125,34 @@ func (s *Set) Want(tasks ...Task) {
 		}
 		if !e.wanted {
 			e.wanted, e.stateful, e.target, e.again = true, t.Stateful, nobody, time.Time{}
+			if (e.state == Suspending || e.state == Suspended) && !e.stale {
+				e.target = e.worker // who can go on with it
+			}
 			s.respread = true
 		}
 		s.changed[t.ID] = true
 	}
 }
 
-// Revoke takes tasks back in order: what they have done is committed. Held tells when that is over.
+// Revoke takes tasks back in order: what they have done is committed. Held tells when that is over. Tasks that run are
+// suspended then, until they are wanted again or Expire.
 func (s *Set) Revoke(ids ...ID) { s.unwant(ids, Releasing) }
 
+// Expire closes what is kept open of tasks that were revoked: others have them, or may have had them since.
+func (s *Set) Expire(ids ...ID) {
+	for _, id := range ids {
+		if e := s.entries[id]; e != nil && (!e.wanted || e.state == Suspending || e.state == Suspended) {
+			e.stale = true
+			s.changed[id] = true
+		}
+	}
+}
+
 // Lose takes tasks back that the process must not commit any more.
-func (s *Set) Lose(ids ...ID) { s.unwant(ids, Dropping) }
+func (s *Set) Lose(ids ...ID) {
+	s.Expire(ids...) // what is suspended has nothing to discard
+	s.unwant(ids, Dropping)
+}
 
 func (s *Set) unwant(ids []ID, to State) {
 	for _, id := range ids {
@@ -143,7 +167,7 @@ func (s *Set) unwant(ids []ID, to State) {
 			s.forget(e)
 			continue
 		}
-		if to == Dropping && e.state != Dropping {
+		if to == Dropping && e.state != Dropping && e.state != Suspended {
 			s.move(e, Dropping)
 		}
 		s.changed[id] = true
@@ -152,8 +176,14 @@ func (s *Set) unwant(ids []ID, to State) {
 
 // SetWorkers says how many workers there are: 0 to n-1. Workers behind these are told to release what they have.
 func (s *Set) SetWorkers(n int) {
-	if n != s.workers {
-		s.workers, s.respread = n, true
+	if n == s.workers {
+		return
+	}
+	s.workers, s.respread = n, true
+	for id, e := range s.entries {
+		if e.worker >= n && !e.wanted {
+			s.Expire(id)
+		}
 	}
 }
 
@@ -167,6 +197,13 @@ func (s *Set) Stop() { s.stopped = true }
 func (s *Set) Ran(worker int, id ID) {
 	if e := s.entries[id]; e != nil && e.worker == worker && e.state == Opening {
 		s.move(e, Running)
+	}
+}
+
+// Suspended is a worker's report that a task has nothing to commit, and is kept open.
+func (s *Set) Suspended(worker int, id ID) {
+	if e := s.entries[id]; e != nil && e.worker == worker && e.state == Suspending {
+		s.move(e, Suspended)
 	}
 }
 
@@ -200,9 +237,22 @@ func (s *Set) move(e *entry, to State) {
 	}
 	made := Move{e.state, to}
 	e.state, e.told = to, false
+	e.stale = e.stale && to != Waiting
 	s.changed[e.id] = true
 	if s.Moved != nil {
 		s.Moved(e.id, made)
+	}
+}
+
+// closes tells that a task that is open is to be closed in order.
+func (e *entry) closes() bool {
+	switch e.state {
+	case Opening:
+		return e.stale || !e.wanted || e.target != e.worker
+	case Running, Suspended:
+		return e.stale || e.wanted && e.target != e.worker
+	default:
+		return false
 	}
 }
 
@@ -231,9 +281,15 @@ func (s *Set) Orders(now time.Time) []Order {
 			s.move(e, Opening)
 			e.worker = e.target
 			orders = append(orders, Order{Open, id, e.worker})
-		case (e.state == Opening || e.state == Running) && (!e.wanted || e.target != e.worker):
+		case e.state == Running && !e.wanted:
+			s.move(e, Suspending)
+			orders = append(orders, Order{Suspend, id, e.worker})
+		case e.closes():
 			s.move(e, Releasing)
 			orders = append(orders, Order{Release, id, e.worker})
+		case e.state == Suspended && e.wanted && !s.stopped:
+			s.move(e, Opening)
+			orders = append(orders, Order{Resume, id, e.worker})
 		case e.state == Dropping && !e.told:
 			e.told = true
 			orders = append(orders, Order{Drop, id, e.worker})
@@ -282,10 +338,16 @@ func (s *Set) spread() {
 	}
 }
 
-// Held tells whether a worker has one of the tasks.
+// Held tells whether a worker may still commit something of one of the tasks.
 func (s *Set) Held(ids ...ID) bool {
-	return slices.ContainsFunc(ids, func(id ID) bool { return s.entries[id] != nil && s.entries[id].state != Waiting })
+	return slices.ContainsFunc(ids, func(id ID) bool {
+		e := s.entries[id]
+		return e != nil && e.state != Waiting && e.state != Suspended
+	})
 }
+
+// IsOpen tells whether a worker has a task, suspended or not.
+func (s *Set) IsOpen(id ID) bool { return s.entries[id] != nil && s.entries[id].state != Waiting }
 
 // Has tells whether a worker has a task.
 func (s *Set) Has(worker int) bool {

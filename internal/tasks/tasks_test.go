@@ -23,6 +23,8 @@ type world struct {
 	running map[ID]bool // opened
 	wanted  map[ID]bool
 	lost    map[ID]bool // held, and not to be committed
+	kept    map[ID]bool // committed and kept open
+	ours    map[ID]bool // revoked, and nobody else's since
 	seen    map[string]int
 }
 
@@ -30,7 +32,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), workers: 2, m: New(2),
 		queues: map[int][]Order{}, holder: map[ID]int{}, running: map[ID]bool{}, wanted: map[ID]bool{},
-		lost: map[ID]bool{}, seen: map[string]int{},
+		lost: map[ID]bool{}, kept: map[ID]bool{}, ours: map[ID]bool{}, seen: map[string]int{},
 	}
 	at := map[ID]State{}
 	w.m.Moved = func(id ID, m Move) {
@@ -59,6 +61,10 @@ func (w *world) orders() {
 		} else if held {
 			require.Equal(w.t, holder, o.Worker, "seed %d", w.seed)
 		}
+		if o.Kind == Resume && held && w.kept[o.ID] {
+			require.True(w.t, w.wanted[o.ID] && w.ours[o.ID], "seed %d: task %s is resumed, and somebody else may have had it",
+				w.seed, o.ID)
+		}
 		w.queues[o.Worker] = append(w.queues[o.Worker], o)
 	}
 	require.Empty(w.t, w.m.Orders(w.now), "seed %d: orders are given once", w.seed)
@@ -71,6 +77,7 @@ func (w *world) closed(worker int, id ID, again time.Duration) {
 	delete(w.holder, id)
 	delete(w.running, id)
 	delete(w.lost, id)
+	delete(w.kept, id)
 	w.m.Closed(worker, id, w.now.Add(again))
 }
 
@@ -92,6 +99,16 @@ func (w *world) work(worker int, failures bool) {
 	case o.Kind == Open:
 		w.running[o.ID] = true
 		w.m.Ran(worker, o.ID)
+	case o.Kind == Suspend && !w.running[o.ID]: // it was closed meanwhile, and is to be opened again
+	case o.Kind == Suspend:
+		delete(w.running, o.ID)
+		w.kept[o.ID] = true
+		w.m.Suspended(worker, o.ID)
+	case o.Kind == Resume && !w.kept[o.ID]: // likewise
+	case o.Kind == Resume:
+		delete(w.kept, o.ID)
+		w.running[o.ID] = true
+		w.m.Ran(worker, o.ID)
 	default:
 		if o.Kind == Release && !w.lost[o.ID] {
 			w.seen["committed"]++
@@ -110,31 +127,43 @@ func (w *world) change() {
 		}
 		return ids
 	}
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(7) {
 	case 0, 1:
 		for range w.rng.IntN(10) {
 			t := task(w.rng.IntN(30))
+			if !w.wanted[t.ID] && w.m.Held(t.ID) && w.rng.IntN(2) == 0 {
+				w.expire(t.ID) // the assignments between are not known
+			}
 			w.wanted[t.ID] = true
 			w.m.Want(t)
 		}
 	case 2:
 		for _, id := range some() {
 			delete(w.wanted, id)
+			w.ours[id] = true
 			w.m.Revoke(id)
 		}
 	case 3:
-		for id := range w.wanted {
-			w.lost[id] = true
+		for i := range 30 {
+			id := task(i).ID
+			w.lost[id] = w.wanted[id] || w.m.Held(id)
+			delete(w.ours, id)
 			w.m.Lose(id)
 		}
 		w.wanted = map[ID]bool{}
+	case 6: // the assignment is final
+		for id := range w.ours {
+			if !w.wanted[id] {
+				w.expire(id)
+			}
+		}
 	case 4:
 		w.workers = 1 + w.rng.IntN(5)
 		w.m.SetWorkers(w.workers)
 	case 5: // a worker goes back to its last commit, and closes all that it has opened
 		worker := w.rng.IntN(w.workers)
 		for id, at := range w.holder {
-			if at == worker && w.running[id] {
+			if at == worker && (w.running[id] || w.kept[id]) {
 				w.seen["interrupted"]++
 				w.closed(worker, id, 0)
 			}
@@ -142,8 +171,18 @@ func (w *world) change() {
 	}
 }
 
+func (w *world) expire(id ID) {
+	delete(w.ours, id)
+	w.m.Expire(id)
+}
+
 // settle lets everything be carried out.
 func (w *world) settle() {
+	for i := range 30 {
+		if id := task(i).ID; !w.wanted[id] {
+			w.expire(id)
+		}
+	}
 	for range 10_000 {
 		w.orders()
 		busy := false
@@ -204,7 +243,8 @@ func TestRandomHistories(t *testing.T) {
 				}
 				held := false
 				for id := range w.holder {
-					require.True(t, w.m.Held(id), "seed %d", w.seed)
+					require.True(t, w.m.IsOpen(id), "seed %d", w.seed)
+					require.Equal(t, !w.kept[id], w.m.Held(id) && !w.kept[id], "seed %d", w.seed)
 					held = true
 				}
 				require.False(t, held && len(w.m.All()) == 0)
@@ -216,7 +256,7 @@ func TestRandomHistories(t *testing.T) {
 			seen[k] += n
 		}
 	}
-	expected := []string{"open", "release", "drop", "failed", "interrupted", "committed"}
+	expected := []string{"open", "suspend", "resume", "release", "drop", "failed", "interrupted", "committed"}
 	for _, m := range LegalMoves() {
 		expected = append(expected, m.String())
 	}
@@ -233,7 +273,7 @@ func opened(m *Set) (ids []ID) {
 	return ids
 }
 
-func TestARevokedTaskIsHeldUntilItIsClosed(t *testing.T) {
+func TestARevokedTaskIsHeldUntilItIsSuspended(t *testing.T) {
 	m := New(1)
 	m.Want(task(0), task(1))
 	require.False(t, m.Settled())
@@ -241,12 +281,63 @@ func TestARevokedTaskIsHeldUntilItIsClosed(t *testing.T) {
 	require.True(t, m.Settled())
 	id := task(1).ID
 	m.Revoke(id)
-	require.Equal(t, []Order{{Release, id, 0}}, m.Orders(time.Time{}))
+	require.Equal(t, []Order{{Suspend, id, 0}}, m.Orders(time.Time{}))
 	require.True(t, m.Held(id))
 	require.False(t, m.Wanted(id))
-	m.Closed(0, id, time.Time{})
+	m.Suspended(0, id)
 	require.False(t, m.Held(id))
+	require.True(t, m.IsOpen(id))
+	require.Empty(t, m.Orders(time.Time{}))
+	m.Expire(id)
+	require.Equal(t, []Order{{Release, id, 0}}, m.Orders(time.Time{}))
+	m.Closed(0, id, time.Time{})
+	require.False(t, m.IsOpen(id))
 	require.True(t, m.Settled())
+}
+
+// What comes back is resumed where it was, unless others may have had it, or a worker that has it is to end.
+func TestASuspendedTaskComesBack(t *testing.T) {
+	m := New(2)
+	m.Want(task(3), task(4))
+	require.Len(t, opened(m), 2)
+	suspend := func() (suspended []Order) {
+		for _, id := range []ID{task(3).ID, task(4).ID} {
+			m.Revoke(id)
+		}
+		for _, o := range m.Orders(time.Time{}) {
+			require.Equal(t, Suspend, o.Kind)
+			m.Suspended(o.Worker, o.ID)
+			suspended = append(suspended, o)
+		}
+		require.Len(t, suspended, 2)
+		return suspended
+	}
+	was := suspend()
+	m.Want(task(3), task(4))
+	orders := m.Orders(time.Time{})
+	for i, o := range orders {
+		require.Equal(t, Order{Resume, was[i].ID, was[i].Worker}, o)
+		m.Ran(o.Worker, o.ID)
+	}
+	require.True(t, m.Settled())
+
+	was = suspend()
+	m.SetWorkers(1)
+	for _, o := range m.Orders(time.Time{}) {
+		require.Equal(t, 1, o.Worker)
+		require.Equal(t, Release, o.Kind)
+		m.Closed(1, o.ID, time.Time{})
+	}
+	require.False(t, m.Has(1))
+	for _, o := range was {
+		if o.Worker == 0 {
+			m.Expire(o.ID)
+			m.Want(Task{ID: o.ID})
+			require.Contains(t, m.Orders(time.Time{}), Order{Release, o.ID, 0})
+			m.Closed(0, o.ID, time.Time{})
+			require.Contains(t, m.Orders(time.Time{}), Order{Open, o.ID, 0})
+		}
+	}
 }
 
 // What is lost while it is released must not be committed, and what comes back while it is closed waits for that.
