@@ -53,7 +53,7 @@ public final class Main {
 
     private static int usage() {
         System.err.println("oracle compile hand.txt            the short form to JSON Lines, without expectations");
-        System.err.println("oracle generate --seed N --count M [--prefix P]   random scenarios, without expectations");
+        System.err.println("oracle generate --seed N --count M [--prefix P] [--style dense]   random scenarios, without expectations");
         System.err.println("oracle run in.jsonl [rejects.jsonl]   fill in the expectations (JSON Lines on stdout)");
         System.err.println("oracle check in.jsonl              compare expectations with what Kafka Streams does; exit 1 on a difference");
         System.err.println("oracle second in.jsonl             id and results of a Kafka Streams without known defects, all windows kept for a day");
@@ -96,7 +96,8 @@ public final class Main {
     private static int generate(String[] args) throws IOException {
         long seed = Long.parseLong(option(args, "--seed", "1"));
         int count = Integer.parseInt(option(args, "--count", "10"));
-        write(Gen.generate(seed, count, option(args, "--prefix", "r" + seed)));
+        write(Gen.generate(seed, count, option(args, "--prefix", "r" + seed),
+            option(args, "--style", "").equals("dense")));
         return 0;
     }
 
