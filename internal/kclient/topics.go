@@ -375,7 +375,7 @@ const deletionPartitionsMax = 500
 // behind it are not asked for.
 func (t *Topics) DeleteRecords(ctx context.Context, before map[TopicPartition]int64) error {
 	var errs []error
-	for tps := range slices.Chunk(slices.SortedFunc(maps.Keys(before), compareTopicPartitions), deletionPartitionsMax) {
+	for tps := range slices.Chunk(slices.SortedFunc(maps.Keys(before), CompareTopicPartitions), deletionPartitionsMax) {
 		offsets := make(kadm.Offsets)
 		for _, tp := range tps {
 			offsets.AddOffset(tp.Topic, tp.Partition, before[tp], -1)
