@@ -53,6 +53,9 @@ func TestSimulation(t *testing.T) {
 		expected = append(expected, "fault: "+f.name)
 	}
 	for _, m := range tasks.LegalMoves() {
+		if m == rareMove && *seeds < 10*allHappenIn {
+			continue
+		}
 		expected = append(expected, moveOf(m.From.String(), m.To.String()))
 	}
 	for _, l := range lossesOfRequests {
@@ -71,6 +74,9 @@ func TestSimulation(t *testing.T) {
 
 // allHappenIn is how many seeds show each fault and each transition of a task.
 const allHappenIn = 200
+
+// rareMove occurs in one of some hundred seeds: a worker goes back to its last commit where it was to suspend a task.
+var rareMove = tasks.Move{From: tasks.Suspending, To: tasks.Waiting}
 
 func simulate(t *testing.T, name string, seed uint64, occurred map[string]int) bool {
 	return t.Run(name, func(t *testing.T) {
