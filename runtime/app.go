@@ -27,6 +27,7 @@ type app struct {
 	paused     atomic.Bool
 	restorers  *restorers
 	retention  *retention
+	standbys   *standbys
 	shape      atomic.Pointer[layout] // while it runs
 	growing    sync.Mutex             // what replaces shape
 	times      keptTimes
@@ -190,6 +191,7 @@ func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) 
 	finished := make(chan struct{})
 	running.Go(func() { a.purger.run(ctx, control, finished) })
 	running.Go(func() { a.retention.run(finished) })
+	running.Go(func() { a.standbys.run(ctx, a.stop) })
 	running.Go(func() { a.watch(finished) })
 	running.Go(func() {
 		if a.globals.wait(ctx, fills) {

@@ -31,9 +31,11 @@ type balance struct {
 
 // config is what the group's leader needs to know to spread the tasks.
 func (b *balance) config() kclient.BalancerConfig {
-	var c kclient.BalancerConfig
+	c := kclient.BalancerConfig{Options: b.app.cfg.copies(), ProbeInterval: b.app.cfg.ProbeInterval}
 	for _, s := range b.app.topo.Subtopologies() {
-		sub := kclient.Subtopology{ID: int32(s.ID), Stateful: len(s.Stores) > 0}
+		sub := kclient.Subtopology{
+			ID: int32(s.ID), Stateful: len(s.Stores) > 0, Logged: hasCopies(b.app.layout().fillings, s.ID),
+		}
 		for _, t := range s.Inputs {
 			sub.Topics = append(sub.Topics, t.In(b.app.cfg.ApplicationID))
 		}
@@ -65,18 +67,29 @@ func (b *balance) unread(member string, err error) {
 		"application", b.app.cfg.ApplicationID, "member", member, "err", err)
 }
 
-// report tells the leader what state this process has on disk. Of the tasks that are here it is read again: a restore
-// or a checkpoint has moved it since they were opened.
+// report tells the leader what state this process has on disk. Of the tasks that are here, or are followed, it is read
+// again: it has moved since they were opened. Those that run, or are followed, are further in memory, and the disk has
+// that when another gets them.
 func (b *balance) report() assign.Report {
-	for _, id := range b.app.dispatcher.here() {
+	for _, id := range append(b.app.dispatcher.here(), b.app.standbys.here()...) {
 		if err := b.noteHeld(id); err != nil {
 			b.app.cfg.Logger.Debug("can't read how far the state on disk is", "application", b.app.cfg.ApplicationID, "err", err)
 		}
 	}
-	r := assign.Report{Process: b.app.home.process, Weight: b.app.dispatcher.wanted(), Endpoint: b.app.cfg.Endpoint}
+	r := assign.Report{
+		Process: b.app.home.process, Weight: b.app.dispatcher.wanted(), Endpoint: b.app.cfg.Endpoint, Tags: b.app.cfg.Tags,
+	}
+	further := b.app.standbys.positions()
+	b.app.mu.Lock()
+	workers := b.app.workers
+	b.app.mu.Unlock()
+	for _, w := range workers {
+		w.stats.positions(further)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, position := range b.held {
+		position = max(position, further[id])
 		r.Held = append(r.Held, assign.Held{
 			ID:       assign.TaskID{Subtopology: int32(id.Subtopology), Partition: id.Partition},
 			Position: position,

@@ -117,6 +117,28 @@ type Config struct {
 	// stores stay, since nothing could bring them back. Default 10 min; negative means for ever.
 	StateRetention time.Duration
 
+	// Standbys is how many other processes keep a copy of each task's state on their disks, so that a task whose process
+	// dies goes on where its copy is, and restores only what that lacks. A copy takes the disk space of the state, and
+	// reads its changelogs as they grow. Stores that are volatile, or in memory alone, have no copies. Fewer processes
+	// than that have fewer copies. The settings of the process that leads the group count for all: give all processes the
+	// same. Default 0.
+	Standbys int
+	// Tags say where this process is, such as {"zone": "a", "rack": "12"}. 32 at most, of 128 bytes each.
+	Tags map[string]string
+	// StandbyTags are keys of Tags: copies of a task go to processes with other values than its own, as far as there are
+	// any, so that not all of them are in one zone.
+	StandbyTags []string
+	// AcceptableLag is how many records of its changelogs a process may lack of a task's state before the task may move
+	// there. Until then the task stays where it is, and the process copies its state (a warm-up). It bounds how long a
+	// task that moves stands still. Default 10,000.
+	AcceptableLag int64
+	// WarmupsMax is how many tasks are copied at the same time, in the whole group, so that they can move. Default 2;
+	// negative: none, a task moves at once, and stands still while its new process restores it.
+	WarmupsMax int
+	// ProbeInterval is after how long the group looks again whether tasks that wait for a copy may move. A process whose
+	// copy is near enough makes it look at once. Default 10 min.
+	ProbeInterval time.Duration
+
 	// Guarantee is ExactlyOnce unless you choose otherwise.
 	Guarantee Guarantee
 	// Workers is how many tasks this process works on at the same time; 0 means one per CPU, at most 8. More than
@@ -235,6 +257,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.StateRetention, 10*time.Minute)
 	setDefault(&c.TransactionTimeout, 10*time.Second)
 	setDefault(&c.StallAfter, time.Minute)
+	setDefault(&c.AcceptableLag, 10_000)
+	setDefault(&c.WarmupsMax, 2)
+	setDefault(&c.ProbeInterval, 10*time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -275,6 +300,7 @@ func (c Config) validate() error {
 	check(c.BatchBytes >= 1<<10 && c.BatchBytes <= requestBytesMost, "BatchBytes is %d, must be from 1 KiB to 1 GiB",
 		c.BatchBytes)
 	check(len(c.Endpoint) <= endpointMax, "Endpoint has %d bytes, must have at most %d", len(c.Endpoint), endpointMax)
+	c.checkStandbys(check)
 	if err := c.Errors.Check(); err != nil {
 		check(false, "%w", err)
 	}

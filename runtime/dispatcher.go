@@ -145,6 +145,15 @@ func (d *dispatcher) end() {
 	}
 }
 
+// rejoin has the group balanced again.
+func (d *dispatcher) rejoin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.member != nil && !d.ended {
+		d.member.Rejoin()
+	}
+}
+
 // cutOff leaves the group while workers have not ended.
 func (d *dispatcher) cutOff() {
 	d.mu.Lock()
@@ -200,6 +209,7 @@ func (d *dispatcher) take(r report) error {
 	case taskSuspended:
 		d.tasks.Suspended(r.worker, managed(r.task))
 	case taskClosed:
+		d.app.standbys.release(r.task)
 		d.tasks.Closed(r.worker, managed(r.task), d.tryAgain(r.task, r.err))
 	case workerEnded:
 		w := d.workers[r.worker]

@@ -100,6 +100,7 @@ func (d *dispatcher) event(e kclient.Event) error {
 	case kclient.Assigned:
 		d.log.Info("assigned", "partitions", e.Partitions)
 		d.settleGiven(e)
+		d.app.standbys.assign(e.Assignment)
 		d.adopting, d.adopts, d.adoptAt = true, 0, time.Time{}
 		e.Done()
 		return nil
@@ -202,6 +203,9 @@ func (d *dispatcher) giveOrders(now time.Time) {
 	lease := d.lease
 	orders := map[int][]order{}
 	for _, o := range d.tasks.Orders(now) {
+		if o.Kind == tasks.Open {
+			d.app.standbys.claim(taskID(o.ID))
+		}
 		orders[o.Worker] = append(orders[o.Worker], order{kind: o.Kind, task: taskID(o.ID), lease: lease})
 	}
 	d.mu.Unlock()

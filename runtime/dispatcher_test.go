@@ -16,6 +16,7 @@ func TestATaskThatCannotBeOpened(t *testing.T) {
 	now := time.Unix(1000, 0)
 	a := &app{cfg: Config{Workers: 1, Clock: func() time.Time { return now }}.withDefaults()}
 	a.machine = newMachine(func(_, _ State) {})
+	a.standbys = newStandbys(a)
 	d := newDispatcher(a)
 	w := newWorker(a, 0)
 	d.workers[0] = w
@@ -53,6 +54,7 @@ func TestATaskThatCannotBeOpened(t *testing.T) {
 func TestAStopDoesNotSpinOnAnAssignment(t *testing.T) {
 	a := &app{cfg: Config{Workers: 1}.withDefaults()}
 	a.machine = newMachine(func(_, _ State) {})
+	a.standbys = newStandbys(a)
 	d := newDispatcher(a)
 	d.adopting = true
 	require.Zero(t, d.sleep())

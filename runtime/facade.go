@@ -28,7 +28,7 @@ type application interface {
 	State() State
 	Stats() Stats
 	Processes(ctx context.Context) ([]Process, error)
-	View(store state.Store) (*View, error)
+	View(store state.Store, options ...ViewOption) (*View, error)
 	Checkpoint(ctx context.Context) error
 	SetWorkers(n int) error
 	WaitRunning(ctx context.Context) error
@@ -83,7 +83,7 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 	if err := linked.Check(); err != nil {
 		return nil, fmt.Errorf("runtime: config: %w", err)
 	}
-	a.restorers, a.retention, a.dispatcher = newRestorers(a), newRetention(a), newDispatcher(a)
+	a.restorers, a.retention, a.standbys, a.dispatcher = newRestorers(a), newRetention(a), newStandbys(a), newDispatcher(a)
 	a.machine = newMachine(a.stateChanged)
 	return &App{a}, nil
 }
@@ -153,9 +153,11 @@ func (a *App) Processes(ctx context.Context) ([]Process, error) { return a.in.Pr
 // View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
 // behind the last commit by Config.CheckpointEvery at most, and longer while the next commit waits for a broker that
 // does not answer; Checkpoint closes the gap. Rows of an aborted transaction are never seen. What is not here yet, or
-// in another process, is an error that wraps [ErrRestoring] or [ErrNotHere]. A store that is in memory alone can't be
-// viewed.
-func (a *App) View(store state.Store) (*View, error) { return a.in.View(store) }
+// in another process, is an error that wraps [ErrRestoring] or [ErrNotHere]; with [AcceptStandby] the view also reads
+// the copies that this process keeps of other processes' state. A store that is in memory alone can't be viewed.
+func (a *App) View(store state.Store, options ...ViewOption) (*View, error) {
+	return a.in.View(store, options...)
+}
 
 // Checkpoint makes all workers of this process write what they have committed to the engine, where views see it.
 func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx) }

@@ -121,7 +121,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	}
 	j.processing = activity{"processing task " + id.String(), t}
 	j.flushing = activity{"committing task " + id.String(), t}
-	if err = j.setOrigins(p.origins[id]); err == nil {
+	if err = setOrigins(j.tx, p.origins[id]); err == nil {
 		j.changelogs, err = t.Changelogs()
 	}
 	if err != nil {
@@ -166,6 +166,20 @@ func (w *worker) foreign(o task.Offset, err error) {
 	w.log.Warn("the committed offset was set by something else than this application: going on there; the time of the "+
 		"partition is not known until its next record", "topic", o.Topic, "partition", o.Partition, "offset", o.Next,
 		"err", err)
+}
+
+// reached is the sum of the offsets up to which the stores are committed; 0 while the task is restored, when they are
+// its restorer's.
+func (j *job) reached() (sum int64) {
+	if j.restoring != nil {
+		return 0
+	}
+	for _, c := range j.changelogs {
+		if at, ok, err := j.tx.Position(c.Store); ok && err == nil {
+			sum += at
+		}
+	}
+	return sum
 }
 
 // position tells how far each changelog has come with a commit: the offset after what was acknowledged, or -1.

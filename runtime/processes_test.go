@@ -28,10 +28,11 @@ func TestProcesses(t *testing.T) {
 			all, err := app.Processes(h.ctx)
 			require.NoError(t, err)
 			var ids []runtime.TaskID
+			copies := 0 // of tasks that are on their way
 			counts = map[string]int{}
 			for _, p := range all {
 				require.NotEmpty(t, p.Name)
-				require.Empty(t, p.Standby)
+				copies += len(p.Standby)
 				ids = append(ids, p.Active...)
 				counts[p.Endpoint] = len(p.Active)
 			}
@@ -39,7 +40,7 @@ func TestProcesses(t *testing.T) {
 			for _, id := range ids {
 				some[id] = true
 			}
-			return len(all) == processes && len(ids) == 8 && len(some) == 8
+			return copies == 0 && len(all) == processes && len(ids) == 8 && len(some) == 8
 		}, time.Minute, time.Millisecond)
 		return counts
 	}

@@ -79,9 +79,9 @@ func (r *retention) open(ids []TaskID) (opened func()) {
 	}
 }
 
-// isAway tells that the group has given a task to another process.
+// isAway tells that the group has given a task to another process, and wants no copy of its state here.
 func (r *retention) isAway(id TaskID) bool {
-	return r.app.State() != Closing && r.app.dispatcher.taskElsewhere(id)
+	return r.app.State() != Closing && r.app.dispatcher.taskElsewhere(id) && !r.app.standbys.wants(id)
 }
 
 // look counts the time that tasks are away, and drops the rows of those that are away for long.

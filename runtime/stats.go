@@ -19,6 +19,8 @@ type Stats struct {
 	Workers []WorkerStats
 	// Pending are the tasks that this process is to work on and does not yet, with the reason.
 	Pending []PendingTask
+	// Standbys are the copies that this process keeps of the state of tasks that other processes run, sorted.
+	Standbys []StandbyStats
 	// Globals are how far the global stores of this process are.
 	Globals []GlobalStats
 	// Nodes are the counters of the topology's nodes, over all tasks that run or ran here, by the node's name.
@@ -123,6 +125,20 @@ func (p *published) stats() WorkerStats {
 type figures struct {
 	TaskStats
 	restoring *restoring // nil: it is not restored
+	position  int64      // sum of the offsets up to which its stores are committed
+}
+
+// positions adds how far the tasks that run are.
+func (b *statsBox) positions(to map[TaskID]int64) {
+	p := b.p.Load()
+	if p == nil {
+		return
+	}
+	for _, j := range p.jobs {
+		if f := j.figures.Load(); f != nil && f.restoring == nil {
+			to[j.id] = f.position
+		}
+	}
 }
 
 // publishEvery bounds the cost of publishing.
@@ -158,7 +174,9 @@ func (w *worker) retire(j *job) {
 }
 
 func (j *job) stats() *figures {
-	t := &figures{TaskStats{Task: j.id, State: j.task.State().String()}, j.restoring}
+	t := &figures{
+		TaskStats: TaskStats{Task: j.id, State: j.task.State().String()}, restoring: j.restoring, position: j.reached(),
+	}
 	if j.suspended {
 		t.State = "suspended"
 	}
@@ -291,6 +309,7 @@ func (a *app) Stats() Stats {
 	a.mu.Unlock()
 	s.State = a.State()
 	s.Pending = a.dispatcher.pending()
+	s.Standbys = a.standbys.stats()
 	for _, w := range workers {
 		p := w.stats.p.Load()
 		if p == nil {

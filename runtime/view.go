@@ -26,21 +26,24 @@ var ErrNotHere = errors.New("not in this process")
 //	defer view.Close()
 //	n, _, ok, err := ByWord.Read(view.Reader).Get("water")
 //
-// Where the store has partitions that are not in Partitions, what Reader does not find may be there: the look-up fails
-// with [ErrRestoring] or [ErrNotHere], and a scan yields the rows of Partitions and that error at its end. Here reads
-// Partitions alone.
+// Where the store has partitions that are neither in Partitions nor in Standbys, what Reader does not find may be
+// there: the look-up fails with [ErrRestoring] or [ErrNotHere], and a scan yields the rows that are here and that error
+// at its end. Here reads what is here alone.
 type View struct {
 	*state.Reader
 	// Partitions are the ones whose tasks run here; other processes have the others. A global store is here whole.
 	Partitions []int32
+	// Standbys are partitions that Reader and Here read from copies of what other processes have: none without
+	// [AcceptStandby].
+	Standbys []ReadStandby
 
 	here *state.Reader
 	read *viewReader
 	end  func() error
 }
 
-// Here reads what is in this process as if it were all: not found means in none of Partitions. It is for programs that
-// ask each of their processes, or that know the partition of a key.
+// Here reads what is in this process as if it were all: not found means in no partition that is here. It is for
+// programs that ask each of their processes, or that know the partition of a key.
 func (v *View) Here() *state.Reader { return v.here }
 
 // Close lets the view go. It keeps old versions of rows on the disk until then. A view that is open when the
@@ -54,7 +57,9 @@ type ViewStats struct {
 	Age    time.Duration // it expires at Config.ViewAgeMax
 }
 
-func (a *app) View(store state.Store) (*View, error) { return a.views.take(store) }
+func (a *app) View(store state.Store, options ...ViewOption) (*View, error) {
+	return a.views.take(store, options...)
+}
 
 // views are those of the application that are open, and take further ones.
 type views struct {
@@ -64,7 +69,7 @@ type views struct {
 }
 
 // take opens a view.
-func (vs *views) take(store state.Store) (*View, error) {
+func (vs *views) take(store state.Store, options ...ViewOption) (*View, error) {
 	sub, kept, err := vs.kept(store)
 	if err != nil {
 		return nil, err
@@ -75,17 +80,22 @@ func (vs *views) take(store state.Store) (*View, error) {
 		return nil, vs.refuse(store, vs.absent(), "the application is "+vs.app.State().String())
 	}
 	v := &View{}
-	var lacking error
+	var restoring []int32
+	var copies map[int32]readStandby
 	if sub < 0 {
 		if slices.ContainsFunc(vs.app.globals.fills, func(f *fill) bool { return f.name == store.Name() && !f.isFull() }) ||
 			len(vs.app.globals.fills) == 0 {
 			return nil, vs.refuse(store, ErrRestoring, "the global store is being filled")
 		}
 	} else {
-		var restoring []int32
 		v.Partitions, restoring = vs.app.dispatcher.of(sub)
-		if lacking = vs.lacking(store, sub, v.Partitions, restoring); lacking != nil && len(v.Partitions) == 0 {
-			return nil, lacking
+		if slices.Contains(options, AcceptStandby()) {
+			copies = vs.app.standbys.readable(sub)
+		}
+		if len(v.Partitions)+len(copies) == 0 {
+			if lacking := vs.lacking(store, sub, nil, restoring); lacking != nil {
+				return nil, lacking
+			}
 		}
 	}
 	snapshot, err := vs.app.home.engine.Snapshot()
@@ -93,7 +103,12 @@ func (vs *views) take(store state.Store) (*View, error) {
 		return nil, fmt.Errorf("view: store %q: %w", store.Name(), err)
 	}
 	v.read = newViewReader(store.Name(), snapshot, time.Now())
-	v.here = state.NewReader(v.read, viewed(sub, v.Partitions)...).Of(kept)
+	var lacking error
+	if sub >= 0 {
+		v.Standbys = vs.app.standbys.accept(sub, v.Partitions, copies)
+		lacking = vs.lacking(store, sub, v.partitions(), restoring)
+	}
+	v.here = state.NewReader(v.read, viewed(sub, v.partitions())...).Of(kept)
 	v.Reader = v.here.Lacking(lacking)
 	v.end = func() error { return vs.close(v) }
 	vs.open[v] = true

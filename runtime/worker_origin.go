@@ -31,7 +31,7 @@ type positions struct {
 // compare looks at what lies on this machine of the tasks that are about to be opened, before anything of it is read. A
 // copy that does not fit is dropped. Where one is refused, none is dropped, and the error has all refusals.
 func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now time.Time) error {
-	if err := w.askBounds(ctx, ids, p); err != nil {
+	if err := askBounds(ctx, w.app, w.client, ids, p); err != nil {
 		return err
 	}
 	var refusals []*origin.Refusal
@@ -47,16 +47,12 @@ func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now ti
 		p.origins[id] = map[string]state.Origin{}
 		begun, rows := w.begun(sub, id, p), false
 		for _, f := range w.app.layout().fillingsOf(id) {
-			l, err := w.localCopy(id, f, p)
+			l, v, err := judge(w.app, id, f, p, begun, now)
 			if err != nil {
 				return err
 			}
-			l.Begun = begun
-			l.Old = l.Saved.Known && l.Saved.Offset < p.last[kclient.TopicPartition{Topic: f.topic, Partition: id.Partition}] &&
-				outdated(l.Saved.Synced, now, w.app.layout().deleteRetention(f.topic, p.retentions))
 			rows = rows || f.from != state.FromInput && (l.Saved.Rows || l.End > l.First)
 			p.origins[id][f.name] = l.Now
-			v := origin.CompareLocal(l)
 			settle[id] = append(settle[id], settlement{f.name, v})
 			refuse(v)
 			if !l.Saved.Known || v.Action == origin.Wipe {
@@ -90,11 +86,11 @@ func (l *layout) fillingsOf(id TaskID) (some []filling) {
 
 // askBounds asks what the topics hold that stores are restored from. It comes after the committed offsets: what those
 // cover has been written by then.
-func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err error) {
+func askBounds(ctx context.Context, a *app, c *kclient.Client, ids []TaskID, p *positions) (err error) {
 	var logs []kclient.TopicPartition
 	restored := map[string]bool{}
 	for _, id := range ids {
-		for _, f := range w.app.layout().fillingsOf(id) {
+		for _, f := range a.layout().fillingsOf(id) {
 			if f.topic != "" {
 				logs = append(logs, kclient.TopicPartition{Topic: f.topic, Partition: id.Partition})
 				restored[f.topic] = true
@@ -105,18 +101,18 @@ func (w *worker) askBounds(ctx context.Context, ids []TaskID, p *positions) (err
 	if len(logs) == 0 {
 		return nil
 	}
-	if w.app.home.engine != nil {
-		if p.retentions, err = w.client.Topics().DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
+	if a.home.engine != nil {
+		if p.retentions, err = c.Topics().DeleteRetentions(ctx, sortedKeys(restored)...); err != nil {
 			return err
 		}
 	}
-	if p.first, err = w.client.ListOffsets(ctx, logs, kclient.Earliest, false); err != nil {
+	if p.first, err = c.ListOffsets(ctx, logs, kclient.Earliest, false); err != nil {
 		return err
 	}
-	if p.last, err = w.client.ListOffsets(ctx, logs, kclient.Latest, false); err != nil {
+	if p.last, err = c.ListOffsets(ctx, logs, kclient.Latest, false); err != nil {
 		return err
 	}
-	return p.askGone(ctx, w.client, w.app.layout(), w.app.noted)
+	return p.askGone(ctx, c, a.layout(), a.noted)
 }
 
 // askGone asks why records may be missing of what stores are restored from.
@@ -138,9 +134,22 @@ func (w *worker) begun(sub *topology.Subtopology, id TaskID, p *positions) bool 
 	return false
 }
 
+// judge says what becomes of the copy of a store on this machine. begun tells that the application has processed
+// records that will not come again.
+func judge(a *app, id TaskID, f filling, p *positions, begun bool, now time.Time) (
+	l origin.Local, v origin.Verdict, err error,
+) {
+	if l, err = localCopy(a, id, f, p); err != nil {
+		return l, v, err
+	}
+	l.Begun = begun
+	l.Old = l.Saved.Known && l.Saved.Offset < p.last[kclient.TopicPartition{Topic: f.topic, Partition: id.Partition}] &&
+		outdated(l.Saved.Synced, now, a.layout().deleteRetention(f.topic, p.retentions))
+	return l, origin.CompareLocal(l), nil
+}
+
 // localCopy describes a store: its copy on this machine, and its topic.
-func (w *worker) localCopy(id TaskID, f filling, p *positions) (l origin.Local, err error) {
-	a := w.app
+func localCopy(a *app, id TaskID, f filling, p *positions) (l origin.Local, err error) {
 	tp := kclient.TopicPartition{Topic: f.topic, Partition: id.Partition}
 	l = origin.Local{
 		Place: a.home.place(a.cfg), Store: f.name, Task: id.String(), Partition: id.Partition,
@@ -210,7 +219,7 @@ func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text
 	if err := p.askGone(ctx, w.app.control, w.app.layout(), w.app.noted); err != nil {
 		return "", err
 	}
-	l, err := w.localCopy(r.job.id, f, p)
+	l, err := localCopy(w.app, r.job.id, f, p)
 	if err != nil {
 		return "", err
 	}
@@ -249,10 +258,10 @@ func (w *worker) markOf(tp kclient.TopicPartition, p *positions) mark {
 }
 
 // setOrigins says what the positions of an opened task count in.
-func (j *job) setOrigins(origins map[string]state.Origin) error {
-	for _, st := range j.tx.Stores() {
+func setOrigins(tx *state.Tx, origins map[string]state.Origin) error {
+	for _, st := range tx.Stores() {
 		if o, ok := origins[st.Name()]; ok {
-			if err := j.tx.SetOrigin(st.Name(), o); err != nil {
+			if err := tx.SetOrigin(st.Name(), o); err != nil {
 				return err
 			}
 		}

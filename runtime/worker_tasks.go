@@ -56,6 +56,9 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 	ctx, cancel := w.app.untilStop(ctx)
 	defer cancel()
 	defer w.app.retention.open(ids)()
+	if err := w.app.standbys.await(ctx, ids); err != nil {
+		return err
+	}
 	p, err := w.starts(ctx, ids, now)
 	if err != nil {
 		return err

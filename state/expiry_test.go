@@ -136,6 +136,32 @@ func TestStoresExpireByThemselves(t *testing.T) {
 	}
 }
 
+// A copy that is followed gives up what is far behind, and nothing that an operator may have to report yet.
+func TestCopiesExpire(t *testing.T) {
+	name := NewWindowed[string, string]("s").Retain(expiryKept)
+	engine := memory.New()
+	tx := NewTx(Config{Engine: engine, Namespace: Namespace(0)})
+	require.NoError(t, name.Prepare(tx))
+	st, err := name.Open(tx)
+	require.NoError(t, err)
+	kept := expiryKept.Milliseconds()
+	for i := range int64(20) {
+		key := append([]byte(nil), st.segments.windowKey([]byte("key"), i*kept)...)
+		require.NoError(t, tx.Restore("s", append(key, windowSequence...), []byte(fmt.Sprint(i)), 0))
+		tx.RestoreGiveUp()
+		require.NoError(t, tx.RestoreDone(func(string) int64 { return i + 1 }))
+	}
+	require.NoError(t, tx.Close())
+	tx = NewTx(Config{Engine: engine, Namespace: Namespace(0)})
+	st, err = name.Open(tx)
+	require.NoError(t, err)
+	st.KeepUntilExpired()
+	start := func(e WindowEntry[string, string]) int64 { return e.Start / kept }
+	have := times(t, st.All(0, Latest-1), start)
+	require.Subset(t, have, []int64{17, 18, 19})
+	require.LessOrEqual(t, len(have), 5)
+}
+
 // The caller of KeepUntilExpired decides what is given up, also of what a restore brought before.
 func TestStoresKeepUntilExpired(t *testing.T) {
 	name := NewWindowed[string, string]("s").Retain(expiryKept)

@@ -345,6 +345,16 @@ func (tx *Tx) RestoreDone(position func(store string) int64) error {
 	return tx.shrink()
 }
 
+// RestoreGiveUp lets stores that expire by their times drop what is far behind. It is for copies that are followed and
+// not opened, and comes before RestoreDone.
+func (tx *Tx) RestoreGiveUp() {
+	for _, m := range tx.members {
+		if c, ok := m.(interface{ giveUp() }); ok {
+			c.giveUp()
+		}
+	}
+}
+
 // RestoreEnd gives back the memory that restoring took. What was restored since the last RestoreDone is dropped.
 func (tx *Tx) RestoreEnd() { tx.loading = loadMemory{} }
 

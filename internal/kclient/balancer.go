@@ -127,7 +127,13 @@ func (b *balancer) Balance(cb *kgo.ConsumerBalancer, topics map[string]int32) kg
 	byID := make(map[string]*kmsg.JoinGroupResponseMember)
 	cb.EachMember(func(m *kmsg.JoinGroupResponseMember, _ *kmsg.ConsumerMemberMetadata) { byID[m.MemberID] = m })
 	plan := cb.NewPlan()
-	result := assign.Assign(b.tasks(topics), members, b.cfg.Options)
+	options := b.cfg.Options
+	for _, r := range reports {
+		if !r.NamesTasks() { // it would not know of copies that it is to make, and never get its share
+			options.WarmupsMax = 0
+		}
+	}
+	result := assign.Assign(b.tasks(topics), members, options)
 	for _, a := range result.Members {
 		for _, id := range a.Active {
 			for _, topic := range b.subtopology(id.Subtopology).Topics {

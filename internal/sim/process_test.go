@@ -62,8 +62,10 @@ func (p *process) start() {
 		Guarantee:     w.plan.guarantee, Workers: w.plan.workers, CommitEvery: w.plan.commitEvery,
 		CheckpointEvery: w.plan.checkpointEvery, PurgeEvery: w.plan.purgeEvery, SessionTimeout: sessionTimeout,
 		TransactionTimeout: transactionTimeout, RetryTimeout: 20 * time.Second, CloseTimeout: closeTimeout, HeadroomBytes: -1,
-		Topics: runtime.Topics{Partitions: w.plan.partitions, CreateOnCluster: true},
-		Clock:  p.clock.Now, Hooks: w.hooks(p.name),
+		Standbys: w.plan.standbys, WarmupsMax: w.plan.warmupsMax, AcceptableLag: w.plan.acceptableLag,
+		ProbeInterval: w.plan.probeInterval,
+		Topics:        runtime.Topics{Partitions: w.plan.partitions, CreateOnCluster: true},
+		Clock:         p.clock.Now, Hooks: w.hooks(p.name),
 		Logger: w.logOf(p.name),
 	}
 	if w.plan.embedded {

@@ -22,6 +22,10 @@ type plan struct {
 	commitEvery     time.Duration
 	checkpointEvery time.Duration
 	purgeEvery      time.Duration
+	standbys        int
+	warmupsMax      int
+	acceptableLag   int64
+	probeInterval   time.Duration
 	batches         int
 	length          time.Duration // of the disturbances
 	events          []event
@@ -39,8 +43,18 @@ func (p plan) String() string {
 	for _, e := range p.events {
 		names = append(names, fmt.Sprintf("%v %s", e.at.Round(time.Millisecond), e.fault.name))
 	}
-	return fmt.Sprintf("%s, %v, embedded %v, %d processes of %d workers, %d partitions, a commit each %v: %v",
-		p.program.name, p.guarantee, p.embedded, p.processes, p.workers, p.partitions, p.commitEvery, names)
+	return fmt.Sprintf("%s, %v, embedded %v, %d processes of %d workers, %d partitions, %d standbys, %d warm-ups to a "+
+		"lag of %d, a commit each %v: %v", p.program.name, p.guarantee, p.embedded, p.processes, p.workers, p.partitions,
+		p.standbys, p.warmupsMax, p.acceptableLag, p.commitEvery, names)
+}
+
+// planCopies says which copies of state processes keep. Some plans want them so near that tasks wait before they move.
+func (p *plan) planCopies(r *rand.Rand) {
+	p.standbys, p.warmupsMax, p.probeInterval = r.IntN(3), 1+r.IntN(4), time.Second+r.N(20*time.Second)
+	p.acceptableLag = []int64{1, 10, 100, 10_000}[r.IntN(4)]
+	if r.IntN(4) == 0 {
+		p.warmupsMax = -1
+	}
 }
 
 func planned(seed uint64) plan {
@@ -58,6 +72,7 @@ func planned(seed uint64) plan {
 		p.processes = 1
 	}
 	p.finalPartitions = p.partitions
+	p.planCopies(rand.New(rand.NewPCG(seed, 2)))
 	if *calm {
 		return p
 	}

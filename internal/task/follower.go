@@ -124,6 +124,9 @@ func (f *Follower) Save() error {
 }
 
 func (f *Follower) save() error {
+	if f.task.state == Standby {
+		f.task.tx.RestoreGiveUp()
+	}
 	return f.task.Checkpoint(func(store string) int64 {
 		for _, l := range f.logs {
 			if l.Store == store {
