@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thalweg/internal/defect"
+	"thalweg/internal/invariant"
 	"thalweg/internal/kclient"
 	"thalweg/internal/progress"
 	"thalweg/internal/task"
@@ -14,8 +15,11 @@ import (
 )
 
 // committer makes durable, together, what the tasks of a worker do. A commit begins by sealing that work. What is
-// sealed goes to the broker on a goroutine of its own (inFlight). When a commit fails, what came after it goes back,
-// too. It belongs to the worker's goroutine.
+// sealed goes to the broker on a goroutine of its own (inFlight), while the tasks go on: what they do from then on is
+// for the next commit, and what they write waits in memory until the transaction under way has ended. So a worker waits
+// for a commit only where the next one would take too much memory, or where it has to know how the commit has ended.
+// There is one commit under way at most. When it fails, what came after it goes back, too. All of this belongs to the
+// worker's goroutine.
 type committer struct {
 	w       *worker
 	touched []*job    // may have something for the next commit
@@ -66,6 +70,21 @@ func (c *committer) due(now time.Time) bool {
 	return c.limited()
 }
 
+// dueAt is when the next commit is, if nothing more is done until then; ok is false where nobody knows: there is
+// nothing to commit, or another one has to end before.
+func (c *committer) dueAt() (at time.Time, ok bool) {
+	if c.underWay || !c.unsealed() {
+		return at, false
+	}
+	if !c.open.IsZero() {
+		at = c.open.Add(c.w.pace.interval())
+	}
+	if skipped := c.skipped.Add(skippedAfter); !c.skipped.IsZero() && (c.open.IsZero() || skipped.Before(at)) {
+		at = skipped
+	}
+	return at, true
+}
+
 // limited tells that the next commit has as much as it may have.
 func (c *committer) limited() bool {
 	w := c.w
@@ -77,6 +96,15 @@ func (c *committer) limited() bool {
 
 // blocks tells that tasks can't go on before the commit under way has ended.
 func (c *committer) blocks() bool { return c.underWay && (c.w.outbox.Crowded() || c.limited()) }
+
+// next begins the commit that is due. The worker waits for its end while a record is searched that the broker refuses,
+// since work would only have to be done again, and where calls are long, so that a failure never repeats two of them.
+func (c *committer) next(ctx context.Context, now time.Time) error {
+	if c.w.search.active() || c.w.holdsBack() {
+		return c.commit(ctx, now)
+	}
+	return c.begin(ctx, now)
+}
 
 // commit makes everything durable that was processed, and waits for it.
 func (c *committer) commit(ctx context.Context, now time.Time) error {
@@ -121,10 +149,10 @@ func (c *committer) begin(ctx context.Context, now time.Time) error {
 		return err
 	}
 	c.seal(now)
+	c.launch(ctx)
 	if now.Sub(c.resized) >= w.client.MetadataAge() { // the outbox is empty
 		c.resizeOutlets(ctx, now)
 	}
-	c.launch(ctx)
 	return nil
 }
 
@@ -186,6 +214,7 @@ func (c *committer) seal(now time.Time) {
 
 // discard is called after what is not committed was dropped: neither is anything sealed.
 func (c *committer) discard() {
+	invariant.Check(!c.underWay, "worker %d: a commit is under way at a discard", c.w.index)
 	c.w.outbox.Discard()
 	c.times.Discard()
 	c.recycle()

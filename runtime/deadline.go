@@ -27,10 +27,13 @@ func (d *deadline) set(after time.Duration) {
 	d.timer.Reset(after)
 }
 
-// turnTime is how long the worker may process now: until the next commit is due, or a little.
+// turnTime is how long the worker may process now: until the next commit is due, or a little. None is due while one is
+// under way, whose end ends the turn.
 func (w *worker) turnTime(now time.Time) time.Duration {
 	left := w.pace.interval()
-	if !w.commits.open.IsZero() {
+	if w.commits.underWay {
+		left = turnMost
+	} else if !w.commits.open.IsZero() {
 		left -= now.Sub(w.commits.open)
 	}
 	return min(left, turnMost)

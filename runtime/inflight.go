@@ -17,7 +17,7 @@ type inFlight struct {
 	times   []timed
 	items   []kclient.Item
 	cancel  context.CancelFunc
-	done    chan struct{} // closed: it has ended
+	done    chan struct{} // closed: it has ended; nil: none is under way
 	err     error         // then: how
 }
 
@@ -93,22 +93,30 @@ func worse(a, b error) error {
 	return a
 }
 
-// ended is closed when the commit under way has ended; nil: none is under way.
-func (c *committer) ended() <-chan struct{} {
-	if !c.underWay {
+// hasEnded tells that a commit has ended of which nobody has taken notice yet.
+func (f *inFlight) hasEnded() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// asks are those who want a checkpoint. They want what the broker has by now, so a commit under way has to end first.
+func (c *committer) asks() <-chan chan error {
+	if c.underWay {
 		return nil
 	}
-	return c.flight.done
+	return c.w.asks
 }
 
 // poll takes notice of a commit that has ended.
 func (c *committer) poll(ctx context.Context) error {
-	select {
-	case <-c.ended():
+	if c.flight.hasEnded() {
 		return c.settle(ctx)
-	default:
-		return nil
 	}
+	return nil
 }
 
 // settle waits for the end of the commit under way. Its error is that of the commit: then [committer.discard] follows.
@@ -130,7 +138,7 @@ func (c *committer) settle(ctx context.Context) error {
 func (c *committer) await() error {
 	<-c.flight.done
 	c.flight.cancel()
-	c.underWay = false
+	c.underWay, c.flight.done = false, nil
 	return c.flight.err
 }
 

@@ -43,7 +43,7 @@ type WorkerStats struct {
 	LastCommit time.Time
 	// CommitInterval is the time between commits at present.
 	CommitInterval time.Duration
-	// CommitTime is the sum of the time that commits took.
+	// CommitTime is the sum of the time that commits took. The worker processes meanwhile.
 	CommitTime time.Duration
 	Tasks      []TaskStats
 }

@@ -202,11 +202,16 @@ var (
 	doingLeave   = activity{what: "ending"}
 )
 
-// turn is one round of the loop: take what has arrived, process some of it, send what is full, commit when it is due,
-// and sleep when there was nothing of all that.
+// turn is one round of the loop: end a commit that is made, take what has arrived, process some of it, send what is
+// full, begin a commit when it is due, and sleep when there was nothing of all that.
 func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	now := w.app.cfg.Clock()
-	w.beaten.Store(now.UnixMilli())
+	if err := w.commits.poll(ctx); err != nil {
+		return err
+	}
+	if !w.commits.underWay { // a commit that does not end is no progress, whatever else is done
+		w.beaten.Store(now.UnixMilli())
+	}
 	took, err := w.take(ctx, stop, now)
 	if err != nil {
 		return err
@@ -222,6 +227,9 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.returnStrayed(ctx, now); err != nil {
 		return err
 	}
+	if w.commits.due(now) {
+		return w.commits.next(ctx, now)
+	}
 	worked, err := w.work(ctx, now)
 	if worked || err != nil {
 		began := now
@@ -235,7 +243,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 		return err
 	}
 	if w.commits.due(now) {
-		return w.commits.commit(ctx, now)
+		return w.commits.next(ctx, now)
 	}
 	if err := w.checkpoint(now); err != nil {
 		return err
@@ -263,7 +271,10 @@ func (w *worker) work(ctx context.Context, now time.Time) (worked bool, err erro
 	}
 	w.deadline.set(w.turnTime(now))
 	retried, err := w.retry(ctx, now)
-	if err == nil && !(retried && w.deadline.passed.Load()) {
+	if w.commits.flight.hasEnded() { // maybe before the flag was reset
+		w.deadline.passed.Store(true)
+	}
+	if err == nil && !(retried && w.deadline.passed.Load()) && !w.commits.blocks() {
 		w.progress, err = w.process(now)
 	}
 	return retried || w.progress, err
@@ -291,7 +302,7 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 			err = w.add(fetched, now)
 		case <-w.client.Produced():
 			w.commits.recycle()
-		case done := <-w.asks:
+		case done := <-w.commits.asks():
 			err = w.answer(done)
 		default:
 			return took, nil
@@ -305,11 +316,18 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 // wait sleeps until something arrives or is due.
 func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) error {
 	w.doing(&doingWait)
+	if w.commits.underWay {
+		w.doing(&doingCommit)
+	}
 	w.publish(now, false)
 	w.timer.Reset(w.sleep(now))
-	defer func() { w.commits.waited += w.app.cfg.Clock().Sub(now) }()
+	if !w.commits.blocks() {
+		defer func() { w.commits.waited += w.app.cfg.Clock().Sub(now) }()
+	}
 	select {
 	case <-w.timer.C:
+		return nil
+	case <-w.commits.flight.done:
 		return nil
 	case <-w.wake:
 		return nil
@@ -322,7 +340,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	case <-w.client.Produced():
 		w.commits.recycle()
 		return nil
-	case done := <-w.asks:
+	case done := <-w.commits.asks():
 		return w.answer(done)
 	}
 }
@@ -338,16 +356,13 @@ func (w *worker) answer(done chan<- error) error {
 func (w *worker) sleep(now time.Time) time.Duration {
 	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond), w.patience())
 	until := func(t time.Time) { d = min(d, max(t.Sub(now), 0)) }
-	if !w.commits.open.IsZero() {
-		until(w.commits.open.Add(w.pace.interval()))
-	}
-	if !w.commits.skipped.IsZero() {
-		until(w.commits.skipped.Add(skippedAfter))
+	if at, ok := w.commits.dueAt(); ok {
+		until(at)
 	}
 	if !w.unchecked.IsZero() {
 		until(w.unchecked.Add(w.app.cfg.CheckpointEvery))
 	}
-	if !w.app.paused.Load() {
+	if !w.app.paused.Load() && !w.commits.blocks() {
 		if len(w.alarms) > 0 {
 			until(time.UnixMilli(w.alarms[0].alarmAt))
 		}
@@ -393,7 +408,7 @@ func (w *worker) step(now time.Time) (processed bool, err error) {
 	defer w.putBack()
 	for turns := w.schedule.count; turns > 0 && !(processed && w.deadline.passed.Load()); turns-- {
 		most := w.pace.left(w.search.records)
-		if most == 0 {
+		if most == 0 || w.commits.underWay && w.outbox.Crowded() {
 			break // a commit is due
 		}
 		j, others := w.schedule.next()

@@ -64,10 +64,11 @@ func (w *worker) loaded() bool {
 	return w.held+int64(answersMost*m.fetchBytes()) > m.fetched.PartBytesMax()
 }
 
-// fetched is where inputs arrive. A worker that holds what it may takes nothing while it makes progress. Without
-// progress it takes more, for a task that waits for an input which has nothing: the others are paused.
+// fetched is where inputs arrive. A worker that holds what it may takes nothing while it makes progress, or a commit
+// under way keeps it from that. Without progress it takes more, for a task that waits for an input which has nothing:
+// the others are paused.
 func (w *worker) fetched() <-chan []kclient.Fetched {
-	if w.progress && w.loaded() {
+	if (w.progress || w.commits.underWay) && w.loaded() {
 		return nil
 	}
 	return w.client.Fetcher().Fetched()

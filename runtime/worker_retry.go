@@ -19,7 +19,10 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 		if !ok || at > wall {
 			continue
 		}
-		if w.commits.pending() || j.task.Pending() {
+		if err := w.commits.settle(ctx); err != nil {
+			return false, err
+		}
+		if w.commits.unsealed() || j.task.Pending() {
 			if err := w.commits.commit(ctx, now); err != nil {
 				return false, err
 			}

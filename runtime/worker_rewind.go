@@ -105,7 +105,9 @@ func (w *worker) settled(ctx context.Context, cause error) error {
 	if classOf(err) > classOf(cause) {
 		cause, dropped = err, cause
 	}
-	w.log.Warn("a commit and later work have failed", "err", cause, "beside", dropped)
+	if ctx.Err() == nil {
+		w.log.Warn("a commit and later work have failed", "err", cause, "beside", dropped)
+	}
 	return cause
 }
 
