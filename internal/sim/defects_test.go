@@ -15,7 +15,7 @@ import (
 )
 
 // defectSeeds is how many seeds may be needed to find a defect.
-const defectSeeds = 400
+const defectSeeds = 1500
 
 var failure = regexp.MustCompile(`seed \d+, after [^\n]*`)
 
