@@ -35,6 +35,7 @@ type app struct {
 	balance    balance
 	globals    globals
 	purger     purger
+	aligner    aligner
 
 	mu        sync.Mutex
 	home      *home                // while it runs
@@ -190,6 +191,7 @@ func (a *app) work(ctx context.Context, control *kclient.Client, fills []*fill) 
 	var running sync.WaitGroup
 	finished := make(chan struct{})
 	running.Go(func() { a.purger.run(ctx, control, finished) })
+	running.Go(func() { a.aligner.run(ctx, a, control, finished) })
 	running.Go(func() { a.retention.run(finished) })
 	running.Go(func() { a.standbys.run(ctx, a.stop) })
 	running.Go(func() { a.watch(finished) })

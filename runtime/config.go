@@ -72,6 +72,17 @@ type Topics struct {
 	Config map[string]string
 }
 
+// Alignment says how the time of operators behind a repartition goes on. Several tasks write to a repartition topic,
+// each at its own pace. The time there goes no further than the slowest of them has come, so that no record is late
+// because another task was faster.
+type Alignment struct {
+	// Timeout is after how long nobody waits any more for a task that has records and makes no progress. A warning names
+	// it. Default 5 min.
+	Timeout time.Duration
+	// Off lets the time follow the newest record, as in Kafka Streams.
+	Off bool
+}
+
 // Broker is a broker in this process: a *[thalweg/broker.Broker], into which data goes by calls. With anything else an
 // application speaks the Kafka protocol over the connections that Dial returns.
 type Broker interface {
@@ -160,6 +171,8 @@ type Config struct {
 	// the smallest timestamp of all. 0 waits only for what is known to be in the topic already; more also waits for
 	// producers, for as long as the empty inputs are known to be read to their ends; negative never waits.
 	MaxIdle time.Duration
+	// Alignment says how operators behind a repartition wait for the slowest of the tasks that write there.
+	Alignment Alignment
 	// PurgeEvery is the time between deletions of processed records from repartition topics. Expired rows are deleted
 	// from changelogs every tenth time. Default 30 s.
 	PurgeEvery time.Duration
@@ -246,6 +259,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CheckpointEvery, time.Second)
 	setDefault(&c.ViewAgeMax, 10*time.Minute)
 	setDefault(&c.PurgeEvery, 30*time.Second)
+	setDefault(&c.Alignment.Timeout, 5*time.Minute)
 	setDefault(&c.HeadroomBytes, DefaultHeadroomBytes)
 	setDefault(&c.BatchBytes, 256<<10)
 	setDefault(&c.RecordBytesMax, 1_000_000)
@@ -290,6 +304,7 @@ func (c Config) validate() error {
 	check(c.CommitEvery >= 0, "CommitEvery is %v, must not be negative", c.CommitEvery)
 	positive(check, "CheckpointEvery", c.CheckpointEvery)
 	positive(check, "PurgeEvery", c.PurgeEvery)
+	positive(check, "Alignment.Timeout", c.Alignment.Timeout)
 	positive(check, "StallAfter", c.StallAfter)
 	check(c.TransactionTimeout >= time.Millisecond && c.TransactionTimeout <= requestTimeMost,
 		"TransactionTimeout is %v, must be from 1ms to %v", c.TransactionTimeout, requestTimeMost)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thalweg/internal/align"
 	"thalweg/internal/kclient"
 	"thalweg/state"
 	"thalweg/topology"
@@ -32,6 +33,7 @@ type layout struct {
 	resets        map[string]resetting // of inputs, by durable name
 	fillings      []filling            // what fills the stores of tasks
 	forms         map[string]string    // what is in the repartition topics, by durable name
+	aligned       *align.Plan          // nil: nothing is to be aligned
 }
 
 // resetting is where an input starts that has no committed offset, and the node that says so.
@@ -84,6 +86,9 @@ func newLayout(topo *topology.Topology, cfg Config, counts map[string]int32) (*l
 	for _, s := range topo.Subtopologies() {
 		tasks := s.Tasks(l.applicationID, func(topic string) int32 { return l.counts[topic] })
 		l.partitions = append(l.partitions, tasks)
+	}
+	if !cfg.Alignment.Off {
+		l.aligned = align.New(topo.Subtopologies(), l.applicationID, func(topic string) int32 { return l.counts[topic] })
 	}
 	l.fillings, l.forms = fillings(topo, l.applicationID), forms(topo, l.applicationID)
 	l.addRepartitions(topo, cfg)

@@ -64,6 +64,7 @@ type worker struct {
 	inputs      map[kclient.TopicPartition]*input
 	timer       *time.Timer
 
+	cuts     *cuts    // that its tasks have
 	schedule schedule // see active.go for these
 	behind   []*job
 	alarms   alarms
@@ -219,6 +220,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.takeRestored(); err != nil {
 		return err
 	}
+	w.app.aligner.give(w)
 	if len(w.opens) > 0 {
 		if err := w.openTasks(ctx, now); err != nil {
 			return err
@@ -469,7 +471,10 @@ func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, er
 		return n > 0, true, err
 	}
 	w.called(j)
-	if worked = n > 0 || fired; first && !worked && !j.task.Unsealed() {
+	if j.task.Aligning.WaitsForTime() {
+		w.app.aligner.ask()
+	}
+	if worked = n > 0 || fired || j.task.Aligning.TookTime(); first && !worked && !j.task.Unsealed() {
 		w.commits.untouch(j)
 	}
 	return worked, w.relax(j), nil

@@ -71,7 +71,7 @@ func joinAsOf[K, V, V2, R any](
 	n := b.add("join-as-of", "join-as-of-"+name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: union([]state.Store{st}, t.reads), ByKey: true,
 		ChangesValue: true, Beside: []*topology.Node{t.n.Node},
-		Make: op.JoinTableLate(view, st, late, keys, left, f),
+		Make: op.JoinTableLate(view, st, late, keys, left, f), DelayMillis: late.Grace,
 	}, s.n)
 	b.own(n, st)
 	n.relaxed = left

@@ -97,12 +97,18 @@ func joinStreams[K, V, V2, R any](
 		LeftBounds: byLeft, RightBounds: byRight,
 	}
 	stores := joinBuffers(&j, s, o, w, name, kind)
+	held := int64(0)
+	if kind != inner {
+		held = max(j.Before, j.After, 0) + j.Grace
+	}
 	n := &node{}
 	left := b.addPart(n, "left", "join-"+name+"-left", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.JoinLeft(j), Stores: stores, ByKey: true, ChangesValue: true,
+		DelayMillis: held,
 	}, s.n)
 	right := b.addPart(n, "right", "join-"+name+"-right", &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Make: op.JoinRight(j), Stores: stores, ByKey: true, ChangesValue: true,
+		DelayMillis: held,
 	}, o.n)
 	if kind == inner {
 		left.Twin, right.Twin = right.Node, left.Node

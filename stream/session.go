@@ -85,6 +85,7 @@ func sessions[K, V, A any](
 	}
 	b.put(n, "session-"+method, "session-"+method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: op.AggregateSessions(c),
+		DelayMillis: heldFor(c.Closing, g.spec.gap, g.spec.grace),
 	}, g.s.n)
 	b.own(n, st)
 	g.late.use(n)

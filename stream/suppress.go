@@ -49,7 +49,7 @@ func (t Table[K, V]) Suppress[S Suppression](suppression S) Table[K, V] {
 	}
 	keys, values := serdesOr(t.keys, t.values)
 	st := state.NewSuppressed[K, op.Buffered[V]](p.name).Keys(keys).Values(op.BufferedValues[V]{Values: values})
-	t.n = suppressed(t.n, site, p, op.SuppressConfig[K, V]{
+	t.n = suppressed(t.n, site, p, 0, op.SuppressConfig[K, V]{
 		Store: st, TimeOf: func(_ K, ts int64) int64 { return ts }, Delay: p.delay.Milliseconds(), Deletions: true,
 	})
 	if t.view != nil {
@@ -68,21 +68,25 @@ func (t WindowTable[K, V]) Suppress[S Suppression](suppression S) WindowTable[K,
 		Store: st, TimeOf: func(_ op.Windowed[K], ts int64) int64 { return ts }, Delay: p.delay.Milliseconds(),
 		Deletions: true,
 	}
+	size := int64(0) // by how much a row's time may be before what its delay counts from
 	if p.closes {
+		size = max(t.size, 0)
 		if t.grace < 0 {
 			t.n.builder().fail(site, "Suppress: an unlimited window never closes: use UntilTimeLimit")
 		}
 		c.TimeOf = func(w op.Windowed[K], _ int64) int64 { return w.Span.End }
 		c.Delay, c.Deletions = t.grace.Milliseconds(), false
 	}
-	t.n = suppressed(t.n, site, p, c)
+	t.n = suppressed(t.n, site, p, size, c)
 	if t.view != nil {
 		t.view, t.reads = op.SuppressedView(t.view, st), union(t.reads, []state.Store{st})
 	}
 	return t
 }
 
-func suppressed[K, V any](parent *node, site string, p Suppression, c op.SuppressConfig[K, V]) *node {
+func suppressed[K, V any](
+	parent *node, site string, p Suppression, held int64, c op.SuppressConfig[K, V],
+) *node {
 	n, b := &node{}, parent.builder()
 	reported := len(b.errs)
 	switch {
@@ -98,6 +102,7 @@ func suppressed[K, V any](parent *node, site string, p Suppression, c op.Suppres
 	parent.needOld()
 	b.put(n, "suppress", "suppress-"+p.name, &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{c.Store}, ByKey: true, Make: op.Suppress(c),
+		DelayMillis: c.Delay + held,
 	}, parent)
 	b.own(n, c.Store)
 	return n

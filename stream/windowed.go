@@ -155,11 +155,19 @@ func windowed[K, V, A any](
 	}
 	b.put(n, "window-"+method, "window-"+method+"-"+st.Name(), &topology.Node{
 		Kind: topology.KindProcessor, Site: site, Stores: []state.Store{st}, ByKey: true, Make: windowMake(g.w, c),
-		Facts: g.w.facts(st.Name()),
+		Facts: g.w.facts(st.Name()), DelayMillis: heldFor(closing, g.w.size, g.w.grace),
 	}, g.s.n)
 	b.own(n, st)
 	g.late.use(n)
 	return windowTable(n, st, g.w)
+}
+
+// heldFor is how long windows that are emitted when they close are held back, in milliseconds.
+func heldFor(c op.Closing, spans ...time.Duration) int64 {
+	if !c.OnClose {
+		return 0
+	}
+	return sum(spans...).Milliseconds()
 }
 
 // windowMake is the operator of the kind of window.

@@ -49,8 +49,14 @@ type Env struct {
 	// EmitUpdates makes operators for which the program sets no policy emit each update, and not with the commit.
 	EmitUpdates bool
 
-	StreamTime int64 // highest timestamp that the task has taken from its inputs, or Unknown
+	StreamTime int64 // highest timestamp that the task has taken from its inputs, or Unknown; see Aligned
 	WallTime   int64 // milliseconds since the epoch, read once per step
+
+	// Aligning tells that the time of operators behind a repartition goes no further than Aligned: tasks upstream may
+	// still write older records than those that the task has taken. Exhausted tells that, when last looked at, none of
+	// them had records to read. See [Instance.Upto].
+	Aligning, Exhausted bool
+	Aligned             int64
 
 	// Marks are times that nodes have reached, by a name of the node's stores: they are committed with the offsets of
 	// the inputs, and at their last commit again when the graph is built after a restart or an abort. May be nil where
@@ -97,6 +103,7 @@ func (e *Env) instance(n *Node) *Instance {
 	case KindSink:
 		in.phase = PhaseEncode
 	}
+	in.behind = e.Aligning && n.behind
 	e.instances = append(e.instances, in)
 	return in
 }
@@ -119,9 +126,13 @@ type Instance struct {
 	LateMax   int64 // how far behind its time the latest record was that it left out as too late, in milliseconds
 	// Settle, where a node sets it, brings out what the node still holds back of the records that it took in, and
 	// tells whether there was something. It is called before each commit, parents first.
-	Settle  func() (some bool, err error)
-	ahead   []ahead // see Announce
-	flushed flushed // see AnnounceFlushed
+	Settle func() (some bool, err error)
+	// TimeMoved, where a node sets it, does what is due because Upto may have moved though no record came. It is
+	// called between records, parents first.
+	TimeMoved func() error
+	behind    bool    // the node aligns: it is behind a repartition
+	ahead     []ahead // see Announce
+	flushed   flushed // see AnnounceFlushed
 	// hook is of a processor that has one: see Prefetcher. It takes the serde of the keys.
 	hook func(keys any) func([][]byte)
 	// Close, where a node sets it, is called once when the task is closed or rewound.
@@ -155,6 +166,21 @@ type flushed struct {
 // of the nodes below, which it uses before it forwards. Records that the node receives announce nothing to those nodes.
 func (in *Instance) AnnounceFlushed(keys any, tell func([]state.Prefetcher)) {
 	in.flushed = flushed{keys, tell}
+}
+
+// Upto is the time of the node that has seen records up to a time: behind a repartition no later than [Env] says.
+func (in *Instance) Upto(seen int64) int64 {
+	if in.behind {
+		return min(seen, in.Env.Aligned)
+	}
+	return seen
+}
+
+// Idled lets the time of a node behind a repartition go on though no record has come, while no task upstream has any.
+func (in *Instance) Idled(to int64) {
+	if in.behind && in.Env.Exhausted {
+		in.Env.Aligned = max(in.Env.Aligned, to)
+	}
 }
 
 // Enter counts a record and makes the node the one whose user code runs.

@@ -103,6 +103,8 @@ func (t *Topology) order() error {
 			}
 			waiting[n] = -1
 			n.id = len(sorted)
+			n.behind = slices.ContainsFunc(n.Topics, func(t TopicName) bool { return t.Repartition }) ||
+				slices.ContainsFunc(n.parents, func(p *Node) bool { return p.behind })
 			sorted = append(sorted, n)
 			for _, c := range n.children {
 				waiting[c]--

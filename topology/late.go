@@ -9,7 +9,7 @@ func (in *Instance) Time() int64 {
 	if in.time == nil {
 		return Unknown
 	}
-	return *in.time
+	return in.Upto(*in.time)
 }
 
 // Timed tells whether the node has a stream time of its own.

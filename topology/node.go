@@ -83,6 +83,9 @@ type Node struct {
 	// The sink of the repartition has it, too, where it is done.
 	Combined *Combined
 
+	// DelayMillis is by how much what goes on may be older than the node's time at most: what it holds back until then.
+	DelayMillis int64
+
 	// Global nodes run once in each process, over all partitions of their source's topics, and fill stores that every
 	// task may read.
 	Global bool
@@ -99,7 +102,8 @@ type Node struct {
 	rehearse func(*Instance) error // tries what the program's own processor does at first; nil: there is none
 	faults   []error               // mistakes in the call that made it
 
-	id       int // position in topological order, from 0
+	id       int  // position in topological order, from 0
+	behind   bool // records come through a repartition of the sub-topology
 	parents  []*Node
 	children []*Node
 }

@@ -265,7 +265,8 @@ func (c *Context[K, V]) Metadata() (m Metadata, ok bool) {
 	return c.in.Env.Source.Metadata(), true
 }
 
-// StreamTime is the highest timestamp that the task has taken from its inputs, or Unknown.
+// StreamTime is the highest timestamp that the task has taken from its inputs, or Unknown. Behind a repartition it goes
+// no further than all tasks that write there have come.
 func (c *Context[K, V]) StreamTime() int64 { return c.in.Env.StreamTime }
 
 // WallTime is the task's wall clock, in milliseconds; it is read once per step, not per record.

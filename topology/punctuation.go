@@ -5,7 +5,7 @@ type TimeKind uint8
 
 // The clocks of punctuation.
 const (
-	StreamTime TimeKind = iota // the highest timestamp that the task has taken from its inputs
+	StreamTime TimeKind = iota // the time of [Context.StreamTime]
 	WallClock
 )
 

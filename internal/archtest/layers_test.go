@@ -31,7 +31,8 @@ const layers = `
 
 	# Topology: the processor graph, where DSL and runtime meet.
 	internal/batch, state < topology;
-	topology < internal/plan, internal/task, stream/internal/op;
+	topology < internal/plan, internal/align, stream/internal/op;
+	internal/align < internal/task;
 
 	# What a start compares.
 	state < internal/progress;

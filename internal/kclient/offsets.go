@@ -122,7 +122,14 @@ func listOffset(ctx context.Context, client *kgo.Client, tp TopicPartition, at i
 // CommittedOffsets returns the group's offsets in the partitions. It waits while a transaction that has written to
 // them is not decided. A partition without a committed offset has Next -1.
 func (c *Client) CommittedOffsets(ctx context.Context, tps []TopicPartition) (map[TopicPartition]Offset, error) {
-	return c.offsets.committed(ctx, tps)
+	return c.offsets.committed(ctx, c.cfg.Group, tps, true)
+}
+
+// OffsetsNow is CommittedOffsets of a group for those who need not wait: what a transaction has written that is not
+// decided does not count.
+func (c *Client) OffsetsNow(ctx context.Context, group string, tps []TopicPartition) (
+	map[TopicPartition]Offset, error) {
+	return c.offsets.committed(ctx, group, tps, false)
 }
 
 // groupOffsets reads and commits the offsets of a group, in the name of a member.
@@ -135,15 +142,17 @@ type groupOffsets struct {
 	lease    atomic.Value // Lease: of Config.Member
 }
 
-func (o *groupOffsets) committed(ctx context.Context, tps []TopicPartition) (map[TopicPartition]Offset, error) {
+// committed waits for the transactions that are open, where stable is asked for.
+func (o *groupOffsets) committed(ctx context.Context, group string, tps []TopicPartition, stable bool) (
+	map[TopicPartition]Offset, error) {
 	var offsets map[TopicPartition]Offset
-	_, err := request(ctx, o.cfg.RetryTimeout, "committed offsets of group "+o.cfg.Group,
+	_, err := request(ctx, o.cfg.RetryTimeout, "committed offsets of group "+group,
 		[]error{kerr.UnstableOffsetCommit},
 		func(ctx context.Context) (*kmsg.OffsetFetchResponse, error) {
 			if err := o.know(ctx, tps); err != nil {
 				return nil, err
 			}
-			return o.fetchRequest(tps).RequestWith(ctx, o.client)
+			return o.fetchRequest(group, tps, stable).RequestWith(ctx, o.client)
 		},
 		func(resp *kmsg.OffsetFetchResponse) (err error) {
 			offsets, err = o.take(resp, tps)
@@ -158,11 +167,11 @@ func (o *groupOffsets) committed(ctx context.Context, tps []TopicPartition) (map
 	return offsets, nil
 }
 
-func (o *groupOffsets) fetchRequest(tps []TopicPartition) *kmsg.OffsetFetchRequest {
+func (o *groupOffsets) fetchRequest(group string, tps []TopicPartition, stable bool) *kmsg.OffsetFetchRequest {
 	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group, req.RequireStable = o.cfg.Group, true
+	req.Group, req.RequireStable = group, stable
 	g := kmsg.NewOffsetFetchRequestGroup()
-	g.Group = o.cfg.Group
+	g.Group = group
 	byTopic(tps, func(tp TopicPartition) TopicPartition { return tp }, func(topic string, tps []TopicPartition) {
 		id := o.metadata.id(topic)
 		old := kmsg.NewOffsetFetchRequestTopic()

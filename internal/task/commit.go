@@ -83,7 +83,9 @@ func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int6
 func (t *Task) Pending() bool { return t.sealed.touched || t.changed() }
 
 // changed tells that there is something to commit that the commit under way does not have.
-func (t *Task) changed() bool { return t.wrote || t.tx.Dirty() || t.Moved() || t.marksMoved() }
+func (t *Task) changed() bool {
+	return t.wrote || t.tx.Dirty() || t.Moved() || t.marksMoved() || t.Aligning.changed(t)
+}
 
 // Unsealed tells that something was done that the commit under way, if there is one, does not have.
 func (t *Task) Unsealed() bool { return t.worked || t.broken != nil || t.changed() }
@@ -102,7 +104,7 @@ func (t *Task) offsets() []Offset {
 	var offsets []Offset
 	marks := t.besideOffsets()
 	for _, q := range t.queues {
-		if q.moved() {
+		if q.moved() || t.Aligning.on && q.goes() {
 			offsets = append(offsets, q.offset(marks))
 		}
 	}
@@ -114,7 +116,8 @@ func (t *Task) offsets() []Offset {
 
 // commitsOffsets tells whether the next commit has an offset of the task.
 func (t *Task) commitsOffsets() bool {
-	return len(t.queues) > 0 && (t.Moved() || t.wrote && !defect.UnfencedWrites || t.marksMoved())
+	return len(t.queues) > 0 && (t.Moved() || t.wrote && !defect.UnfencedWrites || t.marksMoved() ||
+		t.Aligning.changed(t))
 }
 
 // Fence is an offset that changes nothing: the committed one of the first input. The group refuses it from a task that
@@ -124,7 +127,7 @@ func (t *Task) Fence() (o Offset, ok bool) {
 		return Offset{}, false
 	}
 	q := t.queues[0]
-	return q.offsetAt(q.committed, t.times.fence()), true
+	return q.offsetAt(q.committed, t.Aligning.beside(t.times.fence(), t.Aligning.committed, t.times.commits)), true
 }
 
 func (q *queue) offset(marks map[string]int64) Offset {
@@ -161,7 +164,8 @@ func (t *Task) Discard() error {
 	for _, q := range t.queues {
 		q.rewind()
 	}
-	t.env.StreamTime = t.committedTime
+	t.newest = t.committedNewest
+	t.Aligning.rewind(t)
 	t.patience.reset(t.queues)
 	if e := t.tx.Discard(); e != nil {
 		err = errors.Join(err, fmt.Errorf("task %s: discard: %w", t.id, e))

@@ -79,6 +79,7 @@ func (t *Task) watchInputs(in *topology.Instance, stall int64) (known func() (si
 	for _, q := range t.queues {
 		if t.leadsTo(q, in.Node) {
 			watches = append(watches, q.watch(max(stall, stallLeast)))
+			watches = append(watches, t.Aligning.watch(q, max(stall, stallLeast))...)
 		}
 	}
 	return func() (since, until int64) {

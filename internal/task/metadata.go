@@ -28,6 +28,10 @@ const (
 	// timesApart has the number of the commit where its times are in the progress topic. A build that does not know it
 	// hands it on with another number.
 	timesApart = "/times"
+	// alignedMark is how far the time of operators behind repartitions may go, and openMark is there where they have seen
+	// later records.
+	alignedMark = "/aligned"
+	openMark    = "/open"
 )
 
 // ours tells whether a task has committed the marks with that offset. Otherwise somebody else has gone on since: of

@@ -81,13 +81,13 @@ func TestForeignMetadataOfACommittedOffset(t *testing.T) {
 	} {
 		var told []error
 		task := &Task{
-			times: times{committed: map[string]int64{}}, committedTime: topology.Unknown,
+			times: times{committed: map[string]int64{}}, newest: topology.Unknown, committedNewest: topology.Unknown,
 			config: Config{Foreign: func(o Offset, err error) {
 				require.EqualValues(t, 4, o.Next)
 				told = append(told, err)
 			}},
 		}
-		task.env.StreamTime = topology.Unknown
+		task.env.StreamTime, task.Aligning.task = topology.Unknown, task
 		q := task.newQueue("in", 0)
 		task.queues = append(task.queues, q)
 		require.NoError(t, task.Seek(Offset{Topic: "in", Next: 4, Metadata: metadata}))

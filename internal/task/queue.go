@@ -39,6 +39,8 @@ type queue struct {
 	fresh         bool // sealed is where it started, and no commit has it
 	sealedFresh   bool // fresh was true when the commit under way was sealed
 
+	goal      int64 // the offset up to which the task has to be here before its time goes on: see aligning.go
+	held      bool  // nothing that is later than the task's time is taken while tasks upstream have records
 	blockedAt int64 // the offset from which on records wait: see retry.go
 	retrying  retrying
 	refusal   error // why the broker refuses what the blocked record leads to; nil: it does not
@@ -189,7 +191,9 @@ func (q *queue) stamp() (bool, error) {
 func (q *queue) process() error {
 	q.take()
 	env := &q.task.env
-	env.StreamTime = max(env.StreamTime, q.time)
+	if q.time > q.task.newest {
+		q.task.Aligning.see(q.time)
+	}
 	if env.Source != &q.head {
 		env.Source = &q.head
 	}

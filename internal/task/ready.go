@@ -11,13 +11,13 @@ type Ready struct {
 
 // sealed is what a commit under way fixes of a task, beside what its stores, queues and schedules keep themselves.
 type sealed struct {
-	underWay   bool
-	touched    bool // there is something to commit
-	worked     bool // the task did something
-	strict     bool // the task went over its records again
-	streamTime int64
-	marks      map[string]int64
-	counts     []counters // per node
+	underWay bool
+	touched  bool // there is something to commit
+	worked   bool // the task did something
+	strict   bool // the task went over its records again
+	newest   int64
+	marks    map[string]int64
+	counts   []counters // per node
 }
 
 // Ready begins a commit: it brings out what the work since the last one still owes, and seals it. What the task does
@@ -42,7 +42,8 @@ func (t *Task) Ready() (Ready, error) {
 // seal fixes what is committed.
 func (t *Task) seal(touched bool) {
 	s := &t.sealed
-	s.underWay, s.touched, s.worked, s.strict, s.streamTime = true, touched, t.worked, t.strict, t.env.StreamTime
+	s.underWay, s.touched, s.worked, s.strict, s.newest = true, touched, t.worked, t.strict, t.newest
+	t.Aligning.seal(t)
 	t.worked, t.wrote = false, false
 	if s.marks == nil {
 		s.marks = make(map[string]int64, len(t.env.Marks))
@@ -91,7 +92,8 @@ func (t *Task) Advance(position func(store string) int64) error {
 		q.advance()
 	}
 	t.punct.advance()
-	t.committedTime = t.sealed.streamTime
+	t.committedNewest = t.sealed.newest
+	t.Aligning.advance()
 	t.committedTimes()
 	t.committedCounts, t.sealed.counts = t.sealed.counts, t.committedCounts
 	if t.sealed.strict {

@@ -99,6 +99,11 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 	}
 	for processed < budgetRecords {
 		q, limit, err := t.choose()
+		if err == nil && t.Aligning.Reaches() {
+			if err = t.Aligning.align(); err == nil {
+				continue
+			}
+		}
 		if q == nil || err != nil {
 			return processed, err
 		}
@@ -144,7 +149,8 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 				return n, err
 			}
 		}
-		if ok, err := q.load(); !ok || err != nil || q.time > limit || q.head.Offset >= q.blockedAt {
+		ok, err := q.load()
+		if !ok || err != nil || q.time > limit || q.head.Offset >= q.blockedAt || q.head.Offset >= q.goal {
 			return n, err
 		}
 	}
@@ -163,7 +169,7 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 		if !ok {
 			empty = true
 			waiting = waiting || q.waiting()
-		} else if q.blocked() {
+		} else if q.blocked() || t.Aligning.holdsBack(q) {
 			continue // the others do not wait for it
 		} else if best == nil || q.time < best.time {
 			best, at = q, i
@@ -175,12 +181,15 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 	limit = never
 	for i, q := range t.queues {
 		switch {
-		case q == best || !q.has || q.blocked():
+		case q == best || !q.has || q.blocked() || t.Aligning.holdsBack(q):
 		case i < at:
 			limit = min(limit, q.time-1)
 		default:
 			limit = min(limit, q.time)
 		}
+	}
+	if best.held && !t.env.Exhausted {
+		limit = min(limit, t.env.Aligned)
 	}
 	return best, limit, nil
 }
@@ -213,6 +222,7 @@ func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 	t.worked = true
 	err = t.guarded(func() error {
 		fired, err = t.punct.run(topology.WallClock, wallMillis, t.env.Guarded)
+		t.env.StreamTime = t.Aligning.upto() // it may have gone on because inputs are idle
 		return err
 	})
 	return fired, err

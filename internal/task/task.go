@@ -63,6 +63,9 @@ type Config struct {
 	// Times are what the progress topic has for the task's partition, by name; see [Task.Times].
 	Times map[string]int64
 
+	// Aligned says how the time of operators behind repartitions follows the tasks upstream; nil: it does not.
+	Aligned *Aligned
+
 	// MaxIdle is how long the task waits for input partitions that are empty, so that records are taken in the
 	// order of their timestamps. 0 waits for what is known to exist (see [Task.Reached]); below 0 never waits.
 	MaxIdle time.Duration
@@ -95,6 +98,8 @@ type Input struct {
 
 // Task runs a sub-topology on a partition; see the package's documentation. It belongs to one goroutine.
 type Task struct {
+	Aligning Aligning // the time of operators behind repartitions
+
 	id       ID
 	config   Config
 	state    State
@@ -125,7 +130,8 @@ type Task struct {
 	decoder  batch.Decoder
 	patience patience // with inputs that are empty
 
-	committedTime   int64 // stream time of the last commit
+	newest          int64 // highest timestamp taken
+	committedNewest int64 // as of the last commit
 	times           times
 	committedCounts []counters // per node
 	sealed          sealed
@@ -133,7 +139,8 @@ type Task struct {
 
 // New makes a task and opens its stores.
 func New(c Config) (*Task, error) {
-	t := &Task{id: c.ID, config: c, tx: c.Tx, outbox: c.Outbox, cut: c.Cut, committedTime: topology.Unknown}
+	t := &Task{id: c.ID, config: c, tx: c.Tx, outbox: c.Outbox, cut: c.Cut}
+	t.newest, t.committedNewest = topology.Unknown, topology.Unknown
 	t.times.committed, t.times.stored = map[string]int64{}, map[string]int64{}
 	if t.cut == nil {
 		t.cut = new(atomic.Bool)
@@ -163,6 +170,7 @@ func New(c Config) (*Task, error) {
 			}
 		}
 	}
+	t.Aligning.start(t)
 	for _, o := range c.Start {
 		if err := t.Seek(o); err != nil {
 			return nil, err
@@ -181,6 +189,7 @@ func New(c Config) (*Task, error) {
 func (t *Task) newQueue(topic string, partition int32) *queue {
 	q := &queue{task: t, next: topology.Unknown, fetched: topology.Unknown, end: topology.Unknown}
 	q.partitionTime, q.blockedAt, q.retrying.offset = topology.Unknown, never, topology.Unknown
+	q.goal = never
 	q.committed = mark{topology.Unknown, topology.Unknown}
 	q.head.Topic, q.head.Partition = topic, partition
 	if t.patience.most > 0 {
@@ -243,9 +252,10 @@ func (t *Task) Seek(o Offset) error {
 	q.next, q.fetched, q.partitionTime = o.Next, o.Next, partitionTime
 	q.commit()
 	q.fresh = o.Fresh
+	t.Aligning.see(q.partitionTime)
+	t.Aligning.seek(t, marks, o, partitionTime)
 	t.times.seek(marks, o)
-	t.env.StreamTime = max(t.env.StreamTime, q.partitionTime)
-	t.committedTime = t.env.StreamTime
+	t.committedNewest = t.newest
 	return nil
 }
 
@@ -286,7 +296,7 @@ func (t *Task) build() (err error) {
 	t.seen.Store(nil)
 	t.tx.Unlisten()
 	t.punct.rebuild()
-	t.env.Source = nil
+	t.env.Source, t.Aligning.watches = nil, nil
 	for _, q := range t.queues {
 		q.watches = slices.DeleteFunc(q.watches, func(w *endWatch) bool { return w != q.await.endWatch })
 	}

@@ -54,8 +54,9 @@ func (t *times) seek(marks map[string]int64, o Offset) {
 	case n > t.commits:
 		t.commits, t.committed, t.apart = n, marks, marks[timesApart] == n
 		delete(marks, commitNumber)
-		delete(marks, nextOffset)
-		delete(marks, timesApart)
+		for _, name := range []string{nextOffset, timesApart, alignedMark, openMark} {
+			delete(marks, name)
+		}
 	}
 }
 
@@ -159,10 +160,11 @@ func (t *Task) besideOffsets() map[string]int64 {
 			closed[name] = *at
 		}
 	}
-	if !known {
-		return nil
+	var marks map[string]int64
+	if known {
+		marks = apartMarks(closed, t.times.commits+1)
 	}
-	return apartMarks(closed, t.times.commits+1)
+	return t.Aligning.beside(marks, t.Aligning.now(t), t.times.commits+1)
 }
 
 // fence are the marks of the last commit, in the form in which it has committed them.

@@ -103,10 +103,10 @@ func newRowTimes(in *topology.Instance, store string, inputs int) rowTimes {
 }
 
 // now is the time from which the age of rows is counted: that of the newest row, or of the input that is farthest
-// behind, since its records may still belong to rows that are old for the others. It is Unknown while an input has had
-// no record.
-func (t *rowTimes) now() int64 {
-	now := *t.newest
+// behind, since its records may still belong to rows that are old for the others; and no later than the node's time. It
+// is Unknown while an input has had no record.
+func (t *rowTimes) now(in *topology.Instance) int64 {
+	now := in.Upto(*t.newest)
 	for _, seen := range t.inputs {
 		now = min(now, *seen)
 	}
@@ -137,6 +137,7 @@ func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]top
 		}
 		in.Resume()
 		*time += until - from
+		in.Idled(*time)
 		seen, from = *time, until
 		return close(nil)
 	})

@@ -21,11 +21,15 @@ func Deduplicate[K, V, I any](
 		seen.KeepUntilExpired()
 		time := ownTime(in, st.Name(), 0)
 		expire := func() {
-			if *time != topology.Unknown {
-				seen.Expire(*time - 2*within)
+			if now := in.Upto(*time); now != topology.Unknown {
+				seen.Expire(now - 2*within)
 			}
 		}
 		expire()
+		in.TimeMoved = func() error {
+			expire()
+			return nil
+		}
 		return func(r *topology.Record[K, V]) (err error) {
 			in.Enter()
 			switch {
@@ -42,7 +46,7 @@ func Deduplicate[K, V, I any](
 			if key.Within, err = id(in.CallAt(r.Timestamp, r.Headers), r.Key, r.Value); err != nil {
 				return in.Error(topology.PhaseProcess, r.Timestamp, err)
 			}
-			if r.Timestamp >= *time-within && (nullID == nil || !nullID(&key.Within)) {
+			if r.Timestamp >= in.Upto(*time)-within && (nullID == nil || !nullID(&key.Within)) {
 				duplicate, err := seen.Has(key, r.Timestamp-within, r.Timestamp+within)
 				known := duplicate
 				if duplicate && extends && err == nil {

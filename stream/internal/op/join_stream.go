@@ -131,8 +131,12 @@ func joinSide[K, V, O, H, R any](c sideConfig[K, V, O, H, R]) topology.Make {
 			}
 		}
 		s.own.KeepUntilExpired()
-		if *s.time != topology.Unknown {
-			s.own.Expire(*s.time - s.retention + 1)
+		expireJoin(s)
+		in.TimeMoved = func() error {
+			expireJoin(s)
+			s.out.Headers = nil
+			s.in.CallAt(s.in.Upto(*s.times.stream), nil)
+			return releaseClosedJoin(s)
 		}
 		in.Announce(c.own.KeySerde(), state.Lines(func(keys [][]byte) { expectJoin(s, keys) }))
 		s.joinHeld = func() (err error) {
@@ -233,7 +237,7 @@ func receiveJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record
 		s.in.Drop(topology.NullKey)
 		return nil
 	}
-	if s.held != nil && r.Timestamp == *s.times.stream {
+	if r.Timestamp == *s.times.stream {
 		if err := releaseClosedJoin(s); err != nil {
 			return err
 		}
@@ -259,7 +263,7 @@ func receiveJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record
 
 // aloneJoin emits a record that met nothing: at once where its window is over, otherwise when it closes.
 func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
-	if max(r.Timestamp+s.c.after, 0) < *s.times.stream {
+	if max(r.Timestamp+s.c.after, 0) < s.in.Upto(*s.times.stream) {
 		return tellAloneJoin(s, r)
 	}
 	*s.times.least = min(*s.times.least, r.Timestamp)
@@ -283,7 +287,7 @@ func tellAloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Reco
 
 // bufferJoin keeps the record for the other side, unless it is older than what is kept.
 func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
-	if *s.time != topology.Unknown && r.Timestamp <= *s.time-s.retention {
+	if now := s.in.Upto(*s.time); now != topology.Unknown && r.Timestamp <= now-s.retention {
 		s.in.DropLate(topology.Expired, r.Timestamp)
 		return nil
 	}
@@ -299,15 +303,22 @@ func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[
 	}
 	if r.Timestamp > *s.time {
 		*s.time = r.Timestamp
-		s.own.Expire(r.Timestamp - s.retention + 1)
+		expireJoin(s)
 	}
 	return nil
 }
 
+// expireJoin lets go what is older than is kept.
+func expireJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) {
+	if now := s.in.Upto(*s.time); now != topology.Unknown {
+		s.own.Expire(now - s.retention + 1)
+	}
+}
+
 // releaseClosedJoin emits the held records whose windows are closed. It looks only when the oldest could be closed.
 func releaseClosedJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) error {
-	now := *s.times.stream
-	if *s.times.least == noneHeld || *s.times.least+s.c.after+s.c.grace >= now {
+	now := s.in.Upto(*s.times.stream)
+	if s.held == nil || *s.times.least == noneHeld || *s.times.least+s.c.after+s.c.grace >= now {
 		return nil
 	}
 	return releaseUntilJoin(s, now)

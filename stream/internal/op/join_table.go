@@ -141,6 +141,7 @@ func JoinTableLate[K, V, O, R any](
 		}); err != nil {
 			return nil, err
 		}
+		in.TimeMoved = func() error { return releaseDueJoinedLate(l) }
 		return func(r *topology.Record[K, V]) error { return receiveJoinedLate(l, r) }, nil
 	})
 }
@@ -174,29 +175,37 @@ func receiveJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R], r *topology
 		return joinJoined(l.tableJoin, r.Key, true, r.Value, r.Timestamp, r.Headers)
 	}
 	*l.time = max(*l.time, r.Timestamp)
-	if r.Timestamp < *l.time-l.late.Grace {
+	if r.Timestamp < l.in.Upto(*l.time)-l.late.Grace {
 		return joinJoined(l.tableJoin, r.Key, false, r.Value, r.Timestamp, r.Headers)
 	}
 	if err := holdJoinedLate(l, r); err != nil {
 		return l.in.Fail(r.Timestamp, err)
 	}
-	for {
-		first, more, err := l.waiting.take(*l.time - l.late.Grace)
-		if err != nil {
-			return l.in.Fail(r.Timestamp, err)
-		}
-		if !more {
-			break
-		}
-		if err := releaseJoinedLate(l, first); err != nil {
-			return err
-		}
+	if err := releaseDueJoinedLate(l); err != nil {
+		return err
 	}
 	if l.late.RecordsMax > 0 && l.waiting.count > l.late.RecordsMax {
 		return l.in.Fail(r.Timestamp, fmt.Errorf("join as of: the buffer is full: %d records wait: give it more room, or "+
 			"less grace", l.waiting.count))
 	}
 	return nil
+}
+
+// releaseDueJoinedLate joins the records whose time has come.
+func releaseDueJoinedLate[K, V, O, R any](l *tableJoinLate[K, V, O, R]) error {
+	for {
+		now := l.in.Upto(*l.time)
+		first, more, err := l.waiting.take(now - l.late.Grace)
+		if err != nil {
+			return l.in.Fail(now, err)
+		}
+		if !more {
+			return nil
+		}
+		if err := releaseJoinedLate(l, first); err != nil {
+			return err
+		}
+	}
 }
 
 // releaseJoinedLate joins the record that waits for longest. It is another than the one at hand, and fails for itself.

@@ -21,8 +21,11 @@ type lifetime[K, V any] struct {
 type aging struct {
 	ttl  int64  // milliseconds
 	time *int64 // highest timestamp seen
+	in   *topology.Instance
 	rows agenda
 }
+
+func (a *aging) now() int64 { return a.in.Upto(*a.time) }
 
 // newLifetime returns nil where rows live for ever.
 func newLifetime[K, V any](
@@ -33,7 +36,8 @@ func newLifetime[K, V any](
 		return nil, nil
 	}
 	l := &lifetime[K, V]{store: store, keys: serde.Local(st.KeySerde()), remove: remove}
-	l.aging.ttl, l.aging.time = ttl.Milliseconds(), ownTime(in, st.Name(), 0)
+	l.aging.ttl, l.aging.time, l.aging.in = ttl.Milliseconds(), ownTime(in, st.Name(), 0), in
+	in.TimeMoved = func() error { return in.Fail(l.aging.now(), endDueLifetime(l)) }
 	return l, l.aging.start(store.Ages())
 }
 
@@ -57,33 +61,40 @@ func (a *aging) end(key []byte, timestamp int64) wait {
 // that its row would have, too.
 func passLifetime[K, V any](l *lifetime[K, V], timestamp int64) (expired bool, err error) {
 	*l.aging.time = max(*l.aging.time, timestamp)
+	if err := endDueLifetime(l); err != nil {
+		return false, err
+	}
+	return timestamp+l.aging.ttl <= l.aging.now(), nil
+}
+
+// endDueLifetime deletes what has come to its end.
+func endDueLifetime[K, V any](l *lifetime[K, V]) error {
 	for {
-		first, more, err := l.aging.rows.take(*l.aging.time)
+		first, more, err := l.aging.rows.take(l.aging.now())
 		if err != nil {
-			return false, err
+			return err
 		}
 		if !more {
-			break
+			return nil
 		}
 		key, err := l.keys.Decode(first.bytes)
 		if err != nil {
-			return false, err
+			return err
 		}
 		_, changed, ok, err := l.store.Get(key)
 		switch {
 		case err != nil:
-			return false, err
+			return err
 		case !ok:
 		case changed+l.aging.ttl != first.time:
 			first.time = changed + l.aging.ttl
 			l.aging.rows.list(first)
 		default:
 			if err := l.remove(key, first.time); err != nil {
-				return false, err
+				return err
 			}
 		}
 	}
-	return timestamp+l.aging.ttl <= *l.aging.time, nil
 }
 
 // changesLifetime notes that a row is about to be changed, where it has to be looked at earlier than is known.

@@ -46,6 +46,7 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 				return flushTeller(a.rows, f.Key, Span{f.Start, f.End}, f)
 			})
 		}
+		in.TimeMoved = func() error { return closeSessions(a, nil) }
 		if c.Closing.Quiet > 0 {
 			watchIdle(in, c.Closing.Quiet, a.time, func(headers []topology.Header) error {
 				return closeSessions(a, headers)
@@ -103,7 +104,7 @@ func receiveSessions[K, V, A any](a *sessionAggregate[K, V, A], r *topology.Reco
 	for i := range met {
 		span.Start, span.End = min(span.Start, met[i].Start), max(span.End, met[i].End)
 	}
-	if span.End < *a.time-a.config.Grace-a.config.Gap {
+	if span.End < a.in.Upto(*a.time)-a.config.Grace-a.config.Gap {
 		a.in.DropLate(topology.Late, r.Timestamp)
 		if err := tellLeftOut(a.left, r, topology.Late); err != nil {
 			return err
@@ -183,7 +184,7 @@ func foldSessions[K, V, A any](
 
 // closeSessions is as for windows, but a session that ends exactly at the time of closing is still open.
 func closeSessions[K, V, A any](a *sessionAggregate[K, V, A], headers []topology.Header) error {
-	closeTime := *a.time - a.config.Grace - a.config.Gap
+	closeTime := a.in.Upto(*a.time) - a.config.Grace - a.config.Gap
 	if from, ok := a.closing.advance(closeTime); ok {
 		if err := tellClosedSessions(a, from, closeTime-1, headers); err != nil {
 			return err
@@ -211,7 +212,7 @@ func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int6
 // expireSessions lets go what is older than the store keeps; but nothing that has yet to be emitted, and no session
 // that a record may still belong to: one that ends Gap and Grace before the highest timestamp is open.
 func expireSessions[K, V, A any](a *sessionAggregate[K, V, A]) {
-	now := a.now()
+	now := a.now(a.in)
 	if now == topology.Unknown {
 		return
 	}

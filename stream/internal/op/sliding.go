@@ -37,6 +37,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 				return flushTeller(a.rows, f.Key, Span{f.Start, f.Start + a.size}, f)
 			})
 		}
+		in.TimeMoved = func() error { return closeSliding(a, nil) }
 		if c.Closing.Quiet > 0 {
 			watchIdle(in, c.Closing.Quiet, a.time, func(headers []topology.Header) error {
 				return closeSliding(a, headers)
@@ -71,7 +72,7 @@ func receiveSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Recor
 		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)
-	if r.Timestamp+a.size < *a.time-a.c.Windows.Grace {
+	if r.Timestamp+a.size < a.in.Upto(*a.time)-a.c.Windows.Grace {
 		a.in.DropLate(topology.Late, r.Timestamp)
 		return tellLeftOut(a.left, r, topology.Late)
 	}
@@ -253,7 +254,7 @@ func earlySliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 
 // updateSliding adds the record to a window.
 func updateSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start int64, b base[A]) error {
-	if start+a.size < *a.time-a.c.Windows.Grace {
+	if start+a.size < a.in.Upto(*a.time)-a.c.Windows.Grace {
 		a.in.DropLate(topology.Late, r.Timestamp)
 		return nil
 	}
@@ -313,7 +314,7 @@ func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 
 // closeSliding is as for aligned windows, but a window that ends exactly at the time of closing is still open.
 func closeSliding[K, V, A any](a *slidingAggregate[K, V, A], headers []topology.Header) error {
-	closeTime := *a.time - a.c.Windows.Grace
+	closeTime := a.in.Upto(*a.time) - a.c.Windows.Grace
 	if from, ok := a.closing.advance(closeTime); ok {
 		if err := tellClosedSliding(a, from-a.size, closeTime-a.size-1, headers); err != nil {
 			return err
@@ -341,7 +342,7 @@ func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64
 // expireSliding lets go what is older than the store keeps; but not the window that ends with the record before the
 // earliest open one: it tells that there is such a record.
 func expireSliding[K, V, A any](a *slidingAggregate[K, V, A]) {
-	if now := a.now(); now != topology.Unknown {
+	if now := a.now(a.in); now != topology.Unknown {
 		a.store.Expire(now - max(a.c.Retention-1, 2*a.size+a.c.Windows.Grace+1))
 	}
 }

@@ -49,6 +49,7 @@ func Suppress[K, V any](c SuppressConfig[K, V]) topology.Make {
 		}); err != nil {
 			return nil, err
 		}
+		in.TimeMoved = func() error { return letGoDueSuppress(s) }
 		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveSuppress(s, r) }, nil
 	})
 }
@@ -92,11 +93,8 @@ func receiveSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology
 	if err := holdSuppress(s, r); err != nil {
 		return s.in.Fail(r.Timestamp, err)
 	}
-	for more := true; more; {
-		var err error
-		if more, err = letGoSuppress(s, *s.time-s.c.Delay); err != nil {
-			return err
-		}
+	if err := letGoDueSuppress(s); err != nil {
+		return err
 	}
 	for fullSuppress(s) {
 		if !s.c.EmitEarly {
@@ -108,6 +106,14 @@ func receiveSuppress[K, V any](s *suppress[K, V], r *topology.Record[K, topology
 		}
 	}
 	return nil
+}
+
+// letGoDueSuppress sends on the rows whose time has come.
+func letGoDueSuppress[K, V any](s *suppress[K, V]) (err error) {
+	for more := true; more && err == nil; {
+		more, err = letGoSuppress(s, s.in.Upto(*s.time)-s.c.Delay)
+	}
+	return err
 }
 
 func fullSuppress[K, V any](s *suppress[K, V]) bool {

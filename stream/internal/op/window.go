@@ -74,6 +74,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		if c.Closing.flushes(in) {
 			flushWindows(a.rows, store, cut)
 		}
+		in.TimeMoved = func() error { return closeWindows(a, nil) }
 		if c.Closing.Quiet > 0 {
 			watchIdle(in, c.Closing.Quiet, a.time, func(headers []topology.Header) error {
 				return closeWindows(a, headers)
@@ -120,7 +121,7 @@ func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record
 		return a.in.Error(topology.PhaseProcess, r.Timestamp, err)
 	}
 	*a.time = max(*a.time, r.Timestamp)
-	closeTime := *a.time - a.windows.Grace
+	closeTime := a.in.Upto(*a.time) - a.windows.Grace
 	a.in.CallAt(r.Timestamp, r.Headers)
 	a.holds, a.held = a.in.Env.Guarded && len(spans) > 1, emptied(a.held)
 	taken, missed, why := false, false, topology.Late
@@ -221,7 +222,7 @@ func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.H
 	if a.windows.Unlimited {
 		return nil
 	}
-	closeTime := *a.time - a.windows.Grace
+	closeTime := a.in.Upto(*a.time) - a.windows.Grace
 	if before, ok := a.closing.advance(closeTime); ok {
 		if first, last := a.cut.closing(before, closeTime); first <= last {
 			if err := tellClosedWindows(a, first, last, Span{before, closeTime}, headers); err != nil {
@@ -273,7 +274,7 @@ func recall[K, A any](store *state.WindowStore[K, A], cut cutter, from int64) er
 
 // expireWindows lets go what is older than the store keeps.
 func expireWindows[K, V, A any](a *windowAggregate[K, V, A]) {
-	if now := a.now(); now != topology.Unknown && !a.windows.Unlimited {
+	if now := a.now(a.in); now != topology.Unknown && !a.windows.Unlimited {
 		a.store.Expire(now - a.retention + 1)
 	}
 }

@@ -1,0 +1,186 @@
+package runtime
+
+import (
+	"context"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"thalweg/internal/align"
+	"thalweg/internal/kclient"
+	"thalweg/internal/task"
+)
+
+// How often cuts are taken while a task waits for one: five times a second at most, and the less often the longer
+// nothing has moved.
+const (
+	cutLeast = 200 * time.Millisecond
+	cutMost  = 400 * time.Millisecond
+)
+
+// aligner takes cuts for the tasks of this process, while one of them waits for its time to go on: see package align.
+type aligner struct {
+	asked  chan struct{} // has a token when a task waits
+	taken  atomic.Pointer[cuts]
+	stalls stalls // run's
+}
+
+// cuts are the last ones.
+type cuts struct {
+	*align.Taken
+	began time.Time
+}
+
+// ask asks for a cut. Any goroutine may.
+func (l *aligner) ask() {
+	select {
+	case l.asked <- struct{}{}:
+	default:
+	}
+}
+
+func (l *aligner) run(ctx context.Context, a *app, client *kclient.Client, finished <-chan struct{}) {
+	ctx, cancel := until(ctx, finished)
+	defer cancel()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	wait := max(cutLeast, a.cfg.CommitEvery)
+	for {
+		select {
+		case <-l.asked:
+		case <-finished:
+			return
+		}
+		moved := l.take(ctx, a, client)
+		if wait = min(2*wait, max(cutMost, a.cfg.CommitEvery)); moved {
+			wait = max(cutLeast, a.cfg.CommitEvery)
+		}
+		pause.Reset(wait)
+		select {
+		case <-pause.C:
+		case <-finished:
+			return
+		}
+	}
+}
+
+// take takes a cut for all tasks, and tells whether anything has moved since the last one.
+func (l *aligner) take(ctx context.Context, a *app, client *kclient.Client) (moved bool) {
+	plan := a.layout().aligned
+	if plan == nil {
+		return false
+	}
+	began := time.Now()
+	taken, err := plan.Take(newCutLog(ctx, a.cfg.ApplicationID, client), l.stalls.leftOut)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.cfg.Logger.Warn("can't find out how far the tasks before a repartition are: trying again", "application",
+				a.cfg.ApplicationID, "err", err)
+			l.ask()
+		}
+		return false
+	}
+	last := l.taken.Load()
+	moved = last == nil || !maps.Equal(last.Waiting, taken.Waiting) || !sameCuts(last.Taken, taken)
+	l.stalls.note(a, taken.Waiting)
+	l.taken.Store(&cuts{taken, began})
+	a.pokeWorkers()
+	return moved
+}
+
+func sameCuts(a, b *align.Taken) bool {
+	return maps.EqualFunc(a.Cuts, b.Cuts, func(a, b *align.Cut) bool {
+		return a.Time == b.Time && a.Exhausted == b.Exhausted && maps.Equal(a.Ends, b.Ends)
+	})
+}
+
+// alignedTask is how a task aligns; nil: it does not.
+func (a *app) alignedTask(id TaskID) *task.Aligned {
+	r := a.layout().aligned.Reader(id.Subtopology)
+	if r == nil {
+		return nil
+	}
+	return &task.Aligned{Repartitions: r.Repartitions, Held: r.Held}
+}
+
+// give gives the last cuts to a worker's tasks that wait for one. The worker calls it.
+func (l *aligner) give(w *worker) {
+	taken := l.taken.Load()
+	if taken == w.cuts {
+		return
+	}
+	w.cuts = taken
+	plan := w.app.layout().aligned
+	for _, j := range w.running {
+		cut := taken.Cuts[j.id.Subtopology]
+		if cut == nil || !j.task.Aligning.WaitsForTime() {
+			continue
+		}
+		if r := plan.Reader(j.id.Subtopology); r != nil {
+			g := r.Goal(cut, j.id.Partition)
+			g.At = w.millis(taken.began)
+			j.task.Aligning.Align(g)
+			w.wakeTask(j)
+		}
+	}
+}
+
+// cutLog is what cuts are made of.
+type cutLog struct {
+	list  func(tps []kclient.TopicPartition, at int64, committed bool) (map[kclient.TopicPartition]int64, error)
+	fetch func(tps []kclient.TopicPartition) (map[kclient.TopicPartition]kclient.Offset, error)
+}
+
+func newCutLog(ctx context.Context, application string, c *kclient.Client) cutLog {
+	return cutLog{
+		func(tps []kclient.TopicPartition, at int64, committed bool) (map[kclient.TopicPartition]int64, error) {
+			return c.ListOffsets(ctx, tps, at, committed)
+		},
+		func(tps []kclient.TopicPartition) (map[kclient.TopicPartition]kclient.Offset, error) {
+			return c.OffsetsNow(ctx, application, tps)
+		},
+	}
+}
+
+func (l cutLog) Ends(tps []align.Partition) (map[align.Partition]int64, error) {
+	return l.offsets(tps, kclient.Latest, true)
+}
+
+func (l cutLog) Begins(tps []align.Partition) (map[align.Partition]int64, error) {
+	return l.offsets(tps, kclient.Earliest, false)
+}
+
+func (l cutLog) HighWatermarks(tps []align.Partition) (map[align.Partition]int64, error) {
+	return l.offsets(tps, kclient.Latest, false)
+}
+
+func (l cutLog) offsets(tps []align.Partition, at int64, committed bool) (map[align.Partition]int64, error) {
+	if len(tps) == 0 {
+		return map[align.Partition]int64{}, nil
+	}
+	found, err := l.list(topicPartitions(tps), at, committed)
+	offsets := make(map[align.Partition]int64, len(found))
+	for tp, offset := range found {
+		offsets[align.Partition{Topic: tp.Topic, Number: tp.Partition}] = offset
+	}
+	return offsets, err
+}
+
+func (l cutLog) Committed(tps []align.Partition) (map[align.Partition]align.Committed, error) {
+	found, err := l.fetch(topicPartitions(tps))
+	all := make(map[align.Partition]align.Committed, len(found))
+	for tp, o := range found {
+		all[align.Partition{Topic: tp.Topic, Number: tp.Partition}] = task.Committed(task.Offset{
+			Topic: tp.Topic, Partition: tp.Partition, Next: o.Next, Metadata: o.Metadata,
+		})
+	}
+	return all, err
+}
+
+func topicPartitions(tps []align.Partition) []kclient.TopicPartition {
+	all := make([]kclient.TopicPartition, len(tps))
+	for i, tp := range tps {
+		all[i] = kclient.TopicPartition{Topic: tp.Topic, Partition: tp.Number}
+	}
+	return all
+}
