@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"thalweg/internal/align"
 	"thalweg/internal/task"
 	"thalweg/state/engine"
 	"thalweg/state/memory"
@@ -51,6 +52,8 @@ type Driver struct {
 	outbox  *task.Outbox
 	globals []*run // fill the global stores
 	runs    []*run
+	plan    *align.Plan                // nil: nothing is aligned
+	taken   *align.Taken               // the last cuts
 	offsets map[source]task.Offset     // committed
 	times   map[int32]map[string]int64 // of operators, committed; by partition and name
 	pending int                        // records processed since the last commit

@@ -45,6 +45,7 @@ func (d *Driver) TryCommit() error {
 // Discard drops what was not committed, as an aborted transaction does, and processes the records again.
 func (d *Driver) Discard() {
 	d.t.Helper()
+	d.taken = nil
 	d.outbox.Discard()
 	d.pending = 0
 	for _, r := range d.runs {
@@ -88,9 +89,14 @@ func (d *Driver) round() (worked bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		worked = worked || n > 0
+		worked = r.Aligning.TookTime() || worked || n > 0
 		if err := d.worked(n); err != nil {
 			return false, err
+		}
+	}
+	if !worked {
+		if worked, err = d.align(); worked || err != nil {
+			return worked, err
 		}
 	}
 	// Records that were passed over leave nothing but a position to commit.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 
+	"thalweg/internal/align"
 	"thalweg/internal/task"
 	"thalweg/topology"
 )
@@ -40,6 +41,7 @@ func (d *Driver) start() (err error) {
 	if d.config.Partitions == 1 && len(d.config.TopicPartitions) == 0 {
 		return d.add(task.ID{}, 1, subs...)
 	}
+	d.plan, d.taken = align.New(subs, d.config.ApplicationID, d.partitionsOf), nil
 	for _, s := range subs {
 		n := s.Tasks(d.config.ApplicationID, d.partitionsOf)
 		for _, st := range s.Stores {
@@ -63,6 +65,7 @@ func (d *Driver) add(id task.ID, partitions int32, subs ...*topology.Subtopology
 		Globals: d.globalRows(), MaxIdle: d.config.MaxIdle, WallMillis: d.now,
 		EmitUpdates: !d.config.EmitOnCommit, CheckedPartitions: partitions, Times: maps.Clone(d.times[id.Partition]),
 	}
+	c.Aligned = d.alignedTask(id)
 	for _, s := range subs {
 		for _, in := range s.Inputs {
 			if o, ok := d.offsets[source{in.In(d.config.ApplicationID), id.Partition}]; ok {
