@@ -271,13 +271,12 @@ func (d *dispatcher) here() (ids []TaskID) {
 	return ids
 }
 
-// taskElsewhere tells that another process has a task, and not that it is on its way between two owners.
+// taskElsewhere tells whether the assignment gives a task to another process, and no worker of this one has it any
+// more. A task that is on its way between two owners is not elsewhere, unless this process is closing.
 func (d *dispatcher) taskElsewhere(id TaskID) bool {
-	return d.app.State() == Closing || d.isElsewhere(id)
-}
-
-// isElsewhere tells whether the assignment gives a task to another process, and no worker of this one has it any more.
-func (d *dispatcher) isElsewhere(id TaskID) bool {
+	if d.app.State() == Closing {
+		return true
+	}
 	inputs := inputsOf(d.app, id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
