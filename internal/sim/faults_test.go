@@ -80,7 +80,38 @@ var expelled = &fault{
 	},
 }
 
-var faults = slices.Concat([]*fault{zombies, expelled, growth}, simple([]simpleFault{
+// interrupted is a fault under which tasks that a process gives back are not settled as usual: their last commit fails,
+// the process that was to have them leaves again, or the one that had them stops.
+var interrupted = &fault{
+	name: "giving tasks back is interrupted", weight: 5, fits: spreads,
+	do: func(w *world, r *rand.Rand) {
+		p := w.alone(r)
+		fails := exactlyOnce(w.plan) && r.IntN(3) == 0
+		assigned := p.host.onceAssigned(func() {
+			if fails {
+				p.host.setDelayOf(transactionTimeout+2*time.Second, kmsg.EndTxn)
+			}
+		})
+		w.hurry.Store(true) // so that there is something to commit
+		newcomer := w.join()
+		atMost(2*sessionTimeout, assigned)
+		w.hurry.Store(false)
+		if fails {
+			pass(2 * transactionTimeout)
+			p.host.heal()
+			return
+		}
+		pass(r.N(100 * time.Millisecond))
+		if r.IntN(2) == 0 {
+			w.leave(newcomer)
+		} else {
+			p.stop()
+			p.start()
+		}
+	},
+}
+
+var faults = slices.Concat([]*fault{zombies, expelled, interrupted, growth}, simple([]simpleFault{
 	{"a process is killed", always, func(w *world, r *rand.Rand) { w.killProcess(r, false, false) }},
 	{"a process loses power", always, func(w *world, r *rand.Rand) { w.killProcess(r, true, false) }},
 	{"a process is killed and loses its disk", always, func(w *world, r *rand.Rand) { w.killProcess(r, false, true) }},
@@ -95,9 +126,7 @@ var faults = slices.Concat([]*fault{zombies, expelled, growth}, simple([]simpleF
 		if len(w.procs) == 1 {
 			w.join()
 		}
-		p := w.pick(r)
-		w.procs = slices.DeleteFunc(w.procs, func(o *process) bool { return o == p })
-		p.stop()
+		w.leave(w.pick(r))
 	}},
 	{"the broker is killed", onTheWire, func(w *world, r *rand.Rand) { w.killBroker(r, false) }},
 	{"the broker loses power", onTheWire, func(w *world, r *rand.Rand) { w.killBroker(r, true) }},
@@ -238,6 +267,11 @@ func (w *world) killBroker(r *rand.Rand, power bool) {
 	w.machine.kill(r, power)
 	pass(r.N(downTimeMax))
 	w.machine.open()
+}
+
+func (w *world) leave(p *process) {
+	w.procs = slices.DeleteFunc(w.procs, func(o *process) bool { return o == p })
+	p.stop()
 }
 
 func (w *world) setWorkers(p *process, n int) {

@@ -179,12 +179,13 @@ func (w *world) createTopics(ctx context.Context) {
 }
 
 // join adds a process.
-func (w *world) join() {
+func (w *world) join() *process {
 	w.started++
 	p := w.newProcess(fmt.Sprintf("process%d", w.started))
 	p.armed, w.armed = w.armed, nil
 	w.procs = append(w.procs, p)
 	p.start()
+	return p
 }
 
 const feedStep = 20 * time.Millisecond
