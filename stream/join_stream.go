@@ -130,7 +130,8 @@ func joinBuffers[K, V, V2, R any](
 ) []state.Store {
 	keys, values := serdesOr(s.keys, s.values)
 	_, others := serdesOr(o.keys, o.values)
-	keep := max(sum(w.before, w.after, w.grace), time.Millisecond) // 0 would be for ever
+	// Parts of milliseconds are refused by the window's own checks. 0 would be forever.
+	keep := max(sum(w.before, w.after, w.grace).Truncate(time.Millisecond), time.Millisecond)
 	this, other, held := "-this", "-other", ""
 	switch kind {
 	case leftOuter:

@@ -130,8 +130,10 @@ func (o windowOutput) closing(n *node) op.Closing {
 	}
 }
 
-// retention is how long a store must keep rows that are emitted until they are closed.
+// retention is how long a store must keep rows that are emitted until they are closed. Parts of milliseconds are
+// refused where they were asked for, and not once more here.
 func retention(b *Builder, site, store string, asked, needed time.Duration) time.Duration {
+	needed = needed.Truncate(time.Millisecond)
 	if asked != 0 && asked < needed {
 		b.fail(site, "store %q keeps %v, but windows are open for %v (size and grace): keep as much at least, or leave "+
 			"Retain out", store, asked, needed)
