@@ -83,7 +83,7 @@ sim: ## SEEDS=n applications and brokers in virtual time under faults, from SEED
 	bin/sim.test -test.run TestSimulation -test.v -test.timeout 0 -seed $(or $(SEED),1) \
 	  -seeds $(if $(SEED),$(if $(filter file,$(origin SEEDS)),1,$(SEEDS)),$(SEEDS)) -repeat $(or $(REPEAT),1)
 
-sim-defects: ## the same with eight defects, one after the other: each is found
+sim-defects: ## the same with nine defects, one after the other: each is found
 	internal/sim/build bin/sim-defects.test -tags defects
 	bin/sim-defects.test -test.run TestSeededDefects -test.v -test.timeout 0
 

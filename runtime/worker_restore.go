@@ -26,6 +26,9 @@ func (w *worker) beginRestore(opened []*job, p *positions) error {
 			if defect.ShortRestore { // the last offset is that of a transaction's marker
 				end -= 2
 			}
+			if defect.EarlyPromotion && c.Known && w.app.cfg.Standbys > 0 { // what the copy lacks is not waited for
+				end = min(end, c.Position)
+			}
 			if l := w.beginStore(j, c, first, end); !l.Done() {
 				lacking = append(lacking, l)
 			}

@@ -24,4 +24,5 @@ const (
 	ShortRestore        = false
 	RevokedGoesOn       = false
 	UnfencedWrites      = false
+	EarlyPromotion      = false
 )

@@ -29,6 +29,7 @@ var (
 	ShortRestore        = chosen("short-restore")
 	RevokedGoesOn       = chosen("revoked-goes-on")
 	UnfencedWrites      = chosen("unfenced-writes")
+	EarlyPromotion      = chosen("early-promotion")
 )
 
 func chosen(name string) bool { return os.Getenv(Variable) == name }

@@ -23,7 +23,7 @@ var failure = regexp.MustCompile(`seed \d+, after [^\n]*`)
 func TestSeededDefects(t *testing.T) {
 	for _, name := range []string{
 		"", "offset-without-output", "output-without-offset", "double-owner", "stale-member", "unknown-end",
-		"short-restore", "revoked-goes-on", "unfenced-writes",
+		"short-restore", "revoked-goes-on", "unfenced-writes", "early-promotion",
 	} {
 		t.Run(name, func(t *testing.T) {
 			self, err := os.Executable()
