@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,12 +24,13 @@ const (
 
 // process is one of an application's. It outlives its own restarts.
 type process struct {
-	world *world
-	name  string
-	drive *drive
-	clock *wall
-	host  *host
-	armed []func(*host) // for the next start
+	world  *world
+	number int
+	name   string
+	drive  *drive
+	clock  *wall
+	host   *host
+	armed  []func(*host) // for the next start
 
 	app    *runtime.App
 	cancel context.CancelFunc
@@ -40,7 +42,7 @@ func (w *world) newProcess(name string) *process {
 	if err != nil {
 		w.fail("%s: an empty disk: %v", name, err)
 	}
-	return &process{world: w, name: name, drive: newDrive(w, name, disk), clock: new(wall)}
+	return &process{world: w, number: w.started, name: name, drive: newDrive(w, name, disk), clock: new(wall)}
 }
 
 // up tells whether the application runs.
@@ -71,6 +73,9 @@ func (p *process) start() {
 	if w.plan.embedded {
 		cfg.Seeds, cfg.ClientOptions, cfg.Broker = nil, runtime.Options(kgo.MetadataMaxAge(metadataAge)),
 			w.machine.current()
+	}
+	if w.plan.zones > 0 {
+		cfg.Tags, cfg.StandbyTags = map[string]string{"zone": strconv.Itoa(p.number % w.plan.zones)}, []string{"zone"}
 	}
 	app, err := runtime.New(w.plan.program.build(), cfg)
 	if err != nil {

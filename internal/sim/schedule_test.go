@@ -26,6 +26,7 @@ type plan struct {
 	warmupsMax      int
 	acceptableLag   int64
 	probeInterval   time.Duration
+	zones           int // 0: processes have no tags
 	batches         int
 	length          time.Duration // of the disturbances
 	events          []event
@@ -55,6 +56,7 @@ func (p *plan) planCopies(r *rand.Rand) {
 	if r.IntN(4) == 0 {
 		p.warmupsMax = -1
 	}
+	p.zones = r.IntN(4)
 }
 
 func planned(seed uint64) plan {

@@ -48,7 +48,10 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d runs failed", failures, *seeds**repeat)
-	expected := []string{"task: restoring", "task: running", "task: closed", "worker: rewound"}
+	expected := []string{
+		"task: restoring", "task: running", "task: closed", "worker: rewound", followed(false), followed(true), nearEnough,
+		promoted,
+	}
 	for _, f := range faults {
 		expected = append(expected, "fault: "+f.name)
 	}

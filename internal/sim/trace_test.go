@@ -71,18 +71,22 @@ func (w *world) logOf(who string) *slog.Logger {
 }
 
 func (l appLog) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "task moves" {
-		var from, to string
-		r.Attrs(func(a slog.Attr) bool {
-			switch a.Key {
-			case "from":
-				from = a.Value.String()
-			case "to":
-				to = a.Value.String()
-			}
-			return true
-		})
-		l.world.happened(moveOf(from, to))
+	attr := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool {
+		attr[a.Key] = a.Value.String()
+		return true
+	})
+	switch r.Message {
+	case "task moves":
+		l.world.happened(moveOf(attr["from"], attr["to"]))
+	case "following a task of another process":
+		l.world.happened(followed(attr["warm-up"] == "true"))
+	case "no longer following a task of another process":
+		if attr["why"] == "it is to run here" {
+			l.world.happened(promoted)
+		}
+	case "the copy of a task's state is near enough for the task to move here":
+		l.world.happened(nearEnough)
 	}
 	return l.Handler.Handle(ctx, r)
 }
@@ -97,3 +101,17 @@ func (l appLog) WithGroup(name string) slog.Handler {
 
 // moveOf is how a task's move is counted.
 func moveOf(from, to string) string { return "task moves: " + from + " to " + to }
+
+// What becomes of copies of tasks' state.
+const (
+	nearEnough = "copy: near enough"  // a warm-up may become the task
+	promoted   = "copy: runs as task" // on the process that had the copy
+)
+
+// followed is how a copy of a task's state is counted.
+func followed(warmup bool) string {
+	if warmup {
+		return "copy: warm-up"
+	}
+	return "copy: standby"
+}
