@@ -218,8 +218,14 @@ func TestStaticMemberComesBackWithoutARebalance(t *testing.T) {
 		require.NoError(t, back.heartbeat())
 		*old = back
 	}
+	// Apache Kafka does not look at what the member says of itself either, before it joins under its id.
 	changed := *second
 	changed.id, changed.metadata = "", "other"
+	require.NoError(t, changed.join())
+	require.Equal(t, second.generation, changed.generation)
+	_, err := changed.sync()
+	require.NoError(t, err)
+	changed.metadata = "another"
 	done := make(chan error)
 	go func() { done <- changed.join() }()
 	require.Eventually(t, func() bool { return first.heartbeat() == kerr.RebalanceInProgress }, patience,

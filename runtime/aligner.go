@@ -95,8 +95,8 @@ func sameCuts(a, b *align.Taken) bool {
 }
 
 // alignedTask is how a task aligns; nil: it does not.
-func (a *app) alignedTask(id TaskID) *task.Aligned {
-	r := a.layout().aligned.Reader(id.Subtopology)
+func (l *layout) alignedTask(id TaskID) *task.Aligned {
+	r := l.aligned.Reader(id.Subtopology)
 	if r == nil {
 		return nil
 	}

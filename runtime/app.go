@@ -109,6 +109,15 @@ func (a *app) Close(ctx context.Context) error {
 	}
 }
 
+func (a *app) Suspend(ctx context.Context) error {
+	if a.cfg.Instance == "" {
+		return errors.New("runtime: suspend: the group can keep the tasks only of a process that it would know again: set " +
+			"Config.Instance, or use Close")
+	}
+	a.dispatcher.suspends.Store(true)
+	return a.Close(ctx)
+}
+
 func (a *app) Done() <-chan struct{} { return a.done }
 
 func (a *app) State() State { return a.machine.get() }

@@ -111,6 +111,14 @@ type Config struct {
 	// processes of the application; the runtime itself opens nothing there. 1 KiB at most.
 	Endpoint string
 
+	// Instance is a name of this process that no other one of the application has at the same time, such as the name of
+	// a pod of a stateful set (Kafka's group.instance.id). It makes the process a static member of the group: when it
+	// ends by [App.Suspend], or is killed, the group keeps its tasks for it until SessionTimeout is over. A process that
+	// starts with the Instance by then gets them without a rebalance, and ends at once what the other one had left
+	// open. A second process that starts while the first one lives takes its place; the first one ends with an error
+	// that names both. Letters, digits, '.', '_' and '-', at most 120. Default: none.
+	Instance string
+
 	// StateDir is where the local copies of stores lie, in a directory per application id; it belongs to one process
 	// at a time. Empty means <temporary directory>/thalweg: name a directory that outlives a restart of the machine,
 	// since what is lost there is restored from the changelogs, which takes time. While its disk is full processing
@@ -314,6 +322,8 @@ func (c Config) validate() error {
 	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
 	check(c.BatchBytes >= 1<<10 && c.BatchBytes <= requestBytesMost, "BatchBytes is %d, must be from 1 KiB to 1 GiB",
 		c.BatchBytes)
+	check(topicName(c.Instance) && (strings.Trim(c.Instance, ".") != "" || c.Instance == ""), "Instance %q: letters, "+
+		"digits, '.', '_' and '-' only, at most %d, and not dots alone", c.Instance, applicationIDBytesMax)
 	check(len(c.Endpoint) <= endpointMax, "Endpoint has %d bytes, must have at most %d", len(c.Endpoint), endpointMax)
 	c.checkStandbys(check)
 	if err := c.Errors.Check(); err != nil {

@@ -25,6 +25,8 @@ type dispatcher struct {
 	wake    chan struct{} // has a token when there is something to look at
 	leaving atomic.Bool   // the group
 
+	suspends atomic.Bool // it ends without leaving the group
+
 	place *kclient.Member // of the process, joined or not; while it runs
 
 	mu      sync.Mutex
@@ -132,7 +134,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 	}
 }
 
-// end leaves the group.
+// end leaves the group, or keeps the place in it.
 func (d *dispatcher) end() {
 	d.mu.Lock()
 	d.ended = true
@@ -140,7 +142,7 @@ func (d *dispatcher) end() {
 	d.mu.Unlock()
 	if m != nil {
 		d.leaving.Store(true)
-		m.Close()
+		endMembership(m, d.suspends.Load())
 		d.leaving.Store(false)
 	}
 }
@@ -160,14 +162,14 @@ func (d *dispatcher) cutOff() {
 	m := d.member
 	d.mu.Unlock()
 	if m != nil {
-		m.Close()
+		endMembership(m, d.suspends.Load())
 	}
 }
 
 // fail ends the application with an error. The first one counts.
 func (d *dispatcher) fail(err error) {
 	if d.err == nil {
-		d.err = err
+		d.err = explained(d.app, err)
 	}
 	d.app.shut()
 	if !d.stopping {
@@ -302,6 +304,9 @@ func (d *dispatcher) startWorker(ctx context.Context, index int) {
 func (d *dispatcher) prepare() (err error) {
 	a := d.app
 	cfg := a.clientConfig("member")
+	if cfg.InstanceID = a.cfg.Instance; cfg.InstanceID != "" {
+		cfg.ClientID = a.clientID("member-" + thisProcess())
+	}
 	cfg.Known, cfg.Group, cfg.Topics = a.connection(), a.cfg.ApplicationID, a.layout().topics()
 	cfg.Balancer = kclient.NewBalancer(a.balance.config())
 	d.place, err = kclient.NewMember(cfg)

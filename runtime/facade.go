@@ -21,6 +21,7 @@ type application interface {
 	begin() error
 	runBegun(ctx context.Context) error
 	Close(ctx context.Context) error
+	Suspend(ctx context.Context) error
 	Done() <-chan struct{}
 	Pause()
 	Resume()
@@ -128,6 +129,13 @@ func (a *App) RunDuring(ctx context.Context, work func(context.Context) error) e
 // Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It may be
 // called from a hook.
 func (a *App) Close(ctx context.Context) error { return a.in.Close(ctx) }
+
+// Suspend stops the application like Close, and does not leave the group: it commits, closes its files, and keeps its
+// tasks from other processes until Config.SessionTimeout is over. A process that starts by then with the same
+// Config.Instance and state directory goes on with them: no task moves, and nothing is restored. So a program can be
+// replaced process by process. In the middle of a rebalance that moves tasks from here it leaves all the same. It needs
+// Config.Instance: without one it returns an error and stops nothing.
+func (a *App) Suspend(ctx context.Context) error { return a.in.Suspend(ctx) }
 
 // Done is closed when nothing of the application runs any more, except for calls that Config.CloseTimeout has cut off.
 func (a *App) Done() <-chan struct{} { return a.in.Done() }

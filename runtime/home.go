@@ -51,7 +51,9 @@ func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, err
 	h.headroom = make([]byte, max(cfg.HeadroomBytes, 0))
 	if !keepsState(topo) {
 		h.process = uuid.NewString()
-		if cfg.StateDir != temporaryState() {
+		if cfg.Instance != "" {
+			h.process = cfg.Instance
+		} else if cfg.StateDir != temporaryState() {
 			h.keepName(cfg)
 		}
 		return h, nil
@@ -154,7 +156,11 @@ func (h *home) keepName(cfg Config) {
 // processName reads the process' name, or makes one. A transactional id is made of it, so that a process which comes
 // back after a crash ends what it left open at once. A directory that was copied has the name of a process which may be
 // running: the copy gets another one. So does a directory that was moved, which can't be told from a copy.
+// A program that names its processes does so itself.
 func processName(cfg Config, dir string) (string, error) {
+	if cfg.Instance != "" {
+		return cfg.Instance, nil
+	}
 	fs := cfg.StateFS
 	path := fs.PathJoin(dir, "process")
 	content, err := readFile(fs, path)

@@ -97,7 +97,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		WallMillis:    now.UnixMilli(),
 		Cut:           &w.deadline.passed,
 		Times:         p.times[id.Partition],
-		Aligned:       a.alignedTask(id),
+		Aligned:       a.layout().alignedTask(id),
 	}
 	for _, tp := range a.layout().inputs(sub, id.Partition) {
 		o := p.starts[tp]

@@ -96,10 +96,7 @@ func (c *Client) own() *Member {
 
 // newClient returns a client of franz-go, which is a member where one is given.
 func (c Config) newClient(implicit bool, m *Member) (*kgo.Client, error) {
-	opts := c.connection()
-	if !implicit {
-		opts = append(opts, kgo.MaxVersions(beforeImplicitTransactions()))
-	}
+	opts := append(c.connection(), kgo.MaxVersions(c.versions(implicit)))
 	if m != nil {
 		opts = append(opts, m.group.options(c)...)
 	}
@@ -269,14 +266,19 @@ func supportsImplicitTransactions(resp *kmsg.ApiVersionsResponse) bool {
 	return false
 }
 
-// beforeImplicitTransactions caps the versions that would mean implicit transactions to a broker that knows them
-// but has the feature switched off.
-func beforeImplicitTransactions() *kversion.Versions {
+// versions caps the versions that would mean implicit transactions to a broker that knows them but has the feature
+// switched off, and that of static members.
+func (c Config) versions(implicit bool) *kversion.Versions {
 	v := kversion.Stable()
-	v.SetMaxKeyVersion(int16(kmsg.Produce), 11)
-	v.SetMaxKeyVersion(int16(kmsg.AddPartitionsToTxn), 3)
-	v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
-	v.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
+	if !implicit {
+		v.SetMaxKeyVersion(int16(kmsg.Produce), 11)
+		v.SetMaxKeyVersion(int16(kmsg.AddPartitionsToTxn), 3)
+		v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
+		v.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
+	}
+	if c.InstanceID != "" {
+		v.SetMaxKeyVersion(int16(kmsg.JoinGroup), 8) // see joinStatic
+	}
 	return v
 }
 

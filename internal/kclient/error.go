@@ -112,8 +112,8 @@ func classified(err error) error {
 func classOfCode(err *kerr.Error) Class {
 	switch err {
 	case kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.TransactionalIDNotFound,
-		kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.RebalanceInProgress,
-		kerr.StaleMemberEpoch, kerr.FencedMemberEpoch:
+		kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.StaleMemberEpoch,
+		kerr.FencedMemberEpoch:
 		return Fenced
 	case kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerIDMapping,
 		kerr.InvalidTxnState, kerr.TransactionAbortable, kerr.ConcurrentTransactions,

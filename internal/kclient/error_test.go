@@ -34,7 +34,7 @@ func TestClassOf(t *testing.T) {
 		{fmt.Errorf("x: %w", kerr.InvalidProducerEpoch), Fenced},
 		{kerr.IllegalGeneration, Fenced},
 		{kerr.UnknownMemberID, Fenced},
-		{kerr.FencedInstanceID, Fenced},
+		{kerr.FencedInstanceID, Fatal},
 		{kerr.MessageTooLarge, Fatal},
 		{kerr.TopicAuthorizationFailed, Fatal},
 		{kerr.SaslAuthenticationFailed, Fatal},

@@ -28,6 +28,7 @@ type group struct {
 	lost   int                     // how often the membership was
 	owned  map[TopicPartition]bool // assigned, and neither given back nor lost
 	prober *time.Timer             // has the group balanced again; nil: nobody asked for it
+	renews bool                    // the group is to be balanced after the next assignment
 }
 
 func newGroup(closed <-chan struct{}) *group {
@@ -66,6 +67,9 @@ func (g *group) options(cfg Config) []kgo.Opt {
 				}
 			}
 			g.probe(e.Assignment, cl.ForceRebalance)
+			if g.takeRenews() {
+				cl.ForceRebalance()
+			}
 			g.assigned(ctx, e, id)
 		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, cl *kgo.Client, m map[string][]int32) {

@@ -36,7 +36,7 @@ func (c *Client) RemoveMembers(ctx context.Context, group string, dead func(clie
 		return 0, nil
 	}
 	cfg := c.cfg
-	cfg.Group = group
+	cfg.Group, cfg.InstanceID = group, ""
 	if err := takeOut(ctx, c.client, cfg, members...); err != nil {
 		return 0, err
 	}
@@ -50,6 +50,9 @@ func takeOut(ctx context.Context, client *kgo.Client, cfg Config, members ...str
 	for _, id := range members {
 		m := kmsg.NewLeaveGroupRequestMember()
 		m.MemberID = id
+		if cfg.InstanceID != "" {
+			m.InstanceID = kmsg.StringPtr(cfg.InstanceID)
+		}
 		leave.Members = append(leave.Members, m)
 	}
 	_, err := request(ctx, cfg.RetryTimeout, "remove members from group "+cfg.Group, nil,
@@ -70,8 +73,8 @@ func (m *Member) leave() {
 		return leave(ctx)
 	}
 	id, _ := m.client.GroupMetadata()
-	err := try(m.client.LeaveGroupContext)
-	if err != nil && id != "" && m.cfg.InstanceID == "" {
+	err := try(m.client.LeaveGroupContext) // a static member stays in the group so
+	if (err != nil || m.cfg.InstanceID != "") && id != "" {
 		err = try(func(ctx context.Context) error { return takeOut(ctx, m.client, m.cfg, id) })
 	}
 	if err != nil {

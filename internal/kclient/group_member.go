@@ -50,6 +50,11 @@ func (m *Member) Join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if m.cfg.InstanceID != "" {
+		if err := m.lookBefore(ctx); err != nil {
+			return err
+		}
+	}
 	client, err := m.cfg.newClient(implicit, m)
 	if err != nil {
 		return err
@@ -78,10 +83,16 @@ func (m *Member) Rejoin() { m.client.ForceRebalance() }
 
 // Close leaves the group that was joined. It releases Revoked and Lost events that wait for Done: whoever holds
 // partitions ends before.
-func (m *Member) Close() {
+func (m *Member) Close() { m.close(m.leave) }
+
+// Suspend ends like Close, and does not leave: until the session ends the group keeps the member's partitions for the
+// next one with its InstanceID.
+func (m *Member) Suspend() { m.close(func() {}) }
+
+func (m *Member) close(leave func()) {
 	m.once.Do(func() {
 		close(m.closed)
-		m.leave()
+		leave()
 		m.client.Close()
 		<-m.group.watched
 	})

@@ -309,7 +309,7 @@ func TestTheSuccessorOfAStaticMemberTakesItsPlaceAtOnce(t *testing.T) {
 		require.Equal(t, mine, b.event(second, Assigned).Partitions)
 		require.NoError(t, second.CommitOffsets(b.ctx, []Offset{{mine[0], 2, -1, ""}}))
 		err := first.CommitOffsets(b.ctx, []Offset{{mine[0], 3, -1, ""}})
-		require.Equal(t, Fenced, ClassOf(err), "%v", err)
+		require.Equal(t, Fatal, ClassOf(err), "%v", err)
 	})
 }
 

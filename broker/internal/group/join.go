@@ -142,15 +142,16 @@ func (m *Machine) rejoin(g *group, member *member, r JoinRequest, now time.Time,
 	m.rebalance(g, now, step)
 }
 
-// replaceStatic puts a restarted instance in its predecessor's place, without a rebalance if it can be.
+// replaceStatic puts a restarted instance in its predecessor's place, without a rebalance if it can be. As in Apache
+// Kafka, what the member says of itself does not count for that, since a restarted one owns nothing: a client that is
+// another one than before joins again.
 func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.Time, step *coord.Step) {
 	next := *old
 	next.id, next.joining, next.syncing = r.NewMemberID, nil, nil
-	unchanged := g.state == stable && string(next.metadata(g.protocol)) == string(metadataOf(r.Protocols, g.protocol))
 	next.update(r)
 	wasLeader := g.leader == old.id
 	replaced := g.with(old, &next)
-	if !unchanged || replaced.vote() != g.protocol {
+	if g.state != stable || replaced.vote() != g.protocol {
 		old.dismiss(kerr.FencedInstanceID)
 		m.timers.Stop(timer{sessionTimer, g.id, old.id})
 		g.members, g.statics, g.leader = replaced.members, replaced.statics, replaced.leader
@@ -187,10 +188,6 @@ func (g *group) with(old, next *member) *group {
 		replaced.leader = next.id
 	}
 	return &replaced
-}
-
-func metadataOf(protocols []kmsg.JoinGroupRequestProtocol, name string) []byte {
-	return (&member{protocols: protocols}).metadata(name)
 }
 
 // joined is the answer that puts a member into the present generation.
