@@ -45,15 +45,14 @@ func (l *modelLog) stable() int64 {
 }
 
 type modelTask struct {
-	in      Partition
-	out     string // empty: it is the last
-	aligns  bool
-	at      modelState
-	stored  modelState
-	line    Line
-	cuts    []*modelCut // of the goals
-	txn     *modelTxn
-	written []Partition
+	in     Partition
+	out    string // empty: it is the last
+	aligns bool
+	at     modelState
+	stored modelState
+	line   Line
+	cuts   []*modelCut // of the goals
+	txn    *modelTxn
 }
 
 // modelState is what a commit fixes.
