@@ -120,8 +120,8 @@ func mixedInput(r *rand.Rand, events int) (records []mixedRecord) {
 			add(mixedNames, fmt.Sprint(r.IntN(50)), fmt.Sprintf("name %d", i), at)
 		}
 	}
-	// What closes all windows. Each partition has a key of its own: a foreign-key join tells only one row of a key when the
-	// name changes.
+	// What closes all windows. Each partition has a key of its own: a foreign-key join tells only one row of a key when
+	// the name changes.
 	for p := range int32(mixedPartitions) {
 		add(mixedEvents, fmt.Sprint("end", p), "l0", int64(events)+1_000_000)
 		records[len(records)-1].partition = p
