@@ -1,7 +1,7 @@
 // Package align works out how far the time of operators behind a repartition may go.
 //
-// Tasks write to a repartition topic side by side, each at its own pace: whoever reads it sees the records of a fast
-// one before older ones of a slow one. So the reader's operators let time go on no further than the slowest task has
+// Tasks write to a repartition topic side by side, each at its own pace: its reader sees the records of a fast task
+// before older ones of a slow task. So the reader's operators let time go on no further than the slowest task has
 // come. A cut says how far that is. It is taken in this order:
 //
 //	ends of the inputs upstream │ their committed offsets and times │ high watermarks of the repartition's partitions
@@ -48,7 +48,6 @@ type Cut struct {
 	Time      int64 // Unknown: no input has come anywhere
 	Exhausted bool  // no input upstream has records; Time is the highest of theirs
 	Ends      map[Partition]int64
-	Behind    Partition // the input that is farthest behind; zero where Exhausted
 }
 
 // stand is how far an input is.
@@ -199,7 +198,7 @@ func (t *taking) combine(upstream []Upstream) Cut {
 				continue
 			}
 			if at := before(s.time, u.DelayMillis); cut.Exhausted || at < cut.Time {
-				cut.Exhausted, cut.Time, cut.Behind = false, at, tp
+				cut.Exhausted, cut.Time = false, at
 			}
 		}
 	}

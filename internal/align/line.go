@@ -43,9 +43,6 @@ func (l *Line) Drop() {
 	l.goals = l.goals[1:]
 }
 
-// Clear takes out all.
-func (l *Line) Clear() { l.goals = nil }
-
 func same(a, b []int64) bool {
 	for i := range a {
 		if a[i] != b[i] {

@@ -277,7 +277,7 @@ func (c Config) versions(implicit bool) *kversion.Versions {
 		v.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
 	}
 	if c.InstanceID != "" {
-		v.SetMaxKeyVersion(int16(kmsg.JoinGroup), 8) // see joinStatic
+		v.SetMaxKeyVersion(int16(kmsg.JoinGroup), 8) // see group_static.go
 	}
 	return v
 }

@@ -20,7 +20,8 @@ type stretch struct{ since, until int64 }
 
 var unknownStretch = stretch{topology.Unknown, topology.Unknown}
 
-// endWatch follows for how long an input is read to its end. A time longer than stall without knowledge begins anew.
+// endWatch follows for how long an input is read to its end. After a time longer than stall without knowledge it
+// starts over.
 type endWatch struct {
 	queue   *queue
 	stall   int64

@@ -209,7 +209,7 @@ func (l *Log) advance(durable int64) {
 	l.lastSafe.Store(stable)
 	moved := high != before || stable != stableBefore
 	if moved {
-		// Under the lock: a reader that is told of an append may rely on the watches having fired.
+		// Under the lock: when a reader sees an append, the watches have fired.
 		l.watches.fire(l)
 	}
 	l.stable.Unlock()

@@ -98,7 +98,7 @@ func receiveTables[K, V, O, R any](j *joinTables[K, V, O, R], r *topology.Record
 }
 
 // receiveSharedTables takes a change of both sides. What comes first is told, with the rows that both sides had before;
-// what comes second is told where there is a row, which both sides have told of then.
+// what comes second repeats a row, where there is one.
 func receiveSharedTables[K, V, O, R any](
 	j *joinTables[K, V, O, R], r *topology.Record[K, topology.Change[V]], now found[O], came arrival,
 ) (err error) {
