@@ -32,6 +32,7 @@ func (s *stalls) note(a *app, waiting map[align.Partition]align.Stand) {
 	for tp := range s.inputs {
 		if _, ok := waiting[tp]; !ok {
 			delete(s.inputs, tp)
+			delete(s.leftOut, tp)
 		}
 	}
 	for tp, at := range waiting {
