@@ -42,41 +42,40 @@ func (v *inventory) absent() (stores []string) {
 
 // compareAbsent notes which stores the tasks that are about to be opened do without, and looks for stores that earlier
 // tasks did without.
-func (w *worker) compareAbsent(ctx context.Context, ids []TaskID, p *positions) error {
-	if err := w.noteAbsent(ctx, ids, p); err != nil {
+func (o *opening) compareAbsent(ctx context.Context) error {
+	if err := o.noteAbsent(ctx); err != nil {
 		return err
 	}
-	returned := func() []*absence { return w.returned(ids, p) }
-	if len(returned()) == 0 {
+	if len(o.returned()) == 0 {
 		return nil
 	}
 	// The process that had the task before may have taken notes back since this one has read the progress topic.
-	if err := w.app.noted.refresh(ctx); err != nil {
+	if err := o.app.noted.refresh(ctx); err != nil {
 		return err
 	}
 	back := map[progress.Key]*progress.Value{}
-	for _, a := range returned() {
-		if err := w.tellAbsence(ctx, a, ids, p); err != nil {
+	for _, a := range o.returned() {
+		if err := o.tellAbsence(ctx, a); err != nil {
 			return err
 		}
 		for _, k := range a.notes {
 			back[k] = nil
 		}
 	}
-	return w.app.noted.write(ctx, back)
+	return o.app.noted.write(ctx, back)
 }
 
 // noteAbsent writes what is not noted yet.
-func (w *worker) noteAbsent(ctx context.Context, ids []TaskID, p *positions) error {
+func (o *opening) noteAbsent(ctx context.Context) error {
 	missing := func() map[progress.Key]*progress.Value {
 		notes := map[progress.Key]*progress.Value{}
-		for _, store := range w.app.noted.absent {
-			for _, id := range ids {
-				for _, tp := range w.external(id) {
+		for _, store := range o.app.noted.absent {
+			for _, id := range o.ids {
+				for _, tp := range o.external(id) {
 					note := progress.Value{
-						TopicID: p.identity.Topics[tp.Topic], Cluster: p.identity.Cluster, Offset: max(p.starts[tp].Next, 0),
+						TopicID: o.identity.Topics[tp.Topic], Cluster: o.identity.Cluster, Offset: max(o.starts[tp].Next, 0),
 					}
-					was, ok := w.app.noted.get(absentKey(store, tp))
+					was, ok := o.app.noted.get(absentKey(store, tp))
 					if !ok || !origin.Same(was.TopicID, note.TopicID) || !origin.Same(was.Cluster, note.Cluster) {
 						notes[absentKey(store, tp)] = &note
 					}
@@ -89,17 +88,17 @@ func (w *worker) noteAbsent(ctx context.Context, ids []TaskID, p *positions) err
 		return nil
 	}
 	// The process that had the task before may have noted an earlier offset since this one has read the progress topic.
-	if err := w.app.noted.refresh(ctx); err != nil {
+	if err := o.app.noted.refresh(ctx); err != nil {
 		return err
 	}
-	return w.app.noted.write(ctx, missing())
+	return o.app.noted.write(ctx, missing())
 }
 
 // external are the inputs of a task that others write. What the application itself writes for a store is not there
 // while the store is absent.
-func (w *worker) external(id TaskID) []kclient.TopicPartition {
-	lay := w.app.layout()
-	return slices.DeleteFunc(lay.inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition),
+func (o *opening) external(id TaskID) []kclient.TopicPartition {
+	lay := o.app.layout()
+	return slices.DeleteFunc(lay.inputs(o.app.topo.Subtopologies()[id.Subtopology], id.Partition),
 		func(tp kclient.TopicPartition) bool { return lay.repartitions[tp.Topic] })
 }
 
@@ -110,19 +109,19 @@ type absence struct {
 	missed map[kclient.TopicPartition]origin.Missed
 }
 
-func (w *worker) returned(ids []TaskID, p *positions) (all []*absence) {
-	for _, f := range w.app.layout().fillings {
+func (o *opening) returned() (all []*absence) {
+	for _, f := range o.app.layout().fillings {
 		a := &absence{filling: f, missed: map[kclient.TopicPartition]origin.Missed{}}
-		for _, id := range ids {
-			for _, tp := range w.external(id) {
-				note, ok := w.app.noted.get(absentKey(f.name, tp))
+		for _, id := range o.ids {
+			for _, tp := range o.external(id) {
+				note, ok := o.app.noted.get(absentKey(f.name, tp))
 				if !ok {
 					continue
 				}
 				a.notes = append(a.notes, absentKey(f.name, tp))
-				if to := p.committed[tp].Next; to > note.Offset && keepsRows(f.from) &&
-					origin.Same(note.TopicID, p.identity.Topics[tp.Topic]) && origin.Same(note.Cluster, p.identity.Cluster) &&
-					feeds(w.app.topo, tp.Topic, f.sub) {
+				if to := o.committed[tp].Next; to > note.Offset && keepsRows(f.from) &&
+					origin.Same(note.TopicID, o.identity.Topics[tp.Topic]) && origin.Same(note.Cluster, o.identity.Cluster) &&
+					feeds(o.app.topo, tp.Topic, f.sub) {
 					a.missed[tp] = origin.Missed{
 						Task: id.String(), Topic: tp.Topic, Partition: tp.Partition, From: note.Offset, To: to,
 					}
@@ -156,30 +155,30 @@ func feeds(topo *topology.Topology, topic string, sub int) bool {
 }
 
 // tellAbsence logs what a store lacks.
-func (w *worker) tellAbsence(ctx context.Context, a *absence, ids []TaskID, p *positions) error {
-	if err := w.dropEmpty(ctx, a.missed); err != nil || len(a.missed) == 0 {
+func (o *opening) tellAbsence(ctx context.Context, a *absence) error {
+	if err := o.dropEmpty(ctx, a.missed); err != nil || len(a.missed) == 0 {
 		return err
 	}
-	text := origin.Absence{Place: w.app.home.place(w.app.cfg), Store: a.name, Topic: a.topic}
-	for _, id := range ids {
-		if at, ok := p.last[kclient.TopicPartition{Topic: a.topic, Partition: id.Partition}]; ok && id.Subtopology == a.sub {
+	text := origin.Absence{Place: o.app.home.place(o.app.cfg), Store: a.name, Topic: a.topic}
+	for _, id := range o.ids {
+		if at, ok := o.last[kclient.TopicPartition{Topic: a.topic, Partition: id.Partition}]; ok && id.Subtopology == a.sub {
 			text.Ends = append(text.Ends, origin.End{Task: id.String(), Offset: at})
 		}
-		for _, tp := range w.external(id) {
+		for _, tp := range o.external(id) {
 			if m, ok := a.missed[tp]; ok && m.Task == id.String() {
 				text.Missed = append(text.Missed, m)
 			}
 		}
 	}
-	w.log.Warn(text.Text(), "store", a.name)
+	o.log.Warn(text.Text(), "store", a.name)
 	return nil
 }
 
 // dropEmpty leaves out parts of inputs that have no records, but markers of transactions. Parts that are gone by now
 // count as records.
-func (w *worker) dropEmpty(ctx context.Context, missed map[kclient.TopicPartition]origin.Missed) error {
+func (o *opening) dropEmpty(ctx context.Context, missed map[kclient.TopicPartition]origin.Missed) error {
 	tps := slices.Collect(maps.Keys(missed))
-	first, err := w.client.ListOffsets(ctx, tps, kclient.Earliest, false)
+	first, err := o.client.ListOffsets(ctx, tps, kclient.Earliest, false)
 	if err != nil {
 		return err
 	}
@@ -190,7 +189,7 @@ func (w *worker) dropEmpty(ctx context.Context, missed map[kclient.TopicPartitio
 			from[tp], to[tp], empty[tp] = m.From, m.To, true
 		}
 	}
-	err = w.client.Scan(ctx, from, to, func(tp kclient.TopicPartition, b batch.Batch) (bool, error) {
+	err = o.client.Scan(ctx, from, to, func(tp kclient.TopicPartition, b batch.Batch) (bool, error) {
 		if b.BaseOffset() >= to[tp] {
 			return true, nil
 		}

@@ -66,14 +66,14 @@ func (in *input) add(f *kclient.Fetched, asked int64) error {
 func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }
 
 // openJob makes a task.
-func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
+func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
 	a := w.app
 	sub := a.topo.Subtopologies()[id.Subtopology]
 	j := &job{
 		id:        id,
 		logOf:     map[string]kclient.TopicPartition{},
 		positions: map[string]int64{},
-		asked:     now,
+		asked:     o.now,
 		expiring:  map[string]*expiring{},
 	}
 	j.tx = state.NewTx(a.stateConfig(id))
@@ -94,20 +94,20 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 		PassedOver:    w.passedOver,
 		Exists:        a.layout().exists,
 		MaxIdle:       a.cfg.MaxIdle,
-		WallMillis:    now.UnixMilli(),
+		WallMillis:    o.now.UnixMilli(),
 		Cut:           &w.deadline.passed,
-		Times:         p.times[id.Partition],
+		Times:         o.times[id.Partition],
 		Aligned:       a.layout().alignedTask(id),
 	}
 	for _, tp := range a.layout().inputs(sub, id.Partition) {
-		o := p.starts[tp]
+		start := o.starts[tp]
 		cfg.Start = append(cfg.Start, task.Offset{
-			Topic: tp.Topic, Partition: tp.Partition, Next: o.Next, Metadata: o.Metadata,
-			Fresh: p.fresh[tp],
+			Topic: tp.Topic, Partition: tp.Partition, Next: start.Next, Metadata: start.Metadata,
+			Fresh: o.fresh[tp],
 		})
 		j.inputs = append(j.inputs, &input{
-			TopicPartition: tp, job: j, next: o.Next,
-			topicID: p.identity.Topics[tp.Topic], cluster: p.identity.Cluster, mark: w.markOf(tp, p),
+			TopicPartition: tp, job: j, next: start.Next,
+			topicID: o.identity.Topics[tp.Topic], cluster: o.identity.Cluster, mark: o.markOf(tp),
 		})
 	}
 	t, err := task.New(cfg)
@@ -122,7 +122,7 @@ func (w *worker) openJob(id TaskID, p *positions, now time.Time) (*job, error) {
 	}
 	j.processing = activity{"processing task " + id.String(), t}
 	j.flushing = activity{"committing task " + id.String(), t}
-	if err = setOrigins(j.tx, p.origins[id]); err == nil {
+	if err = setOrigins(j.tx, o.origins[id]); err == nil {
 		j.changelogs, err = t.Changelogs()
 	}
 	if err != nil {

@@ -98,19 +98,3 @@ func (k *keptTimes) add(b batch.Batch, from int64, decoder *batch.Decoder) error
 	}
 	return it.Err()
 }
-
-// readTimes reads how far the operators of tasks are that are about to be opened. Their committed offsets are known, so
-// what their former owners have committed is decided.
-func (w *worker) readTimes(ctx context.Context, ids []TaskID, p *positions) (err error) {
-	partitions := map[int32]bool{}
-	for _, id := range ids {
-		if len(w.app.topo.Subtopologies()[id.Subtopology].Stores) > 0 {
-			partitions[id.Partition] = true
-		}
-	}
-	if len(partitions) > 0 {
-		topic := w.app.noted.topic
-		p.times, err = w.app.times.read(ctx, w.client, topic, p.identity.Topics[topic], partitions)
-	}
-	return err
-}

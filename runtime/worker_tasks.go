@@ -7,11 +7,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"thalweg/internal/kclient"
-	"thalweg/internal/origin"
-	"thalweg/internal/task"
-	"thalweg/topology"
 )
 
 // openTasks makes the tasks that the dispatcher has ordered.
@@ -59,131 +54,19 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 	if err := w.app.standbys.await(ctx, ids); err != nil {
 		return err
 	}
-	p, err := w.starts(ctx, ids, now)
-	if err != nil {
-		return err
-	}
-	if err := w.readTimes(ctx, ids, p); err != nil {
-		return err
-	}
-	if err := w.compare(ctx, ids, p, now); err != nil {
-		return err
-	}
-	if err := w.compareAbsent(ctx, ids, p); err != nil {
+	o := &opening{app: w.app, client: w.client, log: w.log, ids: ids, now: now}
+	if err := o.look(ctx); err != nil {
 		return err
 	}
 	var opened []*job
 	for _, id := range ids {
-		j, err := w.openJob(id, p, now)
+		j, err := w.openJob(id, o)
 		if err != nil {
 			return fmt.Errorf("task %s: %w", id, err)
 		}
 		opened = append(opened, j)
 	}
-	return w.beginRestore(opened, p)
-}
-
-// starts are the committed offsets, or where a partition without one begins. With them it asks what the topics are, by
-// which the tasks' inputs and stores are known.
-func (w *worker) starts(ctx context.Context, ids []TaskID, now time.Time) (*positions, error) {
-	var tps []kclient.TopicPartition
-	topics := map[string]bool{w.app.noted.topic: true}
-	for _, id := range ids {
-		for _, tp := range w.app.layout().inputs(w.app.topo.Subtopologies()[id.Subtopology], id.Partition) {
-			tps, topics[tp.Topic] = append(tps, tp), true
-		}
-		for _, f := range w.app.layout().fillingsOf(id) {
-			if f.topic != "" {
-				topics[f.topic] = true
-			}
-		}
-	}
-	offsets, err := w.client.CommittedOffsets(ctx, tps)
-	if err != nil {
-		return nil, err
-	}
-	p := &positions{fresh: map[kclient.TopicPartition]bool{}}
-	if p.identity, err = w.client.Topics().Identify(ctx, sortedKeys(topics)...); err != nil {
-		return nil, err
-	}
-	if err := w.dropForeign(ctx, offsets, p); err != nil {
-		return nil, err
-	}
-	p.committed, p.starts = maps.Clone(offsets), offsets
-	ask := map[int64][]kclient.TopicPartition{} // where to look → what for
-	for _, tp := range tps {
-		if offsets[tp].Next >= 0 {
-			continue
-		}
-		r := w.app.layout().resets[tp.Topic]
-		at, err := r.at(tp, now)
-		if err != nil {
-			return nil, err
-		}
-		ask[at] = append(ask[at], tp)
-		p.fresh[tp] = p.fresh[tp] || r.moves()
-	}
-	for _, at := range slices.Sorted(maps.Keys(ask)) {
-		found, err := w.client.ListOffsets(ctx, ask[at], at, true)
-		if err != nil {
-			return nil, err
-		}
-		for tp, offset := range found {
-			offsets[tp] = kclient.Offset{TopicPartition: tp, Next: offset, LeaderEpoch: -1}
-		}
-	}
-	return p, nil
-}
-
-// dropForeign leaves out the offsets that the application itself has committed to a topic of the same name, which was
-// deleted since. What something else has committed, such as a tool, is meant as it is.
-func (w *worker) dropForeign(
-	ctx context.Context, offsets map[kclient.TopicPartition]kclient.Offset, p *positions,
-) error {
-	foreign := func() (tps []kclient.TopicPartition) {
-		for tp, o := range offsets {
-			note, noted := w.app.noted.get(inputKey(tp))
-			if o.Next >= 0 && noted && task.HasWritten(o.Metadata) && origin.Same(note.Cluster, p.identity.Cluster) &&
-				!origin.Same(note.TopicID, p.identity.Topics[tp.Topic]) {
-				tps = append(tps, tp)
-			}
-		}
-		return tps
-	}
-	if len(foreign()) == 0 {
-		return nil
-	}
-	// Another process may have begun with the new topic since this one has read the progress topic.
-	if err := w.app.noted.refresh(ctx); err != nil {
-		return err
-	}
-	for _, tp := range foreign() {
-		w.log.Warn("the topic was deleted and recreated: the group's offset is of the deleted one; going on as the source's "+
-			"reset policy says", "topic", tp.Topic, "partition", tp.Partition, "offset", offsets[tp].Next)
-		offsets[tp] = kclient.Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
-		p.fresh[tp] = true
-	}
-	return nil
-}
-
-// at is where ListOffsets has to look.
-func (r resetting) at(tp kclient.TopicPartition, now time.Time) (int64, error) {
-	switch r.Policy {
-	case topology.ResetLatest:
-		return kclient.Latest, nil
-	case topology.ResetBack:
-		return max(now.UnixMilli()-r.BackMillis, 0), nil
-	case topology.ResetNone:
-		return 0, fmt.Errorf("node %s (%s): the group has no committed offset for %s, and the source's reset policy "+
-			"is none: commit one, or choose earliest or latest", r.node, r.site, tp)
-	default:
-		return kclient.Earliest, nil
-	}
-}
-
-// moves tells whether the policy says something else later.
-func (r resetting) moves() bool {
-	return r.Policy == topology.ResetLatest || r.Policy == topology.ResetBack
+	return w.beginRestore(opened, &o.positions)
 }
 
 // fetchFrom starts to fetch an input where its task is.

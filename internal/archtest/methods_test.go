@@ -20,7 +20,7 @@ var packagesOfSmallTypes = []string{"runtime", "internal/tasks", "internal/task"
 // methodCeilings are those of the types that have more. They only go down: lower them when the count falls.
 var methodCeilings = map[string]int{
 	"internal/task.Task": 103,
-	"runtime.worker":     108,
+	"runtime.worker":     94,
 }
 
 func TestTypesHaveFewMethods(t *testing.T) {

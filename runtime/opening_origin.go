@@ -14,24 +14,10 @@ import (
 	"thalweg/topology"
 )
 
-// positions is what a worker knows when it opens tasks: where they start, and what their changelogs hold.
-type positions struct {
-	committed   map[kclient.TopicPartition]kclient.Offset // Next is -1 where the group has no offset of the topic as it is
-	starts      map[kclient.TopicPartition]kclient.Offset // committed, or where the reset policy says
-	fresh       map[kclient.TopicPartition]bool           // where it says, and is to be committed at once
-	first, last map[kclient.TopicPartition]int64          // of what stores are restored from
-	identity    kclient.Identity
-	times       map[int32]map[string]int64         // of operators, by partition and name
-	retentions  map[string]time.Duration           // of tombstones, of what stores are restored from
-	origins     map[TaskID]map[string]state.Origin // by store
-	expires     map[string]string                  // why the broker deletes from changelogs by itself, by topic
-	policies    map[string]string                  // of inputs that fill stores and were cut, by topic
-}
-
 // compare looks at what lies on this machine of the tasks that are about to be opened, before anything of it is read. A
 // copy that does not fit is dropped. Where one is refused, none is dropped, and the error has all refusals.
-func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now time.Time) error {
-	if err := askBounds(ctx, w.app, w.client, ids, p); err != nil {
+func (o *opening) compare(ctx context.Context) error {
+	if err := askBounds(ctx, o.app, o.client, o.ids, &o.positions); err != nil {
 		return err
 	}
 	var refusals []*origin.Refusal
@@ -42,36 +28,36 @@ func (w *worker) compare(ctx context.Context, ids []TaskID, p *positions, now ti
 	}
 	settle := map[TaskID][]settlement{}
 	filled := map[progress.Key]*progress.Value{}
-	for _, id := range ids {
-		sub := w.app.topo.Subtopologies()[id.Subtopology]
-		p.origins[id] = map[string]state.Origin{}
-		begun, rows := w.begun(sub, id, p), false
-		for _, f := range w.app.layout().fillingsOf(id) {
-			l, v, err := judge(w.app, id, f, p, begun, now)
+	for _, id := range o.ids {
+		sub := o.app.topo.Subtopologies()[id.Subtopology]
+		o.origins[id] = map[string]state.Origin{}
+		begun, rows := o.begun(sub, id), false
+		for _, f := range o.app.layout().fillingsOf(id) {
+			l, v, err := judge(o.app, id, f, &o.positions, begun, o.now)
 			if err != nil {
 				return err
 			}
 			rows = rows || f.from != state.FromInput && (l.Saved.Rows || l.End > l.First)
-			p.origins[id][f.name] = l.Now
+			o.origins[id][f.name] = l.Now
 			settle[id] = append(settle[id], settlement{f.name, v})
 			refuse(v)
 			if !l.Saved.Known || v.Action == origin.Wipe {
-				w.app.noted.refill(filled, l, f, p)
+				o.app.noted.refill(filled, l, f, &o.positions)
 			}
 		}
-		refuse(w.compareOffsets(sub, id, p, rows))
+		refuse(o.compareOffsets(sub, id, rows))
 	}
 	if err := origin.Together(refusals); err != nil {
 		return err
 	}
-	for _, id := range ids {
+	for _, id := range o.ids {
 		for _, s := range settle[id] {
-			if err := w.settleCopy(id, s); err != nil {
+			if err := o.settleCopy(id, s); err != nil {
 				return err
 			}
 		}
 	}
-	return w.app.noted.write(ctx, filled)
+	return o.app.noted.write(ctx, filled)
 }
 
 // fillingsOf are the stores that a task keeps. One whose input does not have the task's partition stays empty.
@@ -125,9 +111,9 @@ func (p *positions) askGone(ctx context.Context, c *kclient.Client, lay *layout,
 }
 
 // begun tells whether the group has an offset behind the first record of one of a task's inputs.
-func (w *worker) begun(sub *topology.Subtopology, id TaskID, p *positions) bool {
-	for _, tp := range w.app.layout().inputs(sub, id.Partition) {
-		if p.committed[tp].Next > 0 {
+func (o *opening) begun(sub *topology.Subtopology, id TaskID) bool {
+	for _, tp := range o.app.layout().inputs(sub, id.Partition) {
+		if o.committed[tp].Next > 0 {
 			return true
 		}
 	}
@@ -173,13 +159,13 @@ type settlement struct {
 	origin.Verdict
 }
 
-func (w *worker) settleCopy(id TaskID, s settlement) error {
+func (o *opening) settleCopy(id TaskID, s settlement) error {
 	switch s.Action {
 	case origin.Log:
-		w.log.Warn(s.Text, "task", id.String())
+		o.log.Warn(s.Text, "task", id.String())
 	case origin.Wipe:
-		w.log.Warn(s.Text+": restoring all of it", "task", id.String())
-		if err := state.EraseSaved(w.app.home.engine, state.Namespace(id.Partition), s.store); err != nil {
+		o.log.Warn(s.Text+": restoring all of it", "task", id.String())
+		if err := state.EraseSaved(o.app.home.engine, state.Namespace(id.Partition), s.store); err != nil {
 			return fmt.Errorf("task %s: %w", id, err)
 		}
 	}
@@ -187,19 +173,19 @@ func (w *worker) settleCopy(id TaskID, s settlement) error {
 }
 
 // compareOffsets looks for committed offsets that are gone.
-func (w *worker) compareOffsets(sub *topology.Subtopology, id TaskID, p *positions, rows bool) origin.Verdict {
+func (o *opening) compareOffsets(sub *topology.Subtopology, id TaskID, rows bool) origin.Verdict {
 	var inputs []origin.Input
-	for _, tp := range w.app.layout().inputs(sub, id.Partition) {
-		note, _ := w.app.noted.get(inputKey(tp))
+	for _, tp := range o.app.layout().inputs(sub, id.Partition) {
+		note, _ := o.app.noted.get(inputKey(tp))
 		inputs = append(inputs, origin.Input{
-			Topic: tp.Topic, Partition: tp.Partition, Committed: p.committed[tp].Next >= 0,
-			Noted: note.Committed && origin.Same(note.TopicID, p.identity.Topics[tp.Topic]) &&
-				origin.Same(note.Cluster, p.identity.Cluster),
+			Topic: tp.Topic, Partition: tp.Partition, Committed: o.committed[tp].Next >= 0,
+			Noted: note.Committed && origin.Same(note.TopicID, o.identity.Topics[tp.Topic]) &&
+				origin.Same(note.Cluster, o.identity.Cluster),
 		})
 	}
-	v := origin.CompareOffsets(w.app.home.place(w.app.cfg), id.String(), inputs, rows)
+	v := origin.CompareOffsets(o.app.home.place(o.app.cfg), id.String(), inputs, rows)
 	if v.Action == origin.Log {
-		w.log.Warn(v.Text, "task", id.String())
+		o.log.Warn(v.Text, "task", id.String())
 	}
 	return v
 }
@@ -231,30 +217,6 @@ func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text
 	filled := map[progress.Key]*progress.Value{}
 	w.app.noted.refill(filled, l, f, p)
 	return v.Text, w.app.noted.write(ctx, filled)
-}
-
-// mark is how far the note of an input has come.
-type mark uint8
-
-// The marks of an input.
-const (
-	unnoted   mark = iota // its topic is not noted beside its committed offset
-	announced             // noted; its first commit is under way
-	noted                 // and it is noted that there was one
-)
-
-// markOf is how far the note of an input has come when its task is opened.
-func (w *worker) markOf(tp kclient.TopicPartition, p *positions) mark {
-	note, ok := w.app.noted.get(inputKey(tp))
-	switch {
-	case !ok || note.TopicID != p.identity.Topics[tp.Topic] || note.Cluster != p.identity.Cluster:
-		return unnoted
-	case note.Committed && !w.app.noted.isLowered(inputKey(tp)):
-		return noted
-	case p.committed[tp].Next >= 0:
-		return announced
-	}
-	return unnoted
 }
 
 // setOrigins says what the positions of an opened task count in.
