@@ -163,7 +163,7 @@ func (q *queue) peek(number int) (it batch.Iterator, ok bool) {
 	if q.first+number == len(q.batches) {
 		return it, false
 	}
-	it, err := q.batches[q.first+number].Records(&q.task.decoder)
+	it, err := q.batches[q.first+number].Records(q.decoder)
 	if err == nil {
 		a.opened = append(a.opened, it)
 	}

@@ -15,10 +15,12 @@ type Aligned struct {
 
 // Aligning is how far the time of a task's operators behind repartitions may go. The environment has it for the nodes.
 type Aligning struct {
-	task      *Task
+	env       *topology.Env
+	time      *streamTime
 	on        bool
 	moved     bool     // since the driver has asked
 	inputs    []*queue // the repartitions
+	held      []*queue // see Aligned.Held
 	line      align.Line
 	watches   []*endWatch // of nodes that want to know for how long nothing upstream has records
 	sealed    alignedAt   // of the commit under way, otherwise committed
@@ -31,29 +33,31 @@ type alignedAt struct {
 	open bool
 }
 
-func (a *Aligning) start(t *Task) {
-	a.task = t
-	t.env.Aligned = topology.Unknown
+func newAligning(time *streamTime, c *Aligned, queues []*queue) Aligning {
+	a := Aligning{env: time.env, time: time}
+	a.env.Aligned = topology.Unknown
 	a.sealed.time, a.committed.time = topology.Unknown, topology.Unknown
-	c := t.config.Aligned
 	if c == nil {
-		return
+		return a
 	}
 	for _, name := range c.Repartitions {
-		if q := t.queue(name, t.id.Partition); q != nil {
-			a.inputs = append(a.inputs, q)
+		if i := slices.IndexFunc(queues, func(q *queue) bool { return q.head.Topic == name }); i >= 0 {
+			a.inputs = append(a.inputs, queues[i])
 		}
 	}
-	for _, q := range t.queues {
-		q.held = c.Held[q.head.Topic]
+	for _, q := range queues {
+		if q.held = c.Held[q.head.Topic]; q.held {
+			a.held = append(a.held, q)
+		}
 	}
 	a.on = len(a.inputs) > 0
-	t.env.Aligning = a.on
+	a.env.Aligning = a.on
+	return a
 }
 
 // seek takes how far the time was when an input's offset was committed. Where that was by somebody who does not align,
 // the time was the highest timestamp.
-func (a *Aligning) seek(t *Task, marks map[string]int64, o Offset, partitionTime int64) {
+func (a *Aligning) seek(marks map[string]int64, o Offset, partitionTime int64) {
 	if !a.on {
 		return
 	}
@@ -64,26 +68,10 @@ func (a *Aligning) seek(t *Task, marks map[string]int64, o Offset, partitionTime
 	case !ours(marks, o.Next):
 		at = max(at, partitionTime)
 	}
-	t.env.Aligned = max(t.env.Aligned, min(at, topology.MaxTime))
-	t.env.StreamTime = a.upto()
-	a.committed = a.now(t)
+	a.env.Aligned = max(a.env.Aligned, min(at, topology.MaxTime))
+	a.time.set()
+	a.committed = a.now()
 	a.sealed = a.committed
-}
-
-// see notes the time of a record.
-func (a *Aligning) see(at int64) {
-	t := a.task
-	t.newest = max(t.newest, at)
-	t.env.StreamTime = a.upto()
-}
-
-// upto is the task's stream time.
-func (a *Aligning) upto() int64 {
-	t := a.task
-	if t.env.Aligning {
-		return min(t.newest, t.env.Aligned)
-	}
-	return t.newest
 }
 
 // watch is one of a repartition: for how long nothing upstream has had records.
@@ -99,12 +87,11 @@ func (a *Aligning) watch(q *queue, stall int64) []*endWatch {
 // Align sets a goal: when the repartitions are read up to its ends, time may go on to its time. Ends are by the order
 // of Config.Aligned; a partition that is not there has none.
 func (a *Aligning) Align(g align.Goal) {
-	t := a.task
-	if !a.on || t.state != Running || len(g.Ends) != len(a.inputs) {
+	if !a.on || len(g.Ends) != len(a.inputs) {
 		return
 	}
 	if !g.Exhausted {
-		t.env.Exhausted = false
+		a.env.Exhausted = false
 	}
 	a.line.Add(g)
 	a.aim()
@@ -153,108 +140,58 @@ func (a *Aligning) TookTime() bool {
 	return moved
 }
 
-// align goes on to the times of the goals that are reached.
-func (a *Aligning) align() error {
-	t := a.task
-	for !a.line.Empty() {
-		reached, exactly := a.reached()
-		if !reached {
-			return nil
-		}
-		g := a.line.First()
-		to := g.Time
-		if g.Exhausted && exactly { // all there was is here: the time is what it would be without tasks upstream
-			to = max(to, t.newest)
-		}
-		exhausted, at := g.Exhausted, g.At
-		a.line.Drop()
-		a.aim()
-		if t.env.Exhausted = exhausted && a.line.Empty(); t.env.Exhausted {
-			for _, w := range a.watches {
-				w.extend(at, at)
-			}
-		}
-		if to <= t.env.Aligned {
-			continue
-		}
-		t.env.Aligned, a.moved = to, true
-		if err := a.timeMoved(); err != nil {
-			return err
+// next goes on to the time of the first goal, which is reached. It tells whether the task's time has moved.
+func (a *Aligning) next() (moved bool) {
+	_, exactly := a.reached()
+	g := a.line.First()
+	to := g.Time
+	if g.Exhausted && exactly { // all there was is here: the time is what it would be without tasks upstream
+		to = max(to, a.time.newest)
+	}
+	exhausted, at := g.Exhausted, g.At
+	a.line.Drop()
+	a.aim()
+	if a.env.Exhausted = exhausted && a.line.Empty(); a.env.Exhausted {
+		for _, w := range a.watches {
+			w.extend(at, at)
 		}
 	}
-	return nil
-}
-
-// timeMoved does what is due though no record came.
-func (a *Aligning) timeMoved() error {
-	t := a.task
-	if before := t.env.StreamTime; a.upto() == before {
-		return nil
+	if to <= a.env.Aligned {
+		return false
 	}
-	t.env.StreamTime = a.upto()
-	t.worked = true
-	for _, in := range t.graph.Instances {
-		if in.TimeMoved == nil {
-			continue
-		}
-		in.Resume()
-		if err := a.callTimeMoved(in); err != nil {
-			return err
-		}
-	}
-	if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
-		_, err := t.punct.run(topology.StreamTime, t.env.StreamTime, t.env.Guarded)
-		return err
-	}
-	return nil
-}
-
-func (a *Aligning) callTimeMoved(in *topology.Instance) (err error) {
-	t := a.task
-	if !t.env.Guarded { // a panic is caught by the step
-		return in.TimeMoved()
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			in.Resume()
-			err = in.Handle(topology.PhaseProcess, t.env.StreamTime, t.env.Recovered(v))
-		}
-	}()
-	return in.TimeMoved()
+	a.env.Aligned, a.moved = to, true
+	before := a.env.StreamTime
+	a.time.set()
+	return a.env.StreamTime != before
 }
 
 // holdsBack tells that an input's next record is later than the task's time.
-func (a *Aligning) holdsBack(q *queue) bool {
-	t := a.task
-	return q.held && !t.env.Exhausted && q.time > t.env.Aligned
+func (q *queue) holdsBack() bool {
+	return q.held && !q.env.Exhausted && q.time > q.env.Aligned
 }
 
 // WaitsForTime tells that a later time would make a difference, and so a new goal.
 func (a *Aligning) WaitsForTime() bool {
-	t := a.task
-	if !a.on {
-		return false
-	}
-	return t.newest > t.env.Aligned || len(a.watches) > 0 || slices.ContainsFunc(t.queues, func(q *queue) bool {
-		return q.has && a.holdsBack(q)
-	})
+	return a.on && (a.time.isHeld() || len(a.watches) > 0 || slices.ContainsFunc(a.held, func(q *queue) bool {
+		return q.has && q.holdsBack()
+	}))
 }
 
-func (a *Aligning) now(t *Task) alignedAt { return alignedAt{t.env.Aligned, t.newest > t.env.Aligned} }
+func (a *Aligning) now() alignedAt { return alignedAt{a.env.Aligned, a.time.isHeld()} }
 
 // changed tells whether the next commit says something else than the one before.
-func (a *Aligning) changed(t *Task) bool { return a.on && a.now(t) != a.sealed }
+func (a *Aligning) changed() bool { return a.on && a.now() != a.sealed }
 
-func (a *Aligning) seal(t *Task) { a.sealed = a.now(t) }
+func (a *Aligning) seal() { a.sealed = a.now() }
 
 func (a *Aligning) advance() { a.committed = a.sealed }
 
 // rewind goes back to the last commit. Goals that were not reached stay: what they say of the inputs upstream is true
 // wherever the task is.
-func (a *Aligning) rewind(t *Task) {
+func (a *Aligning) rewind() {
 	a.sealed = a.committed
-	t.env.Aligned, t.env.Exhausted = a.committed.time, false
-	t.env.StreamTime = a.upto()
+	a.env.Aligned, a.env.Exhausted = a.committed.time, false
+	a.time.set()
 }
 
 // beside adds how far the time is to the marks of a commit.
@@ -271,9 +208,9 @@ func (a *Aligning) beside(marks map[string]int64, at alignedAt, commit int64) ma
 	return marks
 }
 
-// goes tells whether the queue's offset can be committed: it is known where the queue is.
-func (q *queue) goes() bool {
-	return q.next >= 0 && slices.Contains(q.task.Aligning.inputs, q)
+// goesWith tells whether an input's offset is in each commit: it is a repartition's, and known.
+func (a *Aligning) goesWith(q *queue) bool {
+	return a.on && q.next >= 0 && slices.Contains(a.inputs, q)
 }
 
 // Committed is what an offset says of an input.

@@ -84,11 +84,11 @@ func (t *Task) Pending() bool { return t.sealed.touched || t.changed() }
 
 // changed tells that there is something to commit that the commit under way does not have.
 func (t *Task) changed() bool {
-	return t.wrote || t.tx.Dirty() || t.Moved() || t.marksMoved() || t.Aligning.changed(t)
+	return t.wrote || t.tx.Dirty() || t.Moved() || t.marksMoved() || t.Aligning.changed()
 }
 
 // Unsealed tells that something was done that the commit under way, if there is one, does not have.
-func (t *Task) Unsealed() bool { return t.worked || t.broken != nil || t.changed() }
+func (t *Task) Unsealed() bool { return t.worked || t.life.broken != nil || t.changed() }
 
 // Moved tells whether an input is at another offset than the one committed, or being committed. Records that are
 // dropped move it, too, and so does what readers do not see.
@@ -104,7 +104,7 @@ func (t *Task) offsets() []Offset {
 	var offsets []Offset
 	marks := t.besideOffsets()
 	for _, q := range t.queues {
-		if q.moved() || t.Aligning.on && q.goes() {
+		if q.moved() || t.Aligning.goesWith(q) {
 			offsets = append(offsets, q.offset(marks))
 		}
 	}
@@ -117,7 +117,7 @@ func (t *Task) offsets() []Offset {
 // commitsOffsets tells whether the next commit has an offset of the task.
 func (t *Task) commitsOffsets() bool {
 	return len(t.queues) > 0 && (t.Moved() || t.wrote && !defect.UnfencedWrites || t.marksMoved() ||
-		t.Aligning.changed(t))
+		t.Aligning.changed())
 }
 
 // Fence is an offset that changes nothing: the committed one of the first input. The group refuses it from a task that
@@ -154,18 +154,18 @@ func (t *Task) Untouched() bool { return !t.sealed.touched && !t.Unsealed() }
 // punctuations, and the graph, which is built again so that what nodes hold in memory goes too. The queues are empty:
 // fetch from [Task.Inputs] again. The outbox, which other tasks share, is the worker's to discard.
 func (t *Task) Discard() error {
-	if t.state != Running {
+	if t.life.state != Running {
 		return nil
 	}
-	t.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
+	t.life.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
 	t.times.discard()
 	t.sealed.end()
 	err := t.closeNodes()
 	for _, q := range t.queues {
 		q.rewind()
 	}
-	t.newest = t.committedNewest
-	t.Aligning.rewind(t)
+	t.time.rewind()
+	t.Aligning.rewind()
 	t.patience.reset(t.queues)
 	if e := t.tx.Discard(); e != nil {
 		err = errors.Join(err, fmt.Errorf("task %s: discard: %w", t.id, e))

@@ -3,7 +3,7 @@ package task
 // What Ready does is tested in parts, too.
 
 func (t *Task) Flush() error {
-	if err := t.ready("flush"); err != nil {
+	if err := t.life.ready("flush"); err != nil {
 		return err
 	}
 	return t.flush()

@@ -54,8 +54,8 @@ func (t *Task) NewFollower(logs []Followed) (*Follower, error) {
 		l.Start = l.Position
 		f.logs = append(f.logs, &l)
 	}
-	if t.state != state {
-		if err := t.move(state); err != nil {
+	if t.life.state != state {
+		if err := t.life.move(state); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +124,7 @@ func (f *Follower) Save() error {
 }
 
 func (f *Follower) save() error {
-	if f.task.state == Standby {
+	if f.task.life.state == Standby {
 		f.task.tx.RestoreGiveUp()
 	}
 	return f.task.Checkpoint(func(store string) int64 {

@@ -85,7 +85,7 @@ func (t *Task) queueNamed(name string) *queue {
 // StartOver empties the stores of a global sub-topology, which then has to be fed from the start of its inputs. It is
 // for offsets that the inputs do not have any more.
 func (t *Task) StartOver() error {
-	if err := t.in("start over", Created); err != nil {
+	if err := t.life.in("start over", Created); err != nil {
 		return err
 	}
 	for _, s := range slices.Backward(t.tx.Stores()) { // the offsets first: they must never be ahead of the rows

@@ -11,15 +11,16 @@ import (
 
 // holds checks what holds between any two calls.
 func (t *Task) holds() {
-	if !invariant.Enabled || t.broken != nil {
+	if !invariant.Enabled || t.life.broken != nil {
 		return
 	}
 	check := invariant.Check
-	check(t.state != Running || t.graph != nil, "task %s runs without a graph", t.id)
+	check(t.life.state != Running || t.graph != nil, "task %s runs without a graph", t.id)
 	check(t.env.Source == nil, "task %s: a record is at hand between two calls", t.id)
-	check(t.newest >= t.committedNewest, "task %s: has seen %d, and committed %d", t.id, t.newest, t.committedNewest)
-	check(t.newest <= topology.MaxTime, "task %s: has seen %d", t.id, t.newest)
-	upto := t.Aligning.upto()
+	check(t.time.newest >= t.time.committed, "task %s: has seen %d, and committed %d", t.id, t.time.newest,
+		t.time.committed)
+	check(t.time.newest <= topology.MaxTime, "task %s: has seen %d", t.id, t.time.newest)
+	upto := t.time.upto()
 	check(t.env.StreamTime == upto, "task %s: stream time %d of %d", t.id, t.env.StreamTime, upto)
 	check(!t.paused || t.pause.offset == topology.Unknown || t.pause.failed > 0, "task %s pauses for nothing", t.id)
 	check(t.times.commits >= 0, "task %s: %d commits", t.id, t.times.commits)
@@ -35,6 +36,8 @@ func (t *Task) holds() {
 	}
 	for _, q := range t.queues {
 		q.holds()
+		check(t.kept != nil || q.partitionTime <= t.time.newest, "%s: its time %d is after the highest, %d", q,
+			q.partitionTime, t.time.newest)
 	}
 }
 
@@ -55,8 +58,6 @@ func (q *queue) holds() {
 		q.sealed.partitionTime)
 	check(q.partitionTime == topology.Unknown || topology.IsTime(q.partitionTime), "%s: its time is %d", q,
 		q.partitionTime)
-	check(q.task.kept != nil || q.partitionTime <= q.task.newest, "%s: its time %d is after the highest, %d", q,
-		q.partitionTime, q.task.newest)
 	check(q.blockedAt == never || q.blockedAt == q.retrying.offset, "%s: blocked at %d by %d", q, q.blockedAt,
 		q.retrying.offset)
 	check(q.refusal == nil || q.retrying.offset >= q.committed.next, "%s: refused at %d, committed", q, q.retrying.offset)
@@ -88,8 +89,8 @@ func (t *Task) holdsAfterDiscard() {
 	t.holds()
 	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after a discard", t.id)
 	invariant.Check(!t.sealed.underWay, "task %s: a commit is under way after a discard", t.id)
-	invariant.Check(t.newest == t.committedNewest, "task %s: has seen %d after a discard to %d", t.id, t.newest,
-		t.committedNewest)
+	invariant.Check(t.time.newest == t.time.committed, "task %s: has seen %d after a discard to %d", t.id,
+		t.time.newest, t.time.committed)
 	for _, q := range t.queues {
 		invariant.Check(q.empty() && q.records == 0 && q.bytes == 0, "%s: holds records after a discard", q)
 		invariant.Check(q.next == q.committed.next, "%s: at %d after a discard to %d", q, q.next, q.committed.next)

@@ -81,13 +81,14 @@ func TestForeignMetadataOfACommittedOffset(t *testing.T) {
 	} {
 		var told []error
 		task := &Task{
-			times: times{committed: map[string]int64{}}, newest: topology.Unknown, committedNewest: topology.Unknown,
+			times: times{committed: map[string]int64{}},
 			config: Config{Foreign: func(o Offset, err error) {
 				require.EqualValues(t, 4, o.Next)
 				told = append(told, err)
 			}},
 		}
-		task.env.StreamTime, task.Aligning.task = topology.Unknown, task
+		task.env.StreamTime, task.time = topology.Unknown, newStreamTime(&task.env)
+		task.Aligning = newAligning(&task.time, nil, nil)
 		q := task.newQueue("in", 0)
 		task.queues = append(task.queues, q)
 		require.NoError(t, task.Seek(Offset{Topic: "in", Next: 4, Metadata: metadata}))

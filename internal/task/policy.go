@@ -103,7 +103,7 @@ func (t *Task) failed(err error) error {
 		err = fmt.Errorf("task %s: %w (noticed by: %w)", t.id, failure, err)
 	}
 	if _, again := errors.AsType[*Replay](err); again || topology.Broken(err) {
-		t.broken, t.verdict, t.env.Source = err, verdict{}, nil
+		t.life.broken, t.verdict, t.env.Source = err, verdict{}, nil
 		return err
 	}
 	var pe *topology.ProcessingError
@@ -126,7 +126,7 @@ func (t *Task) failed(err error) error {
 		t.block(b)
 		err = b
 	}
-	t.broken = err
+	t.life.broken = err
 	t.env.Source = nil
 	return err
 }

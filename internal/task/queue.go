@@ -10,9 +10,11 @@ import (
 // queue holds the batches of one input partition that wait to be processed. Batches are kept whole and walked
 // lazily; the record at the head alone is decoded, or a few where stores want to know the keys that come.
 type queue struct {
-	task    *Task
-	sources []topology.Source // of the topic, in the order in which they were made; resolved once
-	ownTime bool              // all sources take the record's own timestamp
+	env        *topology.Env
+	streamTime *streamTime
+	decoder    *batch.Decoder    // the task's
+	sources    []topology.Source // of the topic, in the order in which they were made; resolved once
+	ownTime    bool              // all sources take the record's own timestamp
 
 	head  topology.SourceRecord
 	times []int64 // per source: the timestamp of the head; used without ownTime
@@ -117,7 +119,7 @@ func (q *queue) open() (bool, error) {
 	b := q.batches[q.first]
 	q.batches[q.first] = batch.Batch{} // let it go when it is walked
 	q.first++
-	it, err := q.ahead.records(b, &q.task.decoder)
+	it, err := q.ahead.records(b, q.decoder)
 	q.it, q.itBytes, q.itFirst, q.itNext = it, b.Size(), b.BaseOffset(), b.LastOffset()+1
 	if err != nil {
 		return true, q.broken(err)
@@ -128,17 +130,16 @@ func (q *queue) open() (bool, error) {
 // broken asks the policy about the rest of the open batch, which cannot be read. What came before it is processed.
 func (q *queue) broken(cause error) error {
 	at := min(max(q.next, q.itFirst), q.itNext-1)
-	t := q.task
-	t.unread = topology.SourceRecord{Topic: q.head.Topic, Partition: q.head.Partition}
-	t.unread.Offset, t.unread.Timestamp = at, max(q.partitionTime, 0)
-	t.env.Source = &t.unread
+	unread := &topology.SourceRecord{Topic: q.head.Topic, Partition: q.head.Partition}
+	unread.Offset, unread.Timestamp = at, max(q.partitionTime, 0)
+	q.env.Source = unread
 	in := q.sources[0].Instance()
 	in.Resume()
 	err := in.Handle(topology.PhaseDecode, topology.Unknown, unreadable(cause, q.itNext))
 	if err != nil {
 		return err
 	}
-	t.env.Source = nil
+	q.env.Source = nil
 	q.it, q.records = batch.Iterator{}, 0
 	for _, b := range q.batches[q.first:] {
 		q.records += b.Count()
@@ -171,7 +172,7 @@ func (q *queue) stamp() (bool, error) {
 		}
 		return false, nil
 	}
-	q.task.env.Source = &q.head
+	q.env.Source = &q.head
 	q.time = -1
 	for i, s := range q.sources {
 		ts, err := s.Time(&q.head, q.partitionTime)
@@ -183,16 +184,16 @@ func (q *queue) stamp() (bool, error) {
 			q.time = ts
 		}
 	}
-	q.task.env.Source = nil
+	q.env.Source = nil
 	return q.time >= 0, nil
 }
 
 // process takes the head through the graph. It leaves the task's Source set to the head, which does not move.
 func (q *queue) process() error {
 	q.take()
-	env := &q.task.env
-	if q.time > q.task.newest {
-		q.task.Aligning.see(q.time)
+	env := q.env
+	if q.time > q.streamTime.newest {
+		q.streamTime.see(q.time)
 	}
 	if env.Source != &q.head {
 		env.Source = &q.head

@@ -15,7 +15,6 @@ type sealed struct {
 	touched  bool // there is something to commit
 	worked   bool // the task did something
 	strict   bool // the task went over its records again
-	newest   int64
 	marks    map[string]int64
 	counts   []counters // per node
 }
@@ -24,7 +23,7 @@ type sealed struct {
 // from then on belongs to the next commit, which begins after Advance. After an error only Discard helps. A task that
 // is [Task.Untouched] needs none.
 func (t *Task) Ready() (Ready, error) {
-	if err := t.ready("ready"); err != nil {
+	if err := t.life.ready("ready"); err != nil {
 		return Ready{}, err
 	}
 	if t.sealed.touched {
@@ -42,8 +41,9 @@ func (t *Task) Ready() (Ready, error) {
 // seal fixes what is committed.
 func (t *Task) seal(touched bool) {
 	s := &t.sealed
-	s.underWay, s.touched, s.worked, s.strict, s.newest = true, touched, t.worked, t.strict, t.newest
-	t.Aligning.seal(t)
+	s.underWay, s.touched, s.worked, s.strict = true, touched, t.worked, t.strict
+	t.time.seal()
+	t.Aligning.seal()
 	t.worked, t.wrote = false, false
 	if s.marks == nil {
 		s.marks = make(map[string]int64, len(t.env.Marks))
@@ -73,7 +73,7 @@ func (t *Task) Advance(position func(store string) int64) error {
 	if !t.sealed.underWay {
 		return nil
 	}
-	if err := t.in("advance", Running); err != nil {
+	if err := t.life.in("advance", Running); err != nil {
 		return err
 	}
 	err := t.tx.Commit(func(store string) int64 {
@@ -92,7 +92,7 @@ func (t *Task) Advance(position func(store string) int64) error {
 		q.advance()
 	}
 	t.punct.advance()
-	t.committedNewest = t.sealed.newest
+	t.time.advance()
 	t.Aligning.advance()
 	t.committedTimes()
 	t.committedCounts, t.sealed.counts = t.sealed.counts, t.committedCounts

@@ -146,8 +146,7 @@ func (t *Task) Refuse(m topology.Metadata, cause error) error {
 // refuse lets the policy decide about the head. Its dead letter is not written into the future, which a broker may
 // refuse again.
 func (q *queue) refuse(cause error) error {
-	t := q.task
-	t.env.Source = &q.head
+	q.env.Source = &q.head
 	for i, s := range q.sources { // which have taken the record, though what followed is gone
 		if q.ownTime || q.times[i] >= 0 {
 			s.Instance().Enter()
@@ -155,7 +154,7 @@ func (q *queue) refuse(cause error) error {
 	}
 	in := q.sources[0].Instance()
 	in.Resume()
-	err := in.Handle(topology.PhaseEncode, min(q.head.Timestamp, t.env.WallTime), fmt.Errorf("the broker refuses what "+
+	err := in.Handle(topology.PhaseEncode, min(q.head.Timestamp, q.env.WallTime), fmt.Errorf("the broker refuses what "+
 		"follows from the record: %w", cause))
 	if err == nil {
 		q.take()

@@ -125,7 +125,7 @@ func (t *Task) Changelogs() ([]Changelog, error) {
 
 // Wipe empties a store, which is then restored from the start of its changelog.
 func (t *Task) Wipe(store string) error {
-	if err := t.in("wipe", Created, Standby, Restoring); err != nil {
+	if err := t.life.in("wipe", Created, Standby, Restoring); err != nil {
 		return err
 	}
 	if err := t.tx.Wipe(store); err != nil {
@@ -138,12 +138,12 @@ func (t *Task) Wipe(store string) error {
 // takes what lies before the input's committed offset, and no record that processing would leave out. It returns how
 // many records the store has taken.
 func (t *Task) Restore(store string, from int64, b batch.Batch) (taken int64, err error) {
-	if t.state == Created {
-		if err := t.move(Restoring); err != nil {
+	if t.life.state == Created {
+		if err := t.life.move(Restoring); err != nil {
 			return 0, err
 		}
 	}
-	if err := t.in("restore", Restoring, Standby); err != nil {
+	if err := t.life.in("restore", Restoring, Standby); err != nil {
 		return 0, err
 	}
 	log := t.storeLog(store)
@@ -240,12 +240,12 @@ func (t *Task) Checkpoint(position func(store string) int64) error {
 // Restored ends restoring: position is the offset up to which each store's changelog was read. The graph is built,
 // and the task runs.
 func (t *Task) Restored(position func(store string) int64) error {
-	if t.state == Created {
-		if err := t.move(Restoring); err != nil {
+	if t.life.state == Created {
+		if err := t.life.move(Restoring); err != nil {
 			return err
 		}
 	}
-	if err := t.in("restored", Restoring); err != nil {
+	if err := t.life.in("restored", Restoring); err != nil {
 		return err
 	}
 	if err := t.Checkpoint(position); err != nil {
@@ -256,5 +256,5 @@ func (t *Task) Restored(position func(store string) int64) error {
 		return err
 	}
 	t.committedCounts = t.count(t.committedCounts)
-	return t.move(Running)
+	return t.life.move(Running)
 }

@@ -124,7 +124,7 @@ func (t *Task) NextRetry() (wallMillis int64, ok bool) {
 // commits before, so that another failure takes nothing else back, however short the pauses are. Where the task is
 // blocked as a whole, Retry only unblocks it.
 func (t *Task) Retry(wallMillis int64) (processed bool, err error) {
-	if err := t.ready("retry"); err != nil {
+	if err := t.life.ready("retry"); err != nil {
 		return false, err
 	}
 	if t.Pending() {

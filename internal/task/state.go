@@ -1,6 +1,9 @@
 package task
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // State is where a task is in its life.
 type State uint8
@@ -30,23 +33,45 @@ var moves = [states][]State{
 	Closed:    {Closed},
 }
 
+// life is where a task is in its life, and so what may be called.
+type life struct {
+	id     ID
+	state  State
+	broken error // the error after which only Discard and Close are legal
+}
+
 // move changes the state, or says which move is illegal.
-func (t *Task) move(to State) error {
-	for _, legal := range moves[t.state] {
+func (l *life) move(to State) error {
+	for _, legal := range moves[l.state] {
 		if legal == to {
-			t.state = to
+			l.state = to
 			return nil
 		}
 	}
-	return fmt.Errorf("task %s: cannot become %s while %s", t.id, to, t.state)
+	return fmt.Errorf("task %s: cannot become %s while %s", l.id, to, l.state)
 }
 
 // in refuses a call that is meant for other states.
-func (t *Task) in(call string, states ...State) error {
+func (l *life) in(call string, states ...State) error {
 	for _, s := range states {
-		if t.state == s {
+		if l.state == s {
 			return nil
 		}
 	}
-	return fmt.Errorf("task %s: %s: not while %s", t.id, call, t.state)
+	return fmt.Errorf("task %s: %s: not while %s", l.id, call, l.state)
+}
+
+// ready refuses work when the task does not run, or has failed and was not rewound.
+func (l *life) ready(call string) error {
+	if err := l.in(call, Running); err != nil {
+		return err
+	}
+	if l.broken != nil {
+		cause := errors.Unwrap(l.broken)
+		if cause == nil {
+			cause = l.broken
+		}
+		return fmt.Errorf("task %s: %s: discard first, after: %w", l.id, call, cause)
+	}
+	return nil
 }

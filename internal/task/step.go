@@ -1,9 +1,6 @@
 package task
 
 import (
-	"errors"
-	"fmt"
-
 	"thalweg/internal/batch"
 	"thalweg/topology"
 )
@@ -11,7 +8,7 @@ import (
 // Add queues a batch of an input. It is kept whole and decoded when its records' turn comes; control batches only
 // move the position. The batch's memory must never change. Records below the input's position are passed over.
 func (t *Task) Add(topic string, partition int32, b batch.Batch) error {
-	if err := t.ready("add"); err != nil {
+	if err := t.life.ready("add"); err != nil {
 		return err
 	}
 	q := t.queue(topic, partition)
@@ -79,7 +76,7 @@ func (t *Task) NextTime() int64 {
 // nothing is left or an input has to be waited for, and after the record at hand when it is cut short (Config.Cut).
 // Inputs that are blocked count neither as empty nor as inputs.
 func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err error) {
-	if err := t.ready("step"); err != nil {
+	if err := t.life.ready("step"); err != nil {
 		return 0, err
 	}
 	t.setWall(wallMillis)
@@ -100,7 +97,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 	for processed < budgetRecords {
 		q, limit, err := t.choose()
 		if err == nil && t.Aligning.Reaches() {
-			if err = t.Aligning.align(); err == nil {
+			if err = t.align(); err == nil {
 				continue
 			}
 		}
@@ -122,6 +119,52 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		}
 	}
 	return processed, nil
+}
+
+// align goes on to the times of the goals that are reached, and does what is due though no record came.
+func (t *Task) align() error {
+	for t.Aligning.Reaches() {
+		if !t.Aligning.next() {
+			continue
+		}
+		t.worked = true
+		if err := t.timeMoved(); err != nil {
+			return err
+		}
+		if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
+			if _, err := t.punct.run(topology.StreamTime, t.env.StreamTime, t.env.Guarded); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// timeMoved tells the nodes that the stream time has gone on without a record.
+func (t *Task) timeMoved() error {
+	for _, in := range t.graph.Instances {
+		if in.TimeMoved == nil {
+			continue
+		}
+		in.Resume()
+		if err := t.callTimeMoved(in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Task) callTimeMoved(in *topology.Instance) (err error) {
+	if !t.env.Guarded { // a panic is caught by the step
+		return in.TimeMoved()
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			in.Resume()
+			err = in.Handle(topology.PhaseProcess, t.env.StreamTime, t.env.Recovered(v))
+		}
+	}()
+	return in.TimeMoved()
 }
 
 // pausing tells that Step is to return after the record at hand.
@@ -169,7 +212,7 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 		if !ok {
 			empty = true
 			waiting = waiting || q.waiting()
-		} else if q.blocked() || t.Aligning.holdsBack(q) {
+		} else if q.blocked() || q.holdsBack() {
 			continue // the others do not wait for it
 		} else if best == nil || q.time < best.time {
 			best, at = q, i
@@ -181,7 +224,7 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 	limit = never
 	for i, q := range t.queues {
 		switch {
-		case q == best || !q.has || q.blocked() || t.Aligning.holdsBack(q):
+		case q == best || !q.has || q.blocked() || q.holdsBack():
 		case i < at:
 			limit = min(limit, q.time-1)
 		default:
@@ -212,7 +255,7 @@ func (t *Task) idle(empty, waiting bool) bool {
 
 // Punctuate calls the punctuations of the wall clock that are due, and reports whether there were any.
 func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
-	if err := t.ready("punctuate"); err != nil {
+	if err := t.life.ready("punctuate"); err != nil {
 		return false, err
 	}
 	t.setWall(wallMillis)
@@ -222,7 +265,7 @@ func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 	t.worked = true
 	err = t.guarded(func() error {
 		fired, err = t.punct.run(topology.WallClock, wallMillis, t.env.Guarded)
-		t.env.StreamTime = t.Aligning.upto() // it may have gone on because inputs are idle
+		t.time.set() // it may have gone on because inputs are idle
 		return err
 	})
 	return fired, err
@@ -266,19 +309,4 @@ func (t *Task) guarded(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// ready refuses work when the task does not run, or has failed and was not rewound.
-func (t *Task) ready(call string) error {
-	if err := t.in(call, Running); err != nil {
-		return err
-	}
-	if t.broken != nil {
-		cause := errors.Unwrap(t.broken)
-		if cause == nil {
-			cause = t.broken
-		}
-		return fmt.Errorf("task %s: %s: discard first, after: %w", t.id, call, cause)
-	}
-	return nil
 }

@@ -102,17 +102,15 @@ type Task struct {
 
 	id       ID
 	config   Config
-	state    State
-	broken   error   // the error after which only Discard and Close are legal
+	life     life
 	verdict  verdict // on that error
 	pause    retrying
-	paused   bool                  // the task is blocked as a whole
-	worked   bool                  // since the last commit
-	wrote    bool                  // to the outbox, since the last commit
-	strict   bool                  // see Replay
-	flushing bool                  // in Flush
-	last     topology.Metadata     // of the record that the last Step of one record, or the last Retry, has processed
-	unread   topology.SourceRecord // where a batch that cannot be read stands
+	paused   bool              // the task is blocked as a whole
+	worked   bool              // since the last commit
+	wrote    bool              // to the outbox, since the last commit
+	strict   bool              // see Replay
+	flushing bool              // in Flush
+	last     topology.Metadata // of the record that the last Step of one record, or the last Retry, has processed
 
 	env    topology.Env
 	tx     *state.Tx
@@ -130,8 +128,7 @@ type Task struct {
 	decoder  batch.Decoder
 	patience patience // with inputs that are empty
 
-	newest          int64 // highest timestamp taken
-	committedNewest int64 // as of the last commit
+	time            streamTime
 	times           times
 	committedCounts []counters // per node
 	sealed          sealed
@@ -139,8 +136,7 @@ type Task struct {
 
 // New makes a task and opens its stores.
 func New(c Config) (*Task, error) {
-	t := &Task{id: c.ID, config: c, tx: c.Tx, outbox: c.Outbox, cut: c.Cut}
-	t.newest, t.committedNewest = topology.Unknown, topology.Unknown
+	t := &Task{id: c.ID, config: c, life: life{id: c.ID}, tx: c.Tx, outbox: c.Outbox, cut: c.Cut}
 	t.times.committed, t.times.stored = map[string]int64{}, map[string]int64{}
 	if t.cut == nil {
 		t.cut = new(atomic.Bool)
@@ -155,6 +151,7 @@ func New(c Config) (*Task, error) {
 		Partitions: c.CheckedPartitions, MayName: c.MayName, WatchInputs: t.watchInputs,
 		OnLate: c.OnLate, OnAhead: c.OnAhead,
 	}
+	t.time = newStreamTime(&t.env)
 	t.patience.most = max(c.MaxIdle.Milliseconds(), 0)
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct
@@ -170,7 +167,7 @@ func New(c Config) (*Task, error) {
 			}
 		}
 	}
-	t.Aligning.start(t)
+	t.Aligning = newAligning(&t.time, c.Aligned, t.queues)
 	for _, o := range c.Start {
 		if err := t.Seek(o); err != nil {
 			return nil, err
@@ -187,7 +184,8 @@ func New(c Config) (*Task, error) {
 }
 
 func (t *Task) newQueue(topic string, partition int32) *queue {
-	q := &queue{task: t, next: topology.Unknown, fetched: topology.Unknown, end: topology.Unknown}
+	q := &queue{env: &t.env, streamTime: &t.time, decoder: &t.decoder}
+	q.next, q.fetched, q.end = topology.Unknown, topology.Unknown, topology.Unknown
 	q.partitionTime, q.blockedAt, q.retrying.offset = topology.Unknown, never, topology.Unknown
 	q.goal = never
 	q.committed = mark{topology.Unknown, topology.Unknown}
@@ -202,7 +200,7 @@ func (t *Task) newQueue(topic string, partition int32) *queue {
 func (t *Task) ID() ID { return t.id }
 
 // State is where the task is in its life.
-func (t *Task) State() State { return t.state }
+func (t *Task) State() State { return t.life.state }
 
 // Tx holds the task's stores.
 func (t *Task) Tx() *state.Tx { return t.tx }
@@ -252,10 +250,10 @@ func (t *Task) Seek(o Offset) error {
 	q.next, q.fetched, q.partitionTime = o.Next, o.Next, partitionTime
 	q.commit()
 	q.fresh = o.Fresh
-	t.Aligning.see(q.partitionTime)
-	t.Aligning.seek(t, marks, o, partitionTime)
+	t.time.see(q.partitionTime)
+	t.Aligning.seek(marks, o, partitionTime)
 	t.times.seek(marks, o)
-	t.committedNewest = t.newest
+	t.time.committed = t.time.newest
 	return nil
 }
 
@@ -332,7 +330,7 @@ func (t *Task) Suspend() error {
 	if t.Pending() {
 		return fmt.Errorf("task %s: suspend: commit or discard first", t.id)
 	}
-	if err := t.move(Suspended); err != nil {
+	if err := t.life.move(Suspended); err != nil {
 		return err
 	}
 	for _, q := range t.queues {
@@ -346,19 +344,19 @@ func (t *Task) Suspend() error {
 // Resume goes on where Suspend left off. Nobody else may have run the task in between: compare [Task.Inputs] with
 // the group's offsets, and make the task anew where they differ.
 func (t *Task) Resume(wallMillis int64) error {
-	if err := t.in("resume", Suspended); err != nil {
+	if err := t.life.in("resume", Suspended); err != nil {
 		return err
 	}
 	t.env.WallTime = wallMillis
-	return t.move(Running)
+	return t.life.move(Running)
 }
 
 // Close ends the task: processors are closed, then the stores. What is not committed is lost.
 func (t *Task) Close() error {
-	if t.state == Closed {
+	if t.life.state == Closed {
 		return nil
 	}
-	errs := []error{t.closeNodes(), t.move(Closed)}
+	errs := []error{t.closeNodes(), t.life.move(Closed)}
 	for _, q := range t.queues {
 		q.clear()
 	}

@@ -164,7 +164,7 @@ func (t *Task) besideOffsets() map[string]int64 {
 	if known {
 		marks = apartMarks(closed, t.times.commits+1)
 	}
-	return t.Aligning.beside(marks, t.Aligning.now(t), t.times.commits+1)
+	return t.Aligning.beside(marks, t.Aligning.now(), t.times.commits+1)
 }
 
 // fence are the marks of the last commit, in the form in which it has committed them.

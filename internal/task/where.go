@@ -28,5 +28,5 @@ func (t *Task) Where() string {
 //
 //go:norace
 func (q *queue) atHandUnsynchronized() (offset int64, ok bool) {
-	return q.head.Offset, q.task.env.Source == &q.head
+	return q.head.Offset, q.env.Source == &q.head
 }
