@@ -3,25 +3,35 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// fetchWait is how long the broker waits for records before it answers that there are none.
+const fetchWait = time.Second
 
 // consume is what the consume command is asked to do.
 type consume struct {
 	connection
-	separator   string
-	from, group string
-	limit       int
-	uncommitted bool
-	longs       bool
+	output
+	separator, null, from, group, layout string
+	partitions                           []int32
+	limit                                int
+	exit, uncommitted, longs             bool
+
+	start   position
+	format  recordFormat
+	polling atomic.Bool
+	ends    ends // with exit
 }
 
 func consumeCommand() *cobra.Command {
@@ -29,68 +39,109 @@ func consumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consume TOPIC…",
 		Short: "Print the values of topics, a line each",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Print the values of topics, a line each, until interrupted.
+With -output json each line is an object: topic, partition, offset, timestamp, key, value, headers. A key or value that
+is no valid UTF-8 is in key_base64 or value_base64 instead. thalweg produce -input json reads such lines.
+A format has ` + formatHelp + ".",
+		Example: `  thalweg consume orders -key : -number 1
+  thalweg consume orders -from 90m -exit -output json
+  thalweg consume orders -partition 0 -from -10 -format '%p %o %k %s\n'`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeAny(topicNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.run(cmd.Context(), cmd.OutOrStdout(), args)
+			if err := c.check(cmd); err != nil {
+				return err
+			}
+			wait := &patience{pending: c.polling.Load, stream: true}
+			c.polling.Store(true)
+			return c.talk(cmd, wait, func(ctx context.Context, cl *client) error {
+				return c.run(ctx, cl, cmd.OutOrStdout(), args)
+			}, c.options()...)
 		},
 	}
-	c.flags(cmd)
+	c.connection.flags(cmd)
+	c.output.flags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&c.separator, "key", "k", "", "print the key too, and this between key and value")
-	f.StringVar(&c.from, "from", "earliest", "earliest, latest or an offset, where the group has no offset")
+	f.StringVarP(&c.layout, "format", "f", "", "print each record so, without a line end of its own: see above")
+	f.StringVar(&c.null, "null", "NULL", "print this for a key or value that is null")
+	f.StringVar(&c.from, "from", "earliest", "where to begin, where the group has no offset: "+positionHelp)
+	f.Int32SliceVarP(&c.partitions, "partition", "p", nil, "only these partitions")
 	f.IntVarP(&c.limit, "number", "n", 0, "stop after so many records (0: go on until interrupted)")
+	f.BoolVarP(&c.exit, "exit", "e", false, "stop at the end that the topics have now")
 	f.StringVar(&c.group, "group", "", "consume as a member of this group, and commit")
 	f.BoolVar(&c.uncommitted, "uncommitted", false, "also records of transactions that are open or were aborted")
 	f.BoolVar(&c.longs, "longs", false, "values are 64-bit integers")
+	complete(cmd, "group", groupNames)
 	return cmd
 }
 
-func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
-	start, err := parseOffset(c.from)
-	if err != nil {
+// check reads the flags, and refuses what does not go together.
+func (c *consume) check(cmd *cobra.Command) (err error) {
+	if c.start, err = parsePosition("from", c.from, time.Now()); err != nil {
 		return err
 	}
-	opts := []kgo.Opt{kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(start), kgo.KeepRetryableFetchErrors()}
+	switch {
+	case c.limit < 0:
+		return fmt.Errorf("-number %d: want 0 or more", c.limit)
+	case c.group != "" && (len(c.partitions) > 0 || c.exit):
+		return errors.New("-group: the group says which partitions a member reads: leave out -partition and -exit")
+	case c.layout != "" && (c.separator != "" || c.json()):
+		return errors.New("-format says all: leave out -key and -output")
+	case c.separator != "" && c.json():
+		return errors.New("-key is for lines of text: an object has the key anyway")
+	case cmd.Flags().Changed("null") && c.json():
+		return errors.New("-null is for text: an object has null")
+	}
+	if c.layout != "" {
+		c.format, err = parseFormat(c.layout, c.null)
+	}
+	return err
+}
+
+func (c *consume) options() []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ConsumeResetOffset(c.start.offset()), kgo.KeepRetryableFetchErrors(), kgo.FetchMaxWait(fetchWait),
+	}
 	if c.group != "" {
 		opts = append(opts, kgo.ConsumerGroup(c.group), kgo.DisableAutoCommit())
 	}
 	if !c.uncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
-	client, err := c.client(ctx, opts...)
-	if err != nil {
-		return err
+	if c.exit {
+		opts = append(opts, kgo.KeepControlRecords(), kgo.WithHooks(&c.ends))
 	}
-	defer client.Close()
-	there, err := kadm.NewClient(client).ListTopics(ctx, topics...)
-	if err != nil {
+	return opts
+}
+
+func (c *consume) run(ctx context.Context, cl *client, w io.Writer, topics []string) error {
+	if err := c.subscribe(ctx, cl, topics); err != nil {
 		return err
-	}
-	for _, topic := range topics { // the client would wait for a topic that is missing
-		switch err := there[topic].Err; {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-			return fmt.Errorf("topic %s: %w; thalweg topics create makes it", topic, err)
-		case err != nil && !kerr.IsRetriable(err):
-			return fmt.Errorf("topic %s: %w", topic, err)
-		}
 	}
 	out := bufio.NewWriter(w)
 	for seen := 0; c.limit == 0 || seen < c.limit; {
-		fetched := client.PollRecords(ctx, c.limit-seen)
-		if err := fetched.Err0(); errors.Is(err, context.Canceled) {
-			return out.Flush()
+		if c.exit && c.ends.reached() {
+			break
 		}
-		for _, e := range fetched.Errors() {
-			if kerr.IsRetriable(e.Err) && !errors.Is(e.Err, kerr.CorruptMessage) {
-				continue // the client tries again
+		fetched := c.poll(ctx, cl, c.limit-seen)
+		if errors.Is(fetched.Err0(), context.Canceled) {
+			var silent *silentError
+			if cause := context.Cause(ctx); errors.As(cause, &silent) {
+				return errors.Join(out.Flush(), cause)
 			}
-			// A damaged log stays so, though the protocol calls the error retriable.
-			return errors.Join(out.Flush(), fmt.Errorf("topic %s partition %d: %w", e.Topic, e.Partition, e.Err))
+			break // interrupted
+		}
+		if err := c.trouble(ctx, cl, fetched, topics); err != nil {
+			return errors.Join(out.Flush(), err)
 		}
 		var printed []*kgo.Record
 		for r := range fetched.RecordsAll() {
+			if c.exit && !c.ends.take(r) {
+				continue
+			}
 			if err := c.print(out, r); err != nil {
-				return err
+				return errors.Join(out.Flush(), err)
 			}
 			printed = append(printed, r)
 		}
@@ -98,46 +149,134 @@ func (c *consume) run(ctx context.Context, w io.Writer, topics []string) error {
 		if err := out.Flush(); err != nil {
 			return err
 		}
-		if c.group != "" { // after the records are out: none is lost when this stops here
-			if err := client.CommitRecords(ctx, printed...); err != nil {
+		if c.group != "" && len(printed) > 0 { // after the records are out: none is lost when this stops here
+			if err := cl.CommitRecords(ctx, printed...); err != nil {
 				return fmt.Errorf("commit: %w", err)
 			}
+		}
+	}
+	return out.Flush()
+}
+
+// poll waits for records, but not for long, so that what else is watched gets its turn.
+func (c *consume) poll(ctx context.Context, cl *client, records int) kgo.Fetches {
+	brief, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	c.polling.Store(true)
+	defer c.polling.Store(false)
+	fetched := cl.PollRecords(brief, records)
+	if ctx.Err() == nil && errors.Is(fetched.Err0(), context.DeadlineExceeded) {
+		return nil
+	}
+	return fetched
+}
+
+// trouble returns the error of a fetch that trying again does not heal.
+func (c *consume) trouble(ctx context.Context, cl *client, fetched kgo.Fetches, topics []string) error {
+	for _, e := range fetched.Errors() {
+		switch {
+		case errors.Is(e.Err, kerr.UnknownTopicOrPartition), errors.Is(e.Err, kerr.UnknownTopicID):
+			if err := existing(ctx, cl, topics); err != nil {
+				return err
+			}
+		case kerr.IsRetriable(e.Err) && !errors.Is(e.Err, kerr.CorruptMessage): // the client tries again
+		default: // a damaged log stays so, though the protocol calls the error retriable
+			return fmt.Errorf("topic %s partition %d: %w", e.Topic, e.Partition, e.Err)
 		}
 	}
 	return nil
 }
 
-func (c *consume) print(out *bufio.Writer, r *kgo.Record) error {
-	if c.separator != "" {
-		out.Write(r.Key)
-		out.WriteString(c.separator)
+// existing fails where a topic is missing: the client would wait for it.
+func existing(ctx context.Context, cl *client, topics []string) error {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, topic := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &topic
+		req.Topics = append(req.Topics, t)
 	}
-	if c.longs {
-		if len(r.Value) != 8 {
-			return fmt.Errorf("topic %s partition %d offset %d: the value has %d bytes, a 64-bit integer has 8",
-				r.Topic, r.Partition, r.Offset, len(r.Value))
-		}
-		var n uint64
-		for _, b := range r.Value {
-			n = n<<8 | uint64(b)
-		}
-		out.WriteString(strconv.FormatInt(int64(n), 10))
-	} else {
-		out.Write(r.Value)
+	resp, err := req.RequestWith(ctx, cl.Client) // not what the client remembers
+	if err != nil {
+		return err
 	}
-	return out.WriteByte('\n')
+	for _, t := range resp.Topics {
+		switch err := kerr.ErrorForCode(t.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return fmt.Errorf("topic %s: %w; thalweg topics create makes it", *t.Topic, err)
+		case err != nil && !kerr.IsRetriable(err):
+			return fmt.Errorf("topic %s: %w", *t.Topic, err)
+		}
+	}
+	return nil
 }
 
-func parseOffset(s string) (kgo.Offset, error) {
-	switch s {
-	case "earliest":
-		return kgo.NewOffset().AtStart(), nil
-	case "latest":
-		return kgo.NewOffset().AtEnd(), nil
+// subscribe says which partitions are read, and from where.
+func (c *consume) subscribe(ctx context.Context, cl *client, topics []string) error {
+	if err := existing(ctx, cl, topics); err != nil {
+		return err
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
-		return kgo.Offset{}, fmt.Errorf("-from %q: want earliest, latest or an offset", s)
+	if len(c.partitions) == 0 && !c.exit {
+		cl.AddConsumeTopics(topics...)
+		return nil
 	}
-	return kgo.NewOffset().At(n), nil
+	starts, err := find(ctx, cl.admin, c.start, topics)
+	if err != nil {
+		return err
+	}
+	reading := map[string]map[int32]kgo.Offset{}
+	for _, topic := range topics {
+		partitions := c.partitions
+		if len(partitions) == 0 {
+			for p := range starts.start[topic] {
+				partitions = append(partitions, p)
+			}
+		}
+		reading[topic] = map[int32]kgo.Offset{}
+		for _, p := range partitions {
+			if _, ok := starts.start.Lookup(topic, p); !ok {
+				return fmt.Errorf("topic %s has no partition %d: it has %d, from 0 on", topic, p, len(starts.start[topic]))
+			}
+			at, err := starts.at(topic, p)
+			if err != nil {
+				return err
+			}
+			reading[topic][p] = kgo.NewOffset().At(at)
+		}
+	}
+	if c.exit {
+		if err := c.ends.find(ctx, cl, reading, c.uncommitted); err != nil {
+			return err
+		}
+	}
+	cl.AddConsumePartitions(reading)
+	return nil
+}
+
+func (c *consume) print(out *bufio.Writer, r *kgo.Record) (err error) {
+	if c.longs {
+		if r.Value, err = longValue(r); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.format != nil:
+		b := out.AvailableBuffer()
+		for _, part := range c.format {
+			b = part(b, r)
+		}
+		_, err = out.Write(b)
+		return err
+	case c.json():
+		j := describeRecord(r)
+		if c.longs && r.Value != nil {
+			j.Value = json.RawMessage(r.Value)
+		}
+		return writeJSON(out, j)
+	}
+	b := out.AvailableBuffer()
+	if c.separator != "" {
+		b = append(appendOr(b, r.Key, c.null), c.separator...)
+	}
+	_, err = out.Write(append(appendOr(b, r.Value, c.null), '\n'))
+	return err
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -18,9 +19,17 @@ func main() {
 	defer stop()
 	root := command()
 	root.SetArgs(longFlags(os.Args[1:]))
+	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "thalweg:", err)
+		printError(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// printError prints an error that may be several: one for each topic or group that a command was given.
+func printError(out io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(out, "thalweg:", strings.TrimSuffix(line, "\n"))
 	}
 }
 

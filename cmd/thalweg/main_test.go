@@ -86,7 +86,7 @@ func TestUnknownCommands(t *testing.T) {
 		"topics descibe a -brokers x:1": `unknown command "descibe" for "thalweg topics": did you mean describe?`,
 		"topics -brokers x:1 descibe a": `unknown command "descibe" for "thalweg topics": did you mean describe?`,
 		"topics shred -brokers x:1": `unknown command "shred" for "thalweg topics": there are ` +
-			"create, delete, describe, list",
+			"alter, create, delete, describe, list",
 		"topcs list -brokers x:1": "unknown command \"topcs\" for \"thalweg\"\n\nDid you mean this?\n\ttopics\n",
 	} {
 		_, err := thalweg(t, "", line)
@@ -109,7 +109,7 @@ func TestProduceAndConsume(t *testing.T) {
 	_, err := thalweg(t, "a:1\nb\n", "produce orders -k :"+at)
 	require.ErrorContains(t, err, `line 2: no ":" between key and value`)
 	_, err = thalweg(t, "", "consume orders -from yesterday"+at)
-	require.ErrorContains(t, err, `-from "yesterday": want earliest, latest or an offset`)
+	require.ErrorContains(t, err, `-from "yesterday": want earliest, latest, an offset`)
 	_, err = thalweg(t, "", "consume orders -longs -from 2 -n 1"+at)
 	require.ErrorContains(t, err, "topic orders partition 0 offset 2: the value has 3 bytes")
 }
