@@ -259,8 +259,8 @@ func (b *buffers) at(when int64) (*bufferSegment, error) {
 	return t.buffer, nil
 }
 
-func (b *buffers) roomOf() *room               { return b.room }
-func (b *buffers) tiers(yield func(tier) bool) { yield(b) }
+func (b *buffers) roomOf() *room                 { return b.room }
+func (b *buffers) caches(yield func(cache) bool) { yield(b) }
 
 func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
 	if b.room.logged {

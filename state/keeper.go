@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// A keeper knows the payloads of a shelf. There are two: values without pointers lie in the entries themselves (flat);
+// A keeper knows the payloads of a cache. There are two: values without pointers lie in the entries themselves (flat);
 // all others lie as encoded bytes in an arena, with a bounded number of decoded objects beside it (raw).
 type keeper interface {
 	// load fills a payload from encoded bytes, which it copies.

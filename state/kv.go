@@ -33,7 +33,7 @@ type Ref uint32
 // Values handed out belong to the store where their type holds pointers: change one in place only to Put it back.
 type KVStore[K, V any] struct {
 	room    *room
-	cells   cells[V]
+	cache   typedCache[V]
 	keys    keyring[K]
 	nilable bool
 	out     Flushed[K, V]
@@ -49,8 +49,8 @@ func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &KVStore[K, V]{room: r, keys: newKeyring(c.keys), nilable: serde.IsNilable[V]()}
-	openCells(&st.cells, r, r.keyRows(), 0, serde.Local(c.values))
-	return st, tx.enroll(&keyed{r, st.cells.shelf}, st)
+	openTypedCache(&st.cache, r, r.keyRows(), 0, serde.Local(c.values))
+	return st, tx.enroll(&keyed{r, st.cache.rows}, st)
 }
 
 // Get returns the value of key with its timestamp.
@@ -59,11 +59,11 @@ func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err erro
 	if err != nil {
 		return value, 0, false, keyError(st.room, err)
 	}
-	index, ok, err := st.cells.shelf.lookup(b)
+	index, ok, err := st.cache.rows.lookup(b)
 	if !ok {
 		return value, 0, false, err
 	}
-	return cellValue(&st.cells, index)
+	return cachedValue(&st.cache, index)
 }
 
 // GetAll yields those of the keys that are there, in the order in which they are given; a key that is given twice is
@@ -95,7 +95,7 @@ func (st *KVStore[K, V]) Prefetch[E Entry[K, V]](keys []K) { prefetchKeys(st, ke
 
 // prefetchKeys returns for how many of the keys there is nothing more to do.
 func prefetchKeys[K, V any](st *KVStore[K, V], keys []K) int {
-	return st.cells.shelf.prefetch(len(keys), func(i int) ([]byte, error) { return keyBytes(&st.keys, keys[i]) })
+	return st.cache.rows.prefetch(len(keys), func(i int) ([]byte, error) { return keyBytes(&st.keys, keys[i]) })
 }
 
 // Told returns what Get did when the listener of OnFlush last got key, and whether that has changed. It is for stores
@@ -105,11 +105,11 @@ func (st *KVStore[K, V]) Told[E Entry[K, V]](key K) (value V, timestamp int64, o
 	if err != nil {
 		return value, 0, false, false, keyError(st.room, err)
 	}
-	index, ok, err := st.cells.shelf.lookup(b)
+	index, ok, err := st.cache.rows.lookup(b)
 	if !ok {
 		return value, 0, false, false, err
 	}
-	return asTold(&st.cells, index)
+	return asTold(&st.cache, index)
 }
 
 // Put sets the value of key; a null value deletes it.
@@ -127,9 +127,9 @@ func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 	if err != nil {
 		return err
 	}
-	st.cells.shelf.remove(uint32(r), timestamp)
+	st.cache.rows.remove(uint32(r), timestamp)
 	if st.room.needed&table.DirtyFlush == 0 { // where there is a listener, Told knows of the change
-		st.cells.shelf.forgo(uint32(r))
+		st.cache.rows.freeUncommitted(uint32(r))
 	}
 	return nil
 }
@@ -141,13 +141,13 @@ func (st *KVStore[K, V]) Find[E Entry[K, V]](key K) (Ref, error) {
 	if err != nil {
 		return 0, keyError(st.room, err)
 	}
-	index, err := st.cells.shelf.find(b)
+	index, err := st.cache.rows.find(b)
 	return Ref(index), err
 }
 
 // Value returns what stands at the place.
 func (st *KVStore[K, V]) Value[E Entry[K, V]](r Ref) (value V, timestamp int64, ok bool, err error) {
-	return cellValue(&st.cells, uint32(r))
+	return cachedValue(&st.cache, uint32(r))
 }
 
 // Set sets the value at the place; a null value removes it.
@@ -155,12 +155,12 @@ func (st *KVStore[K, V]) Set[E Entry[K, V]](r Ref, value V, timestamp int64) err
 	if isNull(st.nilable, value) {
 		return st.Remove(r, timestamp)
 	}
-	return setCell(&st.cells, uint32(r), value, timestamp)
+	return setValue(&st.cache, uint32(r), value, timestamp)
 }
 
 // Remove deletes the key at the place.
 func (st *KVStore[K, V]) Remove[E Entry[K, V]](r Ref, timestamp int64) error {
-	st.cells.shelf.remove(uint32(r), timestamp)
+	st.cache.rows.remove(uint32(r), timestamp)
 	return nil
 }
 
@@ -212,12 +212,12 @@ func (st *KVStore[K, V]) Prefix[E Entry[K, V]](prefix []byte) iter.Seq2[Entry[K,
 func (st *KVStore[K, V]) RangeBytes[E Entry[K, V]](lower, upper []byte, reverse bool) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		var failed error
-		err := st.cells.shelf.scan(lower, upper, reverse, func(r row) bool {
+		err := st.cache.rows.scan(lower, upper, reverse, func(r row) bool {
 			var e Entry[K, V]
 			if e.Key, failed = decodeView(&st.keys, r.key, !r.entry, st.room); failed != nil {
 				return false
 			}
-			if e.Value, e.Timestamp, failed = rowValue(&st.cells, r); failed != nil {
+			if e.Value, e.Timestamp, failed = rowValue(&st.cache, r); failed != nil {
 				failed = decodeError(st.room.name, "value", failed)
 				return false
 			}
@@ -236,7 +236,7 @@ func (st *KVStore[K, V]) RangeBytes[E Entry[K, V]](lower, upper []byte, reverse 
 // milliseconds, in ascending order of the bytes, until yield returns false. The bytes are valid during the call. It
 // decodes nothing.
 func (st *KVStore[K, V]) Ages[E Entry[K, V]]() func(yield func(key []byte, timestamp int64) bool) error {
-	return st.cells.shelf.ages()
+	return st.cache.rows.ages()
 }
 
 // OnFlush makes the store emit on commit: Tx.Flush calls f once for each key that changed since the last flush, in
@@ -244,21 +244,21 @@ func (st *KVStore[K, V]) Ages[E Entry[K, V]]() func(yield func(key []byte, times
 // A key that came and went between two flushes is not told.
 func (st *KVStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
 	st.room.tx.listen(st.room, rank)
-	st.cells.shelf.sender = func(index uint32) error {
-		view, stays := st.cells.shelf.view(index)
-		return send(&st.cells, &st.keys, index, view, stays, withOld, &st.out, f)
+	st.cache.rows.sender = func(index uint32) error {
+		view, stays := st.cache.rows.view(index)
+		return send(&st.cache, &st.keys, index, view, stays, withOld, &st.out, f)
 	}
 }
 
 // Prefetcher prepares look-ups of keys before they are made; values tells that the values will be looked at, not only
 // replaced.
 func (st *KVStore[K, V]) Prefetcher[E Entry[K, V]](values bool) func() Prefetcher {
-	return st.cells.shelf.prefetcher(values)
+	return st.cache.rows.prefetcher(values)
 }
 
 // PrefetcherOf is Prefetcher for look-ups of keys that a record's encoded key and value say: made appends one to dst.
 func (st *KVStore[K, V]) PrefetcherOf[E Entry[K, V]](made func(dst, key, value []byte) []byte) func() Prefetcher {
-	return st.cells.shelf.prefetcherOf(made)
+	return st.cache.rows.prefetcherOf(made)
 }
 
 // PrefetchOnFlush returns a function that takes the prefetchers of the look-ups that the listener of OnFlush leads to.
@@ -267,30 +267,30 @@ func (st *KVStore[K, V]) PrefetchOnFlush[E Entry[K, V]]() func([]Prefetcher) {
 	return st.room.prefetchOnFlush()
 }
 
-// keyed is the untyped part of a store that has all keys in one shelf.
+// keyed is the untyped part of a store that has all keys in one cache.
 type keyed struct {
-	room  *room
-	shelf *shelf
+	room *room
+	rows *rowCache
 }
 
 func (k *keyed) roomOf() *room { return k.room }
 
-func (k *keyed) tiers(yield func(tier) bool) { yield(k.shelf) }
+func (k *keyed) caches(yield func(cache) bool) { yield(k.rows) }
 
 func (k *keyed) restore(key, value []byte, timestamp int64) error {
-	return k.shelf.restore(key, value, timestamp)
+	return k.rows.restore(key, value, timestamp)
 }
 
-func (k *keyed) vacant() bool { return k.shelf.Len() == 0 }
+func (k *keyed) vacant() bool { return k.rows.Len() == 0 }
 
 func (k *keyed) loadRow(l *load, key, value []byte, timestamp int64) error {
-	return l.add(k.shelf, key, value, timestamp)
+	return l.add(k.rows, key, value, timestamp)
 }
 
 func (k *keyed) writeTail(engine.Rows) error { return nil }
 func (k *keyed) loaded()                     {}
 
 func (k *keyed) begin(e engine.Engine) (err error) {
-	k.shelf.complete, err = emptyRange(e, k.room.keyRows())
+	k.rows.complete, err = emptyRange(e, k.room.keyRows())
 	return err
 }

@@ -77,7 +77,7 @@ func (tx *Tx) loadOf(m member) *load {
 }
 
 // add takes a row; a nil value deletes it.
-func (l *load) add(s *shelf, key, value []byte, timestamp int64) error {
+func (l *load) add(s *rowCache, key, value []byte, timestamp int64) error {
 	if len(key) > table.KeyBytesMax {
 		return longKey(l.room, key)
 	}

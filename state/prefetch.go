@@ -44,38 +44,38 @@ func Wanting(dst []Prefetcher, of []Prefetcher) (wanting []Prefetcher, records i
 }
 
 // shelfPrefetcher is the Prefetcher of look-ups by the records' keys, or by keys made of records.
-type shelfPrefetcher struct {
-	shelf  *shelf
+type rowPrefetcher struct {
+	cache  *rowCache
 	values bool
 	made   func(dst, key, value []byte) []byte
 	rows   rowsAhead
 }
 
 //go:noinline // see package comment
-func (s *shelf) prefetcher(values bool) func() Prefetcher {
-	return func() Prefetcher { return &shelfPrefetcher{shelf: s, values: values} }
+func (s *rowCache) prefetcher(values bool) func() Prefetcher {
+	return func() Prefetcher { return &rowPrefetcher{cache: s, values: values} }
 }
 
 //go:noinline // see package comment
-func (s *shelf) prefetcherOf(made func(dst, key, value []byte) []byte) func() Prefetcher {
-	return func() Prefetcher { return &shelfPrefetcher{shelf: s, made: made} }
+func (s *rowCache) prefetcherOf(made func(dst, key, value []byte) []byte) func() Prefetcher {
+	return func() Prefetcher { return &rowPrefetcher{cache: s, made: made} }
 }
 
-func (p *shelfPrefetcher) RowsWanted() int {
-	if p.shelf.complete {
-		p.rows.release(p.shelf.room.tx, false)
+func (p *rowPrefetcher) RowsWanted() int {
+	if p.cache.complete {
+		p.rows.release(p.cache.room.tx, false)
 		return 0
 	}
-	return p.rows.wanted(p.shelf)
+	return p.rows.wanted(p.cache)
 }
 
-func (p *shelfPrefetcher) PrefetchRows(a *Ahead) int {
-	p.rows.release(p.shelf.room.tx, false)
-	if p.shelf.complete {
+func (p *rowPrefetcher) PrefetchRows(a *Ahead) int {
+	p.rows.release(p.cache.room.tx, false)
+	if p.cache.complete {
 		return len(a.Keys)
 	}
 	if p.made == nil {
-		return p.rows.read(p.shelf, a.Keys)
+		return p.rows.read(p.cache, a.Keys)
 	}
 	keys, bytes := make([][]byte, len(a.Keys)), []byte{}
 	for i := range keys {
@@ -83,14 +83,14 @@ func (p *shelfPrefetcher) PrefetchRows(a *Ahead) int {
 		bytes = p.made(bytes, a.Keys[i], a.Values[i])
 		keys[i] = bytes[from:len(bytes):len(bytes)]
 	}
-	return p.rows.read(p.shelf, keys)
+	return p.rows.read(p.cache, keys)
 }
 
-func (p *shelfPrefetcher) LinesWanted() bool { return p.made == nil && p.shelf.Len() >= linesLeast }
+func (p *rowPrefetcher) LinesWanted() bool { return p.made == nil && p.cache.Len() >= linesLeast }
 
-func (p *shelfPrefetcher) PrefetchLines(keys [][]byte) {
+func (p *rowPrefetcher) PrefetchLines(keys [][]byte) {
 	if p.LinesWanted() {
-		p.shelf.prefetchLines(keys, p.values)
+		p.cache.prefetchLines(keys, p.values)
 	}
 }
 
@@ -98,7 +98,7 @@ func (p *shelfPrefetcher) PrefetchLines(keys [][]byte) {
 const linesLeast = 1 << 13
 
 // prefetchLines reads cache lines ahead of their use; values tells that the values will be read, too.
-func (s *shelf) prefetchLines(keys [][]byte, values bool) {
+func (s *rowCache) prefetchLines(keys [][]byte, values bool) {
 	var hashes [table.PrefetchMax]uint64
 	var near [table.PrefetchMax]*table.Entry
 	for len(keys) > 0 {
@@ -136,7 +136,7 @@ func (noLines) PrefetchLines([][]byte) {}
 
 // prefetch is for keys that the program names: n of them, which encode returns one by one. It returns for how many
 // there is nothing more to do.
-func (s *shelf) prefetch(n int, encode func(i int) ([]byte, error)) int {
+func (s *rowCache) prefetch(n int, encode func(i int) ([]byte, error)) int {
 	if s.complete {
 		return n
 	}
@@ -162,8 +162,8 @@ func (tx *Tx) RowsAheadMax(store string) (most int) {
 	if !ok {
 		return 0
 	}
-	for t := range m.tiers {
-		if s, ok := t.(*shelf); ok && !s.complete {
+	for t := range m.caches {
+		if s, ok := t.(*rowCache); ok && !s.complete {
 			most = max(most, s.named.wanted(s))
 		}
 	}
@@ -183,7 +183,7 @@ func (r *room) prefetch(from int) (to int) {
 	want = min(want, AheadRecordsMax, len(r.journal)-from)
 	a, places := &Ahead{Keys: make([][]byte, 0, want)}, make([]int, 0, want)
 	for to = from; to < len(r.journal) && len(a.Keys) < want; to++ {
-		s, index := r.shelves[r.journal[to]>>32], uint32(r.journal[to])
+		s, index := r.caches[r.journal[to]>>32], uint32(r.journal[to])
 		if turn := s.turn(index); turn != nil && *turn == uint32(to+1) {
 			key, _ := s.view(index)
 			a.Keys, places = append(a.Keys, key), append(places, to)

@@ -28,7 +28,7 @@ type rowsAhead struct {
 }
 
 type pin struct {
-	shelf   *shelf
+	cache   *rowCache
 	index   uint32
 	fetched bool
 }
@@ -49,7 +49,7 @@ const (
 
 // wanted ends the pass before, and is how many keys read takes. While nearly all look-ups find their rows in memory it
 // is 0, and the engine's reads tell when that ends: so a store whose rows fit in pays for no pass.
-func (a *rowsAhead) wanted(s *shelf) int {
+func (a *rowsAhead) wanted(s *rowCache) int {
 	a.release(s.room.tx, true)
 	if a.calls == 0 || a.calls == idleCalls {
 		a.calls, a.missed = 0, s.room.missed
@@ -73,10 +73,10 @@ func (a *rowsAhead) wanted(s *shelf) int {
 func (a *rowsAhead) release(tx *Tx, judge bool) {
 	unused := 0
 	for _, p := range a.pins {
-		if !p.shelf.Holds(p.index) {
+		if !p.cache.Holds(p.index) {
 			continue // it has been emptied
 		}
-		e := p.shelf.At(p.index)
+		e := p.cache.At(p.index)
 		if p.fetched && e.InUse() && e.Has(table.Pinned) {
 			unused++
 		}
@@ -119,7 +119,7 @@ type missing struct {
 }
 
 // read fetches the rows of keys that are not in memory, as far as there is room for them. It returns up to which key.
-func (a *rowsAhead) read(s *shelf, keys [][]byte) (done int) {
+func (a *rowsAhead) read(s *rowCache, keys [][]byte) (done int) {
 	tx := s.room.tx
 	most := a.most(s) - len(a.pins)
 	if most <= 0 {
@@ -148,7 +148,7 @@ func (a *rowsAhead) hold(tx *Tx, rowBytes int64) {
 }
 
 // readMissing fetches the rows that are not in memory.
-func (a *rowsAhead) readMissing(s *shelf, x *pass, rowBytes int64) (done int) {
+func (a *rowsAhead) readMissing(s *rowCache, x *pass, rowBytes int64) (done int) {
 	done = math.MaxInt
 	a.missing += len(x.missing)
 	if n := a.reserve(s, len(x.missing), rowBytes); n < len(x.missing) {
@@ -165,7 +165,7 @@ func (a *rowsAhead) readMissing(s *shelf, x *pass, rowBytes int64) (done int) {
 }
 
 // pinPresent pins what is in memory, and lists what is not.
-func (a *rowsAhead) pinPresent(s *shelf, keys [][]byte, x *pass) {
+func (a *rowsAhead) pinPresent(s *rowCache, keys [][]byte, x *pass) {
 	var hashes [table.PrefetchMax]uint64
 	var near [table.PrefetchMax]*table.Entry
 	for from := 0; from < len(keys); from += table.PrefetchMax {
@@ -191,7 +191,7 @@ func (a *rowsAhead) pinPresent(s *shelf, keys [][]byte, x *pass) {
 }
 
 // place makes entries for what is missing, sorted by their keys.
-func (x *pass) place(s *shelf) {
+func (x *pass) place(s *rowCache) {
 	x.indexes = make([]uint32, 0, len(x.missing))
 	for _, m := range x.missing {
 		if _, twice := s.Find(m.hash, m.key); !twice {
@@ -215,7 +215,7 @@ var errEnough = errors.New("state: no more fits in")
 
 // fetch loads the entries' rows until one does not fit in, and deletes the entries from there on. It returns how many
 // are left. An error of the engine, or of the serde, is met again by the look-up.
-func (x *pass) fetch(s *shelf) int {
+func (x *pass) fetch(s *rowCache) int {
 	tx, done := s.room.tx, 0
 	err := tx.config.Engine.GetSorted(x.keys, func(i int, row []byte) error {
 		done = i // those before are absent
@@ -240,7 +240,7 @@ func (x *pass) fetch(s *shelf) int {
 }
 
 // rowBytes is about what an entry takes with its value.
-func (s *shelf) rowBytes() int64 {
+func (s *rowCache) rowBytes() int64 {
 	n, bytes := int64(s.Len()), s.LiveBytes()
 	if n < aheadLeast {
 		return rowBytesMin
@@ -252,7 +252,7 @@ func (s *shelf) rowBytes() int64 {
 }
 
 // most is how many rows of a table may be pinned, once those that are now are let go.
-func (a *rowsAhead) most(s *shelf) int {
+func (a *rowsAhead) most(s *rowCache) int {
 	tx := s.room.tx
 	rows := (tx.bytesMax()/aheadShare - tx.pinned + a.bytes) / s.rowBytes()
 	if rows < aheadLeast {
@@ -262,7 +262,7 @@ func (a *rowsAhead) most(s *shelf) int {
 }
 
 // reserve is Tx.roomAhead. Where that gives next to nothing, it says so to wanted and to the Tx.
-func (a *rowsAhead) reserve(s *shelf, want int, rowBytes int64) (entries int) {
+func (a *rowsAhead) reserve(s *rowCache, want int, rowBytes int64) (entries int) {
 	tx := s.room.tx
 	entries = tx.roomAhead(s, want, rowBytes)
 	if entries < min(aheadLeast, want) {
@@ -273,7 +273,7 @@ func (a *rowsAhead) reserve(s *shelf, want int, rowBytes int64) (entries int) {
 
 // roomAhead makes room for entries of rows that are not needed yet: from the budget, or else by eviction, but never
 // beyond the budget. It returns for how many there is room.
-func (tx *Tx) roomAhead(s *shelf, want int, rowBytes int64) int {
+func (tx *Tx) roomAhead(s *rowCache, want int, rowBytes int64) int {
 	s.count()
 	room := tx.roomFor(s, rowBytes)
 	if room < want && !tx.packed && s.evict(max(want-room, s.Len()/evictParts)) > 0 {
@@ -286,7 +286,7 @@ func (tx *Tx) roomAhead(s *shelf, want int, rowBytes int64) int {
 }
 
 // roomFor is how many rows fit in, which use what the table has to spare first.
-func (tx *Tx) roomFor(s *shelf, rowBytes int64) int {
+func (tx *Tx) roomFor(s *rowCache, rowBytes int64) int {
 	most := tx.bytesMax()
 	free := max(most-most/(2*spareParts)-tx.used, 0)
 	spare := int64(s.Spare())
@@ -298,17 +298,17 @@ func (tx *Tx) roomFor(s *shelf, rowBytes int64) int {
 }
 
 // pinsOf are the pins of a table, by entry. Those that were used are dropped: their entries may go.
-func (tx *Tx) pinsOf(s *shelf) map[uint32][]*pin {
+func (tx *Tx) pinsOf(s *rowCache) map[uint32][]*pin {
 	pins := map[uint32][]*pin{}
 	for _, a := range tx.aheads {
 		a.pins = slices.DeleteFunc(a.pins, func(p pin) bool {
-			if p.shelf != s {
+			if p.cache != s {
 				return false
 			}
 			return !s.Holds(p.index) || !s.At(p.index).InUse() || !s.At(p.index).Has(table.Pinned)
 		})
 		for i := range a.pins {
-			if p := &a.pins[i]; p.shelf == s {
+			if p := &a.pins[i]; p.cache == s {
 				pins[p.index] = append(pins[p.index], p) // one was used, and its entry pinned again
 			}
 		}

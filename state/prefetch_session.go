@@ -15,13 +15,13 @@ import (
 
 var wholeTail = bytes.Repeat([]byte{0xff}, sessionTail)
 
-func (s *shelf) wholeKey(head []byte) []byte {
+func (s *rowCache) wholeKey(head []byte) []byte {
 	s.room.key = append(append(s.room.key[:0], head...), wholeTail...)
 	return s.room.key
 }
 
 // whole tells whether all sessions of a key are in memory.
-func (s *shelf) whole(head []byte) bool {
+func (s *rowCache) whole(head []byte) bool {
 	if s.complete {
 		return true
 	}
@@ -37,7 +37,7 @@ func (s *shelf) whole(head []byte) bool {
 }
 
 // findWhole is find for a session of a key whose sessions are all in memory.
-func (s *shelf) findWhole(key []byte) (uint32, error) {
+func (s *rowCache) findWhole(key []byte) (uint32, error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
 		s.At(index).Use()
@@ -47,7 +47,7 @@ func (s *shelf) findWhole(key []byte) (uint32, error) {
 }
 
 // evicted is called with the key of an entry that goes: what it belonged to is whole no more.
-func (s *shelf) evicted(key []byte) {
+func (s *rowCache) evicted(key []byte) {
 	if s.wholes == 0 {
 		return
 	}
@@ -85,7 +85,7 @@ func (p *sessionPrefetcher) RowsWanted() int {
 		p.rows.release(p.segments.room.tx, false)
 		return 0
 	}
-	return p.rows.wanted(seg.shelf) / sessionRows
+	return p.rows.wanted(seg.cache) / sessionRows
 }
 
 func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
@@ -94,7 +94,7 @@ func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
 	if seg == nil || len(a.Timestamps) != len(a.Keys) || len(a.Keys) == 0 {
 		return len(a.Keys)
 	}
-	if records = min(len(a.Keys), p.rows.most(seg.shelf)/sessionRows); records == 0 {
+	if records = min(len(a.Keys), p.rows.most(seg.cache)/sessionRows); records == 0 {
 		return 0
 	}
 	order := make([]int, records)
@@ -104,7 +104,7 @@ func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
 	slices.SortFunc(order, func(i, j int) int { return bytes.Compare(a.Keys[i], a.Keys[j]) })
 	least := max(slices.Min(a.Timestamps[:records])-p.before, p.segments.horizon(), 0)
 	for _, t := range slices.Clone(p.segments.since(least)) {
-		if t.segment.shelf.complete {
+		if t.segment.cache.complete {
 			continue
 		}
 		heads := make([][]byte, 0, records)
@@ -113,7 +113,7 @@ func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
 				heads = append(heads, a.Keys[i])
 			}
 		}
-		p.rows.readSessions(t.segment.shelf, slices.CompactFunc(heads, bytes.Equal), t.number*p.segments.interval,
+		p.rows.readSessions(t.segment.cache, slices.CompactFunc(heads, bytes.Equal), t.number*p.segments.interval,
 			(t.number+1)*p.segments.interval-1)
 	}
 	return records
@@ -121,7 +121,7 @@ func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
 
 // readSessions reads the sessions of keys, which ascend, that end in [from, to], as far as there is room. An error is
 // met again by the search.
-func (a *rowsAhead) readSessions(s *shelf, heads [][]byte, from, to int64) {
+func (a *rowsAhead) readSessions(s *rowCache, heads [][]byte, from, to int64) {
 	rowBytes := s.rowBytes()
 	a.keys += len(heads)
 	heads = slices.DeleteFunc(heads, func(head []byte) bool {
@@ -131,7 +131,7 @@ func (a *rowsAhead) readSessions(s *shelf, heads [][]byte, from, to int64) {
 		return
 	}
 	a.missing += len(heads)
-	r := &sessionsAhead{rowsAhead: a, shelf: s, from: from, to: to}
+	r := &sessionsAhead{rowsAhead: a, cache: s, from: from, to: to}
 	r.room = a.reserve(s, sessionRows*len(heads), rowBytes)
 	r.left = int64(r.room) * rowBytes
 	if r.room > 0 {
@@ -143,7 +143,7 @@ func (a *rowsAhead) readSessions(s *shelf, heads [][]byte, from, to int64) {
 // sessionsAhead is one pass of readSessions.
 type sessionsAhead struct {
 	*rowsAhead
-	shelf        *shelf
+	cache        *rowCache
 	room         int   // entries that may still be made
 	left         int64 // bytes that they may take
 	from, to     int64
@@ -151,7 +151,7 @@ type sessionsAhead struct {
 }
 
 func (r *sessionsAhead) read(heads [][]byte) {
-	s := r.shelf
+	s := r.cache
 	it, err := s.room.tx.config.Engine.Iterate(s.prefix, layout.After(s.prefix))
 	if err != nil {
 		return
@@ -184,12 +184,12 @@ func (r *sessionsAhead) read(heads [][]byte) {
 func (r *sessionsAhead) takes(size int) bool {
 	r.room--
 	r.left -= max(rowBytesMin, int64(size))
-	return r.room >= 0 && r.left >= 0 && r.shelf.room.tx.used <= r.shelf.room.tx.bytesMax()
+	return r.room >= 0 && r.left >= 0 && r.cache.room.tx.used <= r.cache.room.tx.bytesMax()
 }
 
 // take makes an entry of a row, unless there is one, which may be newer.
 func (r *sessionsAhead) take(key, row []byte) bool {
-	s := r.shelf
+	s := r.cache
 	hash := s.Hash(key)
 	if index, found := s.Find(hash, key); found {
 		r.pin(index, false)
@@ -208,8 +208,8 @@ func (r *sessionsAhead) take(key, row []byte) bool {
 }
 
 func (r *sessionsAhead) pin(index uint32, fetched bool) {
-	if e := r.shelf.At(index); !e.Has(table.Pinned) {
+	if e := r.cache.At(index); !e.Has(table.Pinned) {
 		e.Mark(table.Pinned)
-		r.pins = append(r.pins, pin{r.shelf, index, fetched})
+		r.pins = append(r.pins, pin{r.cache, index, fetched})
 	}
 }

@@ -160,7 +160,7 @@ func TestPrefetchKeepsWithinTheLimit(t *testing.T) {
 		require.LessOrEqual(t, tx.used, max(before, most)+chunk) // chunks are counted whole
 		require.LessOrEqual(t, tx.pinned, int64(most))
 		if before <= most {
-			require.LessOrEqual(t, st.cells.shelf.memoryBytes(), int64(most+2*chunk))
+			require.LessOrEqual(t, st.cache.rows.memoryBytes(), int64(most+2*chunk))
 		}
 		for range r.IntN(1000) {
 			_, _, ok, err := st.Get(keys[r.IntN(len(keys))])
@@ -274,7 +274,7 @@ func TestPrefetchThatFailsLeavesTheLookupToItself(t *testing.T) {
 	p := st.Prefetcher(true)()
 	announce(p, "key-000001", "key-000002", "key-000100")
 	require.Equal(t, 1, e.passes)
-	require.Zero(t, st.cells.shelf.Len())
+	require.Zero(t, st.cache.rows.Len())
 	value, _, ok, err := st.Get("key-000002")
 	require.NoError(t, err)
 	require.True(t, ok)

@@ -22,7 +22,7 @@ func (s *segments) windowPrefetcher(starts func([]int64, int64) []int64) func() 
 // onDisk is the newest segment that has rows which are not in memory, or nil.
 func (s *segments) onDisk() *segment {
 	for i := len(s.live) - 1; i >= 0; i-- {
-		if seg := s.live[i].segment; !seg.shelf.complete {
+		if seg := s.live[i].segment; !seg.cache.complete {
 			return seg
 		}
 	}
@@ -35,7 +35,7 @@ func (p *windowPrefetcher) RowsWanted() int {
 		p.rows.release(p.segments.room.tx, false)
 		return 0
 	}
-	return p.rows.wanted(seg.shelf)
+	return p.rows.wanted(seg.cache)
 }
 
 // ofSegment is the keys of a segment, each with the number of its record.
@@ -53,10 +53,10 @@ func (p *windowPrefetcher) PrefetchRows(a *Ahead) (records int) {
 		return len(a.Keys)
 	}
 	records = len(a.Keys)
-	groups, done := p.group(a, p.rows.most(seg.shelf))
+	groups, done := p.group(a, p.rows.most(seg.cache))
 	records = min(records, done)
 	for _, g := range groups {
-		if read := p.rows.read(g.seg.shelf, g.keys); read < len(g.keys) {
+		if read := p.rows.read(g.seg.cache, g.keys); read < len(g.keys) {
 			records = min(records, g.records[read])
 		}
 	}
@@ -75,7 +75,7 @@ func (p *windowPrefetcher) group(a *Ahead, most int) (groups []*ofSegment, recor
 		p.scratch = p.starts(p.scratch[:0], a.Timestamps[i])
 		for _, start := range p.scratch {
 			seg := p.segments.existing(start)
-			if seg == nil || seg.shelf.complete {
+			if seg == nil || seg.cache.complete {
 				continue
 			}
 			if last == nil || last.seg != seg {

@@ -46,7 +46,7 @@ func (r *Reader) named(store string) Store {
 	return nil
 }
 
-// keyRows reads the rows of a store that has all keys in one shelf.
+// keyRows reads the rows of a store that has all keys in one cache.
 type keyRows struct {
 	from     engine.Reader
 	name     string

@@ -86,7 +86,7 @@ func (r *room) checkSize(key []byte, tail, value int) error {
 
 // checkValue encodes a value before it is put, whose bytes are valid until the next call. Where the value is refused
 // the entry goes back to its bytes: its object may have been changed in place.
-func (s *shelf) checkValue(index uint32, value unsafe.Pointer) (encoded []byte, err error) {
+func (s *rowCache) checkValue(index uint32, value unsafe.Pointer) (encoded []byte, err error) {
 	key := s.Key(s.At(index))
 	defer func() {
 		if v := recover(); v != nil {
@@ -114,7 +114,7 @@ func (s *shelf) checkValue(index uint32, value unsafe.Pointer) (encoded []byte, 
 }
 
 // forgetObject drops the decoded object of an entry that has its bytes, too.
-func (s *shelf) forgetObject(index uint32) {
+func (s *rowCache) forgetObject(index uint32) {
 	v, ok := s.keeper.(*raw)
 	if !ok {
 		return

@@ -10,7 +10,7 @@ import (
 	"thalweg/state/internal/table"
 )
 
-// room is what the shelves of one store share: the store's identity, its flush journal and scratch space.
+// room is what the caches of one store share: the store's identity, its flush journal and scratch space.
 //
 // The journal lists each change of a store that emits on commit, in order. An entry knows its last turn in it, so the
 // turns before are recognised as stale: that is the order of each key's last change at the cost of one append.
@@ -29,21 +29,21 @@ type room struct {
 	needed table.Flags // the marks that a changed entry must have
 	rank   int
 
-	journal []uint64 // shelf number << 32 | entry
+	journal []uint64 // cache number << 32 | entry
 	live    int      // entries that wait for a flush
 	ahead   []Prefetcher
 	told    int // up to where in the journal ahead knows of what comes
-	shelves []*shelf
+	caches  []*rowCache
 
 	key    []byte // scratch: engine and changelog keys
 	value  []byte // scratch: encoded values
 	fetch  []byte // scratch: what the engine returned
 	sorter table.Sorter
 	scans  int // scans under way: entries must stay
-	// Entries to forgo after the scans: shelf number << 32 | entry.
-	forgone []uint64
-	visits  int // entries and rows that searches have passed, for tests
-	missed  int // look-ups that had to ask the engine
+	// Entries to free after the scans: cache number << 32 | entry.
+	toFree []uint64
+	visits int // entries and rows that searches have passed, for tests
+	missed int // look-ups that had to ask the engine
 }
 
 const journalMin = 1024
@@ -66,7 +66,7 @@ func (r *room) dropScratch() {
 	}
 }
 
-// keyRows is where the engine keeps the rows of a store that has all keys in one shelf.
+// keyRows is where the engine keeps the rows of a store that has all keys in one cache.
 func (r *room) keyRows() []byte { return append(slices.Clone(r.prefix), layout.KindKey) }
 
 // segmentsRow is where the engine keeps a number for the store: the length of its segments, or its stream time.
@@ -91,7 +91,7 @@ func (r *room) record(number, index uint32, turn *uint32) {
 func (r *room) compact() {
 	kept := r.journal[:0]
 	for i, at := range r.journal {
-		turn := r.shelves[at>>32].turn(uint32(at))
+		turn := r.caches[at>>32].turn(uint32(at))
 		if turn != nil && *turn == uint32(i+1) {
 			kept = append(kept, at)
 			*turn = uint32(len(kept))
@@ -112,11 +112,11 @@ func (r *room) flush() (bool, error) {
 		if i >= r.told {
 			r.told = r.prefetch(i)
 		}
-		shelf, index := r.shelves[r.journal[i]>>32], uint32(r.journal[i])
-		if turn := shelf.turn(index); turn == nil || *turn != uint32(i+1) {
+		cache, index := r.caches[r.journal[i]>>32], uint32(r.journal[i])
+		if turn := cache.turn(index); turn == nil || *turn != uint32(i+1) {
 			continue
 		}
-		if err := shelf.sender(index); err != nil {
+		if err := cache.sender(index); err != nil {
 			return true, err
 		}
 	}
@@ -130,12 +130,12 @@ func (r *room) endScan() {
 	if r.scans--; r.scans > 0 {
 		return
 	}
-	for _, at := range r.forgone {
-		if shelf := r.shelves[at>>32]; shelf != nil {
-			shelf.forgo(uint32(at))
+	for _, at := range r.toFree {
+		if cache := r.caches[at>>32]; cache != nil {
+			cache.freeUncommitted(uint32(at))
 		}
 	}
-	r.forgone = r.forgone[:0]
+	r.toFree = r.toFree[:0]
 }
 
 func (r *room) forget() {
@@ -145,15 +145,15 @@ func (r *room) forget() {
 	}
 }
 
-func (r *room) enroll(s *shelf) uint32 {
-	for i := range r.shelves {
-		if r.shelves[i] == nil {
-			r.shelves[i] = s
+func (r *room) enroll(s *rowCache) uint32 {
+	for i := range r.caches {
+		if r.caches[i] == nil {
+			r.caches[i] = s
 			return uint32(i)
 		}
 	}
-	r.shelves = append(r.shelves, s)
-	return uint32(len(r.shelves) - 1)
+	r.caches = append(r.caches, s)
+	return uint32(len(r.caches) - 1)
 }
 
 // stable copies bytes to memory that is never used again, so that views of it may be kept for ever. A kept view keeps

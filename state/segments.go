@@ -9,25 +9,25 @@ import (
 	"thalweg/state/engine"
 )
 
-// segments is the untyped part of a window or session store: its entries, in one shelf for each segment of its
+// segments is the untyped part of a window or session store: its entries, in one cache for each segment of its
 // calendar. An entry's key ends in a time (a window's start, a session's end and start), which says where it belongs.
 type segments struct {
 	calendar
-	tail   int  // bytes behind the user's key: 8 or 16
-	held   bool // the sessions are held records
-	cells  func(prefix []byte) (*shelf, any)
-	sender func(seg *segment, index uint32) error
-	spare  []*segment // gone ones whose memory waits for the next stretch
-	key    []byte     // scratch
-	rows   []row      // scratch
-	bounds []byte     // scratch: the ends of a search
+	tail     int  // bytes behind the user's key: 8 or 16
+	held     bool // the sessions are held records
+	newCache func(prefix []byte) (*rowCache, any)
+	sender   func(seg *segment, index uint32) error
+	spare    []*segment // deleted segments whose memory is reused
+	key      []byte     // scratch
+	rows     []row      // scratch
+	bounds   []byte     // scratch: the ends of a search
 }
 
 // segment is the entries of one stretch of time.
 type segment struct {
 	stretch
-	shelf     *shelf
-	cells     any     // *cells[V]: see cellsOf
+	cache     *rowCache
+	typed     any     // *typedCache[V]: see typedCacheOf
 	times     []int64 // the distinct times in it, ascending, while they are few and all known
 	manyTimes bool
 	longest   int64 // no session in it is longer, in milliseconds
@@ -35,36 +35,36 @@ type segment struct {
 
 const timesMax = 16
 
-func newSegments(r *room, tail int, retention time.Duration, cells func([]byte) (*shelf, any)) *segments {
-	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, cells: cells}
+func newSegments(r *room, tail int, retention time.Duration, newCache func([]byte) (*rowCache, any)) *segments {
+	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, newCache: newCache}
 	s.calendar = newCalendar(r, retention,
 		func(number int64) *stretch { return &s.newSegment(number).stretch },
 		func(t *stretch) { s.bury(t.segment) })
 	return s
 }
 
-// cellMaker returns what makes the cells of a segment.
-func cellMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*shelf, any) {
+// cacheMaker returns the function that makes the cache of a segment.
+func cacheMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*rowCache, any) {
 	values = serde.Local(values)
-	return func(prefix []byte) (*shelf, any) {
-		c := &cells[V]{}
-		openCells(c, r, prefix, skip, values)
-		return c.shelf, c
+	return func(prefix []byte) (*rowCache, any) {
+		c := &typedCache[V]{}
+		openTypedCache(c, r, prefix, skip, values)
+		return c.rows, c
 	}
 }
 
-// cellsOf returns the cells of a segment, whose store has values of that type.
-func cellsOf[V any](seg *segment) *cells[V] { return seg.cells.(*cells[V]) }
+// typedCacheOf returns the cache of a segment, whose store has values of that type.
+func typedCacheOf[V any](seg *segment) *typedCache[V] { return seg.typed.(*typedCache[V]) }
 
 func (s *segments) newSegment(number int64) *segment {
 	seg := s.renewed(number)
 	if seg == nil {
 		seg = s.made(number)
 	}
-	seg.shelf.complete = true
+	seg.cache.complete = true
 	// Most stretches of time have about as many entries as the one before.
 	if n := len(s.live); n > 0 && s.live[n-1].number < number {
-		seg.shelf.Reserve(s.live[n-1].segment.shelf.Len())
+		seg.cache.Reserve(s.live[n-1].segment.cache.Len())
 	}
 	return seg
 }
@@ -72,12 +72,12 @@ func (s *segments) newSegment(number int64) *segment {
 func (s *segments) made(number int64) *segment {
 	seg := &segment{stretch: stretch{number: number}}
 	seg.segment = seg
-	seg.shelf, seg.cells = s.cells(s.calendar.rows(number))
-	seg.shelf.sender = func(index uint32) error { return s.sender(seg, index) }
+	seg.cache, seg.typed = s.newCache(s.calendar.rows(number))
+	seg.cache.sender = func(index uint32) error { return s.sender(seg, index) }
 	if s.tail == windowTail {
-		seg.shelf.suffix = windowSequence
+		seg.cache.suffix = windowSequence
 	}
-	seg.shelf.held, seg.shelf.tail = s.held, s.tail
+	seg.cache.held, seg.cache.tail = s.held, s.tail
 	return seg
 }
 
@@ -89,21 +89,21 @@ func (s *segments) renewed(number int64) *segment {
 	}
 	seg := s.spare[n-1]
 	s.spare = s.spare[:n-1]
-	*seg = segment{stretch: stretch{number: number, segment: seg}, shelf: seg.shelf, cells: seg.cells}
-	seg.shelf.wake(s.calendar.rows(number))
+	*seg = segment{stretch: stretch{number: number, segment: seg}, cache: seg.cache, typed: seg.typed}
+	seg.cache.reuse(s.calendar.rows(number))
 	return seg
 }
 
 func (s *segments) bury(seg *segment) {
-	seg.shelf.rest()
-	if s.spareBytes()+seg.shelf.Bytes() <= spareBytesMax {
+	seg.cache.retire()
+	if s.spareBytes()+seg.cache.Bytes() <= spareBytesMax {
 		s.spare = append(s.spare, seg)
 	}
 }
 
 func (s *segments) spareBytes() (sum int64) {
 	for _, seg := range s.spare {
-		sum += seg.shelf.Bytes()
+		sum += seg.cache.Bytes()
 	}
 	return sum
 }
@@ -156,23 +156,23 @@ func (s *segments) between(from, to int64, reverse bool, yield func(*segment) bo
 
 func (s *segments) roomOf() *room { return s.room }
 
-func (s *segments) tiers(yield func(tier) bool) {
+func (s *segments) caches(yield func(cache) bool) {
 	for _, t := range s.expired {
 		seg := t.segment
-		if !yield(seg.shelf) {
+		if !yield(seg.cache) {
 			return
 		}
 	}
 	for _, t := range s.live {
 		seg := t.segment
-		if !yield(seg.shelf) {
+		if !yield(seg.cache) {
 			return
 		}
 	}
 }
 
 func (s *segments) prune(b engine.Batch) error {
-	return s.pruneRows(b, func(t *stretch) bool { return t.segment.shelf.waits() })
+	return s.pruneRows(b, func(t *stretch) bool { return t.segment.cache.waits() })
 }
 
 func (s *segments) restore(key, value []byte, timestamp int64) error {
@@ -180,7 +180,7 @@ func (s *segments) restore(key, value []byte, timestamp int64) error {
 	if seg == nil {
 		return err
 	}
-	return seg.shelf.restore(own, value, at)
+	return seg.cache.restore(own, value, at)
 }
 
 // placeRestored finds the segment of a changelog record, and its key and time there; nil: it has expired.
@@ -198,8 +198,8 @@ func (s *segments) placeRestored(key []byte, timestamp int64) (seg *segment, own
 }
 
 func (s *segments) vacant() bool {
-	for t := range s.tiers {
-		if t.(*shelf).Len() > 0 {
+	for t := range s.caches {
+		if t.(*rowCache).Len() > 0 {
 			return false
 		}
 	}
@@ -212,7 +212,7 @@ func (s *segments) loadRow(l *load, key, value []byte, timestamp int64) error {
 		return err
 	}
 	seg.saved, seg.manyTimes = true, true
-	return l.add(seg.shelf, own, value, at)
+	return l.add(seg.cache, own, value, at)
 }
 
 // begin finds the segments that the engine has.
@@ -221,7 +221,7 @@ func (s *segments) begin(e engine.Engine) error {
 	for _, t := range s.live {
 		seg := t.segment
 		seg.manyTimes, seg.longest = true, math.MaxInt64
-		seg.shelf.complete = false
+		seg.cache.complete = false
 	}
 	return err
 }

@@ -375,10 +375,10 @@ func TestSegmentsUseMemoryAgain(t *testing.T) {
 		tables := func() map[any]bool {
 			known := map[any]bool{}
 			for _, t := range windows.segments.live {
-				known[t.segment.shelf.Table] = true
+				known[t.segment.cache.Table] = true
 			}
 			for _, seg := range windows.segments.spare {
-				known[seg.shelf.Table] = true
+				known[seg.cache.Table] = true
 			}
 			for _, t := range sides.buffers.live {
 				known[t.buffer.heads] = true

@@ -36,7 +36,7 @@ func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &SessionStore[K, V]{
-		segments: newSegments(r, sessionTail, n.made.Retention, cellMaker(r, sessionTail, c.values)),
+		segments: newSegments(r, sessionTail, n.made.Retention, cacheMaker(r, sessionTail, c.values)),
 		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
@@ -62,11 +62,11 @@ func (st *SessionStore[K, V]) Get[E SessionEntry[K, V]](key K, start, end int64)
 	if err != nil {
 		return value, false, keyError(st.segments.room, err)
 	}
-	index, ok, err := seg.shelf.lookup(st.segments.sessionKey(b, start, end))
+	index, ok, err := seg.cache.lookup(st.segments.sessionKey(b, start, end))
 	if !ok {
 		return value, false, err
 	}
-	value, _, ok, err = cellValue(cellsOf[V](seg), index)
+	value, _, ok, err = cachedValue(typedCacheOf[V](seg), index)
 	return value, ok, err
 }
 
@@ -79,7 +79,7 @@ func (st *SessionStore[K, V]) Put[E SessionEntry[K, V]](key K, start, end int64,
 	if err != nil {
 		return ignoreExpired(err)
 	}
-	return setCell(cellsOf[V](seg), index, value, end)
+	return setValue(typedCacheOf[V](seg), index, value, end)
 }
 
 // Remove removes a session.
@@ -88,8 +88,8 @@ func (st *SessionStore[K, V]) Remove[E SessionEntry[K, V]](key K, start, end int
 	if err != nil {
 		return ignoreExpired(err)
 	}
-	seg.shelf.remove(index, end)
-	seg.shelf.forgo(index)
+	seg.cache.remove(index, end)
+	seg.cache.freeUncommitted(index)
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
 		}
 		for _, r := range rows {
 			_, start, end := splitSession(r.key)
-			value, _, err := rowValue(cellsOf[V](seg), r)
+			value, _, err := rowValue(typedCacheOf[V](seg), r)
 			if err != nil {
 				return nil, err
 			}
@@ -165,11 +165,11 @@ func sessionEntries[K, V any](
 func sessionEntry[K, V any](st *SessionStore[K, V], seg *segment, r row) (e SessionEntry[K, V], err error) {
 	var head []byte
 	head, e.Start, e.End = splitSession(r.key)
-	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.shelf.room); err != nil {
+	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.room); err != nil {
 		return e, err
 	}
-	if e.Value, _, err = rowValue(cellsOf[V](seg), r); err != nil {
-		err = decodeError(seg.shelf.room.name, "value", err)
+	if e.Value, _, err = rowValue(typedCacheOf[V](seg), r); err != nil {
+		err = decodeError(seg.cache.room.name, "value", err)
 	}
 	return e, err
 }
@@ -179,9 +179,9 @@ func (st *SessionStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, w
 	r := st.segments.room
 	r.tx.listen(r, rank)
 	st.segments.sender = func(seg *segment, index uint32) error {
-		view, stays := seg.shelf.view(index)
+		view, stays := seg.cache.view(index)
 		head, start, end := splitSession(view)
 		st.out = Flushed[K, V]{Start: start, End: end}
-		return send(cellsOf[V](seg), &st.keys, index, head, stays, withOld, &st.out, f)
+		return send(typedCacheOf[V](seg), &st.keys, index, head, stays, withOld, &st.out, f)
 	}
 }

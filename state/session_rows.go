@@ -42,11 +42,11 @@ func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32
 	}
 	seg.longest = max(seg.longest, end-start)
 	key := s.sessionKey(head, start, end)
-	if !seg.shelf.complete && seg.shelf.whole(head) {
-		index, err := seg.shelf.findWhole(key)
+	if !seg.cache.complete && seg.cache.whole(head) {
+		index, err := seg.cache.findWhole(key)
 		return seg, index, err
 	}
-	index, err := seg.shelf.find(key)
+	index, err := seg.cache.find(key)
 	return seg, index, err
 }
 
@@ -59,21 +59,21 @@ func (s *segments) since(from int64) []*stretch {
 // findSessions returns the sessions of the key head, of that hash, in a segment that end at from or later and start at
 // latestStart or earlier, by end, then start. The slice is valid until the next call.
 func (s *segments) findSessions(seg *segment, hash uint64, head []byte, from, latestStart int64) ([]row, error) {
-	if seg.shelf.complete && !seg.shelf.MayHold(hash) {
+	if seg.cache.complete && !seg.cache.MayHold(hash) {
 		return nil, nil
 	}
 	s.rows = s.rows[:0]
-	if !seg.shelf.complete && !seg.shelf.whole(head) {
+	if !seg.cache.complete && !seg.cache.whole(head) {
 		s.room.missed++
 		err := s.scanSessions(seg, slices.Clone(head), from, latestStart)
 		return s.rows, err
 	}
 	var lower, upper []byte
-	if seg.shelf.HasCrowds() {
+	if seg.cache.HasCrowds() {
 		lower, upper = s.sessionBounds(seg, from, latestStart)
 	}
-	s.room.visits += seg.shelf.Range(hash, head, lower, upper, func(index uint32, key []byte) bool {
-		if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.shelf.present(index) {
+	s.room.visits += seg.cache.Range(hash, head, lower, upper, func(index uint32, key []byte) bool {
+		if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.cache.present(index) {
 			s.rows = append(s.rows, row{key: key, index: index, entry: true})
 		}
 		return true
@@ -98,7 +98,7 @@ func (s *segments) sessionBounds(seg *segment, from, latestStart int64) (lower, 
 func (s *segments) scanSessions(seg *segment, head []byte, from, latestStart int64) error {
 	lower, upper := s.sessionBounds(seg, from, latestStart)
 	lower, upper = append(slices.Clone(head), lower...), append(append(slices.Clone(head), upper...), 0)
-	return seg.shelf.scan(lower, upper, false, func(r row) bool {
+	return seg.cache.scan(lower, upper, false, func(r row) bool {
 		if len(r.key) == len(head)+sessionTail && bytes.HasPrefix(r.key, head) {
 			if _, start, _ := splitSession(r.key); start <= latestStart {
 				s.rows = append(s.rows, r)
@@ -118,16 +118,16 @@ func compareEnds(a, b row) int {
 func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, row) bool) (err error) {
 	from = max(from, s.horizon(), 0)
 	s.between(from, to, false, func(seg *segment) bool {
-		if byEnd && seg.shelf.complete {
+		if byEnd && seg.cache.complete {
 			more := true
-			seg.shelf.scanTimes(appendSession(nil, 0, from), appendSession(nil, math.MaxInt64, to), func(r row) bool {
+			seg.cache.scanTimes(appendSession(nil, 0, from), appendSession(nil, math.MaxInt64, to), func(r row) bool {
 				more = visit(seg, r)
 				return more
 			})
 			return more
 		}
 		var rows []row
-		err = seg.shelf.scan(nil, nil, false, func(r row) bool {
+		err = seg.cache.scan(nil, nil, false, func(r row) bool {
 			if _, _, end := splitSession(r.key); end >= from && end <= to {
 				rows = append(rows, r)
 			}

@@ -73,7 +73,7 @@ type Tx struct {
 // member is an open store seen by its Tx.
 type member interface {
 	roomOf() *room
-	tiers(yield func(tier) bool)
+	caches(yield func(cache) bool)
 	restore(key, value []byte, timestamp int64) error
 	// begin looks at what the engine has of the store.
 	begin(e engine.Engine) error
@@ -221,7 +221,7 @@ func (tx *Tx) Flush() error {
 // After an error only Discard helps.
 func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) error) error {
 	for _, m := range tx.members {
-		for t := range m.tiers {
+		for t := range m.caches {
 			if err := t.drain(emit); err != nil {
 				return err
 			}
@@ -242,7 +242,7 @@ func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) e
 // negative number where it did not move. Every few commits the changes go to the engine, together with the positions.
 func (tx *Tx) Commit(position func(store string) int64) error {
 	for _, m := range tx.members {
-		for t := range m.tiers {
+		for t := range m.caches {
 			t.commit()
 		}
 		if p, ok := m.(prunable); ok {
@@ -289,7 +289,7 @@ func (tx *Tx) Discard() error {
 	tx.RestoreEnd()
 	for _, m := range tx.members {
 		m.roomOf().forget()
-		for t := range m.tiers {
+		for t := range m.caches {
 			t.discard()
 		}
 		if p, ok := m.(prunable); ok {
@@ -403,7 +403,7 @@ func (tx *Tx) Dirty() bool { return tx.DirtyBytes() > 0 }
 func (tx *Tx) DirtyBytes() int {
 	var sum int64
 	for _, m := range tx.members {
-		for t := range m.tiers {
+		for t := range m.caches {
 			sum += t.dirtyBytes()
 		}
 	}

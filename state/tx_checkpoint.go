@@ -35,7 +35,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 	}
 	tx.stuck = 0 // what is in the engine can go
 	for _, m := range tx.members {
-		for t := range m.tiers {
+		for t := range m.caches {
 			t.checkpointed()
 		}
 		if p, ok := m.(prunable); ok {
@@ -54,7 +54,7 @@ func (tx *Tx) behind() bool {
 		if p := tx.positions[r.name]; r.persistent && p.waits() {
 			return true
 		}
-		for t := range m.tiers {
+		for t := range m.caches {
 			if t.waits() {
 				return true
 			}
@@ -76,7 +76,7 @@ func (tx *Tx) write(m member, b engine.Batch) error {
 			return err
 		}
 	}
-	for t := range m.tiers {
+	for t := range m.caches {
 		if err := t.checkpoint(b); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (tx *Tx) Wipe(store string) error {
 			l.drop()
 		}
 	}
-	for t := range m.tiers {
+	for t := range m.caches {
 		t.empty()
 	}
 	if p, ok := m.member.(prunable); ok {

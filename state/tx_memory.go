@@ -55,7 +55,7 @@ func (tx *Tx) grow(bytes int64) {
 func (tx *Tx) measure() {
 	var sum int64
 	for _, m := range tx.members {
-		for t := range m.tiers {
+		for t := range m.caches {
 			sum += t.memoryBytes()
 		}
 		if p, ok := m.(thrifty); ok {
@@ -68,7 +68,7 @@ func (tx *Tx) measure() {
 
 // makeRoom lets a table have some more entries: from the budget, by eviction, or else beyond the budget, which asks for
 // an early commit.
-func (tx *Tx) makeRoom(s *shelf) {
+func (tx *Tx) makeRoom(s *rowCache) {
 	s.count()
 	n := s.Len()
 	want := max(grantLeast, min(n, grantEntries))
@@ -103,7 +103,7 @@ func (tx *Tx) shrink() error {
 			p.dropSpare()
 		}
 		m.roomOf().dropScratch()
-		for t := range m.tiers {
+		for t := range m.caches {
 			if err := t.relieve(excess); err != nil {
 				return err
 			}
@@ -121,7 +121,7 @@ func (tx *Tx) shrink() error {
 func (tx *Tx) waitingBytes() int64 {
 	var sum int64
 	for _, m := range tx.members {
-		for t := range m.tiers {
+		for t := range m.caches {
 			sum += t.waitingBytes()
 		}
 	}

@@ -98,7 +98,7 @@ func (st *VersionedStore[K, V]) Version[E Version[V]](key K, asOf int64) (versio
 
 // Prefetcher prepares look-ups of keys before they are made.
 func (st *VersionedStore[K, V]) Prefetcher[E Version[V]]() func() Prefetcher {
-	return st.histories.shelf.prefetcher(true)
+	return st.histories.rows.prefetcher(true)
 }
 
 // Put adds a version; a null value is a tombstone. A timestamp older than the history is not accepted. latest tells

@@ -13,7 +13,7 @@ import (
 // histories is the untyped part of a versioned store.
 type histories struct {
 	keyed
-	cells cells[history]
+	cache typedCache[history]
 
 	retained   int64 // milliseconds
 	streamTime [3]int64
@@ -43,8 +43,8 @@ type diaryEntry struct {
 func newHistories(r *room, retention time.Duration) *histories {
 	r.silent = true // the diary is the changelog
 	h := &histories{retained: retention.Milliseconds(), streamTime: noTimes, savedTime: -1}
-	openCells(&h.cells, r, r.keyRows(), 0, serde.Serde[history](historySerde{}))
-	h.keyed = keyed{r, h.cells.shelf}
+	openTypedCache(&h.cache, r, r.keyRows(), 0, serde.Serde[history](historySerde{}))
+	h.keyed = keyed{r, h.cache.rows}
 	return h
 }
 
@@ -57,11 +57,11 @@ func (h *histories) horizon() int64 {
 
 // version returns the version of a key that held at a time, and when the next one began.
 func (h *histories) version(key []byte, asOf int64) (v version, to int64, found bool, err error) {
-	index, found, err := h.shelf.lookup(key)
+	index, found, err := h.rows.lookup(key)
 	if !found {
 		return v, 0, false, err
 	}
-	past, _, found, err := cellValue(&h.cells, index)
+	past, _, found, err := cachedValue(&h.cache, index)
 	if !found {
 		return v, 0, false, err
 	}
@@ -77,11 +77,11 @@ func (h *histories) version(key []byte, asOf int64) (v version, to int64, found 
 
 // earliest returns the first version of a key in [from, to] that is a value.
 func (h *histories) earliest(key []byte, from, to int64) (v version, found bool, err error) {
-	index, found, err := h.shelf.lookup(key)
+	index, found, err := h.rows.lookup(key)
 	if !found {
 		return v, false, err
 	}
-	past, _, found, err := cellValue(&h.cells, index)
+	past, _, found, err := cachedValue(&h.cache, index)
 	if !found {
 		return v, false, err
 	}
@@ -120,11 +120,11 @@ func (h *histories) put(key, value []byte, timestamp int64) (latest, accepted bo
 
 // write changes the key's history.
 func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err error) {
-	index, err := h.shelf.find(key)
+	index, err := h.rows.find(key)
 	if err != nil {
 		return false, err
 	}
-	past, _, _, err := cellValue(&h.cells, index)
+	past, _, _, err := cachedValue(&h.cache, index)
 	if err != nil {
 		return false, err
 	}
@@ -134,10 +134,10 @@ func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err 
 	latest = past.put(timestamp, value)
 	h.streamTime[timeNow] = max(h.streamTime[timeNow], timestamp)
 	if !past.trim(h.horizon()) {
-		h.shelf.remove(index, timestamp)
+		h.rows.remove(index, timestamp)
 		return latest, nil
 	}
-	return latest, setCell(&h.cells, index, past, past.versions[0].timestamp)
+	return latest, setValue(&h.cache, index, past, past.versions[0].timestamp)
 }
 
 // vacant is false: a changelog record is one version of a row, which is read before it is written.
@@ -154,11 +154,11 @@ func (h *histories) restore(key, value []byte, timestamp int64) error {
 // restored takes what restore wrote as committed: histories are read before they are written, so they go through the
 // lists of a change.
 func (h *histories) restored() error {
-	if err := h.shelf.seal(); err != nil {
+	if err := h.rows.markDrained(); err != nil {
 		return err
 	}
 	h.seal()
-	h.shelf.commit()
+	h.rows.commit()
 	h.settle()
 	return nil
 }

@@ -16,7 +16,7 @@ type WindowEntry[K, V any] struct {
 
 // WindowRef is the place of a key in a window: as Ref.
 type WindowRef[V any] struct {
-	cells *cells[V]
+	cache *typedCache[V]
 	index uint32
 }
 
@@ -42,7 +42,7 @@ func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &WindowStore[K, V]{
-		segments: newSegments(r, windowTail, n.made.Retention, cellMaker(r, 0, c.values)),
+		segments: newSegments(r, windowTail, n.made.Retention, cacheMaker(r, 0, c.values)),
 		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
@@ -68,13 +68,13 @@ func (st *WindowStore[K, V]) Find[E WindowEntry[K, V]](key K, start int64) (Wind
 		return WindowRef[V]{}, keyError(st.segments.room, err)
 	}
 	seg.note(start)
-	index, err := seg.shelf.find(st.segments.windowKey(b, start))
-	return WindowRef[V]{cellsOf[V](seg), index}, err
+	index, err := seg.cache.find(st.segments.windowKey(b, start))
+	return WindowRef[V]{typedCacheOf[V](seg), index}, err
 }
 
 // Value returns what stands at the place.
 func (st *WindowStore[K, V]) Value[E WindowEntry[K, V]](r WindowRef[V]) (value V, timestamp int64, ok bool, err error) {
-	return cellValue(r.cells, r.index)
+	return cachedValue(r.cache, r.index)
 }
 
 // Set sets the value at the place; a null value removes it.
@@ -82,12 +82,12 @@ func (st *WindowStore[K, V]) Set[E WindowEntry[K, V]](r WindowRef[V], value V, t
 	if isNull(st.nilable, value) {
 		return st.Remove(r, timestamp)
 	}
-	return setCell(r.cells, r.index, value, timestamp)
+	return setValue(r.cache, r.index, value, timestamp)
 }
 
 // Remove deletes the key at the place.
 func (st *WindowStore[K, V]) Remove[E WindowEntry[K, V]](r WindowRef[V], timestamp int64) error {
-	r.cells.shelf.remove(r.index, timestamp)
+	r.cache.rows.remove(r.index, timestamp)
 	return nil
 }
 
@@ -103,11 +103,11 @@ func (st *WindowStore[K, V]) Get[E WindowEntry[K, V]](
 	if err != nil {
 		return value, 0, false, keyError(st.segments.room, err)
 	}
-	index, ok, err := seg.shelf.lookup(st.segments.windowKey(b, start))
+	index, ok, err := seg.cache.lookup(st.segments.windowKey(b, start))
 	if !ok {
 		return value, 0, false, err
 	}
-	return cellValue(cellsOf[V](seg), index)
+	return cachedValue(typedCacheOf[V](seg), index)
 }
 
 // Put sets the value of key in a window; a null value deletes it. A window that was given up takes nothing.
@@ -125,8 +125,8 @@ func (st *WindowStore[K, V]) Delete[E WindowEntry[K, V]](key K, start, timestamp
 	if err != nil {
 		return ignoreExpired(err)
 	}
-	r.cells.shelf.remove(r.index, timestamp)
-	r.cells.shelf.forgo(r.index)
+	r.cache.rows.remove(r.index, timestamp)
+	r.cache.rows.freeUncommitted(r.index)
 	return nil
 }
 
@@ -163,7 +163,7 @@ func fetchWindows[K, V any](
 		err = st.segments.fetchWindows(head, from, to, reverse, func(seg *segment, r row, start int64) bool {
 			e.Start = start
 			var err error
-			e.Value, e.Timestamp, err = rowValue(cellsOf[V](seg), r)
+			e.Value, e.Timestamp, err = rowValue(typedCacheOf[V](seg), r)
 			return yield(e, err) && err == nil
 		})
 		if err != nil {
@@ -206,11 +206,11 @@ func windowEntry[K, V any](
 ) (e WindowEntry[K, V], err error) {
 	e.Start = start
 	head, _ := splitWindow(r.key)
-	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.shelf.room); err != nil {
+	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.room); err != nil {
 		return e, err
 	}
-	if e.Value, e.Timestamp, err = rowValue(cellsOf[V](seg), r); err != nil {
-		err = decodeError(seg.shelf.room.name, "value", err)
+	if e.Value, e.Timestamp, err = rowValue(typedCacheOf[V](seg), r); err != nil {
+		err = decodeError(seg.cache.room.name, "value", err)
 	}
 	return e, err
 }
@@ -228,9 +228,9 @@ func (st *WindowStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, wi
 	r := st.segments.room
 	r.tx.listen(r, rank)
 	st.segments.sender = func(seg *segment, index uint32) error {
-		view, stays := seg.shelf.view(index)
+		view, stays := seg.cache.view(index)
 		head, start := splitWindow(view)
 		st.out = Flushed[K, V]{Start: start}
-		return send(cellsOf[V](seg), &st.keys, index, head, stays, withOld, &st.out, f)
+		return send(typedCacheOf[V](seg), &st.keys, index, head, stays, withOld, &st.out, f)
 	}
 }

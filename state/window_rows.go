@@ -38,7 +38,7 @@ func (s *segments) fetchWindows(head []byte, from, to int64, reverse bool, visit
 			more, err = s.probeWindows(seg, head, from, to, reverse, visit)
 			return more && err == nil
 		}
-		err = seg.shelf.scan(lower, upper, reverse, func(r row) bool {
+		err = seg.cache.scan(lower, upper, reverse, func(r row) bool {
 			if len(r.key) != len(head)+windowTail || !bytes.HasPrefix(r.key, head) {
 				return true
 			}
@@ -63,11 +63,11 @@ func (s *segments) probeWindows(
 		if start < from || start > to {
 			continue
 		}
-		index, found, err := seg.shelf.lookup(s.windowKey(head, start))
+		index, found, err := seg.cache.lookup(s.windowKey(head, start))
 		if err != nil {
 			return false, err
 		}
-		if found && seg.shelf.present(index) && !visit(seg, row{index: index, entry: true}, start) {
+		if found && seg.cache.present(index) && !visit(seg, row{index: index, entry: true}, start) {
 			return false, nil
 		}
 	}
@@ -96,7 +96,7 @@ func (s *segments) allWindows(from, to int64, reverse bool, visit visit) (err er
 	from = max(from, s.horizon(), 0)
 	s.between(from, to, reverse, func(seg *segment) bool {
 		more := true
-		err = seg.shelf.scan(nil, nil, reverse, func(r row) bool {
+		err = seg.cache.scan(nil, nil, reverse, func(r row) bool {
 			if _, start := splitWindow(r.key); start >= from && start <= to {
 				more = visit(seg, r, start)
 			}
@@ -114,9 +114,9 @@ func (s *segments) windowsByTime(from, to int64, visit visit) (err error) {
 		if !seg.manyTimes && !slices.ContainsFunc(seg.times, func(t int64) bool { return t >= from && t <= to }) {
 			return true
 		}
-		if seg.shelf.complete {
+		if seg.cache.complete {
 			more := true
-			seg.shelf.scanTimes(windowTime(from), windowTime(to), func(r row) bool {
+			seg.cache.scanTimes(windowTime(from), windowTime(to), func(r row) bool {
 				_, start := splitWindow(r.key)
 				more = visit(seg, r, start)
 				return more
@@ -124,7 +124,7 @@ func (s *segments) windowsByTime(from, to int64, visit visit) (err error) {
 			return more
 		}
 		var found []timed
-		err = seg.shelf.scan(nil, nil, false, func(r row) bool {
+		err = seg.cache.scan(nil, nil, false, func(r row) bool {
 			if _, start := splitWindow(r.key); start >= from && start <= to {
 				found = append(found, timed{r, start})
 			}

@@ -10,7 +10,7 @@ import (
 )
 
 // checkpoint writes the committed entries that the engine does not have.
-func (s *shelf) checkpoint(b engine.Batch) error {
+func (s *rowCache) checkpoint(b engine.Batch) error {
 	if len(s.pending) == 0 {
 		return nil
 	}
@@ -49,21 +49,21 @@ func (s *shelf) checkpoint(b engine.Batch) error {
 }
 
 // checkpointed is called when the batch is committed.
-func (s *shelf) checkpointed() {
+func (s *rowCache) checkpointed() {
 	if !s.complete {
 		s.dropOrders()
 	}
 	for _, index := range s.pending {
 		e := s.At(index)
 		e.Clear(table.DirtyCheckpoint)
-		s.bury(index, e)
+		s.freeAbsent(index, e)
 	}
 	s.pending = s.pending[:0]
 	s.waiting = 0
 }
 
 // restore applies a row that the changelog has: committed, and not yet in the engine.
-func (s *shelf) restore(key, value []byte, timestamp int64) error {
+func (s *rowCache) restore(key, value []byte, timestamp int64) error {
 	hash := s.Hash(key)
 	index, found := s.Find(hash, key)
 	if !found {
@@ -85,7 +85,7 @@ func (s *shelf) restore(key, value []byte, timestamp int64) error {
 	}
 	e.Timestamp = timestamp
 	if !s.room.persistent {
-		s.bury(index, e)
+		s.freeAbsent(index, e)
 		return nil
 	}
 	if !e.Has(table.DirtyCheckpoint) {
@@ -97,7 +97,7 @@ func (s *shelf) restore(key, value []byte, timestamp int64) error {
 }
 
 // evict frees clean entries that were not used for long.
-func (s *shelf) evict(want int) int {
+func (s *rowCache) evict(want int) int {
 	if s.room.scans > 0 {
 		return 0
 	}
@@ -115,12 +115,12 @@ func (s *shelf) evict(want int) int {
 }
 
 // empty forgets everything, also what is not committed.
-func (s *shelf) empty() {
+func (s *rowCache) empty() {
 	s.keeper.forget()
 	for i := range s.images {
 		s.keeper.release(s.payload(i))
 	}
-	s.images, s.kept, s.sealed, s.void = nil, nil, 0, 0
+	s.images, s.imagePayloads, s.drained, s.void = nil, nil, 0, 0
 	s.pending = nil
 	s.dirty, s.waiting = 0, 0
 	s.order, s.times = nil, nil
@@ -133,18 +133,18 @@ func (s *shelf) empty() {
 }
 
 // relieve frees that part of the entries, as far as they are clean, and their memory.
-func (s *shelf) relieve(part float64) error {
+func (s *rowCache) relieve(part float64) error {
 	s.evict(int(float64(s.Len())*part) + 1)
 	s.compact()
 	return nil
 }
 
 // compact gives back the memory of entries and values that are gone, while nothing of the store is under way.
-func (s *shelf) compact() {
+func (s *rowCache) compact() {
 	if len(s.images)+len(s.pending)+len(s.room.journal) > 0 || s.room.scans > 0 {
 		return
 	}
-	s.images, s.kept, s.pending = nil, nil, nil
+	s.images, s.imagePayloads, s.pending = nil, nil, nil
 	s.dropOrders()
 	pins := s.room.tx.pinsOf(s)
 	s.Shrink(func(from, to uint32) {
@@ -162,14 +162,14 @@ func (s *shelf) compact() {
 }
 
 // memoryBytes is the memory of the table, of the lists and of the values.
-func (s *shelf) memoryBytes() int64 {
+func (s *rowCache) memoryBytes() int64 {
 	s.counted = s.indexBytes()
 	return s.counted + s.keeper.bytes()
 }
 
 // indexBytes is the memory of the table and of the lists.
-func (s *shelf) indexBytes() int64 {
-	n := s.Bytes() + int64(cap(s.images))*int64(unsafe.Sizeof(image{})) + int64(cap(s.kept))*8 +
+func (s *rowCache) indexBytes() int64 {
+	n := s.Bytes() + int64(cap(s.images))*int64(unsafe.Sizeof(image{})) + int64(cap(s.imagePayloads))*8 +
 		int64(cap(s.pending))*4
 	for _, o := range [2]*ordered{s.order, s.times} {
 		if o != nil {
@@ -183,20 +183,20 @@ func (s *shelf) indexBytes() int64 {
 const orderedBytes = 8
 
 // count tells the Tx how indexBytes has changed.
-func (s *shelf) count() {
+func (s *rowCache) count() {
 	n := s.indexBytes()
 	s.room.tx.grow(n - s.counted)
 	s.counted = n
 }
 
-func (s *shelf) waitingBytes() int64 { return s.waiting }
-func (s *shelf) waits() bool         { return len(s.pending) > 0 }
+func (s *rowCache) waitingBytes() int64 { return s.waiting }
+func (s *rowCache) waits() bool         { return len(s.pending) > 0 }
 
 // dirtyBytes takes values that were not encoded yet for average ones.
-func (s *shelf) dirtyBytes() int64 {
+func (s *rowCache) dirtyBytes() int64 {
 	n := s.dirty
 	if v, ok := s.keeper.(*raw); ok && s.Len() > 0 {
-		n += int64(len(s.images)-s.sealed) * v.live / int64(s.Len())
+		n += int64(len(s.images)-s.drained) * v.live / int64(s.Len())
 	}
 	return n
 }

@@ -30,7 +30,7 @@ func (o *ordered) compare(a, b []byte) int {
 	return bytes.Compare(a[:headA], b[:headB])
 }
 
-func (s *shelf) orderKey(o *ordered, index uint32) []byte {
+func (s *rowCache) orderKey(o *ordered, index uint32) []byte {
 	if index == pivotIndex {
 		return o.pivot
 	}
@@ -38,7 +38,7 @@ func (s *shelf) orderKey(o *ordered, index uint32) []byte {
 }
 
 // sorted returns the index by key, up to date.
-func (s *shelf) sorted() *ordered {
+func (s *rowCache) sorted() *ordered {
 	if s.order == nil {
 		s.order = s.newOrder(0)
 	}
@@ -46,14 +46,14 @@ func (s *shelf) sorted() *ordered {
 }
 
 // timed returns the index by the times in which keys end, up to date.
-func (s *shelf) timed() *ordered {
+func (s *rowCache) timed() *ordered {
 	if s.times == nil {
 		s.times = s.newOrder(s.tail)
 	}
 	return s.upToDate(s.times)
 }
 
-func (s *shelf) newOrder(tail int) *ordered {
+func (s *rowCache) newOrder(tail int) *ordered {
 	o := &ordered{tail: tail}
 	o.tree = table.NewTree(func(a, b uint32) bool { return o.compare(s.orderKey(o, a), s.orderKey(o, b)) < 0 })
 	if !s.complete {
@@ -81,7 +81,7 @@ func (s *shelf) newOrder(tail int) *ordered {
 	return o
 }
 
-func (s *shelf) upToDate(o *ordered) *ordered {
+func (s *rowCache) upToDate(o *ordered) *ordered {
 	for _, index := range o.fresh {
 		e := s.At(index)
 		if !e.InUse() || !s.complete && !unsavedEntry(e) {
@@ -101,13 +101,13 @@ func unsavedEntry(e *table.Entry) bool { return e.Has(table.Dirty) || e.Image !=
 const freshMin = 1024
 
 // unlisted notes an entry that the indexes may have to list.
-func (s *shelf) unlisted(index uint32) {
+func (s *rowCache) unlisted(index uint32) {
 	if s.order != nil || s.times != nil {
 		s.awaitListing(index)
 	}
 }
 
-func (s *shelf) awaitListing(index uint32) {
+func (s *rowCache) awaitListing(index uint32) {
 	for _, o := range [2]*ordered{s.order, s.times} {
 		if o == nil {
 			continue
@@ -121,7 +121,7 @@ func (s *shelf) awaitListing(index uint32) {
 }
 
 // unlist takes an entry out of the indexes.
-func (s *shelf) unlist(index uint32) {
+func (s *rowCache) unlist(index uint32) {
 	for _, o := range [2]*ordered{s.order, s.times} {
 		if o != nil {
 			o.tree.Delete(index)
@@ -129,7 +129,7 @@ func (s *shelf) unlist(index uint32) {
 	}
 }
 
-func (s *shelf) dropOrders() {
+func (s *rowCache) dropOrders() {
 	for _, o := range [2]*ordered{s.order, s.times} {
 		if o != nil {
 			o.tree.Scan(func(index uint32) bool {
@@ -141,7 +141,7 @@ func (s *shelf) dropOrders() {
 	s.order, s.times = nil, nil
 }
 
-// row is what a scan yields: an entry of the shelf, or a row of the engine.
+// row is what a scan yields: an entry of the cache, or a row of the engine.
 type row struct {
 	key       []byte
 	index     uint32 // valid when entry is set
@@ -152,11 +152,11 @@ type row struct {
 
 // scan calls yield for the rows whose keys lie in [lower, upper), in order, until it returns false. Views are valid
 // during the call.
-func (s *shelf) scan(lower, upper []byte, reverse bool, yield func(row) bool) error {
+func (s *rowCache) scan(lower, upper []byte, reverse bool, yield func(row) bool) error {
 	if lower != nil && upper != nil && bytes.Compare(lower, upper) >= 0 {
 		return nil
 	}
-	m := &merge{shelf: s, order: s.sorted(), reverse: reverse}
+	m := &merge{cache: s, order: s.sorted(), reverse: reverse}
 	m.entries = m.order.tree.Walk()
 	s.room.scans++
 	defer func() {
@@ -184,7 +184,7 @@ func (s *shelf) scan(lower, upper []byte, reverse bool, yield func(row) bool) er
 // ages returns a scan of all keys and the times of their last changes.
 //
 //go:noinline // see package comment
-func (s *shelf) ages() func(yield func(key []byte, timestamp int64) bool) error {
+func (s *rowCache) ages() func(yield func(key []byte, timestamp int64) bool) error {
 	return func(yield func([]byte, int64) bool) error {
 		return s.scan(nil, nil, false, func(r row) bool {
 			if r.entry {
@@ -197,7 +197,7 @@ func (s *shelf) ages() func(yield func(key []byte, timestamp int64) bool) error 
 
 // scanTimes calls yield for the rows whose keys end in [lower, upper], by these ends, then by key, until it returns
 // false. The table must be complete.
-func (s *shelf) scanTimes(lower, upper []byte, yield func(row) bool) {
+func (s *rowCache) scanTimes(lower, upper []byte, yield func(row) bool) {
 	o := s.timed()
 	entries := o.tree.Walk()
 	s.room.scans++
@@ -218,7 +218,7 @@ func (s *shelf) scanTimes(lower, upper []byte, yield func(row) bool) {
 
 // merge walks the index and the engine side by side; where both have a key the index wins.
 type merge struct {
-	shelf   *shelf
+	cache   *rowCache
 	order   *ordered
 	reverse bool
 	entries table.Walk
@@ -228,7 +228,7 @@ type merge struct {
 }
 
 func (m *merge) open(lower, upper []byte) error {
-	s := m.shelf
+	s := m.cache
 	from := append(append([]byte(nil), s.prefix...), lower...)
 	to := layout.After(s.prefix)
 	if upper != nil {
@@ -267,7 +267,7 @@ func (m *merge) startEntries(lower, upper []byte) {
 }
 
 func (m *merge) next(lower, upper []byte) (row, bool, error) {
-	s := m.shelf
+	s := m.cache
 	for {
 		s.room.visits++
 		var r row
@@ -312,8 +312,8 @@ func (m *merge) engineRow() (row, bool, error) {
 	if err != nil {
 		return row{}, false, err
 	}
-	room := m.shelf.room
-	key := m.rows.Key()[len(m.shelf.prefix):]
+	room := m.cache.room
+	key := m.rows.Key()[len(m.cache.prefix):]
 	both := room.tx.stable.copy(key)
 	kept := room.tx.stable.copy(value)
 	timestamp, kept, err := layout.Value(kept)

@@ -10,31 +10,32 @@ import (
 	"thalweg/state/internal/table"
 )
 
-// shelf is a write-back table: the entries of one store, or of one window of a store, over their range of the engine.
+// rowCache is a write-back table: the entries of one store, or of one window of a store, over their range of the
+// engine.
 //
-// The first change of an entry since the last drain puts its earlier state on images. Drain seals the images, Commit
-// drops the sealed ones and moves their entries to pending, a checkpoint writes pending to the engine. Discard puts the
-// images back, newest first, and so undoes everything since the last commit, whatever lies between. An entry on a list
-// stays in memory, except one that was made and removed since the last commit: see forgo.
-type shelf struct {
+// The first change of an entry since the last drain puts its earlier state on images. Drain marks the images as
+// drained, Commit drops the drained ones and moves their entries to pending, a checkpoint writes pending to the engine.
+// Discard puts the images back, newest first, and so undoes everything since the last commit, whatever lies between. An
+// entry on a list stays in memory, except one that was made and removed since the last commit: see freeUncommitted.
+type rowCache struct {
 	*table.Table
 	room   *room
 	keeper keeper
-	number uint32 // among the shelves of the room
-	prefix []byte // of the shelf's keys in the engine
-	suffix []byte // of the shelf's keys in the changelog
+	number uint32 // among the caches of the room
+	prefix []byte // of the cache's keys in the engine
+	suffix []byte // of the cache's keys in the changelog
 	tail   int    // bytes of a time at the end of each key
-	held   bool   // the shelf's keys are those of held records
+	held   bool   // the cache's keys are those of held records
 	sender func(index uint32) error
 
-	images  []image
-	kept    []uint64 // the payloads of the images
-	sealed  int      // so many images belong to what was drained
-	void    int      // so many of the others belong to no entry any more
-	pending []uint32
+	images        []image
+	imagePayloads []uint64 // the payloads of the images
+	drained       int      // so many images belong to the last drain
+	void          int      // so many of the others belong to no entry any more
+	pending       []uint32
 
 	complete bool     // every key that the engine has is here too
-	limit    int      // entries that the shelf may have before it asks for more room
+	limit    int      // entries that the cache may have before it asks for more room
 	order    *ordered // by key
 	times    *ordered // by the times in which keys end
 	dirty    int64    // bytes changed since the last drain, roughly
@@ -59,36 +60,36 @@ type image struct {
 // voidMin is from how many void images on they are taken out.
 const voidMin = 1024
 
-func newShelf(r *room, prefix []byte, t *table.Table, v keeper) *shelf {
-	s := &shelf{Table: t, room: r, prefix: prefix, keeper: v, complete: !r.persistent}
+func newRowCache(r *room, prefix []byte, t *table.Table, v keeper) *rowCache {
+	s := &rowCache{Table: t, room: r, prefix: prefix, keeper: v, complete: !r.persistent}
 	s.number = r.enroll(s)
 	return s
 }
 
-// rest empties a shelf that is used no more, which keeps its memory until it wakes.
-func (s *shelf) rest() {
-	s.room.shelves[s.number] = nil
+// retire empties a cache that is out of use. It keeps its memory for reuse.
+func (s *rowCache) retire() {
+	s.room.caches[s.number] = nil
 	s.Reset()
 	if v, ok := s.keeper.(*raw); ok {
 		v.forget()
 		v.arena.reset()
 	}
-	s.images, s.kept, s.sealed, s.void = s.images[:0], s.kept[:0], 0, 0
+	s.images, s.imagePayloads, s.drained, s.void = s.images[:0], s.imagePayloads[:0], 0, 0
 	s.pending = s.pending[:0]
 	s.complete, s.limit, s.order, s.times, s.wholes = !s.room.persistent, 0, nil, nil, 0
 	s.dirty, s.waiting = 0, 0
 }
 
-// wake puts a shelf that rests to use.
-func (s *shelf) wake(prefix []byte) { s.prefix, s.number = prefix, s.room.enroll(s) }
+// reuse puts a retired cache back to use.
+func (s *rowCache) reuse(prefix []byte) { s.prefix, s.number = prefix, s.room.enroll(s) }
 
 // payload points at the payload of an image.
-func (s *shelf) payload(image int) unsafe.Pointer {
-	return unsafe.Pointer(&s.kept[image*s.PayloadWords()])
+func (s *rowCache) payload(image int) unsafe.Pointer {
+	return unsafe.Pointer(&s.imagePayloads[image*s.PayloadWords()])
 }
 
 // find returns the place of a key, which it makes when there is none.
-func (s *shelf) find(key []byte) (uint32, error) {
+func (s *rowCache) find(key []byte) (uint32, error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
 		s.At(index).Use()
@@ -98,7 +99,7 @@ func (s *shelf) find(key []byte) (uint32, error) {
 }
 
 // lookup returns the place of a key, unless it is known not to exist.
-func (s *shelf) lookup(key []byte) (index uint32, found bool, err error) {
+func (s *rowCache) lookup(key []byte) (index uint32, found bool, err error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
 		s.At(index).Use()
@@ -112,7 +113,7 @@ func (s *shelf) lookup(key []byte) (index uint32, found bool, err error) {
 }
 
 // miss makes a place for a key and loads what the engine has; absent says that it has nothing.
-func (s *shelf) miss(hash uint64, key []byte, absent bool) (uint32, error) {
+func (s *rowCache) miss(hash uint64, key []byte, absent bool) (uint32, error) {
 	if len(key) > table.KeyBytesMax {
 		return 0, longKey(s.room, key)
 	}
@@ -142,7 +143,7 @@ func (s *shelf) miss(hash uint64, key []byte, absent bool) (uint32, error) {
 	return index, nil
 }
 
-func (s *shelf) loadRow(index uint32, row []byte) error {
+func (s *rowCache) loadRow(index uint32, row []byte) error {
 	timestamp, value, err := layout.Value(row)
 	e := s.At(index)
 	if err == nil {
@@ -157,7 +158,7 @@ func (s *shelf) loadRow(index uint32, row []byte) error {
 }
 
 // change is called before each change of an entry.
-func (s *shelf) change(index uint32, e *table.Entry) {
+func (s *rowCache) change(index uint32, e *table.Entry) {
 	needed := s.room.needed
 	if e.Flags()&needed != needed {
 		s.capture(index, e)
@@ -168,7 +169,7 @@ func (s *shelf) change(index uint32, e *table.Entry) {
 }
 
 // capture keeps the state of an entry that was not changed since the last drain, or flush.
-func (s *shelf) capture(index uint32, e *table.Entry) {
+func (s *rowCache) capture(index uint32, e *table.Entry) {
 	if len(s.images) == cap(s.images) {
 		s.count()
 	}
@@ -176,7 +177,7 @@ func (s *shelf) capture(index uint32, e *table.Entry) {
 	s.images = append(s.images, image{
 		timestamp: e.Timestamp, index: index, earlier: e.Image, present: e.Has(table.Present), commit: first,
 	})
-	s.kept = append(s.kept, s.Words(e)...)
+	s.imagePayloads = append(s.imagePayloads, s.Words(e)...)
 	s.keeper.taken(s.Payload(e), s.payload(len(s.images)-1))
 	e.Image = uint32(len(s.images))
 	if first {
@@ -196,10 +197,10 @@ func (s *shelf) capture(index uint32, e *table.Entry) {
 const entryWeight = 64
 
 // keyBytes is about the size of an entry, without what its value holds outside.
-func (s *shelf) keyBytes(e *table.Entry) int64 { return int64(len(s.Key(e))) + entryWeight }
+func (s *rowCache) keyBytes(e *table.Entry) int64 { return int64(len(s.Key(e))) + entryWeight }
 
 // turn is an entry's last turn in the journal; nil where the entry is gone.
-func (s *shelf) turn(index uint32) *uint32 {
+func (s *rowCache) turn(index uint32) *uint32 {
 	if e := s.At(index); e.InUse() {
 		return &e.Turn
 	}
@@ -207,7 +208,7 @@ func (s *shelf) turn(index uint32) *uint32 {
 }
 
 // flushed takes the mark of an entry that is about to be emitted, and returns its image.
-func (s *shelf) flushed(index uint32) (was *image, payload unsafe.Pointer) {
+func (s *rowCache) flushed(index uint32) (was *image, payload unsafe.Pointer) {
 	e := s.At(index)
 	e.Clear(table.DirtyFlush)
 	e.Turn = 0
@@ -216,14 +217,14 @@ func (s *shelf) flushed(index uint32) (was *image, payload unsafe.Pointer) {
 }
 
 // image is the state of an entry before what is not flushed, or not drained, yet: a view.
-func (s *shelf) image(e *table.Entry) (*image, unsafe.Pointer) {
+func (s *rowCache) image(e *table.Entry) (*image, unsafe.Pointer) {
 	at := int(e.Image - 1)
 	return &s.images[at], s.payload(at)
 }
 
 // drain hands out the changelog records.
-func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
-	images := s.images[s.sealed:]
+func (s *rowCache) drain(emit func(Store, []byte, []byte, int64) error) error {
+	images := s.images[s.drained:]
 	for i := range images {
 		if !images[i].commit || images[i].void {
 			continue
@@ -249,7 +250,7 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 			continue // came and went
 		}
 		key := s.Key(e)
-		s.await(e, len(key)+len(value))
+		s.countWaiting(e, len(key)+len(value))
 		if !s.room.logged || s.room.silent {
 			continue
 		}
@@ -265,12 +266,12 @@ func (s *shelf) drain(emit func(Store, []byte, []byte, int64) error) error {
 			return err
 		}
 	}
-	s.close()
+	s.endDrain()
 	return nil
 }
 
 // encoded returns the bytes of an entry's value: a view that is valid until the next call.
-func (s *shelf) encoded(index uint32, e *table.Entry) ([]byte, error) {
+func (s *rowCache) encoded(index uint32, e *table.Entry) ([]byte, error) {
 	p := s.Payload(e)
 	if v, ok := s.keeper.(*raw); ok {
 		err := v.settle(index, p)
@@ -286,22 +287,22 @@ func (s *shelf) encoded(index uint32, e *table.Entry) ([]byte, error) {
 	return b, err
 }
 
-// close ends a drain: what comes now belongs to the next commit.
-func (s *shelf) close() {
-	s.sealed, s.void = len(s.images), 0
+// endDrain ends a drain: what comes now belongs to the next commit.
+func (s *rowCache) endDrain() {
+	s.drained, s.void = len(s.images), 0
 	s.dirty = 0
 }
 
-// await counts an entry, with the bytes of its key and its value, among what the engine does not have.
-func (s *shelf) await(e *table.Entry, bytes int) {
+// countWaiting counts an entry, with the bytes of its key and its value, among what the engine does not have.
+func (s *rowCache) countWaiting(e *table.Entry, bytes int) {
 	if s.room.persistent && !e.Has(table.DirtyCheckpoint) {
 		s.waiting += int64(bytes) + entryWeight
 	}
 }
 
-// seal drains what a restore has written, whose records are in the changelog already.
-func (s *shelf) seal() error {
-	for i := s.sealed; i < len(s.images); i++ {
+// markDrained drains what a restore has written, whose records are in the changelog already.
+func (s *rowCache) markDrained() error {
+	for i := s.drained; i < len(s.images); i++ {
 		img := &s.images[i]
 		if !img.commit || img.void {
 			continue
@@ -313,68 +314,69 @@ func (s *shelf) seal() error {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
 		}
-		s.await(e, len(s.Key(e))+int(s.keeper.outside(s.Payload(e))))
+		s.countWaiting(e, len(s.Key(e))+int(s.keeper.outside(s.Payload(e))))
 	}
-	s.close()
+	s.endDrain()
 	return nil
 }
 
 // commit makes what was drained the state to go back to.
-func (s *shelf) commit() {
-	if s.sealed == 0 {
+func (s *rowCache) commit() {
+	if s.drained == 0 {
 		return
 	}
 	if invariant.Enabled {
-		invariant.Check(s.sealed <= len(s.images), "store %q: %d images sealed of %d", s.room.name, s.sealed, len(s.images))
-		invariant.Check(len(s.kept) == len(s.images)*s.PayloadWords(), "store %q: %d images in %d words", s.room.name,
-			len(s.images), len(s.kept))
+		invariant.Check(s.drained <= len(s.images), "store %q: %d images drained of %d", s.room.name, s.drained,
+			len(s.images))
+		invariant.Check(len(s.imagePayloads) == len(s.images)*s.PayloadWords(), "store %q: %d images in %d words",
+			s.room.name, len(s.images), len(s.imagePayloads))
 	}
-	sealed, persistent := s.images[:s.sealed], s.room.persistent
-	for i := range sealed {
+	drained, persistent := s.images[:s.drained], s.room.persistent
+	for i := range drained {
 		s.keeper.release(s.payload(i))
-		if !sealed[i].commit || sealed[i].void {
+		if !drained[i].commit || drained[i].void {
 			continue
 		}
-		e := s.At(sealed[i].index)
+		e := s.At(drained[i].index)
 		e.Image = 0
 		if persistent && !e.Has(table.DirtyCheckpoint) {
 			e.Mark(table.DirtyCheckpoint)
-			s.pending = append(s.pending, sealed[i].index)
+			s.pending = append(s.pending, drained[i].index)
 		}
 	}
-	for i := s.sealed; i < len(s.images); i++ { // later images of an entry come later
+	for i := s.drained; i < len(s.images); i++ { // later images of an entry come later
 		img := &s.images[i]
-		img.earlier -= min(img.earlier, uint32(s.sealed))
+		img.earlier -= min(img.earlier, uint32(s.drained))
 		if !img.void {
-			s.At(img.index).Image = uint32(i - s.sealed + 1)
+			s.At(img.index).Image = uint32(i - s.drained + 1)
 		}
 	}
 	if !persistent {
-		s.buryAll(sealed)
+		s.freeAllAbsent(drained)
 	}
-	s.kept = slices.Delete(s.kept, 0, s.sealed*s.PayloadWords())
-	s.images = slices.Delete(s.images, 0, s.sealed)
-	s.sealed = 0
+	s.imagePayloads = slices.Delete(s.imagePayloads, 0, s.drained*s.PayloadWords())
+	s.images = slices.Delete(s.images, 0, s.drained)
+	s.drained = 0
 	s.keeper.tidy(len(s.images) == 0)
 	if len(s.images) == 0 {
 		s.Compact(false)
 	}
 }
 
-// buryAll frees the entries of images, as far as no change refers to them.
-func (s *shelf) buryAll(images []image) {
+// freeAllAbsent frees the entries of images, as far as no change refers to them.
+func (s *rowCache) freeAllAbsent(images []image) {
 	for i := range images {
 		if !images[i].commit || images[i].void {
 			continue
 		}
 		if e := s.At(images[i].index); e.InUse() {
-			s.bury(images[i].index, e)
+			s.freeAbsent(images[i].index, e)
 		}
 	}
 }
 
 // remove takes an entry's value away.
-func (s *shelf) remove(index uint32, timestamp int64) {
+func (s *rowCache) remove(index uint32, timestamp int64) {
 	e := s.At(index)
 	s.change(index, e)
 	s.keeper.release(s.Payload(e))
@@ -382,9 +384,9 @@ func (s *shelf) remove(index uint32, timestamp int64) {
 	e.Clear(table.Present)
 }
 
-// forgo frees an entry that was removed, if it was made since the last commit and no listener got it. So what comes and
-// goes leaves nothing behind that a search for its neighbors would have to pass.
-func (s *shelf) forgo(index uint32) {
+// freeUncommitted frees an entry that was removed, if it was made since the last commit and no listener got it. So what
+// comes and goes leaves nothing behind that a search for its neighbors would have to pass.
+func (s *rowCache) freeUncommitted(index uint32) {
 	e := s.At(index)
 	if e.Image == 0 || e.Has(table.Present|table.DirtyCheckpoint) || !e.Has(table.DirtyCommit) {
 		return
@@ -394,7 +396,7 @@ func (s *shelf) forgo(index uint32) {
 		return
 	}
 	if s.room.scans > 0 {
-		s.room.forgone = append(s.room.forgone, uint64(s.number)<<32|uint64(index))
+		s.room.toFree = append(s.room.toFree, uint64(s.number)<<32|uint64(index))
 		return
 	}
 	img.void = true
@@ -404,46 +406,46 @@ func (s *shelf) forgo(index uint32) {
 		s.room.live--
 	}
 	s.free(index, e)
-	for n := len(s.images); n > s.sealed && s.images[n-1].void; n-- {
-		s.images, s.kept = s.images[:n-1], s.kept[:(n-1)*s.PayloadWords()]
+	for n := len(s.images); n > s.drained && s.images[n-1].void; n-- {
+		s.images, s.imagePayloads = s.images[:n-1], s.imagePayloads[:(n-1)*s.PayloadWords()]
 		s.void--
 	}
-	if s.void >= voidMin && s.void > (len(s.images)-s.sealed)/2 {
+	if s.void >= voidMin && s.void > (len(s.images)-s.drained)/2 {
 		s.dropVoid()
 	}
 }
 
 // dropVoid takes the void images out.
-func (s *shelf) dropVoid() {
-	n, words := s.sealed, s.PayloadWords()
-	for i := s.sealed; i < len(s.images); i++ {
+func (s *rowCache) dropVoid() {
+	n, words := s.drained, s.PayloadWords()
+	for i := s.drained; i < len(s.images); i++ {
 		img := s.images[i]
 		if img.void {
 			continue
 		}
 		e := s.At(img.index)
-		if int(img.earlier) > s.sealed {
+		if int(img.earlier) > s.drained {
 			img.earlier = e.Image // is the one that was moved before
 		}
 		e.Image = uint32(n + 1)
 		s.images[n] = img
-		copy(s.kept[n*words:], s.kept[i*words:(i+1)*words])
+		copy(s.imagePayloads[n*words:], s.imagePayloads[i*words:(i+1)*words])
 		n++
 	}
-	s.images, s.kept, s.void = s.images[:n], s.kept[:n*words], 0
+	s.images, s.imagePayloads, s.void = s.images[:n], s.imagePayloads[:n*words], 0
 }
 
 // present tells whether the key of an entry has a value.
-func (s *shelf) present(index uint32) bool { return s.At(index).Has(table.Present) }
+func (s *rowCache) present(index uint32) bool { return s.At(index).Has(table.Present) }
 
 // view returns an entry's key.
-func (s *shelf) view(index uint32) (key []byte, stays bool) {
+func (s *rowCache) view(index uint32) (key []byte, stays bool) {
 	e := s.At(index)
 	return s.Key(e), s.KeyStays(e)
 }
 
-// bury frees an entry that stands for a key that is nowhere.
-func (s *shelf) bury(index uint32, e *table.Entry) {
+// freeAbsent frees an entry that stands for a key that is nowhere.
+func (s *rowCache) freeAbsent(index uint32, e *table.Entry) {
 	if e.Has(table.Present|table.Dirty) || e.Image != 0 || !s.complete || s.room.scans > 0 {
 		return
 	}
@@ -451,7 +453,7 @@ func (s *shelf) bury(index uint32, e *table.Entry) {
 }
 
 // free gives an entry up.
-func (s *shelf) free(index uint32, e *table.Entry) {
+func (s *rowCache) free(index uint32, e *table.Entry) {
 	if e.Has(table.Listed) {
 		s.unlist(index)
 	}
@@ -460,7 +462,7 @@ func (s *shelf) free(index uint32, e *table.Entry) {
 }
 
 // discard goes back to the last commit.
-func (s *shelf) discard() {
+func (s *rowCache) discard() {
 	s.keeper.forget()
 	for i := len(s.images) - 1; i >= 0; i-- {
 		img := &s.images[i]
@@ -481,12 +483,12 @@ func (s *shelf) discard() {
 			e.Mark(table.Present)
 		}
 	}
-	buried := s.images
-	s.images, s.kept, s.sealed, s.void = s.images[:0], s.kept[:0], 0, 0
+	undone := s.images
+	s.images, s.imagePayloads, s.drained, s.void = s.images[:0], s.imagePayloads[:0], 0, 0
 	s.dirty = 0
-	for i := range buried {
-		if e := s.At(buried[i].index); !buried[i].present && buried[i].commit && !buried[i].void && e.InUse() {
-			s.bury(buried[i].index, e)
+	for i := range undone {
+		if e := s.At(undone[i].index); !undone[i].present && undone[i].commit && !undone[i].void && e.InUse() {
+			s.freeAbsent(undone[i].index, e)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"thalweg/state/internal/table"
 )
 
-// tier is a shelf without its payload type: what a Tx does with it.
-type tier interface {
+// cache is a row cache without its payload type: what a Tx does with it.
+type cache interface {
 	drain(emit func(Store, []byte, []byte, int64) error) error
 	commit()
 	discard()
@@ -25,20 +25,20 @@ type tier interface {
 	waitingBytes() int64
 }
 
-// cells is a shelf with typed values. The shelf and its keeper know no types, so that each type of a store costs the
-// compiler this much and no more. What is done with cells are functions: a method of a generic type is made, twice, in
-// every package that mentions the type.
-type cells[V any] struct {
-	shelf   *shelf
+// typedCache is a rowCache with typed values. The cache and its keeper know no types, so that each type of a store
+// costs the compiler this much and no more. What works on typed caches are functions: a method of a generic type is
+// made, twice, in every package that mentions the type.
+type typedCache[V any] struct {
+	rows    *rowCache
 	raw     *raw // nil: values hold no pointers, and lie in their entries
 	values  serde.Serde[V]
 	objects []V // of raw, by number
 }
 
-// openCells makes the shelf of the cells, which do not move from now on.
-func openCells[V any](c *cells[V], r *room, prefix []byte, skip int, values serde.Serde[V]) {
+// openTypedCache makes the row cache of a typed cache, which does not move from now on.
+func openTypedCache[V any](c *typedCache[V], r *room, prefix []byte, skip int, values serde.Serde[V]) {
 	c.values = values
-	c.shelf, c.raw = newCells(r, prefix, skip, reflect.TypeFor[V](), values, typed{
+	c.rows, c.raw = newUntypedCache(r, prefix, skip, reflect.TypeFor[V](), values, typed{
 		encode: func(dst []byte, p unsafe.Pointer) ([]byte, error) { return c.values.Append(dst, *(*V)(p)) },
 		decode: func(src []byte, p unsafe.Pointer) (err error) {
 			*(*V)(p), err = c.values.Decode(src)
@@ -56,17 +56,17 @@ func openCells[V any](c *cells[V], r *room, prefix []byte, skip int, values serd
 	})
 }
 
-// newCells returns what of cells has no type.
-func newCells(r *room, prefix []byte, skip int, of reflect.Type, values any, t typed) (*shelf, *raw) {
+// newUntypedCache returns what of a typed cache has no type.
+func newUntypedCache(r *room, prefix []byte, skip int, of reflect.Type, values any, t typed) (*rowCache, *raw) {
 	if isFlat(of) {
-		return newShelf(r, prefix, table.New(r.seed, skip, of.Size()), flat{t}), nil
+		return newRowCache(r, prefix, table.New(r.seed, skip, of.Size()), flat{t}), nil
 	}
 	v := &raw{
 		values: t, table: table.New(r.seed, skip, rawBytes), tx: r.tx, objectSize: int64(of.Size()), objectsMax: objectsMost,
 	}
 	v.arena.grown = r.tx.grow
 	v.views = areViews(values)
-	return newShelf(r, prefix, v.table, v), v
+	return newRowCache(r, prefix, v.table, v), v
 }
 
 // areViews tells whether a serde's values are views of their bytes.
@@ -84,7 +84,7 @@ func decodesFreely(of reflect.Type, values any) bool {
 }
 
 // keepObject makes an object the value of an entry.
-func keepObject[V any](c *cells[V], index uint32, p *rawValue, value V) {
+func keepObject[V any](c *typedCache[V], index uint32, p *rawValue, value V) {
 	if at := int(c.raw.claim(index, p)); at < len(c.objects) {
 		c.objects[at] = value
 	} else {
@@ -92,20 +92,20 @@ func keepObject[V any](c *cells[V], index uint32, p *rawValue, value V) {
 	}
 }
 
-func cellValue[V any](c *cells[V], index uint32) (value V, timestamp int64, ok bool, err error) {
-	e := c.shelf.At(index)
+func cachedValue[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok bool, err error) {
+	e := c.rows.At(index)
 	if !e.Has(table.Present) {
 		return value, 0, false, nil
 	}
 	if c.raw == nil {
-		return *(*V)(c.shelf.Payload(e)), e.Timestamp, true, nil
+		return *(*V)(c.rows.Payload(e)), e.Timestamp, true, nil
 	}
-	p := rawAt(c.shelf.Payload(e))
+	p := rawAt(c.rows.Payload(e))
 	if p.object != 0 {
 		return c.objects[p.object-1], e.Timestamp, true, nil
 	}
 	if value, err = c.values.Decode(c.raw.view(p.place)); err != nil {
-		return value, 0, false, decodeError(c.shelf.room.name, "value", err)
+		return value, 0, false, decodeError(c.rows.room.name, "value", err)
 	}
 	if c.raw.mayKeep() {
 		keepObject(c, index, p, value)
@@ -113,51 +113,51 @@ func cellValue[V any](c *cells[V], index uint32) (value V, timestamp int64, ok b
 	return value, e.Timestamp, true, nil
 }
 
-func setCell[V any](c *cells[V], index uint32, value V, timestamp int64) error {
-	if c.shelf.room.strict {
-		return setCellStrictly(c, index, value, timestamp)
+func setValue[V any](c *typedCache[V], index uint32, value V, timestamp int64) error {
+	if c.rows.room.strict {
+		return setValueStrictly(c, index, value, timestamp)
 	}
-	e := c.shelf.At(index)
+	e := c.rows.At(index)
 	switch {
 	case c.raw == nil:
-		c.shelf.change(index, e)
-		*(*V)(c.shelf.Payload(e)) = value
+		c.rows.change(index, e)
+		*(*V)(c.rows.Payload(e)) = value
 	case c.raw.views:
 		encoded, err := c.values.Append(c.raw.scratch[:0], value)
 		if err == nil {
 			c.raw.scratch = encoded
-			err = c.shelf.room.checkSize(c.shelf.Key(e), len(c.shelf.suffix), len(encoded))
+			err = c.rows.room.checkSize(c.rows.Key(e), len(c.rows.suffix), len(encoded))
 		}
 		if err != nil {
 			return err
 		}
-		c.shelf.change(index, e)
-		c.raw.put(index, rawAt(c.shelf.Payload(e)), encoded)
+		c.rows.change(index, e)
+		c.raw.put(index, rawAt(c.rows.Payload(e)), encoded)
 	default:
-		c.shelf.change(index, e)
-		c.raw.releaseBytes(rawAt(c.shelf.Payload(e)))
-		keepObject(c, index, rawAt(c.shelf.Payload(e)), value)
+		c.rows.change(index, e)
+		c.raw.releaseBytes(rawAt(c.rows.Payload(e)))
+		keepObject(c, index, rawAt(c.rows.Payload(e)), value)
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
 	return nil
 }
 
-// setCellStrictly is setCell for a value that is encoded before it is put. The bytes are kept, so that the entry can go
-// back to them.
+// setValueStrictly is setValue for a value that is encoded before it is put. The bytes are kept, so that the entry can
+// go back to them.
 //
 //go:noinline // so that value escapes here alone
-func setCellStrictly[V any](c *cells[V], index uint32, value V, timestamp int64) error {
-	encoded, err := c.shelf.checkValue(index, unsafe.Pointer(&value))
+func setValueStrictly[V any](c *typedCache[V], index uint32, value V, timestamp int64) error {
+	encoded, err := c.rows.checkValue(index, unsafe.Pointer(&value))
 	if err != nil {
 		return err
 	}
-	e := c.shelf.At(index)
-	c.shelf.change(index, e)
+	e := c.rows.At(index)
+	c.rows.change(index, e)
 	if c.raw == nil {
-		*(*V)(c.shelf.Payload(e)) = value
+		*(*V)(c.rows.Payload(e)) = value
 	} else {
-		p := rawAt(c.shelf.Payload(e))
+		p := rawAt(c.rows.Payload(e))
 		c.raw.put(index, p, encoded)
 		if !c.raw.views {
 			keepObject(c, index, p, value)
@@ -169,13 +169,13 @@ func setCellStrictly[V any](c *cells[V], index uint32, value V, timestamp int64)
 }
 
 // asTold returns the value as it was at the last flush, and whether it was changed since.
-func asTold[V any](c *cells[V], index uint32) (value V, timestamp int64, ok, changed bool, err error) {
-	e := c.shelf.At(index)
+func asTold[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok, changed bool, err error) {
+	e := c.rows.At(index)
 	if !e.Has(table.DirtyFlush) {
-		value, timestamp, ok, err = cellValue(c, index)
+		value, timestamp, ok, err = cachedValue(c, index)
 		return value, timestamp, ok, false, err
 	}
-	was, payload := c.shelf.image(e)
+	was, payload := c.rows.image(e)
 	switch {
 	case !was.present:
 		return value, 0, false, true, nil
@@ -183,7 +183,7 @@ func asTold[V any](c *cells[V], index uint32) (value V, timestamp int64, ok, cha
 		return *(*V)(payload), was.timestamp, true, true, nil
 	}
 	if value, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
-		return value, 0, false, true, decodeError(c.shelf.room.name, "value", err)
+		return value, 0, false, true, decodeError(c.rows.room.name, "value", err)
 	}
 	return value, was.timestamp, true, true, nil
 }
@@ -196,45 +196,45 @@ type told[V any] struct {
 }
 
 // flushed prepares the emission of an entry.
-func flushed[V any](c *cells[V], index uint32, withOld bool) (t told[V], err error) {
-	was, payload := c.shelf.flushed(index)
-	e := c.shelf.At(index)
+func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], err error) {
+	was, payload := c.rows.flushed(index)
+	e := c.rows.At(index)
 	t = told[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
 	if c.raw == nil {
 		if t.hasOld && withOld {
 			t.old = *(*V)(payload)
 		}
 		if t.hasNew {
-			t.new = *(*V)(c.shelf.Payload(e))
+			t.new = *(*V)(c.rows.Payload(e))
 		}
 		return t, nil
 	}
 	if t.hasOld && withOld {
 		if t.old, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
-			return t, decodeError(c.shelf.room.name, "value", err)
+			return t, decodeError(c.rows.room.name, "value", err)
 		}
 	}
 	if t.hasNew {
 		if withOld { // the object may change in place after this: the next flush's old value is what it is now
-			if err = c.raw.settle(index, c.shelf.Payload(e)); err != nil {
-				return t, c.shelf.room.valueError(c.shelf.Key(e), err)
+			if err = c.raw.settle(index, c.rows.Payload(e)); err != nil {
+				return t, c.rows.room.valueError(c.rows.Key(e), err)
 			}
 		}
-		t.new, _, _, err = cellValue(c, index)
+		t.new, _, _, err = cachedValue(c, index)
 	}
 	return t, err
 }
 
 // send tells a flush listener what became of an entry, whose key is head.
 func send[K, V any](
-	c *cells[V], keys *keyring[K], index uint32, head []byte, stays, withOld bool,
+	c *typedCache[V], keys *keyring[K], index uint32, head []byte, stays, withOld bool,
 	out *Flushed[K, V], f func(*Flushed[K, V]) error,
 ) error {
 	told, err := flushed(c, index, withOld)
 	if err != nil || !told.hasOld && !told.hasNew {
 		return err
 	}
-	if out.Key, err = decodeView(keys, head, stays, c.shelf.room); err != nil {
+	if out.Key, err = decodeView(keys, head, stays, c.rows.room); err != nil {
 		return err
 	}
 	out.Old, out.New, out.HasOld, out.HasNew = told.old, told.new, told.hasOld, told.hasNew
@@ -243,9 +243,9 @@ func send[K, V any](
 }
 
 // rowValue returns the value of what a scan found.
-func rowValue[V any](c *cells[V], r row) (value V, timestamp int64, err error) {
+func rowValue[V any](c *typedCache[V], r row) (value V, timestamp int64, err error) {
 	if r.entry {
-		value, timestamp, _, err = cellValue(c, r.index)
+		value, timestamp, _, err = cachedValue(c, r.index)
 		return value, timestamp, err
 	}
 	value, err = c.values.Decode(r.value)
