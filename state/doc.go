@@ -21,17 +21,17 @@
 //
 // # Inside
 //
-//	names        name_kv.go … name_buffer.go, spec.go      what a store is called and how it is kept
-//	stores       kv.go window.go session.go versioned.go buffer.go
-//	*_rows.go    what they do with bytes: everything but encoding and decoding
-//	typed_cache.go  values with types over a row cache; keys to bytes and back
-//	row_cache.go  a write-back table over a range of the engine: lists of what changed, images of what was
-//	keeper*.go   where values live: in the entry, or encoded in an arena with some decoded objects beside it
-//	calendar.go  segments of time that expire whole (segments.go: tables; buffer_rows.go: logs; buffer_cold.go: rows of
-//	             logs that memory has no room for)
-//	prefetch*.go rows that are read before their look-ups come, in the order of their keys
-//	room.go      what the caches of one store share, and the order in which it emits
-//	tx*.go       the transaction; budget.go and tx_memory.go: how much memory it may use
+//	names             name_kv.go … name_buffer.go, spec.go: what a store is called and how it is kept
+//	stores            kv.go window.go session.go versioned.go buffer.go
+//	*_rows.go         what they do with bytes: everything but encoding and decoding
+//	typed_cache.go    typed values over a row cache; key codecs
+//	row_cache*.go     a write-back cache over a range of the engine: lists of what changed, images of what was
+//	values*.go        value storage: inline in the entry, or encoded in an arena with some decoded objects beside it
+//	calendar.go       segments of time that expire whole (segments.go: tables; buffer_rows.go: logs; buffer_cold.go:
+//	                  rows of logs that memory has no room for)
+//	prefetch*.go      rows that are read before their look-ups come, in the order of their keys
+//	room.go           what the caches of one store share, and the order in which it emits
+//	tx*.go            the transaction; budget.go and tx_memory.go: how much memory it may use
 //
 // The types of keys and values go no further than the stores and typed_cache.go: each type that a program names costs
 // the compiler a copy of what knows it, also of methods that nobody calls. What makes closures is not inlined, or each

@@ -62,7 +62,7 @@ func TestArenaGivesMemoryBack(t *testing.T) {
 	for key, value := range kept {
 		require.Equal(t, strings.Repeat(value[:1], size), value, key)
 	}
-	require.Less(t, st.cache.raw.total, int64(3*keys*size), "dead values are given up")
+	require.Less(t, st.cache.boxed.total, int64(3*keys*size), "dead values are given up")
 }
 
 // TestValuesWithoutBytes keeps values that take no memory: a set of keys.

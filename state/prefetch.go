@@ -107,7 +107,7 @@ func (s *rowCache) prefetchLines(keys [][]byte, values bool) {
 			hashes[i] = s.Hash(key)
 		}
 		found, sum := s.Prefetch(hashes[:n], &near)
-		if v, ok := s.keeper.(*raw); ok && values {
+		if v, ok := s.storage.(*boxedValues); ok && values {
 			sum += v.prefetchLines(near[:found])
 		}
 		s.near += sum

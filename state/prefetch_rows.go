@@ -232,7 +232,7 @@ func (x *pass) fetch(s *rowCache) int {
 		return len(x.indexes)
 	}
 	for _, index := range x.indexes[done:] {
-		s.keeper.release(s.Payload(s.At(index)))
+		s.storage.release(s.Payload(s.At(index)))
 		s.Delete(index)
 	}
 	x.indexes = x.indexes[:done]
@@ -245,7 +245,7 @@ func (s *rowCache) rowBytes() int64 {
 	if n < aheadLeast {
 		return rowBytesMin
 	}
-	if v, ok := s.keeper.(*raw); ok {
+	if v, ok := s.storage.(*boxedValues); ok {
 		bytes += v.live + int64(len(v.owners))*64
 	}
 	return bytes / n
@@ -277,7 +277,7 @@ func (tx *Tx) roomAhead(s *rowCache, want int, rowBytes int64) int {
 	s.count()
 	room := tx.roomFor(s, rowBytes)
 	if room < want && !tx.packed && s.evict(max(want-room, s.Len()/evictParts)) > 0 {
-		s.keeper.reclaim(len(s.images) > 0)
+		s.storage.reclaim(len(s.images) > 0)
 		room = tx.roomFor(s, rowBytes)
 	}
 	room = min(want, room)

@@ -103,7 +103,7 @@ func (s *rowCache) checkValue(index uint32, value unsafe.Pointer) (encoded []byt
 			s.forgetObject(index)
 		}
 	}()
-	if encoded, err = s.keeper.encode(s.room.value[:0], value); err != nil {
+	if encoded, err = s.storage.encode(s.room.value[:0], value); err != nil {
 		return nil, s.room.valueError(key, err)
 	}
 	s.room.value = encoded
@@ -115,11 +115,11 @@ func (s *rowCache) checkValue(index uint32, value unsafe.Pointer) (encoded []byt
 
 // forgetObject drops the decoded object of an entry that has its bytes, too.
 func (s *rowCache) forgetObject(index uint32) {
-	v, ok := s.keeper.(*raw)
+	v, ok := s.storage.(*boxedValues)
 	if !ok {
 		return
 	}
-	if e := s.At(index); e.Has(table.Present) && rawAt(s.Payload(e)).chunk != 0 {
-		v.drop(rawAt(s.Payload(e)))
+	if e := s.At(index); e.Has(table.Present) && boxedAt(s.Payload(e)).chunk != 0 {
+		v.drop(boxedAt(s.Payload(e)))
 	}
 }

@@ -19,14 +19,14 @@ import (
 // entry on a list stays in memory, except one that was made and removed since the last commit: see freeUncommitted.
 type rowCache struct {
 	*table.Table
-	room   *room
-	keeper keeper
-	number uint32 // among the caches of the room
-	prefix []byte // of the cache's keys in the engine
-	suffix []byte // of the cache's keys in the changelog
-	tail   int    // bytes of a time at the end of each key
-	held   bool   // the cache's keys are those of held records
-	sender func(index uint32) error
+	room    *room
+	storage valueStorage
+	number  uint32 // among the caches of the room
+	prefix  []byte // of the cache's keys in the engine
+	suffix  []byte // of the cache's keys in the changelog
+	tail    int    // bytes of a time at the end of each key
+	held    bool   // the cache's keys are those of held records
+	sender  func(index uint32) error
 
 	images        []image
 	imagePayloads []uint64 // the payloads of the images
@@ -60,8 +60,8 @@ type image struct {
 // voidMin is from how many void images on they are taken out.
 const voidMin = 1024
 
-func newRowCache(r *room, prefix []byte, t *table.Table, v keeper) *rowCache {
-	s := &rowCache{Table: t, room: r, prefix: prefix, keeper: v, complete: !r.persistent}
+func newRowCache(r *room, prefix []byte, t *table.Table, v valueStorage) *rowCache {
+	s := &rowCache{Table: t, room: r, prefix: prefix, storage: v, complete: !r.persistent}
 	s.number = r.enroll(s)
 	return s
 }
@@ -70,8 +70,8 @@ func newRowCache(r *room, prefix []byte, t *table.Table, v keeper) *rowCache {
 func (s *rowCache) retire() {
 	s.room.caches[s.number] = nil
 	s.Reset()
-	if v, ok := s.keeper.(*raw); ok {
-		v.forget()
+	if v, ok := s.storage.(*boxedValues); ok {
+		v.dropObjects()
 		v.arena.reset()
 	}
 	s.images, s.imagePayloads, s.drained, s.void = s.images[:0], s.imagePayloads[:0], 0, 0
@@ -147,7 +147,7 @@ func (s *rowCache) loadRow(index uint32, row []byte) error {
 	timestamp, value, err := layout.Value(row)
 	e := s.At(index)
 	if err == nil {
-		err = s.keeper.load(index, s.Payload(e), value)
+		err = s.storage.load(index, s.Payload(e), value)
 	}
 	if err != nil {
 		return decodeError(s.room.name, "value", err)
@@ -178,7 +178,7 @@ func (s *rowCache) capture(index uint32, e *table.Entry) {
 		timestamp: e.Timestamp, index: index, earlier: e.Image, present: e.Has(table.Present), commit: first,
 	})
 	s.imagePayloads = append(s.imagePayloads, s.Words(e)...)
-	s.keeper.taken(s.Payload(e), s.payload(len(s.images)-1))
+	s.storage.captured(s.Payload(e), s.payload(len(s.images)-1))
 	e.Image = uint32(len(s.images))
 	if first {
 		s.dirty += s.keyBytes(e)
@@ -273,14 +273,14 @@ func (s *rowCache) drain(emit func(Store, []byte, []byte, int64) error) error {
 // encoded returns the bytes of an entry's value: a view that is valid until the next call.
 func (s *rowCache) encoded(index uint32, e *table.Entry) ([]byte, error) {
 	p := s.Payload(e)
-	if v, ok := s.keeper.(*raw); ok {
-		err := v.settle(index, p)
+	if v, ok := s.storage.(*boxedValues); ok {
+		err := v.ensureEncoded(index, p)
 		if err != nil {
 			return nil, err
 		}
-		return v.view(rawAt(p).place), nil
+		return v.view(boxedAt(p).place), nil
 	}
-	b, err := s.keeper.appendTo(s.room.value[:0], index, p)
+	b, err := s.storage.appendTo(s.room.value[:0], index, p)
 	if err == nil {
 		s.room.value = b
 	}
@@ -310,11 +310,11 @@ func (s *rowCache) markDrained() error {
 		e := s.At(img.index)
 		e.Clear(table.DirtyCommit)
 		if e.Has(table.Present) {
-			if err := s.keeper.settle(img.index, s.Payload(e)); err != nil {
+			if err := s.storage.ensureEncoded(img.index, s.Payload(e)); err != nil {
 				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 			}
 		}
-		s.countWaiting(e, len(s.Key(e))+int(s.keeper.outside(s.Payload(e))))
+		s.countWaiting(e, len(s.Key(e))+int(s.storage.outsideBytes(s.Payload(e))))
 	}
 	s.endDrain()
 	return nil
@@ -333,7 +333,7 @@ func (s *rowCache) commit() {
 	}
 	drained, persistent := s.images[:s.drained], s.room.persistent
 	for i := range drained {
-		s.keeper.release(s.payload(i))
+		s.storage.release(s.payload(i))
 		if !drained[i].commit || drained[i].void {
 			continue
 		}
@@ -357,7 +357,7 @@ func (s *rowCache) commit() {
 	s.imagePayloads = slices.Delete(s.imagePayloads, 0, s.drained*s.PayloadWords())
 	s.images = slices.Delete(s.images, 0, s.drained)
 	s.drained = 0
-	s.keeper.tidy(len(s.images) == 0)
+	s.storage.committed(len(s.images) == 0)
 	if len(s.images) == 0 {
 		s.Compact(false)
 	}
@@ -379,7 +379,7 @@ func (s *rowCache) freeAllAbsent(images []image) {
 func (s *rowCache) remove(index uint32, timestamp int64) {
 	e := s.At(index)
 	s.change(index, e)
-	s.keeper.release(s.Payload(e))
+	s.storage.release(s.Payload(e))
 	e.Timestamp = timestamp
 	e.Clear(table.Present)
 }
@@ -457,13 +457,13 @@ func (s *rowCache) free(index uint32, e *table.Entry) {
 	if e.Has(table.Listed) {
 		s.unlist(index)
 	}
-	s.keeper.release(s.Payload(e))
+	s.storage.release(s.Payload(e))
 	s.Delete(index)
 }
 
 // discard goes back to the last commit.
 func (s *rowCache) discard() {
-	s.keeper.forget()
+	s.storage.dropObjects()
 	for i := len(s.images) - 1; i >= 0; i-- {
 		img := &s.images[i]
 		if img.void {
@@ -471,10 +471,10 @@ func (s *rowCache) discard() {
 		}
 		e := s.At(img.index)
 		if !img.commit {
-			s.keeper.release(s.payload(i))
+			s.storage.release(s.payload(i))
 			continue
 		}
-		s.keeper.release(s.Payload(e))
+		s.storage.release(s.Payload(e))
 		copy(s.Words(e), unsafe.Slice((*uint64)(s.payload(i)), s.PayloadWords()))
 		e.Timestamp = img.timestamp
 		e.Clear(table.DirtyCommit | table.DirtyFlush | table.Present)

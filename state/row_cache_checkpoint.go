@@ -36,7 +36,7 @@ func (s *rowCache) checkpoint(b engine.Batch) error {
 			}
 			continue
 		}
-		row, err := s.keeper.appendTo(layout.AppendTimestamp(s.room.value[:0], timestamp), index, value)
+		row, err := s.storage.appendTo(layout.AppendTimestamp(s.room.value[:0], timestamp), index, value)
 		if err != nil {
 			return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
 		}
@@ -75,10 +75,10 @@ func (s *rowCache) restore(key, value []byte, timestamp int64) error {
 	}
 	e := s.At(index)
 	e.Mark(table.Used)
-	s.keeper.release(s.Payload(e))
+	s.storage.release(s.Payload(e))
 	e.Clear(table.Present)
 	if value != nil {
-		if err := s.keeper.load(index, s.Payload(e), value); err != nil {
+		if err := s.storage.load(index, s.Payload(e), value); err != nil {
 			return decodeError(s.room.name, "changelog value", err)
 		}
 		e.Mark(table.Present)
@@ -91,7 +91,7 @@ func (s *rowCache) restore(key, value []byte, timestamp int64) error {
 	if !e.Has(table.DirtyCheckpoint) {
 		e.Mark(table.DirtyCheckpoint)
 		s.pending = append(s.pending, index)
-		s.waiting += s.keyBytes(e) + s.keeper.outside(s.Payload(e))
+		s.waiting += s.keyBytes(e) + s.storage.outsideBytes(s.Payload(e))
 	}
 	return nil
 }
@@ -109,23 +109,23 @@ func (s *rowCache) evict(want int) int {
 		if e.Has(table.Present) {
 			s.complete = false
 		}
-		s.keeper.release(s.Payload(e))
+		s.storage.release(s.Payload(e))
 		s.evicted(s.Key(e))
 	})
 }
 
 // empty forgets everything, also what is not committed.
 func (s *rowCache) empty() {
-	s.keeper.forget()
+	s.storage.dropObjects()
 	for i := range s.images {
-		s.keeper.release(s.payload(i))
+		s.storage.release(s.payload(i))
 	}
 	s.images, s.imagePayloads, s.drained, s.void = nil, nil, 0, 0
 	s.pending = nil
 	s.dirty, s.waiting = 0, 0
 	s.order, s.times = nil, nil
 	s.All(func(index uint32, e *table.Entry) bool {
-		s.keeper.release(s.Payload(e))
+		s.storage.release(s.Payload(e))
 		s.Delete(index)
 		return true
 	})
@@ -148,15 +148,15 @@ func (s *rowCache) compact() {
 	s.dropOrders()
 	pins := s.room.tx.pinsOf(s)
 	s.Shrink(func(from, to uint32) {
-		if v, ok := s.keeper.(*raw); ok {
+		if v, ok := s.storage.(*boxedValues); ok {
 			v.moved(to)
 		}
 		for _, p := range pins[from] {
 			p.index = to
 		}
 	})
-	s.keeper.tidy(true)
-	s.keeper.reclaim(false)
+	s.storage.committed(true)
+	s.storage.reclaim(false)
 	s.Compact(true)
 	s.limit = s.Len() // it has to ask for more
 }
@@ -164,7 +164,7 @@ func (s *rowCache) compact() {
 // memoryBytes is the memory of the table, of the lists and of the values.
 func (s *rowCache) memoryBytes() int64 {
 	s.counted = s.indexBytes()
-	return s.counted + s.keeper.bytes()
+	return s.counted + s.storage.bytes()
 }
 
 // indexBytes is the memory of the table and of the lists.
@@ -195,7 +195,7 @@ func (s *rowCache) waits() bool         { return len(s.pending) > 0 }
 // dirtyBytes takes values that were not encoded yet for average ones.
 func (s *rowCache) dirtyBytes() int64 {
 	n := s.dirty
-	if v, ok := s.keeper.(*raw); ok && s.Len() > 0 {
+	if v, ok := s.storage.(*boxedValues); ok && s.Len() > 0 {
 		n += int64(len(s.images)-s.drained) * v.live / int64(s.Len())
 	}
 	return n

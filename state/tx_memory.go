@@ -77,7 +77,7 @@ func (tx *Tx) makeRoom(s *rowCache) {
 		size := max(s.memoryBytes()/int64(n), 1)
 		if over := tx.used + int64(want)*size - (most - most/spareParts); over > 0 {
 			evicted := s.evict(max(want, int(min(over/size, int64(n)))))
-			s.keeper.reclaim(len(s.images) > 0)
+			s.storage.reclaim(len(s.images) > 0)
 			over := tx.over()
 			tx.packed = evicted < want && over
 			tx.full = over

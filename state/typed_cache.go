@@ -25,20 +25,20 @@ type cache interface {
 	waitingBytes() int64
 }
 
-// typedCache is a rowCache with typed values. The cache and its keeper know no types, so that each type of a store
-// costs the compiler this much and no more. What works on typed caches are functions: a method of a generic type is
-// made, twice, in every package that mentions the type.
+// typedCache is a rowCache with typed values. The rowCache and its valueStorage know no types, so this is all that each
+// value type costs the compiler. Functions work on a typedCache, not methods: the compiler makes each method of a
+// generic type twice in every package that mentions the type.
 type typedCache[V any] struct {
 	rows    *rowCache
-	raw     *raw // nil: values hold no pointers, and lie in their entries
+	boxed   *boxedValues // nil: values hold no pointers, and lie in their entries
 	values  serde.Serde[V]
-	objects []V // of raw, by number
+	objects []V // of boxed, by number
 }
 
-// openTypedCache makes the row cache of a typed cache, which does not move from now on.
+// openTypedCache makes the row cache of c. c must not move from now on.
 func openTypedCache[V any](c *typedCache[V], r *room, prefix []byte, skip int, values serde.Serde[V]) {
 	c.values = values
-	c.rows, c.raw = newUntypedCache(r, prefix, skip, reflect.TypeFor[V](), values, typed{
+	c.rows, c.boxed = newUntypedCache(r, prefix, skip, reflect.TypeFor[V](), values, valueCodec{
 		encode: func(dst []byte, p unsafe.Pointer) ([]byte, error) { return c.values.Append(dst, *(*V)(p)) },
 		decode: func(src []byte, p unsafe.Pointer) (err error) {
 			*(*V)(p), err = c.values.Decode(src)
@@ -56,13 +56,16 @@ func openTypedCache[V any](c *typedCache[V], r *room, prefix []byte, skip int, v
 	})
 }
 
-// newUntypedCache returns what of a typed cache has no type.
-func newUntypedCache(r *room, prefix []byte, skip int, of reflect.Type, values any, t typed) (*rowCache, *raw) {
-	if isFlat(of) {
-		return newRowCache(r, prefix, table.New(r.seed, skip, of.Size()), flat{t}), nil
+// newUntypedCache returns the parts of a typedCache that have no type. The second is nil for inline values.
+func newUntypedCache(
+	r *room, prefix []byte, skip int, of reflect.Type, values any, t valueCodec,
+) (*rowCache, *boxedValues) {
+	if isInline(of) {
+		return newRowCache(r, prefix, table.New(r.seed, skip, of.Size()), inlineValues{t}), nil
 	}
-	v := &raw{
-		values: t, table: table.New(r.seed, skip, rawBytes), tx: r.tx, objectSize: int64(of.Size()), objectsMax: objectsMost,
+	v := &boxedValues{
+		values: t, table: table.New(r.seed, skip, boxedBytes), tx: r.tx,
+		objectSize: int64(of.Size()), objectsMax: objectsMost,
 	}
 	v.arena.grown = r.tx.grow
 	v.views = areViews(values)
@@ -84,8 +87,8 @@ func decodesFreely(of reflect.Type, values any) bool {
 }
 
 // keepObject makes an object the value of an entry.
-func keepObject[V any](c *typedCache[V], index uint32, p *rawValue, value V) {
-	if at := int(c.raw.claim(index, p)); at < len(c.objects) {
+func keepObject[V any](c *typedCache[V], index uint32, p *boxedValue, value V) {
+	if at := int(c.boxed.objectOf(index, p)); at < len(c.objects) {
 		c.objects[at] = value
 	} else {
 		c.objects = append(c.objects, value)
@@ -97,17 +100,17 @@ func cachedValue[V any](c *typedCache[V], index uint32) (value V, timestamp int6
 	if !e.Has(table.Present) {
 		return value, 0, false, nil
 	}
-	if c.raw == nil {
+	if c.boxed == nil {
 		return *(*V)(c.rows.Payload(e)), e.Timestamp, true, nil
 	}
-	p := rawAt(c.rows.Payload(e))
+	p := boxedAt(c.rows.Payload(e))
 	if p.object != 0 {
 		return c.objects[p.object-1], e.Timestamp, true, nil
 	}
-	if value, err = c.values.Decode(c.raw.view(p.place)); err != nil {
+	if value, err = c.values.Decode(c.boxed.view(p.place)); err != nil {
 		return value, 0, false, decodeError(c.rows.room.name, "value", err)
 	}
-	if c.raw.mayKeep() {
+	if c.boxed.mayKeep() {
 		keepObject(c, index, p, value)
 	}
 	return value, e.Timestamp, true, nil
@@ -119,24 +122,24 @@ func setValue[V any](c *typedCache[V], index uint32, value V, timestamp int64) e
 	}
 	e := c.rows.At(index)
 	switch {
-	case c.raw == nil:
+	case c.boxed == nil:
 		c.rows.change(index, e)
 		*(*V)(c.rows.Payload(e)) = value
-	case c.raw.views:
-		encoded, err := c.values.Append(c.raw.scratch[:0], value)
+	case c.boxed.views:
+		encoded, err := c.values.Append(c.boxed.scratch[:0], value)
 		if err == nil {
-			c.raw.scratch = encoded
+			c.boxed.scratch = encoded
 			err = c.rows.room.checkSize(c.rows.Key(e), len(c.rows.suffix), len(encoded))
 		}
 		if err != nil {
 			return err
 		}
 		c.rows.change(index, e)
-		c.raw.put(index, rawAt(c.rows.Payload(e)), encoded)
+		c.boxed.put(index, boxedAt(c.rows.Payload(e)), encoded)
 	default:
 		c.rows.change(index, e)
-		c.raw.releaseBytes(rawAt(c.rows.Payload(e)))
-		keepObject(c, index, rawAt(c.rows.Payload(e)), value)
+		c.boxed.releaseBytes(boxedAt(c.rows.Payload(e)))
+		keepObject(c, index, boxedAt(c.rows.Payload(e)), value)
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
@@ -154,12 +157,12 @@ func setValueStrictly[V any](c *typedCache[V], index uint32, value V, timestamp 
 	}
 	e := c.rows.At(index)
 	c.rows.change(index, e)
-	if c.raw == nil {
+	if c.boxed == nil {
 		*(*V)(c.rows.Payload(e)) = value
 	} else {
-		p := rawAt(c.rows.Payload(e))
-		c.raw.put(index, p, encoded)
-		if !c.raw.views {
+		p := boxedAt(c.rows.Payload(e))
+		c.boxed.put(index, p, encoded)
+		if !c.boxed.views {
 			keepObject(c, index, p, value)
 		}
 	}
@@ -179,10 +182,10 @@ func asTold[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok
 	switch {
 	case !was.present:
 		return value, 0, false, true, nil
-	case c.raw == nil:
+	case c.boxed == nil:
 		return *(*V)(payload), was.timestamp, true, true, nil
 	}
-	if value, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
+	if value, err = c.values.Decode(c.boxed.view(boxedAt(payload).place)); err != nil {
 		return value, 0, false, true, decodeError(c.rows.room.name, "value", err)
 	}
 	return value, was.timestamp, true, true, nil
@@ -200,7 +203,7 @@ func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], er
 	was, payload := c.rows.flushed(index)
 	e := c.rows.At(index)
 	t = told[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
-	if c.raw == nil {
+	if c.boxed == nil {
 		if t.hasOld && withOld {
 			t.old = *(*V)(payload)
 		}
@@ -210,13 +213,13 @@ func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], er
 		return t, nil
 	}
 	if t.hasOld && withOld {
-		if t.old, err = c.values.Decode(c.raw.view(rawAt(payload).place)); err != nil {
+		if t.old, err = c.values.Decode(c.boxed.view(boxedAt(payload).place)); err != nil {
 			return t, decodeError(c.rows.room.name, "value", err)
 		}
 	}
 	if t.hasNew {
 		if withOld { // the object may change in place after this: the next flush's old value is what it is now
-			if err = c.raw.settle(index, c.rows.Payload(e)); err != nil {
+			if err = c.boxed.ensureEncoded(index, c.rows.Payload(e)); err != nil {
 				return t, c.rows.room.valueError(c.rows.Key(e), err)
 			}
 		}
@@ -256,12 +259,12 @@ func rowValue[V any](c *typedCache[V], r row) (value V, timestamp int64, err err
 type keyring[K any] struct {
 	serde   serde.Serde[K]
 	encoder serde.Encoder[K]
-	flat    bool // decoding keeps no view
+	inline  bool // decoding keeps no view
 }
 
 //go:noinline // see package comment
 func newKeyring[K any](s serde.Serde[K]) keyring[K] {
-	return keyring[K]{serde: serde.Local(s), encoder: serde.NewEncoder(s), flat: isFlat(reflect.TypeFor[K]())}
+	return keyring[K]{serde: serde.Local(s), encoder: serde.NewEncoder(s), inline: isInline(reflect.TypeFor[K]())}
 }
 
 // keyBytes returns the encoding of a key, valid until the next call.
@@ -269,7 +272,7 @@ func keyBytes[K any](k *keyring[K], key K) ([]byte, error) { return k.encoder.En
 
 // decodeView decodes a view of an entry's key.
 func decodeView[K any](k *keyring[K], view []byte, stays bool, r *room) (key K, err error) {
-	if !stays && !k.flat {
+	if !stays && !k.inline {
 		view = r.tx.stable.copy(view)
 	}
 	if key, err = k.serde.Decode(view); err != nil {
