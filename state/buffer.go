@@ -34,7 +34,7 @@ func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
 	if st, found, err := reopen[*BufferStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(n)
+	r, err := tx.newStoreBase(n)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +73,12 @@ func (st *BufferStore[K, V]) Add[E BufferEntry[V]](key K, value V, timestamp int
 	}
 	encoded, err := st.values.Append(st.buffers.encoded[:0], value)
 	if err != nil {
-		return st.buffers.room.valueError(nil, err)
+		return st.buffers.base.valueError(nil, err)
 	}
 	st.buffers.encoded = encoded
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return keyError(st.buffers.room, err)
+		return keyError(st.buffers.base, err)
 	}
 	return ignoreExpired(st.buffers.add(b, encoded, timestamp))
 }
@@ -90,7 +90,7 @@ func (st *BufferStore[K, V]) Fetch[E BufferEntry[V]](key K, from, to int64) ([]B
 	st.found = st.found[:0]
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return nil, keyError(st.buffers.room, err)
+		return nil, keyError(st.buffers.base, err)
 	}
 	found, err := st.buffers.fetch(b, from, to)
 	if err != nil {
@@ -99,7 +99,7 @@ func (st *BufferStore[K, V]) Fetch[E BufferEntry[V]](key K, from, to int64) ([]B
 	for i := range found {
 		value, err := st.value(&found[i])
 		if err != nil {
-			return nil, decodeError(st.buffers.room.name, "value", err)
+			return nil, decodeError(st.buffers.base.name, "value", err)
 		}
 		st.found = append(st.found, BufferEntry[V]{Value: value, Timestamp: found[i].timestamp})
 	}
@@ -132,7 +132,7 @@ func (st *BufferStore[K, V]) value(c *chained) (V, error) {
 func (st *BufferStore[K, V]) Has[E BufferEntry[V]](key K, from, to int64) (bool, error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return false, keyError(st.buffers.room, err)
+		return false, keyError(st.buffers.base, err)
 	}
 	return st.buffers.has(b, from, to)
 }

@@ -32,7 +32,7 @@ func (b *buffers) fetch(key []byte, from, to int64) ([]chained, error) {
 	clear(b.chain)
 	b.chain = b.chain[:0]
 	from = max(from, b.horizon())
-	hash := b.room.hash(key)
+	hash := b.base.hash(key)
 	for _, t := range b.window(from, to) {
 		g, first := t.buffer, len(b.chain)
 		b.chain = b.rowsOf(g, b.chain, hash, key, from, to)
@@ -41,7 +41,7 @@ func (b *buffers) fetch(key []byte, from, to int64) ([]chained, error) {
 		}
 		var err error
 		if b.chain, err = b.cold.fetch(g, b.chain, first, key, from, to); err != nil {
-			return nil, failed(b.room.name, "read", err)
+			return nil, failed(b.base.name, "read", err)
 		}
 	}
 	return b.chain, nil
@@ -50,11 +50,11 @@ func (b *buffers) fetch(key []byte, from, to int64) ([]chained, error) {
 // has tells whether a key has a row in [from, to].
 func (b *buffers) has(key []byte, from, to int64) (bool, error) {
 	from = max(from, b.horizon())
-	hash := b.room.hash(key)
+	hash := b.base.hash(key)
 	for _, t := range slices.Backward(b.window(from, to)) {
 		g := t.buffer
 		found, passed := g.chain(b.chain[:0], hash, key, from, to, 1)
-		b.room.visits += passed
+		b.base.visited += passed
 		if len(found) > 0 {
 			return true, nil
 		}
@@ -62,7 +62,7 @@ func (b *buffers) has(key []byte, from, to int64) (bool, error) {
 			continue
 		}
 		if some, err := b.cold.has(g, key, from, to); some || err != nil {
-			return some, failed(b.room.name, "read", err)
+			return some, failed(b.base.name, "read", err)
 		}
 	}
 	return false, nil
@@ -70,7 +70,7 @@ func (b *buffers) has(key []byte, from, to int64) (bool, error) {
 
 func (b *buffers) rowsOf(g *bufferSegment, dst []chained, hash uint64, key []byte, from, to int64) []chained {
 	dst, passed := g.chain(dst, hash, key, from, to, 0)
-	b.room.visits += passed
+	b.base.visited += passed
 	return dst
 }
 

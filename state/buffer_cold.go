@@ -73,8 +73,8 @@ func (c *coldReader) seek(g *bufferSegment, key []byte, from, to int64) (ok bool
 		return false, nil
 	}
 	if c.it == nil {
-		rows := append(slices.Clone(c.buffers.room.prefix), layout.KindExpiring)
-		if c.it, err = c.buffers.room.tx.config.Engine.Iterate(rows, layout.After(rows)); err != nil {
+		rows := append(slices.Clone(c.buffers.base.prefix), layout.KindExpiring)
+		if c.it, err = c.buffers.base.tx.config.Engine.Iterate(rows, layout.After(rows)); err != nil {
 			c.it = nil
 			return false, err
 		}
@@ -91,7 +91,7 @@ func (c *coldReader) each(g *bufferSegment, key []byte, from, to int64, f func(c
 		return err
 	}
 	for ; ok; ok = c.it.Next() {
-		c.buffers.room.visits++
+		c.buffers.base.visited++
 		found := c.it.Key()
 		if bytes.Compare(found, c.upper) > 0 {
 			break
@@ -118,7 +118,7 @@ func (c *coldReader) fetch(
 	err := c.each(g, key, from, to, func(r chained) (bool, error) {
 		value, err := c.it.Value()
 		if err == nil {
-			r.value = c.buffers.room.tx.stable.copy(value)
+			r.value = c.buffers.base.tx.stable.copy(value)
 			dst = append(dst, r)
 		}
 		return true, err
@@ -154,7 +154,7 @@ func (b *buffers) relieve(part float64) error { return b.spill(int64(float64(b.m
 
 // spill makes rows cold, those of the oldest segments first, until about so many bytes are free.
 func (b *buffers) spill(size int64) error {
-	if !b.room.persistent || len(b.pending) > 0 {
+	if !b.base.persistent || len(b.pending) > 0 {
 		return nil
 	}
 	b.cold.close()
@@ -174,7 +174,7 @@ func (b *buffers) spill(size int64) error {
 			n = max(saved/2, uint32(float64(saved)*float64(size)/float64(held)), 1)
 		}
 		if err := b.spillRows(g, n); err != nil {
-			return fmt.Errorf("store %q: move rows to the engine: %w", b.room.name, err)
+			return fmt.Errorf("store %q: move rows to the engine: %w", b.base.name, err)
 		}
 		size -= held - g.memoryBytes()
 	}
@@ -195,7 +195,7 @@ func (b *buffers) spillRows(g *bufferSegment, n uint32) error {
 	if number < coldPartsMax {
 		f = newFilter(len(keys))
 	}
-	w := b.room.tx.config.Engine.NewBatch(spillBatchBytes)
+	w := b.base.tx.config.Engine.NewBatch(spillBatchBytes)
 	defer func() { w.Close() }() //nolint:errcheck // after Commit it does nothing
 	for _, index := range keys {
 		key := g.heads.Key(g.heads.At(index))
@@ -204,8 +204,8 @@ func (b *buffers) spillRows(g *bufferSegment, n uint32) error {
 		}
 		for _, row := range g.rowsOfKey(index, n) {
 			r := g.row(row)
-			b.room.key = appendColdKey(b.appendRows(b.room.key[:0], g.number), key, r.timestamp, r.sequence)
-			if err := w.Set(b.room.key, g.bytes.view(r.place)); err != nil {
+			b.base.key = appendColdKey(b.appendRows(b.base.key[:0], g.number), key, r.timestamp, r.sequence)
+			if err := w.Set(b.base.key, g.bytes.view(r.place)); err != nil {
 				return err
 			}
 			if w.SizeBytes() < spillBatchBytes {
@@ -214,7 +214,7 @@ func (b *buffers) spillRows(g *bufferSegment, n uint32) error {
 			if err := w.Commit(); err != nil {
 				return err
 			}
-			w = b.room.tx.config.Engine.NewBatch(spillBatchBytes)
+			w = b.base.tx.config.Engine.NewBatch(spillBatchBytes)
 		}
 	}
 	if err := b.endSpill(w, g, n, number, f); err != nil {
@@ -238,7 +238,7 @@ func (b *buffers) keysOf(g *bufferSegment, n uint32) (keys []uint32) {
 			keys = append(keys, index)
 		}
 	}
-	table.Sort(&b.room.sorter, g.heads, keys)
+	table.Sort(&b.base.sorter, g.heads, keys)
 	return keys
 }
 
@@ -278,7 +278,7 @@ func (b *buffers) endSpill(w engine.Batch, g *bufferSegment, n uint32, number in
 
 // shorten drops the first n rows of a segment from memory.
 func (b *buffers) shorten(g *bufferSegment, n uint32) {
-	rest := &bufferSegment{heads: table.New(b.room.seed, 0, 4)}
+	rest := &bufferSegment{heads: table.New(b.base.seed, 0, 4)}
 	for at := n; at < g.count; at++ {
 		r := g.row(at)
 		rest.append(g.heads.Key(g.heads.At(r.entry)), g.bytes.view(r.place), r.timestamp, r.sequence)

@@ -17,7 +17,7 @@ func (b *buffers) placeObject() (at int) {
 	if o.kept < o.max {
 		o.kept++
 		if o.kept%countedObjects == 0 {
-			b.room.tx.grow(countedObjects * b.objectBytes())
+			b.base.tx.grow(countedObjects * b.objectBytes())
 		}
 		return o.kept - 1
 	}
@@ -38,7 +38,7 @@ func (b *buffers) objectBytes() int64 {
 
 // boundObjects gives the decoded values their part of the memory.
 func (b *buffers) boundObjects() {
-	part := b.room.tx.bytesMax() / objectsPart / b.objectBytes()
+	part := b.base.tx.bytesMax() / objectsPart / b.objectBytes()
 	b.objects.max = int(min(max(part, objectsLeast), bufferObjectsMax))
 	if b.objects.kept > b.objects.max {
 		b.forgetObjects()

@@ -81,7 +81,7 @@ const (
 	sequenceMask uint32 = 1<<31 - 1
 )
 
-func newBuffers(r *room, retention time.Duration) *buffers {
+func newBuffers(r *storeBase, retention time.Duration) *buffers {
 	b := &buffers{retain: retention.Milliseconds(), forget: func() {}, objects: bufferObjects{max: bufferObjectsMax}}
 	b.cold.buffers = b
 	b.calendar = newCalendar(r, retention,
@@ -98,7 +98,7 @@ func (b *buffers) newSegment(number int64) *bufferSegment {
 		g.heads.Reset()
 		b.spare = b.spare[:n-1]
 	} else {
-		g.heads = table.New(b.room.seed, 0, 4)
+		g.heads = table.New(b.base.seed, 0, 4)
 	}
 	if n := len(b.live); n > 0 && b.live[n-1].number < number {
 		g.heads.Reserve(b.live[n-1].buffer.heads.Len())
@@ -174,9 +174,9 @@ func (g *bufferSegment) pop(at uint32) {
 
 func (b *buffers) add(key, value []byte, timestamp int64) error {
 	if len(key) > table.KeyBytesMax {
-		return longKey(b.room, key)
+		return longKey(b.base, key)
 	}
-	if err := b.room.checkSize(key, bufferTail, len(value)); err != nil {
+	if err := b.base.checkSize(key, bufferTail, len(value)); err != nil {
 		return err
 	}
 	seg, err := b.at(timestamp)
@@ -189,7 +189,7 @@ func (b *buffers) add(key, value []byte, timestamp int64) error {
 	size := int64(len(key) + len(value) + 64)
 	b.dirty += size
 	if b.growth += size; b.growth >= growthStep {
-		b.room.tx.grow(b.growth)
+		b.base.tx.grow(b.growth)
 		b.growth = 0
 	}
 	return nil
@@ -218,7 +218,7 @@ func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
 	for len(keys) > 0 && len(some) > 0 {
 		n := min(len(keys), table.PrefetchMax)
 		for i, key := range keys[:n] {
-			hashes[i] = b.room.hash(key)
+			hashes[i] = b.base.hash(key)
 		}
 		for _, t := range some {
 			seg := t.buffer
@@ -259,15 +259,15 @@ func (b *buffers) at(when int64) (*bufferSegment, error) {
 	return t.buffer, nil
 }
 
-func (b *buffers) roomOf() *room                 { return b.room }
+func (b *buffers) storeBase() *storeBase         { return b.base }
 func (b *buffers) caches(yield func(cache) bool) { yield(b) }
 
 func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
-	if b.room.logged {
+	if b.base.logged {
 		for _, a := range b.added[b.drained:] {
 			r := a.seg.row(a.row)
-			b.room.key = a.seg.appendKey(b.room.key[:0], r)
-			if err := emit(b.room.store, b.room.key, a.seg.bytes.view(r.place), r.timestamp); err != nil {
+			b.base.key = a.seg.appendKey(b.base.key[:0], r)
+			if err := emit(b.base.store, b.base.key, a.seg.bytes.view(r.place), r.timestamp); err != nil {
 				return err
 			}
 		}
@@ -280,10 +280,10 @@ func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
 
 func (b *buffers) commit() {
 	b.cold.close()
-	if b.room.persistent {
+	if b.base.persistent {
 		b.pending = append(b.pending, b.added[:b.drained]...)
 	}
-	invariant.Check(b.drained <= len(b.added), "store %q: more rows drained than added", b.room.name)
+	invariant.Check(b.drained <= len(b.added), "store %q: more rows drained than added", b.base.name)
 	rest := copy(b.added, b.added[b.drained:])
 	clear(b.added[rest:])
 	b.added, b.drained = b.added[:rest], 0
@@ -296,7 +296,7 @@ func (b *buffers) discard() {
 	for i := len(b.added) - 1; i >= 0; i-- {
 		if invariant.Enabled {
 			a := b.added[i]
-			invariant.Check(a.row == a.seg.count-1, "store %q: row %d of %d is taken back", b.room.name, a.row, a.seg.count)
+			invariant.Check(a.row == a.seg.count-1, "store %q: row %d of %d is taken back", b.base.name, a.row, a.seg.count)
 		}
 		b.added[i].seg.pop(b.added[i].row)
 	}
@@ -312,8 +312,8 @@ func (b *buffers) checkpoint(w engine.Batch) error {
 			continue
 		}
 		r := a.seg.row(a.row)
-		b.room.key = a.seg.appendRowKey(b.appendRows(b.room.key[:0], a.seg.number), r)
-		if err := w.Set(b.room.key, a.seg.bytes.view(r.place)); err != nil {
+		b.base.key = a.seg.appendRowKey(b.appendRows(b.base.key[:0], a.seg.number), r)
+		if err := w.Set(b.base.key, a.seg.bytes.view(r.place)); err != nil {
 			return err
 		}
 	}
@@ -344,7 +344,7 @@ func (b *buffers) prune(w engine.Batch) error {
 func (b *buffers) restore(key, value []byte, _ int64) error {
 	head, timestamp, sequence, err := splitBufferKey(key)
 	if err != nil {
-		return fmt.Errorf("store %q: changelog %w", b.room.name, err)
+		return fmt.Errorf("store %q: changelog %w", b.base.name, err)
 	}
 	if value == nil {
 		return nil // nothing is ever deleted
@@ -360,7 +360,7 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 	}
 	at := seg.append(head, value, timestamp, sequence)
 	b.follow(sequence)
-	if b.room.persistent {
+	if b.base.persistent {
 		b.pending = append(b.pending, addition{seg, at})
 		b.waiting += int64(len(key) + len(value) + 64)
 	}

@@ -266,7 +266,7 @@ func TestBufferOfOneKeyIsFoundAtOnce(t *testing.T) {
 			tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
 			st, err := NewBuffer[string, int64]("side").Retain(24 * time.Hour).Open(tx)
 			require.NoError(t, err)
-			visits := &st.buffers.room.visits
+			visits := &st.buffers.base.visited
 			most := 0
 			fetch := func(at int64) {
 				before := *visits
@@ -420,8 +420,8 @@ func TestColdRowsAndTheirSequence(t *testing.T) {
 	st.Expire(8_000_000)
 	commitAll(t, tx)
 	require.NoError(t, tx.Checkpoint())
-	it, err := e.Iterate(append(slices.Clone(st.buffers.room.prefix), layout.KindExpiring),
-		append(slices.Clone(st.buffers.room.prefix), layout.KindSegments))
+	it, err := e.Iterate(append(slices.Clone(st.buffers.base.prefix), layout.KindExpiring),
+		append(slices.Clone(st.buffers.base.prefix), layout.KindSegments))
 	require.NoError(t, err)
 	require.False(t, it.First(), "cold rows expire with their segment")
 }

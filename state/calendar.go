@@ -27,7 +27,7 @@ type stretch struct {
 // calendar holds what belongs to times, in segments of equal length. Expiry drops whole segments: nothing is deleted
 // key by key. It is part of the transaction: what was dropped since the last commit comes back with a discard.
 type calendar struct {
-	room     *room
+	base     *storeBase
 	interval int64 // milliseconds of a segment
 	make     func(number int64) *stretch
 	bury     func(*stretch) // a segment is gone for good
@@ -70,9 +70,9 @@ func segmentInterval(retention time.Duration) int64 {
 }
 
 // newCalendar returns a calendar that expires by itself: see keepUntilExpired.
-func newCalendar(r *room, retention time.Duration, make func(int64) *stretch, bury func(*stretch)) calendar {
+func newCalendar(r *storeBase, retention time.Duration, make func(int64) *stretch, bury func(*stretch)) calendar {
 	return calendar{
-		room: r, interval: segmentInterval(retention), make: make, bury: bury,
+		base: r, interval: segmentInterval(retention), make: make, bury: bury,
 		keep: max(retention.Milliseconds(), 0), newest: noTimes, savedNewest: -1,
 	}
 }
@@ -124,7 +124,7 @@ func (c *calendar) stretchOf(when int64) (*stretch, error) {
 		return c.last, nil
 	}
 	if when < 0 {
-		return nil, fmt.Errorf("store %q: negative time %d", c.room.name, when)
+		return nil, fmt.Errorf("store %q: negative time %d", c.base.name, when)
 	}
 	at, found := c.position(number)
 	if !found {
@@ -179,7 +179,7 @@ func sign(n int64) int {
 func (c *calendar) rows(number int64) []byte { return c.appendRows(nil, number) }
 
 func (c *calendar) appendRows(dst []byte, number int64) []byte {
-	dst = append(append(dst, c.room.prefix...), layout.KindExpiring)
+	dst = append(append(dst, c.base.prefix...), layout.KindExpiring)
 	return binary.BigEndian.AppendUint64(dst, uint64(number))
 }
 
@@ -307,7 +307,7 @@ func (c *calendar) writeTail(rows engine.Rows) error {
 	if c.keep > 0 {
 		newest = c.newest[timeCommitted]
 	}
-	return rows.Set(c.room.segmentsRow(), layout.AppendSegments(nil, c.interval, newest))
+	return rows.Set(c.base.segmentsRow(), layout.AppendSegments(nil, c.interval, newest))
 }
 
 func (c *calendar) pruned() {
@@ -337,7 +337,7 @@ func (c *calendar) wiped() {
 
 // load finds the segments that the engine has, and returns them.
 func (c *calendar) load(e engine.Engine) error {
-	value, found, err := e.Get(nil, c.room.segmentsRow())
+	value, found, err := e.Get(nil, c.base.segmentsRow())
 	if err != nil {
 		return err
 	}
@@ -347,7 +347,7 @@ func (c *calendar) load(e engine.Engine) error {
 		}
 		c.intervalSaved = true
 	}
-	rows := append(slices.Clone(c.room.prefix), layout.KindExpiring)
+	rows := append(slices.Clone(c.base.prefix), layout.KindExpiring)
 	it, err := e.Iterate(rows, layout.After(rows))
 	if err != nil {
 		return err

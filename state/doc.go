@@ -30,7 +30,7 @@
 //	calendar.go       segments of time that expire whole (segments.go: tables; buffer_rows.go: logs; buffer_cold.go:
 //	                  rows of logs that memory has no room for)
 //	prefetch*.go      rows that are read before their look-ups come, in the order of their keys
-//	room.go           what the caches of one store share, and the order in which it emits
+//	store_base.go     what the caches of one store share, and the order in which it emits
 //	tx*.go            the transaction; budget.go and tx_memory.go: how much memory it may use
 //
 // The types of keys and values go no further than the stores and typed_cache.go: each type that a program names costs

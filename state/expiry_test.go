@@ -209,7 +209,7 @@ func TestNewestTimeOfAnEarlierBuild(t *testing.T) {
 	}
 	require.NoError(t, tx.Drain(drainNothing))
 	require.NoError(t, tx.Commit(func(string) int64 { return 5 }))
-	row := st.segments.room.segmentsRow()
+	row := st.segments.base.segmentsRow()
 	require.NoError(t, tx.Close())
 	batch := engine.NewBatch(0)
 	require.NoError(t, batch.Set(row, []byte{0, 0, 0, 0, 0, 0, 0x0d, 0x05}))

@@ -32,7 +32,7 @@ type Ref uint32
 //
 // Values handed out belong to the store where their type holds pointers: change one in place only to Put it back.
 type KVStore[K, V any] struct {
-	room    *room
+	base    *storeBase
 	cache   typedCache[V]
 	keys    keyring[K]
 	nilable bool
@@ -43,12 +43,12 @@ func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
 	if st, found, err := reopen[*KVStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(n)
+	r, err := tx.newStoreBase(n)
 	if err != nil {
 		return nil, err
 	}
 	c := codecOf[K, V](n)
-	st := &KVStore[K, V]{room: r, keys: newKeyring(c.keys), nilable: serde.IsNilable[V]()}
+	st := &KVStore[K, V]{base: r, keys: newKeyring(c.keys), nilable: serde.IsNilable[V]()}
 	openTypedCache(&st.cache, r, r.keyRows(), 0, serde.Local(c.values))
 	return st, tx.enroll(&keyed{r, st.cache.rows}, st)
 }
@@ -57,7 +57,7 @@ func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
 func (st *KVStore[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return value, 0, false, keyError(st.room, err)
+		return value, 0, false, keyError(st.base, err)
 	}
 	index, ok, err := st.cache.rows.lookup(b)
 	if !ok {
@@ -103,7 +103,7 @@ func prefetchKeys[K, V any](st *KVStore[K, V], keys []K) int {
 func (st *KVStore[K, V]) Told[E Entry[K, V]](key K) (value V, timestamp int64, ok, changed bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return value, 0, false, false, keyError(st.room, err)
+		return value, 0, false, false, keyError(st.base, err)
 	}
 	index, ok, err := st.cache.rows.lookup(b)
 	if !ok {
@@ -128,7 +128,7 @@ func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 		return err
 	}
 	st.cache.rows.remove(uint32(r), timestamp)
-	if st.room.needed&table.DirtyFlush == 0 { // where there is a listener, Told knows of the change
+	if st.base.dirtyFlags&table.DirtyFlush == 0 { // where there is a listener, Told knows of the change
 		st.cache.rows.freeUncommitted(uint32(r))
 	}
 	return nil
@@ -139,7 +139,7 @@ func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 func (st *KVStore[K, V]) Find[E Entry[K, V]](key K) (Ref, error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return 0, keyError(st.room, err)
+		return 0, keyError(st.base, err)
 	}
 	index, err := st.cache.rows.find(b)
 	return Ref(index), err
@@ -187,7 +187,7 @@ func (st *KVStore[K, V]) RangeReverse[E Entry[K, V]](from, to K) iter.Seq2[Entry
 }
 
 func between[K, V any](st *KVStore[K, V], from, to K, reverse bool) iter.Seq2[Entry[K, V], error] {
-	lower, upper, err := bounds(st.room.name, st.keys.serde, from, to)
+	lower, upper, err := bounds(st.base.name, st.keys.serde, from, to)
 	if err != nil {
 		return func(yield func(Entry[K, V], error) bool) { yield(Entry[K, V]{}, err) }
 	}
@@ -214,11 +214,11 @@ func (st *KVStore[K, V]) RangeBytes[E Entry[K, V]](lower, upper []byte, reverse 
 		var failed error
 		err := st.cache.rows.scan(lower, upper, reverse, func(r row) bool {
 			var e Entry[K, V]
-			if e.Key, failed = decodeView(&st.keys, r.key, !r.entry, st.room); failed != nil {
+			if e.Key, failed = decodeView(&st.keys, r.key, !r.entry, st.base); failed != nil {
 				return false
 			}
 			if e.Value, e.Timestamp, failed = rowValue(&st.cache, r); failed != nil {
-				failed = decodeError(st.room.name, "value", failed)
+				failed = decodeError(st.base.name, "value", failed)
 				return false
 			}
 			return yield(e, nil)
@@ -240,10 +240,10 @@ func (st *KVStore[K, V]) Ages[E Entry[K, V]]() func(yield func(key []byte, times
 }
 
 // OnFlush makes the store emit on commit: Tx.Flush calls f once for each key that changed since the last flush, in
-// the order of each key's last change. Stores flush by ascending rank: upstream first. withOld fills Flushed.Old.
+// the order of each key's last change. Stores flush by ascending flushOrder: upstream first. withOld fills Flushed.Old.
 // A key that came and went between two flushes is not told.
-func (st *KVStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
-	st.room.tx.listen(st.room, rank)
+func (st *KVStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
+	st.base.tx.listen(st.base, flushOrder)
 	st.cache.rows.sender = func(index uint32) error {
 		view, stays := st.cache.rows.view(index)
 		return send(&st.cache, &st.keys, index, view, stays, withOld, &st.out, f)
@@ -264,16 +264,16 @@ func (st *KVStore[K, V]) PrefetcherOf[E Entry[K, V]](made func(dst, key, value [
 // PrefetchOnFlush returns a function that takes the prefetchers of the look-ups that the listener of OnFlush leads to.
 // The listener's keys prepare these.
 func (st *KVStore[K, V]) PrefetchOnFlush[E Entry[K, V]]() func([]Prefetcher) {
-	return st.room.prefetchOnFlush()
+	return st.base.prefetchOnFlush()
 }
 
 // keyed is the untyped part of a store that has all keys in one cache.
 type keyed struct {
-	room *room
+	base *storeBase
 	rows *rowCache
 }
 
-func (k *keyed) roomOf() *room { return k.room }
+func (k *keyed) storeBase() *storeBase { return k.base }
 
 func (k *keyed) caches(yield func(cache) bool) { yield(k.rows) }
 
@@ -291,6 +291,6 @@ func (k *keyed) writeTail(engine.Rows) error { return nil }
 func (k *keyed) loaded()                     {}
 
 func (k *keyed) begin(e engine.Engine) (err error) {
-	k.rows.complete, err = emptyRange(e, k.room.keyRows())
+	k.rows.complete, err = emptyRange(e, k.base.keyRows())
 	return err
 }

@@ -13,7 +13,7 @@ import (
 // the tables, which decode and keep rows, and which would have to hold each until a checkpoint. The last row of a key
 // wins.
 type load struct {
-	room   *room
+	base   *storeBase
 	member loadable
 	memory *loadMemory
 	chunks [][]byte // keys and values
@@ -63,15 +63,15 @@ type loadable interface {
 // loadOf returns the load of a store that nothing was read of yet; nil: its rows go through the tables.
 func (tx *Tx) loadOf(m member) *load {
 	for _, l := range tx.loading.loads {
-		if l.room == m.roomOf() {
+		if l.base == m.storeBase() {
 			return l
 		}
 	}
 	lm, ok := m.(loadable)
-	if !ok || !m.roomOf().persistent || !lm.vacant() {
+	if !ok || !m.storeBase().persistent || !lm.vacant() {
 		return nil
 	}
-	l := &load{room: m.roomOf(), member: lm, memory: &tx.loading}
+	l := &load{base: m.storeBase(), member: lm, memory: &tx.loading}
 	tx.loading.loads = append(tx.loading.loads, l)
 	return l
 }
@@ -79,7 +79,7 @@ func (tx *Tx) loadOf(m member) *load {
 // add takes a row; a nil value deletes it.
 func (l *load) add(s *rowCache, key, value []byte, timestamp int64) error {
 	if len(key) > table.KeyBytesMax {
-		return longKey(l.room, key)
+		return longKey(l.base, key)
 	}
 	r := loadedRow{key: uint32(len(s.prefix) + len(key)), value: absent}
 	size := int(r.key)
@@ -156,7 +156,7 @@ func (l *load) write(e engine.Engine, p *position) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("store %q: restore: %w", l.room.name, err)
+		return fmt.Errorf("store %q: restore: %w", l.base.name, err)
 	}
 	if p.waits() {
 		p.wrote()
@@ -194,9 +194,9 @@ func (l *load) sorted() []uint32 {
 // writeTo writes position, rows and tail: in this order their keys ascend.
 func (l *load) writeTo(rows engine.Rows, p *position, order []uint32) error {
 	if p.waits() {
-		l.room.key = append(append(l.room.key[:0], l.room.prefix...), layout.KindPosition)
-		l.room.value = p.appendRow(l.room.value[:0])
-		if err := rows.Set(l.room.key, l.room.value); err != nil {
+		l.base.key = append(append(l.base.key[:0], l.base.prefix...), layout.KindPosition)
+		l.base.value = p.appendRow(l.base.value[:0])
+		if err := rows.Set(l.base.key, l.base.value); err != nil {
 			return err
 		}
 	}

@@ -76,9 +76,9 @@ func TestSessionOfOneKeyIsFoundAtOnce(t *testing.T) {
 					const start, updates = 300_000, 10_000
 					most := 0
 					for i := range int64(updates) {
-						before := st.segments.room.visits
+						before := st.segments.base.visited
 						require.NoError(t, growSession(st, "key", start+i, 1000))
-						most = max(most, st.segments.room.visits-before)
+						most = max(most, st.segments.base.visited-before)
 					}
 					require.LessOrEqual(t, most, 200)
 					value, ok, err := st.Get("key", start, start+updates-1)
@@ -116,14 +116,14 @@ func TestWindowOfOneKeyIsFoundAtOnce(t *testing.T) {
 			most := 0
 			for i := int64(1000); i < 11_000; i++ {
 				require.NoError(t, st.Put("key", i, i, i))
-				before := st.segments.room.visits
+				before := st.segments.base.visited
 				found := 0
 				for _, err := range st.FetchReverse("key", i-10, i+1) {
 					require.NoError(t, err)
 					found++
 				}
 				require.Equal(t, 11, found)
-				most = max(most, st.segments.room.visits-before)
+				most = max(most, st.segments.base.visited-before)
 			}
 			require.LessOrEqual(t, most, 50)
 		})
@@ -179,7 +179,7 @@ func TestWhatClosesIsFoundAtOnce(t *testing.T) {
 			continue
 		}
 		closed := i - open
-		before := sessions.segments.room.visits + windows.segments.room.visits
+		before := sessions.segments.base.visited + windows.segments.base.visited
 		found := 0
 		for e, err := range sessions.ByEnd(closed, closed) {
 			require.NoError(t, err)
@@ -193,7 +193,7 @@ func TestWhatClosesIsFoundAtOnce(t *testing.T) {
 			found++
 		}
 		require.Equal(t, 2, found)
-		most = max(most, sessions.segments.room.visits+windows.segments.room.visits-before)
+		most = max(most, sessions.segments.base.visited+windows.segments.base.visited-before)
 	}
 	require.LessOrEqual(t, most, 4)
 	require.Less(t, sessions.segments.live[0].segment.cache.Len(), open+2, "what is removed during a scan goes behind it")
@@ -247,13 +247,13 @@ func TestSubscriptionOfOneKeyIsFoundAtOnce(t *testing.T) {
 	for i := range 5000 {
 		key := fmt.Sprintf("foreign-b%09d", i)
 		require.NoError(t, st.Put(key, 1, 1))
-		before, found := st.room.visits, 0
+		before, found := st.base.visited, 0
 		for _, err := range st.Prefix([]byte("foreign-")) {
 			require.NoError(t, err)
 			found++
 		}
 		require.Equal(t, 2, found)
-		most = max(most, st.room.visits-before)
+		most = max(most, st.base.visited-before)
 		require.NoError(t, st.Delete(key, 1))
 	}
 	require.LessOrEqual(t, most, 4)

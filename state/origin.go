@@ -252,7 +252,7 @@ func (p *position) appendRow(dst []byte) []byte {
 }
 
 // load reads the position of a store that is opened. Rows of another kind can't be read.
-func (p *position) load(e engine.Engine, r *room) (err error) {
+func (p *position) load(e engine.Engine, r *storeBase) (err error) {
 	if *p, err = readPosition(e, r.prefix); err != nil {
 		return fmt.Errorf("store %q: position: %w", r.name, err)
 	}

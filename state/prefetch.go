@@ -63,14 +63,14 @@ func (s *rowCache) prefetcherOf(made func(dst, key, value []byte) []byte) func()
 
 func (p *rowPrefetcher) RowsWanted() int {
 	if p.cache.complete {
-		p.rows.release(p.cache.room.tx, false)
+		p.rows.release(p.cache.base.tx, false)
 		return 0
 	}
 	return p.rows.wanted(p.cache)
 }
 
 func (p *rowPrefetcher) PrefetchRows(a *Ahead) int {
-	p.rows.release(p.cache.room.tx, false)
+	p.rows.release(p.cache.base.tx, false)
 	if p.cache.complete {
 		return len(a.Keys)
 	}
@@ -140,7 +140,7 @@ func (s *rowCache) prefetch(n int, encode func(i int) ([]byte, error)) int {
 	if s.complete {
 		return n
 	}
-	s.named.release(s.room.tx, false)
+	s.named.release(s.base.tx, false)
 	n = min(n, s.named.most(s))
 	keys, bytes := make([][]byte, 0, n), []byte{}
 	for i := range n {
@@ -173,18 +173,18 @@ func (tx *Tx) RowsAheadMax(store string) (most int) {
 // flushStep is how far a flush goes on before it asks again whether rows should be read ahead.
 const flushStep = 256
 
-// prefetch has the look-ups prepared that the journal from a place on leads to, and returns how far.
-func (r *room) prefetch(from int) (to int) {
+// prefetch prepares the look-ups that the dirty list leads to from a position on. It returns up to where.
+func (r *storeBase) prefetch(from int) (to int) {
 	var some [4]Prefetcher
-	wanting, want := Wanting(some[:0], r.ahead)
+	wanting, want := Wanting(some[:0], r.prefetchers)
 	if want == 0 {
 		return from + flushStep
 	}
-	want = min(want, AheadRecordsMax, len(r.journal)-from)
+	want = min(want, AheadRecordsMax, len(r.dirtyList)-from)
 	a, places := &Ahead{Keys: make([][]byte, 0, want)}, make([]int, 0, want)
-	for to = from; to < len(r.journal) && len(a.Keys) < want; to++ {
-		s, index := r.caches[r.journal[to]>>32], uint32(r.journal[to])
-		if turn := s.turn(index); turn != nil && *turn == uint32(to+1) {
+	for to = from; to < len(r.dirtyList) && len(a.Keys) < want; to++ {
+		s, index := r.caches[r.dirtyList[to]>>32], uint32(r.dirtyList[to])
+		if dirtyAt := s.dirtyAt(index); dirtyAt != nil && *dirtyAt == uint32(to+1) {
 			key, _ := s.view(index)
 			a.Keys, places = append(a.Keys, key), append(places, to)
 		}

@@ -16,7 +16,7 @@ type rowsAhead struct {
 	missing int   // of the keys were not in memory
 	fetched int   // of the pins come from the engine
 	bytes   int64 // about what the pins hold
-	crowded bool  // there was no room
+	crowded bool  // there was no space
 	waits   bool  // for the checkpoint that makes memory free
 	pause   int   // so many calls of wanted answer 0
 	penalty int   // the length of the pause before
@@ -24,7 +24,7 @@ type rowsAhead struct {
 
 	idle   bool // the last pass found nearly everything in memory
 	calls  int  // of wanted, since then or since misses were counted from 0
-	missed int  // room.missed at that time
+	missed int  // storeBase.missed at that time
 }
 
 type pin struct {
@@ -50,19 +50,19 @@ const (
 // wanted ends the pass before, and is how many keys read takes. While nearly all look-ups find their rows in memory it
 // is 0, and the engine's reads tell when that ends: so a store whose rows fit in pays for no pass.
 func (a *rowsAhead) wanted(s *rowCache) int {
-	a.release(s.room.tx, true)
+	a.release(s.base.tx, true)
 	if a.calls == 0 || a.calls == idleCalls {
-		a.calls, a.missed = 0, s.room.missed
+		a.calls, a.missed = 0, s.base.missed
 	}
 	a.calls++
-	a.waits = a.waits && s.room.tx.early
+	a.waits = a.waits && s.base.tx.early
 	switch {
 	case a.waits:
 		return 0
 	case a.pause > 0:
 		a.pause--
 		return 0
-	case a.idle && s.room.missed-a.missed < idleMisses+a.calls:
+	case a.idle && s.base.missed-a.missed < idleMisses+a.calls:
 		return 0
 	}
 	return a.most(s)
@@ -120,7 +120,7 @@ type missing struct {
 
 // read fetches the rows of keys that are not in memory, as far as there is room for them. It returns up to which key.
 func (a *rowsAhead) read(s *rowCache, keys [][]byte) (done int) {
-	tx := s.room.tx
+	tx := s.base.tx
 	most := a.most(s) - len(a.pins)
 	if most <= 0 {
 		return 0
@@ -198,7 +198,7 @@ func (x *pass) place(s *rowCache) {
 			x.indexes = append(x.indexes, s.Insert(m.hash, m.key))
 		}
 	}
-	table.Sort(&s.room.sorter, s.Table, x.indexes)
+	table.Sort(&s.base.sorter, s.Table, x.indexes)
 	x.keys = make([][]byte, 0, len(x.indexes))
 	for _, index := range x.indexes {
 		x.bytes = append(append(x.bytes, s.prefix...), s.Key(s.At(index))...)
@@ -216,7 +216,7 @@ var errEnough = errors.New("state: no more fits in")
 // fetch loads the entries' rows until one does not fit in, and deletes the entries from there on. It returns how many
 // are left. An error of the engine, or of the serde, is met again by the look-up.
 func (x *pass) fetch(s *rowCache) int {
-	tx, done := s.room.tx, 0
+	tx, done := s.base.tx, 0
 	err := tx.config.Engine.GetSorted(x.keys, func(i int, row []byte) error {
 		done = i // those before are absent
 		if tx.used > tx.bytesMax() {
@@ -253,7 +253,7 @@ func (s *rowCache) rowBytes() int64 {
 
 // most is how many rows of a table may be pinned, once those that are now are let go.
 func (a *rowsAhead) most(s *rowCache) int {
-	tx := s.room.tx
+	tx := s.base.tx
 	rows := (tx.bytesMax()/aheadShare - tx.pinned + a.bytes) / s.rowBytes()
 	if rows < aheadLeast {
 		return 0
@@ -261,32 +261,32 @@ func (a *rowsAhead) most(s *rowCache) int {
 	return int(min(rows, AheadRecordsMax))
 }
 
-// reserve is Tx.roomAhead. Where that gives next to nothing, it says so to wanted and to the Tx.
+// reserve is Tx.spaceAhead. Where that gives next to nothing, it says so to wanted and to the Tx.
 func (a *rowsAhead) reserve(s *rowCache, want int, rowBytes int64) (entries int) {
-	tx := s.room.tx
-	entries = tx.roomAhead(s, want, rowBytes)
+	tx := s.base.tx
+	entries = tx.spaceAhead(s, want, rowBytes)
 	if entries < min(aheadLeast, want) {
 		a.crowded, a.waits = true, tx.crowded()
 	}
 	return entries
 }
 
-// roomAhead makes room for entries of rows that are not needed yet: from the budget, or else by eviction, but never
-// beyond the budget. It returns for how many there is room.
-func (tx *Tx) roomAhead(s *rowCache, want int, rowBytes int64) int {
+// spaceAhead makes space for entries of rows that are not needed yet: from the budget, or else by eviction, but never
+// beyond the budget. It returns for how many entries there is space.
+func (tx *Tx) spaceAhead(s *rowCache, want int, rowBytes int64) int {
 	s.count()
-	room := tx.roomFor(s, rowBytes)
-	if room < want && !tx.packed && s.evict(max(want-room, s.Len()/evictParts)) > 0 {
+	space := tx.spaceFor(s, rowBytes)
+	if space < want && !tx.packed && s.evict(max(want-space, s.Len()/evictParts)) > 0 {
 		s.storage.reclaim(len(s.images) > 0)
-		room = tx.roomFor(s, rowBytes)
+		space = tx.spaceFor(s, rowBytes)
 	}
-	room = min(want, room)
-	s.limit += room
-	return room
+	space = min(want, space)
+	s.limit += space
+	return space
 }
 
-// roomFor is how many rows fit in, which use what the table has to spare first.
-func (tx *Tx) roomFor(s *rowCache, rowBytes int64) int {
+// spaceFor is how many rows fit into the budget. They first use the entries that the table has to spare.
+func (tx *Tx) spaceFor(s *rowCache, rowBytes int64) int {
 	most := tx.bytesMax()
 	free := max(most-most/(2*spareParts)-tx.used, 0)
 	spare := int64(s.Spare())

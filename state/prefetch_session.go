@@ -16,8 +16,8 @@ import (
 var wholeTail = bytes.Repeat([]byte{0xff}, sessionTail)
 
 func (s *rowCache) wholeKey(head []byte) []byte {
-	s.room.key = append(append(s.room.key[:0], head...), wholeTail...)
-	return s.room.key
+	s.base.key = append(append(s.base.key[:0], head...), wholeTail...)
+	return s.base.key
 }
 
 // whole tells whether all sessions of a key are in memory.
@@ -82,14 +82,14 @@ const sessionRows = 3
 func (p *sessionPrefetcher) RowsWanted() int {
 	seg := p.segments.onDisk()
 	if seg == nil {
-		p.rows.release(p.segments.room.tx, false)
+		p.rows.release(p.segments.base.tx, false)
 		return 0
 	}
 	return p.rows.wanted(seg.cache) / sessionRows
 }
 
 func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
-	p.rows.release(p.segments.room.tx, false)
+	p.rows.release(p.segments.base.tx, false)
 	seg := p.segments.onDisk()
 	if seg == nil || len(a.Timestamps) != len(a.Keys) || len(a.Keys) == 0 {
 		return len(a.Keys)
@@ -132,19 +132,19 @@ func (a *rowsAhead) readSessions(s *rowCache, heads [][]byte, from, to int64) {
 	}
 	a.missing += len(heads)
 	r := &sessionsAhead{rowsAhead: a, cache: s, from: from, to: to}
-	r.room = a.reserve(s, sessionRows*len(heads), rowBytes)
-	r.left = int64(r.room) * rowBytes
-	if r.room > 0 {
+	r.space = a.reserve(s, sessionRows*len(heads), rowBytes)
+	r.left = int64(r.space) * rowBytes
+	if r.space > 0 {
 		r.read(heads)
 	}
-	a.hold(s.room.tx, rowBytes)
+	a.hold(s.base.tx, rowBytes)
 }
 
 // sessionsAhead is one pass of readSessions.
 type sessionsAhead struct {
 	*rowsAhead
 	cache        *rowCache
-	room         int   // entries that may still be made
+	space        int   // entries that may still be made
 	left         int64 // bytes that they may take
 	from, to     int64
 	lower, upper []byte
@@ -152,7 +152,7 @@ type sessionsAhead struct {
 
 func (r *sessionsAhead) read(heads [][]byte) {
 	s := r.cache
-	it, err := s.room.tx.config.Engine.Iterate(s.prefix, layout.After(s.prefix))
+	it, err := s.base.tx.config.Engine.Iterate(s.prefix, layout.After(s.prefix))
 	if err != nil {
 		return
 	}
@@ -182,9 +182,9 @@ func (r *sessionsAhead) read(heads [][]byte) {
 
 // takes tells whether an entry of so many bytes fits in.
 func (r *sessionsAhead) takes(size int) bool {
-	r.room--
+	r.space--
 	r.left -= max(rowBytesMin, int64(size))
-	return r.room >= 0 && r.left >= 0 && r.cache.room.tx.used <= r.cache.room.tx.bytesMax()
+	return r.space >= 0 && r.left >= 0 && r.cache.base.tx.used <= r.cache.base.tx.bytesMax()
 }
 
 // take makes an entry of a row, unless there is one, which may be newer.

@@ -86,7 +86,7 @@ func TestPrefetchedRowsNeedNoLookup(t *testing.T) {
 	}
 	announce(p, keys...)
 	require.Equal(t, []int{0, 1, 1500}, []int{e.gets, e.passes, e.keys}, "all of them are in memory")
-	whole, err := NewKV[string, string]("another").Open(st.room.tx)
+	whole, err := NewKV[string, string]("another").Open(st.base.tx)
 	require.NoError(t, err)
 	require.Zero(t, whole.Prefetcher(true)().RowsWanted(), "a store that is all in memory")
 }
@@ -127,7 +127,7 @@ func TestPrefetchedRowsStay(t *testing.T) {
 	}
 	require.Greater(t, e.gets, n/2)
 	announce(p)
-	require.Zero(t, st.room.tx.pinned)
+	require.Zero(t, st.base.tx.pinned)
 }
 
 // A prefetch fits into the cache, whatever the rows are like, and no pass takes more than a part of it.
@@ -143,7 +143,7 @@ func TestPrefetchKeepsWithinTheLimit(t *testing.T) {
 		}
 		return strings.Repeat("x", i%700)
 	})
-	tx := st.room.tx
+	tx := st.base.tx
 	inputs := []Prefetcher{st.Prefetcher(true)(), st.Prefetcher(true)(), st.Prefetcher(false)()}
 	for range 60 {
 		var keys []string
@@ -184,7 +184,7 @@ func TestPrefetchKeepsWithinTheLimit(t *testing.T) {
 func TestPrefetchAsksForACheckpoint(t *testing.T) {
 	const most = 1 << 20
 	st, e := onDisk(t, 5000, Config{CacheBytesMax: most}, func(int) string { return strings.Repeat("x", 100) })
-	tx, p := st.room.tx, st.Prefetcher(true)()
+	tx, p := st.base.tx, st.Prefetcher(true)()
 	var keys []string
 	for i := range 1000 {
 		keys = append(keys, fmt.Sprintf("key-%06d", i))
@@ -281,7 +281,7 @@ func TestPrefetchThatFailsLeavesTheLookupToItself(t *testing.T) {
 	require.Equal(t, "v2", value)
 
 	b := e.NewBatch(0)
-	require.NoError(t, b.Set(append(st.room.keyRows(), "key-000003"...), []byte("short")))
+	require.NoError(t, b.Set(append(st.base.keyRows(), "key-000003"...), []byte("short")))
 	require.NoError(t, b.Commit())
 	e.broken = nil
 	announce(p, "key-000001", "key-000003", "key-000004")
@@ -318,7 +318,7 @@ func TestGetAllReadsTogether(t *testing.T) {
 		break
 	}
 	b := e.NewBatch(0)
-	require.NoError(t, b.Set(append(st.room.keyRows(), "key-999999"...), []byte("short")))
+	require.NoError(t, b.Set(append(st.base.keyRows(), "key-999999"...), []byte("short")))
 	require.NoError(t, b.Commit())
 	var failures []error
 	for _, err := range st.GetAll([]string{"key-000001", "key-999999", "key-000002"}) {
@@ -362,7 +362,7 @@ func announceSessions(p Prefetcher, from, to int) {
 func TestPrefetchOfSessionsAsksForACheckpoint(t *testing.T) {
 	const most = 1 << 20
 	st := sessionsOnDisk(t, 2000, Config{CacheBytesMax: most})
-	tx, p := st.segments.room.tx, st.Prefetcher(10)()
+	tx, p := st.segments.base.tx, st.Prefetcher(10)()
 	for i := 0; tx.used < most-most/(2*spareParts); i++ {
 		require.NoError(t, st.Put(fmt.Sprintf("new-%06d", i), 1, 1, strings.Repeat("y", 100)))
 		tx.measure()

@@ -32,7 +32,7 @@ func (s *segments) onDisk() *segment {
 func (p *windowPrefetcher) RowsWanted() int {
 	seg := p.segments.onDisk()
 	if seg == nil {
-		p.rows.release(p.segments.room.tx, false)
+		p.rows.release(p.segments.base.tx, false)
 		return 0
 	}
 	return p.rows.wanted(seg.cache)
@@ -46,7 +46,7 @@ type ofSegment struct {
 }
 
 func (p *windowPrefetcher) PrefetchRows(a *Ahead) (records int) {
-	tx := p.segments.room.tx
+	tx := p.segments.base.tx
 	seg := p.segments.onDisk()
 	p.rows.release(tx, false)
 	if seg == nil || len(a.Timestamps) != len(a.Keys) {

@@ -36,17 +36,17 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // shortKey is as much of a key as an error shows.
 func shortKey(key []byte) []byte { return key[:min(len(key), 64)] }
 
-func keyError(r *room, err error) error {
+func keyError(r *storeBase, err error) error {
 	return &Refusal{Store: r.name, Err: fmt.Errorf("encode key: %w", err)}
 }
 
 // longKey refuses a key that no table takes.
-func longKey(r *room, key []byte) error {
+func longKey(r *storeBase, key []byte) error {
 	return &Refusal{Store: r.name, Key: append([]byte{}, key[:64]...), Err: fmt.Errorf("the key has %d bytes, at most %d "+
 		"are allowed", len(key), table.KeyBytesMax)}
 }
 
-func (r *room) valueError(key []byte, err error) error {
+func (r *storeBase) valueError(key []byte, err error) error {
 	return &Refusal{Store: r.name, Key: append([]byte{}, key...), Err: fmt.Errorf("encode value: %w", err)}
 }
 
@@ -65,12 +65,12 @@ func (tx *Tx) LimitRows(bytesMax int) { tx.rowBytesMax = bytesMax }
 func (tx *Tx) Strict(strict bool) {
 	tx.strict = strict
 	for _, m := range tx.members {
-		m.roomOf().strict = strict
+		m.storeBase().strict = strict
 	}
 }
 
 // checkSize refuses a row that is larger than its changelog takes.
-func (r *room) checkSize(key []byte, tail, value int) error {
+func (r *storeBase) checkSize(key []byte, tail, value int) error {
 	limit := r.tx.rowBytesMax
 	size := len(key) + tail + value + rowOverheadBytes
 	if r.made.Kind == KindSuppress {
@@ -95,7 +95,7 @@ func (s *rowCache) checkValue(index uint32, value unsafe.Pointer) (encoded []byt
 				cause = fmt.Errorf("%v", v)
 			}
 			err = &Refusal{
-				Store: s.room.name, Key: append([]byte{}, key...), Stack: debug.Stack(),
+				Store: s.base.name, Key: append([]byte{}, key...), Stack: debug.Stack(),
 				Err: fmt.Errorf("encode value: panic: %w", cause),
 			}
 		}
@@ -103,14 +103,14 @@ func (s *rowCache) checkValue(index uint32, value unsafe.Pointer) (encoded []byt
 			s.forgetObject(index)
 		}
 	}()
-	if encoded, err = s.storage.encode(s.room.value[:0], value); err != nil {
-		return nil, s.room.valueError(key, err)
+	if encoded, err = s.storage.encode(s.base.value[:0], value); err != nil {
+		return nil, s.base.valueError(key, err)
 	}
-	s.room.value = encoded
-	if s.room.silent {
+	s.base.value = encoded
+	if s.base.writesOwnChangelog {
 		return encoded, nil
 	}
-	return encoded, s.room.checkSize(key, len(s.suffix), len(encoded))
+	return encoded, s.base.checkSize(key, len(s.suffix), len(encoded))
 }
 
 // forgetObject drops the decoded object of an entry that has its bytes, too.

@@ -19,9 +19,9 @@ import (
 // entry on a list stays in memory, except one that was made and removed since the last commit: see freeUncommitted.
 type rowCache struct {
 	*table.Table
-	room    *room
+	base    *storeBase
 	storage valueStorage
-	number  uint32 // among the caches of the room
+	number  uint32 // among the caches of the store
 	prefix  []byte // of the cache's keys in the engine
 	suffix  []byte // of the cache's keys in the changelog
 	tail    int    // bytes of a time at the end of each key
@@ -35,7 +35,7 @@ type rowCache struct {
 	pending       []uint32
 
 	complete bool     // every key that the engine has is here too
-	limit    int      // entries that the cache may have before it asks for more room
+	limit    int      // entries that the cache may have before it asks for more space
 	order    *ordered // by key
 	times    *ordered // by the times in which keys end
 	dirty    int64    // bytes changed since the last drain, roughly
@@ -60,15 +60,15 @@ type image struct {
 // voidMin is from how many void images on they are taken out.
 const voidMin = 1024
 
-func newRowCache(r *room, prefix []byte, t *table.Table, v valueStorage) *rowCache {
-	s := &rowCache{Table: t, room: r, prefix: prefix, storage: v, complete: !r.persistent}
-	s.number = r.enroll(s)
+func newRowCache(r *storeBase, prefix []byte, t *table.Table, v valueStorage) *rowCache {
+	s := &rowCache{Table: t, base: r, prefix: prefix, storage: v, complete: !r.persistent}
+	s.number = r.addCache(s)
 	return s
 }
 
 // retire empties a cache that is out of use. It keeps its memory for reuse.
 func (s *rowCache) retire() {
-	s.room.caches[s.number] = nil
+	s.base.caches[s.number] = nil
 	s.Reset()
 	if v, ok := s.storage.(*boxedValues); ok {
 		v.dropObjects()
@@ -76,12 +76,12 @@ func (s *rowCache) retire() {
 	}
 	s.images, s.imagePayloads, s.drained, s.void = s.images[:0], s.imagePayloads[:0], 0, 0
 	s.pending = s.pending[:0]
-	s.complete, s.limit, s.order, s.times, s.wholes = !s.room.persistent, 0, nil, nil, 0
+	s.complete, s.limit, s.order, s.times, s.wholes = !s.base.persistent, 0, nil, nil, 0
 	s.dirty, s.waiting = 0, 0
 }
 
 // reuse puts a retired cache back to use.
-func (s *rowCache) reuse(prefix []byte) { s.prefix, s.number = prefix, s.room.enroll(s) }
+func (s *rowCache) reuse(prefix []byte) { s.prefix, s.number = prefix, s.base.addCache(s) }
 
 // payload points at the payload of an image.
 func (s *rowCache) payload(image int) unsafe.Pointer {
@@ -115,22 +115,22 @@ func (s *rowCache) lookup(key []byte) (index uint32, found bool, err error) {
 // miss makes a place for a key and loads what the engine has; absent says that it has nothing.
 func (s *rowCache) miss(hash uint64, key []byte, absent bool) (uint32, error) {
 	if len(key) > table.KeyBytesMax {
-		return 0, longKey(s.room, key)
+		return 0, longKey(s.base, key)
 	}
 	if s.Len() >= s.limit {
-		s.room.tx.makeRoom(s)
+		s.base.tx.makeSpace(s)
 	}
 	var row []byte
 	found := false
 	if !absent {
-		s.room.missed++
+		s.base.missed++
 		var err error
-		s.room.key = append(append(s.room.key[:0], s.prefix...), key...)
-		row, found, err = s.room.tx.config.Engine.Get(s.room.fetch[:0], s.room.key)
+		s.base.key = append(append(s.base.key[:0], s.prefix...), key...)
+		row, found, err = s.base.tx.config.Engine.Get(s.base.fetch[:0], s.base.key)
 		if err != nil {
-			return 0, fmt.Errorf("store %q: read: %w", s.room.name, err)
+			return 0, fmt.Errorf("store %q: read: %w", s.base.name, err)
 		}
-		s.room.fetch = row
+		s.base.fetch = row
 	}
 	index := s.Insert(hash, key)
 	if found {
@@ -150,7 +150,7 @@ func (s *rowCache) loadRow(index uint32, row []byte) error {
 		err = s.storage.load(index, s.Payload(e), value)
 	}
 	if err != nil {
-		return decodeError(s.room.name, "value", err)
+		return decodeError(s.base.name, "value", err)
 	}
 	e.Timestamp = timestamp
 	e.Mark(table.Present)
@@ -159,12 +159,12 @@ func (s *rowCache) loadRow(index uint32, row []byte) error {
 
 // change is called before each change of an entry.
 func (s *rowCache) change(index uint32, e *table.Entry) {
-	needed := s.room.needed
+	needed := s.base.dirtyFlags
 	if e.Flags()&needed != needed {
 		s.capture(index, e)
 	}
 	if needed&table.DirtyFlush != 0 {
-		s.room.record(s.number, index, &e.Turn)
+		s.base.markDirty(s.number, index, &e.DirtyAt)
 	}
 }
 
@@ -186,11 +186,11 @@ func (s *rowCache) capture(index uint32, e *table.Entry) {
 			s.unlisted(index)
 		}
 	}
-	if s.room.needed&table.DirtyFlush != 0 && !e.Has(table.DirtyFlush) {
-		e.Turn = 0
-		s.room.live++
+	if s.base.dirtyFlags&table.DirtyFlush != 0 && !e.Has(table.DirtyFlush) {
+		e.DirtyAt = 0
+		s.base.awaitingFlush++
 	}
-	e.Mark(s.room.needed)
+	e.Mark(s.base.dirtyFlags)
 }
 
 // entryWeight is about what a row takes beside its key and its value.
@@ -199,10 +199,10 @@ const entryWeight = 64
 // keyBytes is about the size of an entry, without what its value holds outside.
 func (s *rowCache) keyBytes(e *table.Entry) int64 { return int64(len(s.Key(e))) + entryWeight }
 
-// turn is an entry's last turn in the journal; nil where the entry is gone.
-func (s *rowCache) turn(index uint32) *uint32 {
+// dirtyAt is an entry's last position in the dirty list; nil if the entry is gone.
+func (s *rowCache) dirtyAt(index uint32) *uint32 {
 	if e := s.At(index); e.InUse() {
-		return &e.Turn
+		return &e.DirtyAt
 	}
 	return nil
 }
@@ -211,8 +211,8 @@ func (s *rowCache) turn(index uint32) *uint32 {
 func (s *rowCache) flushed(index uint32) (was *image, payload unsafe.Pointer) {
 	e := s.At(index)
 	e.Clear(table.DirtyFlush)
-	e.Turn = 0
-	s.room.live--
+	e.DirtyAt = 0
+	s.base.awaitingFlush--
 	return s.image(e)
 }
 
@@ -232,37 +232,37 @@ func (s *rowCache) drain(emit func(Store, []byte, []byte, int64) error) error {
 		index := images[i].index
 		e := s.At(index)
 		if invariant.Enabled {
-			invariant.Check(e.InUse() && e.Has(table.DirtyCommit), "store %q: entry %d is drained unchanged", s.room.name, index)
-			invariant.Check(e.Image > 0 && int(e.Image) <= len(s.images), "store %q: image %d of %d", s.room.name, e.Image,
+			invariant.Check(e.InUse() && e.Has(table.DirtyCommit), "store %q: entry %d is drained unchanged", s.base.name, index)
+			invariant.Check(e.Image > 0 && int(e.Image) <= len(s.images), "store %q: image %d of %d", s.base.name, e.Image,
 				len(s.images))
 		}
 		if e.Has(table.DirtyFlush) {
-			return fmt.Errorf("store %q: drained before it was flushed", s.room.name)
+			return fmt.Errorf("store %q: drained before it was flushed", s.base.name)
 		}
 		e.Clear(table.DirtyCommit)
 		var value []byte
 		if e.Has(table.Present) {
 			var err error
 			if value, err = s.encoded(index, e); err != nil {
-				return s.room.valueError(s.Key(e), err)
+				return s.base.valueError(s.Key(e), err)
 			}
 		} else if img := &s.images[e.Image-1]; img.commit && !img.present {
 			continue // came and went
 		}
 		key := s.Key(e)
 		s.countWaiting(e, len(key)+len(value))
-		if !s.room.logged || s.room.silent {
+		if !s.base.logged || s.base.writesOwnChangelog {
 			continue
 		}
 		switch {
 		case s.suffix != nil:
-			s.room.key = append(append(s.room.key[:0], key...), s.suffix...)
-			key = s.room.key
+			s.base.key = append(append(s.base.key[:0], key...), s.suffix...)
+			key = s.base.key
 		case s.held:
-			s.room.key = appendHeld(s.room.key[:0], key)
-			key = s.room.key
+			s.base.key = appendHeld(s.base.key[:0], key)
+			key = s.base.key
 		}
-		if err := emit(s.room.store, key, value, e.Timestamp); err != nil {
+		if err := emit(s.base.store, key, value, e.Timestamp); err != nil {
 			return err
 		}
 	}
@@ -280,9 +280,9 @@ func (s *rowCache) encoded(index uint32, e *table.Entry) ([]byte, error) {
 		}
 		return v.view(boxedAt(p).place), nil
 	}
-	b, err := s.storage.appendTo(s.room.value[:0], index, p)
+	b, err := s.storage.appendTo(s.base.value[:0], index, p)
 	if err == nil {
-		s.room.value = b
+		s.base.value = b
 	}
 	return b, err
 }
@@ -295,7 +295,7 @@ func (s *rowCache) endDrain() {
 
 // countWaiting counts an entry, with the bytes of its key and its value, among what the engine does not have.
 func (s *rowCache) countWaiting(e *table.Entry, bytes int) {
-	if s.room.persistent && !e.Has(table.DirtyCheckpoint) {
+	if s.base.persistent && !e.Has(table.DirtyCheckpoint) {
 		s.waiting += int64(bytes) + entryWeight
 	}
 }
@@ -311,7 +311,7 @@ func (s *rowCache) markDrained() error {
 		e.Clear(table.DirtyCommit)
 		if e.Has(table.Present) {
 			if err := s.storage.ensureEncoded(img.index, s.Payload(e)); err != nil {
-				return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
+				return fmt.Errorf("store %q: encode value: %w", s.base.name, err)
 			}
 		}
 		s.countWaiting(e, len(s.Key(e))+int(s.storage.outsideBytes(s.Payload(e))))
@@ -326,12 +326,12 @@ func (s *rowCache) commit() {
 		return
 	}
 	if invariant.Enabled {
-		invariant.Check(s.drained <= len(s.images), "store %q: %d images drained of %d", s.room.name, s.drained,
+		invariant.Check(s.drained <= len(s.images), "store %q: %d images drained of %d", s.base.name, s.drained,
 			len(s.images))
 		invariant.Check(len(s.imagePayloads) == len(s.images)*s.PayloadWords(), "store %q: %d images in %d words",
-			s.room.name, len(s.images), len(s.imagePayloads))
+			s.base.name, len(s.images), len(s.imagePayloads))
 	}
-	drained, persistent := s.images[:s.drained], s.room.persistent
+	drained, persistent := s.images[:s.drained], s.base.persistent
 	for i := range drained {
 		s.storage.release(s.payload(i))
 		if !drained[i].commit || drained[i].void {
@@ -395,15 +395,15 @@ func (s *rowCache) freeUncommitted(index uint32) {
 	if !img.commit || img.present || img.earlier != 0 {
 		return
 	}
-	if s.room.scans > 0 {
-		s.room.toFree = append(s.room.toFree, uint64(s.number)<<32|uint64(index))
+	if s.base.scans > 0 {
+		s.base.toFree = append(s.base.toFree, uint64(s.number)<<32|uint64(index))
 		return
 	}
 	img.void = true
 	s.void++
 	s.dirty -= s.keyBytes(e)
 	if e.Has(table.DirtyFlush) {
-		s.room.live--
+		s.base.awaitingFlush--
 	}
 	s.free(index, e)
 	for n := len(s.images); n > s.drained && s.images[n-1].void; n-- {
@@ -446,7 +446,7 @@ func (s *rowCache) view(index uint32) (key []byte, stays bool) {
 
 // freeAbsent frees an entry that stands for a key that is nowhere.
 func (s *rowCache) freeAbsent(index uint32, e *table.Entry) {
-	if e.Has(table.Present|table.Dirty) || e.Image != 0 || !s.complete || s.room.scans > 0 {
+	if e.Has(table.Present|table.Dirty) || e.Image != 0 || !s.complete || s.base.scans > 0 {
 		return
 	}
 	s.free(index, e)
@@ -478,7 +478,7 @@ func (s *rowCache) discard() {
 		copy(s.Words(e), unsafe.Slice((*uint64)(s.payload(i)), s.PayloadWords()))
 		e.Timestamp = img.timestamp
 		e.Clear(table.DirtyCommit | table.DirtyFlush | table.Present)
-		e.Image, e.Turn = 0, 0
+		e.Image, e.DirtyAt = 0, 0
 		if img.present {
 			e.Mark(table.Present)
 		}

@@ -20,7 +20,7 @@ func (s *rowCache) checkpoint(b engine.Batch) error {
 			uncommitted[s.images[i].index] = i
 		}
 	}
-	table.Sort(&s.room.sorter, s.Table, s.pending)
+	table.Sort(&s.base.sorter, s.Table, s.pending)
 	for _, index := range s.pending {
 		e := s.At(index)
 		value, timestamp, present := s.Payload(e), e.Timestamp, e.Has(table.Present)
@@ -29,19 +29,19 @@ func (s *rowCache) checkpoint(b engine.Batch) error {
 				value, timestamp, present = s.payload(i), s.images[i].timestamp, s.images[i].present
 			}
 		}
-		s.room.key = append(append(s.room.key[:0], s.prefix...), s.Key(e)...)
+		s.base.key = append(append(s.base.key[:0], s.prefix...), s.Key(e)...)
 		if !present {
-			if err := b.Delete(s.room.key); err != nil {
+			if err := b.Delete(s.base.key); err != nil {
 				return err
 			}
 			continue
 		}
-		row, err := s.storage.appendTo(layout.AppendTimestamp(s.room.value[:0], timestamp), index, value)
+		row, err := s.storage.appendTo(layout.AppendTimestamp(s.base.value[:0], timestamp), index, value)
 		if err != nil {
-			return fmt.Errorf("store %q: encode value: %w", s.room.name, err)
+			return fmt.Errorf("store %q: encode value: %w", s.base.name, err)
 		}
-		s.room.value = row
-		if err := b.Set(s.room.key, row); err != nil {
+		s.base.value = row
+		if err := b.Set(s.base.key, row); err != nil {
 			return err
 		}
 	}
@@ -68,7 +68,7 @@ func (s *rowCache) restore(key, value []byte, timestamp int64) error {
 	index, found := s.Find(hash, key)
 	if !found {
 		if s.Len() >= s.limit {
-			s.room.tx.makeRoom(s)
+			s.base.tx.makeSpace(s)
 		}
 		index = s.Insert(hash, key)
 		s.unlisted(index)
@@ -79,12 +79,12 @@ func (s *rowCache) restore(key, value []byte, timestamp int64) error {
 	e.Clear(table.Present)
 	if value != nil {
 		if err := s.storage.load(index, s.Payload(e), value); err != nil {
-			return decodeError(s.room.name, "changelog value", err)
+			return decodeError(s.base.name, "changelog value", err)
 		}
 		e.Mark(table.Present)
 	}
 	e.Timestamp = timestamp
-	if !s.room.persistent {
+	if !s.base.persistent {
 		s.freeAbsent(index, e)
 		return nil
 	}
@@ -98,13 +98,13 @@ func (s *rowCache) restore(key, value []byte, timestamp int64) error {
 
 // evict frees clean entries that were not used for long.
 func (s *rowCache) evict(want int) int {
-	if s.room.scans > 0 {
+	if s.base.scans > 0 {
 		return 0
 	}
 	if s.complete {
 		s.dropOrders() // each lists everything; otherwise what has to stay
 	}
-	stays := func(e *table.Entry) bool { return e.Image != 0 || !s.room.persistent && e.Has(table.Present) }
+	stays := func(e *table.Entry) bool { return e.Image != 0 || !s.base.persistent && e.Has(table.Present) }
 	return s.Evict(want, 2*s.Len(), stays, func(e *table.Entry) {
 		if e.Has(table.Present) {
 			s.complete = false
@@ -141,12 +141,12 @@ func (s *rowCache) relieve(part float64) error {
 
 // compact gives back the memory of entries and values that are gone, while nothing of the store is under way.
 func (s *rowCache) compact() {
-	if len(s.images)+len(s.pending)+len(s.room.journal) > 0 || s.room.scans > 0 {
+	if len(s.images)+len(s.pending)+len(s.base.dirtyList) > 0 || s.base.scans > 0 {
 		return
 	}
 	s.images, s.imagePayloads, s.pending = nil, nil, nil
 	s.dropOrders()
-	pins := s.room.tx.pinsOf(s)
+	pins := s.base.tx.pinsOf(s)
 	s.Shrink(func(from, to uint32) {
 		if v, ok := s.storage.(*boxedValues); ok {
 			v.moved(to)
@@ -185,7 +185,7 @@ const orderedBytes = 8
 // count tells the Tx how indexBytes has changed.
 func (s *rowCache) count() {
 	n := s.indexBytes()
-	s.room.tx.grow(n - s.counted)
+	s.base.tx.grow(n - s.counted)
 	s.counted = n
 }
 

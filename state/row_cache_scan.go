@@ -70,7 +70,7 @@ func (s *rowCache) newOrder(tail int) *ordered {
 		all = append(all, index)
 		return true
 	})
-	table.Sort(&s.room.sorter, s.Table, all)
+	table.Sort(&s.base.sorter, s.Table, all)
 	if tail > 0 {
 		slices.SortStableFunc(all, func(a, b uint32) int { return o.compare(s.orderKey(o, a), s.orderKey(o, b)) })
 	}
@@ -158,14 +158,14 @@ func (s *rowCache) scan(lower, upper []byte, reverse bool, yield func(row) bool)
 	}
 	m := &merge{cache: s, order: s.sorted(), reverse: reverse}
 	m.entries = m.order.tree.Walk()
-	s.room.scans++
+	s.base.scans++
 	defer func() {
 		m.entries.Release()
-		s.room.endScan()
+		s.base.endScan()
 	}()
 	if !s.complete {
 		if err := m.open(lower, upper); err != nil {
-			return fmt.Errorf("store %q: scan: %w", s.room.name, err)
+			return fmt.Errorf("store %q: scan: %w", s.base.name, err)
 		}
 		defer m.rows.Close() //nolint:errcheck // nothing was written
 	}
@@ -173,7 +173,7 @@ func (s *rowCache) scan(lower, upper []byte, reverse bool, yield func(row) bool)
 	for {
 		r, ok, err := m.next(lower, upper)
 		if err != nil {
-			return fmt.Errorf("store %q: scan: %w", s.room.name, err)
+			return fmt.Errorf("store %q: scan: %w", s.base.name, err)
 		}
 		if !ok || !yield(r) {
 			return nil
@@ -200,14 +200,14 @@ func (s *rowCache) ages() func(yield func(key []byte, timestamp int64) bool) err
 func (s *rowCache) scanTimes(lower, upper []byte, yield func(row) bool) {
 	o := s.timed()
 	entries := o.tree.Walk()
-	s.room.scans++
+	s.base.scans++
 	defer func() {
 		entries.Release()
-		s.room.endScan()
+		s.base.endScan()
 	}()
 	o.pivot = lower
 	for ok := entries.Seek(pivotIndex); ok; ok = entries.Next() {
-		s.room.visits++
+		s.base.visited++
 		r := row{index: entries.Item(), entry: true}
 		r.key = s.Key(s.At(r.index))
 		if bytes.Compare(r.key[len(r.key)-s.tail:], upper) > 0 || s.present(r.index) && !yield(r) {
@@ -234,7 +234,7 @@ func (m *merge) open(lower, upper []byte) error {
 	if upper != nil {
 		to = append(append([]byte(nil), s.prefix...), upper...)
 	}
-	rows, err := s.room.tx.config.Engine.Iterate(from, to)
+	rows, err := s.base.tx.config.Engine.Iterate(from, to)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (m *merge) startEntries(lower, upper []byte) {
 func (m *merge) next(lower, upper []byte) (row, bool, error) {
 	s := m.cache
 	for {
-		s.room.visits++
+		s.base.visited++
 		var r row
 		if m.more {
 			r.index, r.entry = m.entries.Item(), true
@@ -312,10 +312,10 @@ func (m *merge) engineRow() (row, bool, error) {
 	if err != nil {
 		return row{}, false, err
 	}
-	room := m.cache.room
+	base := m.cache.base
 	key := m.rows.Key()[len(m.cache.prefix):]
-	both := room.tx.stable.copy(key)
-	kept := room.tx.stable.copy(value)
+	both := base.tx.stable.copy(key)
+	kept := base.tx.stable.copy(value)
 	timestamp, kept, err := layout.Value(kept)
 	if err != nil {
 		return row{}, false, err

@@ -35,7 +35,7 @@ type segment struct {
 
 const timesMax = 16
 
-func newSegments(r *room, tail int, retention time.Duration, newCache func([]byte) (*rowCache, any)) *segments {
+func newSegments(r *storeBase, tail int, retention time.Duration, newCache func([]byte) (*rowCache, any)) *segments {
 	s := &segments{tail: tail, held: r.store.Spec().Kind == KindHeld, newCache: newCache}
 	s.calendar = newCalendar(r, retention,
 		func(number int64) *stretch { return &s.newSegment(number).stretch },
@@ -44,7 +44,7 @@ func newSegments(r *room, tail int, retention time.Duration, newCache func([]byt
 }
 
 // cacheMaker returns the function that makes the cache of a segment.
-func cacheMaker[V any](r *room, skip int, values serde.Serde[V]) func(prefix []byte) (*rowCache, any) {
+func cacheMaker[V any](r *storeBase, skip int, values serde.Serde[V]) func(prefix []byte) (*rowCache, any) {
 	values = serde.Local(values)
 	return func(prefix []byte) (*rowCache, any) {
 		c := &typedCache[V]{}
@@ -154,7 +154,7 @@ func (s *segments) between(from, to int64, reverse bool, yield func(*segment) bo
 	s.calendar.between(from, to, reverse, func(t *stretch) bool { return yield(t.segment) })
 }
 
-func (s *segments) roomOf() *room { return s.room }
+func (s *segments) storeBase() *storeBase { return s.base }
 
 func (s *segments) caches(yield func(cache) bool) {
 	for _, t := range s.expired {
@@ -228,6 +228,6 @@ func (s *segments) begin(e engine.Engine) error {
 
 // keep holds entries where they are until it is undone.
 func (s *segments) keep() (undo func()) {
-	s.room.scans++
-	return s.room.endScan
+	s.base.scans++
+	return s.base.endScan
 }

@@ -30,7 +30,7 @@ func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
 	if st, found, err := reopen[*SessionStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(n)
+	r, err := tx.newStoreBase(n)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (st *SessionStore[K, V]) Get[E SessionEntry[K, V]](key K, start, end int64)
 	}
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return value, false, keyError(st.segments.room, err)
+		return value, false, keyError(st.segments.base, err)
 	}
 	index, ok, err := seg.cache.lookup(st.segments.sessionKey(b, start, end))
 	if !ok {
@@ -96,7 +96,7 @@ func (st *SessionStore[K, V]) Remove[E SessionEntry[K, V]](key K, start, end int
 func placeSession[K, V any](st *SessionStore[K, V], key K, start, end int64) (*segment, uint32, error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return nil, 0, keyError(st.segments.room, err)
+		return nil, 0, keyError(st.segments.base, err)
 	}
 	return st.segments.placeSession(b, start, end)
 }
@@ -109,9 +109,9 @@ func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
 	st.found = st.found[:0]
 	head, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return nil, keyError(st.segments.room, err)
+		return nil, keyError(st.segments.base, err)
 	}
-	hash := st.segments.room.hash(head)
+	hash := st.segments.base.hash(head)
 	from := max(earliestEnd, st.segments.horizon(), 0)
 	for _, t := range st.segments.since(from) {
 		seg := t.segment
@@ -165,19 +165,19 @@ func sessionEntries[K, V any](
 func sessionEntry[K, V any](st *SessionStore[K, V], seg *segment, r row) (e SessionEntry[K, V], err error) {
 	var head []byte
 	head, e.Start, e.End = splitSession(r.key)
-	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.room); err != nil {
+	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.base); err != nil {
 		return e, err
 	}
 	if e.Value, _, err = rowValue(typedCacheOf[V](seg), r); err != nil {
-		err = decodeError(seg.cache.room.name, "value", err)
+		err = decodeError(seg.cache.base.name, "value", err)
 	}
 	return e, err
 }
 
 // OnFlush makes the store emit on commit, as KVStore.OnFlush; Flushed.Start and End say which session.
-func (st *SessionStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
-	r := st.segments.room
-	r.tx.listen(r, rank)
+func (st *SessionStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
+	r := st.segments.base
+	r.tx.listen(r, flushOrder)
 	st.segments.sender = func(seg *segment, index uint32) error {
 		view, stays := seg.cache.view(index)
 		head, start, end := splitSession(view)

@@ -34,7 +34,7 @@ func splitSession(key []byte) (head []byte, start, end int64) {
 // placeSession returns the place of a session, which it makes when there is none.
 func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32, error) {
 	if start < 0 || end < start || s.held && end != start {
-		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.room.name, start, end)
+		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.base.name, start, end)
 	}
 	seg, err := s.at(end)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *segments) findSessions(seg *segment, hash uint64, head []byte, from, la
 	}
 	s.rows = s.rows[:0]
 	if !seg.cache.complete && !seg.cache.whole(head) {
-		s.room.missed++
+		s.base.missed++
 		err := s.scanSessions(seg, slices.Clone(head), from, latestStart)
 		return s.rows, err
 	}
@@ -72,7 +72,7 @@ func (s *segments) findSessions(seg *segment, hash uint64, head []byte, from, la
 	if seg.cache.HasCrowds() {
 		lower, upper = s.sessionBounds(seg, from, latestStart)
 	}
-	s.room.visits += seg.cache.Range(hash, head, lower, upper, func(index uint32, key []byte) bool {
+	s.base.visited += seg.cache.Range(hash, head, lower, upper, func(index uint32, key []byte) bool {
 		if _, start, end := splitSession(key); end >= from && start <= latestStart && seg.cache.present(index) {
 			s.rows = append(s.rows, row{key: key, index: index, entry: true})
 		}
@@ -153,7 +153,7 @@ func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, 
 func (s *segments) placeRestoredSession(key []byte) (*segment, []byte, int64, error) {
 	if len(key) < sessionTail {
 		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of end, 8 of start",
-			s.room.name, len(key))
+			s.base.name, len(key))
 	}
 	_, start, end := splitSession(key)
 	seg, err := s.restoring(end)
@@ -172,7 +172,7 @@ func appendHeld(dst, key []byte) []byte {
 
 func (s *segments) placeRestoredHeld(key []byte) (*segment, []byte, int64, error) {
 	if len(key) < heldHead {
-		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.room.name,
+		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.base.name,
 			len(key))
 	}
 	at := int64(binary.BigEndian.Uint64(key))

@@ -47,7 +47,7 @@ type Tx struct {
 	config    Config
 	members   []member
 	byName    map[string]opened
-	listeners []*room // by rank
+	listeners []*storeBase // by flush order
 	seed      maphash.Seed
 	stable    stable
 
@@ -72,7 +72,7 @@ type Tx struct {
 
 // member is an open store seen by its Tx.
 type member interface {
-	roomOf() *room
+	storeBase() *storeBase
 	caches(yield func(cache) bool)
 	restore(key, value []byte, timestamp int64) error
 	// begin looks at what the engine has of the store.
@@ -141,25 +141,25 @@ func reopen[S any](tx *Tx, name string) (st S, found bool, err error) {
 	return st, true, err
 }
 
-func (tx *Tx) newRoom(s Store) (*room, error) {
+func (tx *Tx) newStoreBase(s Store) (*storeBase, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
 	spec := s.Spec()
-	return &room{
+	return &storeBase{
 		tx: tx, store: s, made: spec, name: spec.Name, seed: tx.seed,
 		prefix:     layout.Store(nil, tx.config.Namespace, spec.Name),
 		persistent: tx.config.Engine != nil && !spec.InMemory,
 		logged:     !spec.Volatile,
 		strict:     tx.strict,
-		needed:     table.DirtyCommit,
+		dirtyFlags: table.DirtyCommit,
 		key:        make([]byte, 0, 256), value: make([]byte, 0, 256), fetch: make([]byte, 0, 256),
 	}, nil
 }
 
 // enroll adds an opened store: as the Tx sees it, and as a caller that opens it again does.
 func (tx *Tx) enroll(m member, store any) error {
-	r := m.roomOf()
+	r := m.storeBase()
 	if tx.closed {
 		return fmt.Errorf("store %q: open: the task's stores are closed", r.name)
 	}
@@ -182,25 +182,26 @@ func emptyRange(e engine.Engine, prefix []byte) (bool, error) {
 	return emptyBetween(e, prefix, layout.After(prefix))
 }
 
-func (tx *Tx) listen(r *room, rank int) {
-	r.rank = rank
-	r.needed |= table.DirtyFlush
+func (tx *Tx) listen(r *storeBase, flushOrder int) {
+	r.flushOrder = flushOrder
+	r.dirtyFlags |= table.DirtyFlush
 	if !slices.Contains(tx.listeners, r) {
 		tx.listeners = append(tx.listeners, r)
 	}
-	slices.SortStableFunc(tx.listeners, func(a, b *room) int { return a.rank - b.rank })
+	slices.SortStableFunc(tx.listeners, func(a, b *storeBase) int { return a.flushOrder - b.flushOrder })
 }
 
 // Unlisten takes all flush listeners away; stores and data stay. Nothing may wait for a flush.
 func (tx *Tx) Unlisten() {
 	for _, r := range tx.listeners {
-		r.needed &^= table.DirtyFlush
-		r.ahead = nil
+		r.dirtyFlags &^= table.DirtyFlush
+		r.prefetchers = nil
 	}
 	tx.listeners = nil
 }
 
-// Flush calls the flush listeners store by store, by ascending rank, again and again while a flush changed something.
+// Flush calls the flush listeners store by store, by ascending flush order, again and again while a flush changed
+// something.
 func (tx *Tx) Flush() error {
 	for again := true; again; {
 		again = false
@@ -226,7 +227,7 @@ func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) e
 				return err
 			}
 		}
-		if d, ok := m.(diarist); ok && m.roomOf().logged {
+		if d, ok := m.(diarist); ok && m.storeBase().logged {
 			if err := d.drainDiary(emit); err != nil {
 				return err
 			}
@@ -266,7 +267,7 @@ func (tx *Tx) move(next func(store string) int64) {
 		return
 	}
 	for _, m := range tx.members {
-		r := m.roomOf()
+		r := m.storeBase()
 		if offset := next(r.name); offset >= 0 {
 			p := tx.positions[r.name]
 			invariant.Check(!p.known || offset >= p.offset, "store %q: its position goes back", r.name)
@@ -288,7 +289,7 @@ func (tx *Tx) Failed() error {
 func (tx *Tx) Discard() error {
 	tx.RestoreEnd()
 	for _, m := range tx.members {
-		m.roomOf().forget()
+		m.storeBase().dropDirtyList()
 		for t := range m.caches {
 			t.discard()
 		}
@@ -334,7 +335,7 @@ func (tx *Tx) RestoreDone(position func(store string) int64) error {
 	}
 	tx.move(position)
 	for _, l := range tx.loading.loads {
-		if err := l.write(tx.config.Engine, tx.positions[l.room.name]); err != nil {
+		if err := l.write(tx.config.Engine, tx.positions[l.base.name]); err != nil {
 			return err
 		}
 	}
@@ -391,7 +392,7 @@ func (tx *Tx) Expiry(store string) (x Expiry, ok bool) {
 func (tx *Tx) Stores() []Store {
 	stores := make([]Store, len(tx.members))
 	for i, m := range tx.members {
-		stores[i] = m.roomOf().store
+		stores[i] = m.storeBase().store
 	}
 	return stores
 }

@@ -27,7 +27,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 	defer b.Close() //nolint:errcheck // after Commit it does nothing
 	for _, m := range tx.members {
 		if err := tx.write(m, b); err != nil {
-			return fmt.Errorf("checkpoint of store %q: %w", m.roomOf().name, err)
+			return fmt.Errorf("checkpoint of store %q: %w", m.storeBase().name, err)
 		}
 	}
 	if err := b.Commit(); err != nil {
@@ -41,7 +41,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 		if p, ok := m.(prunable); ok {
 			p.pruned()
 		}
-		if p := tx.positions[m.roomOf().name]; p.waits() {
+		if p := tx.positions[m.storeBase().name]; p.waits() {
 			p.wrote()
 		}
 	}
@@ -50,7 +50,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 
 func (tx *Tx) behind() bool {
 	for _, m := range tx.members {
-		r := m.roomOf()
+		r := m.storeBase()
 		if p := tx.positions[r.name]; r.persistent && p.waits() {
 			return true
 		}
@@ -67,7 +67,7 @@ func (tx *Tx) behind() bool {
 }
 
 func (tx *Tx) write(m member, b engine.Batch) error {
-	r := m.roomOf()
+	r := m.storeBase()
 	if !r.persistent {
 		return nil
 	}
@@ -95,10 +95,10 @@ func (tx *Tx) Wipe(store string) error {
 	if !ok {
 		return fmt.Errorf("store %q: wipe: it is not open", store)
 	}
-	r := m.roomOf()
-	r.forget()
+	r := m.storeBase()
+	r.dropDirtyList()
 	for _, l := range tx.loading.loads {
-		if l.room == r {
+		if l.base == r {
 			l.drop()
 		}
 	}

@@ -2,13 +2,13 @@ package state
 
 import "math"
 
-// A table asks for more room after this many new entries, or as many as it has.
+// A table asks for more space after this many new entries, or as many as it has.
 const (
 	grantEntries = 1024
 	grantLeast   = 64
 )
 
-// spareParts: stores begin to evict when this part of their memory is left, so that what is new fits in until room is
+// spareParts: stores begin to evict when this part of their memory is left, so that what is new fits in until space is
 // made again, and chunks of values that are a little dead need not be copied all the time.
 const spareParts = 10
 
@@ -61,14 +61,14 @@ func (tx *Tx) measure() {
 		if p, ok := m.(thrifty); ok {
 			sum += p.spareBytes()
 		}
-		sum += m.roomOf().scratchBytes()
+		sum += m.storeBase().scratchBytes()
 	}
 	tx.use(sum - tx.used)
 }
 
 // makeRoom lets a table have some more entries: from the budget, by eviction, or else beyond the budget, which asks for
 // an early commit.
-func (tx *Tx) makeRoom(s *rowCache) {
+func (tx *Tx) makeSpace(s *rowCache) {
 	s.count()
 	n := s.Len()
 	want := max(grantLeast, min(n, grantEntries))
@@ -102,7 +102,7 @@ func (tx *Tx) shrink() error {
 		if p, ok := m.(thrifty); ok {
 			p.dropSpare()
 		}
-		m.roomOf().dropScratch()
+		m.storeBase().dropScratch()
 		for t := range m.caches {
 			if err := t.relieve(excess); err != nil {
 				return err

@@ -36,7 +36,7 @@ type typedCache[V any] struct {
 }
 
 // openTypedCache makes the row cache of c. c must not move from now on.
-func openTypedCache[V any](c *typedCache[V], r *room, prefix []byte, skip int, values serde.Serde[V]) {
+func openTypedCache[V any](c *typedCache[V], r *storeBase, prefix []byte, skip int, values serde.Serde[V]) {
 	c.values = values
 	c.rows, c.boxed = newUntypedCache(r, prefix, skip, reflect.TypeFor[V](), values, valueCodec{
 		encode: func(dst []byte, p unsafe.Pointer) ([]byte, error) { return c.values.Append(dst, *(*V)(p)) },
@@ -58,7 +58,7 @@ func openTypedCache[V any](c *typedCache[V], r *room, prefix []byte, skip int, v
 
 // newUntypedCache returns the parts of a typedCache that have no type. The second is nil for inline values.
 func newUntypedCache(
-	r *room, prefix []byte, skip int, of reflect.Type, values any, t valueCodec,
+	r *storeBase, prefix []byte, skip int, of reflect.Type, values any, t valueCodec,
 ) (*rowCache, *boxedValues) {
 	if isInline(of) {
 		return newRowCache(r, prefix, table.New(r.seed, skip, of.Size()), inlineValues{t}), nil
@@ -108,7 +108,7 @@ func cachedValue[V any](c *typedCache[V], index uint32) (value V, timestamp int6
 		return c.objects[p.object-1], e.Timestamp, true, nil
 	}
 	if value, err = c.values.Decode(c.boxed.view(p.place)); err != nil {
-		return value, 0, false, decodeError(c.rows.room.name, "value", err)
+		return value, 0, false, decodeError(c.rows.base.name, "value", err)
 	}
 	if c.boxed.mayKeep() {
 		keepObject(c, index, p, value)
@@ -117,7 +117,7 @@ func cachedValue[V any](c *typedCache[V], index uint32) (value V, timestamp int6
 }
 
 func setValue[V any](c *typedCache[V], index uint32, value V, timestamp int64) error {
-	if c.rows.room.strict {
+	if c.rows.base.strict {
 		return setValueStrictly(c, index, value, timestamp)
 	}
 	e := c.rows.At(index)
@@ -129,7 +129,7 @@ func setValue[V any](c *typedCache[V], index uint32, value V, timestamp int64) e
 		encoded, err := c.values.Append(c.boxed.scratch[:0], value)
 		if err == nil {
 			c.boxed.scratch = encoded
-			err = c.rows.room.checkSize(c.rows.Key(e), len(c.rows.suffix), len(encoded))
+			err = c.rows.base.checkSize(c.rows.Key(e), len(c.rows.suffix), len(encoded))
 		}
 		if err != nil {
 			return err
@@ -186,7 +186,7 @@ func asTold[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok
 		return *(*V)(payload), was.timestamp, true, true, nil
 	}
 	if value, err = c.values.Decode(c.boxed.view(boxedAt(payload).place)); err != nil {
-		return value, 0, false, true, decodeError(c.rows.room.name, "value", err)
+		return value, 0, false, true, decodeError(c.rows.base.name, "value", err)
 	}
 	return value, was.timestamp, true, true, nil
 }
@@ -214,13 +214,13 @@ func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], er
 	}
 	if t.hasOld && withOld {
 		if t.old, err = c.values.Decode(c.boxed.view(boxedAt(payload).place)); err != nil {
-			return t, decodeError(c.rows.room.name, "value", err)
+			return t, decodeError(c.rows.base.name, "value", err)
 		}
 	}
 	if t.hasNew {
 		if withOld { // the object may change in place after this: the next flush's old value is what it is now
 			if err = c.boxed.ensureEncoded(index, c.rows.Payload(e)); err != nil {
-				return t, c.rows.room.valueError(c.rows.Key(e), err)
+				return t, c.rows.base.valueError(c.rows.Key(e), err)
 			}
 		}
 		t.new, _, _, err = cachedValue(c, index)
@@ -237,7 +237,7 @@ func send[K, V any](
 	if err != nil || !told.hasOld && !told.hasNew {
 		return err
 	}
-	if out.Key, err = decodeView(keys, head, stays, c.rows.room); err != nil {
+	if out.Key, err = decodeView(keys, head, stays, c.rows.base); err != nil {
 		return err
 	}
 	out.Old, out.New, out.HasOld, out.HasNew = told.old, told.new, told.hasOld, told.hasNew
@@ -271,7 +271,7 @@ func newKeyring[K any](s serde.Serde[K]) keyring[K] {
 func keyBytes[K any](k *keyring[K], key K) ([]byte, error) { return k.encoder.Encode(key) }
 
 // decodeView decodes a view of an entry's key.
-func decodeView[K any](k *keyring[K], view []byte, stays bool, r *room) (key K, err error) {
+func decodeView[K any](k *keyring[K], view []byte, stays bool, r *storeBase) (key K, err error) {
 	if !stays && !k.inline {
 		view = r.tx.stable.copy(view)
 	}

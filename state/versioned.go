@@ -25,7 +25,7 @@ func openVersioned[K, V any](tx *Tx, n name) (*VersionedStore[K, V], error) {
 	if st, found, err := reopen[*VersionedStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(n)
+	r, err := tx.newStoreBase(n)
 	if err != nil {
 		return nil, err
 	}
@@ -57,14 +57,14 @@ func (st *VersionedStore[K, V]) Earliest[E Version[V]](
 ) (value V, timestamp int64, ok bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return value, 0, false, keyError(st.histories.room, err)
+		return value, 0, false, keyError(st.histories.base, err)
 	}
 	v, ok, err := st.histories.earliest(b, from, to)
 	if !ok {
 		return value, 0, false, err
 	}
 	if value, err = st.values.Decode(v.value); err != nil {
-		return value, 0, false, decodeError(st.histories.room.name, "value", err)
+		return value, 0, false, decodeError(st.histories.base.name, "value", err)
 	}
 	return value, v.timestamp, true, nil
 }
@@ -81,7 +81,7 @@ type Version[V any] struct {
 func (st *VersionedStore[K, V]) Version[E Version[V]](key K, asOf int64) (version Version[V], found bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return version, false, keyError(st.histories.room, err)
+		return version, false, keyError(st.histories.base, err)
 	}
 	v, to, found, err := st.histories.version(b, asOf)
 	if !found {
@@ -90,7 +90,7 @@ func (st *VersionedStore[K, V]) Version[E Version[V]](key K, asOf int64) (versio
 	version = Version[V]{From: v.timestamp, To: to, Exists: v.value != nil}
 	if version.Exists {
 		if version.Value, err = st.values.Decode(v.value); err != nil {
-			return Version[V]{}, false, decodeError(st.histories.room.name, "value", err)
+			return Version[V]{}, false, decodeError(st.histories.base.name, "value", err)
 		}
 	}
 	return version, true, nil
@@ -109,7 +109,7 @@ func (st *VersionedStore[K, V]) Put[E Version[V]](key K, value V, timestamp int6
 	}
 	encoded, err := st.values.Append(st.histories.scratch[:0], value)
 	if err != nil {
-		return false, false, st.histories.room.valueError(nil, err)
+		return false, false, st.histories.base.valueError(nil, err)
 	}
 	st.histories.scratch = encoded
 	return putVersion(st, key, notNil(encoded), timestamp)
@@ -125,7 +125,7 @@ func putVersion[K, V any](
 ) (latest, accepted bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return false, false, keyError(st.histories.room, err)
+		return false, false, keyError(st.histories.base, err)
 	}
 	return st.histories.put(b, value, timestamp)
 }

@@ -40,8 +40,8 @@ type diaryEntry struct {
 	timestamp           int64
 }
 
-func newHistories(r *room, retention time.Duration) *histories {
-	r.silent = true // the diary is the changelog
+func newHistories(r *storeBase, retention time.Duration) *histories {
+	r.writesOwnChangelog = true // the diary is the changelog
 	h := &histories{retained: retention.Milliseconds(), streamTime: noTimes, savedTime: -1}
 	openTypedCache(&h.cache, r, r.keyRows(), 0, serde.Serde[history](historySerde{}))
 	h.keyed = keyed{r, h.cache.rows}
@@ -101,13 +101,13 @@ func (h *histories) put(key, value []byte, timestamp int64) (latest, accepted bo
 	if timestamp < h.horizon() {
 		return false, false, nil
 	}
-	if err := h.room.checkSize(key, 0, len(value)); err != nil {
+	if err := h.base.checkSize(key, 0, len(value)); err != nil {
 		return false, false, err
 	}
 	if latest, err = h.write(key, value, timestamp); err != nil {
 		return false, false, err
 	}
-	if h.room.logged {
+	if h.base.logged {
 		e := diaryEntry{from: len(h.bytes), keySize: len(key), size: len(value), timestamp: timestamp}
 		h.bytes = append(append(h.bytes, key...), value...)
 		if value == nil {
@@ -129,7 +129,7 @@ func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err 
 		return false, err
 	}
 	if value != nil {
-		value = h.room.tx.stable.copy(value)
+		value = h.base.tx.stable.copy(value)
 	}
 	latest = past.put(timestamp, value)
 	h.streamTime[timeNow] = max(h.streamTime[timeNow], timestamp)
@@ -167,7 +167,7 @@ func (h *histories) begin(e engine.Engine) error {
 	if err := h.keyed.begin(e); err != nil {
 		return err
 	}
-	value, found, err := e.Get(nil, h.room.segmentsRow())
+	value, found, err := e.Get(nil, h.base.segmentsRow())
 	if err != nil || !found {
 		return err
 	}
@@ -184,7 +184,7 @@ func (h *histories) drainDiary(emit func(Store, []byte, []byte, int64) error) er
 		if e.size >= 0 {
 			value = h.bytes[e.from+e.keySize : e.from+e.keySize+e.size]
 		}
-		if err := emit(h.room.store, key, value, e.timestamp); err != nil {
+		if err := emit(h.base.store, key, value, e.timestamp); err != nil {
 			return err
 		}
 	}
@@ -207,7 +207,7 @@ func (h *histories) revive() {
 func (h *histories) doomed() bool { return h.streamTime[timeCommitted] != h.savedTime }
 
 func (h *histories) prune(b engine.Batch) error {
-	return b.Set(h.room.segmentsRow(), layout.AppendNumber(nil, h.streamTime[timeCommitted]))
+	return b.Set(h.base.segmentsRow(), layout.AppendNumber(nil, h.streamTime[timeCommitted]))
 }
 
 func (h *histories) pruned() { h.savedTime = h.streamTime[timeCommitted] }

@@ -36,7 +36,7 @@ func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
 	if st, found, err := reopen[*WindowStore[K, V]](tx, n.Name()); found {
 		return st, err
 	}
-	r, err := tx.newRoom(n)
+	r, err := tx.newStoreBase(n)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (st *WindowStore[K, V]) Find[E WindowEntry[K, V]](key K, start int64) (Wind
 	}
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return WindowRef[V]{}, keyError(st.segments.room, err)
+		return WindowRef[V]{}, keyError(st.segments.base, err)
 	}
 	seg.note(start)
 	index, err := seg.cache.find(st.segments.windowKey(b, start))
@@ -101,7 +101,7 @@ func (st *WindowStore[K, V]) Get[E WindowEntry[K, V]](
 	}
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return value, 0, false, keyError(st.segments.room, err)
+		return value, 0, false, keyError(st.segments.base, err)
 	}
 	index, ok, err := seg.cache.lookup(st.segments.windowKey(b, start))
 	if !ok {
@@ -156,7 +156,7 @@ func fetchWindows[K, V any](
 	return func(yield func(WindowEntry[K, V], error) bool) {
 		head, err := st.keys.serde.Append(nil, key)
 		if err != nil {
-			yield(WindowEntry[K, V]{}, keyError(st.segments.room, err))
+			yield(WindowEntry[K, V]{}, keyError(st.segments.base, err))
 			return
 		}
 		e := WindowEntry[K, V]{Key: key}
@@ -206,11 +206,11 @@ func windowEntry[K, V any](
 ) (e WindowEntry[K, V], err error) {
 	e.Start = start
 	head, _ := splitWindow(r.key)
-	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.room); err != nil {
+	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.base); err != nil {
 		return e, err
 	}
 	if e.Value, e.Timestamp, err = rowValue(typedCacheOf[V](seg), r); err != nil {
-		err = decodeError(seg.cache.room.name, "value", err)
+		err = decodeError(seg.cache.base.name, "value", err)
 	}
 	return e, err
 }
@@ -224,9 +224,9 @@ func (st *WindowStore[K, V]) Prefetcher[E WindowEntry[K, V]](
 }
 
 // OnFlush makes the store emit on commit, as KVStore.OnFlush; Flushed.Start says which window.
-func (st *WindowStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](rank int, withOld bool, f F) {
-	r := st.segments.room
-	r.tx.listen(r, rank)
+func (st *WindowStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
+	r := st.segments.base
+	r.tx.listen(r, flushOrder)
 	st.segments.sender = func(seg *segment, index uint32) error {
 		view, stays := seg.cache.view(index)
 		head, start := splitWindow(view)

@@ -157,7 +157,7 @@ func (s *segments) placeRestoredWindow(key []byte) (*segment, []byte, error) {
 	n := len(key) - len(windowSequence)
 	if n < windowTail {
 		return nil, nil, fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of start, 4 of sequence",
-			s.room.name, len(key))
+			s.base.name, len(key))
 	}
 	_, start := splitWindow(key[:n])
 	seg, err := s.restoring(start)

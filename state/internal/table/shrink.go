@@ -53,7 +53,7 @@ func (t *Table) moveBelow(limit uint32, moved func(from, to uint32)) {
 	t.next, t.free, t.hand = min(t.next, limit), 0, 0
 	for index := t.next; index > 0; index-- {
 		if e := t.At(index - 1); !e.Has(taken) {
-			e.Turn = t.free
+			e.DirtyAt = t.free
 			t.free = index
 		}
 	}

@@ -59,7 +59,7 @@ const (
 type Entry struct {
 	Timestamp int64
 	Image     uint32 // the owner's: where it keeps the entry's earlier state
-	Turn      uint32 // the owner's: the entry's last turn in its journal; links free entries
+	DirtyAt   uint32 // the owner's: the entry's last position in its dirty list; links free entries
 	meta      uint32 // key length << 8 | flags
 	key       [InlineBytes]byte
 }
@@ -99,7 +99,7 @@ type Table struct {
 	chunkShift uint
 	chunkMask  uint32
 	next       uint32 // first index never used
-	free       uint32 // 1 + first free index; linked by Turn
+	free       uint32 // 1 + first free index; linked by DirtyAt
 	count      int
 	hand       uint32 // of the clock
 
@@ -272,7 +272,7 @@ func (t *Table) Insert(hash uint64, key []byte) uint32 {
 func (t *Table) take() uint32 {
 	if t.free != 0 {
 		index := t.free - 1
-		t.free = t.At(index).Turn
+		t.free = t.At(index).DirtyAt
 		return index
 	}
 	index := t.next
@@ -358,7 +358,7 @@ func (t *Table) Delete(index uint32) {
 	if len(key) > InlineBytes {
 		t.deadBytes += len(key)
 	}
-	t.reset(e, Entry{Turn: t.free})
+	t.reset(e, Entry{DirtyAt: t.free})
 	t.free = index + 1
 	t.count--
 }
