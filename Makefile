@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: sim sim-defects descriptors starts handlers memory model history history-defects moves newcomer bench-kafka oracle help test invariants race random fuzz bench lint verify kill kafka clients requests changelogs fmt
+.PHONY: sim sim-defects descriptors starts handlers memory model history history-defects moves newcomer bench-kafka bench-rebalance oracle help test invariants race random fuzz bench lint verify kill kafka clients requests changelogs fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-15s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ bench: ## the workloads of docs/performance.md on the bundled broker
 
 bench-kafka: ## W=WORKLOAD in turns with Kafka Streams, broker-* with Apache Kafka, BENCH="-pairs 5 -tuned …" for more (needs Java 17 and Maven)
 	go run ./internal/kafkatest/bench -w $(W) $(BENCH)
+
+bench-rebalance: ## 200 tasks at 50,000 records/s, without and with standbys: how long results stand still in a rebalance
+	go build -o bin/thalweg ./cmd/thalweg
+	for n in 0 1; do bin/thalweg bench rebalance --workers 1 --standbys $$n $(BENCH) || exit 1; done
 
 memory: ## peaks of resident memory with a limit of 256 MiB, with and without cgo; RECORDS=N for less of the data
 	internal/verify/memory $(RECORDS)

@@ -21,7 +21,7 @@ import (
 func benchCommand() *cobra.Command {
 	var o workload.Options
 	var guarantee, sync, profile string
-	var asJSON, verbose bool
+	var asJSON bool
 	var partitions []int32
 	cmd := &cobra.Command{
 		Use:   "bench WORKLOAD",
@@ -40,7 +40,7 @@ func benchCommand() *cobra.Command {
 			if o.Sync, err = broker.ParseSync(sync); err != nil {
 				return err
 			}
-			o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level(verbose)}))
+			o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level(o.Verbose)}))
 			if profile != "" {
 				f, err := os.Create(profile)
 				if err != nil {
@@ -52,7 +52,7 @@ func benchCommand() *cobra.Command {
 			if o.Program, err = os.Executable(); err != nil {
 				return err
 			}
-			if workload.IsLoad(args[0]) && !cmd.Flags().Changed("brokers") {
+			if workload.NeedsProcess(args[0]) && !cmd.Flags().Changed("brokers") {
 				o.Brokers = "process"
 			}
 			for _, o.Partitions = range partitions {
@@ -74,15 +74,15 @@ func benchCommand() *cobra.Command {
 		"the disk: group, os, always or never")
 	f.StringVar(&guarantee, "guarantee", "eos", "eos (exactly-once) or alo (at-least-once)")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON")
-	f.BoolVar(&verbose, "verbose", false, "log what the application does, with the progress of a restore")
+	f.BoolVar(&o.Verbose, "verbose", false, "log what the application does, with the progress of a restore")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile of the application to this file; not with latency, "+
-		"restore and broker-*")
+		"restore, rebalance and broker-*")
 	f.StringVar(&o.BrokerProfile, "broker-cpuprofile", "", "with --brokers process: write a CPU profile of the broker, "+
 		"from its start, to this file")
 	f.Int32SliceVar(&partitions, "partitions", []int32{0}, "of the input, a run for each: wordcount has 1 or 4, "+
-		"large, huge, tasks, broker-produce, -consume and -small any (0: what the workload names)")
+		"large, huge, tasks, rebalance, broker-produce, -consume and -small any (0: what the workload names)")
 	benchFlags(cmd, &o)
-	cmd.AddCommand(sinkCommand())
+	cmd.AddCommand(sinkCommand(), memberCommand())
 	return cmd
 }
 
@@ -96,6 +96,8 @@ func aboutBench() string {
 	return about + "\n  latency            count per key at a fixed rate, time from the intended send to the consumer" +
 		"\n  restore            a table from its changelog (uniq-1)" +
 		"\n  tasks              two tasks for each partition: start, idle, count behind a repartition topic, close (many-1)" +
+		"\n  rebalance          count per key in several processes, of which one joins, one is killed, closed, replaced:" +
+		"\n                     how long results stand still" +
 		"\n\nThese measure the broker alone. It runs in a process of its own, or --brokers names a cluster.\n" +
 		workload.AboutLoads()
 }
@@ -124,17 +126,24 @@ func benchFlags(cmd *cobra.Command, o *workload.Options) {
 	f.StringVar(&o.StateDir, "state", "", "directory of the application's state (empty: a temporary one)")
 	f.StringVar(&o.Elsewhere, "elsewhere", "", "latency: another process has the application, which reads NAME-in and "+
 		"writes NAME-out: only send and receive")
-	f.IntVar(&o.Rate, "rate", 0, "latency, broker-e2e: records per second (0: 50,000, and 10,000 of broker-e2e)")
+	f.IntVar(&o.Rate, "rate", 0, "latency, rebalance, broker-e2e: records per second (0: 50,000, and 10,000 of "+
+		"broker-e2e)")
 	f.Int32Var(&o.BatchBytes, "batch", 0, "broker-produce, -consume, -many: bytes of a batch at most "+
 		"(0: the client's default)")
 	f.IntVar(&o.Topics, "topics", 0, "broker-many: how many topics (0: 1,000)")
-	f.DurationVar(&o.Warmup, "warmup", 10*time.Second, "latency, tasks, broker-small, -e2e, -many: before measuring")
-	f.DurationVar(&o.Measure, "measure", 30*time.Second, "latency, tasks, broker-small, -e2e, -many: how long to measure")
+	f.DurationVar(&o.Warmup, "warmup", 10*time.Second, "latency, tasks, rebalance, broker-small, -e2e, -many: before "+
+		"measuring")
+	f.DurationVar(&o.Measure, "measure", 30*time.Second, "latency, tasks, rebalance, broker-small, -e2e, -many: how long "+
+		"to measure; of rebalance, after each event")
+	rebalanceFlags(cmd, o)
 }
 
 func printResult(w io.Writer, r workload.Result) error {
-	if r.Guarantee == "" {
+	switch {
+	case r.Guarantee == "":
 		return printLoad(w, r)
+	case r.Rebalance.Processes > 0:
+		return printRebalance(w, r)
 	}
 	unit := "records"
 	if r.Words > 0 {

@@ -21,6 +21,7 @@ const (
 	latencyKeys         = 10_000
 	latencyPayloadBytes = 100
 	lateMax             = 5 * time.Second // what comes later counts as lost
+	unsentMax           = 1_000_000       // records that wait in the client, so that a slow broker delays no other record
 )
 
 // latency sends at a fixed rate and measures, from when each record was to be sent, how long its update takes to
@@ -67,7 +68,10 @@ func (p *place) sendAndReceive(ctx context.Context, between pipe, o Options, r *
 		}
 	}
 	at := newSchedule(time.Now(), o)
-	g.Go(func() error { return p.sendAtRate(ctx, between.in, at) })
+	g.Go(func() error {
+		_, err := p.sendAtRate(ctx, sender{topic: between.in, at: at, addr: randomKeys()})
+		return err
+	})
 	warm := make(chan flow, 1)
 	defer time.AfterFunc(o.Warmup, func() { warm <- p.startFlow() }).Stop()
 	seen, err := p.receive(ctx, between, at)
@@ -123,15 +127,24 @@ func (s schedule) due(n int) int64 { return s.started + int64(n)*1e6/s.rate }
 // records returns how many records are due before t.
 func (s schedule) records(t int64) int { return int(((t-s.started)*s.rate + 1e6 - 1) / 1e6) }
 
+// sender sends at a fixed rate.
+type sender struct {
+	topic  string
+	at     schedule
+	addr   func(n int) (partition int32, key []byte) // of a record
+	closed <-chan struct{}                           // ends it before the schedule does; nil: nothing does
+}
+
 // sendAtRate sends at a millisecond's ticks what was due since the last; the value begins with the time at which
-// the record was due.
-func (p *place) sendAtRate(ctx context.Context, topic string, at schedule) error {
-	client, err := p.connect(kgo.ProducerLinger(0), kgo.RequiredAcks(kgo.AllISRAcks()))
+// the record was due. It returns how many it has sent.
+func (p *place) sendAtRate(ctx context.Context, s sender) (n int, err error) {
+	client, err := p.connect(kgo.ProducerLinger(0), kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.MaxBufferedRecords(unsentMax))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer client.Close()
-	random := random{8}
+	random := random{9}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	failed := make(chan error, 1)
@@ -143,23 +156,33 @@ func (p *place) sendAtRate(ctx context.Context, topic string, at schedule) error
 			}
 		}
 	}
-	for n, end := 0, at.records(at.until); n < end; {
+	for end := s.at.records(s.at.until); n < end; {
 		select {
 		case <-ctx.Done():
-			return nil
+			return n, nil
+		case <-s.closed:
+			end = n
 		case err := <-failed:
-			return fmt.Errorf("bench: send: %w", err)
+			return n, fmt.Errorf("bench: send: %w", err)
 		case now := <-tick.C:
-			for due := min(end, at.records(now.UnixMicro())); n < due; n++ {
-				micros := at.due(n)
+			for due := min(end, s.at.records(now.UnixMicro())); n < due; n++ {
+				micros := s.at.due(n)
 				value := binary.BigEndian.AppendUint64(make([]byte, 0, latencyPayloadBytes), uint64(micros))
 				value = random.payload(value, latencyPayloadBytes-len(value))
-				key := strconv.AppendInt(nil, int64(random.below(latencyKeys)), 10)
-				client.Produce(ctx, &kgo.Record{Topic: topic, Key: key, Value: value, Timestamp: time.UnixMicro(micros)}, promise)
+				partition, key := s.addr(n)
+				client.Produce(ctx, &kgo.Record{
+					Topic: s.topic, Partition: partition, Key: key, Value: value, Timestamp: time.UnixMicro(micros),
+				}, promise)
 			}
 		}
 	}
-	return client.Flush(ctx)
+	return n, client.Flush(ctx)
+}
+
+// randomKeys are those of the latency workload, for a topic of one partition.
+func randomKeys() func(int) (int32, []byte) {
+	random := random{8}
+	return func(int) (int32, []byte) { return 0, strconv.AppendInt(nil, int64(random.below(latencyKeys)), 10) }
 }
 
 // receive collects the latencies of the updates that were due within the measured time, in microseconds.

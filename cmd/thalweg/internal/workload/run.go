@@ -48,51 +48,86 @@ type Options struct {
 	// Elsewhere names the topics of the latency workload's application, which runs in another process and reads
 	// <Elsewhere>-in and writes <Elsewhere>-out. Empty runs it here.
 	Elsewhere string
-	Rate      int // of latency and broker-e2e, records per second; 0 is what the workload names
+	Rate      int // of latency, rebalance and broker-e2e, records per second; 0 is what the workload names
 	Warmup    time.Duration
 	Measure   time.Duration
 	Topics    int // of broker-many; 0 is 1,000
+	// Processes of the rebalance workload's application before one joins; 0 is what the workload names. Standbys,
+	// WarmupsMax and Session are the settings of each.
+	Processes, Standbys, WarmupsMax int
+	Session                         time.Duration
 	// BatchBytes limits the batches of broker-produce, -consume and -many; 0 is the client's default.
 	BatchBytes int32
 	Profile    io.Writer // of the measured time's CPU; may be nil
 	// BrokerProfile is the file for a CPU profile of a broker in a process of its own. Empty: none.
 	BrokerProfile string
 	Logger        *slog.Logger
+	Verbose       bool // processes of the application log as much
 }
 
 func (o Options) variant() Variant {
 	return Variant{Partitions: o.Partitions, Keys: o.Keys, Passes: o.Passes}
 }
 
+// NeedsProcess tells whether a workload's broker is in another process: it is measured alone, or several processes
+// share it.
+func NeedsProcess(name string) bool { return IsLoad(name) || name == "rebalance" }
+
+// check finds options that a workload does not have.
+func (o Options) check(name string) error {
+	switch {
+	case o.Profile != nil && (NeedsProcess(name) || name == "latency" || name == "restore"):
+		return fmt.Errorf("bench: %s has no profile of the application: leave out --cpuprofile", name)
+	case o.BrokerProfile != "" && o.Brokers != "process":
+		return errors.New("bench: only a broker of --brokers process is profiled: use that, or leave out " +
+			"--broker-cpuprofile")
+	case o.Filled && name == "latency":
+		return errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
+	case (o.Filled || o.Input != "") && (name == "tasks" || name == "rebalance"):
+		return fmt.Errorf("bench: %s begins without input: leave out --filled and --input", name)
+	case o.Filled && name == "restore":
+		return errors.New("bench: restore has no feeder, its topic is full before: leave out --filled")
+	}
+	if o.Application != "" && (o.StateDir == "" || o.Brokers == "embedded" || o.Brokers == "process") {
+		return errors.New("bench: to go on with an application name its state directory and a broker that runs")
+	}
+	if NeedsProcess(name) && (o.Brokers == "embedded" || o.Filled) {
+		return fmt.Errorf("bench: %s needs a broker in another process: use --brokers process or a cluster's "+
+			"addresses, and leave out --filled", name)
+	}
+	return nil
+}
+
 // Result is what a benchmark measured.
 type Result struct {
-	Workload      string   `json:"workload"`
-	Brokers       string   `json:"brokers"`
-	Sync          string   `json:"sync,omitempty"`
-	Filled        bool     `json:"filled,omitempty"` // the input was there before; its feeder is not counted
-	Guarantee     string   `json:"guarantee"`        // empty where the broker alone is measured
-	CommitMillis  float64  `json:"commit_ms"`        // 0: adaptive
-	Workers       int      `json:"workers"`
-	Partitions    int32    `json:"partitions"`
-	Topics        []string `json:"topics,omitempty"` // what is read, tables first
-	Records       int64    `json:"records"`
-	Words         int64    `json:"words"`
-	WallSeconds   float64  `json:"wall_s"`
-	CPUSeconds    float64  `json:"cpu_s"`
-	KernelSeconds float64  `json:"kernel_s"`  // the part of the CPU time that the kernel took: mostly log pages
-	PerSecond     float64  `json:"per_s"`     // words where these are counted, else records
-	PerCPUSecond  float64  `json:"per_cpu_s"` // the same per CPU-second of this process
-	ByHandNanos   float64  `json:"by_hand_ns,omitempty"`
-	TimesByHand   float64  `json:"times_by_hand,omitempty"` // this process's CPU to the hand-written loop's
-	PeakRSSMiB    float64  `json:"peak_rss_mib"`
-	BrokerCPU     float64  `json:"broker_cpu_s,omitempty"`        // of a broker in another process of this machine
-	BrokerRSSMiB  float64  `json:"broker_peak_rss_mib,omitempty"` // its peak, with the feeding
-	Steps         []Step   `json:"steps,omitempty"`
-	Results       int64    `json:"results,omitempty"` // what came out: keys where these count, else records
-	LatencyMillis Latency  `json:"latency_ms,omitzero"`
-	Load          Load     `json:"load,omitzero"`  // of the workloads of the broker alone
-	Tasks         Tasks    `json:"tasks,omitzero"` // of the tasks workload
-	Checked       string   `json:"checked"`        // how the result was found to be right
+	Workload      string    `json:"workload"`
+	Brokers       string    `json:"brokers"`
+	Sync          string    `json:"sync,omitempty"`
+	Filled        bool      `json:"filled,omitempty"` // the input was there before; its feeder is not counted
+	Guarantee     string    `json:"guarantee"`        // empty where the broker alone is measured
+	CommitMillis  float64   `json:"commit_ms"`        // 0: adaptive
+	Workers       int       `json:"workers"`
+	Partitions    int32     `json:"partitions"`
+	Topics        []string  `json:"topics,omitempty"` // what is read, tables first
+	Records       int64     `json:"records"`
+	Words         int64     `json:"words"`
+	WallSeconds   float64   `json:"wall_s"`
+	CPUSeconds    float64   `json:"cpu_s"`
+	KernelSeconds float64   `json:"kernel_s"`  // the part of the CPU time that the kernel took: mostly log pages
+	PerSecond     float64   `json:"per_s"`     // words where these are counted, else records
+	PerCPUSecond  float64   `json:"per_cpu_s"` // the same per CPU-second of this process
+	ByHandNanos   float64   `json:"by_hand_ns,omitempty"`
+	TimesByHand   float64   `json:"times_by_hand,omitempty"` // this process's CPU to the hand-written loop's
+	PeakRSSMiB    float64   `json:"peak_rss_mib"`
+	BrokerCPU     float64   `json:"broker_cpu_s,omitempty"`        // of a broker in another process of this machine
+	BrokerRSSMiB  float64   `json:"broker_peak_rss_mib,omitempty"` // its peak, with the feeding
+	Steps         []Step    `json:"steps,omitempty"`
+	Results       int64     `json:"results,omitempty"` // what came out: keys where these count, else records
+	LatencyMillis Latency   `json:"latency_ms,omitzero"`
+	Load          Load      `json:"load,omitzero"`  // of the workloads of the broker alone
+	Tasks         Tasks     `json:"tasks,omitzero"` // of the tasks workload
+	Rebalance     Rebalance `json:"rebalance,omitzero"`
+	Checked       string    `json:"checked"` // how the result was found to be right
 }
 
 // Latency are percentiles, in milliseconds.
@@ -102,26 +137,8 @@ type Latency struct {
 
 // Run runs one benchmark.
 func Run(ctx context.Context, name string, o Options) (r Result, err error) {
-	load, ofBroker := loadOf(name)
-	switch {
-	case o.Profile != nil && (ofBroker || name == "latency" || name == "restore"):
-		return r, fmt.Errorf("bench: %s has no profile of the application: leave out --cpuprofile", name)
-	case o.BrokerProfile != "" && o.Brokers != "process":
-		return r, errors.New("bench: only a broker of --brokers process is profiled: use that, or leave out " +
-			"--broker-cpuprofile")
-	case o.Filled && name == "latency":
-		return r, errors.New("bench: latency has a feeder at a fixed rate: leave out --filled")
-	case (o.Filled || o.Input != "") && name == "tasks":
-		return r, errors.New("bench: tasks is idle before it is fed: leave out --filled and --input")
-	case o.Filled && name == "restore":
-		return r, errors.New("bench: restore has no feeder, its topic is full before: leave out --filled")
-	}
-	if o.Application != "" && (o.StateDir == "" || o.Brokers == "embedded" || o.Brokers == "process") {
-		return r, errors.New("bench: to go on with an application name its state directory and a broker that runs")
-	}
-	if ofBroker && (o.Brokers == "embedded" || o.Filled) {
-		return r, fmt.Errorf("bench: %s measures a broker in another process: use --brokers process or a cluster's "+
-			"addresses, and leave out --filled", name)
+	if err := o.check(name); err != nil {
+		return r, err
 	}
 	p, err := openPlace(ctx, o)
 	if err != nil {
@@ -135,9 +152,12 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 	if p.broker != nil || p.apart != nil {
 		r.Sync = o.Sync.String()
 	}
+	load, ofBroker := loadOf(name)
 	switch {
 	case ofBroker:
 		err = p.load(ctx, load, o, &r)
+	case name == "rebalance":
+		err = p.rebalance(ctx, o, &r)
 	case name == "latency":
 		err = p.latency(ctx, o, &r)
 	case name == "restore":
