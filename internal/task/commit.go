@@ -19,7 +19,7 @@ func (t *Task) flush() error {
 		if err := t.tx.Failed(); err != nil {
 			return err
 		}
-		some, err := t.settle()
+		some, err := t.nodes.settle()
 		t.worked = t.worked || some
 		if err != nil {
 			return err
@@ -28,7 +28,7 @@ func (t *Task) flush() error {
 			if err := t.flushStores(); err != nil {
 				return t.strictly(fmt.Errorf("task %s: flush: %w", t.id, err))
 			}
-			some, err := t.settle() // tables may have told nodes that hold records back
+			some, err := t.nodes.settle() // tables may have told nodes that hold records back
 			t.worked = t.worked || some
 			if err != nil {
 				return err
@@ -43,18 +43,6 @@ func (t *Task) flush() error {
 		}
 		return nil
 	})
-}
-
-// settle brings out what nodes hold back, and tells whether there was something.
-func (t *Task) settle() (some bool, err error) {
-	for _, in := range t.settling {
-		held, err := in.Settle()
-		if err != nil {
-			return some, err
-		}
-		some = some || held
-	}
-	return some, nil
 }
 
 // changelog writes what stores drain. They come store by store.
@@ -160,7 +148,7 @@ func (t *Task) Discard() error {
 	t.life.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
 	t.times.discard()
 	t.sealed.end()
-	err := t.closeNodes()
+	err := t.nodes.close()
 	for _, q := range t.queues {
 		q.rewind()
 	}
@@ -178,70 +166,4 @@ func (t *Task) Discard() error {
 	}
 	t.holdsAfterDiscard()
 	return nil
-}
-
-// counters are what a node has counted.
-type counters struct {
-	processed int64
-	dropped   [topology.Reasons]int64
-	lateMax   int64
-}
-
-// count notes what the nodes have counted, in the memory of an older count.
-func (t *Task) count(older []counters) []counters {
-	counts := slices.Grow(older[:0], len(t.graph.Instances))
-	for _, in := range t.graph.Instances {
-		counts = append(counts, counters{in.Processed, in.Dropped, in.LateMax})
-	}
-	return counts
-}
-
-func (c *counters) restore(in *topology.Instance) {
-	in.Processed, in.Dropped, in.LateMax = c.processed, c.dropped, c.lateMax
-}
-
-// Stats is what a task has done since it was made. What a transaction counted that was discarded is left out.
-type Stats struct {
-	StreamTime      int64
-	BufferedBytes   int
-	BufferedRecords int
-	Nodes           []NodeStats // in topological order
-}
-
-// NodeStats is what one node has done.
-type NodeStats struct {
-	Node      string
-	Processed int64
-	Dropped   [topology.Reasons]int64 // by topology.Reason
-	LateMax   int64                   // milliseconds: see [topology.Instance]
-	Timed     bool                    // it has a stream time of its own
-	Time      int64                   // which is this, or topology.Unknown
-}
-
-// CommittedStats is Stats with what was counted up to the last commit.
-func (t *Task) CommittedStats(s *Stats) {
-	t.Stats(s)
-	for i := range s.Nodes {
-		c := counters{}
-		if t.committedCounts != nil {
-			c = t.committedCounts[i]
-		}
-		s.Nodes[i].Processed, s.Nodes[i].Dropped, s.Nodes[i].LateMax = c.processed, c.dropped, c.lateMax
-	}
-}
-
-// Stats copies the figures into s, whose slice is reused.
-func (t *Task) Stats(s *Stats) {
-	s.StreamTime, s.BufferedBytes, s.BufferedRecords = t.env.StreamTime, 0, 0
-	for _, q := range t.queues {
-		s.BufferedBytes += q.bytes
-		s.BufferedRecords += q.records
-	}
-	s.Nodes = s.Nodes[:0]
-	if t.graph == nil {
-		return
-	}
-	for _, in := range t.graph.Instances {
-		s.Nodes = append(s.Nodes, NodeStats{in.Node.Name, in.Processed, in.Dropped, in.LateMax, in.Timed(), in.Time()})
-	}
 }

@@ -15,7 +15,7 @@ func (t *Task) holds() {
 		return
 	}
 	check := invariant.Check
-	check(t.life.state != Running || t.graph != nil, "task %s runs without a graph", t.id)
+	check(t.life.state != Running || t.nodes.graph != nil, "task %s runs without a graph", t.id)
 	check(t.env.Source == nil, "task %s: a record is at hand between two calls", t.id)
 	check(t.time.newest >= t.time.committed, "task %s: has seen %d, and committed %d", t.id, t.time.newest,
 		t.time.committed)
@@ -24,20 +24,26 @@ func (t *Task) holds() {
 	check(t.env.StreamTime == upto, "task %s: stream time %d of %d", t.id, t.env.StreamTime, upto)
 	check(!t.paused || t.pause.offset == topology.Unknown || t.pause.failed > 0, "task %s pauses for nothing", t.id)
 	check(t.times.commits >= 0, "task %s: %d commits", t.id, t.times.commits)
-	if t.graph != nil && t.committedCounts != nil {
-		check(len(t.committedCounts) == len(t.graph.Instances), "task %s: counters of %d nodes of %d", t.id,
-			len(t.committedCounts), len(t.graph.Instances))
-		for i, in := range t.graph.Instances {
-			check(in.Processed >= t.committedCounts[i].processed, "node %s: fewer records than were committed", in.Node.Name)
-		}
-	}
-	for i, in := range t.settling {
-		check(t.graph != nil && slices.Contains(t.graph.Instances, in), "task %s: settling %d is of another graph", t.id, i)
-	}
+	t.nodes.holds()
 	for _, q := range t.queues {
 		q.holds()
 		check(t.kept != nil || q.partitionTime <= t.time.newest, "%s: its time %d is after the highest, %d", q,
 			q.partitionTime, t.time.newest)
+	}
+}
+
+func (n *nodes) holds() {
+	check := invariant.Check
+	for i, in := range n.settling {
+		check(n.graph != nil && slices.Contains(n.graph.Instances, in), "task %s: settling %d is of another graph", n.id, i)
+	}
+	if n.graph == nil || n.committed == nil {
+		return
+	}
+	check(len(n.committed) == len(n.graph.Instances), "task %s: counters of %d nodes of %d", n.id, len(n.committed),
+		len(n.graph.Instances))
+	for i, in := range n.graph.Instances {
+		check(in.Processed >= n.committed[i].processed, "node %s: fewer records than were committed", in.Node.Name)
 	}
 }
 

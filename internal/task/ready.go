@@ -16,7 +16,6 @@ type sealed struct {
 	worked   bool // the task did something
 	strict   bool // the task went over its records again
 	marks    map[string]int64
-	counts   []counters // per node
 }
 
 // Ready begins a commit: it brings out what the work since the last one still owes, and seals it. What the task does
@@ -51,7 +50,7 @@ func (t *Task) seal(touched bool) {
 	for name, at := range t.env.Marks {
 		s.marks[name] = *at
 	}
-	s.counts = t.count(s.counts)
+	t.nodes.seal()
 	for _, q := range t.queues {
 		q.seal()
 	}
@@ -62,7 +61,7 @@ func (t *Task) seal(touched bool) {
 // end tells that no commit is under way any more.
 func (s *sealed) end() {
 	clear(s.marks)
-	*s = sealed{marks: s.marks, counts: s.counts[:0]}
+	*s = sealed{marks: s.marks}
 }
 
 // Advance tells that what Ready has sealed is durable: outputs, changelogs and offsets. position is the next offset of
@@ -95,7 +94,7 @@ func (t *Task) Advance(position func(store string) int64) error {
 	t.time.advance()
 	t.Aligning.advance()
 	t.committedTimes()
-	t.committedCounts, t.sealed.counts = t.sealed.counts, t.committedCounts
+	t.nodes.advance()
 	if t.sealed.strict {
 		t.setStrict(false)
 	}

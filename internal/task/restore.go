@@ -255,6 +255,7 @@ func (t *Task) Restored(position func(store string) int64) error {
 	if err := t.build(); err != nil {
 		return err
 	}
-	t.committedCounts = t.count(t.committedCounts)
+	t.nodes.seal()
+	t.nodes.advance()
 	return t.life.move(Running)
 }

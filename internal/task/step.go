@@ -128,7 +128,7 @@ func (t *Task) align() error {
 			continue
 		}
 		t.worked = true
-		if err := t.timeMoved(); err != nil {
+		if err := t.nodes.timeMoved(); err != nil {
 			return err
 		}
 		if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
@@ -138,33 +138,6 @@ func (t *Task) align() error {
 		}
 	}
 	return nil
-}
-
-// timeMoved tells the nodes that the stream time has gone on without a record.
-func (t *Task) timeMoved() error {
-	for _, in := range t.graph.Instances {
-		if in.TimeMoved == nil {
-			continue
-		}
-		in.Resume()
-		if err := t.callTimeMoved(in); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *Task) callTimeMoved(in *topology.Instance) (err error) {
-	if !t.env.Guarded { // a panic is caught by the step
-		return in.TimeMoved()
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			in.Resume()
-			err = in.Handle(topology.PhaseProcess, t.env.StreamTime, t.env.Recovered(v))
-		}
-	}()
-	return in.TimeMoved()
 }
 
 // pausing tells that Step is to return after the record at hand.

@@ -116,22 +116,18 @@ type Task struct {
 	tx     *state.Tx
 	outbox *Outbox // empty where the task writes nothing
 	cut    *atomic.Bool
-	graph  *topology.Graph
-	seen   atomic.Pointer[topology.Graph] // the graph, once it is built: any goroutine
-	// settling are the nodes that may hold records back, parents first.
-	settling []*topology.Instance
-	stores   []storeLog
-	kept     *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
-	punct    *punctuator
+	nodes  nodes
+	stores []storeLog
+	kept   *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
+	punct  *punctuator
 
 	queues   []*queue // in the order of the sub-topology's inputs
 	decoder  batch.Decoder
 	patience patience // with inputs that are empty
 
-	time            streamTime
-	times           times
-	committedCounts []counters // per node
-	sealed          sealed
+	time   streamTime
+	times  times
+	sealed sealed
 }
 
 // New makes a task and opens its stores.
@@ -151,6 +147,7 @@ func New(c Config) (*Task, error) {
 		Partitions: c.CheckedPartitions, MayName: c.MayName, WatchInputs: t.watchInputs,
 		OnLate: c.OnLate, OnAhead: c.OnAhead,
 	}
+	t.nodes.id, t.nodes.env = t.id, &t.env
 	t.time = newStreamTime(&t.env)
 	t.patience.most = max(c.MaxIdle.Milliseconds(), 0)
 	t.punct = newPunctuator(&t.env)
@@ -291,7 +288,7 @@ func (t *Task) build() (err error) {
 			err = t.env.Recovered(v)
 		}
 	}()
-	t.seen.Store(nil)
+	t.nodes.seen.Store(nil)
 	t.tx.Unlisten()
 	t.punct.rebuild()
 	t.env.Source, t.Aligning.watches = nil, nil
@@ -302,25 +299,15 @@ func (t *Task) build() (err error) {
 	for name, at := range t.times.committed {
 		t.env.Marks[name] = &at
 	}
-	if t.graph, err = topology.Build(&t.env, t.config.Subs...); err != nil {
-		return fmt.Errorf("task %s: %w", t.id, err)
+	if err := t.nodes.build(t.config.Subs); err != nil {
+		return err
 	}
-	t.seen.Store(t.graph)
 	t.punct.built()
-	t.settling = t.settling[:0]
-	for _, in := range t.graph.Instances {
-		if in.Settle != nil {
-			t.settling = append(t.settling, in)
-		}
-	}
-	for i := range t.committedCounts {
-		t.committedCounts[i].restore(t.graph.Instances[i])
-	}
 	for _, q := range t.queues {
-		q.sources = t.graph.Sources[q.head.Topic]
+		q.sources = t.nodes.graph.Sources[q.head.Topic]
 		q.times = make([]int64, len(q.sources))
 		q.ownTime = !slices.ContainsFunc(q.sources, func(s topology.Source) bool { return !s.OwnTime() })
-		q.ahead.prefetchers = t.graph.Prefetchers(q.sources)
+		q.ahead.prefetchers = t.nodes.graph.Prefetchers(q.sources)
 	}
 	return nil
 }
@@ -356,7 +343,7 @@ func (t *Task) Close() error {
 	if t.life.state == Closed {
 		return nil
 	}
-	errs := []error{t.closeNodes(), t.life.move(Closed)}
+	errs := []error{t.nodes.close(), t.life.move(Closed)}
 	for _, q := range t.queues {
 		q.clear()
 	}
@@ -364,34 +351,4 @@ func (t *Task) Close() error {
 		errs = append(errs, fmt.Errorf("task %s: stores: %w", t.id, err))
 	}
 	return errors.Join(errs...)
-}
-
-// closeNodes calls each node's Close once, parents first.
-func (t *Task) closeNodes() error {
-	if t.graph == nil {
-		return nil
-	}
-	var errs []error
-	for _, in := range t.graph.Instances {
-		if in.Close == nil {
-			continue
-		}
-		if err := t.closeNode(in); err != nil {
-			errs = append(errs, fmt.Errorf("task %s: node %s: close: %w", t.id, in.Node.Name, err))
-		}
-	}
-	t.graph, t.settling = nil, nil
-	return errors.Join(errs...)
-}
-
-func (t *Task) closeNode(in *topology.Instance) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			in.Resume()
-			err = t.env.Recovered(v)
-		}
-	}()
-	f := in.Close
-	in.Close = nil
-	return f()
 }

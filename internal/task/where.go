@@ -6,7 +6,7 @@ import "fmt"
 // the record. Any goroutine may ask while the task is at work. The answer is right where the task stands still; it is
 // empty while the graph is made.
 func (t *Task) Where() string {
-	graph := t.seen.Load()
+	graph := t.nodes.seen.Load()
 	if graph == nil {
 		return ""
 	}
