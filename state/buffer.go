@@ -19,7 +19,7 @@ type BufferEntry[V any] struct {
 // newest to the oldest. Discard takes the newest rows off again. What the memory has no room for is in the engine
 // alone: see coldRows.
 type BufferStore[K, V any] struct {
-	buffers *buffers
+	log     *segmentedLog
 	keys    keyring[K]
 	values  serde.Serde[V]
 	nilable bool
@@ -27,7 +27,7 @@ type BufferStore[K, V any] struct {
 
 	// Values that were decoded, each in the place that its row names, if the row is still its owner: see bufferObjects.
 	objects []V
-	owners  []*bufferRow // nil: decoding costs nothing
+	owners  []*logRow // nil: decoding costs nothing
 }
 
 func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
@@ -40,47 +40,47 @@ func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &BufferStore[K, V]{
-		buffers: newBuffers(r, n.made.Retention), keys: newKeyring(c.keys),
+		log: newSegmentedLog(r, n.made.Retention), keys: newKeyring(c.keys),
 		values: serde.Local(c.values), nilable: serde.IsNilable[V](),
 	}
 	if !decodesFreely(reflect.TypeFor[V](), st.values) {
-		st.owners = []*bufferRow{}
+		st.owners = []*logRow{}
 	}
-	st.buffers.objects.size = int64(reflect.TypeFor[V]().Size())
-	st.buffers.forget = func() {
+	st.log.objects.size = int64(reflect.TypeFor[V]().Size())
+	st.log.forget = func() {
 		clear(st.objects)
 		clear(st.owners)
 		st.objects, st.owners = st.objects[:0], st.owners[:0]
 	}
-	return st, tx.enroll(st.buffers, st)
+	return st, tx.enroll(st.log, st)
 }
 
 // KeepUntilExpired leaves it to Expire which records are given up. An operator that must report them first calls it
 // before anything is written.
-func (st *BufferStore[K, V]) KeepUntilExpired[E BufferEntry[V]]() { st.buffers.keepUntilExpired() }
+func (st *BufferStore[K, V]) KeepUntilExpired[E BufferEntry[V]]() { st.log.keepUntilExpired() }
 
 // Expire gives up all records older than before. They are gone for readers at once, and leave memory and disk in whole
 // segments. It is part of the transaction: Discard takes it back.
-func (st *BufferStore[K, V]) Expire[E BufferEntry[V]](before int64) { st.buffers.expire(before) }
+func (st *BufferStore[K, V]) Expire[E BufferEntry[V]](before int64) { st.log.expire(before) }
 
 // Records is how many records the store has: those that were given up among them, until their segment goes.
-func (st *BufferStore[K, V]) Records[E BufferEntry[V]]() int { return int(st.buffers.records()) }
+func (st *BufferStore[K, V]) Records[E BufferEntry[V]]() int { return int(st.log.records()) }
 
 // Add buffers a record. A null value and a time that was given up are ignored.
 func (st *BufferStore[K, V]) Add[E BufferEntry[V]](key K, value V, timestamp int64) error {
 	if isNull(st.nilable, value) {
 		return nil
 	}
-	encoded, err := st.values.Append(st.buffers.encoded[:0], value)
+	encoded, err := st.values.Append(st.log.encoded[:0], value)
 	if err != nil {
-		return st.buffers.base.valueError(nil, err)
+		return st.log.base.valueError(nil, err)
 	}
-	st.buffers.encoded = encoded
+	st.log.encoded = encoded
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return keyError(st.buffers.base, err)
+		return keyError(st.log.base, err)
 	}
-	return ignoreExpired(st.buffers.add(b, encoded, timestamp))
+	return ignoreExpired(st.log.add(b, encoded, timestamp))
 }
 
 // Fetch returns the records of key with timestamps in [from, to], by timestamp, those of one time in the order of
@@ -90,16 +90,16 @@ func (st *BufferStore[K, V]) Fetch[E BufferEntry[V]](key K, from, to int64) ([]B
 	st.found = st.found[:0]
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return nil, keyError(st.buffers.base, err)
+		return nil, keyError(st.log.base, err)
 	}
-	found, err := st.buffers.fetch(b, from, to)
+	found, err := st.log.fetch(b, from, to)
 	if err != nil {
 		return nil, err
 	}
 	for i := range found {
 		value, err := st.value(&found[i])
 		if err != nil {
-			return nil, decodeError(st.buffers.base.name, "value", err)
+			return nil, decodeError(st.log.base.name, "value", err)
 		}
 		st.found = append(st.found, BufferEntry[V]{Value: value, Timestamp: found[i].timestamp})
 	}
@@ -118,7 +118,7 @@ func (st *BufferStore[K, V]) value(c *chained) (V, error) {
 	if err != nil {
 		return value, err
 	}
-	at := st.buffers.placeObject()
+	at := st.log.placeObject()
 	if at == len(st.objects) {
 		st.objects, st.owners = append(st.objects, value), append(st.owners, c.row)
 	} else {
@@ -132,18 +132,18 @@ func (st *BufferStore[K, V]) value(c *chained) (V, error) {
 func (st *BufferStore[K, V]) Has[E BufferEntry[V]](key K, from, to int64) (bool, error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
-		return false, keyError(st.buffers.base, err)
+		return false, keyError(st.log.base, err)
 	}
-	return st.buffers.has(b, from, to)
+	return st.log.has(b, from, to)
 }
 
 // TouchAdd reads the cache lines that adding records with these encoded keys and about that time will need, so that
 // their misses overlap: call it for some 64 keys before they are added. It changes nothing.
 func (st *BufferStore[K, V]) TouchAdd[E BufferEntry[V]](keys [][]byte, timestamp int64) {
-	st.buffers.touch(keys, timestamp, timestamp, false)
+	st.log.touch(keys, timestamp, timestamp, false)
 }
 
 // TouchFetch is TouchAdd for a Fetch of each key.
 func (st *BufferStore[K, V]) TouchFetch[E BufferEntry[V]](keys [][]byte, from, to int64) {
-	st.buffers.touch(keys, from, to, true)
+	st.log.touch(keys, from, to, true)
 }

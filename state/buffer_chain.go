@@ -11,7 +11,7 @@ type chained struct {
 	value     []byte
 	timestamp int64
 	sequence  uint32
-	row       *bufferRow // nil: it is in the engine alone
+	row       *logRow // nil: it is in the engine alone
 }
 
 func compareChained(a, b chained) int {
@@ -28,13 +28,13 @@ func compareChained(a, b chained) int {
 }
 
 // fetch returns the rows of a key in [from, to], by time, then arrival. The slice is valid until the next call.
-func (b *buffers) fetch(key []byte, from, to int64) ([]chained, error) {
+func (b *segmentedLog) fetch(key []byte, from, to int64) ([]chained, error) {
 	clear(b.chain)
 	b.chain = b.chain[:0]
 	from = max(from, b.horizon())
 	hash := b.base.hash(key)
 	for _, t := range b.window(from, to) {
-		g, first := t.buffer, len(b.chain)
+		g, first := t.asLog, len(b.chain)
 		b.chain = b.rowsOf(g, b.chain, hash, key, from, to)
 		if g.cold == nil {
 			continue
@@ -48,11 +48,11 @@ func (b *buffers) fetch(key []byte, from, to int64) ([]chained, error) {
 }
 
 // has tells whether a key has a row in [from, to].
-func (b *buffers) has(key []byte, from, to int64) (bool, error) {
+func (b *segmentedLog) has(key []byte, from, to int64) (bool, error) {
 	from = max(from, b.horizon())
 	hash := b.base.hash(key)
 	for _, t := range slices.Backward(b.window(from, to)) {
-		g := t.buffer
+		g := t.asLog
 		found, passed := g.chain(b.chain[:0], hash, key, from, to, 1)
 		b.base.visited += passed
 		if len(found) > 0 {
@@ -68,7 +68,7 @@ func (b *buffers) has(key []byte, from, to int64) (bool, error) {
 	return false, nil
 }
 
-func (b *buffers) rowsOf(g *bufferSegment, dst []chained, hash uint64, key []byte, from, to int64) []chained {
+func (b *segmentedLog) rowsOf(g *logSegment, dst []chained, hash uint64, key []byte, from, to int64) []chained {
 	dst, passed := g.chain(dst, hash, key, from, to, 0)
 	b.base.visited += passed
 	return dst
@@ -79,7 +79,7 @@ const idleMax = 64
 
 // chain appends the key's rows in [from, to] that are in memory, by time, then arrival; most of them, where that is
 // not 0. passed is how many rows it looked at.
-func (g *bufferSegment) chain(
+func (g *logSegment) chain(
 	dst []chained, hash uint64, key []byte, from, to int64, most int,
 ) (_ []chained, passed int) {
 	index, found := g.heads.Find(hash, key)
@@ -124,7 +124,7 @@ func (g *bufferSegment) chain(
 const askedRow = ^uint32(0)
 
 // order makes the order of a key's rows, by time, then arrival: for keys with many rows of which few are asked for.
-func (g *bufferSegment) order(index uint32) table.Tree {
+func (g *logSegment) order(index uint32) table.Tree {
 	at := func(row uint32) (int64, int64) {
 		if row == askedRow {
 			return g.asked, -1
@@ -149,7 +149,7 @@ func (g *bufferSegment) order(index uint32) table.Tree {
 }
 
 // rowsOfKey returns the rows of a key among the first n, by time, then arrival.
-func (g *bufferSegment) rowsOfKey(index, n uint32) (rows []uint32) {
+func (g *logSegment) rowsOfKey(index, n uint32) (rows []uint32) {
 	for at := *g.newest(index); at != 0; at = g.row(at - 1).previous {
 		if at <= n {
 			rows = append(rows, at-1)
@@ -160,7 +160,7 @@ func (g *bufferSegment) rowsOfKey(index, n uint32) (rows []uint32) {
 	return rows
 }
 
-func (g *bufferSegment) ordered(
+func (g *logSegment) ordered(
 	dst []chained, order table.Tree, from, to int64, most int,
 ) (_ []chained, passed int) {
 	g.asked = from

@@ -43,10 +43,10 @@ func (c *coldRows) may(hash uint64) bool {
 }
 
 // records is how many rows there are: in memory, and cold ones.
-func (b *buffers) records() (n int64) {
+func (b *segmentedLog) records() (n int64) {
 	for _, t := range b.live {
-		n += int64(t.buffer.count)
-		if c := t.buffer.cold; c != nil {
+		n += int64(t.asLog.count)
+		if c := t.asLog.cold; c != nil {
 			n += c.rows
 		}
 	}
@@ -55,7 +55,7 @@ func (b *buffers) records() (n int64) {
 
 // coldReader reads cold rows. Its iterator sees them as they were when it was opened: it is closed before any move.
 type coldReader struct {
-	buffers      *buffers
+	log          *segmentedLog
 	it           engine.Iterator
 	lower, upper []byte
 }
@@ -68,30 +68,30 @@ func (c *coldReader) close() {
 }
 
 // seek goes to the first row of a key in [from, to], and tells whether there may be one.
-func (c *coldReader) seek(g *bufferSegment, key []byte, from, to int64) (ok bool, err error) {
+func (c *coldReader) seek(g *logSegment, key []byte, from, to int64) (ok bool, err error) {
 	if !g.cold.may(filterHash(key)) {
 		return false, nil
 	}
 	if c.it == nil {
-		rows := append(slices.Clone(c.buffers.base.prefix), layout.KindExpiring)
-		if c.it, err = c.buffers.base.tx.config.Engine.Iterate(rows, layout.After(rows)); err != nil {
+		rows := append(slices.Clone(c.log.base.prefix), layout.KindExpiring)
+		if c.it, err = c.log.base.tx.config.Engine.Iterate(rows, layout.After(rows)); err != nil {
 			c.it = nil
 			return false, err
 		}
 	}
-	c.lower = appendColdKey(c.buffers.appendRows(c.lower[:0], g.number), key, max(from, 0), 0)
-	c.upper = appendColdKey(c.buffers.appendRows(c.upper[:0], g.number), key, to, math.MaxUint32)
+	c.lower = appendColdKey(c.log.appendRows(c.lower[:0], g.number), key, max(from, 0), 0)
+	c.upper = appendColdKey(c.log.appendRows(c.upper[:0], g.number), key, to, math.MaxUint32)
 	return c.it.SeekGE(c.lower), nil
 }
 
 // each calls f with the rows of a key in [from, to], in order of time and sequence, until it returns false.
-func (c *coldReader) each(g *bufferSegment, key []byte, from, to int64, f func(chained) (bool, error)) error {
+func (c *coldReader) each(g *logSegment, key []byte, from, to int64, f func(chained) (bool, error)) error {
 	ok, err := c.seek(g, key, from, to)
 	if err != nil || c.it == nil {
 		return err
 	}
 	for ; ok; ok = c.it.Next() {
-		c.buffers.base.visited++
+		c.log.base.visited++
 		found := c.it.Key()
 		if bytes.Compare(found, c.upper) > 0 {
 			break
@@ -112,13 +112,13 @@ func (c *coldReader) each(g *bufferSegment, key []byte, from, to int64, f func(c
 
 // fetch merges the rows of a key in [from, to] into those from first on, which are in memory.
 func (c *coldReader) fetch(
-	g *bufferSegment, dst []chained, first int, key []byte, from, to int64,
+	g *logSegment, dst []chained, first int, key []byte, from, to int64,
 ) ([]chained, error) {
 	n := len(dst)
 	err := c.each(g, key, from, to, func(r chained) (bool, error) {
 		value, err := c.it.Value()
 		if err == nil {
-			r.value = c.buffers.base.tx.stable.copy(value)
+			r.value = c.log.base.tx.stable.copy(value)
 			dst = append(dst, r)
 		}
 		return true, err
@@ -134,7 +134,7 @@ func (c *coldReader) fetch(
 	return dst[:first+len(slices.CompactFunc(some, same))], nil
 }
 
-func (c *coldReader) has(g *bufferSegment, key []byte, from, to int64) (found bool, err error) {
+func (c *coldReader) has(g *logSegment, key []byte, from, to int64) (found bool, err error) {
 	err = c.each(g, key, from, to, func(chained) (bool, error) {
 		found = true
 		return false, nil
@@ -150,21 +150,23 @@ func appendColdKey(dst, key []byte, timestamp int64, sequence uint32) []byte {
 }
 
 // relieve makes that part of the rows cold.
-func (b *buffers) relieve(part float64) error { return b.spill(int64(float64(b.memoryBytes()) * part)) }
+func (b *segmentedLog) relieve(part float64) error {
+	return b.spill(int64(float64(b.memoryBytes()) * part))
+}
 
 // spill makes rows cold, those of the oldest segments first, until about so many bytes are free.
-func (b *buffers) spill(size int64) error {
+func (b *segmentedLog) spill(size int64) error {
 	if !b.base.persistent || len(b.pending) > 0 {
 		return nil
 	}
 	b.cold.close()
 	b.forgetObjects()
-	unsaved := map[*bufferSegment]uint32{}
+	unsaved := map[*logSegment]uint32{}
 	for _, a := range b.added {
 		unsaved[a.seg]++
 	}
 	for _, t := range b.live {
-		g := t.buffer
+		g := t.asLog
 		saved, held := g.count-unsaved[g], g.memoryBytes()
 		if size <= 0 || saved == 0 {
 			continue
@@ -185,7 +187,7 @@ func (b *buffers) spill(size int64) error {
 const spillBatchBytes = 4 << 20
 
 // spillRows makes the first n rows of a segment cold.
-func (b *buffers) spillRows(g *bufferSegment, n uint32) error {
+func (b *segmentedLog) spillRows(g *logSegment, n uint32) error {
 	keys := b.keysOf(g, n)
 	number := 0
 	if g.cold != nil {
@@ -230,7 +232,7 @@ func (b *buffers) spillRows(g *bufferSegment, n uint32) error {
 }
 
 // keysOf returns the keys of the first n rows, in order.
-func (b *buffers) keysOf(g *bufferSegment, n uint32) (keys []uint32) {
+func (b *segmentedLog) keysOf(g *logSegment, n uint32) (keys []uint32) {
 	seen := make([]bool, g.heads.Len())
 	for at := range n {
 		if index := g.row(at).entry; !seen[index] {
@@ -243,7 +245,7 @@ func (b *buffers) keysOf(g *bufferSegment, n uint32) (keys []uint32) {
 }
 
 // endSpill writes the part, and takes the rows away from where they lie in the order of arrival.
-func (b *buffers) endSpill(w engine.Batch, g *bufferSegment, n uint32, number int, f filter) error {
+func (b *segmentedLog) endSpill(w engine.Batch, g *logSegment, n uint32, number int, f filter) error {
 	key := append(b.appendRows(nil, g.number), layout.BufferPart)
 	part := binary.BigEndian.AppendUint64(nil, uint64(n))
 	part = append(binary.BigEndian.AppendUint32(part, b.sequence), f...)
@@ -277,8 +279,8 @@ func (b *buffers) endSpill(w engine.Batch, g *bufferSegment, n uint32, number in
 }
 
 // shorten drops the first n rows of a segment from memory.
-func (b *buffers) shorten(g *bufferSegment, n uint32) {
-	rest := &bufferSegment{heads: table.New(b.base.seed, 0, 4)}
+func (b *segmentedLog) shorten(g *logSegment, n uint32) {
+	rest := &logSegment{heads: table.New(b.base.seed, 0, 4)}
 	for at := n; at < g.count; at++ {
 		r := g.row(at)
 		rest.append(g.heads.Key(g.heads.At(r.entry)), g.bytes.view(r.place), r.timestamp, r.sequence)
@@ -291,8 +293,8 @@ func (b *buffers) shorten(g *bufferSegment, n uint32) {
 	}
 }
 
-// fillCold finds the parts of a segment.
-func (b *buffers) fillCold(e engine.Engine, g *bufferSegment) error {
+// loadCold finds the parts of a segment.
+func (b *segmentedLog) loadCold(e engine.Engine, g *logSegment) error {
 	parts := append(b.appendRows(nil, g.number), layout.BufferPart)
 	it, err := e.Iterate(parts, layout.After(parts))
 	if err != nil {
@@ -311,7 +313,7 @@ func (b *buffers) fillCold(e engine.Engine, g *bufferSegment) error {
 		}
 		g.cold.rows += int64(binary.BigEndian.Uint64(part))
 		g.cold.parts = append(g.cold.parts, bytes.Clone(part[12:]))
-		b.follow(binary.BigEndian.Uint32(part[8:]))
+		b.continueSequence(binary.BigEndian.Uint32(part[8:]))
 	}
 	return errors.Join(it.Error(), it.Close())
 }

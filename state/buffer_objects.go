@@ -12,7 +12,7 @@ type bufferObjects struct {
 const bufferObjectsMax = 1 << 16
 
 // placeObject returns the place of another decoded value: a new one, or that of an earlier value.
-func (b *buffers) placeObject() (at int) {
+func (b *segmentedLog) placeObject() (at int) {
 	o := &b.objects
 	if o.kept < o.max {
 		o.kept++
@@ -27,17 +27,17 @@ func (b *buffers) placeObject() (at int) {
 }
 
 // objectBytes is about the memory of a decoded value, as of those of other stores.
-func (b *buffers) objectBytes() int64 {
+func (b *segmentedLog) objectBytes() int64 {
 	var live, rows int64
 	for _, t := range b.live {
-		live += t.buffer.bytes.live
-		rows += int64(t.buffer.count)
+		live += t.asLog.bytes.live
+		rows += int64(t.asLog.count)
 	}
 	return objectBytes(b.objects.size, live, rows)
 }
 
 // boundObjects gives the decoded values their part of the memory.
-func (b *buffers) boundObjects() {
+func (b *segmentedLog) boundObjects() {
 	part := b.base.tx.bytesMax() / objectsPart / b.objectBytes()
 	b.objects.max = int(min(max(part, objectsLeast), bufferObjectsMax))
 	if b.objects.kept > b.objects.max {
@@ -46,7 +46,7 @@ func (b *buffers) boundObjects() {
 }
 
 // forgetObjects drops the decoded values.
-func (b *buffers) forgetObjects() {
+func (b *segmentedLog) forgetObjects() {
 	b.objects.kept, b.objects.next = 0, 0
 	b.forget()
 }

@@ -19,8 +19,8 @@ type buffered struct {
 	timestamp  int64
 }
 
-// sealedBuffer is the list as a commit makes it that is under way.
-type sealedBuffer struct {
+// drainedBuffer is the list as a commit makes it that is under way.
+type drainedBuffer struct {
 	now   []buffered
 	floor int64
 }
@@ -33,7 +33,7 @@ type bufferRig struct {
 	st             *BufferStore[string, string]
 	now, committed []buffered // in the order of arrival
 	floor          [2]int64
-	sealed         *sealedBuffer // what was drained and is not committed yet; nil: nothing
+	drained        *drainedBuffer // what was drained and is not committed yet; nil: nothing
 	log            [][3]string
 	logTimes       []int64
 	most           int64 // bytes of memory; 0: no limit
@@ -66,8 +66,8 @@ func (g *bufferRig) fetch(key string, from, to int64) {
 	has, err := g.st.Has(key, from, to)
 	require.NoError(g.t, err)
 	require.Equal(g.t, len(want) > 0, has)
-	for _, t := range g.st.buffers.live {
-		if t.buffer.cold != nil {
+	for _, t := range g.st.log.live {
+		if t.asLog.cold != nil {
 			g.spilled++
 		}
 	}
@@ -91,23 +91,23 @@ func (g *bufferRig) drain() {
 func (g *bufferRig) commit(underWay bool) {
 	g.endCommit()
 	g.drain()
-	g.sealed = &sealedBuffer{slices.Clone(g.now), g.floor[0]}
+	g.drained = &drainedBuffer{slices.Clone(g.now), g.floor[0]}
 	if !underWay {
 		g.endCommit()
 	}
 }
 
 func (g *bufferRig) endCommit() {
-	if g.sealed == nil {
+	if g.drained == nil {
 		return
 	}
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return int64(len(g.log)) }))
-	g.committed, g.floor[1] = g.sealed.now, g.sealed.floor
-	g.sealed = nil
+	g.committed, g.floor[1] = g.drained.now, g.drained.floor
+	g.drained = nil
 }
 
 func (g *bufferRig) discard() {
-	g.sealed = nil
+	g.drained = nil
 	g.log, g.logTimes = g.log[:g.committedLog()], g.logTimes[:g.committedLog()]
 	require.NoError(g.t, g.tx.Discard())
 	g.now, g.floor[0] = slices.Clone(g.committed), g.floor[1]
@@ -123,7 +123,7 @@ func (g *bufferRig) restart(fromLog bool) {
 	g.open()
 	offset, _, err := g.tx.Position("side")
 	require.NoError(g.t, err)
-	for i := max(0, int(offset)-3); i < len(g.log); i++ { // a repeated stretch does no harm
+	for i := max(0, int(offset)-3); i < len(g.log); i++ { // a repeated part does no harm
 		require.NoError(g.t, g.tx.Restore("side", []byte(g.log[i][0]), []byte(g.log[i][1]), g.logTimes[i]))
 	}
 	require.NoError(g.t, g.tx.RestoreDone(func(string) int64 { return int64(len(g.log)) }))
@@ -185,7 +185,7 @@ func testBufferEqualsModel(t *testing.T, most int64) {
 			g.drain() // and lost
 			g.discard()
 		default:
-			if r.IntN(2) == 0 || g.sealed != nil {
+			if r.IntN(2) == 0 || g.drained != nil {
 				g.discard()
 			}
 			g.restart(r.IntN(2) == 0)
@@ -266,7 +266,7 @@ func TestBufferOfOneKeyIsFoundAtOnce(t *testing.T) {
 			tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})
 			st, err := NewBuffer[string, int64]("side").Retain(24 * time.Hour).Open(tx)
 			require.NoError(t, err)
-			visits := &st.buffers.base.visited
+			visits := &st.log.base.visited
 			most := 0
 			fetch := func(at int64) {
 				before := *visits
@@ -287,8 +287,8 @@ func TestBufferOfOneKeyIsFoundAtOnce(t *testing.T) {
 				if cold && i == rows/2 {
 					commitAll(t, tx)
 					require.NoError(t, tx.Checkpoint())
-					require.NoError(t, st.buffers.spill(1))
-					require.NotNil(t, st.buffers.live[0].buffer.cold)
+					require.NoError(t, st.log.spill(1))
+					require.NotNil(t, st.log.live[0].asLog.cold)
 				}
 			}
 			for at := int64(rows + 4); at < rows+rows/2-1; at += 7 {
@@ -296,7 +296,7 @@ func TestBufferOfOneKeyIsFoundAtOnce(t *testing.T) {
 			}
 			// The first look-ups build the order.
 			require.LessOrEqual(t, most, 3*idleMax)
-			require.Len(t, st.buffers.live[0].buffer.orders, 1)
+			require.Len(t, st.log.live[0].asLog.orders, 1)
 		})
 	}
 }
@@ -350,7 +350,7 @@ func TestBufferObjectsHaveAPartOfTheMemory(t *testing.T) {
 		require.NoError(t, st.Add("k", counted{strings.Repeat("x", valueBytes)}, i))
 	}
 	commitAll(t, tx)
-	before := st.buffers.memoryBytes()
+	before := st.log.memoryBytes()
 	for range 3 {
 		found, err := st.Fetch("k", 0, rows)
 		require.NoError(t, err)
@@ -359,7 +359,7 @@ func TestBufferObjectsHaveAPartOfTheMemory(t *testing.T) {
 	n := len(st.objects)
 	require.GreaterOrEqual(t, n, objectsLeast)
 	require.LessOrEqual(t, n*valueBytes, most/objectsPart)
-	require.GreaterOrEqual(t, st.buffers.memoryBytes()-before, int64(n*valueBytes))
+	require.GreaterOrEqual(t, st.log.memoryBytes()-before, int64(n*valueBytes))
 	last, err := st.Fetch("k", rows-1, rows)
 	require.NoError(t, err)
 	require.Equal(t, 3*rows, values.decoded, "what was decoded last is kept")
@@ -400,8 +400,8 @@ func TestColdRowsAndTheirSequence(t *testing.T) {
 	}))
 	require.NoError(t, tx.Commit(nil))
 	require.NoError(t, tx.Checkpoint())
-	require.NoError(t, st.buffers.spill(1<<20))
-	require.Zero(t, st.buffers.live[0].buffer.count, "all rows are cold")
+	require.NoError(t, st.log.spill(1<<20))
+	require.Zero(t, st.log.live[0].asLog.count, "all rows are cold")
 	require.NoError(t, tx.Close())
 
 	tx, st = open()
@@ -420,8 +420,8 @@ func TestColdRowsAndTheirSequence(t *testing.T) {
 	st.Expire(8_000_000)
 	commitAll(t, tx)
 	require.NoError(t, tx.Checkpoint())
-	it, err := e.Iterate(append(slices.Clone(st.buffers.base.prefix), layout.KindExpiring),
-		append(slices.Clone(st.buffers.base.prefix), layout.KindSegments))
+	it, err := e.Iterate(append(slices.Clone(st.log.base.prefix), layout.KindExpiring),
+		append(slices.Clone(st.log.base.prefix), layout.KindSegments))
 	require.NoError(t, err)
 	require.False(t, it.First(), "cold rows expire with their segment")
 }

@@ -13,8 +13,8 @@ import (
 	"thalweg/state/pebble"
 )
 
-// logRow is a record of the changelog, which survives everything.
-type logRow struct {
+// changelogRow is a record of the changelog, which survives everything.
+type changelogRow struct {
 	store      string
 	key, value []byte
 	timestamp  int64
@@ -32,7 +32,7 @@ func TestCrashRestoresFromThePosition(t *testing.T) {
 	var tx *Tx
 	var kv *KVStore[string, int64]
 	var win *WindowStore[string, string]
-	var log []logRow
+	var log []changelogRow
 	open := func() {
 		var err error
 		e, err = pebble.Open("state", pebble.Options{FS: fs, MemtableBytes: 32 << 10})
@@ -69,7 +69,7 @@ func TestCrashRestoresFromThePosition(t *testing.T) {
 			}
 		case n < 98:
 			require.NoError(t, tx.Drain(func(s Store, key, value []byte, timestamp int64) error {
-				log = append(log, logRow{s.Name(), append([]byte{}, key...), append([]byte{}, value...), timestamp})
+				log = append(log, changelogRow{s.Name(), append([]byte{}, key...), append([]byte{}, value...), timestamp})
 				return nil
 			}))
 			require.NoError(t, tx.Commit(func(string) int64 { return int64(len(log)) }))

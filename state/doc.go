@@ -27,8 +27,8 @@
 //	typed_cache.go    typed values over a row cache; key codecs
 //	row_cache*.go     a write-back cache over a range of the engine: lists of what changed, images of what was
 //	values*.go        value storage: inline in the entry, or encoded in an arena with some decoded objects beside it
-//	calendar.go       segments of time that expire whole (segments.go: tables; buffer_rows.go: logs; buffer_cold.go:
-//	                  rows of logs that memory has no room for)
+//	segmented_*.go    segments of time that expire whole: of tables (windows, sessions) and of logs (join buffers)
+//	buffer_*.go       the rows of a join buffer by key; cold rows, which memory has no room for
 //	prefetch*.go      rows that are read before their look-ups come, in the order of their keys
 //	store_base.go     what the caches of one store share, and the order in which it emits
 //	tx*.go            the transaction; budget.go and tx_memory.go: how much memory it may use

@@ -77,11 +77,11 @@ func TestStoresExpireByThemselves(t *testing.T) {
 			engine := memory.New()
 			tx := NewTx(Config{Engine: engine, Namespace: Namespace(0), CheckpointCommits: 1})
 			put, have := x.open(t, tx)
-			log, offset := []logRow{}, int64(0)
+			log, offset := []changelogRow{}, int64(0)
 			commit := func() {
 				t.Helper()
 				require.NoError(t, tx.Drain(func(_ Store, key, value []byte, timestamp int64) error {
-					log = append(log, logRow{"s", append([]byte{}, key...), append([]byte{}, value...), timestamp})
+					log = append(log, changelogRow{"s", append([]byte{}, key...), append([]byte{}, value...), timestamp})
 					offset++
 					return nil
 				}))

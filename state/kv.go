@@ -288,7 +288,7 @@ func (k *keyed) loadRow(l *load, key, value []byte, timestamp int64) error {
 }
 
 func (k *keyed) writeTail(engine.Rows) error { return nil }
-func (k *keyed) loaded()                     {}
+func (k *keyed) tailWritten()                {}
 
 func (k *keyed) begin(e engine.Engine) (err error) {
 	k.rows.complete, err = emptyRange(e, k.base.keyRows())

@@ -48,29 +48,29 @@ func (m *model) change(key string, row *modelRow) {
 	m.order = append(m.order, key)
 }
 
-// sealedModel is the model's store, and its changelog, as a commit makes it that is under way.
-type sealedModel struct{ now, log map[string]modelRow }
+// drainedModel is the model's store, and its changelog, as a commit makes it that is under way.
+type drainedModel struct{ now, log map[string]modelRow }
 
 // rig runs a store of values V beside the model.
 type rig[V any] struct {
-	t      *testing.T
-	r      *rand.Rand
-	engine *memory.Engine
-	config Config
-	name   KV[string, V]
-	tx     *Tx
-	store  *KVStore[string, V]
-	model  *model
-	to     func(string) V
-	from   func(V) string
-	offset int64
-	sealed *sealedModel // what was drained and is not committed yet; nil: nothing
-	listen bool
-	disk   bool
-	told   []string
-	clock  int64
-	label  string
-	ahead  []Prefetcher
+	t       *testing.T
+	r       *rand.Rand
+	engine  *memory.Engine
+	config  Config
+	name    KV[string, V]
+	tx      *Tx
+	store   *KVStore[string, V]
+	model   *model
+	to      func(string) V
+	from    func(V) string
+	offset  int64
+	drained *drainedModel // what was drained and is not committed yet; nil: nothing
+	listen  bool
+	disk    bool
+	told    []string
+	clock   int64
+	label   string
+	ahead   []Prefetcher
 }
 
 func (g *rig[V]) open() {
@@ -188,24 +188,24 @@ func (g *rig[V]) drain() map[string]modelRow {
 func (g *rig[V]) commit(underWay bool) {
 	g.endCommit()
 	log := g.drain()
-	g.sealed = &sealedModel{maps.Clone(g.model.now), log}
+	g.drained = &drainedModel{maps.Clone(g.model.now), log}
 	if !underWay {
 		g.endCommit()
 	}
 }
 
 func (g *rig[V]) endCommit() {
-	if g.sealed == nil {
+	if g.drained == nil {
 		return
 	}
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return g.offset }))
-	g.model.committed, g.model.changelog = g.sealed.now, g.sealed.log
-	g.sealed = nil
+	g.model.committed, g.model.changelog = g.drained.now, g.drained.log
+	g.drained = nil
 }
 
 func (g *rig[V]) discard() {
 	require.NoError(g.t, g.tx.Discard())
-	g.sealed = nil
+	g.drained = nil
 	g.model.now = maps.Clone(g.model.committed)
 	g.model.flushed = maps.Clone(g.model.committed)
 	g.model.order = nil
@@ -275,7 +275,7 @@ func (g *rig[V]) checkpoint() {
 
 // restart loses what was not checkpointed, and restores it from the changelog.
 func (g *rig[V]) restart(clean bool) {
-	g.sealed = nil
+	g.drained = nil
 	if clean {
 		require.NoError(g.t, g.tx.Close())
 	}

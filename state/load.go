@@ -57,7 +57,7 @@ type loadable interface {
 	// writeTail writes what the engine keeps behind the rows.
 	writeTail(rows engine.Rows) error
 	// loaded is called when a load is written.
-	loaded()
+	tailWritten()
 }
 
 // loadOf returns the load of a store that nothing was read of yet; nil: its rows go through the tables.
@@ -161,7 +161,7 @@ func (l *load) write(e engine.Engine, p *position) error {
 	if p.waits() {
 		p.wrote()
 	}
-	l.member.loaded()
+	l.member.tailWritten()
 	l.drop()
 	return nil
 }

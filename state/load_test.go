@@ -102,7 +102,7 @@ func testLoad(t *testing.T, c loadCase, r *rand.Rand) {
 	}
 	open()
 	want := map[string]string{}
-	var log []logRow
+	var log []changelogRow
 	for range 6000 {
 		key, row := c.record(r)
 		value := bytes.Repeat([]byte{byte('a' + r.IntN(26))}, r.IntN(2000))
@@ -110,7 +110,7 @@ func testLoad(t *testing.T, c loadCase, r *rand.Rand) {
 			value = nil
 			delete(want, row)
 		}
-		log = append(log, logRow{key: key, value: value, timestamp: int64(len(log))})
+		log = append(log, changelogRow{key: key, value: value, timestamp: int64(len(log))})
 	}
 	name, crashes, read, before := c.name.Name(), 0, 0, -1
 	for at := 0; at < len(log); {

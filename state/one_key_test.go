@@ -69,8 +69,8 @@ func TestSessionOfOneKeyIsFoundAtOnce(t *testing.T) {
 					commitAll(t, tx)
 					if !complete {
 						for _, s := range st.segments.live {
-							s.segment.cache.evict(1 << 20)
-							s.segment.cache.complete = false
+							s.asTable.cache.evict(1 << 20)
+							s.asTable.cache.complete = false
 						}
 					}
 					const start, updates = 300_000, 10_000
@@ -86,10 +86,10 @@ func TestSessionOfOneKeyIsFoundAtOnce(t *testing.T) {
 					require.True(t, ok)
 					require.Equal(t, int64(updates), value)
 					if complete {
-						require.Less(t, st.segments.live[0].segment.cache.Len(), int(2*others+10), "what went left entries")
+						require.Less(t, st.segments.live[0].asTable.cache.Len(), int(2*others+10), "what went left entries")
 					}
 					for _, s := range st.segments.live {
-						require.Less(t, len(s.segment.cache.images), 10)
+						require.Less(t, len(s.asTable.cache.images), 10)
 					}
 				})
 			}
@@ -110,8 +110,8 @@ func TestWindowOfOneKeyIsFoundAtOnce(t *testing.T) {
 			commitAll(t, tx)
 			require.NoError(t, tx.Checkpoint())
 			if !complete {
-				st.segments.live[0].segment.cache.evict(1 << 20)
-				require.False(t, st.segments.live[0].segment.cache.complete)
+				st.segments.live[0].asTable.cache.evict(1 << 20)
+				require.False(t, st.segments.live[0].asTable.cache.complete)
 			}
 			most := 0
 			for i := int64(1000); i < 11_000; i++ {
@@ -196,7 +196,7 @@ func TestWhatClosesIsFoundAtOnce(t *testing.T) {
 		most = max(most, sessions.segments.base.visited+windows.segments.base.visited-before)
 	}
 	require.LessOrEqual(t, most, 4)
-	require.Less(t, sessions.segments.live[0].segment.cache.Len(), open+2, "what is removed during a scan goes behind it")
+	require.Less(t, sessions.segments.live[0].asTable.cache.Len(), open+2, "what is removed during a scan goes behind it")
 }
 
 // BenchmarkOneForeignKey moves one of many subscriptions that have a common beginning, and reads those beside it.

@@ -66,13 +66,13 @@ func (s *rowCache) evicted(key []byte) {
 // sessionPrefetcher is the Prefetcher of searches for the sessions of the records' keys.
 type sessionPrefetcher struct {
 	noLines
-	segments *segments
+	segments *segmentedTable
 	before   int64 // milliseconds that a session may end before a record which it is looked up for
 	rows     rowsAhead
 }
 
 //go:noinline // see package comment
-func (s *segments) sessionPrefetcher(before int64) func() Prefetcher {
+func (s *segmentedTable) sessionPrefetcher(before int64) func() Prefetcher {
 	return func() Prefetcher { return &sessionPrefetcher{segments: s, before: before} }
 }
 
@@ -104,7 +104,7 @@ func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
 	slices.SortFunc(order, func(i, j int) int { return bytes.Compare(a.Keys[i], a.Keys[j]) })
 	least := max(slices.Min(a.Timestamps[:records])-p.before, p.segments.horizon(), 0)
 	for _, t := range slices.Clone(p.segments.since(least)) {
-		if t.segment.cache.complete {
+		if t.asTable.cache.complete {
 			continue
 		}
 		heads := make([][]byte, 0, records)
@@ -113,7 +113,7 @@ func (p *sessionPrefetcher) PrefetchRows(a *Ahead) (records int) {
 				heads = append(heads, a.Keys[i])
 			}
 		}
-		p.rows.readSessions(t.segment.cache, slices.CompactFunc(heads, bytes.Equal), t.number*p.segments.interval,
+		p.rows.readSessions(t.asTable.cache, slices.CompactFunc(heads, bytes.Equal), t.number*p.segments.interval,
 			(t.number+1)*p.segments.interval-1)
 	}
 	return records

@@ -8,21 +8,21 @@ import (
 // windowPrefetcher is the Prefetcher of look-ups by the records' keys in windows.
 type windowPrefetcher struct {
 	noLines
-	segments *segments
+	segments *segmentedTable
 	starts   func(dst []int64, timestamp int64) []int64
 	rows     rowsAhead
 	scratch  []int64
 }
 
 //go:noinline // see package comment
-func (s *segments) windowPrefetcher(starts func([]int64, int64) []int64) func() Prefetcher {
+func (s *segmentedTable) windowPrefetcher(starts func([]int64, int64) []int64) func() Prefetcher {
 	return func() Prefetcher { return &windowPrefetcher{segments: s, starts: starts} }
 }
 
 // onDisk is the newest segment that has rows which are not in memory, or nil.
-func (s *segments) onDisk() *segment {
+func (s *segmentedTable) onDisk() *tableSegment {
 	for i := len(s.live) - 1; i >= 0; i-- {
-		if seg := s.live[i].segment; !seg.cache.complete {
+		if seg := s.live[i].asTable; !seg.cache.complete {
 			return seg
 		}
 	}
@@ -40,7 +40,7 @@ func (p *windowPrefetcher) RowsWanted() int {
 
 // ofSegment is the keys of a segment, each with the number of its record.
 type ofSegment struct {
-	seg     *segment
+	seg     *tableSegment
 	keys    [][]byte
 	records []int
 }

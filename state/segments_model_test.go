@@ -32,8 +32,8 @@ type spanRig struct {
 	sessions *SessionStore[string, string]
 	win, won map[span]int64 // now, and as of the last commit
 	ses, son map[span]string
-	sealed   *sealedSpans // what was drained and is not committed yet; nil: nothing
-	itself   bool         // the stores expire by themselves
+	drained  *drainedSpans // what was drained and is not committed yet; nil: nothing
+	itself   bool          // the stores expire by themselves
 	starts   horizons
 	ends     horizons
 	now      int64
@@ -41,8 +41,8 @@ type spanRig struct {
 	ahead    []Prefetcher
 }
 
-// sealedSpans are the model's spans as a commit makes them that is under way.
-type sealedSpans struct {
+// drainedSpans are the model's spans as a commit makes them that is under way.
+type drainedSpans struct {
 	win          map[span]int64
 	ses          map[span]string
 	starts, ends int64
@@ -231,20 +231,20 @@ func (g *spanRig) commit(underWay bool) {
 		}
 		return nil
 	}))
-	g.sealed = &sealedSpans{maps.Clone(g.win), maps.Clone(g.ses), g.starts.floor(), g.ends.floor()}
+	g.drained = &drainedSpans{maps.Clone(g.win), maps.Clone(g.ses), g.starts.floor(), g.ends.floor()}
 	if !underWay {
 		g.endCommit()
 	}
 }
 
 func (g *spanRig) endCommit() {
-	if g.sealed == nil {
+	if g.drained == nil {
 		return
 	}
 	require.NoError(g.t, g.tx.Commit(func(string) int64 { return 1 }))
-	g.won, g.son = g.sealed.win, g.sealed.ses
-	g.starts[1], g.ends[1] = g.sealed.starts, g.sealed.ends
-	g.sealed = nil
+	g.won, g.son = g.drained.win, g.drained.ses
+	g.starts[1], g.ends[1] = g.drained.starts, g.drained.ends
+	g.drained = nil
 }
 
 // checkpoint brings what is committed to the engine, and nothing else.
@@ -271,7 +271,7 @@ func (g *spanRig) discard() {
 }
 
 func (g *spanRig) back() {
-	g.sealed = nil
+	g.drained = nil
 	g.win, g.ses = maps.Clone(g.won), maps.Clone(g.son)
 	g.starts.discard()
 	g.ends.discard()
@@ -366,7 +366,7 @@ func TestSegmentsUseMemoryAgain(t *testing.T) {
 		for range 10 {
 			second()
 		}
-		spare := windows.segments.spareBytes() + sides.buffers.spareBytes()
+		spare := windows.segments.spareBytes() + sides.log.spareBytes()
 		if most > 0 {
 			require.Zero(t, spare)
 			continue
@@ -375,15 +375,15 @@ func TestSegmentsUseMemoryAgain(t *testing.T) {
 		tables := func() map[any]bool {
 			known := map[any]bool{}
 			for _, t := range windows.segments.live {
-				known[t.segment.cache.Table] = true
+				known[t.asTable.cache.Table] = true
 			}
 			for _, seg := range windows.segments.spare {
 				known[seg.cache.Table] = true
 			}
-			for _, t := range sides.buffers.live {
-				known[t.buffer.heads] = true
+			for _, t := range sides.log.live {
+				known[t.asLog.heads] = true
 			}
-			for _, seg := range sides.buffers.spare {
+			for _, seg := range sides.log.spare {
 				known[seg.heads] = true
 			}
 			return known
@@ -397,6 +397,6 @@ func TestSegmentsUseMemoryAgain(t *testing.T) {
 		}
 		require.Equal(t, len(before), len(tables()))
 		tx.measure()
-		require.Greater(t, tx.used, windows.segments.spareBytes()+sides.buffers.spareBytes())
+		require.Greater(t, tx.used, windows.segments.spareBytes()+sides.log.spareBytes())
 	}
 }

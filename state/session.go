@@ -19,7 +19,7 @@ type SessionEntry[K, V any] struct {
 // The store gives up the sessions that end at Retain or more before the newest end that was written to it: they are not
 // found any more, and what is written to them is ignored. Without Retain it keeps all of them.
 type SessionStore[K, V any] struct {
-	segments *segments
+	segments *segmentedTable
 	keys     keyring[K]
 	nilable  bool
 	found    []SessionEntry[K, V]
@@ -36,7 +36,7 @@ func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &SessionStore[K, V]{
-		segments: newSegments(r, sessionTail, n.made.Retention, cacheMaker(r, sessionTail, c.values)),
+		segments: newSegmentedTable(r, sessionTail, n.made.Retention, cacheMaker(r, sessionTail, c.values)),
 		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
@@ -93,7 +93,7 @@ func (st *SessionStore[K, V]) Remove[E SessionEntry[K, V]](key K, start, end int
 	return nil
 }
 
-func placeSession[K, V any](st *SessionStore[K, V], key K, start, end int64) (*segment, uint32, error) {
+func placeSession[K, V any](st *SessionStore[K, V], key K, start, end int64) (*tableSegment, uint32, error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return nil, 0, keyError(st.segments.base, err)
@@ -114,7 +114,7 @@ func (st *SessionStore[K, V]) Find[E SessionEntry[K, V]](
 	hash := st.segments.base.hash(head)
 	from := max(earliestEnd, st.segments.horizon(), 0)
 	for _, t := range st.segments.since(from) {
-		seg := t.segment
+		seg := t.asTable
 		rows, err := st.segments.findSessions(seg, hash, head, from, latestStart)
 		if err != nil {
 			return nil, err
@@ -152,7 +152,7 @@ func sessionEntries[K, V any](
 	st *SessionStore[K, V], from, to int64, byEnd bool,
 ) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
-		err := st.segments.allSessions(from, to, byEnd, func(seg *segment, r row) bool {
+		err := st.segments.allSessions(from, to, byEnd, func(seg *tableSegment, r row) bool {
 			e, err := sessionEntry(st, seg, r)
 			return yield(e, err) && err == nil
 		})
@@ -162,7 +162,7 @@ func sessionEntries[K, V any](
 	}
 }
 
-func sessionEntry[K, V any](st *SessionStore[K, V], seg *segment, r row) (e SessionEntry[K, V], err error) {
+func sessionEntry[K, V any](st *SessionStore[K, V], seg *tableSegment, r row) (e SessionEntry[K, V], err error) {
 	var head []byte
 	head, e.Start, e.End = splitSession(r.key)
 	if e.Key, err = decodeView(&st.keys, head, !r.entry, seg.cache.base); err != nil {
@@ -178,7 +178,7 @@ func sessionEntry[K, V any](st *SessionStore[K, V], seg *segment, r row) (e Sess
 func (st *SessionStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
 	r := st.segments.base
 	r.tx.listen(r, flushOrder)
-	st.segments.sender = func(seg *segment, index uint32) error {
+	st.segments.sender = func(seg *tableSegment, index uint32) error {
 		view, stays := seg.cache.view(index)
 		head, start, end := splitSession(view)
 		st.out = Flushed[K, V]{Start: start, End: end}

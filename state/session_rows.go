@@ -16,7 +16,7 @@ const (
 )
 
 // sessionKey appends end and start of a session to a key. The bytes are valid until the next call.
-func (s *segments) sessionKey(head []byte, start, end int64) []byte {
+func (s *segmentedTable) sessionKey(head []byte, start, end int64) []byte {
 	s.key = appendSession(append(s.key[:0], head...), start, end)
 	return s.key
 }
@@ -32,7 +32,7 @@ func splitSession(key []byte) (head []byte, start, end int64) {
 }
 
 // placeSession returns the place of a session, which it makes when there is none.
-func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32, error) {
+func (s *segmentedTable) placeSession(head []byte, start, end int64) (*tableSegment, uint32, error) {
 	if start < 0 || end < start || s.held && end != start {
 		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.base.name, start, end)
 	}
@@ -51,14 +51,16 @@ func (s *segments) placeSession(head []byte, start, end int64) (*segment, uint32
 }
 
 // since returns the segments that may have times from from on, which is not negative: a view.
-func (s *segments) since(from int64) []*stretch {
+func (s *segmentedTable) since(from int64) []*segment {
 	low, _ := s.position(from / s.interval)
 	return s.live[low:]
 }
 
 // findSessions returns the sessions of the key head, of that hash, in a segment that end at from or later and start at
 // latestStart or earlier, by end, then start. The slice is valid until the next call.
-func (s *segments) findSessions(seg *segment, hash uint64, head []byte, from, latestStart int64) ([]row, error) {
+func (s *segmentedTable) findSessions(
+	seg *tableSegment, hash uint64, head []byte, from, latestStart int64,
+) ([]row, error) {
 	if seg.cache.complete && !seg.cache.MayHold(hash) {
 		return nil, nil
 	}
@@ -85,7 +87,7 @@ func (s *segments) findSessions(seg *segment, hash uint64, head []byte, from, la
 }
 
 // sessionBounds returns the first and the last tail that sessions can have which findSessions looks for.
-func (s *segments) sessionBounds(seg *segment, from, latestStart int64) (lower, upper []byte) {
+func (s *segmentedTable) sessionBounds(seg *tableSegment, from, latestStart int64) (lower, upper []byte) {
 	to := int64(math.MaxInt64)
 	if latestStart >= 0 && latestStart < to-seg.longest {
 		to = latestStart + seg.longest
@@ -95,7 +97,7 @@ func (s *segments) sessionBounds(seg *segment, from, latestStart int64) (lower, 
 }
 
 // scanSessions finds sessions in the table and in the engine, which has them in order.
-func (s *segments) scanSessions(seg *segment, head []byte, from, latestStart int64) error {
+func (s *segmentedTable) scanSessions(seg *tableSegment, head []byte, from, latestStart int64) error {
 	lower, upper := s.sessionBounds(seg, from, latestStart)
 	lower, upper = append(slices.Clone(head), lower...), append(append(slices.Clone(head), upper...), 0)
 	return seg.cache.scan(lower, upper, false, func(r row) bool {
@@ -115,9 +117,9 @@ func compareEnds(a, b row) int {
 
 // allSessions visits the sessions that end in [from, to]: segment by segment, in a segment by the bytes of key, end and
 // start, or else by end, then start, then the bytes of the key.
-func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, row) bool) (err error) {
+func (s *segmentedTable) allSessions(from, to int64, byEnd bool, visit func(*tableSegment, row) bool) (err error) {
 	from = max(from, s.horizon(), 0)
-	s.between(from, to, false, func(seg *segment) bool {
+	s.between(from, to, false, func(seg *tableSegment) bool {
 		if byEnd && seg.cache.complete {
 			more := true
 			seg.cache.scanTimes(appendSession(nil, 0, from), appendSession(nil, math.MaxInt64, to), func(r row) bool {
@@ -150,7 +152,7 @@ func (s *segments) allSessions(from, to int64, byEnd bool, visit func(*segment, 
 	return err
 }
 
-func (s *segments) placeRestoredSession(key []byte) (*segment, []byte, int64, error) {
+func (s *segmentedTable) placeRestoredSession(key []byte) (*tableSegment, []byte, int64, error) {
 	if len(key) < sessionTail {
 		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of end, 8 of start",
 			s.base.name, len(key))
@@ -170,7 +172,7 @@ func appendHeld(dst, key []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(dst, uint64(end)), head...)
 }
 
-func (s *segments) placeRestoredHeld(key []byte) (*segment, []byte, int64, error) {
+func (s *segmentedTable) placeRestoredHeld(key []byte) (*tableSegment, []byte, int64, error) {
 	if len(key) < heldHead {
 		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.base.name,
 			len(key))

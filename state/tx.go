@@ -85,14 +85,14 @@ type opened struct {
 	store any
 }
 
-// prunable is a member whose parts expire: it has range deletes to write, and parts to free.
-type prunable interface {
-	seal()                      // at a drain
-	settle()                    // at a commit
-	revive()                    // at a discard
-	doomed() bool               // the engine has parts that expired
-	prune(b engine.Batch) error // at a checkpoint
-	pruned()                    // the checkpoint is written
+// expirer is a member whose rows expire: it writes range deletes, or its newest time, and frees segments.
+type expirer interface {
+	endDrain()                         // at a drain
+	endCommit()                        // at a commit
+	rollback()                         // at a discard
+	hasDeletes() bool                  // the engine has segments that expired, or an old time
+	writeDeletes(b engine.Batch) error // at a checkpoint
+	deletesWritten()                   // the checkpoint is written
 	wiped()
 }
 
@@ -232,8 +232,8 @@ func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) e
 				return err
 			}
 		}
-		if p, ok := m.(prunable); ok {
-			p.seal()
+		if p, ok := m.(expirer); ok {
+			p.endDrain()
 		}
 	}
 	return nil
@@ -246,8 +246,8 @@ func (tx *Tx) Commit(position func(store string) int64) error {
 		for t := range m.caches {
 			t.commit()
 		}
-		if p, ok := m.(prunable); ok {
-			p.settle()
+		if p, ok := m.(expirer); ok {
+			p.endCommit()
 		}
 	}
 	tx.move(position)
@@ -293,8 +293,8 @@ func (tx *Tx) Discard() error {
 		for t := range m.caches {
 			t.discard()
 		}
-		if p, ok := m.(prunable); ok {
-			p.revive()
+		if p, ok := m.(expirer); ok {
+			p.rollback()
 		}
 	}
 	tx.full, tx.packed, tx.early = false, false, false
@@ -323,7 +323,7 @@ func (tx *Tx) RestoringBytes() int {
 	return sum
 }
 
-// RestoreDone ends a stretch of Restore calls: what was restored is committed up to the positions, and in the engine.
+// RestoreDone ends a series of Restore calls: what was restored is committed up to the positions, and in the engine.
 // Each store goes there with its position at once, the stores one after the other.
 func (tx *Tx) RestoreDone(position func(store string) int64) error {
 	for _, m := range tx.members {

@@ -38,8 +38,8 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 		for t := range m.caches {
 			t.checkpointed()
 		}
-		if p, ok := m.(prunable); ok {
-			p.pruned()
+		if p, ok := m.(expirer); ok {
+			p.deletesWritten()
 		}
 		if p := tx.positions[m.storeBase().name]; p.waits() {
 			p.wrote()
@@ -59,7 +59,7 @@ func (tx *Tx) behind() bool {
 				return true
 			}
 		}
-		if p, ok := m.(prunable); ok && r.persistent && p.doomed() {
+		if p, ok := m.(expirer); ok && r.persistent && p.hasDeletes() {
 			return true
 		}
 	}
@@ -71,8 +71,8 @@ func (tx *Tx) write(m member, b engine.Batch) error {
 	if !r.persistent {
 		return nil
 	}
-	if p, ok := m.(prunable); ok {
-		if err := p.prune(b); err != nil {
+	if p, ok := m.(expirer); ok {
+		if err := p.writeDeletes(b); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (tx *Tx) Wipe(store string) error {
 	for t := range m.caches {
 		t.empty()
 	}
-	if p, ok := m.member.(prunable); ok {
+	if p, ok := m.member.(expirer); ok {
 		p.wiped()
 	}
 	tx.positions[store].forget()

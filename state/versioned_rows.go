@@ -157,9 +157,9 @@ func (h *histories) restored() error {
 	if err := h.rows.markDrained(); err != nil {
 		return err
 	}
-	h.seal()
+	h.endDrain()
 	h.rows.commit()
-	h.settle()
+	h.endCommit()
 	return nil
 }
 
@@ -191,26 +191,26 @@ func (h *histories) drainDiary(emit func(Store, []byte, []byte, int64) error) er
 	return nil
 }
 
-func (h *histories) seal() {
+func (h *histories) endDrain() {
 	h.diary, h.bytes = h.diary[:0], h.bytes[:0]
 	h.streamTime[timeDrained] = h.streamTime[timeNow]
 }
 
-func (h *histories) settle() { h.streamTime[timeCommitted] = h.streamTime[timeDrained] }
+func (h *histories) endCommit() { h.streamTime[timeCommitted] = h.streamTime[timeDrained] }
 
-func (h *histories) revive() {
+func (h *histories) rollback() {
 	h.diary, h.bytes = h.diary[:0], h.bytes[:0]
 	h.streamTime[timeDrained] = h.streamTime[timeCommitted]
 	h.streamTime[timeNow] = h.streamTime[timeCommitted]
 }
 
-func (h *histories) doomed() bool { return h.streamTime[timeCommitted] != h.savedTime }
+func (h *histories) hasDeletes() bool { return h.streamTime[timeCommitted] != h.savedTime }
 
-func (h *histories) prune(b engine.Batch) error {
+func (h *histories) writeDeletes(b engine.Batch) error {
 	return b.Set(h.base.segmentsRow(), layout.AppendNumber(nil, h.streamTime[timeCommitted]))
 }
 
-func (h *histories) pruned() { h.savedTime = h.streamTime[timeCommitted] }
+func (h *histories) deletesWritten() { h.savedTime = h.streamTime[timeCommitted] }
 
 func (h *histories) wiped() {
 	h.diary, h.bytes = nil, nil

@@ -129,16 +129,16 @@ func TestVersionedEqualsModel(t *testing.T) {
 		timestamp  int64
 	}
 	var log []record
-	var sealed map[versionKey]string // what was drained and is not committed yet; nil: nothing
-	sealedTime, committedLog := int64(-1), 0
+	var drained map[versionKey]string // what was drained and is not committed yet; nil: nothing
+	drainedTime, committedLog := int64(-1), 0
 	endCommit := func() {
-		if sealed != nil {
+		if drained != nil {
 			require.NoError(t, tx.Commit(func(string) int64 { return int64(len(log)) }))
-			committed, committedTime, committedLog, sealed = sealed, sealedTime, len(log), nil
+			committed, committedTime, committedLog, drained = drained, drainedTime, len(log), nil
 		}
 	}
 	back := func() {
-		sealed, log = nil, log[:committedLog]
+		drained, log = nil, log[:committedLog]
 		now, streamTime = maps.Clone(committed), committedTime
 	}
 	for range 8_000 {
@@ -188,7 +188,7 @@ func TestVersionedEqualsModel(t *testing.T) {
 				log = append(log, record{string(key), string(value), value == nil, timestamp})
 				return nil
 			}))
-			sealed, sealedTime = maps.Clone(now), streamTime
+			drained, drainedTime = maps.Clone(now), streamTime
 			if r.IntN(2) == 0 {
 				endCommit()
 			}

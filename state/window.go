@@ -26,7 +26,7 @@ type WindowRef[V any] struct {
 // The store gives up the windows that start at Retain or more before the newest start that was written to it: they are
 // not found any more, and what is written to them is ignored. Without Retain it keeps all of them.
 type WindowStore[K, V any] struct {
-	segments *segments
+	segments *segmentedTable
 	keys     keyring[K]
 	nilable  bool
 	out      Flushed[K, V]
@@ -42,7 +42,7 @@ func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &WindowStore[K, V]{
-		segments: newSegments(r, windowTail, n.made.Retention, cacheMaker(r, 0, c.values)),
+		segments: newSegmentedTable(r, windowTail, n.made.Retention, cacheMaker(r, 0, c.values)),
 		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
@@ -67,7 +67,7 @@ func (st *WindowStore[K, V]) Find[E WindowEntry[K, V]](key K, start int64) (Wind
 	if err != nil {
 		return WindowRef[V]{}, keyError(st.segments.base, err)
 	}
-	seg.note(start)
+	seg.noteTime(start)
 	index, err := seg.cache.find(st.segments.windowKey(b, start))
 	return WindowRef[V]{typedCacheOf[V](seg), index}, err
 }
@@ -160,7 +160,7 @@ func fetchWindows[K, V any](
 			return
 		}
 		e := WindowEntry[K, V]{Key: key}
-		err = st.segments.fetchWindows(head, from, to, reverse, func(seg *segment, r row, start int64) bool {
+		err = st.segments.fetchWindows(head, from, to, reverse, func(seg *tableSegment, r row, start int64) bool {
 			e.Start = start
 			var err error
 			e.Value, e.Timestamp, err = rowValue(typedCacheOf[V](seg), r)
@@ -191,7 +191,7 @@ func (st *WindowStore[K, V]) ByTime[E WindowEntry[K, V]](from, to int64) iter.Se
 //go:noinline // see package comment
 func windowEntries[K, V any](st *WindowStore[K, V], from, to int64, o order) iter.Seq2[WindowEntry[K, V], error] {
 	return func(yield func(WindowEntry[K, V], error) bool) {
-		err := st.segments.windows(from, to, o, func(seg *segment, r row, start int64) bool {
+		err := st.segments.windows(from, to, o, func(seg *tableSegment, r row, start int64) bool {
 			e, err := windowEntry(st, seg, r, start)
 			return yield(e, err) && err == nil
 		})
@@ -202,7 +202,7 @@ func windowEntries[K, V any](st *WindowStore[K, V], from, to int64, o order) ite
 }
 
 func windowEntry[K, V any](
-	st *WindowStore[K, V], seg *segment, r row, start int64,
+	st *WindowStore[K, V], seg *tableSegment, r row, start int64,
 ) (e WindowEntry[K, V], err error) {
 	e.Start = start
 	head, _ := splitWindow(r.key)
@@ -227,7 +227,7 @@ func (st *WindowStore[K, V]) Prefetcher[E WindowEntry[K, V]](
 func (st *WindowStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
 	r := st.segments.base
 	r.tx.listen(r, flushOrder)
-	st.segments.sender = func(seg *segment, index uint32) error {
+	st.segments.sender = func(seg *tableSegment, index uint32) error {
 		view, stays := seg.cache.view(index)
 		head, start := splitWindow(view)
 		st.out = Flushed[K, V]{Start: start}

@@ -13,7 +13,7 @@ const windowTail = 8
 var windowSequence = []byte{0, 0, 0, 0}
 
 // windowKey appends the start of a window to a key. The bytes are valid until the next call.
-func (s *segments) windowKey(head []byte, start int64) []byte {
+func (s *segmentedTable) windowKey(head []byte, start int64) []byte {
 	s.key = binary.BigEndian.AppendUint64(append(s.key[:0], head...), uint64(start))
 	return s.key
 }
@@ -25,14 +25,14 @@ func splitWindow(key []byte) (head []byte, start int64) {
 }
 
 // visit is called with rows of windows until it returns false. A row without a key is of the key that was asked for.
-type visit func(seg *segment, r row, start int64) bool
+type visit func(seg *tableSegment, r row, start int64) bool
 
 // fetchWindows visits a key's windows that start in [from, to].
-func (s *segments) fetchWindows(head []byte, from, to int64, reverse bool, visit visit) (err error) {
+func (s *segmentedTable) fetchWindows(head []byte, from, to int64, reverse bool, visit visit) (err error) {
 	from = max(from, s.horizon(), 0)
 	lower := binary.BigEndian.AppendUint64(slices.Clone(head), uint64(from))
 	upper := append(binary.BigEndian.AppendUint64(slices.Clone(head), uint64(to)), 0)
-	s.between(from, to, reverse, func(seg *segment) bool {
+	s.between(from, to, reverse, func(seg *tableSegment) bool {
 		more := true
 		if !seg.manyTimes {
 			more, err = s.probeWindows(seg, head, from, to, reverse, visit)
@@ -52,8 +52,8 @@ func (s *segments) fetchWindows(head []byte, from, to int64, reverse bool, visit
 }
 
 // probeWindows asks for the few windows that a segment has, one by one.
-func (s *segments) probeWindows(
-	seg *segment, head []byte, from, to int64, reverse bool, visit visit,
+func (s *segmentedTable) probeWindows(
+	seg *tableSegment, head []byte, from, to int64, reverse bool, visit visit,
 ) (more bool, err error) {
 	times := slices.Clone(seg.times)
 	if reverse {
@@ -83,7 +83,7 @@ const (
 	byTime
 )
 
-func (s *segments) windows(from, to int64, o order, visit visit) error {
+func (s *segmentedTable) windows(from, to int64, o order, visit visit) error {
 	if o == byTime {
 		return s.windowsByTime(from, to, visit)
 	}
@@ -92,9 +92,9 @@ func (s *segments) windows(from, to int64, o order, visit visit) error {
 
 // allWindows visits the windows that start in [from, to]: segment by segment, in a segment by the bytes of key and
 // start.
-func (s *segments) allWindows(from, to int64, reverse bool, visit visit) (err error) {
+func (s *segmentedTable) allWindows(from, to int64, reverse bool, visit visit) (err error) {
 	from = max(from, s.horizon(), 0)
-	s.between(from, to, reverse, func(seg *segment) bool {
+	s.between(from, to, reverse, func(seg *tableSegment) bool {
 		more := true
 		err = seg.cache.scan(nil, nil, reverse, func(r row) bool {
 			if _, start := splitWindow(r.key); start >= from && start <= to {
@@ -108,9 +108,9 @@ func (s *segments) allWindows(from, to int64, reverse bool, visit visit) (err er
 }
 
 // windowsByTime visits the windows that start in [from, to], by start, then by the bytes of the key.
-func (s *segments) windowsByTime(from, to int64, visit visit) (err error) {
+func (s *segmentedTable) windowsByTime(from, to int64, visit visit) (err error) {
 	from = max(from, s.horizon(), 0)
-	s.between(from, to, false, func(seg *segment) bool {
+	s.between(from, to, false, func(seg *tableSegment) bool {
 		if !seg.manyTimes && !slices.ContainsFunc(seg.times, func(t int64) bool { return t >= from && t <= to }) {
 			return true
 		}
@@ -153,7 +153,7 @@ type timed struct {
 	when int64
 }
 
-func (s *segments) placeRestoredWindow(key []byte) (*segment, []byte, error) {
+func (s *segmentedTable) placeRestoredWindow(key []byte) (*tableSegment, []byte, error) {
 	n := len(key) - len(windowSequence)
 	if n < windowTail {
 		return nil, nil, fmt.Errorf("store %q: changelog key of %d bytes: want a key, 8 bytes of start, 4 of sequence",
@@ -164,6 +164,6 @@ func (s *segments) placeRestoredWindow(key []byte) (*segment, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	seg.note(start)
+	seg.noteTime(start)
 	return seg, key[:n], nil
 }

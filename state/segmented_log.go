@@ -14,24 +14,24 @@ import (
 	"thalweg/state/internal/table"
 )
 
-// buffers is the untyped part of a join buffer: its segments, and the log of what was added.
-type buffers struct {
-	calendar
-	sequence uint32 // of the newest row: tells equal keys and times apart, and begins with 1, as in Kafka Streams
-	retain   int64  // milliseconds behind the newest row that a restart looks at; 0: all
-	restored int64  // newest time that a restart has found
+// segmentedLog is the untyped part of a join buffer: its segments, and the list of the rows that were added.
+type segmentedLog struct {
+	segmentedStore
+	sequence uint32 // of the newest row: it distinguishes rows of one key and time, and starts at 1, as in Kafka Streams
+	retain   int64  // milliseconds behind the newest row that a restart keeps; 0: all
+	restored int64  // the newest time that a restart has found
 
 	added   []addition // since the last commit
-	drained int        // so many of them are drained
+	drained int        // so many of added are drained
 	pending []addition // committed, and not in the engine
 	dirty   int64
 	waiting int64
-	growth  int64 // bytes that the Tx does not know of yet
+	growth  int64 // bytes that were not reported to the Tx yet
 
-	spare   []*bufferSegment // heads and rows of gone ones, as for segments
-	encoded []byte           // scratch
-	chain   []chained        // scratch
-	touched uint32           // depends on what touch has read
+	spare   []*logSegment // heads and rows of released segments, to reuse
+	encoded []byte        // scratch
+	chain   []chained     // scratch
+	touched uint32        // depends on what touch has read
 	cold    coldReader
 	objects bufferObjects
 	forget  func() // drops what objects counts: see forgetObjects
@@ -39,40 +39,40 @@ type buffers struct {
 
 // addition is a row of a segment.
 type addition struct {
-	seg *bufferSegment
+	seg *logSegment
 	row uint32
 }
 
-// bufferSegment is the rows of one stretch of time.
-type bufferSegment struct {
-	stretch
+// logSegment is the rows of one segment, in the order of arrival.
+type logSegment struct {
+	segment
 	heads *table.Table // key → 1 + its newest row
-	rows  [][]bufferRow
+	rows  [][]logRow
 	count uint32
 	bytes arena
 	gone  bool
 
-	cold   *coldRows             // of which the engine alone has values; nil: none
-	orders map[uint32]table.Tree // of the rows of a key that has many: see order
-	asked  int64                 // the time that is looked for in an order
+	cold   *coldRows             // the rows that only the engine has; nil: none
+	orders map[uint32]table.Tree // for keys with many rows, their rows by time: see order
+	asked  int64                 // the time to look up in an order
 }
 
-// bufferRow is one record.
-type bufferRow struct {
+// logRow is one record.
+type logRow struct {
 	place
 	sequence  uint32
 	timestamp int64
 	entry     uint32 // of the key among the heads
 	previous  uint32 // 1 + the key's row before
-	late      uint32 // by how many milliseconds a row of the key before it is newer, at most
+	late      uint32 // how many milliseconds the newest earlier row of the key is ahead of this one
 	object    uint32 // 1 + the place of its decoded value: see BufferStore
 }
 
-// highest is the latest time of the row and all rows of its key before it.
-func (r *bufferRow) highest() int64 { return r.timestamp + int64(r.late) }
+// highest is the newest time of the row and all earlier rows of its key.
+func (r *logRow) highest() int64 { return r.timestamp + int64(r.late) }
 
 const (
-	bufferRowsShift = 10
+	logRowsShift = 10
 	// bufferTail is what follows a key in the changelog: time and sequence.
 	bufferTail = 12
 	// growthStep is how many bytes are reported to the Tx at a time, whose counters all tasks of a process share.
@@ -81,18 +81,18 @@ const (
 	sequenceMask uint32 = 1<<31 - 1
 )
 
-func newBuffers(r *storeBase, retention time.Duration) *buffers {
-	b := &buffers{retain: retention.Milliseconds(), forget: func() {}, objects: bufferObjects{max: bufferObjectsMax}}
-	b.cold.buffers = b
-	b.calendar = newCalendar(r, retention,
-		func(number int64) *stretch { return &b.newSegment(number).stretch },
-		func(t *stretch) { b.bury(t.buffer) })
+func newSegmentedLog(r *storeBase, retention time.Duration) *segmentedLog {
+	b := &segmentedLog{retain: retention.Milliseconds(), forget: func() {}, objects: bufferObjects{max: bufferObjectsMax}}
+	b.cold.log = b
+	b.segmentedStore = newSegmentedStore(r, retention,
+		func(number int64) *segment { return &b.newSegment(number).segment },
+		func(t *segment) { b.release(t.asLog) })
 	return b
 }
 
-func (b *buffers) newSegment(number int64) *bufferSegment {
-	g := &bufferSegment{stretch: stretch{number: number}}
-	g.buffer = g
+func (b *segmentedLog) newSegment(number int64) *logSegment {
+	g := &logSegment{segment: segment{number: number}}
+	g.asLog = g
 	if n := len(b.spare); n > 0 {
 		g.heads, g.rows = b.spare[n-1].heads, b.spare[n-1].rows
 		g.heads.Reset()
@@ -101,50 +101,51 @@ func (b *buffers) newSegment(number int64) *bufferSegment {
 		g.heads = table.New(b.base.seed, 0, 4)
 	}
 	if n := len(b.live); n > 0 && b.live[n-1].number < number {
-		g.heads.Reserve(b.live[n-1].buffer.heads.Len())
+		g.heads.Reserve(b.live[n-1].asLog.heads.Len())
 	}
 	return g
 }
 
-// bury lets a segment go. The log may still name it, so what is kept is its memory alone; values may be seen by others.
-func (b *buffers) bury(g *bufferSegment) {
-	if spare := (&bufferSegment{heads: g.heads, rows: g.rows}); b.spareBytes()+spare.memoryBytes() <= spareBytesMax {
+// release frees a segment and keeps its heads and rows for reuse. It does not reuse the bytes of values, since others
+// may hold views of them. The list of added rows may still refer to the segment, so it stays behind, marked as gone.
+func (b *segmentedLog) release(g *logSegment) {
+	if spare := (&logSegment{heads: g.heads, rows: g.rows}); b.spareBytes()+spare.memoryBytes() <= spareBytesMax {
 		b.spare = append(b.spare, spare)
 	}
-	*g = bufferSegment{stretch: g.stretch, gone: true}
+	*g = logSegment{segment: g.segment, gone: true}
 }
 
-func (b *buffers) spareBytes() (sum int64) {
+func (b *segmentedLog) spareBytes() (sum int64) {
 	for _, g := range b.spare {
 		sum += g.memoryBytes()
 	}
 	return sum
 }
 
-func (b *buffers) dropSpare() { b.spare = nil }
+func (b *segmentedLog) dropSpare() { b.spare = nil }
 
-func (g *bufferSegment) row(at uint32) *bufferRow {
-	return &g.rows[at>>bufferRowsShift][at&(1<<bufferRowsShift-1)]
+func (g *logSegment) row(at uint32) *logRow {
+	return &g.rows[at>>logRowsShift][at&(1<<logRowsShift-1)]
 }
 
 // newest is 1 + the number of a key's newest row.
-func (g *bufferSegment) newest(index uint32) *uint32 {
+func (g *logSegment) newest(index uint32) *uint32 {
 	return (*uint32)(g.heads.Payload(g.heads.At(index)))
 }
 
 // append adds a row and returns its number.
-func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint32) uint32 {
+func (g *logSegment) append(key, value []byte, timestamp int64, sequence uint32) uint32 {
 	hash := g.heads.Hash(key)
 	index, found := g.heads.Find(hash, key)
 	if !found {
 		index = g.heads.Insert(hash, key)
 	}
 	at := g.count
-	if int(at>>bufferRowsShift) == len(g.rows) {
-		g.rows = append(g.rows, make([]bufferRow, 1<<bufferRowsShift))
+	if int(at>>logRowsShift) == len(g.rows) {
+		g.rows = append(g.rows, make([]logRow, 1<<logRowsShift))
 	}
 	head := g.newest(index)
-	r := bufferRow{
+	r := logRow{
 		place: g.bytes.put(at, value), timestamp: timestamp, sequence: sequence, entry: index, previous: *head,
 	}
 	if *head != 0 {
@@ -162,7 +163,7 @@ func (g *bufferSegment) append(key, value []byte, timestamp int64, sequence uint
 }
 
 // pop takes the newest row off.
-func (g *bufferSegment) pop(at uint32) {
+func (g *logSegment) pop(at uint32) {
 	r := g.row(at)
 	if order, found := g.orders[r.entry]; found {
 		order.Delete(at)
@@ -172,7 +173,7 @@ func (g *bufferSegment) pop(at uint32) {
 	g.count--
 }
 
-func (b *buffers) add(key, value []byte, timestamp int64) error {
+func (b *segmentedLog) add(key, value []byte, timestamp int64) error {
 	if len(key) > table.KeyBytesMax {
 		return longKey(b.base, key)
 	}
@@ -196,7 +197,7 @@ func (b *buffers) add(key, value []byte, timestamp int64) error {
 }
 
 // appendKey appends the changelog's key of a row: key, time and sequence.
-func (g *bufferSegment) appendKey(dst []byte, r *bufferRow) []byte {
+func (g *logSegment) appendKey(dst []byte, r *logRow) []byte {
 	dst = append(dst, g.heads.Key(g.heads.At(r.entry))...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.timestamp))
 	return binary.BigEndian.AppendUint32(dst, r.sequence)
@@ -210,9 +211,9 @@ func splitBufferKey(key []byte) (head []byte, timestamp int64, sequence uint32, 
 	return key[:n], int64(binary.BigEndian.Uint64(key[n:])), binary.BigEndian.Uint32(key[n+8:]), nil
 }
 
-// touch reads cache lines ahead of their use: of the rows of keys in segments of [from, to], and where they will be
-// read of the values of the newest.
-func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
+// touch prefetches cache lines: of the rows of keys in the segments of [from, to], and of their newest values if values
+// is set.
+func (b *segmentedLog) touch(keys [][]byte, from, to int64, values bool) {
 	var hashes [table.PrefetchMax]uint64
 	some := b.window(from, to)
 	for len(keys) > 0 && len(some) > 0 {
@@ -221,16 +222,16 @@ func (b *buffers) touch(keys [][]byte, from, to int64, values bool) {
 			hashes[i] = b.base.hash(key)
 		}
 		for _, t := range some {
-			seg := t.buffer
+			seg := t.asLog
 			b.touched += seg.touch(hashes[:n], values)
 		}
 		keys = keys[n:]
 	}
 }
 
-func (g *bufferSegment) touch(hashes []uint64, values bool) uint32 {
+func (g *logSegment) touch(hashes []uint64, values bool) uint32 {
 	var near [table.PrefetchMax]*table.Entry
-	var rows [table.PrefetchMax]*bufferRow
+	var rows [table.PrefetchMax]*logRow
 	heads, sum := g.heads.Prefetch(hashes, &near)
 	n := 0
 	for _, e := range near[:heads] {
@@ -250,19 +251,19 @@ func (g *bufferSegment) touch(hashes []uint64, values bool) uint32 {
 	return sum
 }
 
-// at is calendar.at with what is there.
-func (b *buffers) at(when int64) (*bufferSegment, error) {
-	t, err := b.calendar.at(when)
+// at is segmentedStore.at for a logSegment.
+func (b *segmentedLog) at(when int64) (*logSegment, error) {
+	t, err := b.segmentedStore.at(when)
 	if err != nil {
 		return nil, err
 	}
-	return t.buffer, nil
+	return t.asLog, nil
 }
 
-func (b *buffers) storeBase() *storeBase         { return b.base }
-func (b *buffers) caches(yield func(cache) bool) { yield(b) }
+func (b *segmentedLog) storeBase() *storeBase         { return b.base }
+func (b *segmentedLog) caches(yield func(cache) bool) { yield(b) }
 
-func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
+func (b *segmentedLog) drain(emit func(Store, []byte, []byte, int64) error) error {
 	if b.base.logged {
 		for _, a := range b.added[b.drained:] {
 			r := a.seg.row(a.row)
@@ -278,7 +279,7 @@ func (b *buffers) drain(emit func(Store, []byte, []byte, int64) error) error {
 	return nil
 }
 
-func (b *buffers) commit() {
+func (b *segmentedLog) commit() {
 	b.cold.close()
 	if b.base.persistent {
 		b.pending = append(b.pending, b.added[:b.drained]...)
@@ -290,7 +291,7 @@ func (b *buffers) commit() {
 	b.boundObjects()
 }
 
-func (b *buffers) discard() {
+func (b *segmentedLog) discard() {
 	b.cold.close()
 	b.forgetObjects() // they may have been changed in place
 	for i := len(b.added) - 1; i >= 0; i-- {
@@ -304,9 +305,9 @@ func (b *buffers) discard() {
 	b.added, b.drained, b.dirty = b.added[:0], 0, 0
 }
 
-func (b *buffers) waits() bool { return len(b.pending) > 0 }
+func (b *segmentedLog) waits() bool { return len(b.pending) > 0 }
 
-func (b *buffers) checkpoint(w engine.Batch) error {
+func (b *segmentedLog) checkpoint(w engine.Batch) error {
 	for _, a := range b.pending {
 		if a.seg.gone {
 			continue
@@ -321,27 +322,27 @@ func (b *buffers) checkpoint(w engine.Batch) error {
 }
 
 // appendRowKey appends the engine's key of a row to the beginning of its segment.
-func (g *bufferSegment) appendRowKey(dst []byte, r *bufferRow) []byte {
+func (g *logSegment) appendRowKey(dst []byte, r *logRow) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, r.sequence)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.timestamp))
 	return append(dst, g.heads.Key(g.heads.At(r.entry))...)
 }
 
-func (b *buffers) checkpointed() {
+func (b *segmentedLog) checkpointed() {
 	clear(b.pending)
 	b.pending, b.waiting = b.pending[:0], 0
 }
 
-func (b *buffers) prune(w engine.Batch) error {
-	writes := map[*bufferSegment]bool{}
+func (b *segmentedLog) writeDeletes(w engine.Batch) error {
+	writes := map[*logSegment]bool{}
 	for _, a := range b.pending {
 		writes[a.seg] = true
 	}
-	return b.pruneRows(w, func(t *stretch) bool { return writes[t.buffer] })
+	return b.writeRangeDeletes(w, func(t *segment) bool { return writes[t.asLog] })
 }
 
 // restore adds a row that the changelog has.
-func (b *buffers) restore(key, value []byte, _ int64) error {
+func (b *segmentedLog) restore(key, value []byte, _ int64) error {
 	head, timestamp, sequence, err := splitBufferKey(key)
 	if err != nil {
 		return fmt.Errorf("store %q: changelog %w", b.base.name, err)
@@ -349,17 +350,17 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 	if value == nil {
 		return nil // nothing is ever deleted
 	}
-	b.outlive(timestamp)
-	stretch, err := b.restoring(timestamp)
+	b.expireBehind(timestamp)
+	segment, err := b.restoring(timestamp)
 	if err != nil {
 		return ignoreExpired(err)
 	}
-	seg := stretch.buffer
+	seg := segment.asLog
 	if seg.has(head, timestamp, sequence) {
 		return nil // the engine had it
 	}
 	at := seg.append(head, value, timestamp, sequence)
-	b.follow(sequence)
+	b.continueSequence(sequence)
 	if b.base.persistent {
 		b.pending = append(b.pending, addition{seg, at})
 		b.waiting += int64(len(key) + len(value) + 64)
@@ -367,29 +368,29 @@ func (b *buffers) restore(key, value []byte, _ int64) error {
 	return nil
 }
 
-// outlive gives up for good what a row found by a restart shows to be too old: a changelog goes back further than
-// anybody looks.
-func (b *buffers) outlive(timestamp int64) {
+// expireBehind expires the rows that are too old once a restart has found a row of that time. A changelog goes back
+// further than any look-up.
+func (b *segmentedLog) expireBehind(timestamp int64) {
 	if b.retain == 0 || timestamp <= b.restored {
 		return
 	}
 	b.restored = timestamp
 	b.expire(timestamp - b.retain + 1)
-	b.seal()
-	b.settle()
+	b.endDrain()
+	b.endCommit()
 }
 
-// follow goes on with the sequence of a row that was found, unless it is an old one: Kafka Streams begins with 1 again
-// at each start.
-func (b *buffers) follow(sequence uint32) {
+// continueSequence continues after the sequence of a row that a restart has found, unless it is an old one: Kafka
+// Streams starts at 1 again with each start.
+func (b *segmentedLog) continueSequence(sequence uint32) {
 	if (sequence-b.sequence)&sequenceMask < sequenceMask/2 {
 		b.sequence = sequence
 	}
 }
 
-// has tells whether a row is there; a restore may repeat a stretch of the changelog. Sequences only grow, so it looks
-// no further back than the row would be.
-func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
+// has reports whether a row exists, because a restore may repeat a part of the changelog. Sequences only grow, so it
+// looks no further back than where the row would be.
+func (g *logSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 	index, found := g.heads.Find(g.heads.Hash(key), key)
 	if !found {
 		return false
@@ -407,14 +408,14 @@ func (g *bufferSegment) has(key []byte, timestamp int64, sequence uint32) bool {
 	return false
 }
 
-// begin reads everything that the engine has, but for cold rows. Its rows lie in the order of arrival (sequence, time,
-// key), so that writing them is appending: nobody looks for a key there.
-func (b *buffers) begin(e engine.Engine) error {
+// begin reads everything that the engine has, except cold rows. The engine keeps rows in the order of arrival
+// (sequence, time, key), so that writing them is appending. Nothing looks up a key there.
+func (b *segmentedLog) begin(e engine.Engine) error {
 	if err := b.load(e); err != nil {
 		return err
 	}
 	for _, t := range slices.Backward(slices.Clone(b.live)) { // the newest first: it shows what is too old
-		seg := t.buffer
+		seg := t.asLog
 		if seg.gone {
 			continue
 		}
@@ -425,7 +426,7 @@ func (b *buffers) begin(e engine.Engine) error {
 	return nil
 }
 
-func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
+func (b *segmentedLog) fill(e engine.Engine, seg *logSegment) error {
 	rows := b.rows(seg.number)
 	it, err := e.Iterate(rows, append(slices.Clone(rows), layout.BufferPart))
 	if err != nil {
@@ -442,36 +443,36 @@ func (b *buffers) fill(e engine.Engine, seg *bufferSegment) error {
 			return errors.Join(err, it.Close())
 		}
 		seg.append(key[bufferTail:], value, timestamp, sequence)
-		b.outlive(timestamp)
-		b.follow(sequence)
+		b.expireBehind(timestamp)
+		b.continueSequence(sequence)
 	}
-	return errors.Join(it.Error(), it.Close(), b.fillCold(e, seg))
+	return errors.Join(it.Error(), it.Close(), b.loadCold(e, seg))
 }
 
-func (b *buffers) empty() {
+func (b *segmentedLog) empty() {
 	b.cold.close()
 	b.forgetObjects()
 	b.added, b.pending, b.drained, b.dirty, b.waiting, b.sequence, b.restored = nil, nil, 0, 0, 0, 0, 0
 }
 
-func (b *buffers) memoryBytes() int64 {
+func (b *segmentedLog) memoryBytes() int64 {
 	b.growth = 0 // it is in the sum
 	sum := int64(b.objects.kept)*b.objectBytes() + int64(cap(b.added)+cap(b.pending))*16
 	for _, t := range b.live {
-		g := t.buffer
+		g := t.asLog
 		sum += g.memoryBytes()
 	}
 	return sum
 }
 
-func (g *bufferSegment) memoryBytes() int64 {
+func (g *logSegment) memoryBytes() int64 {
 	sum := g.heads.Bytes() + g.bytes.total
-	sum += int64(len(g.rows)) << bufferRowsShift * int64(unsafe.Sizeof(bufferRow{}))
+	sum += int64(len(g.rows)) << logRowsShift * int64(unsafe.Sizeof(logRow{}))
 	for _, order := range g.orders {
 		sum += int64(order.Len()) * 8
 	}
 	return sum + g.cold.memoryBytes()
 }
 
-func (b *buffers) dirtyBytes() int64   { return b.dirty }
-func (b *buffers) waitingBytes() int64 { return b.waiting }
+func (b *segmentedLog) dirtyBytes() int64   { return b.dirty }
+func (b *segmentedLog) waitingBytes() int64 { return b.waiting }
