@@ -2,16 +2,16 @@ package state
 
 import "encoding/binary"
 
-// place is where encoded bytes lie in an arena; the zero place is none.
-type place struct {
+// arenaRef refers to encoded bytes in an arena. The zero arenaRef refers to nothing.
+type arenaRef struct {
 	chunk uint32 // index + 1
 	at    uint32
 	size  uint32
 }
 
-// arena holds encoded values. Bytes once written never change and chunks are never used again, so views of them may
-// be kept for ever: the owner before them may change. A chunk that holds nothing alive is dropped; one that is mostly
-// dead is evacuated.
+// arena holds encoded values. Written bytes never change and chunks are never reused, so callers may keep views of the
+// bytes. Only the owner in front of them may change. A chunk without live bytes is dropped; a chunk whose bytes are
+// mostly dead is evacuated.
 //
 //	chunk:  [owner 4][size 4][bytes …] …
 type arena struct {
@@ -20,7 +20,7 @@ type arena struct {
 	current int      // index of the chunk being filled
 	total   int64
 	live    int64
-	grown   func(bytes int64) // gets each change of total; may be nil
+	grown   func(bytes int64) // called with each change of total; may be nil
 }
 
 type arenaChunk struct {
@@ -32,14 +32,14 @@ const (
 	arenaHead      = 8
 	arenaChunkMin  = 1 << 10
 	arenaChunkMax  = 256 << 10
-	arenaParts     = 8 // a new chunk is at most that part of what is there
+	arenaParts     = 8 // a new chunk is at most 1/arenaParts of the total
 	arenaTidyMin   = 1 << 20
 	arenaTightMin  = 16 << 10
-	evacuatedBytes = 8 << 20 // most that one commit moves
+	evacuatedBytes = 8 << 20 // the most that one commit moves
 )
 
-// put copies bytes in.
-func (a *arena) put(owner uint32, b []byte) place {
+// put copies bytes into the arena.
+func (a *arena) put(owner uint32, b []byte) arenaRef {
 	need := arenaHead + len(b)
 	if len(a.chunks) == 0 || cap(a.chunks[a.current].data)-len(a.chunks[a.current].data) < need {
 		a.grow(need)
@@ -51,7 +51,7 @@ func (a *arena) put(owner uint32, b []byte) place {
 	c.data = append(c.data, b...)
 	c.live += need
 	a.live += int64(need)
-	return place{chunk: uint32(a.current) + 1, at: uint32(at), size: uint32(len(b))}
+	return arenaRef{chunk: uint32(a.current) + 1, at: uint32(at), size: uint32(len(b))}
 }
 
 func (a *arena) grow(need int) {
@@ -82,14 +82,14 @@ func (a *arena) resized(bytes int64) {
 	}
 }
 
-// reset gives everything up.
+// reset drops all chunks.
 func (a *arena) reset() {
 	a.resized(-a.total)
 	*a = arena{grown: a.grown}
 }
 
-// moved is called when an owner has another number.
-func (a *arena) moved(p place, owner uint32) {
+// moved is called after the owner of some bytes got another number.
+func (a *arena) moved(p arenaRef, owner uint32) {
 	binary.NativeEndian.PutUint32(a.chunks[p.chunk-1].data[p.at:], owner)
 }
 
@@ -99,14 +99,14 @@ func (a *arena) drop(chunk int) {
 	a.vacant = append(a.vacant, uint32(chunk))
 }
 
-// view returns the bytes at a place.
-func (a *arena) view(p place) []byte {
+// view returns the bytes that a reference points to.
+func (a *arena) view(p arenaRef) []byte {
 	from := p.at + arenaHead
 	return a.chunks[p.chunk-1].data[from : from+p.size : from+p.size]
 }
 
-// release gives a place up.
-func (a *arena) release(p place) {
+// release marks bytes as dead.
+func (a *arena) release(p arenaRef) {
 	if p.chunk == 0 {
 		return
 	}
@@ -119,10 +119,10 @@ func (a *arena) release(p place) {
 	}
 }
 
-// evacuate moves what lives out of chunks that are mostly dead, or tight, where memory is short, a tenth dead. where
-// returns the place that its owner keeps; nil: there is no such owner. Where places are held beside those, a chunk with
-// one of them stays: it would not become empty.
-func (a *arena) evacuate(tight, held bool, where func(owner uint32) *place) {
+// evacuate moves live bytes out of chunks that are mostly dead, or a tenth dead if tight is set, for when memory is
+// short. where returns the reference that an owner holds; nil: there is no such owner. held says that there are
+// references beside those of owners. A chunk with one of them stays, because it would not become empty.
+func (a *arena) evacuate(tight, held bool, where func(owner uint32) *arenaRef) {
 	least, num, den := int64(arenaTidyMin), 1, 2
 	if tight {
 		least, num, den = arenaTightMin, 9, 10
@@ -154,8 +154,8 @@ func (a *arena) evacuate(tight, held bool, where func(owner uint32) *place) {
 	}
 }
 
-// owned is how much of what lives in a chunk is where its owners say.
-func (a *arena) owned(chunk int, where func(owner uint32) *place) (bytes int) {
+// owned counts the live bytes of a chunk that its owners refer to.
+func (a *arena) owned(chunk int, where func(owner uint32) *arenaRef) (bytes int) {
 	data := a.chunks[chunk].data
 	for at := 0; at < len(data); {
 		size := binary.NativeEndian.Uint32(data[at+4:])

@@ -20,12 +20,12 @@ type BufferEntry[V any] struct {
 // alone: see coldRows.
 type BufferStore[K, V any] struct {
 	log     *segmentedLog
-	keys    keyring[K]
+	keys    keyCodec[K]
 	values  serde.Serde[V]
 	nilable bool
 	found   []BufferEntry[V]
 
-	// Values that were decoded, each in the place that its row names, if the row is still its owner: see bufferObjects.
+	// Decoded values, each at the index that its row has, as long as that row is its owner: see bufferObjects.
 	objects []V
 	owners  []*logRow // nil: decoding costs nothing
 }
@@ -40,7 +40,7 @@ func openBuffer[K, V any](tx *Tx, n name) (*BufferStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &BufferStore[K, V]{
-		log: newSegmentedLog(r, n.made.Retention), keys: newKeyring(c.keys),
+		log: newSegmentedLog(r, n.made.Retention), keys: newKeyCodec(c.keys),
 		values: serde.Local(c.values), nilable: serde.IsNilable[V](),
 	}
 	if !decodesFreely(reflect.TypeFor[V](), st.values) {

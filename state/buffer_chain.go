@@ -107,7 +107,7 @@ func (g *logSegment) chain(
 		if n := len(dst); n > first && dst[n-1].timestamp < r.timestamp {
 			sorted = false
 		}
-		dst = append(dst, chained{g.bytes.view(r.place), r.timestamp, r.sequence, r})
+		dst = append(dst, chained{g.bytes.view(r.arenaRef), r.timestamp, r.sequence, r})
 		if most > 0 && len(dst)-first >= most {
 			break
 		}
@@ -171,7 +171,7 @@ func (g *logSegment) ordered(
 		if r.timestamp > to {
 			return false
 		}
-		dst = append(dst, chained{g.bytes.view(r.place), r.timestamp, r.sequence, r})
+		dst = append(dst, chained{g.bytes.view(r.arenaRef), r.timestamp, r.sequence, r})
 		return most == 0 || len(dst)-first < most
 	})
 	return dst, passed

@@ -118,7 +118,7 @@ func (c *coldReader) fetch(
 	err := c.each(g, key, from, to, func(r chained) (bool, error) {
 		value, err := c.it.Value()
 		if err == nil {
-			r.value = c.log.base.tx.stable.copy(value)
+			r.value = c.log.base.tx.views.copy(value)
 			dst = append(dst, r)
 		}
 		return true, err
@@ -207,7 +207,7 @@ func (b *segmentedLog) spillRows(g *logSegment, n uint32) error {
 		for _, row := range g.rowsOfKey(index, n) {
 			r := g.row(row)
 			b.base.key = appendColdKey(b.appendRows(b.base.key[:0], g.number), key, r.timestamp, r.sequence)
-			if err := w.Set(b.base.key, g.bytes.view(r.place)); err != nil {
+			if err := w.Set(b.base.key, g.bytes.view(r.arenaRef)); err != nil {
 				return err
 			}
 			if w.SizeBytes() < spillBatchBytes {
@@ -283,7 +283,7 @@ func (b *segmentedLog) shorten(g *logSegment, n uint32) {
 	rest := &logSegment{heads: table.New(b.base.seed, 0, 4)}
 	for at := n; at < g.count; at++ {
 		r := g.row(at)
-		rest.append(g.heads.Key(g.heads.At(r.entry)), g.bytes.view(r.place), r.timestamp, r.sequence)
+		rest.append(g.heads.Key(g.heads.At(r.entry)), g.bytes.view(r.arenaRef), r.timestamp, r.sequence)
 	}
 	g.heads, g.rows, g.count, g.bytes, g.orders = rest.heads, rest.rows, rest.count, rest.bytes, nil
 	for i := range b.added {

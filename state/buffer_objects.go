@@ -4,14 +4,14 @@ package state
 type bufferObjects struct {
 	kept int
 	max  int
-	next int   // the place to use again when there are max of them
+	next int   // the index to reuse when there are max of them
 	size int64 // of the type
 }
 
 // bufferObjectsMax is how many decoded values a buffer keeps at most.
 const bufferObjectsMax = 1 << 16
 
-// placeObject returns the place of another decoded value: a new one, or that of an earlier value.
+// placeObject returns the index for another decoded value: a new one, or that of an earlier value.
 func (b *segmentedLog) placeObject() (at int) {
 	o := &b.objects
 	if o.kept < o.max {

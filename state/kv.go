@@ -25,7 +25,8 @@ type Flushed[K, V any] struct {
 	Timestamp      int64 // of the last change, also of a deletion
 }
 
-// Ref is a key's place in a store, between Find and the next call on the store other than Value, Set and Remove.
+// Ref refers to a key's entry in a store. It is valid from Find to the next call on the store other than Value, Set and
+// Remove.
 type Ref uint32
 
 // KVStore is a task's instance of a key-value store. It belongs to the goroutine that runs the task.
@@ -34,7 +35,7 @@ type Ref uint32
 type KVStore[K, V any] struct {
 	base    *storeBase
 	cache   typedCache[V]
-	keys    keyring[K]
+	keys    keyCodec[K]
 	nilable bool
 	out     Flushed[K, V]
 }
@@ -48,7 +49,7 @@ func openKV[K, V any](tx *Tx, n name) (*KVStore[K, V], error) {
 		return nil, err
 	}
 	c := codecOf[K, V](n)
-	st := &KVStore[K, V]{base: r, keys: newKeyring(c.keys), nilable: serde.IsNilable[V]()}
+	st := &KVStore[K, V]{base: r, keys: newKeyCodec(c.keys), nilable: serde.IsNilable[V]()}
 	openTypedCache(&st.cache, r, r.keyRows(), 0, serde.Local(c.values))
 	return st, tx.enroll(&keyed{r, st.cache.rows}, st)
 }
@@ -134,8 +135,8 @@ func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 	return nil
 }
 
-// Find is the fast path of aggregates: one hash and one probe find the key or make its place; Value, Set and Remove
-// work on the place.
+// Find is the fast path of aggregates: one hash and one probe find the entry of key, or make one without a value.
+// Value, Set and Remove then work on the entry.
 func (st *KVStore[K, V]) Find[E Entry[K, V]](key K) (Ref, error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
@@ -145,12 +146,12 @@ func (st *KVStore[K, V]) Find[E Entry[K, V]](key K) (Ref, error) {
 	return Ref(index), err
 }
 
-// Value returns what stands at the place.
+// Value returns the value of the entry with its timestamp.
 func (st *KVStore[K, V]) Value[E Entry[K, V]](r Ref) (value V, timestamp int64, ok bool, err error) {
 	return cachedValue(&st.cache, uint32(r))
 }
 
-// Set sets the value at the place; a null value removes it.
+// Set sets the value of the entry; a null value deletes the key.
 func (st *KVStore[K, V]) Set[E Entry[K, V]](r Ref, value V, timestamp int64) error {
 	if isNull(st.nilable, value) {
 		return st.Remove(r, timestamp)
@@ -158,7 +159,7 @@ func (st *KVStore[K, V]) Set[E Entry[K, V]](r Ref, value V, timestamp int64) err
 	return setValue(&st.cache, uint32(r), value, timestamp)
 }
 
-// Remove deletes the key at the place.
+// Remove deletes the key of the entry.
 func (st *KVStore[K, V]) Remove[E Entry[K, V]](r Ref, timestamp int64) error {
 	st.cache.rows.remove(uint32(r), timestamp)
 	return nil

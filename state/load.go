@@ -14,7 +14,7 @@ import (
 // wins.
 type load struct {
 	base   *storeBase
-	member loadable
+	store  loadable
 	memory *loadMemory
 	chunks [][]byte // keys and values
 	rows   []loadedRow
@@ -23,7 +23,7 @@ type load struct {
 
 // loadedRow is where a row lies.
 type loadedRow struct {
-	at    uint32 // of its key: number of the chunk and place there; the value follows
+	at    uint32 // of its key: number of the chunk and offset in it; the value follows
 	key   uint32 // length
 	value uint32 // length, or absent
 }
@@ -47,9 +47,9 @@ const (
 	ingestLeast = 1 << 20
 )
 
-// loadable is a member whose rows can go to the engine past its tables.
+// loadable is a store whose rows a restore can write to the engine without going through its tables.
 type loadable interface {
-	member
+	untypedStore
 	// vacant tells that the tables hold no row: nothing that a load changes behind them.
 	vacant() bool
 	// loadRow adds a changelog record to a load.
@@ -61,7 +61,7 @@ type loadable interface {
 }
 
 // loadOf returns the load of a store that nothing was read of yet; nil: its rows go through the tables.
-func (tx *Tx) loadOf(m member) *load {
+func (tx *Tx) loadOf(m untypedStore) *load {
 	for _, l := range tx.loading.loads {
 		if l.base == m.storeBase() {
 			return l
@@ -71,7 +71,7 @@ func (tx *Tx) loadOf(m member) *load {
 	if !ok || !m.storeBase().persistent || !lm.vacant() {
 		return nil
 	}
-	l := &load{base: m.storeBase(), member: lm, memory: &tx.loading}
+	l := &load{base: m.storeBase(), store: lm, memory: &tx.loading}
 	tx.loading.loads = append(tx.loading.loads, l)
 	return l
 }
@@ -161,7 +161,7 @@ func (l *load) write(e engine.Engine, p *position) error {
 	if p.waits() {
 		p.wrote()
 	}
-	l.member.tailWritten()
+	l.store.tailWritten()
 	l.drop()
 	return nil
 }
@@ -208,7 +208,7 @@ func (l *load) writeTo(rows engine.Rows, p *position, order []uint32) error {
 			return err
 		}
 	}
-	return l.member.writeTail(rows)
+	return l.store.writeTail(rows)
 }
 
 func (l *load) writeRow(rows engine.Rows, index uint32) error {

@@ -123,7 +123,7 @@ func testLoad(t *testing.T, c loadCase, r *rand.Rand) {
 		if r.IntN(5) > 0 {
 			require.NoError(t, tx.RestoreDone(func(string) int64 { return int64(to) }))
 			require.Zero(t, tx.RestoringBytes())
-			require.True(t, tx.byName[name].member.(loadable).vacant(), "nothing stays in the tables")
+			require.True(t, tx.byName[name].untypedStore.(loadable).vacant(), "nothing stays in the tables")
 			at = to
 			continue
 		}

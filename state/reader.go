@@ -93,7 +93,7 @@ func (r *keyRows) get(key []byte) (value []byte, timestamp int64, found bool, er
 // scan calls yield for the rows whose keys lie in [lower, upper), namespace by namespace, until it returns false. The
 // slices may be kept.
 func (r *keyRows) scan(lower, upper []byte, reverse bool, yield func(key, value []byte, timestamp int64) bool) error {
-	var memory stable
+	var memory byteArena
 	for _, prefix := range r.prefixes {
 		more, err := r.scanOne(prefix, lower, upper, reverse, &memory, yield)
 		if err != nil {
@@ -107,7 +107,7 @@ func (r *keyRows) scan(lower, upper []byte, reverse bool, yield func(key, value 
 }
 
 func (r *keyRows) scanOne(
-	prefix, lower, upper []byte, reverse bool, memory *stable, yield func(key, value []byte, timestamp int64) bool,
+	prefix, lower, upper []byte, reverse bool, memory *byteArena, yield func(key, value []byte, timestamp int64) bool,
 ) (more bool, err error) {
 	from, to := slices.Concat(prefix, lower), layout.After(prefix)
 	if upper != nil {

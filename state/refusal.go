@@ -64,7 +64,7 @@ func (tx *Tx) LimitRows(bytesMax int) { tx.rowBytesMax = bytesMax }
 // that a store can't take is known. It costs time, and is for going over records again of which one is known to fail.
 func (tx *Tx) Strict(strict bool) {
 	tx.strict = strict
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		m.storeBase().strict = strict
 	}
 }

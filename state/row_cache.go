@@ -88,7 +88,7 @@ func (s *rowCache) payload(image int) unsafe.Pointer {
 	return unsafe.Pointer(&s.imagePayloads[image*s.PayloadWords()])
 }
 
-// find returns the place of a key, which it makes when there is none.
+// find returns the entry of a key. It makes one when there is none.
 func (s *rowCache) find(key []byte) (uint32, error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
@@ -98,7 +98,7 @@ func (s *rowCache) find(key []byte) (uint32, error) {
 	return s.miss(hash, key, s.complete)
 }
 
-// lookup returns the place of a key, unless it is known not to exist.
+// lookup returns the entry of a key, unless the key is known not to exist.
 func (s *rowCache) lookup(key []byte) (index uint32, found bool, err error) {
 	hash := s.Hash(key)
 	if index, ok := s.Find(hash, key); ok {
@@ -112,7 +112,7 @@ func (s *rowCache) lookup(key []byte) (index uint32, found bool, err error) {
 	return index, err == nil, err
 }
 
-// miss makes a place for a key and loads what the engine has; absent says that it has nothing.
+// miss makes an entry for a key and loads its row from the engine; absent says that the engine has none.
 func (s *rowCache) miss(hash uint64, key []byte, absent bool) (uint32, error) {
 	if len(key) > table.KeyBytesMax {
 		return 0, longKey(s.base, key)
@@ -278,7 +278,7 @@ func (s *rowCache) encoded(index uint32, e *table.Entry) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return v.view(boxedAt(p).place), nil
+		return v.view(boxedAt(p).arenaRef), nil
 	}
 	b, err := s.storage.appendTo(s.base.value[:0], index, p)
 	if err == nil {

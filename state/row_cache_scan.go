@@ -314,8 +314,8 @@ func (m *merge) engineRow() (row, bool, error) {
 	}
 	base := m.cache.base
 	key := m.rows.Key()[len(m.cache.prefix):]
-	both := base.tx.stable.copy(key)
-	kept := base.tx.stable.copy(value)
+	both := base.tx.views.copy(key)
+	kept := base.tx.views.copy(value)
 	timestamp, kept, err := layout.Value(kept)
 	if err != nil {
 		return row{}, false, err

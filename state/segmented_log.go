@@ -59,13 +59,13 @@ type logSegment struct {
 
 // logRow is one record.
 type logRow struct {
-	place
+	arenaRef
 	sequence  uint32
 	timestamp int64
 	entry     uint32 // of the key among the heads
 	previous  uint32 // 1 + the key's row before
 	late      uint32 // how many milliseconds the newest earlier row of the key is ahead of this one
-	object    uint32 // 1 + the place of its decoded value: see BufferStore
+	object    uint32 // 1 + the index of its decoded value: see BufferStore
 }
 
 // highest is the newest time of the row and all earlier rows of its key.
@@ -146,7 +146,7 @@ func (g *logSegment) append(key, value []byte, timestamp int64, sequence uint32)
 	}
 	head := g.newest(index)
 	r := logRow{
-		place: g.bytes.put(at, value), timestamp: timestamp, sequence: sequence, entry: index, previous: *head,
+		arenaRef: g.bytes.put(at, value), timestamp: timestamp, sequence: sequence, entry: index, previous: *head,
 	}
 	if *head != 0 {
 		r.late = uint32(max(g.row(*head-1).highest()-timestamp, 0)) // less than a segment: it fits
@@ -168,7 +168,7 @@ func (g *logSegment) pop(at uint32) {
 	if order, found := g.orders[r.entry]; found {
 		order.Delete(at)
 	}
-	g.bytes.release(r.place)
+	g.bytes.release(r.arenaRef)
 	*g.newest(r.entry) = r.previous
 	g.count--
 }
@@ -245,7 +245,7 @@ func (g *logSegment) touch(hashes []uint64, values bool) uint32 {
 	}
 	if values {
 		for _, r := range rows[:n] {
-			sum += prefetchValue(g.bytes.view(r.place))
+			sum += prefetchValue(g.bytes.view(r.arenaRef))
 		}
 	}
 	return sum
@@ -268,7 +268,7 @@ func (b *segmentedLog) drain(emit func(Store, []byte, []byte, int64) error) erro
 		for _, a := range b.added[b.drained:] {
 			r := a.seg.row(a.row)
 			b.base.key = a.seg.appendKey(b.base.key[:0], r)
-			if err := emit(b.base.store, b.base.key, a.seg.bytes.view(r.place), r.timestamp); err != nil {
+			if err := emit(b.base.store, b.base.key, a.seg.bytes.view(r.arenaRef), r.timestamp); err != nil {
 				return err
 			}
 		}
@@ -314,7 +314,7 @@ func (b *segmentedLog) checkpoint(w engine.Batch) error {
 		}
 		r := a.seg.row(a.row)
 		b.base.key = a.seg.appendRowKey(b.appendRows(b.base.key[:0], a.seg.number), r)
-		if err := w.Set(b.base.key, a.seg.bytes.view(r.place)); err != nil {
+		if err := w.Set(b.base.key, a.seg.bytes.view(r.arenaRef)); err != nil {
 			return err
 		}
 	}

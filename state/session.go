@@ -20,7 +20,7 @@ type SessionEntry[K, V any] struct {
 // found any more, and what is written to them is ignored. Without Retain it keeps all of them.
 type SessionStore[K, V any] struct {
 	segments *segmentedTable
-	keys     keyring[K]
+	keys     keyCodec[K]
 	nilable  bool
 	found    []SessionEntry[K, V]
 	out      Flushed[K, V]
@@ -37,7 +37,7 @@ func openSession[K, V any](tx *Tx, n name) (*SessionStore[K, V], error) {
 	c := codecOf[K, V](n)
 	st := &SessionStore[K, V]{
 		segments: newSegmentedTable(r, sessionTail, n.made.Retention, cacheMaker(r, sessionTail, c.values)),
-		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
+		keys:     newKeyCodec(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
 }

@@ -31,7 +31,7 @@ func splitSession(key []byte) (head []byte, start, end int64) {
 	return key[:n:n], int64(binary.BigEndian.Uint64(key[n+8:])), int64(binary.BigEndian.Uint64(key[n:]))
 }
 
-// placeSession returns the place of a session, which it makes when there is none.
+// placeSession returns the entry of a session. It makes one when there is none.
 func (s *segmentedTable) placeSession(head []byte, start, end int64) (*tableSegment, uint32, error) {
 	if start < 0 || end < start || s.held && end != start {
 		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.base.name, start, end)

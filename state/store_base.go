@@ -157,18 +157,18 @@ func (r *storeBase) addCache(s *rowCache) uint32 {
 	return uint32(len(r.caches) - 1)
 }
 
-// stable copies bytes to memory that is never used again, so that views of it may be kept for ever. A kept view keeps
-// its chunk.
-type stable struct{ chunk []byte }
+// byteArena copies bytes to memory that is never reused, so callers may keep views of it. A view that is kept pins its
+// chunk.
+type byteArena struct{ chunk []byte }
 
-const stableChunkBytes = 32 << 10
+const byteArenaChunkBytes = 32 << 10
 
-func (s *stable) copy(b []byte) []byte {
+func (s *byteArena) copy(b []byte) []byte {
 	if s.chunk == nil || len(b) > cap(s.chunk)-len(s.chunk) { // never nil: empty is not null
-		if len(b) > stableChunkBytes/4 {
+		if len(b) > byteArenaChunkBytes/4 {
 			return append(make([]byte, 0, len(b)), b...)
 		}
-		s.chunk = make([]byte, 0, stableChunkBytes)
+		s.chunk = make([]byte, 0, byteArenaChunkBytes)
 	}
 	from := len(s.chunk)
 	s.chunk = append(s.chunk, b...)

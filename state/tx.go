@@ -45,11 +45,11 @@ func GlobalNamespace() []byte { return layout.Namespace(-1) }
 // that runs the task.
 type Tx struct {
 	config    Config
-	members   []member
-	byName    map[string]opened
+	stores    []untypedStore
+	byName    map[string]openStore
 	listeners []*storeBase // by flush order
 	seed      maphash.Seed
-	stable    stable
+	views     byteArena
 
 	commits   int // since the last checkpoint
 	positions map[string]*position
@@ -70,8 +70,8 @@ type Tx struct {
 	rowBytesMax int  // see LimitRows
 }
 
-// member is an open store seen by its Tx.
-type member interface {
+// untypedStore is an open store as its Tx sees it.
+type untypedStore interface {
 	storeBase() *storeBase
 	caches(yield func(cache) bool)
 	restore(key, value []byte, timestamp int64) error
@@ -79,13 +79,13 @@ type member interface {
 	begin(e engine.Engine) error
 }
 
-// opened is a member with its typed side, which the Tx does not look at.
-type opened struct {
-	member
-	store any
+// openStore is an untypedStore with its typed side, which the Tx never uses.
+type openStore struct {
+	untypedStore
+	typed any
 }
 
-// expirer is a member whose rows expire: it writes range deletes, or its newest time, and frees segments.
+// expirer is a store whose rows expire: it writes range deletes, or its newest time, and frees segments.
 type expirer interface {
 	endDrain()                         // at a drain
 	endCommit()                        // at a commit
@@ -96,15 +96,15 @@ type expirer interface {
 	wiped()
 }
 
-// thrifty is a member that keeps the memory of parts that are gone for the next ones.
-type thrifty interface {
+// bufferPool is a store that keeps the memory of released segments for new ones.
+type bufferPool interface {
 	spareBytes() int64
 	dropSpare()
 }
 
-// diarist is a member that writes its changelog itself.
-type diarist interface {
-	drainDiary(emit func(store Store, key, value []byte, timestamp int64) error) error
+// changelogWriter is a store that writes its changelog itself.
+type changelogWriter interface {
+	drainChangelog(emit func(store Store, key, value []byte, timestamp int64) error) error
 	restored() error // what was restored is committed
 }
 
@@ -120,7 +120,7 @@ func NewTx(config Config) *Tx {
 		config.Budget.share.Divide(1)
 	}
 	return &Tx{
-		config: config, byName: map[string]opened{}, positions: map[string]*position{}, seed: maphash.MakeSeed(),
+		config: config, byName: map[string]openStore{}, positions: map[string]*position{}, seed: maphash.MakeSeed(),
 	}
 }
 
@@ -133,10 +133,10 @@ func reopen[S any](tx *Tx, name string) (st S, found bool, err error) {
 	if !found {
 		return st, false, nil
 	}
-	st, ok := o.store.(S)
+	st, ok := o.typed.(S)
 	if !ok {
 		err = fmt.Errorf("store %q: opened as %v, but before as %T: a name has one pair of types", name,
-			reflect.TypeFor[S](), o.store)
+			reflect.TypeFor[S](), o.typed)
 	}
 	return st, true, err
 }
@@ -157,8 +157,8 @@ func (tx *Tx) newStoreBase(s Store) (*storeBase, error) {
 	}, nil
 }
 
-// enroll adds an opened store: as the Tx sees it, and as a caller that opens it again does.
-func (tx *Tx) enroll(m member, store any) error {
+// enroll adds a store that was just opened: m for the Tx, and store for callers that open it again.
+func (tx *Tx) enroll(m untypedStore, store any) error {
 	r := m.storeBase()
 	if tx.closed {
 		return fmt.Errorf("store %q: open: the task's stores are closed", r.name)
@@ -173,8 +173,8 @@ func (tx *Tx) enroll(m member, store any) error {
 		}
 	}
 	tx.positions[r.name] = p
-	tx.members = append(tx.members, m)
-	tx.byName[r.name] = opened{m, store}
+	tx.stores = append(tx.stores, m)
+	tx.byName[r.name] = openStore{m, store}
 	return nil
 }
 
@@ -221,14 +221,14 @@ func (tx *Tx) Flush() error {
 //
 // After an error only Discard helps.
 func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) error) error {
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		for t := range m.caches {
 			if err := t.drain(emit); err != nil {
 				return err
 			}
 		}
-		if d, ok := m.(diarist); ok && m.storeBase().logged {
-			if err := d.drainDiary(emit); err != nil {
+		if d, ok := m.(changelogWriter); ok && m.storeBase().logged {
+			if err := d.drainChangelog(emit); err != nil {
 				return err
 			}
 		}
@@ -242,7 +242,7 @@ func (tx *Tx) Drain(emit func(store Store, key, value []byte, timestamp int64) e
 // Commit says that what was drained is committed; position gives the next offset of a store's changelog, or a
 // negative number where it did not move. Every few commits the changes go to the engine, together with the positions.
 func (tx *Tx) Commit(position func(store string) int64) error {
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		for t := range m.caches {
 			t.commit()
 		}
@@ -266,7 +266,7 @@ func (tx *Tx) move(next func(store string) int64) {
 	if next == nil {
 		return
 	}
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		r := m.storeBase()
 		if offset := next(r.name); offset >= 0 {
 			p := tx.positions[r.name]
@@ -288,7 +288,7 @@ func (tx *Tx) Failed() error {
 // Discard goes back to the last commit.
 func (tx *Tx) Discard() error {
 	tx.RestoreEnd()
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		m.storeBase().dropDirtyList()
 		for t := range m.caches {
 			t.discard()
@@ -308,8 +308,8 @@ func (tx *Tx) Restore(store string, key, value []byte, timestamp int64) error {
 	if !ok {
 		return fmt.Errorf("store %q: restore: it is not open", store)
 	}
-	if l := tx.loadOf(m.member); l != nil {
-		return l.member.loadRow(l, key, value, timestamp)
+	if l := tx.loadOf(m.untypedStore); l != nil {
+		return l.store.loadRow(l, key, value, timestamp)
 	}
 	return m.restore(key, value, timestamp)
 }
@@ -326,8 +326,8 @@ func (tx *Tx) RestoringBytes() int {
 // RestoreDone ends a series of Restore calls: what was restored is committed up to the positions, and in the engine.
 // Each store goes there with its position at once, the stores one after the other.
 func (tx *Tx) RestoreDone(position func(store string) int64) error {
-	for _, m := range tx.members {
-		if d, ok := m.(diarist); ok {
+	for _, m := range tx.stores {
+		if d, ok := m.(changelogWriter); ok {
 			if err := d.restored(); err != nil {
 				return err
 			}
@@ -349,7 +349,7 @@ func (tx *Tx) RestoreDone(position func(store string) int64) error {
 // RestoreGiveUp lets stores that expire by their times drop what is far behind. It is for copies that are followed and
 // not opened, and comes before RestoreDone.
 func (tx *Tx) RestoreGiveUp() {
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		if c, ok := m.(interface{ giveUp() }); ok {
 			c.giveUp()
 		}
@@ -381,7 +381,7 @@ type Expiry struct {
 
 // Expiry tells what a store has given up; ok is false for a store that gives up nothing.
 func (tx *Tx) Expiry(store string) (x Expiry, ok bool) {
-	m, ok := tx.byName[store].member.(interface{ expiry() Expiry })
+	m, ok := tx.byName[store].untypedStore.(interface{ expiry() Expiry })
 	if ok {
 		x = m.expiry()
 	}
@@ -390,8 +390,8 @@ func (tx *Tx) Expiry(store string) (x Expiry, ok bool) {
 
 // Stores returns the open stores in the order in which they were opened.
 func (tx *Tx) Stores() []Store {
-	stores := make([]Store, len(tx.members))
-	for i, m := range tx.members {
+	stores := make([]Store, len(tx.stores))
+	for i, m := range tx.stores {
 		stores[i] = m.storeBase().store
 	}
 	return stores
@@ -403,7 +403,7 @@ func (tx *Tx) Dirty() bool { return tx.DirtyBytes() > 0 }
 // DirtyBytes is about the size of the changes since the last drain.
 func (tx *Tx) DirtyBytes() int {
 	var sum int64
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		for t := range m.caches {
 			sum += t.dirtyBytes()
 		}
@@ -425,6 +425,6 @@ func (tx *Tx) Close() error {
 		b.use(-tx.reported)
 		b.share.Divide(-1)
 	}
-	tx.members, tx.byName, tx.listeners = nil, nil, nil
+	tx.stores, tx.byName, tx.listeners = nil, nil, nil
 	return err
 }

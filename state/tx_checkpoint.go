@@ -25,7 +25,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 	}
 	b := tx.config.Engine.NewBatch(int(tx.waitingBytes()))
 	defer b.Close() //nolint:errcheck // after Commit it does nothing
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		if err := tx.write(m, b); err != nil {
 			return fmt.Errorf("checkpoint of store %q: %w", m.storeBase().name, err)
 		}
@@ -34,7 +34,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	tx.stuck = 0 // what is in the engine can go
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		for t := range m.caches {
 			t.checkpointed()
 		}
@@ -49,7 +49,7 @@ func (tx *Tx) checkpoint(every time.Duration) error {
 }
 
 func (tx *Tx) behind() bool {
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		r := m.storeBase()
 		if p := tx.positions[r.name]; r.persistent && p.waits() {
 			return true
@@ -66,7 +66,7 @@ func (tx *Tx) behind() bool {
 	return false
 }
 
-func (tx *Tx) write(m member, b engine.Batch) error {
+func (tx *Tx) write(m untypedStore, b engine.Batch) error {
 	r := m.storeBase()
 	if !r.persistent {
 		return nil
@@ -105,7 +105,7 @@ func (tx *Tx) Wipe(store string) error {
 	for t := range m.caches {
 		t.empty()
 	}
-	if p, ok := m.member.(expirer); ok {
+	if p, ok := m.untypedStore.(expirer); ok {
 		p.wiped()
 	}
 	tx.positions[store].forget()

@@ -54,11 +54,11 @@ func (tx *Tx) grow(bytes int64) {
 // measure replaces the estimate by a sum.
 func (tx *Tx) measure() {
 	var sum int64
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		for t := range m.caches {
 			sum += t.memoryBytes()
 		}
-		if p, ok := m.(thrifty); ok {
+		if p, ok := m.(bufferPool); ok {
 			sum += p.spareBytes()
 		}
 		sum += m.storeBase().scratchBytes()
@@ -98,8 +98,8 @@ func (tx *Tx) shrink() error {
 		return nil
 	}
 	excess := float64(tx.used-(most-most/spareParts)) / float64(tx.used)
-	for _, m := range tx.members {
-		if p, ok := m.(thrifty); ok {
+	for _, m := range tx.stores {
+		if p, ok := m.(bufferPool); ok {
 			p.dropSpare()
 		}
 		m.storeBase().dropScratch()
@@ -120,7 +120,7 @@ func (tx *Tx) shrink() error {
 // waitingBytes is about the size of what is committed and not in the engine.
 func (tx *Tx) waitingBytes() int64 {
 	var sum int64
-	for _, m := range tx.members {
+	for _, m := range tx.stores {
 		for t := range m.caches {
 			sum += t.waitingBytes()
 		}

@@ -107,7 +107,7 @@ func cachedValue[V any](c *typedCache[V], index uint32) (value V, timestamp int6
 	if p.object != 0 {
 		return c.objects[p.object-1], e.Timestamp, true, nil
 	}
-	if value, err = c.values.Decode(c.boxed.view(p.place)); err != nil {
+	if value, err = c.values.Decode(c.boxed.view(p.arenaRef)); err != nil {
 		return value, 0, false, decodeError(c.rows.base.name, "value", err)
 	}
 	if c.boxed.mayKeep() {
@@ -185,7 +185,7 @@ func asTold[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok
 	case c.boxed == nil:
 		return *(*V)(payload), was.timestamp, true, true, nil
 	}
-	if value, err = c.values.Decode(c.boxed.view(boxedAt(payload).place)); err != nil {
+	if value, err = c.values.Decode(c.boxed.view(boxedAt(payload).arenaRef)); err != nil {
 		return value, 0, false, true, decodeError(c.rows.base.name, "value", err)
 	}
 	return value, was.timestamp, true, true, nil
@@ -213,7 +213,7 @@ func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], er
 		return t, nil
 	}
 	if t.hasOld && withOld {
-		if t.old, err = c.values.Decode(c.boxed.view(boxedAt(payload).place)); err != nil {
+		if t.old, err = c.values.Decode(c.boxed.view(boxedAt(payload).arenaRef)); err != nil {
 			return t, decodeError(c.rows.base.name, "value", err)
 		}
 	}
@@ -230,7 +230,7 @@ func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], er
 
 // send tells a flush listener what became of an entry, whose key is head.
 func send[K, V any](
-	c *typedCache[V], keys *keyring[K], index uint32, head []byte, stays, withOld bool,
+	c *typedCache[V], keys *keyCodec[K], index uint32, head []byte, stays, withOld bool,
 	out *Flushed[K, V], f func(*Flushed[K, V]) error,
 ) error {
 	told, err := flushed(c, index, withOld)
@@ -255,25 +255,25 @@ func rowValue[V any](c *typedCache[V], r row) (value V, timestamp int64, err err
 	return value, r.timestamp, err
 }
 
-// keyring turns keys into bytes and back.
-type keyring[K any] struct {
+// keyCodec encodes and decodes keys.
+type keyCodec[K any] struct {
 	serde   serde.Serde[K]
 	encoder serde.Encoder[K]
-	inline  bool // decoding keeps no view
+	inline  bool // decoding keeps no view of the bytes
 }
 
 //go:noinline // see package comment
-func newKeyring[K any](s serde.Serde[K]) keyring[K] {
-	return keyring[K]{serde: serde.Local(s), encoder: serde.NewEncoder(s), inline: isInline(reflect.TypeFor[K]())}
+func newKeyCodec[K any](s serde.Serde[K]) keyCodec[K] {
+	return keyCodec[K]{serde: serde.Local(s), encoder: serde.NewEncoder(s), inline: isInline(reflect.TypeFor[K]())}
 }
 
 // keyBytes returns the encoding of a key, valid until the next call.
-func keyBytes[K any](k *keyring[K], key K) ([]byte, error) { return k.encoder.Encode(key) }
+func keyBytes[K any](k *keyCodec[K], key K) ([]byte, error) { return k.encoder.Encode(key) }
 
 // decodeView decodes a view of an entry's key.
-func decodeView[K any](k *keyring[K], view []byte, stays bool, r *storeBase) (key K, err error) {
+func decodeView[K any](k *keyCodec[K], view []byte, stays bool, r *storeBase) (key K, err error) {
 	if !stays && !k.inline {
-		view = r.tx.stable.copy(view)
+		view = r.tx.views.copy(view)
 	}
 	if key, err = k.serde.Decode(view); err != nil {
 		err = decodeError(r.name, "key", err)

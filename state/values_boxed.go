@@ -9,7 +9,7 @@ import (
 // boxedValue is the payload of a value with pointers: its bytes in the arena, its decoded object, or both. An entry
 // that did not change since the last drain always has its bytes.
 type boxedValue struct {
-	place
+	arenaRef
 	object uint32 // index + 1 among the objects
 }
 
@@ -65,7 +65,7 @@ func (r *boxedValues) mayKeep() bool { return !r.views && len(r.owners)-len(r.fr
 func (r *boxedValues) moved(to uint32) {
 	p := r.of(to)
 	if p.chunk != 0 {
-		r.arena.moved(p.place, to)
+		r.arena.moved(p.arenaRef, to)
 	}
 	if p.object != 0 {
 		r.owners[p.object-1] = to + 1
@@ -99,12 +99,12 @@ func (r *boxedValues) objectOf(index uint32, p *boxedValue) uint32 {
 // put replaces the bytes of a payload and releases the old ones, unless an image has taken them: see captured.
 func (r *boxedValues) put(index uint32, p *boxedValue, encoded []byte) {
 	r.releaseBytes(p)
-	p.place = r.arena.put(index, encoded)
+	p.arenaRef = r.arena.put(index, encoded)
 }
 
 func (r *boxedValues) releaseBytes(p *boxedValue) {
-	r.arena.release(p.place)
-	p.place = place{}
+	r.arena.release(p.arenaRef)
+	p.arenaRef = arenaRef{}
 }
 
 func (r *boxedValues) load(index uint32, p unsafe.Pointer, encoded []byte) error {
@@ -117,7 +117,7 @@ func (r *boxedValues) appendTo(dst []byte, index uint32, p unsafe.Pointer) ([]by
 	if err := r.ensureEncoded(index, p); err != nil {
 		return dst, err
 	}
-	return append(dst, r.view(boxedAt(p).place)...), nil
+	return append(dst, r.view(boxedAt(p).arenaRef)...), nil
 }
 
 func (r *boxedValues) encode(dst []byte, p unsafe.Pointer) ([]byte, error) {
@@ -142,7 +142,7 @@ func (r *boxedValues) ensureEncoded(index uint32, p unsafe.Pointer) error {
 // captured leaves the object with the entry and moves the bytes to the image.
 func (r *boxedValues) captured(p, image unsafe.Pointer) {
 	boxedAt(image).object = 0
-	boxedAt(p).place = place{}
+	boxedAt(p).arenaRef = arenaRef{}
 }
 
 func (r *boxedValues) release(p unsafe.Pointer) {
@@ -157,7 +157,7 @@ func (r *boxedValues) outsideBytes(p unsafe.Pointer) int64 { return int64(boxedA
 func (r *boxedValues) prefetchLines(entries []*table.Entry) (sum uint32) {
 	for _, e := range entries {
 		if v := boxedAt(r.table.Payload(e)); v.object == 0 && v.chunk != 0 {
-			sum += prefetchValue(r.view(v.place))
+			sum += prefetchValue(r.view(v.arenaRef))
 		}
 	}
 	return sum
@@ -207,17 +207,17 @@ func (r *boxedValues) committed(noImages bool) {
 	if len(r.owners)-len(r.free) > r.objectsMax {
 		r.dropObjects()
 	}
-	r.evacuate(false, false, r.placeOf)
+	r.evacuate(false, false, r.refOf)
 }
 
-func (r *boxedValues) reclaim(images bool) { r.evacuate(true, images, r.placeOf) }
+func (r *boxedValues) reclaim(images bool) { r.evacuate(true, images, r.refOf) }
 
 // placeOf returns the reference that an entry holds to its bytes; nil if the table has no such entry any more.
-func (r *boxedValues) placeOf(index uint32) *place {
+func (r *boxedValues) refOf(index uint32) *arenaRef {
 	if !r.table.Holds(index) {
 		return nil
 	}
-	return &r.of(index).place
+	return &r.of(index).arenaRef
 }
 
 func (r *boxedValues) bytes() int64 {

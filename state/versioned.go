@@ -13,7 +13,7 @@ import (
 // put is a changelog record, as in Kafka Streams: plain key and value, the record's timestamp is the version's.
 type VersionedStore[K, V any] struct {
 	histories *histories
-	keys      keyring[K]
+	keys      keyCodec[K]
 	values    serde.Serde[V]
 	nilable   bool
 }
@@ -31,7 +31,7 @@ func openVersioned[K, V any](tx *Tx, n name) (*VersionedStore[K, V], error) {
 	}
 	c := codecOf[K, V](n)
 	st := &VersionedStore[K, V]{
-		histories: newHistories(r, n.made.Retention), keys: newKeyring(c.keys),
+		histories: newHistories(r, n.made.Retention), keys: newKeyCodec(c.keys),
 		values: serde.Local(c.values), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.histories, st)

@@ -19,9 +19,9 @@ type histories struct {
 	streamTime [3]int64
 	savedTime  int64
 
-	diary   []diaryEntry // puts since the last drain
-	bytes   []byte       // their keys and values
-	scratch []byte       // an encoded value
+	changelog      []changelogEntry // puts since the last drain
+	changelogBytes []byte           // their keys and values
+	scratch        []byte           // an encoded value
 }
 
 // The stream time now, as of the last drain, and as of the last commit.
@@ -31,17 +31,17 @@ const (
 	timeCommitted
 )
 
-// noTimes are those of a store that has seen none.
+// noTimes are the times of a store without rows.
 var noTimes = [3]int64{-1, -1, -1}
 
-// diaryEntry is a changelog record to write: [key][value] in the store's bytes; size -1 is a tombstone.
-type diaryEntry struct {
+// changelogEntry is a changelog record to write: [key][value] in changelogBytes; size -1 is a tombstone.
+type changelogEntry struct {
 	from, keySize, size int
 	timestamp           int64
 }
 
 func newHistories(r *storeBase, retention time.Duration) *histories {
-	r.writesOwnChangelog = true // the diary is the changelog
+	r.writesOwnChangelog = true // see changelog
 	h := &histories{retained: retention.Milliseconds(), streamTime: noTimes, savedTime: -1}
 	openTypedCache(&h.cache, r, r.keyRows(), 0, serde.Serde[history](historySerde{}))
 	h.keyed = keyed{r, h.cache.rows}
@@ -108,12 +108,12 @@ func (h *histories) put(key, value []byte, timestamp int64) (latest, accepted bo
 		return false, false, err
 	}
 	if h.base.logged {
-		e := diaryEntry{from: len(h.bytes), keySize: len(key), size: len(value), timestamp: timestamp}
-		h.bytes = append(append(h.bytes, key...), value...)
+		e := changelogEntry{from: len(h.changelogBytes), keySize: len(key), size: len(value), timestamp: timestamp}
+		h.changelogBytes = append(append(h.changelogBytes, key...), value...)
 		if value == nil {
 			e.size = -1
 		}
-		h.diary = append(h.diary, e)
+		h.changelog = append(h.changelog, e)
 	}
 	return latest, true, nil
 }
@@ -129,7 +129,7 @@ func (h *histories) write(key, value []byte, timestamp int64) (latest bool, err 
 		return false, err
 	}
 	if value != nil {
-		value = h.base.tx.stable.copy(value)
+		value = h.base.tx.views.copy(value)
 	}
 	latest = past.put(timestamp, value)
 	h.streamTime[timeNow] = max(h.streamTime[timeNow], timestamp)
@@ -177,12 +177,12 @@ func (h *histories) begin(e engine.Engine) error {
 }
 
 // drainDiary writes one record for each put.
-func (h *histories) drainDiary(emit func(Store, []byte, []byte, int64) error) error {
-	for _, e := range h.diary {
-		key := h.bytes[e.from : e.from+e.keySize]
+func (h *histories) drainChangelog(emit func(Store, []byte, []byte, int64) error) error {
+	for _, e := range h.changelog {
+		key := h.changelogBytes[e.from : e.from+e.keySize]
 		var value []byte
 		if e.size >= 0 {
-			value = h.bytes[e.from+e.keySize : e.from+e.keySize+e.size]
+			value = h.changelogBytes[e.from+e.keySize : e.from+e.keySize+e.size]
 		}
 		if err := emit(h.base.store, key, value, e.timestamp); err != nil {
 			return err
@@ -192,14 +192,14 @@ func (h *histories) drainDiary(emit func(Store, []byte, []byte, int64) error) er
 }
 
 func (h *histories) endDrain() {
-	h.diary, h.bytes = h.diary[:0], h.bytes[:0]
+	h.changelog, h.changelogBytes = h.changelog[:0], h.changelogBytes[:0]
 	h.streamTime[timeDrained] = h.streamTime[timeNow]
 }
 
 func (h *histories) endCommit() { h.streamTime[timeCommitted] = h.streamTime[timeDrained] }
 
 func (h *histories) rollback() {
-	h.diary, h.bytes = h.diary[:0], h.bytes[:0]
+	h.changelog, h.changelogBytes = h.changelog[:0], h.changelogBytes[:0]
 	h.streamTime[timeDrained] = h.streamTime[timeCommitted]
 	h.streamTime[timeNow] = h.streamTime[timeCommitted]
 }
@@ -213,6 +213,6 @@ func (h *histories) writeDeletes(b engine.Batch) error {
 func (h *histories) deletesWritten() { h.savedTime = h.streamTime[timeCommitted] }
 
 func (h *histories) wiped() {
-	h.diary, h.bytes = nil, nil
+	h.changelog, h.changelogBytes = nil, nil
 	h.streamTime, h.savedTime = noTimes, -1
 }

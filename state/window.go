@@ -14,7 +14,7 @@ type WindowEntry[K, V any] struct {
 	Timestamp int64
 }
 
-// WindowRef is the place of a key in a window: as Ref.
+// WindowRef refers to the entry of a key in a window, as Ref.
 type WindowRef[V any] struct {
 	cache *typedCache[V]
 	index uint32
@@ -27,7 +27,7 @@ type WindowRef[V any] struct {
 // not found any more, and what is written to them is ignored. Without Retain it keeps all of them.
 type WindowStore[K, V any] struct {
 	segments *segmentedTable
-	keys     keyring[K]
+	keys     keyCodec[K]
 	nilable  bool
 	out      Flushed[K, V]
 }
@@ -43,7 +43,7 @@ func openWindow[K, V any](tx *Tx, n name) (*WindowStore[K, V], error) {
 	c := codecOf[K, V](n)
 	st := &WindowStore[K, V]{
 		segments: newSegmentedTable(r, windowTail, n.made.Retention, cacheMaker(r, 0, c.values)),
-		keys:     newKeyring(c.keys), nilable: serde.IsNilable[V](),
+		keys:     newKeyCodec(c.keys), nilable: serde.IsNilable[V](),
 	}
 	return st, tx.enroll(st.segments, st)
 }
@@ -56,8 +56,8 @@ func (st *WindowStore[K, V]) KeepUntilExpired[E WindowEntry[K, V]]() { st.segmen
 // whole segments. It is part of the transaction: Discard takes it back.
 func (st *WindowStore[K, V]) Expire[E WindowEntry[K, V]](before int64) { st.segments.expire(before) }
 
-// Find is the fast path of aggregates: one hash and one probe find the key in the window or make its place. It returns
-// ErrExpired for a window that was given up.
+// Find is the fast path of aggregates: one hash and one probe find the entry of key in the window, or make one without
+// a value. It returns ErrExpired for a window that was given up.
 func (st *WindowStore[K, V]) Find[E WindowEntry[K, V]](key K, start int64) (WindowRef[V], error) {
 	seg, err := st.segments.at(start)
 	if err != nil {
@@ -72,12 +72,12 @@ func (st *WindowStore[K, V]) Find[E WindowEntry[K, V]](key K, start int64) (Wind
 	return WindowRef[V]{typedCacheOf[V](seg), index}, err
 }
 
-// Value returns what stands at the place.
+// Value returns the value of the entry with its timestamp.
 func (st *WindowStore[K, V]) Value[E WindowEntry[K, V]](r WindowRef[V]) (value V, timestamp int64, ok bool, err error) {
 	return cachedValue(r.cache, r.index)
 }
 
-// Set sets the value at the place; a null value removes it.
+// Set sets the value of the entry; a null value deletes the key from the window.
 func (st *WindowStore[K, V]) Set[E WindowEntry[K, V]](r WindowRef[V], value V, timestamp int64) error {
 	if isNull(st.nilable, value) {
 		return st.Remove(r, timestamp)
@@ -85,7 +85,7 @@ func (st *WindowStore[K, V]) Set[E WindowEntry[K, V]](r WindowRef[V], value V, t
 	return setValue(r.cache, r.index, value, timestamp)
 }
 
-// Remove deletes the key at the place.
+// Remove deletes the key of the entry from the window.
 func (st *WindowStore[K, V]) Remove[E WindowEntry[K, V]](r WindowRef[V], timestamp int64) error {
 	r.cache.rows.remove(r.index, timestamp)
 	return nil
