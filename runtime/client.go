@@ -24,6 +24,7 @@ type core interface {
 	ping(ctx context.Context) error
 	create(ctx context.Context, partitions int32, topics []string) error
 	remove(ctx context.Context, topics []string) error
+	internalTopics(ctx context.Context, applicationID string) ([]string, error)
 	reset(ctx context.Context, applicationID string) error
 	send(ctx context.Context, topic string, records iter.Seq2[outgoing, error]) (last topology.Metadata, err error)
 	read(ctx context.Context, topic string, from From, visit visitor) error
@@ -77,6 +78,15 @@ func (c *Client) Delete(ctx context.Context, topics ...Named) error {
 // application may run, and its directory below Config.StateDir has to be deleted, too.
 func (c *Client) Reset(ctx context.Context, applicationID string) error {
 	return c.core.reset(ctx, applicationID)
+}
+
+// InternalTopics returns the names of the topics that [Client.Reset] deletes; none where it would find nothing.
+func (c *Client) InternalTopics(ctx context.Context, applicationID string) ([]string, error) {
+	topics, err := c.core.internalTopics(ctx, applicationID)
+	if err != nil {
+		return nil, fmt.Errorf("runtime: internal topics of %s: %w", applicationID, err)
+	}
+	return topics, nil
 }
 
 func namesOf(topics []Named) []string {

@@ -255,26 +255,13 @@ func (c *connection) remove(ctx context.Context, topics []string) error {
 }
 
 func (c *connection) reset(ctx context.Context, applicationID string) error {
-	if !topicName(applicationID) || applicationID == "" {
-		return fmt.Errorf("runtime: reset: %q is no application id", applicationID)
+	internal, err := c.internalTopics(ctx, applicationID)
+	if err != nil {
+		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
 	}
 	l, err := c.opened(ctx)
 	if err != nil {
 		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
-	}
-	all, err := l.Admin().ListTopics(ctx)
-	if err != nil {
-		return fmt.Errorf("runtime: reset %s: %w", applicationID, c.reason(err))
-	}
-	var internal []string
-	for _, name := range all.Names() {
-		if strings.HasPrefix(name, applicationID+"-") &&
-			(strings.HasSuffix(name, "-changelog") || strings.HasSuffix(name, "-repartition")) {
-			internal = append(internal, name)
-		}
-	}
-	if internal, err = c.ownTopics(ctx, l, applicationID, internal); err != nil {
-		return fmt.Errorf("runtime: reset %s: %w", applicationID, c.reason(err))
 	}
 	// The group goes first: it refuses where a process of the application runs, and nothing may be gone by then. Offsets
 	// without the topics would start the application in the middle of its input, without its state.
@@ -290,6 +277,29 @@ func (c *connection) reset(ctx context.Context, applicationID string) error {
 		return fmt.Errorf("runtime: reset %s: %w", applicationID, err)
 	}
 	return nil
+}
+
+// internalTopics are the topics that reset deletes.
+func (c *connection) internalTopics(ctx context.Context, applicationID string) (internal []string, err error) {
+	if !topicName(applicationID) || applicationID == "" {
+		return nil, fmt.Errorf("%q is no application id", applicationID)
+	}
+	l, err := c.opened(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.Admin().ListTopics(ctx)
+	if err != nil {
+		return nil, c.reason(err)
+	}
+	for _, name := range all.Names() {
+		if strings.HasPrefix(name, applicationID+"-") &&
+			(strings.HasSuffix(name, "-changelog") || strings.HasSuffix(name, "-repartition")) {
+			internal = append(internal, name)
+		}
+	}
+	internal, err = c.ownTopics(ctx, l, applicationID, internal)
+	return internal, c.reason(err)
 }
 
 // ownTopics leaves out topics that another application has listed, and adds the progress topic, which goes last.

@@ -364,6 +364,11 @@ func TestResetOfARunningApplication(t *testing.T) {
 	before := names()
 	require.Contains(t, before, "wordcount-by-word-changelog")
 	client := h.clientOf(cfg)
+	internal, err := client.InternalTopics(h.ctx, cfg.ApplicationID)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{
+		"wordcount-by-word-changelog", "wordcount-words-repartition", "wordcount-progress",
+	}, internal)
 	require.ErrorContains(t, client.Reset(h.ctx, cfg.ApplicationID), "nothing was deleted")
 	require.Equal(t, before, names())
 	app.stop()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -196,4 +197,25 @@ func TestLocalStateOnAReadOnlyFileSystem(t *testing.T) {
 	_, err = runtime.OpenLocalState("state/wordcount", errorfs.Wrap(cfg.StateFS, denied))
 	require.ErrorContains(t, err, "must be able to write")
 	require.NotContains(t, err.Error(), "close the application")
+}
+
+func TestRemoveLocalState(t *testing.T) {
+	h := newHarness(t)
+	cfg := h.config()
+	cfg.StateDir, cfg.StateFS = t.TempDir(), nil
+	dir := filepath.Join(cfg.StateDir, cfg.ApplicationID)
+	app := h.start(words(t, byWord), cfg)
+	h.feed(10)
+	app.caughtUp()
+	require.ErrorContains(t, runtime.RemoveLocalState(dir, nil), "in use by this process")
+	app.stop()
+	require.ErrorContains(t, runtime.RemoveLocalState(cfg.StateDir, nil), "it is one of "+dir)
+	require.DirExists(t, dir)
+	manifests, err := filepath.Glob(filepath.Join(dir, "state", "MANIFEST-*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, manifests)
+	require.NoError(t, os.Truncate(manifests[0], 1)) // damaged
+	require.NoError(t, runtime.RemoveLocalState(dir, nil))
+	require.NoDirExists(t, dir)
+	require.NoError(t, runtime.RemoveLocalState(dir, nil), "there is nothing left")
 }

@@ -1,5 +1,5 @@
-// Thalweg is the command line: the bundled broker as a server, topics, produce and consume, the graphs of the
-// examples, the state on a disk, and benchmarks.
+// Thalweg is the command line: the bundled broker as a server, topics, groups, produce and consume, the reset of an
+// application, the graphs of the examples, the state on a disk, and benchmarks.
 package main
 
 import (
@@ -40,7 +40,8 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newCommand(), brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), topologyCommand(),
+	root.AddCommand(newCommand(), brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), groupsCommand(),
+		appCommand(), topologyCommand(),
 		stateCommand(), benchCommand())
 	return root
 }
