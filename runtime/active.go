@@ -1,10 +1,7 @@
 package runtime
 
 import (
-	"container/heap"
-	"math"
 	"slices"
-	"time"
 )
 
 // A worker may have thousands of tasks, of which few have anything to do. What it does in a turn and at a commit costs
@@ -31,9 +28,6 @@ type active struct {
 	alarm    int // place in the alarms, from 1; 0: none
 	alarmAt  int64
 }
-
-// wakeTask lets a task have a turn.
-func (w *worker) wakeTask(j *job) { w.schedule.put(j, j.task.NextTime()) }
 
 // touch notes that a task may have something to commit. It tells whether that was not known before.
 func (c *committer) touch(j *job) (first bool) {
@@ -113,98 +107,16 @@ func (w *worker) refigure(j *job) {
 	}
 }
 
-// called notes what a task waits for after it was called.
-func (w *worker) called(j *job) {
-	at, ok := j.task.NextWallPunctuation()
-	if !ok {
-		at = never
-	}
-	w.alarms.set(j, at)
-	if _, ok := j.task.NextRetry(); ok != j.retrying {
-		if j.retrying = ok; ok {
-			w.retrying = append(w.retrying, j)
-		} else {
-			w.retrying = slices.DeleteFunc(w.retrying, func(o *job) bool { return o == j })
-		}
-	}
-}
-
 // forget takes a task that is closed out of all sets.
 func (w *worker) forget(j *job) {
 	is := func(o *job) bool { return o == j }
-	w.schedule.drop(j)
-	w.alarms.set(j, never)
+	w.turns.rest(j)
 	w.commits.forget(j)
 	if j.behind {
 		w.behind = slices.DeleteFunc(w.behind, is)
-	}
-	if j.retrying {
-		w.retrying = slices.DeleteFunc(w.retrying, is)
 	}
 	if j.changed {
 		w.changed = slices.DeleteFunc(w.changed, is)
 	}
 	j.active = active{}
-}
-
-// ring wakes the tasks whose time has come. A clock that was set back is everybody's concern: what waits for a time has
-// to wait no longer than before.
-func (w *worker) ring(now time.Time) {
-	wall := now.UnixMilli()
-	if wall < w.wall {
-		for _, j := range w.running {
-			w.wakeTask(j)
-		}
-	}
-	w.wall = wall
-	for len(w.alarms) > 0 && w.alarms[0].alarmAt <= wall {
-		j := w.alarms[0]
-		w.alarms.set(j, never) // until it was called
-		w.wakeTask(j)
-	}
-}
-
-// never is a time of the wall clock that does not come.
-const never = math.MaxInt64
-
-// alarms is a heap of tasks by the time at which they are to be called.
-type alarms []*job
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(x, y int) bool { return a[x].alarmAt < a[y].alarmAt }
-
-func (a alarms) Swap(x, y int) {
-	a[x], a[y] = a[y], a[x]
-	a[x].alarm, a[y].alarm = x+1, y+1
-}
-
-// Push implements [heap.Interface].
-func (a *alarms) Push(j any) {
-	*a = append(*a, j.(*job))
-	(*a)[len(*a)-1].alarm = len(*a)
-}
-
-// Pop implements [heap.Interface].
-func (a *alarms) Pop() any {
-	n := len(*a) - 1
-	j := (*a)[n]
-	(*a)[n] = nil
-	*a = (*a)[:n]
-	j.alarm = 0
-	return j
-}
-
-// set notes when a task is to be called; never takes it out.
-func (a *alarms) set(j *job, at int64) {
-	switch {
-	case j.alarm == 0 && at == never:
-	case j.alarm == 0:
-		j.alarmAt = at
-		heap.Push(a, j)
-	case at == never:
-		heap.Remove(a, j.alarm-1)
-	case j.alarmAt != at:
-		j.alarmAt = at
-		heap.Fix(a, j.alarm-1)
-	}
 }

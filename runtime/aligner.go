@@ -120,7 +120,7 @@ func (l *aligner) give(w *worker) {
 			g := r.Goal(cut, j.id.Partition)
 			g.At = w.millis(taken.began)
 			j.task.Aligning.Align(g)
-			w.wakeTask(j)
+			w.turns.wake(j)
 		}
 	}
 }

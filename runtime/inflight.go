@@ -162,7 +162,7 @@ func (c *committer) complete(ctx context.Context) error {
 		if err := j.task.Advance(j.position(c.acked)); err != nil {
 			return fmt.Errorf("task %s: %w", j.id, err)
 		}
-		w.called(j)
+		w.turns.called(j)
 		w.fallBehind(j)
 	}
 	c.notePurge()

@@ -18,8 +18,8 @@ func jobsOf(counts ...int) (all []*job) {
 	return all
 }
 
-// turns takes out the next tasks, each of which goes back with a later record.
-func turns(s *schedule, n int, after func(j *job) int64) (ids []string) {
+// turnsOf takes out the next tasks, each of which goes back with a later record.
+func turnsOf(s *schedule, n int, after func(j *job) int64) (ids []string) {
 	for range n {
 		j, _ := s.next()
 		ids = append(ids, j.id.String())
@@ -36,7 +36,7 @@ func TestTheOldestRecordOfASubtopologyGoesFirst(t *testing.T) {
 		s.put(j, at[j])
 	}
 	later := func(j *job) int64 { at[j] += 15; return at[j] }
-	require.Equal(t, []string{"0_1", "0_2", "0_1", "0_0", "0_2", "0_1"}, turns(&s, 6, later))
+	require.Equal(t, []string{"0_1", "0_2", "0_1", "0_0", "0_2", "0_1"}, turnsOf(&s, 6, later))
 	_, others := s.next()
 	require.True(t, others)
 	s.next()
@@ -52,7 +52,7 @@ func TestSubtopologiesTakeTurns(t *testing.T) {
 		s.put(j, int64(-100*j.id.Subtopology)) // whatever the times of their records
 	}
 	same := func(j *job) int64 { return int64(-100 * j.id.Subtopology) }
-	require.Equal(t, []string{"2_0", "3_0", "0_0", "2_1", "3_0", "0_0", "2_2"}, turns(&s, 7, same))
+	require.Equal(t, []string{"2_0", "3_0", "0_0", "2_1", "3_0", "0_0", "2_2"}, turnsOf(&s, 7, same))
 }
 
 // A task whose records are newer than all others of its sub-topology is not left behind for ever.
@@ -64,7 +64,7 @@ func TestEachEighthTurnGoesToTheTaskThatHasWaitedLongest(t *testing.T) {
 	}
 	had := map[string]int{}
 	for range waitingTurn * tasks {
-		for _, id := range turns(&s, 1, func(j *job) int64 { return int64(j.id.Partition) }) {
+		for _, id := range turnsOf(&s, 1, func(j *job) int64 { return int64(j.id.Partition) }) {
 			had[id]++
 		}
 	}

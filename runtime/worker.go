@@ -64,14 +64,10 @@ type worker struct {
 	inputs      map[kclient.TopicPartition]*input
 	timer       *time.Timer
 
-	cuts     *cuts    // that its tasks have
-	schedule schedule // see active.go for these
-	behind   []*job
-	alarms   alarms
-	retrying []*job
-	changed  []*job
-	aside    []*job // scratch: had a turn and could do nothing
-	wall     int64  // milliseconds, of the last turn
+	cuts    *cuts // that its tasks have
+	turns   turns
+	behind  []*job // see active.go for these
+	changed []*job
 
 	held                     int64 // bytes of all inputs
 	progress                 bool  // something was processed in the last turn
@@ -107,6 +103,7 @@ func newWorker(a *app, index int) *worker {
 		wake:     make(chan struct{}, 1),
 		gone:     make(chan struct{}),
 		made:     time.Now(),
+		turns:    turns{maxIdle: a.cfg.MaxIdle},
 		opens:    map[TaskID]kclient.Lease{},
 		jobs:     map[TaskID]*job{},
 		inputs:   map[kclient.TopicPartition]*input{},
@@ -356,7 +353,7 @@ func (w *worker) answer(done chan<- error) error {
 
 // sleep is the time to whatever is due next.
 func (w *worker) sleep(now time.Time) time.Duration {
-	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond), w.patience())
+	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond), w.turns.patience())
 	until := func(t time.Time) { d = min(d, max(t.Sub(now), 0)) }
 	if at, ok := w.commits.dueAt(); ok {
 		until(at)
@@ -365,13 +362,8 @@ func (w *worker) sleep(now time.Time) time.Duration {
 		until(w.unchecked.Add(w.app.cfg.CheckpointEvery))
 	}
 	if !w.app.paused.Load() && !w.commits.blocks() {
-		if len(w.alarms) > 0 {
-			until(time.UnixMilli(w.alarms[0].alarmAt))
-		}
-		for _, j := range w.retrying {
-			if next, ok := j.task.NextRetry(); ok {
-				until(time.UnixMilli(next))
-			}
+		if at, ok := w.turns.dueAt(); ok {
+			until(at)
 		}
 	}
 	return d
@@ -405,20 +397,23 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 // step lets the tasks that are ready have their turns, about one each, until the turn's time is over. Suspects have
 // transactions of their own.
 func (w *worker) step(now time.Time) (processed bool, err error) {
-	w.ring(now)
+	w.turns.ring(now, w.running)
 	wall := now.UnixMilli()
-	defer w.putBack()
-	for turns := w.schedule.count; turns > 0 && !(processed && w.deadline.passed.Load()); turns-- {
+	defer w.turns.putBack()
+	for range w.turns.schedule.count {
+		if processed && w.deadline.passed.Load() {
+			break
+		}
 		most := w.pace.left(w.search.records)
 		if most == 0 || w.commits.underWay && w.outbox.Crowded() {
 			break // a commit is due
 		}
-		j, others := w.schedule.next()
+		j, others := w.turns.schedule.next()
 		if j == nil {
 			break
 		}
 		if w.search.of(j) != nil {
-			w.aside = append(w.aside, j)
+			w.turns.putAside(j)
 			continue
 		}
 		budget := stepRecords
@@ -437,21 +432,12 @@ func (w *worker) step(now time.Time) (processed bool, err error) {
 		}
 		switch {
 		case left && worked:
-			w.wakeTask(j)
+			w.turns.wake(j)
 		case left:
-			w.aside = append(w.aside, j)
+			w.turns.putAside(j)
 		}
 	}
 	return processed, nil
-}
-
-// putBack lets the tasks have their next turn that could do nothing in the last one.
-func (w *worker) putBack() {
-	for _, j := range w.aside {
-		w.wakeTask(j)
-	}
-	clear(w.aside)
-	w.aside = w.aside[:0]
 }
 
 // stepTask lets a task process records, and then call what is due by the wall clock. left tells that it has more.
@@ -470,7 +456,7 @@ func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, er
 	if err != nil {
 		return n > 0, true, err
 	}
-	w.called(j)
+	w.turns.called(j)
 	if j.task.Aligning.WaitsForTime() {
 		w.app.aligner.ask()
 	}
@@ -490,12 +476,12 @@ func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err err
 		w.search.processed(p.job, n, false)
 		processed = n > 0
 	}
-	w.called(p.job)
+	w.turns.called(p.job)
 	if processed && err == nil {
 		w.commits.workedOn(p.job, now)
 	}
 	if w.relax(p.job) {
-		w.wakeTask(p.job)
+		w.turns.wake(p.job)
 	}
 	return processed, err
 }

@@ -22,11 +22,3 @@ func (w *worker) atEnd(j *job) error {
 
 // millis is a time of the worker's monotonic clock.
 func (w *worker) millis(t time.Time) int64 { return t.Sub(w.made).Milliseconds() }
-
-// patience is how long the worker may sleep while tasks wait for inputs that are empty.
-func (w *worker) patience() time.Duration {
-	if most := w.app.cfg.MaxIdle; most > 0 && w.schedule.count > 0 {
-		return max(most/4, time.Millisecond)
-	}
-	return idleMost
-}

@@ -35,7 +35,7 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 		w.commits.noteMoved(in.job, now)
 		w.refigure(in.job)
 		if bytes > 0 || records > 0 || in.job.task.Aligning.Reaches() {
-			w.wakeTask(in.job)
+			w.turns.wake(in.job)
 		}
 		if (bytes > w.share() || bytes > 0 && w.loaded()) && !in.paused {
 			in.paused = true

@@ -187,8 +187,8 @@ func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
 	}
 	return func() error {
 		err := found.task.Refuse(m, cause)
-		w.called(found)
-		w.wakeTask(found)
+		w.turns.called(found)
+		w.turns.wake(found)
 		return err
 	}, true
 }

@@ -14,31 +14,28 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 		return false, nil
 	}
 	wall := now.UnixMilli()
-	for _, j := range w.retrying {
-		at, ok := j.task.NextRetry()
-		if !ok || at > wall {
-			continue
-		}
-		if err := w.commits.settle(ctx); err != nil {
+	j := w.turns.toRetry(wall)
+	if j == nil {
+		return false, nil
+	}
+	if err := w.commits.settle(ctx); err != nil {
+		return false, err
+	}
+	if w.commits.unsealed() || j.task.Pending() {
+		if err := w.commits.commit(ctx, now); err != nil {
 			return false, err
 		}
-		if w.commits.unsealed() || j.task.Pending() {
-			if err := w.commits.commit(ctx, now); err != nil {
-				return false, err
-			}
-		}
-		w.commits.touch(j)
-		w.doing(&j.processing)
-		processed, err := j.task.Retry(wall)
-		w.called(j)
-		w.wakeTask(j)
-		if processed {
-			w.search.processed(j, 1, true)
-			w.commits.worked(now)
-		}
-		return processed, err
 	}
-	return false, nil
+	w.commits.touch(j)
+	w.doing(&j.processing)
+	processed, err = j.task.Retry(wall)
+	w.turns.called(j)
+	w.turns.wake(j)
+	if processed {
+		w.search.processed(j, 1, true)
+		w.commits.worked(now)
+	}
+	return processed, err
 }
 
 // noteBlocked logs a failure after which the record is processed again.

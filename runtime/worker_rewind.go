@@ -195,8 +195,8 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 			}
 		}
 		w.refigure(j)
-		w.called(j)
-		w.wakeTask(j)                             // a pause begins with a turn
+		w.turns.called(j)
+		w.turns.wake(j)                           // a pause begins with a turn
 		w.commits.noteMoved(j, w.app.cfg.Clock()) // where it started may not be committed yet
 	}
 	return nil

@@ -47,12 +47,7 @@ func (s *suspensions) suspendTask(j *job) error {
 		w.client.Fetcher().Pause(in.TopicPartition)
 	}
 	w.search.forget(j)
-	w.schedule.drop(j)
-	w.alarms.set(j, never)
-	if j.retrying {
-		j.retrying = false
-		w.retrying = slices.DeleteFunc(w.retrying, func(o *job) bool { return o == j })
-	}
+	w.turns.rest(j)
 	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	w.markIdle(j)
 	j.suspended = true
@@ -71,9 +66,9 @@ func (s *suspensions) resumeTask(j *job) {
 	j.suspended = false
 	w.running = withJob(w.running, j)
 	w.refigure(j)
-	w.called(j)
+	w.turns.called(j)
 	w.commits.noteMoved(j, w.app.cfg.Clock())
-	w.wakeTask(j) // its turn fetches on
+	w.turns.wake(j) // its turn fetches on
 	w.report(taskRuns, j.id, nil)
 	w.tell(j, "running")
 }

@@ -94,8 +94,8 @@ func (w *worker) start(j *job) error {
 	}
 	w.commits.noteMoved(j, j.started.Add(-skippedAfter)) // where it starts is committed at once
 	w.refigure(j)
-	w.called(j)
-	w.wakeTask(j)
+	w.turns.called(j)
+	w.turns.wake(j)
 	w.report(taskRuns, j.id, nil)
 	w.tell(j, "running")
 	return nil
