@@ -31,7 +31,7 @@ type active struct {
 
 // touch notes that a task may have something to commit. It tells whether that was not known before.
 func (c *committer) touch(j *job) (first bool) {
-	c.w.refigure(j)
+	c.w.figures.note(j)
 	if j.touched {
 		return false
 	}
@@ -99,14 +99,6 @@ func (w *worker) fallBehind(j *job) {
 	}
 }
 
-// refigure notes that a task's figures are others than before.
-func (w *worker) refigure(j *job) {
-	if !j.changed {
-		j.changed = true
-		w.changed = append(w.changed, j)
-	}
-}
-
 // forget takes a task that is closed out of all sets.
 func (w *worker) forget(j *job) {
 	is := func(o *job) bool { return o == j }
@@ -114,9 +106,6 @@ func (w *worker) forget(j *job) {
 	w.commits.forget(j)
 	if j.behind {
 		w.behind = slices.DeleteFunc(w.behind, is)
-	}
-	if j.changed {
-		w.changed = slices.DeleteFunc(w.changed, is)
 	}
 	j.active = active{}
 }

@@ -111,7 +111,7 @@ func (l *aligner) give(w *worker) {
 	}
 	w.cuts = taken
 	plan := w.app.layout().aligned
-	for _, j := range w.running {
+	for _, j := range w.jobs.running {
 		cut := taken.Cuts[j.id.Subtopology]
 		if cut == nil || !j.task.Aligning.WaitsForTime() {
 			continue

@@ -84,7 +84,7 @@ func (b *balance) report() assign.Report {
 	workers := b.app.workers
 	b.app.mu.Unlock()
 	for _, w := range workers {
-		w.stats.positions(further)
+		w.figures.box.positions(further)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

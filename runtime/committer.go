@@ -142,7 +142,7 @@ func (c *committer) begin(ctx context.Context, now time.Time) error {
 		}
 	}
 	f.items = appendItems(f.items[:0], w.outbox.Take())
-	if defect.OffsetWithoutOutput && w.counts.Commits%5 == 4 {
+	if defect.OffsetWithoutOutput && w.figures.counts.Commits%5 == 4 {
 		f.items = f.items[:0]
 	}
 	if err := c.note(ctx, unnoted); err != nil {

@@ -408,7 +408,7 @@ func (a *app) removeWorker(w *worker) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.workers = slices.DeleteFunc(slices.Clone(a.workers), func(o *worker) bool { return o == w })
-	if p := w.stats.p.Load(); p != nil {
+	if p := w.figures.box.p.Load(); p != nil {
 		for _, n := range p.nodes {
 			addNode(a.pastNodes, n)
 		}

@@ -184,9 +184,7 @@ func (c *committer) count() {
 	if w.unchecked.IsZero() {
 		w.unchecked = began
 	}
-	w.counts.CommitTime += now.Sub(began)
-	w.counts.Commits++
-	w.counts.LastCommit = began
+	w.figures.committed(began, now)
 	w.publish(now, false)
 }
 

@@ -138,8 +138,8 @@ func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
 }
 
 func (w *worker) own(j *job) {
-	w.jobs[j.id], w.shown = j, nil
-	w.refigure(j)
+	w.jobs.add(j)
+	w.figures.note(j)
 	for _, in := range j.inputs {
 		w.inputs[in.TopicPartition] = in
 	}

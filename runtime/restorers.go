@@ -77,7 +77,7 @@ func (w *worker) restoreTask(j *job, logs []task.Followed) error {
 	}
 	r.publish()
 	j.restoring = r
-	w.refigure(j)
+	w.figures.note(j)
 	w.app.restorers.add(r)
 	return nil
 }

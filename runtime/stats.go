@@ -141,38 +141,6 @@ func (b *statsBox) positions(to map[TaskID]int64) {
 	}
 }
 
-// publishEvery bounds the cost of publishing.
-const publishEvery = 100 * time.Millisecond
-
-// publish makes the worker's figures available.
-func (w *worker) publish(now time.Time, force bool) {
-	if !force && now.Sub(w.published) < publishEvery {
-		return
-	}
-	w.published = now
-	w.untimely.say(now)
-	for _, j := range w.changed {
-		j.changed = false
-		j.task.Stats(&j.scratch)
-		j.figures.Store(j.stats())
-		w.nodes.count(j)
-	}
-	clear(w.changed)
-	w.changed = w.changed[:0]
-	if w.shown == nil {
-		w.shown = w.sortedJobs()
-	}
-	p := &published{w.counts, w.shown, w.nodes.all()}
-	p.CommitInterval = w.pace.interval()
-	w.stats.p.Store(p)
-}
-
-// retire keeps the counters of a task that is closed. What it has not committed is processed again, and counted then.
-func (w *worker) retire(j *job) {
-	j.task.CommittedStats(&j.scratch)
-	w.nodes.count(j)
-}
-
 func (j *job) stats() *figures {
 	t := &figures{
 		TaskStats: TaskStats{Task: j.id, State: j.task.State().String()}, restoring: j.restoring, position: j.reached(),
@@ -311,7 +279,7 @@ func (a *app) Stats() Stats {
 	s.Pending = a.dispatcher.pending()
 	s.Standbys = a.standbys.stats()
 	for _, w := range workers {
-		p := w.stats.p.Load()
+		p := w.figures.box.p.Load()
 		if p == nil {
 			s.Workers = append(s.Workers, WorkerStats{Worker: w.index})
 			continue

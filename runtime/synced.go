@@ -55,7 +55,7 @@ func (l *layout) deleteRetention(topic string, told map[string]time.Duration) ti
 
 // confirm proves that the tasks are this worker's now. Where no answer comes they look older than they are.
 func (w *worker) confirm(ctx context.Context, now time.Time) {
-	if w.app.home.engine == nil || len(w.running) == 0 {
+	if w.app.home.engine == nil || len(w.jobs.running) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmMost)
@@ -95,7 +95,7 @@ func (w *worker) keepSynced(ctx context.Context, now time.Time) error {
 	if now.Sub(w.synced) > syncedEvery/2 {
 		w.confirm(ctx, now)
 	}
-	for _, j := range w.running {
+	for _, j := range w.jobs.running {
 		w.markIdle(j)
 		w.fallBehind(j)
 	}

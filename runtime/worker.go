@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +41,6 @@ type worker struct {
 	active  atomic.Bool              // its loop runs; any goroutine
 	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
 	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
-	stats   statsBox                 // what it has published; any goroutine
 	made    time.Time                // the zero of its monotonic clock
 
 	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
@@ -59,15 +57,13 @@ type worker struct {
 	suspensions suspensions
 	retiring    bool // it is to end
 	strayed     bool // there is an input whose partition does not hold its next offset
-	jobs        map[TaskID]*job
-	running     []*job // in the order of their ids
+	jobs        jobs
 	inputs      map[kclient.TopicPartition]*input
 	timer       *time.Timer
 
-	cuts    *cuts // that its tasks have
-	turns   turns
-	behind  []*job // see active.go for these
-	changed []*job
+	cuts   *cuts // that its tasks have
+	turns  turns
+	behind []*job // see active.go for these
 
 	held                     int64 // bytes of all inputs
 	progress                 bool  // something was processed in the last turn
@@ -84,10 +80,7 @@ type worker struct {
 	untimely  untimely  // records that are late or ahead
 	failures  int       // in a row, without a commit between
 	inside    bool      // the gate of global stores
-	nodes     nodeSums  // of all tasks, those that are closed among them
-	shown     []*job    // as they are published, in order; nil: others than before
-	counts    WorkerStats
-	published time.Time
+	figures   *publisher
 	synced    time.Time // of the last proof that the tasks are its own
 	kept      time.Time // the last time that it wrote that their stores are kept up
 }
@@ -105,12 +98,10 @@ func newWorker(a *app, index int) *worker {
 		made:     time.Now(),
 		turns:    turns{maxIdle: a.cfg.MaxIdle},
 		opens:    map[TaskID]kclient.Lease{},
-		jobs:     map[TaskID]*job{},
 		inputs:   map[kclient.TopicPartition]*input{},
 		pace:     newPace(a.cfg.CommitEvery),
 		deadline: newDeadline(),
-		nodes:    nodeSums{of: map[string]*task.NodeStats{}},
-		counts:   WorkerStats{Worker: index},
+		figures:  newPublisher(index),
 	}
 	w.commits = newCommitter(w)
 	w.suspensions.worker = w
@@ -344,6 +335,13 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 	}
 }
 
+// publish makes the figures available, and says what has come together that is out of time.
+func (w *worker) publish(now time.Time, force bool) {
+	if w.figures.publish(now, force, &w.jobs, w.pace.interval()) {
+		w.untimely.say(now)
+	}
+}
+
 // answer writes what is committed to the engine for somebody who waits for it.
 func (w *worker) answer(done chan<- error) error {
 	err := w.checkpointAll()
@@ -384,7 +382,7 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 	for range len(w.search.suspects) + 1 {
 		if p := w.search.next(); p == nil {
 			processed, err = w.step(now)
-		} else if slices.Contains(w.running, p.job) {
+		} else if w.jobs.runs(p.job) {
 			processed, err = w.stepSuspect(p, now)
 		}
 		if processed || err != nil {
@@ -397,7 +395,7 @@ func (w *worker) process(now time.Time) (processed bool, err error) {
 // step lets the tasks that are ready have their turns, about one each, until the turn's time is over. Suspects have
 // transactions of their own.
 func (w *worker) step(now time.Time) (processed bool, err error) {
-	w.turns.ring(now, w.running)
+	w.turns.ring(now, w.jobs.running)
 	wall := now.UnixMilli()
 	defer w.turns.putBack()
 	for range w.turns.schedule.count {

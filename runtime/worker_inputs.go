@@ -33,7 +33,7 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 			continue
 		}
 		w.commits.noteMoved(in.job, now)
-		w.refigure(in.job)
+		w.figures.note(in.job)
 		if bytes > 0 || records > 0 || in.job.task.Aligning.Reaches() {
 			w.turns.wake(in.job)
 		}
@@ -107,7 +107,7 @@ func (w *worker) relieve() error {
 	if !w.app.home.memory.budget.Over() {
 		return nil
 	}
-	for _, j := range w.running {
+	for _, j := range w.jobs.running {
 		if err := j.tx.Relieve(); err != nil {
 			return fmt.Errorf("task %s: make room in memory: %w", j.id, err)
 		}

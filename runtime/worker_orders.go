@@ -80,7 +80,7 @@ func (w *worker) report(kind reportKind, id TaskID, err error) {
 // lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with
 // all its tasks.
 func (w *worker) lose(ctx context.Context) error {
-	if !slices.ContainsFunc(w.drops, func(id TaskID) bool { return w.jobs[id] != nil }) {
+	if !slices.ContainsFunc(w.drops, func(id TaskID) bool { return w.jobs.of[id] != nil }) {
 		return nil
 	}
 	if w.commits.cut() { // it was made before they were lost
@@ -94,7 +94,7 @@ func (w *worker) lose(ctx context.Context) error {
 func (w *worker) closeTasks(ids []TaskID) error {
 	var errs []error
 	for _, id := range ids {
-		if j := w.jobs[id]; j != nil {
+		if j := w.jobs.of[id]; j != nil {
 			errs = append(errs, w.closeJob(j, nil))
 		}
 	}

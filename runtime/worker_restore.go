@@ -66,7 +66,7 @@ func (w *worker) takeRestored() error {
 	if w.restored.Swap(0) == 0 {
 		return nil
 	}
-	for _, j := range w.sortedJobs() {
+	for _, j := range w.jobs.sorted() {
 		if r := j.restoring; r == nil || !r.over() {
 			continue
 		}

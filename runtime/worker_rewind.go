@@ -54,7 +54,7 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 		class = kclient.Abort
 	}
 	for class == kclient.Abort || class == kclient.Fenced {
-		w.counts.Rewinds++
+		w.figures.counts.Rewinds++
 		if f := w.app.cfg.Hooks.Rewound; f != nil {
 			index, err := w.index, cause
 			w.app.hooks.add(func() { f(index, err) })
@@ -128,7 +128,7 @@ func classOf(cause error) kclient.Class {
 
 // bury writes the dead letter of the record that stops the application.
 func (w *worker) bury(ctx context.Context) error {
-	for _, j := range w.running {
+	for _, j := range w.jobs.running {
 		l, ok := j.task.DeadLetter()
 		if !ok {
 			continue
@@ -178,14 +178,14 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 	}
 	w.commits.resizeOutlets(ctx, w.app.cfg.Clock()) // a partition that is gone may be why it is here
 	if class == kclient.Fenced {
-		for _, j := range w.sortedJobs() {
+		for _, j := range w.jobs.sorted() {
 			if err := w.closeJob(j, nil); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for _, j := range w.running {
+	for _, j := range w.jobs.running {
 		if !j.task.Untouched() {
 			if err := j.task.Discard(); err != nil {
 				return fmt.Errorf("task %s: %w", j.id, err)
@@ -194,7 +194,7 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 				w.fetchFrom(in)
 			}
 		}
-		w.refigure(j)
+		w.figures.note(j)
 		w.turns.called(j)
 		w.turns.wake(j)                           // a pause begins with a turn
 		w.commits.noteMoved(j, w.app.cfg.Clock()) // where it started may not be committed yet
@@ -245,7 +245,7 @@ func (w *worker) close() error {
 	w.leave()
 	w.deadline.timer.Stop()
 	var errs []error
-	for _, j := range w.sortedJobs() {
+	for _, j := range w.jobs.sorted() {
 		errs = append(errs, safely(func() error { return w.closeJob(j, nil) }))
 	}
 	w.doing(&doingLeave)

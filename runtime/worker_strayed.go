@@ -17,7 +17,7 @@ func (w *worker) returnStrayed(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	w.strayed = false
-	for _, j := range w.running {
+	for _, j := range w.jobs.running {
 		for _, in := range j.inputs {
 			if in.outOfRange == nil {
 				continue

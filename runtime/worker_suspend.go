@@ -17,7 +17,7 @@ type suspensions struct {
 // resumeAll goes on with tasks.
 func (s *suspensions) resumeAll() {
 	for _, id := range s.resume {
-		if j := s.worker.jobs[id]; j != nil && j.suspended { // else it was closed meanwhile, and is opened again
+		if j := s.worker.jobs.of[id]; j != nil && j.suspended { // else it was closed meanwhile, and is opened again
 			s.resumeTask(j)
 		}
 	}
@@ -29,7 +29,7 @@ func (s *suspensions) suspendAll() error {
 	ids := s.suspend
 	s.suspend = nil
 	for _, id := range ids {
-		if j := s.worker.jobs[id]; j != nil && slices.Contains(s.worker.running, j) {
+		if j := s.worker.jobs.of[id]; j != nil && s.worker.jobs.runs(j) {
 			if err := s.suspendTask(j); err != nil {
 				return err
 			}
@@ -48,10 +48,10 @@ func (s *suspensions) suspendTask(j *job) error {
 	}
 	w.search.forget(j)
 	w.turns.rest(j)
-	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
+	w.jobs.rest(j)
 	w.markIdle(j)
 	j.suspended = true
-	w.refigure(j)
+	w.figures.note(j)
 	if err := j.tx.Checkpoint(); err != nil {
 		return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 	}
@@ -64,19 +64,13 @@ func (s *suspensions) suspendTask(j *job) error {
 func (s *suspensions) resumeTask(j *job) {
 	w := s.worker
 	j.suspended = false
-	w.running = withJob(w.running, j)
-	w.refigure(j)
+	w.jobs.run(j)
+	w.figures.note(j)
 	w.turns.called(j)
 	w.commits.noteMoved(j, w.app.cfg.Clock())
 	w.turns.wake(j) // its turn fetches on
 	w.report(taskRuns, j.id, nil)
 	w.tell(j, "running")
-}
-
-// withJob adds a job to those that are in the order of their ids.
-func withJob(jobs []*job, j *job) []*job {
-	at, _ := slices.BinarySearchFunc(jobs, j.id, func(o *job, id TaskID) int { return compareTaskIDs(o.id, id) })
-	return slices.Insert(jobs, at, j)
 }
 
 // revoke commits, and gives tasks up in a state in which others can go on: some are suspended, and those in closing are
@@ -102,5 +96,5 @@ func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, closing []Tas
 
 // works tells whether one of the tasks may have something to commit.
 func (w *worker) works(ids []TaskID) bool {
-	return slices.ContainsFunc(ids, func(id TaskID) bool { return w.jobs[id] != nil && !w.jobs[id].suspended })
+	return slices.ContainsFunc(ids, func(id TaskID) bool { return w.jobs.of[id] != nil && !w.jobs.of[id].suspended })
 }

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -14,7 +13,7 @@ func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 	w.doing(&doingOpen)
 	ids := slices.SortedFunc(maps.Keys(w.opens), compareTaskIDs)
 	lease := w.opens[ids[0]]
-	if lease != w.lease && len(w.jobs) > 0 { // they would have been lost before
+	if lease != w.lease && len(w.jobs.of) > 0 { // they would have been lost before
 		return errLease
 	}
 	// The next steps may take their time, and an open transaction has a timeout.
@@ -35,11 +34,11 @@ func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 // giveBack undoes what was begun with tasks that neither run nor are restored: they are opened again later.
 func (w *worker) giveBack(ids []TaskID, why error) (err error) {
 	for _, id := range ids {
-		j := w.jobs[id]
+		j := w.jobs.of[id]
 		switch {
 		case j == nil:
 			w.decline(id, why)
-		case j.restoring == nil && !j.suspended && !slices.Contains(w.running, j):
+		case j.restoring == nil && !j.suspended && !w.jobs.runs(j):
 			err = joined(err, w.closeJob(j, why))
 		}
 		delete(w.opens, id)
@@ -87,13 +86,13 @@ func (w *worker) start(j *job) error {
 	if err := j.tx.Checkpoint(); err != nil {
 		return fmt.Errorf("task %s: %w", j.id, err)
 	}
-	w.running = withJob(w.running, j)
+	w.jobs.run(j)
 	j.started = w.app.cfg.Clock()
 	for _, in := range j.inputs {
 		w.fetchFrom(in)
 	}
 	w.commits.noteMoved(j, j.started.Add(-skippedAfter)) // where it starts is committed at once
-	w.refigure(j)
+	w.figures.note(j)
 	w.turns.called(j)
 	w.turns.wake(j)
 	w.report(taskRuns, j.id, nil)
@@ -111,12 +110,10 @@ func (w *worker) closeJob(j *job, why error) error {
 		delete(w.inputs, in.TopicPartition)
 	}
 	w.cancelRestore(j)
-	delete(w.jobs, j.id)
-	w.shown = nil
+	w.jobs.remove(j)
 	w.search.forget(j)
-	w.retire(j)
+	w.figures.retire(j)
 	w.forget(j)
-	w.running = slices.DeleteFunc(w.running, func(o *job) bool { return o == j })
 	if !j.suspended { // else it has been another's, perhaps
 		w.markIdle(j)
 	}
@@ -132,12 +129,4 @@ func (w *worker) tell(j *job, state string) {
 		e := TaskEvent{Task: j.id, Worker: w.index, State: state}
 		w.app.hooks.add(func() { f(e) })
 	}
-}
-
-func (w *worker) sortedJobs() []*job {
-	return slices.SortedFunc(maps.Values(w.jobs), func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
-}
-
-func compareTaskIDs(a, b TaskID) int {
-	return cmp.Or(cmp.Compare(a.Subtopology, b.Subtopology), cmp.Compare(a.Partition, b.Partition))
 }
