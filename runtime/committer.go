@@ -22,7 +22,7 @@ import (
 // worker's goroutine.
 type committer struct {
 	w       *worker
-	touched []*job    // may have something for the next commit
+	touched touched
 	open    time.Time // of the first work that is not sealed; zero: there is none
 	skipped time.Time // of the first move of an input that is not sealed; zero: there is none
 	dirty   int       // bytes of all tasks' stores that are not sealed, about
@@ -43,7 +43,7 @@ type committer struct {
 }
 
 func newCommitter(w *worker) *committer {
-	return &committer{w: w, acked: map[kclient.TopicPartition]int64{}}
+	return &committer{w: w, touched: touched{figures: w.figures}, acked: map[kclient.TopicPartition]int64{}}
 }
 
 // unsealed tells that there is something for the next commit.
@@ -91,7 +91,7 @@ func (c *committer) limited() bool {
 	if w.pace.left(w.search.records) == 0 || int64(c.dirty) >= w.app.home.memory.checkpointBytes() {
 		return true
 	}
-	return slices.ContainsFunc(c.touched, func(j *job) bool { return j.tx.CacheFull() })
+	return slices.ContainsFunc(c.touched.jobs, func(j *job) bool { return j.tx.CacheFull() })
 }
 
 // blocks tells that tasks can't go on before the commit under way has ended.
@@ -168,7 +168,7 @@ func (c *committer) ready(ctx context.Context) error {
 		w.took(took)
 		w.pace.flushed(w.search.records, took)
 	}()
-	for _, j := range c.toCommit() {
+	for _, j := range c.touched.sorted() {
 		w.doing(&j.flushing)
 		ready, err := j.task.Ready()
 		if err != nil {
@@ -202,9 +202,9 @@ func groupOffset(o task.Offset) kclient.Offset {
 func (c *committer) seal(now time.Time) {
 	w, f := c.w, &c.flight
 	f.began = now
-	f.jobs, c.touched = c.touched, f.jobs[:0]
+	f.jobs = c.touched.seal(f.jobs)
 	for _, j := range f.jobs {
-		j.touched, j.sealed, j.dirty = false, true, 0
+		j.sealed = true
 	}
 	w.search.seal()
 	w.pace.committed(2*c.waited < now.Sub(c.rested)) // it was busy for most of the time since the last commit
@@ -218,8 +218,8 @@ func (c *committer) discard() {
 	c.w.outbox.Discard()
 	c.times.Discard()
 	c.recycle()
-	c.endTouched()
-	c.endSealed()
+	c.touched.discard(c.flight.jobs)
+	c.flight.forgetAll()
 	clear(c.acked)
 	c.open, c.skipped, c.dirty = time.Time{}, time.Time{}, 0
 	c.w.search.discarded()
@@ -245,7 +245,7 @@ func (c *committer) noteMoved(j *job, now time.Time) {
 	if !j.task.Moved() {
 		return
 	}
-	c.touch(j)
+	c.touched.add(j)
 	if c.skipped.IsZero() {
 		c.skipped = now
 	}

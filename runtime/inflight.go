@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"thalweg/internal/defect"
@@ -93,6 +94,23 @@ func worse(a, b error) error {
 	return a
 }
 
+// forgetAll ends the part of tasks in the commit: it is made, or discarded.
+func (f *inFlight) forgetAll() {
+	for _, j := range f.jobs {
+		j.sealed = false
+	}
+	clear(f.jobs)
+	f.jobs = f.jobs[:0]
+}
+
+// forget takes out a task that is closed.
+func (f *inFlight) forget(j *job) {
+	if j.sealed {
+		j.sealed = false
+		f.jobs = slices.DeleteFunc(f.jobs, func(o *job) bool { return o == j })
+	}
+}
+
 // hasEnded tells that a commit has ended of which nobody has taken notice yet.
 func (f *inFlight) hasEnded() bool {
 	select {
@@ -156,17 +174,17 @@ func (c *committer) complete(ctx context.Context) error {
 	w, f := c.w, &c.flight
 	c.recycle()
 	if len(f.offsets) > 0 { // the group has taken them, so the tasks are this worker's
-		w.markSynced(f.began, f.jobs)
+		w.proofs.proven(f.began, f.jobs)
 	}
 	for _, j := range f.jobs {
 		if err := j.task.Advance(j.position(c.acked)); err != nil {
 			return fmt.Errorf("task %s: %w", j.id, err)
 		}
 		w.turns.called(j)
-		w.fallBehind(j)
+		w.checkpoints.add(j)
 	}
 	c.notePurge()
-	c.endSealed()
+	f.forgetAll()
 	clear(c.acked)
 	c.count()
 	if err := w.relieve(); err != nil {
@@ -181,9 +199,7 @@ func (c *committer) count() {
 	w.search.committed(began)
 	w.long = max(w.long-1, 0)
 	w.failures = 0
-	if w.unchecked.IsZero() {
-		w.unchecked = began
-	}
+	w.checkpoints.committed(began)
 	w.figures.committed(began, now)
 	w.publish(now, false)
 }

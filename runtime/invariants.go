@@ -12,8 +12,8 @@ func (w *worker) holds() {
 		return
 	}
 	check := invariant.Check
-	check(slices.IsSortedFunc(w.jobs.running, func(a, b *job) int { return compareTaskIDs(a.id, b.id) }), "worker %d: its "+
-		"tasks are not in order", w.index)
+	inOrder := slices.IsSortedFunc(w.jobs.running, func(a, b *job) int { return compareTaskIDs(a.id, b.id) })
+	check(inOrder, "worker %d: its tasks are not in order", w.index)
 	for _, p := range w.search.suspects {
 		check(w.jobs.of[p.job.id] == p.job, "worker %d: task %s is suspected and is not its own", w.index, p.job.id)
 		check(p.most > 0, "worker %d: task %s may process %d records", w.index, p.job.id, p.most)

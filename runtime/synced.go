@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -53,54 +54,66 @@ func (l *layout) deleteRetention(topic string, told map[string]time.Duration) ti
 	return defaultDeleteRetention
 }
 
-// confirm proves that the tasks are this worker's now. Where no answer comes they look older than they are.
-func (w *worker) confirm(ctx context.Context, now time.Time) {
-	if w.app.home.engine == nil || len(w.jobs.running) == 0 {
+// proofs are what a worker has to show that its tasks are its own, by which their stores had all that was written to
+// their changelogs.
+type proofs struct {
+	app         *app
+	log         *slog.Logger
+	client      *kclient.Client
+	jobs        *jobs
+	touched     *touched // these may write their time soon
+	checkpoints *checkpoints
+	last        time.Time // when the tasks were the worker's for sure
+	renewed     time.Time // the last time that it wrote that the stores are kept up
+}
+
+// confirm asks for a proof. Where no answer comes, the stores look older than they are.
+func (p *proofs) confirm(ctx context.Context, now time.Time) {
+	if p.app.home.engine == nil || len(p.jobs.running) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmMost)
 	defer cancel()
-	if err := w.client.ConfirmMember(ctx); err != nil {
-		w.log.Debug("can't confirm the membership", "err", err)
+	if err := p.client.ConfirmMember(ctx); err != nil {
+		p.log.Debug("can't confirm the membership", "err", err)
 		return
 	}
-	w.markSynced(now, w.commits.touched)
+	p.proven(now, p.touched.jobs)
 }
 
-// markSynced is called with a proof that the tasks were this worker's at that time: their stores had all that was
-// written to their changelogs.
-func (w *worker) markSynced(at time.Time, some []*job) {
-	w.synced = at
+// proven notes a proof that the tasks were this worker's at a time. Those that have something to commit get it at once.
+func (p *proofs) proven(at time.Time, some []*job) {
+	p.last = at
 	for _, j := range some {
 		j.tx.MarkSynced(at)
 	}
 }
 
-// markIdle is what markSynced leaves for tasks that have nothing to commit, until their time is written.
-func (w *worker) markIdle(j *job) {
-	if !j.started.IsZero() && !w.synced.Before(j.started) {
-		j.tx.MarkSynced(w.synced)
+// applyTo gives the last proof to a task that has nothing to commit, and whose time is about to be written.
+func (p *proofs) applyTo(j *job) {
+	if !j.started.IsZero() && !p.last.Before(j.started) {
+		j.tx.MarkSynced(p.last)
 	}
 }
 
-// keepSynced writes down that the stores are kept up, as long as nothing else does.
-func (w *worker) keepSynced(ctx context.Context, now time.Time) error {
-	if w.kept.IsZero() {
-		w.kept = now
+// renew writes down that the stores are kept up, as long as nothing else does.
+func (p *proofs) renew(ctx context.Context, now time.Time) error {
+	if p.renewed.IsZero() {
+		p.renewed = now
 	}
-	if now.Sub(w.kept) < syncedEvery {
+	if now.Sub(p.renewed) < syncedEvery {
 		return nil
 	}
-	w.kept = now
-	if now.Sub(w.synced) > syncedEvery/2 {
-		w.confirm(ctx, now)
+	p.renewed = now
+	if now.Sub(p.last) > syncedEvery/2 {
+		p.confirm(ctx, now)
 	}
-	for _, j := range w.jobs.running {
-		w.markIdle(j)
-		w.fallBehind(j)
+	for _, j := range p.jobs.running {
+		p.applyTo(j)
+		p.checkpoints.add(j)
 	}
-	err := w.checkpointAll()
-	w.app.home.flush(&w.app.cfg)
+	err := p.checkpoints.write()
+	p.app.home.flush(&p.app.cfg)
 	return err
 }
 

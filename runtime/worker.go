@@ -61,49 +61,49 @@ type worker struct {
 	inputs      map[kclient.TopicPartition]*input
 	timer       *time.Timer
 
-	cuts   *cuts // that its tasks have
-	turns  turns
-	behind []*job // see active.go for these
+	cuts        *cuts // that its tasks have
+	turns       turns
+	checkpoints checkpoints
+	proofs      proofs
 
 	held                     int64 // bytes of all inputs
 	progress                 bool  // something was processed in the last turn
 	unacked                  int64 // bytes that were written and not acknowledged
 	fetchBytes, produceBytes int   // as client and outbox have them
 
-	commits   *committer
-	pace      *pace
-	deadline  *deadline // of the turn
-	long      int       // commits for which calls still count as long
-	unchecked time.Time // of the first commit that is not yet checkpointed; zero: there is none
-	search    search    // for a record that the broker refuses
-	sparing   sparing   // with log lines
-	untimely  untimely  // records that are late or ahead
-	failures  int       // in a row, without a commit between
-	inside    bool      // the gate of global stores
-	figures   *publisher
-	synced    time.Time // of the last proof that the tasks are its own
-	kept      time.Time // the last time that it wrote that their stores are kept up
+	commits  *committer
+	pace     *pace
+	deadline *deadline // of the turn
+	long     int       // commits for which calls still count as long
+	search   search    // for a record that the broker refuses
+	sparing  sparing   // with log lines
+	untimely untimely  // records that are late or ahead
+	failures int       // in a row, without a commit between
+	inside   bool      // the gate of global stores
+	figures  *publisher
 }
 
 func newWorker(a *app, index int) *worker {
 	log := a.cfg.Logger.With("application", a.cfg.ApplicationID, "worker", index)
 	w := &worker{
-		app:      a,
-		index:    index,
-		log:      log,
-		untimely: untimely{log: log, clock: a.cfg.Clock},
-		asks:     make(chan chan error),
-		wake:     make(chan struct{}, 1),
-		gone:     make(chan struct{}),
-		made:     time.Now(),
-		turns:    turns{maxIdle: a.cfg.MaxIdle},
-		opens:    map[TaskID]kclient.Lease{},
-		inputs:   map[kclient.TopicPartition]*input{},
-		pace:     newPace(a.cfg.CommitEvery),
-		deadline: newDeadline(),
-		figures:  newPublisher(index),
+		app:         a,
+		index:       index,
+		log:         log,
+		untimely:    untimely{log: log, clock: a.cfg.Clock},
+		asks:        make(chan chan error),
+		wake:        make(chan struct{}, 1),
+		gone:        make(chan struct{}),
+		made:        time.Now(),
+		turns:       turns{maxIdle: a.cfg.MaxIdle},
+		checkpoints: checkpoints{every: a.cfg.CheckpointEvery, purger: &a.purger},
+		opens:       map[TaskID]kclient.Lease{},
+		inputs:      map[kclient.TopicPartition]*input{},
+		pace:        newPace(a.cfg.CommitEvery),
+		deadline:    newDeadline(),
+		figures:     newPublisher(index),
 	}
 	w.commits = newCommitter(w)
+	w.proofs = proofs{app: a, log: log, jobs: &w.jobs, touched: &w.commits.touched, checkpoints: &w.checkpoints}
 	w.suspensions.worker = w
 	return w
 }
@@ -158,7 +158,7 @@ func (w *worker) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.client = l
+	w.client, w.proofs.client = l, l
 	out := task.OutboxConfig{
 		Partitions:     w.partitionsOf,
 		BatchBytes:     a.cfg.BatchBytes,
@@ -235,10 +235,10 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if w.commits.due(now) {
 		return w.commits.next(ctx, now)
 	}
-	if err := w.checkpoint(now); err != nil {
+	if err := w.checkpoints.due(now); err != nil {
 		return err
 	}
-	if err := w.keepSynced(ctx, now); err != nil {
+	if err := w.proofs.renew(ctx, now); err != nil {
 		return err
 	}
 	w.countProduced()
@@ -344,7 +344,7 @@ func (w *worker) publish(now time.Time, force bool) {
 
 // answer writes what is committed to the engine for somebody who waits for it.
 func (w *worker) answer(done chan<- error) error {
-	err := w.checkpointAll()
+	err := w.checkpoints.write()
 	done <- err
 	return err
 }
@@ -356,8 +356,8 @@ func (w *worker) sleep(now time.Time) time.Duration {
 	if at, ok := w.commits.dueAt(); ok {
 		until(at)
 	}
-	if !w.unchecked.IsZero() {
-		until(w.unchecked.Add(w.app.cfg.CheckpointEvery))
+	if at, ok := w.checkpoints.dueAt(); ok {
+		until(at)
 	}
 	if !w.app.paused.Load() && !w.commits.blocks() {
 		if at, ok := w.turns.dueAt(); ok {
@@ -440,7 +440,7 @@ func (w *worker) step(now time.Time) (processed bool, err error) {
 
 // stepTask lets a task process records, and then call what is due by the wall clock. left tells that it has more.
 func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, err error) {
-	first := w.commits.touch(j)
+	first := w.commits.touched.add(j)
 	w.doing(&j.processing)
 	if err := w.atEnd(j); err != nil {
 		return false, true, err
@@ -459,14 +459,14 @@ func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, er
 		w.app.aligner.ask()
 	}
 	if worked = n > 0 || fired || j.task.Aligning.TookTime(); first && !worked && !j.task.Unsealed() {
-		w.commits.untouch(j)
+		w.commits.touched.undo(j)
 	}
 	return worked, w.relax(j), nil
 }
 
 // stepSuspect lets a suspect work for one transaction. A punctuation has one of its own: it is part of no record.
 func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err error) {
-	w.commits.touch(p.job)
+	w.commits.touched.add(p.job)
 	w.doing(&p.job.processing)
 	if processed, err = p.job.task.Punctuate(now.UnixMilli()); err == nil && !processed {
 		var n int

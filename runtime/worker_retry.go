@@ -26,7 +26,7 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 			return false, err
 		}
 	}
-	w.commits.touch(j)
+	w.commits.touched.add(j)
 	w.doing(&j.processing)
 	processed, err = j.task.Retry(wall)
 	w.turns.called(j)

@@ -11,31 +11,6 @@ import (
 	"thalweg/topology"
 )
 
-// checkpoint writes what is committed to the engine, so that it neither waits in memory for too long nor hides from
-// queries.
-func (w *worker) checkpoint(now time.Time) error {
-	if w.unchecked.IsZero() || now.Sub(w.unchecked) < w.app.cfg.CheckpointEvery {
-		return nil
-	}
-	return w.checkpointAll()
-}
-
-func (w *worker) checkpointAll() error {
-	w.unchecked = time.Time{}
-	for n := len(w.behind) - 1; n >= 0; n-- {
-		j := w.behind[n]
-		if err := j.tx.Checkpoint(); err != nil {
-			return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
-		}
-		if err := j.noteExpired(&w.app.purger); err != nil {
-			return err
-		}
-		j.behind = false
-		w.behind[n], w.behind = nil, w.behind[:n]
-	}
-	return nil
-}
-
 // The pause after a failure: the first comes at once, the following ones ever later.
 const (
 	healLeast = 20 * time.Millisecond
@@ -221,7 +196,7 @@ const abandonMost = 5 * time.Second
 // finish is the graceful end: everything processed is committed.
 func (w *worker) finish(ctx context.Context) error {
 	if !w.commits.pending() {
-		w.confirm(ctx, w.app.cfg.Clock())
+		w.proofs.confirm(ctx, w.app.cfg.Clock())
 		return nil
 	}
 	err := w.commits.commitRest(ctx, w.app.cfg.Clock())

@@ -49,7 +49,7 @@ func (s *suspensions) suspendTask(j *job) error {
 	w.search.forget(j)
 	w.turns.rest(j)
 	w.jobs.rest(j)
-	w.markIdle(j)
+	w.proofs.applyTo(j)
 	j.suspended = true
 	w.figures.note(j)
 	if err := j.tx.Checkpoint(); err != nil {
@@ -80,7 +80,7 @@ func (w *worker) revoke(ctx context.Context, stop <-chan struct{}, closing []Tas
 	switch {
 	case !w.works(closing) && !w.works(w.suspensions.suspend):
 	case !w.commits.pending():
-		w.confirm(ctx, now)
+		w.proofs.confirm(ctx, now)
 	default:
 		if err := w.commits.commitRest(ctx, now); err != nil {
 			if err := w.heal(ctx, stop, err); err != nil {

@@ -113,9 +113,12 @@ func (w *worker) closeJob(j *job, why error) error {
 	w.jobs.remove(j)
 	w.search.forget(j)
 	w.figures.retire(j)
-	w.forget(j)
+	w.turns.rest(j)
+	w.checkpoints.forget(j)
+	w.commits.touched.forget(j)
+	w.commits.flight.forget(j)
 	if !j.suspended { // else it has been another's, perhaps
-		w.markIdle(j)
+		w.proofs.applyTo(j)
 	}
 	err := joined(j.close(), w.app.balance.noteHeld(j.id))
 	w.report(taskClosed, j.id, why)
