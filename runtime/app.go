@@ -247,7 +247,7 @@ func (a *app) connect(ctx context.Context) (*kclient.Client, error) {
 	defer cancelTimeout()
 	l, err := kclient.Open(ctx, a.clientConfig("control"))
 	if err != nil {
-		return nil, fmt.Errorf("runtime: connect (waited %v): %w", a.cfg.StartTimeout, err)
+		return nil, unreachable(fmt.Errorf("runtime: connect (waited %v): %w", a.cfg.StartTimeout, err))
 	}
 	return l, nil
 }

@@ -55,8 +55,9 @@ func (b *balance) differs(leader string) {
 		diff = "; what differs, with - for what the other has and + for what this one has:\n" +
 			topology.ParseFingerprint(leader).Diff(b.app.topo.Fingerprint())
 	}
-	err := fmt.Errorf("another topology runs under the application id %s: choose another Config.ApplicationID for one of "+
-		"the two programs; or, to upgrade, stop all processes of the old program first%s", b.app.cfg.ApplicationID, diff)
+	err := ofKind(ErrOtherTopology,
+		fmt.Errorf("another topology runs under the application id %s: choose another Config.ApplicationID for one of "+
+			"the two programs; or, to upgrade, stop all processes of the old program first%s", b.app.cfg.ApplicationID, diff))
 	b.refusal.CompareAndSwap(nil, &err)
 	b.app.dispatcher.poke()
 }

@@ -25,7 +25,7 @@ func (a *app) WaitCaughtUp(ctx context.Context) error {
 	defer tick.Stop()
 	c := catchUp{a, a.connection(), tick}
 	if c.control == nil {
-		return a.ended(ctx, errApplicationEnded)
+		return a.ended(ctx, errEnded)
 	}
 	return a.ended(ctx, c.wait(working))
 }
@@ -248,8 +248,8 @@ func (c *catchUp) waitReadable(ctx context.Context) error {
 	return err
 }
 
-// errApplicationEnded says that an application's connection is gone.
-var errApplicationEnded = errors.New("runtime: the application has ended")
+// errEnded is what a call returns that needs an application which runs.
+var errEnded = ofKind(ErrClosed, errors.New("the application has ended"))
 
 // ended is what a waiter returns: the application's own error, where it has one, instead of what its end looks like.
 func (a *app) ended(ctx context.Context, err error) error {
@@ -271,5 +271,5 @@ func (a *app) ended(ctx context.Context, err error) error {
 	if a.err != nil {
 		return a.err
 	}
-	return fmt.Errorf("runtime: the application was closed: %w", err)
+	return ofKind(ErrClosed, fmt.Errorf("runtime: the application was closed: %w", err))
 }

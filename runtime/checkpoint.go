@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -20,8 +19,6 @@ func (a *app) Checkpoint(ctx context.Context) error {
 	}
 	return nil
 }
-
-var errEnded = errors.New("the application has ended")
 
 // checkpointOf asks one worker. One that is gone has closed its tasks, which wrote what they had committed.
 func (a *app) checkpointOf(ctx context.Context, w *worker) error {

@@ -18,7 +18,7 @@ import (
 )
 
 // errClientClosed is what a call returns when the client is closed before or meanwhile.
-var errClientClosed = errors.New("the client is closed")
+var errClientClosed = ofKind(ErrClosed, errors.New("the client is closed"))
 
 // connection is what is behind a [Client]. It connects when something is asked for that needs it.
 type connection struct {
@@ -112,6 +112,8 @@ func (c *connection) reason(err error) error {
 		return kclient.ErrBrokerClosed
 	case err != nil && c.isClosed():
 		return c.why
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return ofKind(ErrTopicMissing, err)
 	}
 	return err
 }
@@ -154,7 +156,7 @@ func (c *connection) opened(ctx context.Context) (*kclient.Client, error) {
 	case err != nil && c.isClosed() || errors.Is(err, kclient.ErrBrokerClosed):
 		return nil, c.reason(err)
 	case err != nil:
-		return nil, fmt.Errorf("waited up to %v: %w", c.cfg.StartTimeout, err)
+		return nil, unreachable(fmt.Errorf("waited up to %v: %w", c.cfg.StartTimeout, err))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,7 +195,7 @@ func (c *connection) ping(ctx context.Context) error {
 		if len(c.cfg.Seeds) > 0 {
 			at = strings.Join(c.cfg.Seeds, ",")
 		}
-		return fmt.Errorf("runtime: ping: no broker answers at %s: is it running? %w", at, err)
+		return unreachable(fmt.Errorf("runtime: ping: no broker answers at %s: is it running? %w", at, err))
 	}
 	return nil
 }
@@ -226,8 +228,8 @@ func (c *connection) create(ctx context.Context, partitions int32, topics []stri
 		case err != nil:
 			errs = append(errs, fmt.Errorf("runtime: create topic %s: %w", name, c.reason(err)))
 		case n != partitions:
-			errs = append(errs, fmt.Errorf("runtime: create topic %s: it exists with %d partitions, not %d", name, n,
-				partitions))
+			errs = append(errs, ofKind(ErrTopicShape, fmt.Errorf("runtime: create topic %s: it exists with %d partitions, "+
+				"not %d", name, n, partitions)))
 		}
 	}
 	return errors.Join(errs...)

@@ -282,8 +282,8 @@ func (s *sending) watch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
-		s.err = fmt.Errorf("runtime: send to topic %s: no acknowledgment within Config.RetryTimeout, %v: is the broker "+
-			"running? What was sent may still be written", s.topic, timeout)
+		s.err = ofKind(ErrUnreachable, fmt.Errorf("runtime: send to topic %s: no acknowledgment within "+
+			"Config.RetryTimeout, %v: is the broker running? What was sent may still be written", s.topic, timeout))
 	}
 	s.stop()
 	close(s.givenUp)
@@ -293,7 +293,7 @@ func (s *sending) watch() {
 func (c *connection) explain(err error) error {
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return fmt.Errorf("%w: make the topic with Client.Create or thalweg topics create, or check its name", err)
+		return fmt.Errorf("%w: make the topic with Client.Create or thalweg topics create, or check its name", c.reason(err))
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("%w: raise the topic's max.message.bytes, or lower Config.RecordBytesMax", err)
 	}

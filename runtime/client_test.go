@@ -296,6 +296,7 @@ func TestClientErrorsSayWhatToDo(t *testing.T) {
 	require.NoError(t, client.Create(h.ctx, 2, notes), "it is there")
 	require.NoError(t, client.Create(h.ctx, 0, notes))
 	require.ErrorContains(t, client.Create(h.ctx, 3, notes), "topic notes: it exists with 2 partitions, not 3")
+	require.ErrorIs(t, client.Create(h.ctx, 3, notes), runtime.ErrTopicShape)
 	err = client.Send(h.ctx, notes, note{Value: "fits"}, note{Value: strings.Repeat("x", 1_000_001)})
 	require.ErrorIs(t, err, kerr.MessageTooLarge)
 	require.ErrorContains(t, err, "record 1: ")
@@ -310,6 +311,7 @@ func TestClientErrorsSayWhatToDo(t *testing.T) {
 	require.NoError(t, client.Delete(h.ctx, notes), "it is gone")
 	client.Close()
 	require.ErrorContains(t, client.Put(h.ctx, notes, "k", "v"), "the client is closed")
+	require.ErrorIs(t, client.Put(h.ctx, notes, "k", "v"), runtime.ErrClosed)
 	for _, err := range client.Read(h.ctx, notes, runtime.Earliest()) {
 		require.ErrorContains(t, err, "the client is closed")
 	}
@@ -327,7 +329,9 @@ func TestClientWithoutABroker(t *testing.T) {
 	cfg.StartTimeout, cfg.RetryTimeout = 200*time.Millisecond, 200*time.Millisecond
 	client := h.clientOf(cfg)
 	require.ErrorContains(t, client.Ping(h.ctx), "no broker answers at "+cfg.Seeds[0])
+	require.ErrorIs(t, client.Ping(h.ctx), runtime.ErrUnreachable)
 	require.ErrorContains(t, client.Put(h.ctx, notes, "k", "v"), "no acknowledgment within Config.RetryTimeout, 200ms")
+	require.ErrorIs(t, client.Put(h.ctx, notes, "k", "v"), runtime.ErrUnreachable)
 	require.ErrorContains(t, client.Create(h.ctx, 1, notes), "is the broker running")
 	for _, err := range client.Read(h.ctx, notes, runtime.Earliest()) {
 		require.ErrorContains(t, err, "is the broker running")

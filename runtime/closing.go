@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-var errCloseTimeout = errors.New("runtime: not everything was committed within Config.CloseTimeout: the rest is " +
-	"processed again at the next start")
+var errCloseTimeout = ofKind(ErrTimeout, errors.New("runtime: not everything was committed within "+
+	"Config.CloseTimeout: the rest is processed again at the next start"))
 
 const (
 	// closeGrace is what Run gives to what ends by itself once CloseTimeout is over.
@@ -114,9 +114,10 @@ func (e ending) abandon() error {
 	if h != nil && h.dir != "" {
 		locked = fmt.Sprintf("; until then the state directory %s stays locked", h.dir)
 	}
-	err := fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and %s: what comes of it is discarded, and processed "+
-		"again at the next start%s; let functions that wait give up sooner, or raise CloseTimeout", e.app.cfg.CloseTimeout,
-		strings.Join(left, "; "), locked)
+	err := ofKind(ErrTimeout,
+		fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and %s: what comes of it is discarded, and processed "+
+			"again at the next start%s; let functions that wait give up sooner, or raise CloseTimeout", e.app.cfg.CloseTimeout,
+			strings.Join(left, "; "), locked))
 	return joined(err, e.app.views.closeAll())
 }
 
@@ -149,7 +150,8 @@ func (e ending) endHooks() error {
 	case <-e.app.hooks.done:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and a hook of Config.Hooks has not come back: those "+
-			"behind it are not called; let hooks hand over what takes long", e.app.cfg.CloseTimeout)
+		return ofKind(ErrTimeout,
+			fmt.Errorf("runtime: Config.CloseTimeout (%v) is over, and a hook of Config.Hooks has not come back: those "+
+				"behind it are not called; let hooks hand over what takes long", e.app.cfg.CloseTimeout))
 	}
 }

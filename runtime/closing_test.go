@@ -44,6 +44,7 @@ func TestCloseDoesNotWaitForACall(t *testing.T) {
 			<-entered
 			err := app.Close(h.ctx)
 			require.ErrorContains(t, err, "Config.CloseTimeout (500ms) is over, and worker 0 is processing task 0_")
+			require.ErrorIs(t, err, runtime.ErrTimeout)
 			require.ErrorContains(t, err, ", at node split (")
 			require.ErrorContains(t, err, "/runtime/harness_test.go:")
 			require.ErrorContains(t, err, "), topic lines partition ")
@@ -51,6 +52,7 @@ func TestCloseDoesNotWaitForACall(t *testing.T) {
 			require.Equal(t, err.Error(), app.fails().Error())
 			require.Equal(t, runtime.Failed, app.State())
 			require.ErrorContains(t, h.start(topo, cfg).fails(), "directory state/wordcount: in use by")
+			require.ErrorIs(t, h.start(topo, cfg).fails(), runtime.ErrStateInUse)
 
 			elsewhere := h.config()
 			elsewhere.Guarantee = guarantee

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -376,7 +375,7 @@ func (a *app) SetWorkers(n int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ended || a.State().Terminal() {
-		return errors.New("runtime: set workers: the application has ended")
+		return fmt.Errorf("runtime: set workers: %w", errEnded)
 	}
 	if d.desired != n {
 		d.desired = n

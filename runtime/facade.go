@@ -91,7 +91,10 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 }
 
 // Run works until ctx ends or Close is called, then commits, leaves the group and returns nil. It returns an error
-// when something failed that a retry cannot cure. It can be called once.
+// when something failed that a retry cannot cure: of one of the kinds [ErrUnreachable], [ErrTopicMissing],
+// [ErrTopicShape], [ErrNoOffset], [ErrOtherTopology], [ErrFenced], [ErrStateInUse], [ErrStateUnusable], and
+// [ErrTimeout], a topology.ProcessingError where the program fails for a record, or the cause of another failure. It
+// can be called once.
 //
 // When ctx ends, Run goes on for up to Config.CloseTimeout to commit what is under way. It returns then, whatever the
 // program's functions do.
@@ -126,8 +129,8 @@ func (a *App) RunDuring(ctx context.Context, work func(context.Context) error) e
 	return err
 }
 
-// Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It may be
-// called from a hook.
+// Close stops the application as the end of Run's context does, and waits for it, at most until ctx ends. It returns
+// the error that Run returns. It may be called from a hook.
 func (a *App) Close(ctx context.Context) error { return a.in.Close(ctx) }
 
 // Suspend stops the application like Close, and does not leave the group: it commits, closes its files, and keeps its
@@ -174,11 +177,12 @@ func (a *App) Checkpoint(ctx context.Context) error { return a.in.Checkpoint(ctx
 // SetWorkers changes how many tasks this process works on at the same time, see Config.Workers, and returns at once:
 // WaitRunning waits until it has come about. The process moves tasks between its workers by itself, each at a commit.
 // The group does not notice. It takes the new number into account when it assigns tasks the next time. An error says
-// that the process can't have so many workers, or has ended.
+// that the process can't have so many workers, or has ended ([ErrClosed]).
 func (a *App) SetWorkers(n int) error { return a.in.SetWorkers(n) }
 
 // WaitRunning returns nil once every task that this process was given is processed and none moves between its workers
-// any more, and an error when the application ends or ctx does: the application's error, where it has one.
+// any more, and an error when the application ends or ctx does: the application's error, where it has one, and
+// otherwise [ErrClosed].
 func (a *App) WaitRunning(ctx context.Context) error { return a.in.WaitRunning(ctx) }
 
 // WaitCaughtUp waits until everything that the input topics hold now, those of global tables among them, is processed

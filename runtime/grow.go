@@ -56,8 +56,9 @@ func (a *app) adopt(ctx context.Context, tps []kclient.TopicPartition) error {
 	}
 	for _, tp := range tps {
 		if n := next.counts[tp.Topic]; tp.Partition >= n {
-			return fmt.Errorf("topics: internal topic %s has a partition %d, and the topology needs %d partitions: something "+
-				"else has added to it. Delete and recreate it with %d while no process runs", tp.Topic, tp.Partition, n, n)
+			return ofKind(ErrTopicShape,
+				fmt.Errorf("topics: internal topic %s has a partition %d, and the topology needs %d partitions: something "+
+					"else has added to it. Delete and recreate it with %d while no process runs", tp.Topic, tp.Partition, n, n))
 		}
 	}
 	a.cfg.Logger.Info("inputs have more partitions: their tasks begin", "application", a.cfg.ApplicationID, "was",
@@ -92,9 +93,10 @@ func (l *layout) growsTo(next *layout, topo *topology.Topology) error {
 	if len(kept) == 0 {
 		return nil
 	}
-	return fmt.Errorf("topics: %s. What is in %s lies in %d partitions by key, and a key may be in another one from now "+
-		"on. To go on, stop all processes, and reset application %s or choose another Config.ApplicationID",
-		strings.Join(grown, ", "), strings.Join(kept, ", "), were, l.applicationID)
+	return ofKind(ErrTopicShape,
+		fmt.Errorf("topics: %s. What is in %s lies in %d partitions by key, and a key may be in another one from now "+
+			"on. To go on, stop all processes, and reset application %s or choose another Config.ApplicationID",
+			strings.Join(grown, ", "), strings.Join(kept, ", "), were, l.applicationID))
 }
 
 // isInternal tells whether the application has made a topic for itself.

@@ -63,6 +63,7 @@ func TestPartitionsThatAreAddedToWhatIsKeptByPartition(t *testing.T) {
 	err = app.fails()
 	require.ErrorContains(t, err, "topic ins has 3 partitions, and had 2")
 	require.ErrorContains(t, err, "store by-word lies in 2 partitions")
+	require.ErrorIs(t, err, runtime.ErrTopicShape)
 }
 
 // A global table reads partitions that are added to its topic.

@@ -61,7 +61,8 @@ func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, err
 	fs := cfg.StateFS
 	dir := fs.PathJoin(cfg.StateDir, cfg.ApplicationID)
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("state directory %s: %w: set Config.StateDir to a place that can be written", dir, err)
+		return nil, ofKind(ErrStateUnusable,
+			fmt.Errorf("state directory %s: %w: set Config.StateDir to a place that can be written", dir, err))
 	}
 	if cfg.StateDir == temporaryState() {
 		cfg.Logger.Warn("the state lies in a temporary directory, which the system may empty: restoring it takes time; "+
@@ -70,15 +71,17 @@ func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, err
 	lock, err := dirlock.Acquire(fs, dir, homeLock)
 	switch {
 	case errors.Is(err, dirlock.ErrInUse):
-		return nil, fmt.Errorf("state %w: each process needs a Config.StateDir of its own; after a failure of the state "+
-			"engine the directory is in use until its process ends", err)
+		return nil, ofKind(ErrStateInUse,
+			fmt.Errorf("state %w: each process needs a Config.StateDir of its own; after a failure of the state "+
+				"engine the directory is in use until its process ends", err))
 	case err != nil:
-		return nil, fmt.Errorf("state %w: set Config.StateDir to a place that can be written", err)
+		return nil, ofKind(ErrStateUnusable,
+			fmt.Errorf("state %w: set Config.StateDir to a place that can be written", err))
 	}
 	h.lock, h.dir = lock, dir
 	if h.process, err = processName(cfg, dir); err == nil {
 		if err := h.openEngine(cfg); err != nil {
-			return nil, errors.Join(h.whenFull(err), h.close())
+			return nil, errors.Join(ofKind(ErrStateUnusable, h.whenFull(err)), h.close())
 		}
 		err = h.takeOverUsed(fs)
 	}
@@ -86,7 +89,8 @@ func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, err
 		err = noteStores(fs, fs.PathJoin(dir, "stores"), topo)
 	}
 	if err != nil {
-		return nil, errors.Join(h.whenFull(fmt.Errorf("state directory %s: %w", dir, err)), h.close())
+		err = h.whenFull(fmt.Errorf("state directory %s: %w", dir, err))
+		return nil, errors.Join(ofKind(ErrStateUnusable, err), h.close())
 	}
 	return h, nil
 }

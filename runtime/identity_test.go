@@ -117,6 +117,7 @@ func TestTwoProgramsUnderOneApplicationID(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := topo().fails()
 			require.ErrorContains(t, err, "another topology runs under the application id wordcount")
+			require.ErrorIs(t, err, runtime.ErrOtherTopology)
 			require.ErrorContains(t, err, "reads others")
 		})
 	}

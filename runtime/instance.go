@@ -38,9 +38,10 @@ func explained(a *app, err error) error {
 			other = i.String()
 		}
 	}
-	return fmt.Errorf("two processes of application %s have the Config.Instance %q: %s has taken the place of this one "+
-		"(%s) in the group: give each process an Instance of its own, or run one of the two: %w", a.cfg.ApplicationID,
-		a.cfg.Instance, other, a.clientID("member-"+thisProcess()), err)
+	return ofKind(ErrFenced,
+		fmt.Errorf("two processes of application %s have the Config.Instance %q: %s has taken the place of this one "+
+			"(%s) in the group: give each process an Instance of its own, or run one of the two: %w", a.cfg.ApplicationID,
+			a.cfg.Instance, other, a.clientID("member-"+thisProcess()), err))
 }
 
 // endMembership leaves the group, or keeps the place for the next process with the same Config.Instance.

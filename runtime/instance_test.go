@@ -129,6 +129,7 @@ func TestTwoProcessesWithOneInstance(t *testing.T) {
 	require.ErrorContains(t, err, `two processes of application wordcount have the Config.Instance "one"`)
 	require.ErrorContains(t, err, "client wordcount-one-member-")
 	require.ErrorContains(t, err, "has taken the place of this one")
+	require.ErrorIs(t, err, runtime.ErrFenced)
 	require.Contains(t, second.log.String(), "takes the place of the member with the same instance")
 	second.app.settled()
 	h.feed(100)

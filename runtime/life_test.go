@@ -341,6 +341,7 @@ func TestResetNoneNeedsAnOffset(t *testing.T) {
 	require.NoError(t, err)
 	err = h.start(topo, h.config()).fails()
 	require.ErrorContains(t, err, "reset policy is none")
+	require.ErrorIs(t, err, runtime.ErrNoOffset)
 	require.ErrorContains(t, err, "lines")
 	require.ErrorContains(t, err, fmt.Sprintf("life_test.go:%d", line-1))
 }

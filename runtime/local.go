@@ -55,7 +55,7 @@ func OpenLocalState(dir string, fs vfs.FS) (*LocalState, error) {
 		fs = vfs.Default
 	}
 	if _, err := fs.Stat(fs.PathJoin(dir, "state")); err != nil {
-		return nil, fmt.Errorf("state directory %s: %w%s", dir, err, applicationsIn(fs, dir))
+		return nil, ofKind(ErrStateUnusable, fmt.Errorf("state directory %s: %w%s", dir, err, applicationsIn(fs, dir)))
 	}
 	lock, err := dirlock.Acquire(fs, dir, homeLock)
 	readOnly := errors.Is(err, syscall.EROFS)
@@ -63,9 +63,10 @@ func OpenLocalState(dir string, fs vfs.FS) (*LocalState, error) {
 	case readOnly:
 		fs, lock = unlocked{fs}, io.NopCloser(nil)
 	case errors.Is(err, dirlock.ErrInUse):
-		return nil, fmt.Errorf("state %w: close the application that runs there", err)
+		return nil, ofKind(ErrStateInUse, fmt.Errorf("state %w: close the application that runs there", err))
 	case err != nil:
-		return nil, fmt.Errorf("state %w: this process must be able to write there, as the application does", err)
+		return nil, ofKind(ErrStateUnusable, fmt.Errorf("state %w: this process must be able to write there, as the "+
+			"application does", err))
 	}
 	l := &LocalState{dir: dir, fs: fs, lock: lock, readOnly: readOnly}
 	if err := l.open(); err != nil {

@@ -50,6 +50,7 @@ func TestLocalState(t *testing.T) {
 	app := h.start(words(t, byWord), cfg).caughtUp()
 	_, err = runtime.OpenLocalState(dir, nil)
 	require.ErrorContains(t, err, "in use by this process")
+	require.ErrorIs(t, err, runtime.ErrStateInUse)
 	require.ErrorContains(t, err, "close the application")
 	app.stop()
 	_, err = runtime.OpenLocalState(cfg.StateDir, nil)

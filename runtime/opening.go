@@ -140,8 +140,9 @@ func (r resetting) at(tp kclient.TopicPartition, now time.Time) (int64, error) {
 	case topology.ResetBack:
 		return max(now.UnixMilli()-r.BackMillis, 0), nil
 	case topology.ResetNone:
-		return 0, fmt.Errorf("node %s (%s): the group has no committed offset for %s, and the source's reset policy "+
-			"is none: commit one, or choose earliest or latest", r.node, r.site, tp)
+		return 0, ofKind(ErrNoOffset,
+			fmt.Errorf("node %s (%s): the group has no committed offset for %s, and the source's reset policy "+
+				"is none: commit one, or choose earliest or latest", r.node, r.site, tp))
 	default:
 		return kclient.Earliest, nil
 	}

@@ -97,6 +97,7 @@ func TestSetWorkersBeforeAndAfter(t *testing.T) {
 	require.ErrorContains(t, app.SetWorkers(1<<20), "from 1 to")
 	app.stop()
 	require.ErrorContains(t, app.SetWorkers(1), "has ended")
+	require.ErrorIs(t, app.SetWorkers(1), runtime.ErrClosed)
 }
 
 // A task does not move before the call that it is in has come back. Stats say what it waits for.

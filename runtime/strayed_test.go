@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"thalweg/runtime"
 	"thalweg/stream"
 )
 
@@ -58,6 +59,7 @@ func TestAnOffsetBehindTheEnd(t *testing.T) {
 	err := h.start(copying(t, ins.Reset(stream.Refuse())), h.config()).fails()
 	require.ErrorContains(t, err, "offset 100")
 	require.ErrorContains(t, err, "reset policy is none")
+	require.ErrorIs(t, err, runtime.ErrNoOffset)
 }
 
 // The offsets of a topic that was deleted say nothing about the one that has its name now.

@@ -199,9 +199,10 @@ func (l *layout) copartitioned(s *topology.Subtopology) error {
 			list = append(list, fmt.Sprintf("%s (%d)", name, l.counts[name]))
 		}
 		if differ {
-			errs = append(errs, fmt.Errorf("topics: sub-topology %d reads %s together by key, so their partition "+
-				"counts must be equal: repartition one of the streams, or make the topics alike",
-				s.ID, strings.Join(list, ", ")))
+			errs = append(errs, ofKind(ErrTopicShape,
+				fmt.Errorf("topics: sub-topology %d reads %s together by key, so their partition "+
+					"counts must be equal: repartition one of the streams, or make the topics alike",
+					s.ID, strings.Join(list, ", "))))
 		}
 	}
 	return errors.Join(errs...)

@@ -63,7 +63,11 @@ func setup(
 		err = v.list(ctx)
 	}
 	if err != nil {
-		return nil, nil, v.retract(ctx, fmt.Errorf("topics: %w", err))
+		err = fmt.Errorf("topics: %w", err)
+		if _, ok := errors.AsType[*kclient.PartitionsError](err); ok {
+			err = ofKind(ErrTopicShape, err)
+		}
+		return nil, nil, v.retract(ctx, err)
 	}
 	return lay, noted, nil
 }
@@ -107,11 +111,13 @@ func awaitTopics(
 				return nil, context.Cause(ctx)
 			}
 			if len(missing) == 0 {
-				return nil, fmt.Errorf("topics: the broker has not named the leaders of all partitions within %v: "+
-					"is the cluster healthy?", cfg.StartTimeout)
+				return nil, ofKind(ErrUnreachable,
+					fmt.Errorf("topics: the broker has not named the leaders of all partitions within %v: "+
+						"is the cluster healthy?", cfg.StartTimeout))
 			}
-			return nil, fmt.Errorf("topics: no topic %s on the broker (waited %v): check the names, or create what is "+
-				"missing: %s", quoted(missing), cfg.StartTimeout, commands(cfg, missingTopics(topo, cfg, counts, missing)))
+			return nil, ofKind(ErrTopicMissing,
+				fmt.Errorf("topics: no topic %s on the broker (waited %v): check the names, or create what is "+
+					"missing: %s", quoted(missing), cfg.StartTimeout, commands(cfg, missingTopics(topo, cfg, counts, missing))))
 		}
 	}
 }

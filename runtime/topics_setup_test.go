@@ -121,6 +121,7 @@ func TestMissingTopicsOfAClusterAreNamedAtOnce(t *testing.T) {
 	cfg.Errors.DeadLetters, cfg.Errors.Process = "dead", topology.DeadLetter
 	err := h.failsToStart(words(t, byWord), cfg)
 	require.ErrorContains(t, err, `no topic "lines", "counts", "dead"`)
+	require.ErrorIs(t, err, runtime.ErrTopicMissing)
 	require.ErrorContains(t, err, "thalweg topics create lines counts dead -p 4 -brokers "+h.broker.Addr())
 	require.Zero(t, h.partitions("lines"))
 

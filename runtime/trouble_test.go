@@ -97,6 +97,7 @@ func TestInternalTopicsAreChecked(t *testing.T) {
 		h.create(3, "wordcount-by-word-changelog")
 		err := h.start(words(t, byWord), h.config()).fails()
 		require.ErrorContains(t, err, `"wordcount-by-word-changelog" has 3 partitions`)
+		require.ErrorIs(t, err, runtime.ErrTopicShape)
 		require.ErrorContains(t, err, "needs 4")
 	})
 	t.Run("cleanup policy", func(t *testing.T) {
@@ -116,6 +117,7 @@ func TestStateDirectoryInUse(t *testing.T) {
 	first := h.start(words(t, byWord), cfg).settled()
 	err := h.start(words(t, byWord), cfg).fails()
 	require.ErrorContains(t, err, "in use by this process")
+	require.ErrorIs(t, err, runtime.ErrStateInUse)
 	require.ErrorContains(t, err, cfg.StateDir)
 	h.feed(50)
 	h.await()

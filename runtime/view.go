@@ -11,14 +11,6 @@ import (
 	"thalweg/topology"
 )
 
-// ErrRestoring is part of the error of a query for what may be on its way to this process: a store is being restored, a
-// global store filled, or the group moves a partition and has not said yet who gets it. Ask again.
-var ErrRestoring = errors.New("being restored")
-
-// ErrNotHere is part of the error of a query for what no task of this process has: the group has assigned it to another
-// process, or the application does not run.
-var ErrNotHere = errors.New("not in this process")
-
 // View is a consistent look at one store in this process: what its tasks had checkpointed when it was taken.
 // Give Reader to the store's typed name, and Close the view after use:
 //

@@ -9,10 +9,7 @@ import (
 	"thalweg/state/engine"
 )
 
-// ErrViewExpired is part of the errors of a view that is older than Config.ViewAgeMax: take another.
-var ErrViewExpired = errors.New("the view has expired")
-
-var errViewClosed = errors.New("the view is closed")
+var errViewClosed = ofKind(ErrClosed, errors.New("the view is closed"))
 
 // viewReader is what a view reads: a snapshot of the engine until it ends, then an error. It may end at any moment, so
 // nothing that it returns lies in memory of the engine.

@@ -197,6 +197,7 @@ func TestViewExpires(t *testing.T) {
 	require.Empty(t, app.Stats().Views)
 	_, _, _, err = byWord.Read(view.Reader).Get("w0")
 	require.ErrorContains(t, err, "the view is closed")
+	require.ErrorIs(t, err, runtime.ErrClosed)
 	app.stop()
 
 	cfg.ViewAgeMax = time.Nanosecond

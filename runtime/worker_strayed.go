@@ -62,8 +62,8 @@ func (w *worker) whereToGoOn(ctx context.Context, in *input, now time.Time) (int
 		if beyond {
 			what = "the partition ends before that offset: it was cut or recreated, or the offset was set by hand"
 		}
-		return 0, fmt.Errorf("node %s (%s): %w, and the source's reset policy is none: %s; set the group's offset by hand",
-			r.node, r.site, out, what)
+		return 0, ofKind(ErrNoOffset, fmt.Errorf("node %s (%s): %w, and the source's reset policy is none: %s; set the "+
+			"group's offset by hand", r.node, r.site, out, what))
 	}
 	if !beyond {
 		w.log.Error("records were deleted before they were processed: going on behind them; is the topic's retention long "+

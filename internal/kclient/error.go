@@ -76,6 +76,17 @@ func (e *RecreatedError) Error() string {
 		e.TopicPartition, e.Was, e.Now)
 }
 
+// PartitionsError says that an internal topic has another number of partitions than the topology needs.
+type PartitionsError struct {
+	Topic     string
+	Has, Need int32
+}
+
+func (e *PartitionsError) Error() string {
+	return fmt.Sprintf("kclient: internal topic %q has %d partitions, the topology needs %d: reset the application "+
+		"(Client.Reset) and remove its state directories, or choose another application id", e.Topic, e.Has, e.Need)
+}
+
 // ClassOf tells what to do about an error of this package. Errors of others, such as a full disk's, are Fatal.
 func ClassOf(err error) Class {
 	if e, ok := errors.AsType[*Error](err); ok {

@@ -213,9 +213,7 @@ func (t *Topics) check(ctx context.Context, specs []TopicSpec) error {
 		case err != nil:
 			errs = append(errs, err)
 		case n != spec.Partitions:
-			errs = append(errs, fmt.Errorf("kclient: internal topic %q has %d partitions, the topology needs %d: "+
-				"reset the application (Client.Reset) and remove its state directories, or choose another application id",
-				spec.Name, n, spec.Partitions))
+			errs = append(errs, &PartitionsError{spec.Name, n, spec.Partitions})
 		default:
 			names = append(names, spec.Name)
 		}
