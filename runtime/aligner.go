@@ -118,7 +118,7 @@ func (l *aligner) give(w *worker) {
 		}
 		if r := plan.Reader(j.id.Subtopology); r != nil {
 			g := r.Goal(cut, j.id.Partition)
-			g.At = w.millis(taken.began)
+			g.At = w.inputs.millis(taken.began)
 			j.task.Aligning.Align(g)
 			w.turns.wake(j)
 		}

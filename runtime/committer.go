@@ -323,7 +323,7 @@ func (c *committer) note(ctx context.Context, from mark) error {
 	w, offsets := c.w, c.flight.offsets
 	var changes map[progress.Key]*progress.Value
 	for i := range offsets {
-		in := w.inputs[offsets[i].TopicPartition]
+		in := w.inputs.of[offsets[i].TopicPartition]
 		if in == nil || in.mark != from {
 			continue
 		}
@@ -341,7 +341,7 @@ func (c *committer) note(ctx context.Context, from mark) error {
 		return err
 	}
 	for i := range offsets {
-		if in := w.inputs[offsets[i].TopicPartition]; in != nil && in.mark == from {
+		if in := w.inputs.of[offsets[i].TopicPartition]; in != nil && in.mark == from {
 			in.mark++
 		}
 	}

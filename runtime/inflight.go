@@ -187,7 +187,7 @@ func (c *committer) complete(ctx context.Context) error {
 	f.forgetAll()
 	clear(c.acked)
 	c.count()
-	if err := w.relieve(); err != nil {
+	if err := w.memory.relieve(w.jobs.running); err != nil {
 		return err
 	}
 	return c.note(ctx, announced)

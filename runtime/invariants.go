@@ -24,7 +24,7 @@ func (w *worker) holds() {
 		check(!j.sealed || w.commits.underWay, "worker %d: task %s has a part in no commit", w.index, j.id)
 		check(j.restoring == nil, "worker %d: task %s runs while it is restored", w.index, j.id)
 		for _, in := range j.inputs {
-			check(w.inputs[in.TopicPartition] == in, "worker %d: %s is no input of task %s", w.index, in.TopicPartition, j.id)
+			check(w.inputs.of[in.TopicPartition] == in, "worker %d: %s is no input of task %s", w.index, in.TopicPartition, j.id)
 		}
 	}
 	for _, j := range w.jobs.of {

@@ -140,9 +140,7 @@ func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
 func (w *worker) own(j *job) {
 	w.jobs.add(j)
 	w.figures.note(j)
-	for _, in := range j.inputs {
-		w.inputs[in.TopicPartition] = in
-	}
+	w.inputs.open(j)
 }
 
 // passedOver warns of what a restore has left out.

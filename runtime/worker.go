@@ -41,7 +41,6 @@ type worker struct {
 	active  atomic.Bool              // its loop runs; any goroutine
 	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
 	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
-	made    time.Time                // the zero of its monotonic clock
 
 	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
 
@@ -56,9 +55,10 @@ type worker struct {
 	releases    []TaskID                 // that are to be given back
 	suspensions suspensions
 	retiring    bool // it is to end
-	strayed     bool // there is an input whose partition does not hold its next offset
+	strays      strays
 	jobs        jobs
-	inputs      map[kclient.TopicPartition]*input
+	inputs      *inputs
+	memory      *workerMemory
 	timer       *time.Timer
 
 	cuts        *cuts // that its tasks have
@@ -66,10 +66,7 @@ type worker struct {
 	checkpoints checkpoints
 	proofs      proofs
 
-	held                     int64 // bytes of all inputs
-	progress                 bool  // something was processed in the last turn
-	unacked                  int64 // bytes that were written and not acknowledged
-	fetchBytes, produceBytes int   // as client and outbox have them
+	progress bool // something was processed in the last turn
 
 	commits  *committer
 	pace     *pace
@@ -93,11 +90,9 @@ func newWorker(a *app, index int) *worker {
 		asks:        make(chan chan error),
 		wake:        make(chan struct{}, 1),
 		gone:        make(chan struct{}),
-		made:        time.Now(),
 		turns:       turns{maxIdle: a.cfg.MaxIdle},
 		checkpoints: checkpoints{every: a.cfg.CheckpointEvery, purger: &a.purger},
 		opens:       map[TaskID]kclient.Lease{},
-		inputs:      map[kclient.TopicPartition]*input{},
 		pace:        newPace(a.cfg.CommitEvery),
 		deadline:    newDeadline(),
 		figures:     newPublisher(index),
@@ -167,6 +162,9 @@ func (w *worker) connect(ctx context.Context) error {
 		BytesMax:       a.home.memory.outboxBytes(),
 	}
 	w.outbox, w.commits.times = task.NewOutbox(out), task.NewOutbox(out)
+	w.inputs = newInputs(a.home.memory, l.Fetcher())
+	w.memory = &workerMemory{limits: a.home.memory, client: l, outbox: w.outbox}
+	w.strays = strays{app: a, client: l, log: w.log, jobs: &w.jobs, inputs: w.inputs, commits: w.commits}
 	if err := l.InitProducer(ctx); err != nil {
 		l.Close()
 		return err
@@ -214,7 +212,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 	}
-	if err := w.returnStrayed(ctx, now); err != nil {
+	if err := w.strays.returnAll(ctx, now); err != nil {
 		return err
 	}
 	if w.commits.due(now) {
@@ -241,9 +239,8 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if err := w.proofs.renew(ctx, now); err != nil {
 		return err
 	}
-	w.countProduced()
-	w.limit()
-	if err := w.relieve(); err != nil {
+	w.memory.update()
+	if err := w.memory.relieve(w.jobs.running); err != nil {
 		return err
 	}
 	if took || worked {
@@ -288,7 +285,7 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		default:
 		}
 		select {
-		case fetched := <-w.fetched():
+		case fetched := <-w.inputs.fetched(w.progress || w.commits.underWay):
 			err = w.add(fetched, now)
 		case <-w.client.Produced():
 			w.commits.recycle()
@@ -301,6 +298,25 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 			return took, err
 		}
 	}
+}
+
+// add gives what was fetched to the tasks.
+func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
+	for i := range fetched {
+		j, ready, err := w.inputs.add(&fetched[i])
+		if err != nil {
+			return err
+		}
+		if j == nil {
+			continue
+		}
+		w.commits.noteMoved(j, now)
+		w.figures.note(j)
+		if ready {
+			w.turns.wake(j)
+		}
+	}
+	return nil
 }
 
 // wait sleeps until something arrives or is due.
@@ -325,7 +341,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		return errStop
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case fetched := <-w.fetched():
+	case fetched := <-w.inputs.fetched(w.progress || w.commits.underWay):
 		return w.add(fetched, w.app.cfg.Clock())
 	case <-w.client.Produced():
 		w.commits.recycle()
@@ -442,7 +458,7 @@ func (w *worker) step(now time.Time) (processed bool, err error) {
 func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, err error) {
 	first := w.commits.touched.add(j)
 	w.doing(&j.processing)
-	if err := w.atEnd(j); err != nil {
+	if err := w.inputs.atEnd(j); err != nil {
 		return false, true, err
 	}
 	n, err := j.task.Step(budget, wall)
@@ -461,7 +477,7 @@ func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, er
 	if worked = n > 0 || fired || j.task.Aligning.TookTime(); first && !worked && !j.task.Unsealed() {
 		w.commits.touched.undo(j)
 	}
-	return worked, w.relax(j), nil
+	return worked, w.inputs.relax(j), nil
 }
 
 // stepSuspect lets a suspect work for one transaction. A punctuation has one of its own: it is part of no record.
@@ -478,7 +494,7 @@ func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err err
 	if processed && err == nil {
 		w.commits.workedOn(p.job, now)
 	}
-	if w.relax(p.job) {
+	if w.inputs.relax(p.job) {
 		w.turns.wake(p.job)
 	}
 	return processed, err

@@ -166,7 +166,7 @@ func (w *worker) rewind(ctx context.Context, class kclient.Class) error {
 				return fmt.Errorf("task %s: %w", j.id, err)
 			}
 			for _, in := range j.inputs {
-				w.fetchFrom(in)
+				w.inputs.fetchFrom(in)
 			}
 		}
 		w.figures.note(j)
@@ -225,7 +225,7 @@ func (w *worker) close() error {
 	}
 	w.doing(&doingLeave)
 	w.client.Close()
-	w.app.home.memory.produced.Use(-w.unacked)
+	w.memory.leave()
 	w.publish(w.app.cfg.Clock(), true)
 	return joined(errs...)
 }

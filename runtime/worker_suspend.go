@@ -42,10 +42,7 @@ func (s *suspensions) suspendAll() error {
 func (s *suspensions) suspendTask(j *job) error {
 	w := s.worker
 	w.doing(&activity{what: "suspending task " + j.id.String()})
-	for _, in := range j.inputs {
-		in.paused, in.outOfRange = true, nil
-		w.client.Fetcher().Pause(in.TopicPartition)
-	}
+	w.inputs.suspend(j)
 	w.search.forget(j)
 	w.turns.rest(j)
 	w.jobs.rest(j)

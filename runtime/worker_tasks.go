@@ -68,13 +68,6 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 	return w.beginRestore(opened, &o.positions)
 }
 
-// fetchFrom starts to fetch an input where its task is.
-func (w *worker) fetchFrom(in *input) {
-	in.next, in.paused, in.outOfRange = in.job.next(in.TopicPartition), false, nil
-	w.count(in)
-	w.client.Fetcher().Set(in.TopicPartition, in.next)
-}
-
 // start lets a task take records. What was restored goes to the engine first: views count the task's partition as here
 // from now on, and no commit may follow for a long time.
 func (w *worker) start(j *job) error {
@@ -89,7 +82,7 @@ func (w *worker) start(j *job) error {
 	w.jobs.run(j)
 	j.started = w.app.cfg.Clock()
 	for _, in := range j.inputs {
-		w.fetchFrom(in)
+		w.inputs.fetchFrom(in)
 	}
 	w.commits.noteMoved(j, j.started.Add(-skippedAfter)) // where it starts is committed at once
 	w.figures.note(j)
@@ -104,11 +97,7 @@ func (w *worker) start(j *job) error {
 // opened.
 func (w *worker) closeJob(j *job, why error) error {
 	w.doing(&activity{what: "closing task " + j.id.String()})
-	for _, in := range j.inputs {
-		w.client.Fetcher().Unset(in.TopicPartition)
-		w.hold(-in.held)
-		delete(w.inputs, in.TopicPartition)
-	}
+	w.inputs.close(j)
 	w.cancelRestore(j)
 	w.jobs.remove(j)
 	w.search.forget(j)

@@ -17,11 +17,10 @@ func TestShare(t *testing.T) {
 	}{{0, shareMost}, {1, shareMost}, {8, shareMost}, {16, 2 << 20}, {32, 1 << 20}, {1 << 20, shareLeast}} {
 		fetched := memory.NewShare(memory.Fetched, 64<<20)
 		fetched.Divide(2)
-		w := worker{app: &app{home: &home{memory: &portions{fetched: fetched}}}}
-		w.inputs = make(map[kclient.TopicPartition]*input, c.inputs)
+		s := newInputs(&portions{fetched: fetched}, nil)
 		for i := range c.inputs {
-			w.inputs[kclient.TopicPartition{Partition: int32(i)}] = nil
+			s.of[kclient.TopicPartition{Partition: int32(i)}] = nil
 		}
-		require.Equal(t, c.want, w.share(), "%d inputs", c.inputs)
+		require.Equal(t, c.want, s.share(), "%d inputs", c.inputs)
 	}
 }
