@@ -64,7 +64,7 @@ func (c *committer) due(now time.Time) bool {
 		return false
 	case now.Sub(c.open) >= w.pace.interval(), w.search.active():
 		return true
-	case w.holdsBack() && w.outbox.Crowded():
+	case w.slow.holdBack() && w.outbox.Crowded():
 		return true
 	}
 	return c.limited()
@@ -97,10 +97,22 @@ func (c *committer) limited() bool {
 // blocks tells that tasks can't go on before the commit under way has ended.
 func (c *committer) blocks() bool { return c.underWay && (c.w.outbox.Crowded() || c.limited()) }
 
+// turnTime is how long the worker may process now: until the next commit is due, or a little. None is due while one is
+// under way, whose end ends the turn.
+func (c *committer) turnTime(now time.Time) time.Duration {
+	left := c.w.pace.interval()
+	if c.underWay {
+		left = turnMost
+	} else if !c.open.IsZero() {
+		left -= now.Sub(c.open)
+	}
+	return min(left, turnMost)
+}
+
 // next begins the commit that is due. The worker waits for its end while a record is searched that the broker refuses,
 // since work would only have to be done again, and where calls are long, so that a failure never repeats two of them.
 func (c *committer) next(ctx context.Context, now time.Time) error {
-	if c.w.search.active() || c.w.holdsBack() {
+	if c.w.search.active() || c.w.slow.holdBack() {
 		return c.commit(ctx, now)
 	}
 	return c.begin(ctx, now)
@@ -165,7 +177,7 @@ func (c *committer) ready(ctx context.Context) error {
 	f.offsets, f.times = f.offsets[:0], f.times[:0]
 	defer func() {
 		took := w.app.cfg.Clock().Sub(began) - c.sending
-		w.took(took)
+		w.slow.took(took)
 		w.pace.flushed(w.search.records, took)
 	}()
 	for _, j := range c.touched.sorted() {
@@ -180,7 +192,7 @@ func (c *committer) ready(ctx context.Context) error {
 		for _, t := range ready.Times {
 			f.times = append(f.times, timed{j.id.Partition, t})
 		}
-		if w.holdsBack() && !w.outbox.Crowded() {
+		if w.slow.holdBack() && !w.outbox.Crowded() {
 			continue
 		}
 		if err := c.send(ctx, w.outbox.Full()); err != nil {
@@ -253,7 +265,7 @@ func (c *committer) noteMoved(j *job, now time.Time) {
 
 // sendFull produces what need not wait for the commit. While one is under way that would become a part of it.
 func (c *committer) sendFull(ctx context.Context) error {
-	if c.underWay || c.w.holdsBack() {
+	if c.underWay || c.w.slow.holdBack() {
 		return nil
 	}
 	return c.send(ctx, c.w.outbox.Full())
@@ -370,10 +382,45 @@ func (c *committer) resizeOutlets(ctx context.Context, now time.Time) {
 // resizeMost bounds the wait for the partition counts of outputs.
 const resizeMost = time.Second
 
-// bury writes a dead letter whose record stops the application, in a transaction of its own: that of the record is
-// aborted. With the letter goes an offset of the task, which does not move: the group refuses it where the task is
-// somebody else's by now, who writes the letter, too.
-func (c *committer) bury(ctx context.Context, j *job, l task.DeadLetter) error {
+// abandon aborts the transaction at the end of a worker that failed, so that its successor need not wait for the
+// transaction's timeout.
+func (c *committer) abandon(ctx context.Context) {
+	w := c.w
+	if w.app.cfg.Guarantee != ExactlyOnce {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, abandonMost)
+	defer cancel()
+	if err := w.client.EndTxn(ctx, false); err != nil {
+		w.log.Warn("can't abort the transaction: it ends by its timeout", "err", err)
+	}
+}
+
+// abandonMost bounds what a failing worker spends on its last request.
+const abandonMost = 5 * time.Second
+
+// bury writes the dead letter of the record that stops the application, if there is one.
+func (c *committer) bury(ctx context.Context) error {
+	for _, j := range c.w.jobs.running {
+		l, ok := j.task.DeadLetter()
+		if !ok {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, abandonMost)
+		defer cancel()
+		err := c.produceLetter(ctx, j, l)
+		if err != nil {
+			c.abandon(ctx)
+		}
+		return err
+	}
+	return nil
+}
+
+// produceLetter writes a dead letter whose record stops the application, in a transaction of its own: that of the
+// record is aborted. With the letter goes an offset of the task, which does not move: the group refuses it where the
+// task is somebody else's by now, who writes the letter, too.
+func (c *committer) produceLetter(ctx context.Context, j *job, l task.DeadLetter) error {
 	w, f := c.w, &c.flight
 	w.outbox.Discard()
 	f.offsets, f.times = f.offsets[:0], f.times[:0]

@@ -268,7 +268,7 @@ func (d *dispatcher) resize(ctx context.Context) error {
 	member := d.member
 	d.mu.Unlock()
 	for _, w := range over {
-		w.give(order{retire: true})
+		w.inbox.give(order{retire: true})
 	}
 	for i := range n {
 		if d.workers[i] == nil {

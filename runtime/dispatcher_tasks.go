@@ -211,7 +211,7 @@ func (d *dispatcher) giveOrders(now time.Time) {
 	d.mu.Unlock()
 	for i, all := range orders {
 		if w := d.workers[i]; w != nil {
-			w.give(all...)
+			w.inbox.give(all...)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestATaskThatCannotBeOpened(t *testing.T) {
 	d.troubles[id] = &taskTrouble{since: now}
 	for failures := range 4 {
 		d.giveOrders(time.Now().Add(time.Hour))
-		require.Equal(t, []order{{kind: tasks.Open, task: id}}, w.takeInbox(), "%d failures", failures)
+		require.Equal(t, []order{{kind: tasks.Open, task: id}}, w.inbox.take(), "%d failures", failures)
 		require.Equal(t, 0, d.pending()[0].Worker)
 		require.Contains(t, d.pending()[0].Reason, "worker 0 opens or restores it")
 		d.report(report{worker: 0, kind: taskClosed, task: id, err: errors.New("no leader")})
@@ -41,9 +41,9 @@ func TestATaskThatCannotBeOpened(t *testing.T) {
 	at, ok := d.tasks.Next()
 	require.True(t, ok)
 	d.giveOrders(at.Add(-time.Nanosecond))
-	require.Empty(t, w.takeInbox())
+	require.Empty(t, w.inbox.take())
 	d.giveOrders(at)
-	require.Len(t, w.takeInbox(), 1)
+	require.Len(t, w.inbox.take(), 1)
 	d.report(report{worker: 0, kind: taskRuns, task: id})
 	require.False(t, d.takeReports())
 	require.Empty(t, d.pending())

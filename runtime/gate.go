@@ -65,3 +65,35 @@ func (g *gate) open() {
 	defer g.mu.Unlock()
 	g.closed--
 }
+
+// visit is a worker's at the gate of the global stores.
+type visit struct {
+	gate   *gate // nil: there are no global stores
+	inside bool
+}
+
+// enter tells whether the worker may process. While a global store is filled again it may not: it comes out once it has
+// committed what it has processed.
+func (v *visit) enter(commit func() error) (bool, error) {
+	switch {
+	case v.gate == nil:
+		return true, nil
+	case !v.inside:
+		v.inside = v.gate.enter()
+		return v.inside, nil
+	case !v.gate.isClosed():
+		return true, nil
+	}
+	if err := commit(); err != nil {
+		return false, err
+	}
+	v.leave()
+	return false, nil
+}
+
+func (v *visit) leave() {
+	if v.inside {
+		v.inside = false
+		v.gate.leave()
+	}
+}

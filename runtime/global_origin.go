@@ -157,33 +157,6 @@ func (a *app) pokeWorkers() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, w := range a.workers {
-		w.poke()
-	}
-}
-
-// enter tells whether the worker may process. While a global store is filled again it may not, and nothing that it has
-// processed stays uncommitted.
-func (w *worker) enter(ctx context.Context, now time.Time) (bool, error) {
-	if len(w.app.topo.Globals()) == 0 {
-		return true, nil
-	}
-	if !w.inside {
-		w.inside = w.app.globals.gate.enter()
-		return w.inside, nil
-	}
-	if !w.app.globals.gate.isClosed() {
-		return true, nil
-	}
-	if err := w.commits.commitRest(ctx, now); err != nil {
-		return false, err
-	}
-	w.leave()
-	return false, nil
-}
-
-func (w *worker) leave() {
-	if w.inside {
-		w.inside = false
-		w.app.globals.gate.leave()
+		w.inbox.poke()
 	}
 }

@@ -152,6 +152,23 @@ func (c *committer) settle(ctx context.Context) error {
 	return c.complete(ctx)
 }
 
+// settled waits for the end of a commit under way, to which an error of later work means nothing: it may be made. If it
+// fails, too, the error that asks for more counts.
+func (c *committer) settled(ctx context.Context, cause error) error {
+	err := c.settle(ctx)
+	if err == nil {
+		return cause
+	}
+	dropped := err
+	if classOf(err) > classOf(cause) {
+		cause, dropped = err, cause
+	}
+	if ctx.Err() == nil {
+		c.w.log.Warn("a commit and later work have failed", "err", cause, "beside", dropped)
+	}
+	return cause
+}
+
 // await waits for the end of the commit under way. Its requests end with the context that it was begun with.
 func (c *committer) await() error {
 	<-c.flight.done
@@ -197,8 +214,8 @@ func (c *committer) complete(ctx context.Context) error {
 func (c *committer) count() {
 	w, began, now := c.w, c.flight.began, c.w.app.cfg.Clock()
 	w.search.committed(began)
-	w.long = max(w.long-1, 0)
-	w.failures = 0
+	w.slow.committed()
+	w.backOff.committed()
 	w.checkpoints.committed(began)
 	w.figures.committed(began, now)
 	w.publish(now, false)

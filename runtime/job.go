@@ -66,8 +66,8 @@ func (in *input) add(f *kclient.Fetched, asked int64) error {
 func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }
 
 // openJob makes a task.
-func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
-	a := w.app
+func (o *opening) openJob(id TaskID) (*job, error) {
+	a := o.app
 	sub := a.topo.Subtopologies()[id.Subtopology]
 	j := &job{
 		id:        id,
@@ -82,20 +82,20 @@ func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
 		ID:            task.ID{Subtopology: id.Subtopology, Partition: id.Partition},
 		Subs:          []*topology.Subtopology{sub},
 		Tx:            j.tx,
-		Outbox:        w.outbox,
+		Outbox:        o.outbox,
 		Globals:       a.globals.rows(),
 		Errors:        a.cfg.Errors,
-		GaveUp:        w.gaveUp,
-		Dropped:       w.dropped,
-		Foreign:       w.foreign,
-		OnLate:        w.untimely.dropped,
-		OnAhead:       w.untimely.leads,
+		GaveUp:        o.warnings.gaveUp,
+		Dropped:       o.warnings.dropped,
+		Foreign:       o.warnings.foreign,
+		OnLate:        o.warnings.untimely.dropped,
+		OnAhead:       o.warnings.untimely.leads,
 		MayName:       a.mayName,
-		PassedOver:    w.passedOver,
+		PassedOver:    o.warnings.passedOver,
 		Exists:        a.layout().exists,
 		MaxIdle:       a.cfg.MaxIdle,
 		WallMillis:    o.now.UnixMilli(),
-		Cut:           &w.deadline.passed,
+		Cut:           o.cut,
 		Times:         o.times[id.Partition],
 		Aligned:       a.layout().alignedTask(id),
 	}
@@ -116,7 +116,7 @@ func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
 	}
 	j.task = t
 	if t.LostTimes() {
-		w.log.Warn("the progress topic lacks the times of the task's operators: it was deleted since they were committed. "+
+		o.log.Warn("the progress topic lacks the times of the task's operators: it was deleted since they were committed. "+
 			"They start over, and count no record as late before the next ones have come", "task", id.String(),
 			"topic", a.noted.topic)
 	}
@@ -133,38 +133,7 @@ func (w *worker) openJob(id TaskID, o *opening) (*job, error) {
 			j.logOf[c.Store] = kclient.TopicPartition{Topic: c.Topic, Partition: c.Partition}
 		}
 	}
-	w.own(j)
 	return j, nil
-}
-
-func (w *worker) own(j *job) {
-	w.jobs.add(j)
-	w.figures.note(j)
-	w.inputs.open(j)
-}
-
-// passedOver warns of what a restore has left out.
-func (w *worker) passedOver(pe *topology.ProcessingError) {
-	w.log.Warn("a restore can't read something: going on behind it, as Errors says", "err", pe)
-}
-
-// dropped warns of a row or a result that a serde refuses, or that is too large for its topic. What the broker refuses
-// the log has already.
-func (w *worker) dropped(pe *topology.ProcessingError) {
-	if kclient.IsRefusal(pe.Err) {
-		return
-	}
-	if n, ok := w.sparing.say("dropped at "+pe.Node, w.app.cfg.Clock()); ok {
-		w.log.Warn("a row or a result can't be written and is dropped, as Errors says", "node", pe.Node, "times", n, "err",
-			pe)
-	}
-}
-
-// foreign warns of an offset that something else has committed for the group.
-func (w *worker) foreign(o task.Offset, err error) {
-	w.log.Warn("the committed offset was set by something else than this application: going on there; the time of the "+
-		"partition is not known until its next record", "topic", o.Topic, "partition", o.Partition, "offset", o.Next,
-		"err", err)
 }
 
 // reached is the sum of the offsets up to which the stores are committed; 0 while the task is restored, when they are

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"thalweg/internal/kclient"
@@ -24,6 +25,11 @@ type opening struct {
 	log    *slog.Logger
 	ids    []TaskID // in order
 	now    time.Time
+
+	outbox   *task.Outbox // that the tasks share
+	warnings *warnings
+	cut      *atomic.Bool // ends their turns
+
 	positions
 }
 

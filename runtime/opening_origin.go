@@ -193,19 +193,19 @@ func (o *opening) compareOffsets(sub *topology.Subtopology, id TaskID, rows bool
 // cutWhileRead decides what becomes of a store whose topic was cut while the store was restored. It returns what is to
 // be logged where the restore starts over.
 func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text string, err error) {
-	w := r.worker
-	fillings := w.app.layout().fillingsOf(r.job.id)
+	a := r.owner.app
+	fillings := a.layout().fillingsOf(r.job.id)
 	f := fillings[slices.IndexFunc(fillings, func(f filling) bool { return f.name == s.Store })]
 	ctx, cancel := until(context.Background(), r.ended) // the worker may want the task back
 	defer cancel()
 	p := &positions{first: map[kclient.TopicPartition]int64{logPartition(s.Changelog): out.LogStart}}
-	if p.identity, err = w.app.control.Topics().Identify(ctx, s.Topic); err != nil {
+	if p.identity, err = a.control.Topics().Identify(ctx, s.Topic); err != nil {
 		return "", err
 	}
-	if err := p.askGone(ctx, w.app.control, w.app.layout(), w.app.noted); err != nil {
+	if err := p.askGone(ctx, a.control, a.layout(), a.noted); err != nil {
 		return "", err
 	}
-	l, err := localCopy(w.app, r.job.id, f, p)
+	l, err := localCopy(a, r.job.id, f, p)
 	if err != nil {
 		return "", err
 	}
@@ -215,8 +215,8 @@ func (r *restoring) cutWhileRead(s *restore, out *kclient.OutOfRangeError) (text
 		return "", fmt.Errorf("task %s: %w", r.job.id, err)
 	}
 	filled := map[progress.Key]*progress.Value{}
-	w.app.noted.refill(filled, l, f, p)
-	return v.Text, w.app.noted.write(ctx, filled)
+	a.noted.refill(filled, l, f, p)
+	return v.Text, a.noted.write(ctx, filled)
 }
 
 // setOrigins says what the positions of an opened task count in.

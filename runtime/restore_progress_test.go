@@ -71,7 +71,7 @@ func TestARestoreReportsWhileItWrites(t *testing.T) {
 	s := &restore{Followed: &task.Followed{End: 100}}
 	s.Store, s.Position, s.Records = "rows", 100, 7
 	s.progress.begin(now)
-	r := &restoring{worker: &worker{app: a, log: logger}, job: &job{}, follower: &task.Follower{}, stores: []*restore{s}}
+	r := &restoring{owner: &restores{app: a, log: logger}, job: &job{}, follower: &task.Follower{}, stores: []*restore{s}}
 	ticks, failed := make(chan time.Time), errors.New("no space")
 	err := r.reportWhile(func() error {
 		for range 3 {

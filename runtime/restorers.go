@@ -35,7 +35,7 @@ type restorers struct {
 
 // restoring is a task that is restored.
 type restoring struct {
-	worker   *worker
+	owner    *restores
 	job      *job
 	follower *task.Follower
 	stores   []*restore
@@ -59,27 +59,6 @@ const restorersMost = 4
 
 func newRestorers(a *app) *restorers {
 	return &restorers{app: a, most: min(max(goruntime.GOMAXPROCS(0), 2), restorersMost), toggled: make(chan struct{})}
-}
-
-// restoreTask begins to restore a task.
-func (w *worker) restoreTask(j *job, logs []task.Followed) error {
-	f, err := j.task.NewFollower(logs)
-	if err != nil {
-		return err
-	}
-	r := &restoring{worker: w, job: j, follower: f, ended: make(chan struct{}), finished: make(chan struct{})}
-	for _, l := range f.Logs() {
-		s := &restore{Followed: l}
-		s.progress.Restore = Restore{
-			Task: j.id, Store: l.Store, Topic: l.Topic, Start: l.Start, Position: l.Start, End: l.End,
-		}
-		r.stores = append(r.stores, s)
-	}
-	r.publish()
-	j.restoring = r
-	w.figures.note(j)
-	w.app.restorers.add(r)
-	return nil
 }
 
 func (p *restorers) add(r *restoring) {
@@ -155,9 +134,7 @@ func (p *restorers) run() {
 			}
 			return p.restore(r, fetcher)
 		})
-		close(r.finished)
-		r.worker.restored.Add(1)
-		r.worker.poke()
+		r.owner.finish(r)
 	}
 }
 
@@ -222,7 +199,7 @@ func (p *restorers) restore(r *restoring, fetcher *kclient.Fetcher) error {
 func (r *restoring) begin(fetcher *kclient.Fetcher, now time.Time) {
 	for _, s := range r.stores {
 		s.progress.begin(now)
-		r.worker.app.hooks.tellRestore(r.worker.app.cfg.Hooks.RestoreStarted, s.progress.Restore)
+		r.owner.app.hooks.tellRestore(r.owner.app.cfg.Hooks.RestoreStarted, s.progress.Restore)
 		fetcher.Set(logPartition(s.Changelog), s.Position)
 	}
 }
@@ -234,7 +211,7 @@ func (r *restoring) announce(s *restore) {
 		return
 	}
 	s.told = true
-	r.worker.log.Info("restoring", "task", r.job.id.String(), "store", s.Store, "topic", s.Topic, "from", s.Start, "to",
+	r.owner.log.Info("restoring", "task", r.job.id.String(), "store", s.Store, "topic", s.Topic, "from", s.Start, "to",
 		s.End)
 }
 
@@ -278,11 +255,11 @@ func (r *restoring) refused(s *restore, cause error) error {
 	if err != nil {
 		return err
 	}
-	r.worker.log.Warn(text+": restoring all of it", "task", r.job.id.String())
+	r.owner.log.Warn(text+": restoring all of it", "task", r.job.id.String())
 	if err := r.follower.Restart(s.Followed, out.LogStart); err != nil {
 		return err
 	}
-	now := r.worker.app.cfg.Clock()
+	now := r.owner.app.cfg.Clock()
 	r.job.tx.MarkStoreSynced(s.Store, now)
 	s.progress.Start = s.Start
 	s.progress.begin(now)
@@ -294,7 +271,7 @@ func (r *restoring) unreadable(s *restore, cause error) error {
 	_, passable := errors.AsType[*topology.ProcessingError](cause) // what the policy could have passed over
 	damaged := errors.Is(cause, kerr.CorruptMessage) || errors.Is(cause, batch.ErrCorrupt) ||
 		errors.Is(cause, batch.ErrMagic)
-	a := r.worker.app
+	a := r.owner.app
 	if !passable && !damaged || a.layout().storeOf(s.Topic) != s.Store {
 		return cause
 	}
@@ -327,9 +304,9 @@ func (r *restoring) report(now time.Time) {
 
 func (r *restoring) log(s *restore, p Restore, more ...any) {
 	s.told = true
-	r.worker.log.Info("restoring", slices.Concat([]any{"task", r.job.id.String(), "store", s.Store}, p.attributes(),
+	r.owner.log.Info("restoring", slices.Concat([]any{"task", r.job.id.String(), "store", s.Store}, p.attributes(),
 		more)...)
-	r.worker.app.hooks.tellProgress(r.worker.app.cfg.Hooks.RestoreProgress, p)
+	r.owner.app.hooks.tellProgress(r.owner.app.cfg.Hooks.RestoreProgress, p)
 }
 
 // askSizes asks for the sizes of the changelogs, once: a restore that ends within a second needs none.
@@ -342,7 +319,7 @@ func (r *restoring) askSizes() {
 	for _, s := range r.stores {
 		tps = append(tps, logPartition(s.Changelog))
 	}
-	sizes := r.worker.app.sizes(tps...)
+	sizes := r.owner.app.sizes(tps...)
 	for _, s := range r.stores {
 		s.progress.sizeBytes = sizes[logPartition(s.Changelog)]
 	}
@@ -359,7 +336,7 @@ func (r *restoring) reportWhile(write func() error, ticks <-chan time.Time) erro
 			return err
 		case <-ticks:
 		}
-		now := r.worker.app.cfg.Clock()
+		now := r.owner.app.cfg.Clock()
 		for _, s := range r.stores {
 			if !s.ended && s.progress.silent(now) {
 				s.update()
@@ -374,12 +351,12 @@ func (r *restoring) reportWhile(write func() error, ticks <-chan time.Time) erro
 func (r *restoring) end(s *restore) {
 	s.ended = true
 	s.update()
-	p := s.progress.end(r.worker.app.cfg.Clock())
+	p := s.progress.end(r.owner.app.cfg.Clock())
 	if s.told {
-		r.worker.log.Info("restored", "task", r.job.id.String(), "store", s.Store, "records", p.Records, "bytes", p.Bytes,
+		r.owner.log.Info("restored", "task", r.job.id.String(), "store", s.Store, "records", p.Records, "bytes", p.Bytes,
 			"records per second", int64(p.RecordsPerSecond), "in", p.Elapsed)
 	}
-	r.worker.app.hooks.tellRestore(r.worker.app.cfg.Hooks.RestoreEnded, p)
+	r.owner.app.hooks.tellRestore(r.owner.app.cfg.Hooks.RestoreEnded, p)
 	r.publish()
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +32,7 @@ type worker struct {
 	index int
 	log   *slog.Logger
 	asks  chan chan error // for checkpoints; answered by the worker
-	wake  chan struct{}   // has a token when something outside of the client changed
+	inbox *inbox          // any goroutine
 
 	gone    chan struct{}            // closed when it has ended
 	started bool                     // it takes orders; the dispatcher's goroutine
@@ -42,42 +41,40 @@ type worker struct {
 	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
 	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
 
-	restored atomic.Int32 // how many tasks were restored that it has not started; any goroutine
+	client *kclient.Client
+	outbox *task.Outbox
+	timer  *time.Timer
 
-	inboxMu sync.Mutex
-	inbox   []order // not looked at yet
-
-	client      *kclient.Client
-	outbox      *task.Outbox
 	lease       kclient.Lease            // under which it has its tasks
 	opens       map[TaskID]kclient.Lease // tasks that it is to open
 	drops       []TaskID                 // that are lost, and not closed yet
 	releases    []TaskID                 // that are to be given back
 	suspensions suspensions
 	retiring    bool // it is to end
-	strays      strays
-	jobs        jobs
-	inputs      *inputs
-	memory      *workerMemory
-	timer       *time.Timer
 
-	cuts        *cuts // that its tasks have
-	turns       turns
-	checkpoints checkpoints
-	proofs      proofs
+	jobs     jobs
+	restores restores
+	inputs   *inputs
+	strays   strays
+	cuts     *cuts // that its tasks have
+	memory   *workerMemory
 
+	turns    turns
+	deadline *deadline // of the turn
+	slow     slowCalls
+	visit    visit
 	progress bool // something was processed in the last turn
 
-	commits  *committer
-	pace     *pace
-	deadline *deadline // of the turn
-	long     int       // commits for which calls still count as long
-	search   search    // for a record that the broker refuses
-	sparing  sparing   // with log lines
-	untimely untimely  // records that are late or ahead
-	failures int       // in a row, without a commit between
-	inside   bool      // the gate of global stores
+	commits     *committer
+	pace        *pace
+	checkpoints checkpoints
+	proofs      proofs
+	search      search // for a record that the broker refuses
+	backOff     backOff
+
 	figures  *publisher
+	notices  notices
+	warnings *warnings
 }
 
 func newWorker(a *app, index int) *worker {
@@ -86,29 +83,31 @@ func newWorker(a *app, index int) *worker {
 		app:         a,
 		index:       index,
 		log:         log,
-		untimely:    untimely{log: log, clock: a.cfg.Clock},
 		asks:        make(chan chan error),
-		wake:        make(chan struct{}, 1),
+		inbox:       newInbox(),
 		gone:        make(chan struct{}),
-		turns:       turns{maxIdle: a.cfg.MaxIdle},
-		checkpoints: checkpoints{every: a.cfg.CheckpointEvery, purger: &a.purger},
 		opens:       map[TaskID]kclient.Lease{},
-		pace:        newPace(a.cfg.CommitEvery),
+		turns:       turns{maxIdle: a.cfg.MaxIdle},
 		deadline:    newDeadline(),
+		pace:        newPace(a.cfg.CommitEvery),
+		checkpoints: checkpoints{every: a.cfg.CheckpointEvery, purger: &a.purger},
 		figures:     newPublisher(index),
+		notices:     notices{app: a, log: log, worker: index},
+		warnings:    newWarnings(log, a.cfg.Clock),
 	}
+	w.restores.app, w.restores.log, w.restores.inbox = a, log, w.inbox
+	w.slow.pace = w.pace
+	if a.cfg.Guarantee == ExactlyOnce {
+		w.slow.timeout = a.cfg.TransactionTimeout
+	}
+	if len(a.topo.Globals()) > 0 {
+		w.visit.gate = &a.globals.gate
+	}
+	w.search = search{app: a, warnings: w.warnings, turns: &w.turns}
 	w.commits = newCommitter(w)
 	w.proofs = proofs{app: a, log: log, jobs: &w.jobs, touched: &w.commits.touched, checkpoints: &w.checkpoints}
 	w.suspensions.worker = w
 	return w
-}
-
-// poke wakes the worker.
-func (w *worker) poke() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
 }
 
 func (w *worker) doing(what *activity) { w.now.Store(what) }
@@ -121,7 +120,7 @@ func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
 	w.timer = time.NewTimer(idleMost)
 	defer w.timer.Stop()
 	defer func() { err = joined(err, w.close()) }()
-	w.report(workerReady, TaskID{}, nil)
+	w.notices.report(workerReady, TaskID{}, nil)
 	for {
 		err := safely(func() error { return w.turn(ctx, stop) })
 		if errors.Is(err, errStop) {
@@ -222,7 +221,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if worked || err != nil {
 		began := now
 		now = w.app.cfg.Clock()
-		w.took(now.Sub(began))
+		w.slow.took(now.Sub(began))
 	}
 	if err != nil {
 		return err
@@ -252,11 +251,11 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 // work lets tasks process until the turn's time is over, and tells whether they did.
 func (w *worker) work(ctx context.Context, now time.Time) (worked bool, err error) {
 	w.progress = false
-	inside, err := w.enter(ctx, now)
+	inside, err := w.visit.enter(func() error { return w.commits.commitRest(ctx, now) })
 	if err != nil || !inside {
 		return false, err
 	}
-	w.deadline.set(w.turnTime(now))
+	w.deadline.set(w.commits.turnTime(now))
 	retried, err := w.retry(ctx, now)
 	if w.commits.flight.hasEnded() { // maybe before the flag was reset
 		w.deadline.passed.Store(true)
@@ -335,7 +334,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		return nil
 	case <-w.commits.flight.done:
 		return nil
-	case <-w.wake:
+	case <-w.inbox.wake:
 		return nil
 	case <-stop:
 		return errStop
@@ -354,7 +353,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 // publish makes the figures available, and says what has come together that is out of time.
 func (w *worker) publish(now time.Time, force bool) {
 	if w.figures.publish(now, force, &w.jobs, w.pace.interval()) {
-		w.untimely.say(now)
+		w.warnings.untimely.say(now)
 	}
 }
 

@@ -8,26 +8,10 @@ import (
 	"thalweg/internal/tasks"
 )
 
-// give queues orders for the worker.
-func (w *worker) give(orders ...order) {
-	w.inboxMu.Lock()
-	w.inbox = append(w.inbox, orders...)
-	w.inboxMu.Unlock()
-	w.poke()
-}
-
-func (w *worker) takeInbox() []order {
-	w.inboxMu.Lock()
-	defer w.inboxMu.Unlock()
-	orders := w.inbox
-	w.inbox = nil
-	return orders
-}
-
 // obey carries out what the dispatcher has ordered: tasks that are lost go before those that are given back, and these
 // before those to open. What is to go on goes on before it is taken back again. took tells whether there was something.
 func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err error) {
-	orders := w.takeInbox()
+	orders := w.inbox.take()
 	for _, o := range orders {
 		_, unopened := w.opens[o.task]
 		switch {
@@ -70,11 +54,7 @@ func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err
 // decline reports that a task is not opened.
 func (w *worker) decline(id TaskID, why error) {
 	delete(w.opens, id)
-	w.report(taskClosed, id, why)
-}
-
-func (w *worker) report(kind reportKind, id TaskID, err error) {
-	w.app.dispatcher.report(report{worker: w.index, kind: kind, task: id, err: err})
+	w.notices.report(taskClosed, id, why)
 }
 
 // lose gives up tasks that are somebody else's already. The transaction can't be committed: the worker goes back with

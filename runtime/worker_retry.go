@@ -3,9 +3,6 @@ package runtime
 import (
 	"context"
 	"time"
-
-	"thalweg/internal/task"
-	"thalweg/topology"
 )
 
 // retry processes the first record whose wait is over. What was processed before is committed first.
@@ -36,22 +33,4 @@ func (w *worker) retry(ctx context.Context, now time.Time) (processed bool, err 
 		w.commits.worked(now)
 	}
 	return processed, err
-}
-
-// noteBlocked logs a failure after which the record is processed again.
-func (w *worker) noteBlocked(b *task.Blocked) {
-	if b.Topic == "" {
-		w.log.Warn("a commit or a punctuation failed, its task waits", "task", b.Task.String(),
-			"attempt", b.Attempt, "attempts", b.Attempts, "wait", b.Wait, "err", b.Err)
-		return
-	}
-	w.log.Warn("a record failed, its partition waits", "topic", b.Topic, "partition", b.Partition, "offset", b.Offset,
-		"attempt", b.Attempt, "attempts", b.Attempts, "wait", b.Wait, "err", b.Err)
-}
-
-// gaveUp logs that the last attempt of a record failed, too, and that the record is dropped.
-func (w *worker) gaveUp(e *topology.ProcessingError, d topology.Decision) {
-	w.log.Error("a record failed for the last time and is dropped", "topic", e.Metadata.Topic,
-		"partition", e.Metadata.Partition, "offset", e.Metadata.Offset, "attempts", e.Attempts, "then", d.String(),
-		"err", e)
 }

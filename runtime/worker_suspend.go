@@ -52,8 +52,8 @@ func (s *suspensions) suspendTask(j *job) error {
 	if err := j.tx.Checkpoint(); err != nil {
 		return fmt.Errorf("task %s: checkpoint: %w", j.id, err)
 	}
-	w.report(taskSuspended, j.id, nil)
-	w.tell(j, "suspended")
+	w.notices.report(taskSuspended, j.id, nil)
+	w.notices.changed(j.id, "suspended")
 	return nil
 }
 
@@ -66,8 +66,8 @@ func (s *suspensions) resumeTask(j *job) {
 	w.turns.called(j)
 	w.commits.noteMoved(j, w.app.cfg.Clock())
 	w.turns.wake(j) // its turn fetches on
-	w.report(taskRuns, j.id, nil)
-	w.tell(j, "running")
+	w.notices.report(taskRuns, j.id, nil)
+	w.notices.changed(j.id, "running")
 }
 
 // revoke commits, and gives tasks up in a state in which others can go on: some are suspended, and those in closing are

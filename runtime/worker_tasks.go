@@ -53,19 +53,74 @@ func (w *worker) openAll(ctx context.Context, ids []TaskID, now time.Time) error
 	if err := w.app.standbys.await(ctx, ids); err != nil {
 		return err
 	}
-	o := &opening{app: w.app, client: w.client, log: w.log, ids: ids, now: now}
+	o := &opening{
+		app: w.app, client: w.client, log: w.log, ids: ids, now: now,
+		outbox: w.outbox, warnings: w.warnings, cut: &w.deadline.passed,
+	}
 	if err := o.look(ctx); err != nil {
 		return err
 	}
 	var opened []*job
 	for _, id := range ids {
-		j, err := w.openJob(id, o)
+		j, err := o.openJob(id)
 		if err != nil {
 			return fmt.Errorf("task %s: %w", id, err)
 		}
+		w.jobs.add(j)
+		w.inputs.open(j)
+		w.figures.note(j)
 		opened = append(opened, j)
 	}
-	return w.beginRestore(opened, &o.positions)
+	return w.begin(opened, &o.positions)
+}
+
+// begin lets opened tasks run. Those that lack something are restored before.
+func (w *worker) begin(opened []*job, p *positions) error {
+	for _, j := range opened {
+		lacking := w.restores.lacking(j, p)
+		if len(lacking) == 0 {
+			if err := w.start(j); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.restores.begin(j, lacking); err != nil {
+			return err
+		}
+		w.figures.note(j)
+		w.notices.changed(j.id, "restoring")
+	}
+	return nil
+}
+
+// takeRestored starts the tasks that are restored.
+func (w *worker) takeRestored() error {
+	if w.restores.ended.Swap(0) == 0 {
+		return nil
+	}
+	for _, j := range w.jobs.sorted() {
+		if r := j.restoring; r == nil || !r.over() {
+			continue
+		}
+		if err := w.takeBack(j); err != nil {
+			w.restores.ended.Add(1) // others may be restored, too, and have reported it
+			return err
+		}
+	}
+	return nil
+}
+
+// takeBack starts a task that is restored. One that could not be restored is closed, and opened again after a pause.
+func (w *worker) takeBack(j *job) error {
+	r := j.restoring
+	j.restoring = nil
+	if r.err != nil {
+		return joined(r.err, w.closeJob(j, r.err))
+	}
+	for _, s := range r.stores {
+		j.positions[s.Store] = s.Position
+	}
+	return w.start(j)
 }
 
 // start lets a task take records. What was restored goes to the engine first: views count the task's partition as here
@@ -88,8 +143,8 @@ func (w *worker) start(j *job) error {
 	w.figures.note(j)
 	w.turns.called(j)
 	w.turns.wake(j)
-	w.report(taskRuns, j.id, nil)
-	w.tell(j, "running")
+	w.notices.report(taskRuns, j.id, nil)
+	w.notices.changed(j.id, "running")
 	return nil
 }
 
@@ -98,7 +153,7 @@ func (w *worker) start(j *job) error {
 func (w *worker) closeJob(j *job, why error) error {
 	w.doing(&activity{what: "closing task " + j.id.String()})
 	w.inputs.close(j)
-	w.cancelRestore(j)
+	w.restores.cancel(j)
 	w.jobs.remove(j)
 	w.search.forget(j)
 	w.figures.retire(j)
@@ -110,15 +165,7 @@ func (w *worker) closeJob(j *job, why error) error {
 		w.proofs.applyTo(j)
 	}
 	err := joined(j.close(), w.app.balance.noteHeld(j.id))
-	w.report(taskClosed, j.id, why)
-	w.tell(j, "closed")
+	w.notices.report(taskClosed, j.id, why)
+	w.notices.changed(j.id, "closed")
 	return err
-}
-
-func (w *worker) tell(j *job, state string) {
-	w.log.Debug("task "+state, "task", j.id.String())
-	if f := w.app.cfg.Hooks.TaskChanged; f != nil {
-		e := TaskEvent{Task: j.id, Worker: w.index, State: state}
-		w.app.hooks.add(func() { f(e) })
-	}
 }

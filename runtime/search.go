@@ -17,6 +17,10 @@ import (
 // So others do not suffer from a task of which the broker takes nothing, and that task is not refused more than once a
 // record.
 type search struct {
+	app      *app
+	warnings *warnings
+	turns    *turns
+
 	suspects []*suspect
 	turn     int    // whose transaction was the last: a suspect's, or at their number that of all others together
 	parts    []part // of the next commit
@@ -155,7 +159,7 @@ func (s *search) narrow(now time.Time) (found *job, ok bool) {
 }
 
 // isolate handles a refusal of the broker: it tells whether going back and on leads anywhere, and what to do after it.
-func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
+func (s *search) isolate(cause error) (afterwards func() error, ok bool) {
 	if _, decided := errors.AsType[*topology.ProcessingError](cause); decided || !kclient.IsRefusal(cause) {
 		return nil, false
 	}
@@ -163,49 +167,50 @@ func (w *worker) isolate(cause error) (afterwards func() error, ok bool) {
 	if e, ok := errors.AsType[*kclient.ProduceError](cause); ok {
 		at = e.TopicPartition
 	}
-	if at.Topic == w.app.noted.topic {
+	if at.Topic == s.app.noted.topic {
 		return nil, false // it is no record's doing
 	}
-	now := w.app.cfg.Clock()
-	found, ok := w.search.narrow(now)
+	now := s.app.cfg.Clock()
+	found, ok := s.narrow(now)
 	if !ok {
 		return nil, false
 	}
 	if found == nil {
-		if n, ok := w.sparing.say("batch "+at.Topic, now); ok {
-			w.log.Warn("the broker refuses a batch: the records that led to it are processed again in smaller transactions, "+
-				"to find the one of this; if it finds none, a batch is larger than the topic takes: lower Config.BatchBytes",
+		if n, ok := s.warnings.sparing.say("batch "+at.Topic, now); ok {
+			s.warnings.log.Warn("the broker refuses a batch: the records that led to it are processed again in smaller "+
+				"transactions, to find the one of this; if it finds none, a batch is larger than the topic takes: lower "+
+				"Config.BatchBytes",
 				"topic", at.Topic, "partition", at.Partition, "times", n, "err", cause)
 		}
 		return nil, true
 	}
 	m := found.task.Last()
-	if n, ok := w.sparing.say("record "+at.Topic, now); ok {
-		w.log.Warn("the broker refuses what follows from a record: Config.Errors.Encode decides about the record",
-			"topic", at.Topic, "partition", at.Partition, "task", found.id.String(), "node", w.writer(found.id, at.Topic),
+	if n, ok := s.warnings.sparing.say("record "+at.Topic, now); ok {
+		s.warnings.log.Warn("the broker refuses what follows from a record: Config.Errors.Encode decides about the record",
+			"topic", at.Topic, "partition", at.Partition, "task", found.id.String(), "node", s.writer(found.id, at.Topic),
 			"input", m.Topic, "inputPartition", m.Partition, "offset", m.Offset, "records", n, "err", cause)
 	}
 	return func() error {
 		err := found.task.Refuse(m, cause)
-		w.turns.called(found)
-		w.turns.wake(found)
+		s.turns.called(found)
+		s.turns.wake(found)
 		return err
 	}, true
 }
 
 // writer names what of a task writes to a topic.
-func (w *worker) writer(id TaskID, topic string) string {
+func (s *search) writer(id TaskID, topic string) string {
 	var named, chosen []string
-	for _, n := range w.app.topo.Subtopologies()[id.Subtopology].Nodes {
+	for _, n := range s.app.topo.Subtopologies()[id.Subtopology].Nodes {
 		switch {
 		case n.Kind != topology.KindSink:
-		case n.Sink.Name != "" && n.Sink.In(w.app.cfg.ApplicationID) == topic:
+		case n.Sink.Name != "" && n.Sink.In(s.app.cfg.ApplicationID) == topic:
 			named = append(named, n.Name)
 		case n.RecordsNameTopic:
 			chosen = append(chosen, n.Name)
 		}
 	}
-	switch store := w.app.layout().storeOf(topic); {
+	switch store := s.app.layout().storeOf(topic); {
 	case len(named) > 0:
 		return strings.Join(named, ", ")
 	case store != "":
@@ -213,40 +218,4 @@ func (w *worker) writer(id TaskID, topic string) string {
 	default:
 		return strings.Join(chosen, ", ")
 	}
-}
-
-// sparing keeps what happens over and over from filling the log: it is said at once, and then ever more seldom.
-type sparing struct{ of map[string]*repeated }
-
-// repeated is something that happens over and over.
-type repeated struct {
-	times int64     // in all
-	last  time.Time // that it happened
-	said  time.Time
-	pause time.Duration // until it is said again
-}
-
-const (
-	sparingLeast = 10 * time.Second
-	sparingMost  = 10 * time.Minute
-	sparingKinds = 1000 // of what is remembered
-)
-
-// say tells whether to log something now, and how often it has happened.
-func (s *sparing) say(what string, now time.Time) (times int64, ok bool) {
-	r := s.of[what]
-	if r == nil || now.Sub(r.last) > sparingMost {
-		if s.of == nil || len(s.of) >= sparingKinds {
-			s.of = map[string]*repeated{}
-		}
-		r = &repeated{}
-		s.of[what] = r
-	}
-	r.times++
-	r.last = now
-	if r.times > 1 && now.Sub(r.said) < r.pause {
-		return r.times, false
-	}
-	r.said, r.pause = now, min(max(2*r.pause, sparingLeast), sparingMost)
-	return r.times, true
 }
