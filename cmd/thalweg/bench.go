@@ -24,10 +24,11 @@ func benchCommand() *cobra.Command {
 	var asJSON bool
 	var partitions []int32
 	cmd := &cobra.Command{
-		Use:   "bench WORKLOAD",
-		Short: "Measure a workload on the embedded broker or a cluster",
-		Long:  aboutBench(),
-		Args:  cobra.ExactArgs(1),
+		Use:     "bench WORKLOAD",
+		Short:   "Measure a workload on the embedded broker or a cluster",
+		Long:    aboutBench(),
+		Example: "  thalweg bench wordcount -records 1000000",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			switch guarantee {
 			case "eos":

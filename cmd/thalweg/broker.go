@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -22,7 +23,10 @@ func brokerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Run the bundled broker as a server",
-		Args:  cobra.NoArgs,
+		Example: `  thalweg broker
+  thalweg broker -listen 0.0.0.0:9092 -advertise kafka.example.org:9092 -dir /var/lib/thalweg`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := noZeros(cmd)
 			if err != nil {
@@ -89,7 +93,9 @@ func backupCommand() *cobra.Command {
 		Long: `Copy the data directory of a running broker into COPY, a directory that is empty or does not exist.
 A broker started on the copy finds all topics, groups and transactions as they were at one moment.
 The command reaches the broker through a socket in its data directory, and needs its user's rights.`,
-		Args: cobra.ExactArgs(1),
+		Example:           "  thalweg broker backup /backup/monday -dir /var/lib/thalweg",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := broker.RequestBackup(cmd.Context(), dir, args[0]); err != nil {
 				return err
@@ -103,32 +109,59 @@ The command reaches the broker through a socket in its data directory, and needs
 }
 
 func checkCommand() *cobra.Command {
-	return &cobra.Command{
+	var o output
+	cmd := &cobra.Command{
 		Use:   "check DIR",
 		Short: "Verify the data directory of a broker that does not run, or a copy",
 		Long: `Read all of a data directory at rest: batches, checksums, records, indexes, and whether topics, groups and
 transactions can be recovered. Damage makes the command fail. What a crash leaves is noted, and is no damage.`,
-		Args: cobra.ExactArgs(1),
+		Example:           "  thalweg broker check /backup/monday",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := broker.Check(nil, args[0])
 			if err != nil {
 				return err
 			}
-			damage := 0
-			for _, f := range r.Findings {
-				kind := "note"
-				if f.Damage {
-					kind = "DAMAGE"
-					damage++
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s\n", kind, f.Path, f.Text)
+			damage, err := printFindings(cmd.OutOrStdout(), r, o.json())
+			if err != nil {
+				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d topics, %d partitions, %d batches, %d records, %d bytes\n",
-				r.Topics, r.Partitions, r.Batches, r.Records, r.Bytes)
 			if damage > 0 {
 				return fmt.Errorf("broker: check %s: %d findings are damage", args[0], damage)
 			}
 			return nil
 		},
 	}
+	o.flags(cmd)
+	return cmd
+}
+
+// printFindings prints what was found, and what was looked at, and returns how many findings are damage.
+func printFindings(out io.Writer, r *broker.CheckReport, asJSON bool) (damage int, err error) {
+	for _, f := range r.Findings {
+		kind := "note"
+		if f.Damage {
+			kind = "DAMAGE"
+			damage++
+		}
+		if asJSON {
+			err = writeJSON(out, struct {
+				Path   string `json:"path"`
+				Damage bool   `json:"damage"`
+				Text   string `json:"text"`
+			}{f.Path, f.Damage, f.Text})
+		} else {
+			_, err = fmt.Fprintf(out, "%s: %s: %s\n", kind, f.Path, f.Text)
+		}
+		if err != nil {
+			return damage, err
+		}
+	}
+	if asJSON {
+		return damage, nil
+	}
+	_, err = fmt.Fprintf(out, "%d topics, %d partitions, %d batches, %d records, %d bytes\n", r.Topics, r.Partitions,
+		r.Batches, r.Records, r.Bytes)
+	return damage, err
 }

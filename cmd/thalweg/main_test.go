@@ -174,7 +174,7 @@ func TestTopologyOfEachExample(t *testing.T) {
 	_, err := thalweg(t, "", "topology nothing")
 	require.ErrorContains(t, err, `no example "nothing": there are aggregate, joins`)
 	_, err = thalweg(t, "", "topology wordcount -format svg")
-	require.ErrorContains(t, err, `-format "svg": want text`)
+	require.ErrorContains(t, err, "want text, dot, mermaid, json or fingerprint")
 }
 
 func TestBenchPrintsALineOfJSON(t *testing.T) {

@@ -12,9 +12,11 @@ import (
 func newCommand() *cobra.Command {
 	var library string
 	cmd := &cobra.Command{
-		Use:   "new DIR",
-		Short: "Write a new application: a program, its test, and what builds and runs it",
-		Args:  cobra.ExactArgs(1),
+		Use:               "new DIR",
+		Short:             "Write a new application: a program, its test, and what builds and runs it",
+		Example:           "  thalweg new ../hello",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lib, err := project.FindLibrary(cmd.Context(), library)
 			if err != nil {

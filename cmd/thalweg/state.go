@@ -17,24 +17,69 @@ import (
 
 func stateCommand() *cobra.Command {
 	cmd := groupCommand("state", "List and drop what an application has on this disk, while it does not run here")
-	cmd.AddCommand(
-		&cobra.Command{
-			Use:   "list DIR",
-			Short: "List the stores in DIR, which is <StateDir>/<application>; rows and bytes are estimates",
-			Args:  cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return withState(args[0], func(l *runtime.LocalState) error {
-					stores, err := l.Stores()
-					if err != nil {
-						return err
-					}
-					return printStores(cmd.OutOrStdout(), stores)
-				})
-			},
-		},
-		dropCommand(),
-	)
+	cmd.AddCommand(listStoresCommand(), dropCommand())
 	return cmd
+}
+
+func listStoresCommand() *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use:               "list DIR",
+		Short:             "List the stores in DIR, which is <StateDir>/<application>; rows and bytes are estimates",
+		Example:           "  thalweg state list data/state/wordcount",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeDirectory,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withState(args[0], func(l *runtime.LocalState) error {
+				stores, err := l.Stores()
+				if err != nil {
+					return err
+				}
+				return printStores(cmd.OutOrStdout(), stores, o.json())
+			})
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// completeDirectory completes the first argument, which is a directory.
+func completeDirectory(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// localStore is a partition of a store on the disk as an object.
+type localStore struct {
+	Store     string `json:"store"`
+	Partition int32  `json:"partition"` // -1: a global store
+	Task      string `json:"task,omitempty"`
+	Gone      bool   `json:"gone"`
+	Kind      string `json:"kind,omitempty"`
+	Rows      int64  `json:"rows"`
+	Bytes     int64  `json:"bytes"`
+	Position  *int64 `json:"position"` // null: not known
+	Topic     string `json:"topic,omitempty"`
+	LastUsed  string `json:"last_used,omitempty"`
+}
+
+func describeStore(s runtime.LocalStore) localStore {
+	l := localStore{
+		Store: s.Store, Partition: s.Partition, Task: s.Task, Gone: s.Gone, Rows: s.Rows, Bytes: s.Bytes,
+		Topic: s.Origin.Topic,
+	}
+	if s.Named {
+		l.Kind = s.Origin.Kind.String()
+	}
+	if s.Known {
+		l.Position = &s.Offset
+	}
+	if !s.Synced.IsZero() {
+		l.LastUsed = s.Synced.UTC().Format(time.RFC3339)
+	}
+	return l
 }
 
 func withState(dir string, do func(*runtime.LocalState) error) error {
@@ -48,34 +93,31 @@ func withState(dir string, do func(*runtime.LocalState) error) error {
 	return errors.Join(do(l), l.Close())
 }
 
-func printStores(out io.Writer, stores []runtime.LocalStore) error {
+func printStores(out io.Writer, stores []runtime.LocalStore, asJSON bool) error {
+	if asJSON {
+		for _, s := range stores {
+			if err := writeJSON(out, describeStore(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "store\tpartition\ttask\tkind\trows\tbytes\tposition\ttopic\tlast used")
 	for _, s := range stores {
-		partition, task, kind, position, topic, used := fmt.Sprint(s.Partition), s.Task, "-", "-", "-", "-"
-		if s.Partition < 0 {
+		l := describeStore(s)
+		partition, task, position := fmt.Sprint(l.Partition), dash(l.Task), "-"
+		if l.Partition < 0 {
 			partition, task = "global", "-"
 		}
-		if s.Gone {
+		if l.Gone {
 			task = "gone"
 		}
-		if task == "" {
-			task = "-"
+		if l.Position != nil {
+			position = fmt.Sprint(*l.Position)
 		}
-		if s.Named {
-			kind = s.Origin.Kind.String()
-		}
-		if s.Known {
-			position = fmt.Sprint(s.Offset)
-		}
-		if s.Origin.Topic != "" {
-			topic = s.Origin.Topic
-		}
-		if !s.Synced.IsZero() {
-			used = s.Synced.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", s.Store, partition, task, kind, s.Rows, s.Bytes, position,
-			topic, used)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", l.Store, partition, task, dash(l.Kind), l.Rows, l.Bytes,
+			position, dash(l.Topic), dash(l.LastUsed))
 	}
 	return w.Flush()
 }
@@ -102,7 +144,9 @@ func dropCommand() *cobra.Command {
 		Short: "Drop stores, in all partitions or in those that the flags say, and give their space back",
 		Long: "Drop stores, in all partitions or in those that the flags say, and give their space back.\n" +
 			"What the application still needs it restores from its topics at the next start.",
-		Args: cobra.MinimumNArgs(1),
+		Example:           "  thalweg state drop data/state/wordcount by-word -task 0_3",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.names = args[1:]
 			if len(d.names) == 0 && len(d.tasks) == 0 && !d.gone && d.unusedFor == 0 {
@@ -150,5 +194,5 @@ func (d dropping) run(cmd *cobra.Command, l *runtime.LocalState) error {
 		return nil
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), "dropped:")
-	return printStores(cmd.OutOrStdout(), found)
+	return printStores(cmd.OutOrStdout(), found, false)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,11 @@ func TestState(t *testing.T) {
 		require.Equal(t, []string{"by-word", fmt.Sprint(i), fmt.Sprintf("1_%d", i)}, row[:3])
 		require.NotEqual(t, "-", row[len(row)-1], "last used")
 	}
+	var first localStore
+	asJSON := works(t, "", "state list -o json "+dir)
+	require.NoError(t, json.Unmarshal([]byte(strings.SplitN(asJSON, "\n", 2)[0]), &first))
+	require.Equal(t, []string{"by-word", "1_0", "wc-by-word-changelog"}, []string{first.Store, first.Task, first.Topic})
+	require.Equal(t, 4, strings.Count(asJSON, "\n"))
 	for line, want := range map[string]string{
 		"state drop " + dir:                         "say what",
 		"state drop " + dir + " nothing":            `no store "nothing"`,

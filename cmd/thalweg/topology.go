@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -28,45 +26,28 @@ func examples() map[string]func() (*topology.Topology, error) {
 }
 
 func topologyCommand() *cobra.Command {
-	var format string
-	names := strings.Join(slices.Sorted(maps.Keys(examples())), ", ")
+	var format choice
+	names := slices.Sorted(maps.Keys(examples()))
 	cmd := &cobra.Command{
 		Use:   "topology EXAMPLE",
-		Short: "Print the graph of an example: " + names,
-		Args:  cobra.ExactArgs(1),
+		Short: "Print the graph of an example: " + strings.Join(names, ", "),
+		Long: `Print the graph of an example: ` + strings.Join(names, ", ") + `.
+A program of your own prints its graph by topology.Flag: go run . -topology`,
+		Example:           "  thalweg topology wordcount -format mermaid",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			build, ok := examples()[args[0]]
 			if !ok {
-				return fmt.Errorf("no example %q: there are %s", args[0], names)
+				return fmt.Errorf("no example %q: there are %s", args[0], strings.Join(names, ", "))
 			}
 			topo, err := build()
 			if err != nil {
 				return err
 			}
-			return printTopology(cmd.OutOrStdout(), topo, format)
+			return topo.Print(cmd.OutOrStdout(), format.value)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "text", "text, dot, mermaid, json or fingerprint")
+	format.flag(cmd, "format", "", "what to print", "text", "dot", "mermaid", "json", "fingerprint")
 	return cmd
-}
-
-func printTopology(w io.Writer, topo *topology.Topology, format string) (err error) {
-	d := topo.Describe()
-	switch format {
-	case "text":
-		_, err = fmt.Fprint(w, d)
-	case "dot":
-		_, err = fmt.Fprint(w, d.DOT())
-	case "mermaid":
-		_, err = fmt.Fprint(w, d.Mermaid())
-	case "json":
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		err = e.Encode(d)
-	case "fingerprint":
-		_, err = fmt.Fprintln(w, topo.Fingerprint())
-	default:
-		err = fmt.Errorf("-format %q: want text, dot, mermaid, json or fingerprint", format)
-	}
-	return err
 }

@@ -3,6 +3,7 @@
 //	go run .                                sends a few lines, prints all counts, and ends
 //	go run . -serve                         runs until interrupted; clients find its broker at 127.0.0.1:9092
 //	go run . -serve -brokers HOST:PORT,…    the same on a Kafka cluster
+//	go run . -topology                      prints the program's graph, -topology=mermaid as a picture
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 
 	"thalweg/broker"
 	"thalweg/runtime"
+	"thalweg/topology"
 )
 
 type options struct {
@@ -37,6 +39,7 @@ func main() {
 	flag.StringVar(&o.brokers, "brokers", "", "HOST:PORT addresses of a Kafka cluster (default: the bundled broker)")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:9092", "with -serve: where the bundled broker accepts clients")
 	flag.BoolVar(&o.serve, "serve", false, "run until interrupted")
+	topology.Flag(flag.CommandLine, Build)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
