@@ -112,6 +112,9 @@ func benchFlags(cmd *cobra.Command, o *workload.Options) {
 	f.DurationVar(&o.Commit, "commit", 0, "time between commits (0: between 10 and 100 ms, by the load)")
 	f.IntVar(&o.Workers, "workers", goruntime.GOMAXPROCS(0), "tasks that run at the same time")
 	f.IntVar(&o.Garbage, "garbage", 0, "bytes that a function of the program allocates for each record of a stream")
+	f.DurationVar(&o.Call, "call", 0, "for which a function of the program sleeps at each record of a stream")
+	f.DurationVar(&o.Delay, "delay", 0, "of each request of the application, as a network has it; needs a broker in "+
+		"another process")
 	f.BoolVar(&o.AsWritten, "as-written", false, "run the topology without the optimizer's rules")
 	f.BoolVar(&o.Filled, "filled", false, "fill the embedded broker's topics before the clock runs, as a cluster's are")
 	f.BoolVar(&o.NoLocal, "requests", false, "send requests to the embedded broker, too")
@@ -129,8 +132,8 @@ func benchFlags(cmd *cobra.Command, o *workload.Options) {
 		"writes NAME-out: only send and receive")
 	f.IntVar(&o.Rate, "rate", 0, "latency, rebalance, broker-e2e: records per second (0: 50,000, and 10,000 of "+
 		"broker-e2e)")
-	f.Int32Var(&o.BatchBytes, "batch", 0, "broker-produce, -consume, -many: bytes of a batch at most "+
-		"(0: the client's default)")
+	f.Int32Var(&o.BatchBytes, "batch", 0, "bytes of a batch of the application; of a client at most, with "+
+		"broker-produce, -consume and -many (0: the default of either)")
 	f.IntVar(&o.Topics, "topics", 0, "broker-many: how many topics (0: 1,000)")
 	f.DurationVar(&o.Warmup, "warmup", 10*time.Second, "latency, tasks, rebalance, broker-small, -e2e, -many: before "+
 		"measuring")
@@ -153,6 +156,9 @@ func printResult(w io.Writer, r workload.Result) error {
 	filled := ""
 	if r.Filled {
 		filled = ", filled before"
+	}
+	if r.DelayMillis > 0 {
+		filled += fmt.Sprintf(", %.1f ms away", r.DelayMillis)
 	}
 	fmt.Fprintf(w, "%s: %s, %d workers, %d partitions, brokers %s%s\n", r.Workload, r.Guarantee, r.Workers,
 		r.Partitions, r.Brokers, filled)

@@ -101,10 +101,13 @@ func (p *place) config(id string, o Options) runtime.Config {
 	c := runtime.Config{
 		ApplicationID: id, Broker: p.broker, Seeds: p.seeds, NoLocal: o.NoLocal,
 		StateDir: filepath.Join(p.dir, "state"), Guarantee: o.Guarantee, Workers: o.Workers, CommitEvery: o.Commit,
-		MemoryBytesMax: o.MemoryBytesMax, Logger: o.Logger,
+		MemoryBytesMax: o.MemoryBytesMax, BatchBytes: int(o.BatchBytes), Logger: o.Logger,
 	}
 	if o.StateDir != "" {
 		c.StateDir = o.StateDir
+	}
+	if o.Delay > 0 {
+		c.ClientOptions = delayed(o.Delay)
 	}
 	return c
 }

@@ -30,10 +30,12 @@ type Options struct {
 	Guarantee runtime.Guarantee
 	Commit    time.Duration // 0 adapts
 	Workers   int
-	Garbage   int  // bytes that a function of the program allocates for each record of a stream
-	AsWritten bool // without the optimizer's rules
-	Filled    bool // the embedded broker's topics hold all before the clock runs, as a cluster's do
-	NoLocal   bool // requests instead of direct calls, also to the embedded broker
+	Garbage   int           // bytes that a function of the program allocates for each record of a stream
+	Call      time.Duration // for which a function of the program sleeps at each record of a stream
+	Delay     time.Duration // of each request of the application to a broker in another process
+	AsWritten bool          // without the optimizer's rules
+	Filled    bool          // the embedded broker's topics hold all before the clock runs, as a cluster's do
+	NoLocal   bool          // requests instead of direct calls, also to the embedded broker
 	// Partitions of the input, where the workload has a data set of so many; 0 is what the workload names.
 	Partitions int32
 	// Keys and Passes vary the data sets of state on disk, see Variant; 0 leaves them as defined.
@@ -56,7 +58,8 @@ type Options struct {
 	// WarmupsMax and Session are the settings of each.
 	Processes, Standbys, WarmupsMax int
 	Session                         time.Duration
-	// BatchBytes limits the batches of broker-produce, -consume and -many; 0 is the client's default.
+	// BatchBytes is the size of the application's batches, and limits those of broker-produce, -consume and -many; 0 is
+	// the default of either.
 	BatchBytes int32
 	Profile    io.Writer // of the measured time's CPU; may be nil
 	// BrokerProfile is the file for a CPU profile of a broker in a process of its own. Empty: none.
@@ -91,6 +94,10 @@ func (o Options) check(name string) error {
 	if o.Application != "" && (o.StateDir == "" || o.Brokers == "embedded" || o.Brokers == "process") {
 		return errors.New("bench: to go on with an application name its state directory and a broker that runs")
 	}
+	if o.Delay > 0 && (o.Brokers == "embedded" || NeedsProcess(name)) {
+		return errors.New("bench: the requests of an application to a broker in another process are delayed: use --brokers " +
+			"process or a cluster's addresses, and no workload of several processes or of the broker alone")
+	}
 	if NeedsProcess(name) && (o.Brokers == "embedded" || o.Filled) {
 		return fmt.Errorf("bench: %s needs a broker in another process: use --brokers process or a cluster's "+
 			"addresses, and leave out --filled", name)
@@ -103,9 +110,10 @@ type Result struct {
 	Workload      string    `json:"workload"`
 	Brokers       string    `json:"brokers"`
 	Sync          string    `json:"sync,omitempty"`
-	Filled        bool      `json:"filled,omitempty"` // the input was there before; its feeder is not counted
-	Guarantee     string    `json:"guarantee"`        // empty where the broker alone is measured
-	CommitMillis  float64   `json:"commit_ms"`        // 0: adaptive
+	Filled        bool      `json:"filled,omitempty"`   // the input was there before; its feeder is not counted
+	Guarantee     string    `json:"guarantee"`          // empty where the broker alone is measured
+	CommitMillis  float64   `json:"commit_ms"`          // 0: adaptive
+	DelayMillis   float64   `json:"delay_ms,omitempty"` // of each request of the application
 	Workers       int       `json:"workers"`
 	Partitions    int32     `json:"partitions"`
 	Topics        []string  `json:"topics,omitempty"` // what is read, tables first
@@ -147,7 +155,7 @@ func Run(ctx context.Context, name string, o Options) (r Result, err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	r = Result{
 		Workload: name, Brokers: o.Brokers, Guarantee: o.Guarantee.String(), Workers: o.Workers,
-		CommitMillis: float64(o.Commit.Microseconds()) / 1000,
+		CommitMillis: float64(o.Commit.Microseconds()) / 1000, DelayMillis: float64(o.Delay.Microseconds()) / 1000,
 	}
 	if p.broker != nil || p.apart != nil {
 		r.Sync = o.Sync.String()

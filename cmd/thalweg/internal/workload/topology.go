@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	goruntime "runtime"
+	"time"
 
 	"thalweg/runtime"
 	"thalweg/serde"
@@ -72,7 +73,7 @@ func WorkloadOf(name string) (Workload, error) {
 // topology builds the workload between its topics: in are those of the tables and then of the inputs.
 func (w Workload) topology(in []string, out string, o Options) (*topology.Topology, error) {
 	b := stream.NewBuilder()
-	w.build(program{b, in, out, o.Garbage})
+	w.build(program{b, in, out, o.Garbage, o.Call})
 	if !o.AsWritten {
 		b.Optimize()
 	}
@@ -84,7 +85,8 @@ type program struct {
 	*stream.Builder
 	in      []string // topics of the tables, then of the inputs
 	out     string
-	garbage int // bytes that a function of the program allocates for each record
+	garbage int           // bytes that a function of the program allocates for each record
+	call    time.Duration // for which a function of the program sleeps at each record
 }
 
 // stream reads one of the topics.
@@ -92,6 +94,9 @@ func (p program) stream[K, V any](topic int) stream.Stream[K, V] {
 	s := p.Builder.Stream(stream.NewTopic[K, V](p.in[topic]))
 	if p.garbage > 0 {
 		s = s.Peek(func(K, V) { goruntime.KeepAlive(make([]byte, p.garbage)) })
+	}
+	if p.call > 0 {
+		s = s.Peek(func(K, V) { time.Sleep(p.call) })
 	}
 	return s
 }
