@@ -218,7 +218,9 @@ type Config struct {
 	// hundreds of times a second. It counts as heap in Go's metrics and towards a GOMEMLIMIT, and is resident only as
 	// far as it is used. Default 32 MiB; negative means none.
 	HeadroomBytes int64
-	// BatchBytes is the size from which a record batch is sent before the commit, before compression. Default 256 KiB.
+	// BatchBytes is the size from which a record batch is sent before the commit, before compression. Default 256 KiB
+	// with Broker. With Seeds each partition has one batch under way at a time, so that small ones would let the network
+	// set the pace: RecordBytesMax, 1 MB at most.
 	BatchBytes int
 	// RecordBytesMax is the largest record that is written; it must be below the max.message.bytes of the topics that
 	// are written to. Larger ones follow Errors.Encode. Default 1 MB.
@@ -270,8 +272,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.PurgeEvery, 30*time.Second)
 	setDefault(&c.Alignment.Timeout, 5*time.Minute)
 	setDefault(&c.HeadroomBytes, DefaultHeadroomBytes)
-	setDefault(&c.BatchBytes, 256<<10)
 	setDefault(&c.RecordBytesMax, 1_000_000)
+	setDefault(&c.BatchBytes, c.batchBytes())
 	setDefault(&c.Topics.Partitions, 4)
 	setDefault(&c.StartTimeout, 30*time.Second)
 	setDefault(&c.RetryTimeout, 2*time.Minute)
@@ -292,6 +294,14 @@ func (c Config) withDefaults() Config {
 		c.StateFS = vfs.Default
 	}
 	return c
+}
+
+// batchBytes is the default of BatchBytes.
+func (c Config) batchBytes() int {
+	if c.Broker != nil && !c.NoLocal {
+		return 256 << 10
+	}
+	return max(min(c.RecordBytesMax, 1_000_000), 1<<10)
 }
 
 // temporaryState is where the state of a program lies that does not say where.

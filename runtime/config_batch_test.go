@@ -1,0 +1,33 @@
+package runtime
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+type anyBroker struct{ Broker }
+
+func (anyBroker) Addr() string { return "" }
+
+func (anyBroker) Dial(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }
+
+// Over a network a partition has one batch under way at a time: small ones would let the network set the pace.
+func TestBatchesAreLargerOverANetwork(t *testing.T) {
+	for _, test := range []struct {
+		cfg  Config
+		want int
+	}{
+		{Config{Broker: anyBroker{}}, 256 << 10},
+		{Config{Broker: anyBroker{}, NoLocal: true}, 1_000_000},
+		{Config{Seeds: []string{"a:1"}}, 1_000_000},
+		{Config{Seeds: []string{"a:1"}, RecordBytesMax: 500_000}, 500_000},
+		{Config{Seeds: []string{"a:1"}, RecordBytesMax: 10 << 20}, 1_000_000},
+		{Config{Seeds: []string{"a:1"}, RecordBytesMax: 100}, 1 << 10},
+		{Config{Seeds: []string{"a:1"}, BatchBytes: 5000}, 5000},
+	} {
+		require.Equal(t, test.want, test.cfg.withDefaults().BatchBytes)
+	}
+}
