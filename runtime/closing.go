@@ -82,8 +82,8 @@ func (e ending) abandon() error {
 	var left []string
 	var cutting sync.WaitGroup
 	for _, w := range workers {
-		if w.active.Load() {
-			left = append(left, fmt.Sprintf("worker %d is %v", w.index, w.now.Load()))
+		if w.liveness.active.Load() {
+			left = append(left, fmt.Sprintf("worker %d is %v", w.index, w.liveness.now.Load()))
 			cutting.Go(w.cutOff)
 		}
 	}
@@ -123,7 +123,7 @@ func (e ending) abandon() error {
 
 // cutOff takes its transaction from a worker that does not come back: what it makes from now on reaches nobody.
 func (w *worker) cutOff() {
-	if w.now.Load() == nil { // it has no client yet, and its context is over
+	if w.liveness.now.Load() == nil { // it has no client yet, and its context is over
 		return
 	}
 	if w.app.cfg.Guarantee == ExactlyOnce {

@@ -147,7 +147,7 @@ func (c *committer) begin(ctx context.Context, now time.Time) error {
 	if err := c.ready(ctx); err != nil {
 		return err
 	}
-	w.doing(&doingCommit)
+	w.liveness.doing(&doingCommit)
 	if w.app.cfg.Guarantee == ExactlyOnce {
 		if err := c.writeTimes(w.outbox, now); err != nil {
 			return err
@@ -181,7 +181,7 @@ func (c *committer) ready(ctx context.Context) error {
 		w.pace.flushed(w.search.records, took)
 	}()
 	for _, j := range c.touched.sorted() {
-		w.doing(&j.flushing)
+		w.liveness.doing(&j.flushing)
 		ready, err := j.task.Ready()
 		if err != nil {
 			return err
@@ -277,7 +277,7 @@ func (c *committer) send(ctx context.Context, packets []*task.Packet) error {
 		return nil
 	}
 	w := c.w
-	w.doing(&doingProduce)
+	w.liveness.doing(&doingProduce)
 	c.items = appendItems(c.items[:0], packets)
 	began := w.app.cfg.Clock()
 	defer func() { c.sending += w.app.cfg.Clock().Sub(began) }()

@@ -287,10 +287,10 @@ func (d *dispatcher) startWorker(ctx context.Context, index int) {
 	w := newWorker(a, index)
 	d.workers[index] = w
 	a.addWorker(w)
-	w.active.Store(true)
+	w.liveness.active.Store(true)
 	d.running.Go(func() {
 		err := w.run(ctx, a.stop)
-		w.active.Store(false)
+		w.liveness.active.Store(false)
 		close(w.gone)
 		if w.retiring && err == nil {
 			a.removeWorker(w)

@@ -142,7 +142,7 @@ func (c *committer) settle(ctx context.Context) error {
 	if !c.underWay {
 		return nil
 	}
-	c.w.doing(&doingCommit)
+	c.w.liveness.doing(&doingCommit)
 	began := c.w.app.cfg.Clock()
 	err := c.await()
 	c.rested = c.rested.Add(c.w.app.cfg.Clock().Sub(began)) // nothing could be done meanwhile

@@ -18,13 +18,13 @@ func (a *app) watch(finished <-chan struct{}) {
 		workers := a.workers
 		a.mu.Unlock()
 		for _, w := range workers {
-			beat := w.beaten.Load()
+			beat := w.liveness.beaten.Load()
 			since := now.Sub(time.UnixMilli(beat))
 			if beat == 0 || since < a.cfg.StallAfter || told[w] == beat {
 				continue
 			}
 			told[w] = beat
-			s := Stall{Worker: w.index, Doing: w.now.Load().String(), Since: since}
+			s := Stall{Worker: w.index, Doing: w.liveness.now.Load().String(), Since: since}
 			a.cfg.Logger.Warn("worker makes no progress", "application", a.cfg.ApplicationID, "worker", w.index,
 				"doing", s.Doing, "since", since)
 			if f := a.cfg.Hooks.Stalled; f != nil {

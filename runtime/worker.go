@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"thalweg/internal/kclient"
 	"thalweg/internal/task"
 )
-
-// stepRecords is how many records a task may process before the worker looks at what else there is to do.
-const stepRecords = 4096
 
 // idleMost is how long a worker without work sleeps at most.
 const idleMost = time.Second
@@ -34,12 +30,10 @@ type worker struct {
 	asks  chan chan error // for checkpoints; answered by the worker
 	inbox *inbox          // any goroutine
 
-	gone    chan struct{}            // closed when it has ended
-	started bool                     // it takes orders; the dispatcher's goroutine
-	retired bool                     // it was told to end; the dispatcher's goroutine
-	active  atomic.Bool              // its loop runs; any goroutine
-	beaten  atomic.Int64             // milliseconds: the last turn of the loop; any goroutine
-	now     atomic.Pointer[activity] // what it does; nil: it has no client yet; any goroutine
+	gone     chan struct{} // closed when it has ended
+	started  bool          // it takes orders; the dispatcher's goroutine
+	retired  bool          // it was told to end; the dispatcher's goroutine
+	liveness liveness
 
 	client *kclient.Client
 	outbox *task.Outbox
@@ -59,11 +53,10 @@ type worker struct {
 	cuts     *cuts // that its tasks have
 	memory   *workerMemory
 
-	turns    turns
-	deadline *deadline // of the turn
-	slow     slowCalls
-	visit    visit
-	progress bool // something was processed in the last turn
+	turns      turns
+	processing *processing
+	deadline   *deadline // of the turn
+	slow       slowCalls
 
 	commits     *committer
 	pace        *pace
@@ -100,17 +93,16 @@ func newWorker(a *app, index int) *worker {
 	if a.cfg.Guarantee == ExactlyOnce {
 		w.slow.timeout = a.cfg.TransactionTimeout
 	}
-	if len(a.topo.Globals()) > 0 {
-		w.visit.gate = &a.globals.gate
-	}
 	w.search = search{app: a, warnings: w.warnings, turns: &w.turns}
 	w.commits = newCommitter(w)
 	w.proofs = proofs{app: a, log: log, jobs: &w.jobs, touched: &w.commits.touched, checkpoints: &w.checkpoints}
 	w.suspensions.worker = w
+	w.processing = &processing{
+		app: a, liveness: &w.liveness, jobs: &w.jobs, turns: &w.turns, search: &w.search, commits: w.commits, pace: w.pace,
+		slow: &w.slow, deadline: w.deadline,
+	}
 	return w
 }
-
-func (w *worker) doing(what *activity) { w.now.Store(what) }
 
 // run works until stop, then commits and leaves the group. ctx ends what can't wait any longer.
 func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
@@ -135,59 +127,6 @@ func (w *worker) run(ctx context.Context, stop <-chan struct{}) (err error) {
 	}
 }
 
-func (w *worker) connect(ctx context.Context) error {
-	a := w.app
-	ctx, cancel := a.untilStop(ctx)
-	defer cancel()
-	cfg := a.clientConfig(fmt.Sprintf("worker-%d", w.index))
-	cfg.Known, cfg.Member = a.connection(), a.dispatcher.place
-	if a.cfg.Guarantee == ExactlyOnce {
-		cfg.TransactionalID = fmt.Sprintf("%s-%s-%d", a.cfg.ApplicationID, a.home.process, w.index)
-	}
-	cfg.FetchBytesMax, cfg.ProduceBytesMax = a.home.memory.fetchBytes(), a.home.memory.produceBytes()
-	cfg.FetchPartitionBytesMax = fetchPartitionBytes
-	opening, cancelOpening := context.WithTimeout(ctx, a.cfg.StartTimeout)
-	defer cancelOpening()
-	l, err := kclient.Open(opening, cfg)
-	if err != nil {
-		return err
-	}
-	w.client, w.proofs.client = l, l
-	out := task.OutboxConfig{
-		Partitions:     w.partitionsOf,
-		BatchBytes:     a.cfg.BatchBytes,
-		RecordMaxBytes: a.cfg.RecordBytesMax,
-		Compression:    a.cfg.Compression.codec(),
-		BytesMax:       a.home.memory.outboxBytes(),
-	}
-	w.outbox, w.commits.times = task.NewOutbox(out), task.NewOutbox(out)
-	w.inputs = newInputs(a.home.memory, l.Fetcher())
-	w.memory = &workerMemory{limits: a.home.memory, client: l, outbox: w.outbox}
-	w.strays = strays{app: a, client: l, log: w.log, jobs: &w.jobs, inputs: w.inputs, commits: w.commits}
-	if err := l.InitProducer(ctx); err != nil {
-		l.Close()
-		return err
-	}
-	return nil
-}
-
-// partitionsOf looks a topic up for a sink, which can't wait long.
-func (w *worker) partitionsOf(topic string) (int32, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), w.app.cfg.StartTimeout)
-	defer cancel()
-	return w.client.Partitions(ctx, topic)
-}
-
-var (
-	doingWait    = activity{what: "waiting for something to do"}
-	doingTake    = activity{what: "taking what was fetched"}
-	doingCommit  = activity{what: "committing"}
-	doingProduce = activity{what: "producing"}
-	doingOpen    = activity{what: "opening tasks"}
-	doingRewind  = activity{what: "going back to the last commit"}
-	doingLeave   = activity{what: "ending"}
-)
-
 // turn is one round of the loop: end a commit that is made, take what has arrived, process some of it, send what is
 // full, begin a commit when it is due, and sleep when there was nothing of all that.
 func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
@@ -196,33 +135,19 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 		return err
 	}
 	if !w.commits.underWay { // a commit that does not end is no progress, whatever else is done
-		w.beaten.Store(now.UnixMilli())
+		w.liveness.beat(now)
 	}
 	took, err := w.take(ctx, stop, now)
 	if err != nil {
 		return err
 	}
-	if err := w.takeRestored(); err != nil {
-		return err
-	}
-	w.app.aligner.give(w)
-	if len(w.opens) > 0 {
-		if err := w.openTasks(ctx, now); err != nil {
-			return err
-		}
-	}
-	if err := w.strays.returnAll(ctx, now); err != nil {
+	if err := w.ready(ctx, now); err != nil {
 		return err
 	}
 	if w.commits.due(now) {
 		return w.commits.next(ctx, now)
 	}
-	worked, err := w.work(ctx, now)
-	if worked || err != nil {
-		began := now
-		now = w.app.cfg.Clock()
-		w.slow.took(now.Sub(began))
-	}
+	worked, now, err := w.processing.work(ctx, now)
 	if err != nil {
 		return err
 	}
@@ -232,14 +157,7 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	if w.commits.due(now) {
 		return w.commits.next(ctx, now)
 	}
-	if err := w.checkpoints.due(now); err != nil {
-		return err
-	}
-	if err := w.proofs.renew(ctx, now); err != nil {
-		return err
-	}
-	w.memory.update()
-	if err := w.memory.relieve(w.jobs.running); err != nil {
+	if err := w.tidy(ctx, now); err != nil {
 		return err
 	}
 	if took || worked {
@@ -248,27 +166,36 @@ func (w *worker) turn(ctx context.Context, stop <-chan struct{}) error {
 	return w.wait(ctx, stop, now)
 }
 
-// work lets tasks process until the turn's time is over, and tells whether they did.
-func (w *worker) work(ctx context.Context, now time.Time) (worked bool, err error) {
-	w.progress = false
-	inside, err := w.visit.enter(func() error { return w.commits.commitRest(ctx, now) })
-	if err != nil || !inside {
-		return false, err
+// ready makes tasks ready that can go on: those that are restored, wait for a time, are to be opened, or miss their
+// next record.
+func (w *worker) ready(ctx context.Context, now time.Time) error {
+	if err := w.takeRestored(); err != nil {
+		return err
 	}
-	w.deadline.set(w.commits.turnTime(now))
-	retried, err := w.retry(ctx, now)
-	if w.commits.flight.hasEnded() { // maybe before the flag was reset
-		w.deadline.passed.Store(true)
+	w.app.aligner.give(w)
+	if len(w.opens) > 0 {
+		if err := w.openTasks(ctx, now); err != nil {
+			return err
+		}
 	}
-	if err == nil && !(retried && w.deadline.passed.Load()) && !w.commits.blocks() {
-		w.progress, err = w.process(now)
+	return w.strays.returnAll(ctx, now)
+}
+
+// tidy keeps what is committed from waiting in memory, and the memory within its limit.
+func (w *worker) tidy(ctx context.Context, now time.Time) error {
+	if err := w.checkpoints.due(now); err != nil {
+		return err
 	}
-	return retried || w.progress, err
+	if err := w.proofs.renew(ctx, now); err != nil {
+		return err
+	}
+	w.memory.update()
+	return w.memory.relieve(w.jobs.running)
 }
 
 // take handles everything that has arrived, without waiting.
 func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) (took bool, err error) {
-	w.doing(&doingTake)
+	w.liveness.doing(&doingTake)
 	select {
 	case <-stop:
 		return false, errStop
@@ -284,7 +211,7 @@ func (w *worker) take(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		default:
 		}
 		select {
-		case fetched := <-w.inputs.fetched(w.progress || w.commits.underWay):
+		case fetched := <-w.inputs.fetched(w.processing.progress || w.commits.underWay):
 			err = w.add(fetched, now)
 		case <-w.client.Produced():
 			w.commits.recycle()
@@ -320,9 +247,9 @@ func (w *worker) add(fetched []kclient.Fetched, now time.Time) error {
 
 // wait sleeps until something arrives or is due.
 func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) error {
-	w.doing(&doingWait)
+	w.liveness.doing(&doingWait)
 	if w.commits.underWay {
-		w.doing(&doingCommit)
+		w.liveness.doing(&doingCommit)
 	}
 	w.publish(now, false)
 	w.timer.Reset(w.sleep(now))
@@ -340,7 +267,7 @@ func (w *worker) wait(ctx context.Context, stop <-chan struct{}, now time.Time) 
 		return errStop
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case fetched := <-w.inputs.fetched(w.progress || w.commits.underWay):
+	case fetched := <-w.inputs.fetched(w.processing.progress || w.commits.underWay):
 		return w.add(fetched, w.app.cfg.Clock())
 	case <-w.client.Produced():
 		w.commits.recycle()
@@ -382,119 +309,49 @@ func (w *worker) sleep(now time.Time) time.Duration {
 	return d
 }
 
-// process lets tasks work for a while, all of them unless some are suspected of what the broker refuses. It reports
-// whether any record was processed.
-func (w *worker) process(now time.Time) (processed bool, err error) {
-	if w.app.paused.Load() {
-		return false, nil
+func (w *worker) connect(ctx context.Context) error {
+	a := w.app
+	ctx, cancel := a.untilStop(ctx)
+	defer cancel()
+	cfg := a.clientConfig(fmt.Sprintf("worker-%d", w.index))
+	cfg.Known, cfg.Member = a.connection(), a.dispatcher.place
+	if a.cfg.Guarantee == ExactlyOnce {
+		cfg.TransactionalID = fmt.Sprintf("%s-%s-%d", a.cfg.ApplicationID, a.home.process, w.index)
 	}
-	if !w.search.active() {
-		return w.step(now)
-	}
-	if !w.commits.open.IsZero() { // a commit is due
-		return false, nil
-	}
-	for range len(w.search.suspects) + 1 {
-		if p := w.search.next(); p == nil {
-			processed, err = w.step(now)
-		} else if w.jobs.runs(p.job) {
-			processed, err = w.stepSuspect(p, now)
-		}
-		if processed || err != nil {
-			break
-		}
-	}
-	return processed, err
-}
-
-// step lets the tasks that are ready have their turns, about one each, until the turn's time is over. Suspects have
-// transactions of their own.
-func (w *worker) step(now time.Time) (processed bool, err error) {
-	w.turns.ring(now, w.jobs.running)
-	wall := now.UnixMilli()
-	defer w.turns.putBack()
-	for range w.turns.schedule.count {
-		if processed && w.deadline.passed.Load() {
-			break
-		}
-		most := w.pace.left(w.search.records)
-		if most == 0 || w.commits.underWay && w.outbox.Crowded() {
-			break // a commit is due
-		}
-		j, others := w.turns.schedule.next()
-		if j == nil {
-			break
-		}
-		if w.search.of(j) != nil {
-			w.turns.putAside(j)
-			continue
-		}
-		budget := stepRecords
-		if others {
-			budget = smallTurn
-		}
-		worked, left, err := w.stepTask(j, min(budget, most), wall)
-		if err != nil {
-			return processed, err
-		}
-		if worked {
-			processed = true
-			w.commits.workedOn(j, now)
-		} else {
-			w.commits.noteMoved(j, now) // over records that were dropped
-		}
-		switch {
-		case left && worked:
-			w.turns.wake(j)
-		case left:
-			w.turns.putAside(j)
-		}
-	}
-	return processed, nil
-}
-
-// stepTask lets a task process records, and then call what is due by the wall clock. left tells that it has more.
-func (w *worker) stepTask(j *job, budget int, wall int64) (worked, left bool, err error) {
-	first := w.commits.touched.add(j)
-	w.doing(&j.processing)
-	if err := w.inputs.atEnd(j); err != nil {
-		return false, true, err
-	}
-	n, err := j.task.Step(budget, wall)
-	w.search.processed(j, n, false)
+	cfg.FetchBytesMax, cfg.ProduceBytesMax = a.home.memory.fetchBytes(), a.home.memory.produceBytes()
+	cfg.FetchPartitionBytesMax = fetchPartitionBytes
+	opening, cancelOpening := context.WithTimeout(ctx, a.cfg.StartTimeout)
+	defer cancelOpening()
+	l, err := kclient.Open(opening, cfg)
 	if err != nil {
-		return n > 0, true, err
+		return err
 	}
-	fired, err := j.task.Punctuate(wall)
-	if err != nil {
-		return n > 0, true, err
+	w.client, w.proofs.client = l, l
+	out := task.OutboxConfig{
+		Partitions:     w.partitionsOf,
+		BatchBytes:     a.cfg.BatchBytes,
+		RecordMaxBytes: a.cfg.RecordBytesMax,
+		Compression:    a.cfg.Compression.codec(),
+		BytesMax:       a.home.memory.outboxBytes(),
 	}
-	w.turns.called(j)
-	if j.task.Aligning.WaitsForTime() {
-		w.app.aligner.ask()
+	w.outbox, w.commits.times = task.NewOutbox(out), task.NewOutbox(out)
+	w.inputs = newInputs(a.home.memory, l.Fetcher())
+	w.processing.outbox, w.processing.inputs = w.outbox, w.inputs
+	if len(a.topo.Globals()) > 0 {
+		w.processing.visit.gate = &a.globals.gate
 	}
-	if worked = n > 0 || fired || j.task.Aligning.TookTime(); first && !worked && !j.task.Unsealed() {
-		w.commits.touched.undo(j)
+	w.memory = &workerMemory{limits: a.home.memory, client: l, outbox: w.outbox}
+	w.strays = strays{app: a, client: l, log: w.log, jobs: &w.jobs, inputs: w.inputs, commits: w.commits}
+	if err := l.InitProducer(ctx); err != nil {
+		l.Close()
+		return err
 	}
-	return worked, w.inputs.relax(j), nil
+	return nil
 }
 
-// stepSuspect lets a suspect work for one transaction. A punctuation has one of its own: it is part of no record.
-func (w *worker) stepSuspect(p *suspect, now time.Time) (processed bool, err error) {
-	w.commits.touched.add(p.job)
-	w.doing(&p.job.processing)
-	if processed, err = p.job.task.Punctuate(now.UnixMilli()); err == nil && !processed {
-		var n int
-		n, err = p.job.task.Step(min(p.most, w.pace.left(0)), now.UnixMilli())
-		w.search.processed(p.job, n, false)
-		processed = n > 0
-	}
-	w.turns.called(p.job)
-	if processed && err == nil {
-		w.commits.workedOn(p.job, now)
-	}
-	if w.inputs.relax(p.job) {
-		w.turns.wake(p.job)
-	}
-	return processed, err
+// partitionsOf looks a topic up for a sink, which can't wait long.
+func (w *worker) partitionsOf(topic string) (int32, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), w.app.cfg.StartTimeout)
+	defer cancel()
+	return w.client.Partitions(ctx, topic)
 }

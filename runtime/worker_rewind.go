@@ -35,7 +35,7 @@ func (w *worker) heal(ctx context.Context, stop <-chan struct{}, cause error) er
 				return err
 			}
 		}
-		w.doing(&doingRewind)
+		w.liveness.doing(&doingRewind)
 		err := w.rewind(ctx, class)
 		if err == nil && afterwards != nil && class == kclient.Abort {
 			err = afterwards()
@@ -137,13 +137,13 @@ func (w *worker) finish(ctx context.Context) error {
 // close ends the worker. What is not committed is dropped.
 func (w *worker) close() error {
 	w.commits.cut()
-	w.visit.leave()
+	w.processing.visit.leave()
 	w.deadline.timer.Stop()
 	var errs []error
 	for _, j := range w.jobs.sorted() {
 		errs = append(errs, safely(func() error { return w.closeJob(j, nil) }))
 	}
-	w.doing(&doingLeave)
+	w.liveness.doing(&doingLeave)
 	w.client.Close()
 	w.memory.leave()
 	w.publish(w.app.cfg.Clock(), true)

@@ -41,7 +41,7 @@ func (s *suspensions) suspendAll() error {
 // suspendTask lets a task that is committed rest. What is in memory of its commits goes to the engine.
 func (s *suspensions) suspendTask(j *job) error {
 	w := s.worker
-	w.doing(&activity{what: "suspending task " + j.id.String()})
+	w.liveness.doing(&activity{what: "suspending task " + j.id.String()})
 	w.inputs.suspend(j)
 	w.search.forget(j)
 	w.turns.rest(j)

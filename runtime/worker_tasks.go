@@ -10,7 +10,7 @@ import (
 
 // openTasks makes the tasks that the dispatcher has ordered.
 func (w *worker) openTasks(ctx context.Context, now time.Time) error {
-	w.doing(&doingOpen)
+	w.liveness.doing(&doingOpen)
 	ids := slices.SortedFunc(maps.Keys(w.opens), compareTaskIDs)
 	lease := w.opens[ids[0]]
 	if lease != w.lease && len(w.jobs.of) > 0 { // they would have been lost before
@@ -126,7 +126,7 @@ func (w *worker) takeBack(j *job) error {
 // start lets a task take records. What was restored goes to the engine first: views count the task's partition as here
 // from now on, and no commit may follow for a long time.
 func (w *worker) start(j *job) error {
-	w.doing(&activity{what: "starting task " + j.id.String()})
+	w.liveness.doing(&activity{what: "starting task " + j.id.String()})
 	j.tx.MarkSynced(j.asked)
 	if err := j.task.Restored(j.restoredTo); err != nil {
 		return fmt.Errorf("task %s: %w", j.id, err)
@@ -151,7 +151,7 @@ func (w *worker) start(j *job) error {
 // closeJob drops what the task has not committed and keeps the rest on disk. why is the error of a task that can't be
 // opened.
 func (w *worker) closeJob(j *job, why error) error {
-	w.doing(&activity{what: "closing task " + j.id.String()})
+	w.liveness.doing(&activity{what: "closing task " + j.id.String()})
 	w.inputs.close(j)
 	w.restores.cancel(j)
 	w.jobs.remove(j)
