@@ -292,7 +292,7 @@ func (d *dispatcher) startWorker(ctx context.Context, index int) {
 		err := w.run(ctx, a.stop)
 		w.liveness.active.Store(false)
 		close(w.gone)
-		if w.retiring && err == nil {
+		if w.orders.retire && err == nil {
 			a.removeWorker(w)
 		}
 		d.report(report{worker: index, kind: workerEnded, err: err})

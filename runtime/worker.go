@@ -39,12 +39,8 @@ type worker struct {
 	outbox *task.Outbox
 	timer  *time.Timer
 
-	lease       kclient.Lease            // under which it has its tasks
-	opens       map[TaskID]kclient.Lease // tasks that it is to open
-	drops       []TaskID                 // that are lost, and not closed yet
-	releases    []TaskID                 // that are to be given back
-	suspensions suspensions
-	retiring    bool // it is to end
+	lease  kclient.Lease // under which it has its tasks
+	orders orders
 
 	jobs     jobs
 	restores restores
@@ -79,7 +75,6 @@ func newWorker(a *app, index int) *worker {
 		asks:        make(chan chan error),
 		inbox:       newInbox(),
 		gone:        make(chan struct{}),
-		opens:       map[TaskID]kclient.Lease{},
 		turns:       turns{maxIdle: a.cfg.MaxIdle},
 		deadline:    newDeadline(),
 		pace:        newPace(a.cfg.CommitEvery),
@@ -96,7 +91,6 @@ func newWorker(a *app, index int) *worker {
 	w.search = search{app: a, warnings: w.warnings, turns: &w.turns}
 	w.commits = newCommitter(w)
 	w.proofs = proofs{app: a, log: log, jobs: &w.jobs, touched: &w.commits.touched, checkpoints: &w.checkpoints}
-	w.suspensions.worker = w
 	w.processing = &processing{
 		app: a, liveness: &w.liveness, jobs: &w.jobs, turns: &w.turns, search: &w.search, commits: w.commits, pace: w.pace,
 		slow: &w.slow, deadline: w.deadline,
@@ -173,7 +167,7 @@ func (w *worker) ready(ctx context.Context, now time.Time) error {
 		return err
 	}
 	w.app.aligner.give(w)
-	if len(w.opens) > 0 {
+	if len(w.orders.opens) > 0 {
 		if err := w.openTasks(ctx, now); err != nil {
 			return err
 		}

@@ -11,8 +11,8 @@ import (
 // openTasks makes the tasks that the dispatcher has ordered.
 func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 	w.liveness.doing(&doingOpen)
-	ids := slices.SortedFunc(maps.Keys(w.opens), compareTaskIDs)
-	lease := w.opens[ids[0]]
+	ids := slices.SortedFunc(maps.Keys(w.orders.opens), compareTaskIDs)
+	lease := w.orders.opens[ids[0]]
 	if lease != w.lease && len(w.jobs.of) > 0 { // they would have been lost before
 		return errLease
 	}
@@ -26,7 +26,7 @@ func (w *worker) openTasks(ctx context.Context, now time.Time) error {
 		return joined(err, w.giveBack(ids, err))
 	}
 	for _, id := range ids {
-		delete(w.opens, id)
+		delete(w.orders.opens, id)
 	}
 	return nil
 }
@@ -37,11 +37,11 @@ func (w *worker) giveBack(ids []TaskID, why error) (err error) {
 		j := w.jobs.of[id]
 		switch {
 		case j == nil:
-			w.decline(id, why)
+			w.notices.report(taskClosed, id, why)
 		case j.restoring == nil && !j.suspended && !w.jobs.runs(j):
 			err = joined(err, w.closeJob(j, why))
 		}
-		delete(w.opens, id)
+		delete(w.orders.opens, id)
 	}
 	return err
 }
