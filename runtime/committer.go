@@ -37,7 +37,7 @@ type committer struct {
 	acked    map[kclient.TopicPartition]int64 // next offsets of what was produced since the last commit
 	times    *task.Outbox                     // for those of a commit that is under way
 	produced []kclient.Item                   // scratch
-	items    []kclient.Item                   // scratch
+	batches  batches                          // scratch
 	key      []byte                           // scratch
 	value    []byte                           // scratch
 }
@@ -153,9 +153,9 @@ func (c *committer) begin(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	f.items = appendItems(f.items[:0], w.outbox.Take())
+	f.takes(w.outbox.Take())
 	if defect.OffsetWithoutOutput && w.figures.counts.Commits%5 == 4 {
-		f.items = f.items[:0]
+		f.takes(nil)
 	}
 	if err := c.note(ctx, unnoted); err != nil {
 		return err
@@ -278,18 +278,10 @@ func (c *committer) send(ctx context.Context, packets []*task.Packet) error {
 	}
 	w := c.w
 	w.liveness.doing(&doingProduce)
-	c.items = appendItems(c.items[:0], packets)
+	c.batches.takes(packets)
 	began := w.app.cfg.Clock()
 	defer func() { c.sending += w.app.cfg.Clock().Sub(began) }()
-	return w.client.Produce(ctx, c.items) // what it does not take is left to the collector
-}
-
-func appendItems(items []kclient.Item, packets []*task.Packet) []kclient.Item {
-	for _, p := range packets {
-		tp := kclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
-		items = append(items, kclient.Item{TopicPartition: tp, Builder: p.Builder})
-	}
-	return items
+	return c.batches.produce(ctx, w.client) // what it does not take is left to the collector
 }
 
 // recycle takes back what was produced and remembers how far each partition has come.
@@ -436,7 +428,7 @@ func (c *committer) produceLetter(ctx context.Context, j *job, l task.DeadLetter
 	if err := l.Send(w.outbox); err != nil {
 		return err
 	}
-	f.items = appendItems(f.items[:0], w.outbox.Take())
+	f.takes(w.outbox.Take())
 	if err := c.run(ctx); err != nil {
 		return fmt.Errorf("dead letter: %w", err)
 	}

@@ -10,16 +10,16 @@ import (
 	"thalweg/internal/kclient"
 )
 
-// inFlight is a commit under way. Its goroutine has offsets, times and items for itself until it has ended.
+// inFlight is a commit under way. Its goroutine has offsets, times and batches for itself until it has ended.
 type inFlight struct {
 	began   time.Time // when it was sealed
 	jobs    []*job    // that are a part of it
 	offsets []kclient.Offset
 	times   []timed
-	items   []kclient.Item
-	cancel  context.CancelFunc
-	done    chan struct{} // closed: it has ended; nil: none is under way
-	err     error         // then: how
+	batches
+	cancel context.CancelFunc
+	done   chan struct{} // closed: it has ended; nil: none is under way
+	err    error         // then: how
 }
 
 // launch sends what is sealed on its way. The end of the commit ends the worker's turn, too.
@@ -39,7 +39,7 @@ func (c *committer) launch(ctx context.Context) {
 func (c *committer) run(ctx context.Context) error {
 	w, f := c.w, &c.flight
 	if w.app.cfg.Guarantee == AtLeastOnce {
-		if err := w.client.Produce(ctx, f.items); err != nil {
+		if err := f.produce(ctx, w.client); err != nil {
 			return err
 		}
 		if err := c.produceTimes(ctx); err != nil {
@@ -53,7 +53,7 @@ func (c *committer) run(ctx context.Context) error {
 	}
 	sent := make(chan error, 1) // the two round trips run side by side
 	go func() { sent <- w.client.SendOffsets(ctx, offsets) }()
-	err := w.client.Produce(ctx, f.items)
+	err := f.produce(ctx, w.client)
 	if err == nil {
 		err = w.client.Flush(ctx)
 	}
@@ -79,8 +79,8 @@ func (c *committer) produceTimes(ctx context.Context) error {
 	if err := c.writeTimes(c.times, c.w.app.cfg.Clock()); err != nil {
 		return err
 	}
-	f.items = appendItems(f.items[:0], c.times.Take())
-	if err := client.Produce(ctx, f.items); err != nil {
+	f.takes(c.times.Take())
+	if err := f.produce(ctx, client); err != nil {
 		return err
 	}
 	return client.Flush(ctx)

@@ -327,6 +327,7 @@ func (w *worker) connect(ctx context.Context) error {
 		RecordMaxBytes: a.cfg.RecordBytesMax,
 		Compression:    a.cfg.Compression.codec(),
 		BytesMax:       a.home.memory.outboxBytes(),
+		Last:           a.layout().changelogsLast(a.cfg.Guarantee),
 	}
 	w.outbox, w.commits.times = task.NewOutbox(out), task.NewOutbox(out)
 	w.inputs = newInputs(a.home.memory, l.Fetcher())

@@ -25,6 +25,8 @@ type OutboxConfig struct {
 	// BytesMax limits what may be here before Full hands out everything, including batches that are not full. It also
 	// limits the memory of spare builders. 0: no limit.
 	BytesMax int
+	// Last tells which topics' batches come after all others. Full keeps them back; nil: there are none.
+	Last func(topic string) bool
 }
 
 const (
@@ -42,7 +44,8 @@ type Outbox struct {
 	lanes  map[string]*lane
 	open   []*slot   // with a batch being built
 	full   []*Packet // in the order in which they became full
-	bytes  int       // of both, about
+	last   []*Packet // the same of topics that come last
+	bytes  int       // of all of them, about
 	spare  []*batch.Builder
 	kept   int // memory of the spare ones
 }
@@ -51,6 +54,7 @@ type Outbox struct {
 type Packet struct {
 	Topic     string
 	Partition int32
+	Last      bool // OutboxConfig.Last says so of its topic
 	Builder   *batch.Builder
 }
 
@@ -68,6 +72,9 @@ func NewOutbox(c OutboxConfig) *Outbox {
 	c.BatchBytes = min(c.BatchBytes, c.RecordMaxBytes)
 	if c.BytesMax == 0 {
 		c.BytesMax = math.MaxInt
+	}
+	if c.Last == nil {
+		c.Last = func(string) bool { return false }
 	}
 	return &Outbox{config: c, lanes: map[string]*lane{}}
 }
@@ -97,6 +104,7 @@ func (e *TooLarge) Error() string {
 type lane struct {
 	outbox *Outbox
 	topic  string
+	last   bool
 	slots  []slot
 }
 
@@ -119,7 +127,7 @@ func (o *Outbox) Outlet(topic string) (topology.Outlet, error) {
 	if n <= 0 {
 		return nil, fmt.Errorf("outlet: topic %s has %d partitions", topic, n)
 	}
-	l := &lane{outbox: o, topic: topic}
+	l := &lane{outbox: o, topic: topic, last: o.config.Last(topic)}
 	l.resize(n)
 	o.lanes[topic] = l
 	return l, nil
@@ -137,7 +145,7 @@ func (o *Outbox) Topics() []string { return slices.Sorted(maps.Keys(o.lanes)) }
 
 // Resize takes over how many partitions topics have now. It does nothing while something is here.
 func (o *Outbox) Resize(partitions map[string]int32) {
-	if len(o.open)+len(o.full) > 0 {
+	if len(o.open)+len(o.full)+len(o.last) > 0 {
 		return
 	}
 	for topic, n := range partitions {
@@ -197,14 +205,23 @@ func (l *lane) append(partition int32, timestamp int64, key, value []byte, heade
 
 // packet takes the slot's batch.
 func (s *slot) packet() *Packet {
-	p := &Packet{Topic: s.lane.topic, Partition: s.partition, Builder: s.builder}
+	p := &Packet{Topic: s.lane.topic, Partition: s.partition, Last: s.lane.last, Builder: s.builder}
 	s.builder = nil
 	return p
 }
 
-// fill moves a slot's batch to the full ones. The slot stays listed as open until Take.
+// close moves a slot's batch to the full ones.
+func (o *Outbox) close(s *slot) {
+	if s.lane.last {
+		o.last = append(o.last, s.packet())
+	} else {
+		o.full = append(o.full, s.packet())
+	}
+}
+
+// fill is close of one slot, which is not open any more.
 func (o *Outbox) fill(s *slot) {
-	o.full = append(o.full, s.packet())
+	o.close(s)
 	for i, open := range o.open {
 		if open == s {
 			last := len(o.open) - 1
@@ -225,8 +242,9 @@ func (o *Outbox) builder() *batch.Builder {
 	return batch.NewBuilder(o.config.Compression)
 }
 
-// Full takes the batches that are full, oldest first. Sending them before the commit keeps memory and the commit
-// small. Several may be for one partition: they must be written in this order.
+// Full takes the batches that are full, oldest first, without those of topics that come last. Sending them before the
+// commit keeps memory and the commit small. Several may be for one partition: they must be written in this order. When
+// the outbox is crowded, Full takes everything, as Take does.
 func (o *Outbox) Full() []*Packet {
 	if o.Crowded() {
 		return o.Take()
@@ -248,16 +266,18 @@ func (o *Outbox) SetBytesMax(bytesMax int) { o.config.BytesMax = bytesMax }
 // Bytes is about the size of what was not handed out.
 func (o *Outbox) Bytes() int { return o.bytes }
 
-// Take takes everything: the full batches and then the rest, at most one more for each partition.
+// Take takes everything: the full batches and then the rest, at most one more for each partition. The same of topics
+// that come last follows.
 func (o *Outbox) Take() []*Packet {
 	for _, s := range o.open {
-		o.full = append(o.full, s.packet())
+		o.close(s)
 	}
 	clear(o.open)
 	o.open = o.open[:0]
-	full := o.full
-	o.full, o.bytes = nil, 0
-	return full
+	all := append(o.full, o.last...)
+	clear(o.last)
+	o.full, o.last, o.bytes = nil, o.last[:0], 0
+	return all
 }
 
 // Recycle gives a packet's builder back once its bytes are needed no more: after the acknowledgement.

@@ -92,3 +92,40 @@ func TestOutboxKeepsBatchesUnderTheLimit(t *testing.T) {
 		require.LessOrEqual(t, p.Builder.Size(), 1000+100)
 	}
 }
+
+// Batches of topics that come last stay until everything is taken, and come after all others.
+func TestOutboxKeepsBackWhatComesLast(t *testing.T) {
+	o := task.NewOutbox(task.OutboxConfig{
+		BatchBytes: 400, BytesMax: 1500, Partitions: func(string) (int32, error) { return 1, nil },
+		Last: func(topic string) bool { return topic == "late" },
+	})
+	put := func(topic string, bytes int) {
+		out, err := o.Outlet(topic)
+		require.NoError(t, err)
+		require.NoError(t, out.Append(0, 0, nil, make([]byte, bytes), nil))
+	}
+	topics := func(packets []*task.Packet) (all []string) {
+		for _, p := range packets {
+			require.Equal(t, p.Topic == "late", p.Last)
+			all = append(all, p.Topic)
+		}
+		return all
+	}
+	put("late", 500)
+	put("late", 10)
+	put("early", 500)
+	put("early", 10)
+	require.Equal(t, []string{"early"}, topics(o.Full()))
+	o.Resize(map[string]int32{"late": 2})
+	require.Equal(t, []string{"early", "late", "late"}, topics(o.Take()))
+	require.Zero(t, o.Bytes())
+
+	put("late", 500)
+	o.Resize(map[string]int32{"late": 2}) // nothing, while that is here
+	put("early", 500)
+	put("late", 500)
+	require.True(t, o.Crowded())
+	require.Equal(t, []string{"early", "late", "late"}, topics(o.Full()))
+	require.Zero(t, o.Bytes())
+	require.Empty(t, o.Take())
+}
