@@ -44,11 +44,12 @@ func (s *inputs) fetchFrom(in *input) {
 	s.fetcher.Set(in.TopicPartition, in.next)
 }
 
-// suspend fetches no more of a task's inputs until its next turn.
+// suspend fetches no more of the inputs of a task that has let go of what it had of them. What comes after it is stale.
 func (s *inputs) suspend(j *job) {
 	for _, in := range j.inputs {
-		in.paused, in.outOfRange = true, nil
-		s.fetcher.Pause(in.TopicPartition)
+		s.fetcher.Unset(in.TopicPartition)
+		in.next, in.outOfRange = in.job.next(in.TopicPartition), nil
+		s.count(in)
 	}
 }
 
@@ -71,9 +72,6 @@ func (s *inputs) add(f *kclient.Fetched) (j *job, ready bool, err error) {
 		return nil, false, err
 	}
 	bytes, records := s.count(in)
-	if in.job.suspended { // it was asked for before
-		return nil, false, nil
-	}
 	if (bytes > s.share() || bytes > 0 && s.loaded()) && !in.paused {
 		in.paused = true
 		s.fetcher.Pause(f.TopicPartition)

@@ -145,9 +145,6 @@ func (j *job) stats() *figures {
 	t := &figures{
 		TaskStats: TaskStats{Task: j.id, State: j.task.State().String()}, restoring: j.restoring, position: j.reached(),
 	}
-	if j.suspended {
-		t.State = "suspended"
-	}
 	for _, in := range j.inputs {
 		i := InputStats{
 			Topic: in.Topic, Partition: in.Partition, Fetched: in.next, HighWatermark: in.highWatermark,

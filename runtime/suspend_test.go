@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/runtime"
 )
@@ -138,5 +140,60 @@ func TestTasksThatComeBackAreResumed(t *testing.T) {
 	require.Equal(t, 12, moves.count("running"))
 	require.Zero(t, moves.count("closed"))
 	first.stop()
+	h.exact()
+}
+
+// A task that is suspended holds no records. Those that it had are fetched again.
+func TestASuspendedTaskLetsRecordsGo(t *testing.T) {
+	h := newHarness(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	for p := range int32(4) {
+		h.produce(&kgo.Record{Topic: "lines", Partition: p, Key: []byte("k"), Value: []byte("first")})
+		h.want["first"]++
+		h.total++
+	}
+	h.feed(200)
+	cfg := h.config()
+	log := loggedTo(&cfg)
+	first := h.start(wordsUnless(t, byWord, func(string) error {
+		once.Do(func() {
+			close(entered)
+			<-release
+		})
+		return nil
+	}), cfg)
+	<-entered
+	another, joins := h.config(), newToll(kmsg.JoinGroup)
+	another.StateFS, another.ClientOptions = vfs.NewMem(), h.over(func(c net.Conn) net.Conn { return tolled{c, joins} })
+	second := h.start(words(t, byWord), another)
+	require.Eventually(t, func() bool {
+		n, state := h.members()
+		return strings.Contains(log.String(), "the group goes on before all tasks") && n == 2 && state == "Stable"
+	}, patience, poll)
+	joins.close() // the group waits for it to join again
+	close(release)
+	var buffered int
+	require.Eventually(t, func() bool {
+		behind := 0
+		for _, w := range first.Stats().Workers {
+			for _, task := range w.Tasks {
+				for _, in := range task.Inputs {
+					if task.State == "suspended" && in.Lag > 0 {
+						behind++
+						buffered += in.BufferedBytes
+					}
+				}
+			}
+		}
+		return behind > 0
+	}, patience, poll)
+	require.Zero(t, buffered)
+	joins.release()
+	require.Eventually(t, func() bool { return tasks(first) == 4 && tasks(second) == 4 }, patience, poll)
+	h.feed(50)
+	h.await()
+	first.stop()
+	second.stop()
 	h.exact()
 }

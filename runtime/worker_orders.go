@@ -20,7 +20,9 @@ func (w *worker) obey(ctx context.Context, stop <-chan struct{}) (took bool, err
 	w.orders.drops = w.orders.drops[:0]
 	for _, id := range w.orders.resumes {
 		if j := w.jobs.of[id]; j != nil && j.suspended { // else it was closed meanwhile, and is opened again
-			w.resume(j)
+			if err := w.resume(j); err != nil {
+				return true, err
+			}
 		}
 	}
 	w.orders.resumes = w.orders.resumes[:0]

@@ -3,10 +3,14 @@ package runtime
 import "fmt"
 
 // suspend lets a task rest that has committed everything. What is in memory of its commits goes to the engine. It keeps
-// its stores, their caches and the records that it has fetched, does nothing and fetches nothing: another process may
-// have it. It either goes on as it was left or is closed.
+// its stores and their caches, does nothing and fetches nothing: another process may have it. It lets go of the records
+// that it has fetched, which are no part of what a process may keep in memory for tasks that it runs. It either goes on
+// as it was left, and fetches them again, or is closed.
 func (w *worker) suspend(j *job) error {
 	w.liveness.doing(&activity{what: "suspending task " + j.id.String()})
+	if err := j.task.Suspend(); err != nil {
+		return err
+	}
 	w.inputs.suspend(j)
 	w.search.forget(j)
 	w.turns.rest(j)
@@ -23,13 +27,20 @@ func (w *worker) suspend(j *job) error {
 }
 
 // resume goes on with a task that nobody else has had since it was suspended.
-func (w *worker) resume(j *job) {
+func (w *worker) resume(j *job) error {
+	if err := j.task.Resume(w.app.cfg.Clock().UnixMilli()); err != nil {
+		return err
+	}
 	j.suspended = false
+	for _, in := range j.inputs {
+		w.inputs.fetchFrom(in)
+	}
 	w.jobs.run(j)
 	w.figures.note(j)
 	w.turns.called(j)
 	w.commits.noteMoved(j, w.app.cfg.Clock())
-	w.turns.wake(j) // its turn fetches on
+	w.turns.wake(j)
 	w.notices.report(taskRuns, j.id, nil)
 	w.notices.changed(j.id, "running")
+	return nil
 }

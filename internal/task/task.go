@@ -312,9 +312,10 @@ func (t *Task) build() (err error) {
 	return nil
 }
 
-// Suspend ends work after a commit: what is queued is dropped, stores and graph stay for Resume.
+// Suspend ends work after a commit, or after Discard: what is queued is dropped, stores and graph stay for Resume. An
+// input may be behind records that were dropped, and that no commit says so of.
 func (t *Task) Suspend() error {
-	if t.Pending() {
+	if t.sealed.touched || t.wrote || t.tx.Dirty() || t.marksMoved() || t.Aligning.changed() {
 		return fmt.Errorf("task %s: suspend: commit or discard first", t.id)
 	}
 	if err := t.life.move(Suspended); err != nil {
