@@ -2,11 +2,13 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
 	"thalweg/internal/assign"
 	"thalweg/internal/kclient"
+	"thalweg/internal/tasks"
 	"thalweg/state"
 	"thalweg/topology"
 )
@@ -72,7 +74,11 @@ func (b *balance) unread(member string, err error) {
 // again: it has moved since they were opened. Those that run, or are followed, are further in memory, and the disk has
 // that when another gets them.
 func (b *balance) report() assign.Report {
-	for _, id := range append(b.app.dispatcher.here(), b.app.standbys.here()...) {
+	here, ids := b.app.dispatcher.here(), b.app.standbys.here()
+	for _, s := range here {
+		ids = append(ids, taskID(s.ID))
+	}
+	for _, id := range ids {
 		if err := b.noteHeld(id); err != nil {
 			b.app.cfg.Logger.Debug("can't read how far the state on disk is", "application", b.app.cfg.ApplicationID, "err", err)
 		}
@@ -80,20 +86,30 @@ func (b *balance) report() assign.Report {
 	r := assign.Report{
 		Process: b.app.home.process, Weight: b.app.dispatcher.wanted(), Endpoint: b.app.cfg.Endpoint, Tags: b.app.cfg.Tags,
 	}
-	further := b.app.standbys.positions()
+	copies, further := b.app.standbys.reached(), map[TaskID]reach{}
 	b.app.mu.Lock()
 	workers := b.app.workers
 	b.app.mu.Unlock()
 	for _, w := range workers {
-		w.figures.box.positions(further)
+		w.figures.box.reached(further)
 	}
+	for _, s := range here {
+		now, ok := further[taskID(s.ID)]
+		now.known = ok && s.Wanted && s.State == tasks.Running // it lacks nothing: nobody else writes its changelogs
+		further[taskID(s.ID)] = now
+	}
+	maps.Copy(further, copies)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for id, position := range b.held {
-		position = max(position, further[id])
+	held := maps.Clone(b.held)
+	b.mu.Unlock()
+	for id, now := range copies { // also one that has written nothing yet
+		held[id] = max(held[id], now.position)
+	}
+	for id, position := range held {
+		now := further[id]
 		r.Held = append(r.Held, assign.Held{
 			ID:       assign.TaskID{Subtopology: int32(id.Subtopology), Partition: id.Partition},
-			Position: position,
+			Position: max(position, now.position), Lag: now.lag, Known: now.known,
 		})
 	}
 	return r

@@ -148,12 +148,11 @@ type Config struct {
 	// any, so that not all of them are in one zone.
 	StandbyTags []string
 	// AcceptableLag is how many records of its changelogs a process may lack of a task's state before the task may move
-	// there, where WarmupsMax lets it wait for that. It bounds how long a task that moves stands still. Default 10,000.
+	// there. Until then the task stays where it is, and the process copies its state (a warm-up). It bounds how long a
+	// task that moves stands still. Default 10,000.
 	AcceptableLag int64
-	// WarmupsMax is how many tasks are copied at the same time, in the whole group, so that they can move: until a copy
-	// is within AcceptableLag, the task stays where it is. Default 0: a task moves at once, and stands still while its new
-	// process restores it. A busy task may stay where it is for long, since what processes report of how far they are is
-	// up to a heartbeat old: raise AcceptableLag for it.
+	// WarmupsMax is how many tasks are copied at the same time, in the whole group, so that they can move. Default 2;
+	// negative: none, a task moves at once, and stands still while its new process restores it.
 	WarmupsMax int
 	// ProbeInterval is after how long the group looks again whether tasks that wait for a copy may move. A process whose
 	// copy is near enough makes it look at once. Default 10 min.
@@ -283,6 +282,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TransactionTimeout, 10*time.Second)
 	setDefault(&c.StallAfter, time.Minute)
 	setDefault(&c.AcceptableLag, 10_000)
+	setDefault(&c.WarmupsMax, 2)
 	setDefault(&c.ProbeInterval, 10*time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -262,13 +262,10 @@ func (d *dispatcher) of(subtopology int) (running, opening []int32) {
 }
 
 // here are the tasks that the process has or is to have.
-func (d *dispatcher) here() (ids []TaskID) {
+func (d *dispatcher) here() []tasks.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range d.tasks.All() {
-		ids = append(ids, taskID(s.ID))
-	}
-	return ids
+	return d.tasks.All()
 }
 
 // taskElsewhere tells whether the assignment gives a task to another process, and no worker of this one has it any

@@ -34,6 +34,7 @@ type standby struct {
 	tellAt   time.Time    // not before
 	lag      atomic.Int64 // of what the engine has; -1: it is being opened
 	position atomic.Int64 // sum of the offsets up to which the stores are read; -1: it is being opened
+	lacks    atomic.Int64 // what left was when position was set
 }
 
 // followed is a changelog of a standby.
@@ -237,6 +238,7 @@ func (st *standby) publish() {
 		lag, position = lag+max(l.end-l.saved, 0), position+l.Position
 	}
 	st.lag.Store(lag)
+	st.lacks.Store(st.left())
 	st.position.Store(position)
 }
 

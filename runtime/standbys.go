@@ -163,14 +163,22 @@ func (s *standbys) here() []TaskID {
 	return slices.Collect(maps.Keys(s.tasks))
 }
 
-// positions are how far the copies are: what is not in the engine yet goes there before anybody else gets the rows.
-func (s *standbys) positions() map[TaskID]int64 {
+// reach is how far this process is with the state of a task.
+type reach struct {
+	position int64 // sum of the changelogs' offsets
+	lag      int64 // records up to the changelogs' ends
+	known    bool  // lag is
+}
+
+// reached is how far the copies are: what is not in the engine yet goes there before anybody else gets the rows. While
+// nothing is fetched nobody knows what they lack.
+func (s *standbys) reached() map[TaskID]reach {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[TaskID]int64{}
+	all, known := map[TaskID]reach{}, !s.app.paused.Load()
 	for id, st := range s.tasks {
 		if at := st.position.Load(); at >= 0 {
-			all[id] = at
+			all[id] = reach{at, st.lacks.Load(), known}
 		}
 	}
 	return all

@@ -17,7 +17,6 @@ const (
 func (c *Config) checkStandbys(check func(ok bool, format string, args ...any)) {
 	check(c.Standbys >= 0 && c.Standbys <= copiesMax, "Standbys is %d, must be from 0 to %d", c.Standbys, copiesMax)
 	check(c.AcceptableLag > 0, "AcceptableLag is %d records, must be positive, or 0 for its default", c.AcceptableLag)
-	check(c.WarmupsMax >= 0, "WarmupsMax is %d, must not be negative", c.WarmupsMax)
 	positive(check, "ProbeInterval", c.ProbeInterval)
 	check(c.ProbeInterval <= requestTimeMost, "ProbeInterval is %v, must be at most %v", c.ProbeInterval, requestTimeMost)
 	check(len(c.Tags) <= tagsMax, "Tags has %d entries, must have at most %d", len(c.Tags), tagsMax)
@@ -35,7 +34,7 @@ func (c *Config) checkStandbys(check func(ok bool, format string, args ...any)) 
 // copies say which copies of state the group is to have.
 func (c *Config) copies() assign.Options {
 	return assign.Options{
-		Standbys: c.Standbys, StandbyTags: c.StandbyTags, AcceptableLag: c.AcceptableLag, WarmupsMax: c.WarmupsMax,
+		Standbys: c.Standbys, StandbyTags: c.StandbyTags, AcceptableLag: c.AcceptableLag, WarmupsMax: max(c.WarmupsMax, 0),
 	}
 }
 

@@ -182,7 +182,7 @@ func TestAStandbyGoesOnAfterAKill(t *testing.T) {
 	cfg.StateFS, cfg.SessionTimeout = disk, 6*time.Second
 	silence := new(gate)
 	cfg.NoLocal, cfg.ClientOptions = true, h.over(silence.wrap)
-	cfg.WarmupsMax, cfg.AcceptableLag = 0, 1
+	cfg.WarmupsMax, cfg.AcceptableLag = -1, 1
 	two := h.start(words(t, byWord), cfg).settled()
 	require.Eventually(t, func() bool { return followsAll(one, 2) && followsAll(two, 2) }, patience, poll)
 	require.NoError(t, two.Checkpoint(h.ctx))

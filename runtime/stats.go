@@ -128,15 +128,15 @@ type figures struct {
 	position  int64      // sum of the offsets up to which its stores are committed
 }
 
-// positions adds how far the tasks that run are.
-func (b *statsBox) positions(to map[TaskID]int64) {
+// reached adds how far the tasks that run are.
+func (b *statsBox) reached(to map[TaskID]reach) {
 	p := b.p.Load()
 	if p == nil {
 		return
 	}
 	for _, j := range p.jobs {
 		if f := j.figures.Load(); f != nil && f.restoring == nil {
-			to[j.id] = f.position
+			to[j.id] = reach{position: f.position}
 		}
 	}
 }

@@ -17,8 +17,8 @@ func rebalanceFlags(cmd *cobra.Command, o *workload.Options) {
 	f := cmd.Flags()
 	f.IntVar(&o.Processes, "processes", 4, "rebalance: of the application, before one joins")
 	f.IntVar(&o.Standbys, "standbys", 0, "rebalance: how many other processes keep a copy of each task's state")
-	f.IntVar(&o.WarmupsMax, "warmups", 0, "rebalance: how many tasks are copied at the same time before they move "+
-		"(0: they move at once)")
+	f.IntVar(&o.WarmupsMax, "warmups", -1, "rebalance: how many tasks are copied at the same time before they move "+
+		"(negative: they move at once)")
 	f.DurationVar(&o.Session, "session", 10*time.Second, "rebalance: after how long without a sign of life a process is "+
 		"given up")
 }

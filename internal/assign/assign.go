@@ -50,6 +50,11 @@ type Held struct {
 	// difference between two processes' positions is how much further one would have to restore. The process that runs
 	// the task, or restores it, tells how far it is now, or nothing.
 	Position int64
+	// Lag is how many records the process itself knows to lack: 0 where it runs the task. Processes report at different
+	// times, so that a position is behind by what a busy task has written in between. The smaller figure counts.
+	Lag int64
+	// Known tells that the process knows Lag: it runs or follows the task.
+	Known bool
 }
 
 // Member is a worker that takes part in the group, or a process with several.
@@ -70,8 +75,8 @@ type Options struct {
 	// as far as there are any.
 	StandbyTags []string
 	// AcceptableLag is how many records a process may have to restore before a task may move to it. There is no request to
-	// the topics for this: the end of a task's changelogs is taken to be the greatest position that any process reports,
-	// which is that of the process that runs it.
+	// the topics for this: a process that follows a task says what it lacks. For others the end of the task's changelogs
+	// is taken to be the greatest position that any process reports, which is that of the process that runs it.
 	AcceptableLag int64
 	// WarmupsMax bounds the copies that are made so that a task can move, at the same time and in the whole group. 0: a
 	// task moves at once, and its new process restores what it lacks.

@@ -54,7 +54,7 @@ func (w *world) assign() (before, after map[TaskID]string) {
 		m := &w.members[i]
 		m.Held = nil
 		for id, position := range w.disk[m.Process] {
-			m.Held = append(m.Held, Held{id, position})
+			m.Held = append(m.Held, Held{ID: id, Position: position})
 		}
 		for _, id := range m.Owned {
 			before[id] = m.ID
@@ -195,8 +195,12 @@ func TestLeavingMovesOnlyWhatWasLeft(t *testing.T) {
 func TestStateAttractsItsTask(t *testing.T) {
 	tasks := stateful(4)
 	got := Assign(tasks, []Member{
-		{ID: "a", Process: "A", Held: []Held{{TaskID{1, 0}, 90}, {TaskID{1, 1}, 100}, {TaskID{1, 3}, 5}}},
-		{ID: "b", Process: "B", Held: []Held{{TaskID{1, 0}, 100}, {TaskID{1, 1}, 10}, {TaskID{1, 3}, 50}}},
+		{ID: "a", Process: "A", Held: []Held{
+			{ID: TaskID{1, 0}, Position: 90}, {ID: TaskID{1, 1}, Position: 100}, {ID: TaskID{1, 3}, Position: 5},
+		}},
+		{ID: "b", Process: "B", Held: []Held{
+			{ID: TaskID{1, 0}, Position: 100}, {ID: TaskID{1, 1}, Position: 10}, {ID: TaskID{1, 3}, Position: 50},
+		}},
 	}, Options{}).Members
 	require.Equal(t, []Assignment{
 		{Member: "a", Active: []TaskID{{1, 1}, {1, 2}}},

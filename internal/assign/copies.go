@@ -27,10 +27,14 @@ func (p *plan) holdBack(tasks []int) (some bool) {
 	return some
 }
 
-// behind is how much less a process has of a task's state than the one with the most.
+// behind is how many records a process lacks of a task's state: by its own account, or in comparison with the process
+// that has the most.
 func (p *plan) behind(t, at int) int64 {
-	position, _ := p.position(t, at)
-	return p.most[t] - position
+	c, ok := p.copy(t, at)
+	if !ok {
+		return p.most[t]
+	}
+	return c.behind(p.most[t])
 }
 
 // near tells that a process would have little to restore.
@@ -142,7 +146,7 @@ func (p *plan) placeWarmups() {
 	var moves []move
 	for t := range p.tasks {
 		if at := p.target[t]; p.active[t] != at && !slices.Contains(p.standbys[t], at) {
-			_, begun := p.position(t, at)
+			_, begun := p.copy(t, at)
 			moves = append(moves, move{t, begun, p.behind(t, at)})
 		}
 	}

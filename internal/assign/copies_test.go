@@ -20,6 +20,7 @@ type cluster struct {
 	tasks   []Task
 	members []Member
 	end     map[TaskID]int64            // of the changelogs
+	busy    int64                       // how far tasks get between two reports
 	disk    map[string]map[TaskID]int64 // by process
 	last    Result
 	next    int
@@ -95,10 +96,7 @@ func (c *cluster) balanceOnce() (givenBack bool) {
 	holder := map[TaskID]string{} // a process
 	for i := range c.members {
 		m := &c.members[i]
-		m.Held = nil
-		for id, position := range c.disk[m.Process] {
-			m.Held = append(m.Held, Held{id, position})
-		}
+		m.Held = c.report(m)
 		for _, id := range m.Owned {
 			require.Empty(c.t, holder[id], "%s: task %s twice", c.name, id)
 			holder[id] = m.Process
@@ -123,6 +121,38 @@ func (c *cluster) balanceOnce() (givenBack bool) {
 		})
 	}
 	return givenBack
+}
+
+// report is what a member says. The tasks that its process runs are further by what they have written since others
+// reported; of these and of its copies it knows what it lacks.
+func (c *cluster) report(m *Member) (held []Held) {
+	follows := map[TaskID]bool{}
+	for _, a := range c.last.Members {
+		if slices.ContainsFunc(c.members, func(o Member) bool { return o.ID == a.Member && o.Process == m.Process }) {
+			for _, id := range slices.Concat(a.Standby, a.Warmup) {
+				follows[id] = true
+			}
+		}
+	}
+	writes := map[TaskID]bool{}
+	for _, o := range c.members {
+		for _, id := range o.Owned {
+			if c.disk[o.Process][id] == c.end[id] { // it is not being restored
+				writes[id], follows[id] = true, follows[id] || o.Process == m.Process
+			}
+		}
+	}
+	for id, position := range c.disk[m.Process] {
+		h := Held{ID: id, Position: position}
+		if follows[id] {
+			h.Lag, h.Known = c.end[id]-position, true
+		}
+		if h.Known && h.Lag == 0 && writes[id] {
+			h.Position += c.rng.Int64N(1 + c.busy)
+		}
+		held = append(held, h)
+	}
+	return held
 }
 
 func (c *cluster) processOf(member string) string {
@@ -221,10 +251,12 @@ func byWeight(c *cluster, role func(Assignment) []TaskID, counts func(TaskID) bo
 
 func randomCluster(t *testing.T, seed uint64) *cluster {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	return newCluster(t, seed, rng.IntN(40), Options{
+	c := newCluster(t, seed, rng.IntN(40), Options{
 		Standbys: rng.IntN(3), StandbyTags: []string{"zone"}[:rng.IntN(2)], AcceptableLag: testLag,
 		WarmupsMax: 1 + rng.IntN(3),
 	})
+	c.busy = rng.Int64N(2) * 50 * testLag
+	return c
 }
 
 // change lets a member come or go, or a process die.
@@ -403,16 +435,46 @@ func TestACopyThatIsNearWinsAgainstARestoreThatIsNot(t *testing.T) {
 	tasks := stateful(1)
 	id := tasks[0].ID
 	members := []Member{
-		{ID: "1", Process: "a", Owned: []TaskID{id}, Held: []Held{{id, 10}}},
-		{ID: "2", Process: "b", Held: []Held{{id, 1000}}},
+		{ID: "1", Process: "a", Owned: []TaskID{id}, Held: []Held{{ID: id, Position: 10}}},
+		{ID: "2", Process: "b", Held: []Held{{ID: id, Position: 1000}}},
 	}
 	o := Options{AcceptableLag: testLag, WarmupsMax: 2}
 	require.Equal(t, Result{Members: []Assignment{{Member: "1"}, {Member: "2", Active: []TaskID{id}}}},
 		Assign(tasks, members, o))
 	members[0].Held = nil // it does not say how far it is
 	require.Equal(t, []TaskID{id}, Assign(tasks, members, o).Members[0].Active)
-	members[0].Held = []Held{{id, 950}}
+	members[0].Held = []Held{{ID: id, Position: 950}}
 	require.Equal(t, []TaskID{id}, Assign(tasks, members, o).Members[0].Active)
+}
+
+// Processes report one after the other, and a task writes meanwhile. What counts then is what the copy itself says, and
+// what the process says that runs the task.
+func TestABusyTaskMovesToACopyThatIsNear(t *testing.T) {
+	tasks := stateful(2)
+	other, id := tasks[0].ID, tasks[1].ID
+	o := Options{AcceptableLag: testLag, WarmupsMax: 2}
+	runs := Member{ID: "1", Process: "a", Owned: []TaskID{other, id}}
+	follows := Member{ID: "2", Process: "b"}
+	assigned := func(owner, copied Held) Result {
+		owner.ID, copied.ID = id, id
+		runs.Held, follows.Held = []Held{owner}, []Held{copied}
+		return Assign(tasks, []Member{runs, follows}, o)
+	}
+	warms := Result{Probe: true, Members: []Assignment{
+		{Member: "1", Active: []TaskID{other, id}}, {Member: "2", Warmup: []TaskID{id}},
+	}}
+	moves := Result{Members: []Assignment{{Member: "1", Active: []TaskID{other}}, {Member: "2", Active: []TaskID{id}}}}
+	require.Equal(t, warms, assigned(Held{Position: 9000, Known: true}, Held{Position: 1000}))
+	require.Equal(t, warms, assigned(Held{Position: 9000, Known: true}, Held{Position: 1000, Lag: 101, Known: true}))
+	require.Equal(t, moves, assigned(Held{Position: 9000, Known: true}, Held{Position: 1000, Lag: 100, Known: true}))
+	require.Equal(t, moves, assigned(Held{Position: 1050, Known: true}, Held{Position: 1000, Lag: 200, Known: true}))
+	require.Equal(t, warms, assigned(Held{Position: 101, Known: true}, Held{}))
+	require.Equal(t, moves, assigned(Held{Position: 100, Known: true}, Held{}), "there is no more to copy")
+	tasks, runs.Owned = stateful(2)[1:], []TaskID{id}
+	stays := Result{Members: []Assignment{{Member: "1", Active: []TaskID{id}}, {Member: "2"}}}
+	takes := Result{Members: []Assignment{{Member: "1"}, {Member: "2", Active: []TaskID{id}}}}
+	require.Equal(t, stays, assigned(Held{Position: 1000, Known: true}, Held{Position: 9000, Known: true}), "it runs")
+	require.Equal(t, takes, assigned(Held{Position: 1000}, Held{Position: 9000, Known: true}), "it is being restored")
 }
 
 func BenchmarkAssign(b *testing.B) {
@@ -432,7 +494,7 @@ func BenchmarkAssign(b *testing.B) {
 				for i, a := range Assign(tasks, members, o).Members {
 					members[i].Owned, members[i].Held = a.Active, nil
 					for _, id := range slices.Concat(a.Active, a.Standby) {
-						members[i].Held = append(members[i].Held, Held{id, 1e9})
+						members[i].Held = append(members[i].Held, Held{ID: id, Position: 1e9})
 					}
 				}
 			}

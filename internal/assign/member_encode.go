@@ -8,7 +8,7 @@ import (
 
 // Report is what a member tells the leader about itself, beside what it owns, each time it joins.
 //
-//	byte 0      version that wrote it = 2
+//	byte 0      version that wrote it = 3
 //	byte 1      oldest version that can read it = 1
 //	uvarint n   process, n bytes
 //	uvarint     weight
@@ -19,6 +19,8 @@ import (
 //	uvarint n   endpoint, n bytes
 //	uvarint n   tags, n times, sorted by key:
 //	            uvarint n, n bytes of key | uvarint n, n bytes of value
+//	            from version 3 on, for each of held:
+//	uvarint     lag + 1; 0: not known
 //	…           a later version's fields
 type Report struct {
 	// Version wrote the report. Version 1 does not know that an assignment names tasks, and what it reports of tasks that
@@ -36,7 +38,7 @@ type Report struct {
 func (r Report) NamesTasks() bool { return r.Version >= 2 }
 
 const (
-	reportVersion     = 2
+	reportVersion     = 3
 	reportReadableBy  = 1
 	reportProcessMax  = 256
 	reportHeldMax     = 1 << 20
@@ -51,7 +53,7 @@ func (r Report) Append(dst []byte) []byte {
 	dst = appendText(dst, r.Process)
 	dst = binary.AppendUvarint(dst, uint64(max(r.Weight, 0)))
 	dst = binary.AppendUvarint(dst, uint64(len(r.Held)))
-	held := slices.SortedFunc(slices.Values(r.Held), func(a, b Held) int { return compareTaskIDs(a.ID, b.ID) })
+	held := slices.SortedStableFunc(slices.Values(r.Held), func(a, b Held) int { return compareTaskIDs(a.ID, b.ID) })
 	for _, h := range held {
 		dst = binary.AppendUvarint(dst, uint64(h.ID.Subtopology))
 		dst = binary.AppendUvarint(dst, uint64(h.ID.Partition))
@@ -62,6 +64,13 @@ func (r Report) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(r.Tags)))
 	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
 		dst = appendText(appendText(dst, key), r.Tags[key])
+	}
+	for _, h := range held {
+		lag := uint64(0)
+		if h.Known {
+			lag = uint64(max(h.Lag, 0)) + 1
+		}
+		dst = binary.AppendUvarint(dst, lag)
 	}
 	return dst
 }
@@ -80,7 +89,7 @@ func DecodeReport(src []byte) (Report, error) {
 	n := d.uvarint(reportHeldMax)
 	for i := uint64(0); i < n && d.err == nil; i++ {
 		id := TaskID{d.number(), d.number()}
-		r.Held = append(r.Held, Held{id, int64(d.uvarint(1<<63 - 1))})
+		r.Held = append(r.Held, Held{ID: id, Position: int64(d.uvarint(1<<63 - 1))})
 	}
 	if len(d.src) > 0 || version > 1 {
 		r.Topology = string(d.bytes(reportTopologyMax))
@@ -88,6 +97,11 @@ func DecodeReport(src []byte) (Report, error) {
 	if version > 1 {
 		r.Endpoint = string(d.bytes(reportTextMax))
 		r.Tags = d.tags()
+	}
+	for i := 0; i < len(r.Held) && version > 2; i++ {
+		if lag := d.uvarint(1<<63 - 1); lag > 0 {
+			r.Held[i].Lag, r.Held[i].Known = int64(lag-1), true
+		}
 	}
 	if d.err != nil {
 		return Report{}, d.err

@@ -12,11 +12,14 @@ func TestReportRoundTrip(t *testing.T) {
 	for _, r := range []Report{
 		{},
 		{Process: "p", Weight: 4},
-		{Process: "a-process", Weight: 1, Held: []Held{{TaskID{0, 0}, 0}, {TaskID{7, 300}, 1 << 40}}},
+		{Process: "a-process", Weight: 1, Held: []Held{
+			{ID: TaskID{0, 0}}, {ID: TaskID{7, 1}, Position: 9, Known: true},
+			{ID: TaskID{7, 300}, Position: 1 << 40, Lag: 1 << 35, Known: true},
+		}},
 		{Process: "p", Topology: "what it is", Endpoint: "h:1", Tags: map[string]string{"zone": "a", "rack": ""}},
 	} {
 		raw := r.Append(nil)
-		r.Version = 2
+		r.Version = 3
 		got, err := DecodeReport(append(raw, "of a later version"...))
 		require.NoError(t, err)
 		require.Equal(t, r, got)
@@ -31,8 +34,8 @@ func TestReportRoundTrip(t *testing.T) {
 // What version 1 wrote, with a topology and without. It reads what this version writes, up to there.
 func TestReportOfTheFirstVersion(t *testing.T) {
 	want := Report{
-		Version: 1, Process: "a-process", Weight: 1, Held: []Held{{TaskID{0, 0}, 0}, {TaskID{7, 300}, 1 << 40}},
-		Topology: "0123456789abcdef",
+		Version: 1, Process: "a-process", Weight: 1, Topology: "0123456789abcdef",
+		Held: []Held{{ID: TaskID{0, 0}}, {ID: TaskID{7, 300}, Position: 1 << 40}},
 	}
 	raw, err := hex.DecodeString("0101" + "09612d70726f63657373" + "01" + "02" + "000000" + "07ac02808080808020" +
 		"1030313233343536373839616263646566")
@@ -55,18 +58,39 @@ func TestReportOfTheFirstVersion(t *testing.T) {
 	require.Equal(t, raw[1:], now.Append(nil)[1:len(raw)], "behind the version")
 }
 
+// What version 2 wrote. It reads what this version writes, up to there.
+func TestReportOfTheSecondVersion(t *testing.T) {
+	want := Report{
+		Version: 2, Process: "p", Weight: 1, Held: []Held{{ID: TaskID{1, 2}, Position: 3}}, Topology: "t", Endpoint: "h:1",
+		Tags: map[string]string{"zone": "a"},
+	}
+	raw, err := hex.DecodeString("0201" + "0170" + "01" + "01" + "010203" + "0174" + "03683a31" +
+		"01" + "047a6f6e65" + "0161")
+	require.NoError(t, err)
+	got, err := DecodeReport(raw)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.True(t, got.NamesTasks())
+	now := want
+	now.Held = []Held{{ID: TaskID{1, 2}, Position: 3, Lag: 4, Known: true}}
+	written := now.Append(nil)
+	require.Equal(t, raw[1:], written[1:len(raw)], "behind the version")
+	require.Equal(t, []byte{5}, written[len(raw):])
+}
+
 func TestReportOfALaterVersion(t *testing.T) {
 	raw := Report{Process: "p"}.Append(nil)
 	raw[0] = 9
 	_, err := DecodeReport(raw)
-	require.NoError(t, err, "version 9 says that version 2 can read it")
-	raw[1] = 3
+	require.NoError(t, err, "version 9 says that version 3 can read it")
+	raw[1] = 4
 	_, err = DecodeReport(raw)
 	require.ErrorContains(t, err, "upgrade")
 }
 
 func FuzzDecodeReport(f *testing.F) {
-	f.Add(Report{Process: "p", Weight: 1, Held: []Held{{TaskID{1, 2}, 3}}}.Append(nil))
+	f.Add(Report{Process: "p", Weight: 1, Held: []Held{{ID: TaskID{1, 2}, Position: 3}}}.Append(nil))
+	f.Add(Report{Process: "p", Held: []Held{{ID: TaskID{1, 2}, Lag: 4, Known: true}}}.Append(nil))
 	f.Add(Report{Process: "p", Endpoint: "h", Tags: map[string]string{"zone": "a"}}.Append(nil))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		r, err := DecodeReport(src)

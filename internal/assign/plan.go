@@ -46,6 +46,16 @@ type process struct {
 type local struct {
 	process  int
 	position int64
+	lag      int64 // by its own account
+	known    bool  // lag is
+}
+
+// behind is how many records the process lacks, where another has as much of the state as most.
+func (c local) behind(most int64) int64 {
+	if c.known {
+		return min(most-c.position, c.lag)
+	}
+	return most - c.position
 }
 
 func newPlan(tasks []Task, members []Member, o Options) *plan {
@@ -108,9 +118,13 @@ func (p *plan) addMember(i int, m Member) {
 		}
 		c := slices.IndexFunc(p.copies[t], func(c local) bool { return c.process == at })
 		if c < 0 {
-			p.copies[t] = append(p.copies[t], local{at, h.Position})
-		} else {
-			p.copies[t][c].position = max(p.copies[t][c].position, h.Position)
+			p.copies[t] = append(p.copies[t], local{at, h.Position, h.Lag, h.Known})
+			continue
+		}
+		l := &p.copies[t][c]
+		l.position = max(l.position, h.Position)
+		if h.Known && (!l.known || h.Lag < l.lag) {
+			l.lag, l.known = h.Lag, true
 		}
 	}
 }
@@ -122,8 +136,7 @@ func (p *plan) disownStale() {
 		if m == nobody || !p.waits(t) {
 			continue
 		}
-		position, ok := p.position(t, p.members[m].process)
-		if ok && p.most[t]-position > p.options.AcceptableLag {
+		if c, ok := p.copy(t, p.members[m].process); ok && c.behind(p.most[t]) > p.options.AcceptableLag {
 			p.owner[t] = nobody
 		}
 	}
@@ -132,13 +145,13 @@ func (p *plan) disownStale() {
 // waits tells whether a task has to wait for a warm-up before it moves.
 func (p *plan) waits(t int) bool { return p.options.WarmupsMax > 0 && p.tasks[t].Logged }
 
-// position is how far a process's copy of a task reaches.
-func (p *plan) position(t, at int) (position int64, ok bool) {
+// copy is what a process has of a task.
+func (p *plan) copy(t, at int) (c local, ok bool) {
 	i, ok := slices.BinarySearchFunc(p.copies[t], at, func(c local, at int) int { return cmp.Compare(c.process, at) })
 	if !ok {
-		return 0, false
+		return local{}, false
 	}
-	return p.copies[t][i].position, true
+	return p.copies[t][i], true
 }
 
 // runsOn is the process that runs a task now, or nobody.
@@ -184,25 +197,27 @@ func (p *plan) processShares(tasks []int, total int) []int {
 	return apportion(total, claims)
 }
 
-// nearest returns the process that a task likes best: where it runs, else the one with the most state.
+// nearest returns the process that a task likes best: where it runs, else the one that lacks the least state.
 func (p *plan) nearest(t int) int {
 	if at := p.runsOn(t); at != nobody {
 		return at
 	}
-	best, position := nobody, int64(-1)
+	best := local{process: nobody}
 	for _, c := range p.copies[t] {
-		if c.position > position {
-			best, position = c.process, c.position
+		if most := p.most[t]; best.process == nobody || cmp.Or(cmp.Compare(c.behind(most), best.behind(most)),
+			cmp.Compare(best.position, c.position)) < 0 {
+			best = c
 		}
 	}
-	return best
+	return best.process
 }
 
 // candidate is a process that has something of a task.
 type candidate struct {
 	task, process int
 	owned         bool
-	behind        int64 // how much less state it has than the one with the most
+	behind        int64 // how many records it lacks
+	less          int64 // how much less it has than the process with the most
 }
 
 // candidates returns who has something of the tasks, nearest first.
@@ -211,11 +226,11 @@ func (p *plan) candidates(tasks []int) []candidate {
 	for _, t := range tasks {
 		at := p.runsOn(t)
 		if at != nobody {
-			all = append(all, candidate{t, at, true, 0})
+			all = append(all, candidate{task: t, process: at, owned: true})
 		}
 		for _, c := range p.copies[t] {
-			if c.process != at {
-				all = append(all, candidate{t, c.process, false, p.most[t] - c.position})
+			if most := p.most[t]; c.process != at {
+				all = append(all, candidate{t, c.process, false, c.behind(most), most - c.position})
 			}
 		}
 	}
@@ -226,7 +241,8 @@ func (p *plan) candidates(tasks []int) []candidate {
 			}
 			return 1
 		}
-		return cmp.Compare(a.behind, b.behind) // equal ones stay in the order of task and process
+		// Equal ones stay in the order of task and process.
+		return cmp.Or(cmp.Compare(a.behind, b.behind), cmp.Compare(a.less, b.less))
 	})
 	return all
 }

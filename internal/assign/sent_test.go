@@ -85,7 +85,7 @@ func TestALargeGroupFitsARecord(t *testing.T) {
 	for i := range tasks {
 		id := TaskID{int32(i % topics), int32(i / topics)}
 		for role, at := range rng.Perm(processes)[:4] { // active, two standbys, and what is left of another
-			reports[at].Held = append(reports[at].Held, Held{id, 1 << 40})
+			reports[at].Held = append(reports[at].Held, Held{ID: id, Position: 1 << 40})
 			switch role {
 			case 0:
 				sent[at].Active = append(sent[at].Active, id)

@@ -54,7 +54,7 @@ func (p *plan) planCopies(r *rand.Rand) {
 	p.standbys, p.warmupsMax, p.probeInterval = r.IntN(3), 1+r.IntN(4), time.Second+r.N(20*time.Second)
 	p.acceptableLag = []int64{1, 10, 100, 10_000}[r.IntN(4)]
 	if r.IntN(4) == 0 {
-		p.warmupsMax = 0
+		p.warmupsMax = -1
 	}
 	p.zones = r.IntN(4)
 }
