@@ -16,7 +16,7 @@ type Entry[K, V any] struct {
 	Timestamp int64
 }
 
-// Flushed tells what became of one key between two flushes. The store owns it: it is valid during the call.
+// Flushed is the change of one key between two flushes. The store owns it: it is valid during the call.
 type Flushed[K, V any] struct {
 	Key            K
 	Start, End     int64 // of the window or session
@@ -99,9 +99,9 @@ func prefetchKeys[K, V any](st *KVStore[K, V], keys []K) int {
 	return st.cache.rows.prefetch(len(keys), func(i int) ([]byte, error) { return keyBytes(&st.keys, keys[i]) })
 }
 
-// Told returns what Get did when the listener of OnFlush last got key, and whether that has changed. It is for stores
-// whose listener asks for old values; where there is none, nothing ever changes unheard.
-func (st *KVStore[K, V]) Told[E Entry[K, V]](key K) (value V, timestamp int64, ok, changed bool, err error) {
+// LastEmitted returns what Get did when the listener of OnFlush last got key, and whether that has changed. It is for
+// stores whose listener asks for old values; where there is none, nothing ever changes unheard.
+func (st *KVStore[K, V]) LastEmitted[E Entry[K, V]](key K) (value V, timestamp int64, ok, changed bool, err error) {
 	b, err := keyBytes(&st.keys, key)
 	if err != nil {
 		return value, 0, false, false, keyError(st.base, err)
@@ -110,7 +110,7 @@ func (st *KVStore[K, V]) Told[E Entry[K, V]](key K) (value V, timestamp int64, o
 	if !ok {
 		return value, 0, false, false, err
 	}
-	return asTold(&st.cache, index)
+	return lastEmitted(&st.cache, index)
 }
 
 // Put sets the value of key; a null value deletes it.
@@ -129,7 +129,7 @@ func (st *KVStore[K, V]) Delete[E Entry[K, V]](key K, timestamp int64) error {
 		return err
 	}
 	st.cache.rows.remove(uint32(r), timestamp)
-	if st.base.dirtyFlags&table.DirtyFlush == 0 { // where there is a listener, Told knows of the change
+	if st.base.dirtyFlags&table.DirtyFlush == 0 { // where there is a listener, LastEmitted reports the change
 		st.cache.rows.freeUncommitted(uint32(r))
 	}
 	return nil
@@ -242,10 +242,10 @@ func (st *KVStore[K, V]) Ages[E Entry[K, V]]() func(yield func(key []byte, times
 
 // OnFlush makes the store emit on commit: Tx.Flush calls f once for each key that changed since the last flush, in
 // the order of each key's last change. Stores flush by ascending flushOrder: upstream first. withOld fills Flushed.Old.
-// A key that came and went between two flushes is not told.
+// A key that was put and deleted between two flushes is not emitted.
 func (st *KVStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
 	st.base.tx.listen(st.base, flushOrder)
-	st.cache.rows.sender = func(index uint32) error {
+	st.cache.rows.emit = func(index uint32) error {
 		view, stays := st.cache.rows.view(index)
 		return send(&st.cache, &st.keys, index, view, stays, withOld, &st.out, f)
 	}

@@ -133,7 +133,7 @@ func (g *rig[V]) read() {
 	if g.listen {
 		row, has = g.model.flushed[key]
 	}
-	value, timestamp, ok, changed, err := g.store.Told(key)
+	value, timestamp, ok, changed, err := g.store.LastEmitted(key)
 	require.NoError(g.t, err)
 	require.Equal(g.t, g.listen && slices.Contains(g.model.order, key), changed, "%s key %s", g.label, key)
 	require.Equal(g.t, has, ok, "%s key %s as the listener knows it", g.label, key)

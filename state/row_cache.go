@@ -26,7 +26,7 @@ type rowCache struct {
 	suffix  []byte // of the cache's keys in the changelog
 	tail    int    // bytes of a time at the end of each key
 	held    bool   // the cache's keys are those of held records
-	sender  func(index uint32) error
+	emit    func(index uint32) error
 
 	images        []image
 	imagePayloads []uint64 // the payloads of the images

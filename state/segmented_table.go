@@ -16,7 +16,7 @@ type segmentedTable struct {
 	tail     int  // bytes behind the user's key: 8 or 16
 	held     bool // the sessions are held records
 	newCache func(prefix []byte) (*rowCache, any)
-	sender   func(seg *tableSegment, index uint32) error
+	emit     func(seg *tableSegment, index uint32) error
 	spare    []*tableSegment // deleted segments whose memory is reused
 	key      []byte          // scratch
 	rows     []row           // scratch
@@ -75,7 +75,7 @@ func (s *segmentedTable) newTableSegment(number int64) *tableSegment {
 	seg := &tableSegment{segment: segment{number: number}}
 	seg.asTable = seg
 	seg.cache, seg.typed = s.newCache(s.segmentedStore.rows(number))
-	seg.cache.sender = func(index uint32) error { return s.sender(seg, index) }
+	seg.cache.emit = func(index uint32) error { return s.emit(seg, index) }
 	if s.tail == windowTail {
 		seg.cache.suffix = windowSequence
 	}

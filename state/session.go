@@ -178,7 +178,7 @@ func sessionEntry[K, V any](st *SessionStore[K, V], seg *tableSegment, r row) (e
 func (st *SessionStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
 	r := st.segments.base
 	r.tx.listen(r, flushOrder)
-	st.segments.sender = func(seg *tableSegment, index uint32) error {
+	st.segments.emit = func(seg *tableSegment, index uint32) error {
 		view, stays := seg.cache.view(index)
 		head, start, end := splitSession(view)
 		st.out = Flushed[K, V]{Start: start, End: end}

@@ -117,7 +117,7 @@ func (r *storeBase) flush() (bool, error) {
 		if dirtyAt := cache.dirtyAt(index); dirtyAt == nil || *dirtyAt != uint32(i+1) {
 			continue
 		}
-		if err := cache.sender(index); err != nil {
+		if err := cache.emit(index); err != nil {
 			return true, err
 		}
 	}

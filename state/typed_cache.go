@@ -171,8 +171,8 @@ func setValueStrictly[V any](c *typedCache[V], index uint32, value V, timestamp 
 	return nil
 }
 
-// asTold returns the value as it was at the last flush, and whether it was changed since.
-func asTold[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok, changed bool, err error) {
+// lastEmitted returns the value as of the last flush, and whether it has changed since.
+func lastEmitted[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok, changed bool, err error) {
 	e := c.rows.At(index)
 	if !e.Has(table.DirtyFlush) {
 		value, timestamp, ok, err = cachedValue(c, index)
@@ -191,18 +191,18 @@ func asTold[V any](c *typedCache[V], index uint32) (value V, timestamp int64, ok
 	return value, was.timestamp, true, true, nil
 }
 
-// told is one entry between two flushes.
-type told[V any] struct {
+// emission is the change of one entry between two flushes.
+type emission[V any] struct {
 	old, new       V
 	hasOld, hasNew bool
 	timestamp      int64
 }
 
 // flushed prepares the emission of an entry.
-func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], err error) {
+func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t emission[V], err error) {
 	was, payload := c.rows.flushed(index)
 	e := c.rows.At(index)
-	t = told[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
+	t = emission[V]{hasOld: was.present, hasNew: e.Has(table.Present), timestamp: e.Timestamp}
 	if c.boxed == nil {
 		if t.hasOld && withOld {
 			t.old = *(*V)(payload)
@@ -228,20 +228,20 @@ func flushed[V any](c *typedCache[V], index uint32, withOld bool) (t told[V], er
 	return t, err
 }
 
-// send tells a flush listener what became of an entry, whose key is head.
+// send passes the change of an entry, whose key is head, to a flush listener.
 func send[K, V any](
 	c *typedCache[V], keys *keyCodec[K], index uint32, head []byte, stays, withOld bool,
 	out *Flushed[K, V], f func(*Flushed[K, V]) error,
 ) error {
-	told, err := flushed(c, index, withOld)
-	if err != nil || !told.hasOld && !told.hasNew {
+	e, err := flushed(c, index, withOld)
+	if err != nil || !e.hasOld && !e.hasNew {
 		return err
 	}
 	if out.Key, err = decodeView(keys, head, stays, c.rows.base); err != nil {
 		return err
 	}
-	out.Old, out.New, out.HasOld, out.HasNew = told.old, told.new, told.hasOld, told.hasNew
-	out.Timestamp = told.timestamp
+	out.Old, out.New, out.HasOld, out.HasNew = e.old, e.new, e.hasOld, e.hasNew
+	out.Timestamp = e.timestamp
 	return f(out)
 }
 

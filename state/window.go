@@ -227,7 +227,7 @@ func (st *WindowStore[K, V]) Prefetcher[E WindowEntry[K, V]](
 func (st *WindowStore[K, V]) OnFlush[F ~func(*Flushed[K, V]) error](flushOrder int, withOld bool, f F) {
 	r := st.segments.base
 	r.tx.listen(r, flushOrder)
-	st.segments.sender = func(seg *tableSegment, index uint32) error {
+	st.segments.emit = func(seg *tableSegment, index uint32) error {
 		view, stays := seg.cache.view(index)
 		head, start := splitWindow(view)
 		st.out = Flushed[K, V]{Start: start}

@@ -105,7 +105,7 @@ func (c Cogrouped[K, A]) Aggregate[S state.KV[K, A]](store S, initial func() A) 
 	rows := n.rows(c.emit)
 	rows.Silent = true
 	cogroup(c, n, site, st, func(in cogroupInput[K, A], _ int) topology.Make { return in.plain(st, initial, rows) },
-		op.Tell(st, rows))
+		op.Emit(st, rows))
 	mustLive(b, site, "Cogroup", st)
 	return stored(n, st)
 }
@@ -154,7 +154,7 @@ func (c WindowedCogroup[K, A]) Aggregate[S state.Windowed[K, A]](store S, initia
 	closing := cogroupClosing(b, c.c.emit, n, site)
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.windows(cogroupWindows[K, A]{c.w, st, keep.Milliseconds(), initial, closing, i, len(c.c.inputs)})
-	}, op.TellWindows(st, c.w.spec(), closing))
+	}, op.EmitWindows(st, c.w.spec(), closing))
 	n.Facts = c.w.facts(st.Name())
 	return windowTable(n, st, c.w)
 }
@@ -204,6 +204,6 @@ func sessionCogroup[K, A any](
 	cogroup(c.c, n, site, st, func(in cogroupInput[K, A], i int) topology.Make {
 		return in.sessions(
 			cogroupSessions[K, A]{c.spec, st, keep.Milliseconds(), initial, merge, closing, i, len(c.c.inputs)})
-	}, op.TellSessions(st, closing))
+	}, op.EmitSessions(st, closing))
 	return sessionTable(n, st, c.spec)
 }

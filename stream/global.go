@@ -77,7 +77,7 @@ func joinGlobal[K, V, GK, GV, R any](
 ) Stream[K, R] {
 	n := s.n.builder().add("join-global", "", &topology.Node{
 		Kind: topology.KindProcessor, Site: caller(), ChangesValue: true,
-		Make: op.JoinGlobal(op.Lookup[K, V, GK, GV]{Store: t.st, Key: key, Null: serde.NullOf[GK]()}, left, f),
+		Make: op.JoinGlobal(op.GlobalLookup[K, V, GK, GV]{Store: t.st, Key: key, Null: serde.NullOf[GK]()}, left, f),
 	}, s.n)
 	n.relaxed = left
 	n.sameBuilder(t.n, method)

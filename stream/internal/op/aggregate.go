@@ -51,7 +51,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 		case rows.onUpdate(in):
 			a.next = next
 		case !rows.Silent:
-			flushTo(in, st, store, a.old, next)
+			emitOnFlush(in, st, store, a.old, next)
 		}
 		a.add = apartFold(fold, in, st.ValueSerde(), a.next != nil && a.old).Add
 		a.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return forgetAggregate(a, key, ts) })
@@ -148,8 +148,8 @@ func forgetAggregate[K, V, A any](a *aggregate[K, V, A], key K, ts int64) error 
 	return a.next(&a.out)
 }
 
-// Tell passes on what several nodes that share a store tell of their rows, or tells of it with each commit.
-func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
+// Emit passes on the changes of rows from several nodes that share a store, or emits them with each commit.
+func Emit[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[A]],
 	) (topology.Port[K, topology.Change[A]], error) {
@@ -159,50 +159,50 @@ func Tell[K, A any](st state.KV[K, A], rows Rows) topology.Make {
 		}
 		next = marking(in, st.Name(), next)
 		if !rows.onUpdate(in) {
-			flushTo(in, st, store, *rows.Old, next)
+			emitOnFlush(in, st, store, *rows.Old, next)
 		}
 		return next, nil
 	})
 }
 
-// TellWindows is Tell for windows.
-func TellWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topology.Make {
-	return tellSpans(c, st.Name(), func(in *topology.Instance, t *teller[K, A]) error {
+// EmitWindows is Emit for windows.
+func EmitWindows[K, A any](st state.Windowed[K, A], w Windows, c Closing) topology.Make {
+	return emitSpans(c, st.Name(), func(in *topology.Instance, t *emitter[K, A]) error {
 		store, err := st.Open(in)
 		if err == nil && !c.onUpdate(in) {
-			flushWindows(t, store, w.cutter(false))
+			emitWindowsOnFlush(t, store, w.cutter(false))
 		}
 		return err
 	})
 }
 
-// TellSessions is Tell for sessions.
-func TellSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
-	return tellSpans(c, "", func(in *topology.Instance, t *teller[K, A]) error {
+// EmitSessions is Emit for sessions.
+func EmitSessions[K, A any](st state.Session[K, A], c Closing) topology.Make {
+	return emitSpans(c, "", func(in *topology.Instance, t *emitter[K, A]) error {
 		store, err := st.Open(in)
 		if err == nil && !c.onUpdate(in) {
 			store.OnFlush(in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
-				return flushTeller(t, f.Key, Span{f.Start, f.End}, f)
+				return emitFlushed(t, f.Key, Span{f.Start, f.End}, f)
 			})
 		}
 		return err
 	})
 }
 
-// tellSpans marks what it tells where a store is named.
-func tellSpans[K, A any](
-	c Closing, store string, listen func(*topology.Instance, *teller[K, A]) error,
+// emitSpans marks the changes that it emits if a store is named.
+func emitSpans[K, A any](
+	c Closing, store string, listen func(*topology.Instance, *emitter[K, A]) error,
 ) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[Windowed[K], topology.Change[A]],
 	) (topology.Port[Windowed[K], topology.Change[A]], error) {
 		next = marking(in, store, next)
-		return next, listen(in, newTeller(in, next, c))
+		return next, listen(in, newEmitter(in, next, c))
 	})
 }
 
-// flushTo hands on what changed in the store with each commit, every key once.
-func flushTo[K, V any](
+// emitOnFlush emits what changed in the store with each commit, each key once.
+func emitOnFlush[K, V any](
 	in *topology.Instance, st state.KV[K, V], store *state.KVStore[K, V], old bool,
 	next topology.Port[K, topology.Change[V]],
 ) {
@@ -214,7 +214,7 @@ func flushTo[K, V any](
 		out.Value.New, out.Value.HasNew = f.New, f.HasNew
 		out.Value.Old, out.Value.HasOld = f.Old, f.HasOld && old
 		if !f.HasNew && !f.HasOld {
-			return nil // came and went between two commits
+			return nil // put and deleted between two commits
 		}
 		return next(&out)
 	})

@@ -8,8 +8,8 @@ import (
 	"thalweg/topology"
 )
 
-// teller hands on the rows of a windowed table.
-type teller[K, A any] struct {
+// emitter emits the rows of a windowed table.
+type emitter[K, A any] struct {
 	in       *topology.Instance
 	next     topology.Port[Windowed[K], topology.Change[A]]
 	null     func(*A) bool
@@ -18,44 +18,44 @@ type teller[K, A any] struct {
 	out      topology.Record[Windowed[K], topology.Change[A]]
 }
 
-func newTeller[K, A any](
+func newEmitter[K, A any](
 	in *topology.Instance, next topology.Port[Windowed[K], topology.Change[A]], c Closing,
-) *teller[K, A] {
-	return &teller[K, A]{
+) *emitter[K, A] {
+	return &emitter[K, A]{
 		in: in, next: next, null: serde.NullOf[A](), onUpdate: c.onUpdate(in) && !c.OnClose,
 		old: *c.Old && !c.OnClose,
 	}
 }
 
-func isNullTeller[K, A any](t *teller[K, A], a *A) bool { return t.null != nil && t.null(a) }
+func isNullEmitter[K, A any](t *emitter[K, A], a *A) bool { return t.null != nil && t.null(a) }
 
-// tellTeller sends what was written into the slot's Value.
-func tellTeller[K, A any](t *teller[K, A], key K, span Span, ts int64, headers []topology.Header) error {
+// emitRow emits the change that the caller has written to out.Value.
+func emitRow[K, A any](t *emitter[K, A], key K, span Span, ts int64, headers []topology.Header) error {
 	t.out.Key.Key, t.out.Key.Span = key, span
 	t.out.Timestamp, t.out.Headers = ts, headers
 	return t.next(&t.out)
 }
 
-// flushTeller sends what a store says has become of a row since the last commit.
-func flushTeller[K, A any](t *teller[K, A], key K, span Span, f *state.Flushed[K, A]) error {
+// emitFlushed emits the change of a row since the last commit, as a store reports it.
+func emitFlushed[K, A any](t *emitter[K, A], key K, span Span, f *state.Flushed[K, A]) error {
 	if !f.HasNew && !f.HasOld {
-		return nil // came and went between two commits
+		return nil // put and deleted between two commits
 	}
 	t.in.Resume()
 	c := &t.out.Value
 	c.New, c.HasNew = f.New, f.HasNew
 	c.Old, c.HasOld = f.Old, f.HasOld && t.old
-	return tellTeller(t, key, span, f.Timestamp, nil)
+	return emitRow(t, key, span, f.Timestamp, nil)
 }
 
-// flushWindows tells with each commit what has become of the rows of a store.
-func flushWindows[K, A any](t *teller[K, A], store *state.WindowStore[K, A], cut cutter) {
+// emitWindowsOnFlush emits the changes of the rows of a store with each commit.
+func emitWindowsOnFlush[K, A any](t *emitter[K, A], store *state.WindowStore[K, A], cut cutter) {
 	store.OnFlush(t.in.Rank(), t.old, func(f *state.Flushed[K, A]) error {
 		end, err := cut.end(f.Start)
 		if err != nil {
 			return t.in.Fail(f.Timestamp, err)
 		}
-		return flushTeller(t, f.Key, Span{f.Start, end}, f)
+		return emitFlushed(t, f.Key, Span{f.Start, end}, f)
 	})
 }
 

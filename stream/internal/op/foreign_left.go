@@ -31,9 +31,9 @@ func subscriberOf[K, V, FK any](c ForeignLeft[K, V, FK], e *topology.Env) *subsc
 	return topology.Shared(e, "foreign-key join "+c.Name, func() *subscribe[K, V, FK] {
 		s := &subscribe[K, V, FK]{keys: serde.Local(c.Keys), values: serde.Local(c.Values),
 			foreignKeys: serde.Local(c.ForeignKeys), null: serde.NullOf[FK]()}
-		s.tell = func(was *FK, is *FK, hasRow bool) error { return innerSubscribe(s, was, is, hasRow) }
+		s.notify = func(was *FK, is *FK, hasRow bool) error { return innerSubscribe(s, was, is, hasRow) }
 		if c.Left {
-			s.tell = func(was *FK, is *FK, a2 bool) error { return leftSubscribe(s, was, is, a2) }
+			s.notify = func(was *FK, is *FK, a2 bool) error { return leftSubscribe(s, was, is, a2) }
 		}
 		return s
 	})
@@ -68,7 +68,7 @@ type subscribe[K, V, FK any] struct {
 	values      serde.Serde[V]
 	foreignKeys serde.Serde[FK]
 	null        func(*FK) bool
-	tell        func(was, is *FK, hasRow bool) error
+	notify      func(was, is *FK, hasRow bool) error
 	next        topology.Port[FK, Subscription]
 	out         topology.Record[FK, Subscription]
 
@@ -106,7 +106,7 @@ func receiveSubscribe[K, V, FK any](s *subscribe[K, V, FK], r *topology.Record[K
 	if err != nil {
 		return err
 	}
-	return s.tell(was, is, c.HasNew)
+	return s.notify(was, is, c.HasNew)
 }
 
 // askSubscribe has the row that has the hash and names the key answered once more.
@@ -236,18 +236,19 @@ func receiveResponse[K, V, FK, FV, R any](j *joinResponse[K, V, FK, FV, R], r *t
 	j.in.Enter()
 	j.in.CallAt(r.Timestamp, r.Headers)
 	a := &r.Value
-	asOf := Told
+	l := Lookup{State: LastEmitted}
 	if a.HasHash && (j.left || a.Says == ARow) {
-		asOf = Steady
+		l.State = LastEmittedUnchanged
 	}
-	row, rowTime, has, err := j.get(r.Key, asOf)
-	if err == errChanging {
-		j.in.Drop(topology.Stale)
-		return nil
-	}
+	f, err := j.get(r.Key, l)
 	if err != nil {
 		return j.in.Fail(r.Timestamp, err)
 	}
+	if f.changed {
+		j.in.Drop(topology.Stale)
+		return nil
+	}
+	row, rowTime, has := f.row, f.timestamp, f.ok
 	holds, err := holdsResponse(j, r, row, rowTime, has)
 	if err != nil || !holds {
 		return err

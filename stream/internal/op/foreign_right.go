@@ -31,7 +31,7 @@ func Subscribed[K, FK, FV any](c ForeignConfig[K, FK, FV]) topology.Make {
 			return nil, err
 		}
 		s := &subscribed[K, FK, FV]{in: in, c: c, keys: serde.Local(c.Keys), foreignKeys: serde.Local(c.ForeignKeys),
-			store: store, rows: reading(in, get, Told), next: next}
+			store: store, rows: reading(in, get, Lookup{State: LastEmitted}), next: next}
 		return func(r *topology.Record[FK, Subscription]) error { return receiveSubscribed(s, r) }, nil
 	})
 }

@@ -50,7 +50,7 @@ func TestBufferedRowsComeBack(t *testing.T) {
 			require.Error(t, err, "%d bytes of %x", n, b)
 		}
 	}
-	// As Kafka Streams has written it, with an old value of its own: "l1" after "x0", of which nobody was told.
+	// As Kafka Streams has written it, with an old value of its own: "l1" after "x0", which was never emitted.
 	b, err := hex.DecodeString("0000018bcfe56a2a00000000000000010000000d6a6176612d66697273742d696e0000000000000000" +
 		"ffffffff000000027830000000026c310000018bcfe569e6")
 	require.NoError(t, err)

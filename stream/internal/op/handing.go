@@ -9,7 +9,7 @@ import (
 
 // A join of two tables that read the same store gets one change of a row from both sides, one after the other, and
 // each time finds the new row on the other side. So the owner of such a store marks the change that it hands on, with
-// the row that was there before: what came first is the change of both sides, and what comes second was told already.
+// the row that was there before: the first to arrive is the change of both sides, and the second was emitted already.
 
 // changes are those that owners of stores of a task are handing on: the one inside all others.
 type changes struct {

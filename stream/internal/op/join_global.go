@@ -6,8 +6,8 @@ import (
 	"thalweg/topology"
 )
 
-// Lookup is how a record finds its row in a global table.
-type Lookup[K, V, GK, GV any] struct {
+// GlobalLookup is how a record finds its row in a global table.
+type GlobalLookup[K, V, GK, GV any] struct {
 	Store state.KV[GK, GV]
 	Key   func(*topology.Call, K, V) (GK, bool, error)
 	Null  func(*GK) bool // nil: the type has no null
@@ -16,7 +16,7 @@ type Lookup[K, V, GK, GV any] struct {
 // JoinGlobal joins each record of a stream with the row of a global table that its lookup finds. left joins null where
 // there is none.
 func JoinGlobal[K, V, GK, GV, R any](
-	c Lookup[K, V, GK, GV], left bool, f func(*topology.Call, K, V, *GV) (R, error),
+	c GlobalLookup[K, V, GK, GV], left bool, f func(*topology.Call, K, V, *GV) (R, error),
 ) topology.Make {
 	null := serde.NullOf[R]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, R]) (topology.Port[K, V], error) {

@@ -13,8 +13,8 @@ import (
 // StreamJoin is a join of two streams: a left record at t meets the right records in [t-Before, t+After]. All times are
 // milliseconds.
 //
-// Each side keeps its records in a buffer and looks into the other's. A record that has met nothing and shall be told
-// of alone is held until its window has closed; a match lets go what was held of the other side.
+// Each side keeps its records in a buffer and looks into the other's. A record that has met nothing and shall be
+// emitted of alone is held until its window has closed; a match lets go what was held of the other side.
 type StreamJoin[K, V, O, R any] struct {
 	Before, After, Grace int64
 	Left                 state.Buffer[K, V]

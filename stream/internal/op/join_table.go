@@ -80,11 +80,12 @@ func resultJoined[K, V, O, R any](
 ) (ok bool, err error) {
 	var found *O
 	if !nullKey {
-		var ok bool
-		if j.row, _, ok, err = j.get(key, ts); err != nil {
+		f, err := j.get(key, Lookup{AsOf: ts})
+		if err != nil {
 			return false, j.in.Fail(ts, err)
 		}
-		if ok {
+		if f.ok {
+			j.row = f.row
 			found = &j.row
 		} else if !j.left {
 			return false, nil

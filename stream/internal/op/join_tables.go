@@ -2,13 +2,12 @@ package op
 
 import (
 	"thalweg/serde"
-	"thalweg/state"
 	"thalweg/topology"
 )
 
 // Side says what one side of a join of two tables needs to make a row.
 type Side struct {
-	MustOther bool  // without the other side's row nothing is told, not even a deletion
+	MustOther bool  // without the other side's row nothing is emitted, not even a deletion
 	MustOwn   bool  // without this side's row there is no row
 	Old       *bool // what was before is needed downstream
 
@@ -31,9 +30,9 @@ func JoinTables[K, V, O, R any](
 		}
 		j := &joinTables[K, V, O, R]{in: in, side: side, null: null, next: next, old: *side.Old}
 		j.rows = newPerRow(in, func(c *topology.Call, k K, s sides[V, O]) (R, error) { return f(c, k, s.own, s.other) })
-		j.others = reading(in, get, state.Latest)
+		j.others = reading(in, get, newest)
 		if j.meeting = meetingOf(in, side); j.meeting != nil {
-			j.before = reading(in, get, Before)
+			j.before = reading(in, get, Lookup{State: BeforeChange})
 		}
 		return func(r *topology.Record[K, topology.Change[V]]) error { return receiveTables(j, r) }, nil
 	})
@@ -97,8 +96,8 @@ func receiveTables[K, V, O, R any](j *joinTables[K, V, O, R], r *topology.Record
 	return j.next(&j.out)
 }
 
-// receiveSharedTables takes a change of both sides. What comes first is told, with the rows that both sides had before;
-// what comes second repeats a row, where there is one.
+// receiveSharedTables takes a change of both sides. The first to arrive is emitted, with the rows that both sides had
+// before; the second repeats a row, if there is one.
 func receiveSharedTables[K, V, O, R any](
 	j *joinTables[K, V, O, R], r *topology.Record[K, topology.Change[V]], now found[O], came arrival,
 ) (err error) {
@@ -174,35 +173,36 @@ func JoinedView[K, V, O, R any](
 			r   O
 			row R
 		)
-		return func(key K, asOf int64) (R, int64, bool, error) {
-			if asOf > Steady {
-				asOf = state.Latest
+		return func(key K, at Lookup) (found[R], error) {
+			if at.State == Current {
+				at = newest
 			}
-			var none R
 			var lp *V
 			var rp *O
-			l1, lts, lok, err := getLeft(key, asOf)
-			if err != nil || mustLeft && !lok {
-				return none, 0, false, err
+			lf, err := getLeft(key, at)
+			if err != nil || mustLeft && !lf.ok {
+				return found[R]{changed: lf.changed}, err
 			}
-			r1, rts, rok, err := getRight(key, asOf)
-			if err != nil || mustRight && !rok || !lok && !rok {
-				return none, 0, false, err
+			rf, err := getRight(key, at)
+			if lf.changed || rf.changed || err != nil || mustRight && !rf.ok || !lf.ok && !rf.ok {
+				return found[R]{changed: lf.changed || rf.changed}, err
 			}
-			if l = l1; lok {
+			if l = lf.row; lf.ok {
 				lp = &l
 			} else {
-				lts = topology.Unknown
+				lf.timestamp = topology.Unknown
 			}
-			if r = r1; rok {
+			if r = rf.row; rf.ok {
 				rp = &r
 			} else {
-				rts = topology.Unknown
+				rf.timestamp = topology.Unknown
 			}
 			if row, err = f(in.Call(), key, lp, rp); err != nil {
-				return none, 0, false, failedView(in, err)
+				return found[R]{}, failedView(in, err)
 			}
-			return row, max(lts, rts), null == nil || !null(&row), nil
+			return found[R]{
+				row: row, timestamp: max(lf.timestamp, rf.timestamp), ok: null == nil || !null(&row),
+			}, nil
 		}, nil
 	}
 }

@@ -43,22 +43,22 @@ func nullsLeftOut[K, V any](l leftOut[K, V], r *topology.Record[K, V], takesNull
 	switch {
 	case r.NullKey:
 		l.in.Drop(topology.NullKey)
-		return true, tellLeftOut(l, r, topology.NullKey)
+		return true, forwardDropped(l, r, topology.NullKey)
 	case r.NullValue && !takesNull:
 		l.in.Drop(topology.NullValue)
-		return true, tellLeftOut(l, r, topology.NullValue)
+		return true, forwardDropped(l, r, topology.NullValue)
 	}
 	return false, nil
 }
 
-// tellLeftOut hands a record on.
-func tellLeftOut[K, V any](l leftOut[K, V], r *topology.Record[K, V], why topology.Reason) error {
+// forwardDropped passes a dropped record on, with the reason in a header.
+func forwardDropped[K, V any](l leftOut[K, V], r *topology.Record[K, V], why topology.Reason) error {
 	if l.next == nil {
 		return nil
 	}
-	told := *r
-	told.Headers = append(slices.Clip(r.Headers), topology.Header{Key: ReasonHeader, Value: []byte(why.String())})
-	err := l.next(&told)
+	out := *r
+	out.Headers = append(slices.Clip(r.Headers), topology.Header{Key: ReasonHeader, Value: []byte(why.String())})
+	err := l.next(&out)
 	l.in.Resume()
 	return err
 }

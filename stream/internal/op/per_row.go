@@ -44,17 +44,10 @@ type sides[V, O any] struct {
 	other *O
 }
 
-// found is what a table has for a key.
-type found[V any] struct {
-	row       V
-	timestamp int64
-	ok        bool
-}
-
-// reading reads another table, perhaps through functions: one of its rows that they fail for is none.
-func reading[K, V any](in *topology.Instance, get Get[K, V], asOf int64) *perRow[K, struct{}, found[V]] {
-	return newPerRow(in, func(c *topology.Call, k K, _ struct{}) (f found[V], err error) {
-		f.row, f.timestamp, f.ok, err = get(k, asOf)
+// reading reads another table, perhaps through functions. A row for which one of them fails counts as missing.
+func reading[K, V any](in *topology.Instance, get Get[K, V], l Lookup) *perRow[K, struct{}, found[V]] {
+	return newPerRow(in, func(c *topology.Call, k K, _ struct{}) (found[V], error) {
+		f, err := get(k, l)
 		return f, in.Fail(c.Timestamp(), err)
 	})
 }

@@ -37,13 +37,13 @@ func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 		a := &sessionAggregate[K, V, A]{in: in, config: c, store: store, left: left,
 			time:     ownTime(in, c.Store.Name(), c.Input),
 			rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
-			rows:     newTeller(in, out, c.Closing)}
+			rows:     newEmitter(in, out, c.Closing)}
 		a.add, a.merge = apartSessionConfig(c, in, a.rows.onUpdate && a.rows.old)
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
 		expireSessions(a)
 		if c.Closing.flushes(in) {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
-				return flushTeller(a.rows, f.Key, Span{f.Start, f.End}, f)
+				return emitFlushed(a.rows, f.Key, Span{f.Start, f.End}, f)
 			})
 		}
 		in.TimeMoved = func() error { return closeSessions(a, nil) }
@@ -63,7 +63,7 @@ type sessionAggregate[K, V, A any] struct {
 	add      func(*topology.Call, K, V, A, bool) (A, error)
 	merge    func(*topology.Call, K, A, A) (A, error)
 	left     leftOut[K, V]
-	rows     *teller[K, A]
+	rows     *emitter[K, A]
 	closing  closing
 	time     *int64 // highest timestamp seen
 	rowTimes        // newest: latest end put into the store
@@ -106,7 +106,7 @@ func receiveSessions[K, V, A any](a *sessionAggregate[K, V, A], r *topology.Reco
 	}
 	if span.End < a.in.Upto(*a.time)-a.config.Grace-a.config.Gap {
 		a.in.DropLate(topology.Late, r.Timestamp)
-		if err := tellLeftOut(a.left, r, topology.Late); err != nil {
+		if err := forwardDropped(a.left, r, topology.Late); err != nil {
 			return err
 		}
 		return closeSessions(a, r.Headers)
@@ -136,7 +136,7 @@ func updateSessions[K, V, A any](
 				continue
 			}
 			c.HasNew, c.HasOld, c.Old = false, a.rows.old, met[i].Value
-			if err := tellTeller(a.rows, r.Key, Span{met[i].Start, met[i].End}, met[i].End, nil); err != nil {
+			if err := emitRow(a.rows, r.Key, Span{met[i].Start, met[i].End}, met[i].End, nil); err != nil {
 				return err
 			}
 		}
@@ -144,7 +144,7 @@ func updateSessions[K, V, A any](
 	}
 	*a.newest = max(*a.newest, span.End)
 	c.New = agg
-	c.HasNew, c.HasOld = !isNullTeller(a.rows, &c.New), false
+	c.HasNew, c.HasOld = !isNullEmitter(a.rows, &c.New), false
 	if c.HasNew {
 		err = a.store.Put(r.Key, span.Start, span.End, c.New)
 	} else {
@@ -156,7 +156,7 @@ func updateSessions[K, V, A any](
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = tellTeller(a.rows, r.Key, span, span.End, nil)
+	err = emitRow(a.rows, r.Key, span, span.End, nil)
 	a.in.Resume()
 	return err
 }
@@ -176,8 +176,8 @@ func foldSessions[K, V, A any](
 		if agg, err = a.merge(call, r.Key, agg, met[i].Value); err != nil {
 			return agg, err
 		}
-		a.rows.out.Value.New = agg                                 // a slot: agg must not escape
-		ok = begun || !isNullTeller(a.rows, &a.rows.out.Value.New) // what was merged to nothing begins anew
+		a.rows.out.Value.New = agg                                  // a slot: agg must not escape
+		ok = begun || !isNullEmitter(a.rows, &a.rows.out.Value.New) // what was merged to nothing begins anew
 	}
 	return a.add(call, r.Key, r.Value, agg, ok)
 }
@@ -202,7 +202,7 @@ func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int6
 		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := tellTeller(a.rows, e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
+		if err := emitRow(a.rows, e.Key, Span{e.Start, e.End}, e.End, headers); err != nil {
 			return err
 		}
 	}

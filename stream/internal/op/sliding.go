@@ -26,7 +26,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		}
 		store.KeepUntilExpired()
 		a := &slidingAggregate[K, V, A]{in: in, c: c, size: c.Windows.Size, store: store, left: left,
-			rows: newTeller(in, marking(in, c.Store.Name(), out), c.Closing), copy: copyOf(c.Store.ValueSerde()),
+			rows: newEmitter(in, marking(in, c.Store.Name(), out), c.Closing), copy: copyOf(c.Store.ValueSerde()),
 			holds: in.Env.Guarded,
 			time:  ownTime(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs),
 			closing: closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}}
@@ -34,7 +34,7 @@ func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		expireSliding(a)
 		if c.Closing.flushes(in) {
 			store.OnFlush(in.Rank(), a.rows.old, func(f *state.Flushed[K, A]) error {
-				return flushTeller(a.rows, f.Key, Span{f.Start, f.Start + a.size}, f)
+				return emitFlushed(a.rows, f.Key, Span{f.Start, f.Start + a.size}, f)
 			})
 		}
 		in.TimeMoved = func() error { return closeSliding(a, nil) }
@@ -53,7 +53,7 @@ type slidingAggregate[K, V, A any] struct {
 	size     int64
 	store    *state.WindowStore[K, A]
 	left     leftOut[K, V]
-	rows     *teller[K, A]
+	rows     *emitter[K, A]
 	add      func(*topology.Call, K, V, A, bool) (A, error)
 	copy     func(A) (A, error) // several windows must not share an aggregate that is changed in place
 	closing  closing
@@ -74,7 +74,7 @@ func receiveSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Recor
 	*a.time = max(*a.time, r.Timestamp)
 	if r.Timestamp+a.size < a.in.Upto(*a.time)-a.c.Windows.Grace {
 		a.in.DropLate(topology.Late, r.Timestamp)
-		return tellLeftOut(a.left, r, topology.Late)
+		return forwardDropped(a.left, r, topology.Late)
 	}
 	a.in.CallAt(r.Timestamp, r.Headers)
 	a.held = emptied(a.held)
@@ -286,7 +286,7 @@ func holdSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K
 func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V], start, ts int64) error {
 	row, err := a.store.Find(r.Key, start)
 	c := &a.rows.out.Value
-	c.HasNew, c.HasOld = !isNullTeller(a.rows, &c.New), false
+	c.HasNew, c.HasOld = !isNullEmitter(a.rows, &c.New), false
 	if err == nil && a.rows.onUpdate && a.rows.old {
 		c.Old, _, c.HasOld, err = a.store.Value(row)
 	}
@@ -307,7 +307,7 @@ func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = tellTeller(a.rows, r.Key, Span{start, start + a.size}, ts, r.Headers)
+	err = emitRow(a.rows, r.Key, Span{start, start + a.size}, ts, r.Headers)
 	a.in.Resume()
 	return err
 }
@@ -332,7 +332,7 @@ func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64
 		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := tellTeller(a.rows, e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
+		if err := emitRow(a.rows, e.Key, Span{e.Start, e.Start + a.size}, e.Timestamp, headers); err != nil {
 			return err
 		}
 	}

@@ -223,15 +223,15 @@ func SuppressedView[K, V any](parent View[K, V], st state.KV[K, Buffered[V]]) Vi
 		if err != nil {
 			return nil, err
 		}
-		return func(key K, asOf int64) (V, int64, bool, error) {
+		return func(key K, l Lookup) (found[V], error) {
 			b, _, held, err := store.Get(key)
 			if err != nil || held {
-				return b.Prior, topology.Unknown, b.HasPrior, err
+				return found[V]{row: b.Prior, timestamp: topology.Unknown, ok: b.HasPrior}, err
 			}
-			if asOf == Steady { // what the parent tells of is held back here
-				asOf = Told
+			if l.State == LastEmittedUnchanged { // the change that the parent emits is held back here
+				l.State = LastEmitted
 			}
-			return get(key, asOf)
+			return get(key, l)
 		}, nil
 	}
 }

@@ -1,33 +1,49 @@
 package op
 
 import (
-	"errors"
-	"math"
-
 	"thalweg/state"
 	"thalweg/topology"
 )
 
-// Get reads a table's row of a key. Versioned tables answer as of a time, others with their newest row; state.Latest
-// asks for the newest of any, Told and Steady for the one that the table's children know.
-type Get[K, V any] func(key K, asOf int64) (row V, timestamp int64, ok bool, err error)
+// Get reads a table's row of a key.
+type Get[K, V any] func(key K, l Lookup) (found[V], error)
 
-// What else a table can be asked for.
+// Lookup says which row of a key Get returns.
+type Lookup struct {
+	State RowState
+	// AsOf is the time of the row, in milliseconds, for a Current row of a versioned table. state.Latest is the newest.
+	AsOf int64
+}
+
+// RowState is a row's state between a change and its emission.
+type RowState uint8
+
 const (
-	// Told is the row that the table emitted last, where it has a newer one that it will emit with the commit.
-	Told int64 = math.MinInt64 + 1
-	// Steady is the same row, or the error errChanging where it is another already: if there was a row, the table will
-	// emit a new one or a deletion.
-	Steady = Told + 1
-	// Before is the row before the change that the table's owner is handing on, where it is marked, and otherwise the
-	// newest.
-	Before = Told - 1
+	// Current is the row with all changes so far.
+	Current RowState = iota
+	// LastEmitted is the row that the table's children know: a newer one is emitted with the commit.
+	LastEmitted
+	// LastEmittedUnchanged is LastEmitted if the row has not changed since. Otherwise only found.changed is set: the
+	// table will emit a new row or a deletion, if there was a row.
+	LastEmittedUnchanged
+	// BeforeChange is the row before the change that the table's owner is handing on, if the owner marks its changes,
+	// and otherwise the current row.
+	BeforeChange
 )
 
-var errChanging = errors.New("table: a newer row is about to be emitted")
+// newest asks for the current row, which in a versioned table is the newest.
+var newest = Lookup{AsOf: state.Latest}
 
-// A View is how a table is read by another node: from its store, or through the functions between the store and it. If
-// one of them fails, the node that reads has failed. Their call is that of the node.
+// found is the row of a table for a key.
+type found[V any] struct {
+	row       V
+	timestamp int64
+	ok        bool
+	changed   bool // LastEmittedUnchanged only: there is a newer row, or a deletion
+}
+
+// A View makes the Get by which another node reads a table: from its store, or through the functions between the store
+// and the table. If one of these functions fails, the node that reads has failed. They get the node's call.
 type View[K, V any] func(in *topology.Instance) (Get[K, V], error)
 
 // failedView makes the error of a function that a view reads through the failure of the node that reads.
@@ -44,18 +60,22 @@ func StoreView[K, V any](st state.KV[K, V]) View[K, V] {
 		}
 		in.Announce(st.KeySerde(), store.Prefetcher(true))
 		was := beforeOf[V](in, st.Name())
-		return func(key K, asOf int64) (V, int64, bool, error) {
-			if asOf == Before && was.on {
-				return was.row, topology.Unknown, was.has, nil
+		return func(key K, l Lookup) (f found[V], err error) {
+			switch {
+			case l.State == BeforeChange && was.on:
+				return found[V]{row: was.row, timestamp: topology.Unknown, ok: was.has}, nil
+			case l.State == Current, l.State == BeforeChange:
+				f.row, f.timestamp, f.ok, err = store.Get(key)
+				return f, err
 			}
-			if asOf > Steady || asOf == Before {
-				return store.Get(key)
+			f.row, f.timestamp, f.ok, f.changed, err = store.LastEmitted(key)
+			switch {
+			case l.State == LastEmitted:
+				f.changed = false
+			case f.changed:
+				f = found[V]{changed: true}
 			}
-			row, ts, ok, changed, err := store.Told(key)
-			if changed && asOf == Steady {
-				err = errChanging
-			}
-			return row, ts, ok, err
+			return f, err
 		}, nil
 	}
 }
@@ -138,7 +158,7 @@ func newRowWriter[K, V any](
 	if rows.onUpdate(in) {
 		w.next, w.quiet = next, rows.Sparse && w.old
 	} else {
-		flushTo(in, st, store, w.old, next)
+		emitOnFlush(in, st, store, w.old, next)
 	}
 	in.Announce(st.KeySerde(), store.Prefetcher(w.next != nil && w.old))
 	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error {

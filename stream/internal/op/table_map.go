@@ -48,13 +48,14 @@ func FilterView[K, V any](v View[K, V], pass func(*topology.Call, K, V) (bool, e
 		if err != nil {
 			return nil, err
 		}
-		return func(key K, asOf int64) (V, int64, bool, error) {
-			row, ts, ok, err := get(key, asOf)
-			if err != nil || !ok {
-				return row, ts, false, err
+		return func(key K, l Lookup) (found[V], error) {
+			row, err := get(key, l)
+			if err != nil || !row.ok {
+				return found[V]{changed: row.changed}, err
 			}
-			passes, err := pass(in.Call(), key, row)
-			return row, ts, passes == want, failedView(in, err)
+			passes, err := pass(in.Call(), key, row.row)
+			row.ok = passes == want
+			return row, failedView(in, err)
 		}, nil
 	}
 }
@@ -98,15 +99,16 @@ func MapView[K, V, V2 any](v View[K, V], f func(*topology.Call, K, V) (V2, error
 		if err != nil {
 			return nil, err
 		}
-		return func(key K, asOf int64) (out V2, ts int64, ok bool, err error) {
-			row, ts, ok, err := get(key, asOf)
-			if err != nil || !ok {
-				return out, ts, false, err
+		var out V2 // slot that null's pointer points to
+		return func(key K, l Lookup) (found[V2], error) {
+			row, err := get(key, l)
+			if err != nil || !row.ok {
+				return found[V2]{changed: row.changed}, err
 			}
-			if out, err = f(in.Call(), key, row); err != nil {
-				return out, ts, false, failedView(in, err)
+			if out, err = f(in.Call(), key, row.row); err != nil {
+				return found[V2]{}, failedView(in, err)
 			}
-			return out, ts, null == nil || !null(&out), nil
+			return found[V2]{row: out, timestamp: row.timestamp, ok: null == nil || !null(&out)}, nil
 		}, nil
 	}
 }

@@ -53,19 +53,20 @@ func TransformView[K, V, V2 any](v View[K, V], f func(*topology.Call, K, *V) (V2
 			return nil, err
 		}
 		var slot V
-		return func(key K, asOf int64) (out V2, ts int64, ok bool, err error) {
-			row, ts, ok, err := get(key, asOf)
-			if err != nil {
-				return out, ts, false, err
+		var out V2 // slot that null's pointer points to
+		return func(key K, l Lookup) (found[V2], error) {
+			row, err := get(key, l)
+			if err != nil || row.changed {
+				return found[V2]{changed: row.changed}, err
 			}
 			var is *V
-			if slot = row; ok {
+			if slot = row.row; row.ok {
 				is = &slot
 			}
 			if out, err = f(in.Call(), key, is); err != nil {
-				return out, ts, false, failedView(in, err)
+				return found[V2]{}, failedView(in, err)
 			}
-			return out, ts, null == nil || !null(&out), nil
+			return found[V2]{row: out, timestamp: row.timestamp, ok: null == nil || !null(&out)}, nil
 		}, nil
 	}
 }

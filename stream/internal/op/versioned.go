@@ -105,14 +105,15 @@ func VersionedView[K, V any](st state.Versioned[K, V]) View[K, V] {
 		}
 		in.Announce(st.KeySerde(), store.Prefetcher())
 		was := beforeOf[V](in, st.Name())
-		return func(key K, asOf int64) (V, int64, bool, error) {
-			if asOf == Before && was.on {
-				return was.row, topology.Unknown, was.has, nil
+		return func(key K, l Lookup) (f found[V], err error) {
+			if l.State == BeforeChange && was.on {
+				return found[V]{row: was.row, timestamp: topology.Unknown, ok: was.has}, nil
 			}
-			if asOf <= Steady { // it tells at once
-				asOf = state.Latest
+			if l.State != Current { // changes are emitted at once
+				l.AsOf = state.Latest
 			}
-			return store.GetAsOf(key, asOf)
+			f.row, f.timestamp, f.ok, err = store.GetAsOf(key, l.AsOf)
+			return f, err
 		}, nil
 	}
 }
@@ -126,6 +127,9 @@ func VersionedViewAfter[K, V any](st state.Versioned[K, V], most int64) View[K, 
 			return nil, err
 		}
 		in.Announce(st.KeySerde(), store.Prefetcher())
-		return func(key K, from int64) (V, int64, bool, error) { return store.Earliest(key, from, from+most) }, nil
+		return func(key K, l Lookup) (f found[V], err error) {
+			f.row, f.timestamp, f.ok, err = store.Earliest(key, l.AsOf, l.AsOf+most)
+			return f, err
+		}, nil
 	}
 }

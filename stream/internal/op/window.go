@@ -61,7 +61,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 		}
 		cut := c.Windows.cutter(c.Closing.OnClose)
 		a := &windowAggregate[K, V, A]{in: in, windows: c.Windows, cut: cut, store: store, takesNull: c.TakesNull,
-			left: left, rows: newTeller(in, marking(in, c.Store.Name(), out), c.Closing), retention: c.Retention,
+			left: left, rows: newEmitter(in, marking(in, c.Store.Name(), out), c.Closing), retention: c.Retention,
 			time: ownTime(in, c.Store.Name(), c.Input), rowTimes: newRowTimes(in, c.Store.Name(), c.Inputs)}
 		a.add = apartFold(c.Fold, in, c.Store.ValueSerde(), a.rows.onUpdate && a.rows.old).Add
 		a.closing = closing{closed: closedMark(in, c.Store.Name()), on: c.Closing.OnClose}
@@ -72,7 +72,7 @@ func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 			}
 		}
 		if c.Closing.flushes(in) {
-			flushWindows(a.rows, store, cut)
+			emitWindowsOnFlush(a.rows, store, cut)
 		}
 		in.TimeMoved = func() error { return closeWindows(a, nil) }
 		if c.Closing.Quiet > 0 {
@@ -92,7 +92,7 @@ type windowAggregate[K, V, A any] struct {
 	add       func(*topology.Call, K, V, A, bool) (A, error)
 	takesNull bool
 	left      leftOut[K, V]
-	rows      *teller[K, A]
+	rows      *emitter[K, A]
 	closing   closing
 	retention int64
 	time      *int64 // highest timestamp seen
@@ -146,7 +146,7 @@ func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record
 		}
 	}
 	if missed && !taken {
-		if err := tellLeftOut(a.left, r, why); err != nil {
+		if err := forwardDropped(a.left, r, why); err != nil {
 			return err
 		}
 	}
@@ -191,7 +191,7 @@ func writeWindows[K, V, A any](
 ) (err error) {
 	*a.newest = max(*a.newest, w.Start)
 	c := &a.rows.out.Value
-	if c.HasNew = !isNullTeller(a.rows, &c.New); c.HasNew {
+	if c.HasNew = !isNullEmitter(a.rows, &c.New); c.HasNew {
 		err = a.store.Set(row, c.New, ts)
 	} else {
 		err = a.store.Remove(row, ts)
@@ -202,7 +202,7 @@ func writeWindows[K, V, A any](
 	if !a.rows.onUpdate {
 		return nil
 	}
-	err = tellTeller(a.rows, r.Key, w, ts, r.Headers)
+	err = emitRow(a.rows, r.Key, w, ts, r.Headers)
 	a.in.Resume()
 	return err
 }
@@ -217,7 +217,7 @@ func writeHeldWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Reco
 }
 
 // closeWindows emits the windows that are closed now, and then lets go what is older than the store keeps: what
-// closes is told before anything expires.
+// closes is called before anything expires.
 func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.Header) error {
 	if a.windows.Unlimited {
 		return nil
@@ -252,7 +252,7 @@ func tellClosedWindows[K, V, A any](
 		}
 		c := &a.rows.out.Value
 		c.New, c.HasNew, c.HasOld = e.Value, true, false
-		if err := tellTeller(a.rows, e.Key, Span{e.Start, end}, e.Timestamp, headers); err != nil {
+		if err := emitRow(a.rows, e.Key, Span{e.Start, end}, e.Timestamp, headers); err != nil {
 			return err
 		}
 	}
@@ -287,11 +287,12 @@ func WindowView[K, A any](st state.Windowed[K, A]) View[Windowed[K], A] {
 			return nil, err
 		}
 		was := beforeOf[A](in, st.Name())
-		return func(w Windowed[K], asOf int64) (A, int64, bool, error) {
-			if asOf == Before && was.on {
-				return was.row, topology.Unknown, was.has, nil
+		return func(w Windowed[K], l Lookup) (f found[A], err error) {
+			if l.State == BeforeChange && was.on {
+				return found[A]{row: was.row, timestamp: topology.Unknown, ok: was.has}, nil
 			}
-			return store.Get(w.Key, w.Span.Start)
+			f.row, f.timestamp, f.ok, err = store.Get(w.Key, w.Span.Start)
+			return f, err
 		}, nil
 	}
 }
@@ -303,9 +304,9 @@ func SessionView[K, A any](st state.Session[K, A]) View[Windowed[K], A] {
 		if err != nil {
 			return nil, err
 		}
-		return func(w Windowed[K], _ int64) (A, int64, bool, error) {
+		return func(w Windowed[K], _ Lookup) (found[A], error) {
 			agg, ok, err := store.Get(w.Key, w.Span.Start, w.Span.End)
-			return agg, w.Span.End, ok, err
+			return found[A]{row: agg, timestamp: w.Span.End, ok: ok}, err
 		}, nil
 	}
 }
