@@ -74,7 +74,7 @@ func (w *waiter[T]) wait(ctx context.Context, stepped error) (resp T, err error)
 	if stepped != nil {
 		select {
 		case r := <-w.done:
-			return r.resp, nil // it tells of the failure
+			return r.resp, nil // it reports the failure
 		default:
 			return resp, stepped
 		}

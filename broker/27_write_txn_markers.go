@@ -59,7 +59,7 @@ func (b *broker) endHanging(ctx context.Context, topic string, index int32, m lo
 	if err != nil {
 		return b.appendError(p, err)
 	}
-	b.syncer.Written(p.log)
+	b.syncer.ScheduleSync(p.log)
 	if err := p.log.WaitDurable(ctx, last); err != nil {
 		return b.waitError(ctx, err)
 	}

@@ -83,7 +83,7 @@ func (c *configKey) describe(set map[string]string, dynamic kmsg.ConfigSource, r
 	return out
 }
 
-// describeConfig gives a configuration with its values, of which the first is in force.
+// describeConfig gives a configuration with its values, of which the first is in effect.
 func describeConfig(name string, kind kmsg.ConfigType, doc string, values []inherited,
 	req *kmsg.DescribeConfigsRequest,
 ) kmsg.DescribeConfigsResponseResourceConfig {

@@ -8,7 +8,7 @@ import (
 
 // ListPartitionReassignments: v0
 //
-// None is ever under way: see AlterPartitionReassignments.
+// None is ever in progress: see AlterPartitionReassignments.
 func (b *broker) handleListPartitionReassignments(_ context.Context, r *request) completion {
 	resp := r.body.(*kmsg.ListPartitionReassignmentsRequest).ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
 	resp.Topics = []kmsg.ListPartitionReassignmentsResponseTopic{}

@@ -12,7 +12,7 @@ import (
 // feature is one that ApiVersions names.
 type feature struct {
 	name       string
-	min, level int16 // the lowest level that there is, and the one in force, which is the highest
+	min, level int16 // the lowest level that there is, and the one in effect, which is the highest
 }
 
 // metadataVersion is the level of Apache Kafka 4.0 (4.0-IV3). The lowest that Apache Kafka 4 has is 7 (3.3-IV3).

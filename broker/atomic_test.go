@@ -274,7 +274,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 	}
 }
 
-// tryKill ends the broker before a write. After a power cut some of what was not forced is on the disk.
+// tryKill ends the broker before a write. After a power cut some of what was not synced is on the disk.
 func tryKill(powerCut bool) func(*testing.T, change, string, int64, *rand.Rand) (undone, hit bool) {
 	return func(t *testing.T, c change, after string, skip int64, rnd *rand.Rand) (undone, hit bool) {
 		r := newTrial(t, c)
@@ -295,7 +295,7 @@ func tryKill(powerCut bool) func(*testing.T, change, string, int64, *rand.Rand) 
 		require.NoError(t, c.do(t, r.b))
 		mu.Lock()
 		hit = left != nil
-		if !hit { // what was answered survives, even without anything that was not forced
+		if !hit { // what was answered survives, even without anything that was not synced
 			left = crash(0)
 		}
 		mu.Unlock()
@@ -323,7 +323,7 @@ func tryFailure(t *testing.T, c change, after string, skip int64, _ *rand.Rand) 
 		require.Equal(t, want, now, "write %d, answered with %v", skip, err)
 	}
 	r.fs.Fail(nil)
-	_ = r.b.Close() // a log that failed to force says so
+	_ = r.b.Close() // a log that failed to sync says so
 	b, state := r.reopen(r.mem, false)
 	switch {
 	case err == nil:

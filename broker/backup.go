@@ -25,7 +25,7 @@ const (
 //  1. Take all logs as they are at one moment (log.CutAll). Appends wait for that, for about as long as a lock takes
 //     for each log.
 //  2. Link their files aside, so that retention and compaction do not matter.
-//  3. Copy the links into a directory beside dir, force it to the disk, and rename it.
+//  3. Copy the links into a directory beside dir, sync it to the disk, and rename it.
 func (b *broker) Backup(ctx context.Context, dir string) error {
 	if !b.startWork() {
 		return ErrClosed

@@ -39,7 +39,7 @@ type broker struct {
 	steady     *clock.Steady // what ages are counted by
 	timeFile   vfs.File
 	syncer     *log.Syncer
-	closeFS    func() error   // releases what the syncer uses to force the whole file system
+	closeFS    func() error   // releases what the syncer uses to sync the whole file system
 	member     *memory.Member // of the process's memory limit; nil before
 	tails      *memory.Share
 	compaction *memory.Share

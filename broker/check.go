@@ -120,7 +120,7 @@ func (c *check) time() {
 	}
 	if err != nil {
 		c.report.Findings = append(c.report.Findings, CheckFinding{path, false,
-			"does not hold the time up to which ages were counted; after the next start they go on from the last append: " +
+			"does not hold the time up to which ages were counted; after the next start they continue from the last append: " +
 				err.Error()})
 	}
 }

@@ -78,7 +78,7 @@ func TestCheckOfADirectoryAtRest(t *testing.T) {
 			require.NoError(t, fs.Rename("copy/t-0/"+segments[0], "aside"))
 			return func() { require.NoError(t, fs.Rename("aside", "copy/t-0/"+segments[0])) }
 		},
-		"forced to the disk up to": func() func() {
+		"synced to the disk up to": func() func() {
 			last := segments[len(segments)-1]
 			require.NoError(t, fs.Rename("copy/t-0/"+last, "aside"))
 			return func() { require.NoError(t, fs.Rename("aside", "copy/t-0/"+last)) }

@@ -18,15 +18,15 @@ import (
 type Sync = log.Sync
 
 const (
-	// SyncGroup answers acks=all after the bytes were forced to the disk; one force serves all requests that wait for
+	// SyncGroup answers acks=all after the bytes were synced to the disk; one fsync serves all requests that wait for
 	// it. It is the zero value.
 	SyncGroup = log.SyncGroup
-	// SyncOS leaves writing back to the operating system, as Apache Kafka does, and forces in the background: a crash
+	// SyncOS leaves writing back to the operating system, as Apache Kafka does, and syncs in the background: a crash
 	// of the process loses nothing, a power cut may lose the last second.
 	SyncOS = log.SyncOS
-	// SyncAlways forces after every append.
+	// SyncAlways syncs after every append.
 	SyncAlways = log.SyncAlways
-	// SyncNever forces nothing at all, not even at Close. For tests and throw-away data.
+	// SyncNever syncs nothing at all, not even at Close. For tests and throw-away data.
 	SyncNever = log.SyncNever
 )
 
@@ -46,7 +46,7 @@ type Config struct {
 	// after Close.
 	Dir string
 	// FS is where Dir lies; nil means the operating system's files (or memory, when Dir is empty). If it has a method
-	// SyncAll() error, which forces everything on it, many partitions that were written to are forced by that one call.
+	// SyncAll() error, which syncs everything on it, many partitions that were written to are synced by that one call.
 	FS vfs.FS
 	// Clock is nil for the machine's.
 	Clock Clock

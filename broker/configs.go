@@ -23,7 +23,7 @@ type effect int8
 
 const (
 	obeyed   effect = iota // a promise about loss, time, size or visibility: it is kept
-	exceeded               // a single node that forces what it writes already does more, or has no replicas for it
+	exceeded               // a single node that syncs what it writes already does more, or has no replicas for it
 	hint                   // a matter of speed, space or format only: taken and shown, and said to have no effect
 )
 
@@ -220,7 +220,7 @@ const forever = 100 * 365 * 24 * time.Hour
 
 const (
 	noEffect     = "Accepted for compatibility; it has no effect on this broker."
-	moreThanThat = "Accepted for compatibility: a single node that forces what it writes does more, or has no use for it."
+	moreThanThat = "Accepted for compatibility: a single node that syncs what it writes does more, or has no use for it."
 )
 
 func (b *broker) topicConfig(name string) *configKey { return configNamed(b.topicConfigs(), name) }

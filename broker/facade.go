@@ -62,7 +62,7 @@ func Open(cfg Config) (*Broker, error) {
 	return &Broker{b}, nil
 }
 
-// Close stops serving, forces what is written to the disk and releases the data directory.
+// Close stops serving, syncs what is written to the disk and releases the data directory.
 func (b *Broker) Close() error { return b.in.Close() }
 
 // ClusterID returns the name that the broker gave itself when its data directory was made.

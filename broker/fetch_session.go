@@ -39,7 +39,7 @@ type fetchSession struct {
 	wake  chan struct{}
 }
 
-// sessionPart is a partition of a session. It is in the session's list, in a fetch that is under way, or waits.
+// sessionPart is a partition of a session. It is in the session's list, in a fetch in progress, or waits.
 type sessionPart struct {
 	key    partitionKey
 	wanted wanted
@@ -124,7 +124,7 @@ func (ss *fetchSessions) remove(s *fetchSession) {
 	case <-s.turn:
 		s.unwatch()
 		s.turn <- struct{}{}
-	default: // the request that is under way does it
+	default: // the request in progress does it
 	}
 }
 
@@ -252,7 +252,7 @@ func (s *fetchSession) update(f *fetch, req *kmsg.FetchRequest) {
 	}
 }
 
-// list queues a partition for the fetch that is under way, or for the next one.
+// list queues a partition for the fetch in progress, or for the next one.
 func (s *fetchSession) list(p *sessionPart) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

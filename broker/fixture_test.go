@@ -43,7 +43,7 @@ func makeFixture(t *testing.T, dir string) {
 	require.NoError(t, b.Close())
 }
 
-// A data directory of an earlier build opens with all records, offsets, groups and open transactions, and goes on.
+// A data directory of an earlier build opens with all records, offsets, groups and open transactions, and continues.
 func TestTheDataDirectoryOfAnEarlierBuildOpens(t *testing.T) {
 	if *writeFixture {
 		dir := t.TempDir()

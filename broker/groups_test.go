@@ -155,7 +155,7 @@ func TestTwoMembersRebalance(t *testing.T) {
 	_, err := stale.sync()
 	require.ErrorIs(t, err, kerr.IllegalGeneration)
 
-	// The second falls silent; the first goes on alone.
+	// The second falls silent; the first continues alone.
 	clock.Advance(9 * time.Second)
 	require.NoError(t, first.heartbeat())
 	clock.Advance(2 * time.Second)

@@ -21,7 +21,7 @@ import (
 //  4. Put the topic into the metadata, take the note back in the same batch, and wait for it.
 //
 // A failure removes the directories. A crash before the end of 4 leaves that to the next start. So does a failure to
-// force the record of 4: only the next start knows whether it is there.
+// sync the record of 4: only the next start knows whether it is there.
 func (b *broker) grow(mt *meta.Topic, first int32) error {
 	if err := b.settleRemoval(mt.Name); err != nil {
 		return err

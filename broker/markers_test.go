@@ -30,7 +30,7 @@ func writeMarker(t *testing.T, client *kgo.Client, m kmsg.WriteTxnMarkersRequest
 
 // An operator ends a transaction in one partition, for readers who wait for it.
 func TestOperatorsMarkers(t *testing.T) {
-	b := brokertest.New(t, brokertest.At(brokertest.NewClock())) // whose maintenance never runs, and forces nothing
+	b := brokertest.New(t, brokertest.At(brokertest.NewClock())) // whose maintenance never runs, and syncs nothing
 	createTopic(t, b, 2, "t")
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "hangs"))

@@ -316,7 +316,7 @@ func (g *modelGroup) advance(d time.Duration) {
 		for _, id := range g.ids() {
 			m := g.members[id]
 			at(m.session, func() {
-				if g.touch(m); m.joining == 0 && m.syncing == 0 { // who waits for the broker is alive
+				if g.touch(m); m.joining == 0 && m.syncing == 0 { // a member that waits for the broker is alive
 					g.remove(id)
 				}
 			})

@@ -91,7 +91,7 @@ func deleteOffsets(t *testing.T, b *broker.Broker, group, topic string, partitio
 	return tell[*kmsg.OffsetDeleteResponse](t, b, req)
 }
 
-// Who may commit offsets is the same as with Apache Kafka 4.3.1. Its answers are the ones below.
+// The same members may commit offsets as with Apache Kafka 4.3.1. Its answers are the ones below.
 func TestWhoMayCommit(t *testing.T) {
 	type answers struct{ v8, v9, transaction error }
 	all := func(err error) answers { return answers{err, err, err} }

@@ -161,7 +161,7 @@ func (b *broker) openLog(
 	if err != nil {
 		return nil, fmt.Errorf("broker: open %s: %w", partitionDir(topic, index), err)
 	}
-	// Where the clock was set back while the broker was down, ages go on from here.
+	// Where the clock was set back while the broker was down, ages continue from here.
 	b.steady.Raise(l.LastAppend())
 	return l, nil
 }

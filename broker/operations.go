@@ -7,7 +7,7 @@ import (
 )
 
 // authorized is what a client is told that it may do with a resource: everything, where there is no authorizer. It is a
-// bit for each operation of that kind of resource, and the least integer for who does not ask.
+// bit for each operation of that kind of resource, and the least integer for a client that does not ask.
 func authorized(kind kmsg.ACLResourceType, asked bool) int32 {
 	if !asked {
 		return math.MinInt32

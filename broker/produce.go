@@ -105,7 +105,7 @@ func (p *produce) append(ctx context.Context) {
 			r.Err = kerr.InvalidTxnState
 			continue
 		}
-		done, err := part.target.log.AppendUnforced(part.batches, p.origin, p.version2)
+		done, err := part.target.log.AppendNoSync(part.batches, p.origin, p.version2)
 		r.LogStartOffset = part.target.log.Start()
 		if err != nil {
 			r.Err = p.b.appendError(part.target, err)
@@ -114,11 +114,11 @@ func (p *produce) append(ctx context.Context) {
 		part.last = done.LastOffset
 		r.BaseOffset, r.LogAppendTime, r.LogStartOffset = done.BaseOffset, done.LogAppendTime, done.LogStart
 	}
-	p.force()
+	p.scheduleSync()
 }
 
-// force sees to it that what was appended becomes durable, all of it at once.
-func (p *produce) force() {
+// scheduleSync makes everything that was appended durable, with one fsync.
+func (p *produce) scheduleSync() {
 	logs := make([]*log.Log, 0, len(p.parts))
 	for i := range p.parts {
 		part := &p.parts[i]
@@ -126,7 +126,7 @@ func (p *produce) force() {
 			logs = append(logs, part.target.log)
 		}
 	}
-	p.b.syncer.Written(logs...)
+	p.b.syncer.ScheduleSync(logs...)
 }
 
 func isTransactional(batches []byte) bool {

@@ -12,17 +12,17 @@ import (
 	"thalweg/internal/faultfs"
 )
 
-// TestEntriesOfAPartitionAreForcedAtOnce sends several batches of a partition in one request: each is appended or
+// TestEntriesOfAPartitionAreSyncedAtOnce sends several batches of a partition in one request: each is appended or
 // refused for itself, and the disk is waited for once.
-func TestEntriesOfAPartitionAreForcedAtOnce(t *testing.T) {
+func TestEntriesOfAPartitionAreSyncedAtOnce(t *testing.T) {
 	fs := faultfs.New(vfs.NewMem())
-	forces := &faultfs.Fault{Path: "t-0", Kind: faultfs.Syncs} // it counts, and fails nothing
-	fs.Fail(forces)
+	syncs := &faultfs.Fault{Path: "t-0", Kind: faultfs.Syncs} // it counts, and fails nothing
+	fs.Fail(syncs)
 	b := brokertest.New(t, brokertest.On(fs))
 	createTopic(t, b, 2, "t")
 	p := newRawProducer(t, b, "tx")
 	require.NoError(t, p.produce(0, "a")) // the partition is in the transaction
-	before := forces.Hits.Load()
+	before := syncs.Hits.Load()
 	var parts []direct.ProducePartition
 	for i, v := range []string{"b", "out of order", "c", "d"} {
 		if p.sequence[0] = int32(i); i == 0 || i == 1 {
@@ -40,7 +40,7 @@ func TestEntriesOfAPartitionAreForcedAtOnce(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 3, results[3].BaseOffset)
-	require.EqualValues(t, 1, forces.Hits.Load()-before)
+	require.EqualValues(t, 1, syncs.Hits.Load()-before)
 	require.NoError(t, p.end(true, 5))
 	require.Equal(t, []string{"a", "b", "c", "d"}, committedIn(t, b, 0))
 }

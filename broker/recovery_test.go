@@ -31,8 +31,8 @@ func restart(t *testing.T, b *broker.Broker, fs vfs.FS) *broker.Broker {
 	return brokertest.New(t, brokertest.On(fs))
 }
 
-// cutPower opens a broker on what a power cut would have left of fs: everything that was forced to the disk, and an
-// arbitrary part of the rest. The old broker goes on in its own world until the test ends.
+// cutPower opens a broker on what a power cut would have left of fs: everything that was synced to the disk, and an
+// arbitrary part of the rest. The old broker keeps running in its own world until the test ends.
 func cutPower(t *testing.T, fs *vfs.MemFS, rnd *rand.Rand) (*broker.Broker, *vfs.MemFS) {
 	t.Helper()
 	left := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rnd.IntN(101), RNG: rnd})
@@ -104,7 +104,7 @@ func TestMembersSurviveARestart(t *testing.T) {
 }
 
 // TestPowerCuts produces and ends transactions, cuts the power before a random change of a file or a directory, and
-// looks for everything that was acknowledged before the cut. Many partitions are forced by one call for all.
+// looks for everything that was acknowledged before the cut. Many partitions are synced by one call for all.
 func TestPowerCuts(t *testing.T) {
 	for _, c := range []struct{ partitions, records, operations int }{{2, 5, 600}, {24, 24, 3000}} {
 		t.Run(fmt.Sprintf("%d partitions", c.partitions), func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// work is two producers that go on until they are stopped. Its counts are of what was acknowledged.
+// work is two producers that run until they are stopped. Its counts are of what was acknowledged.
 type work struct {
 	plain, tx atomic.Int64
 	stop      func()

@@ -168,7 +168,8 @@ type remover struct {
 	running bool
 }
 
-// removeLater removes renamed directories in the background. A close comes between two of them; the next start goes on.
+// removeLater removes renamed directories in the background. A close comes between two of them; the next start
+// continues.
 func (b *broker) removeLater(dirs []string) {
 	r := &b.remover
 	r.mu.Lock()

@@ -84,7 +84,7 @@ type place struct {
 	value     string
 }
 
-// performance is what came of an input's requests.
+// performance is the outcome of an input's requests.
 type performance struct {
 	stage        *stage
 	t            *testing.T

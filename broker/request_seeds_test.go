@@ -458,7 +458,7 @@ func (s *stage) seedFetch(add func(first, second []byte)) {
 		words.with("ReplicaID", int32(-2)).frame(kmsg.ListOffsets, 7))
 }
 
-// seedGroups yields members that join, wait for each other, go on and leave.
+// seedGroups yields members that join, wait for each other, continue and leave.
 func (s *stage) seedGroups(add func(first, second []byte)) {
 	for _, group := range []string{"stable", "static", "joining"} {
 		words := s.words[group].with("Name", "range")

@@ -82,7 +82,7 @@ func TestATransactionWaitsForTwoSyncs(t *testing.T) {
 					require.Equal(t, 2*syncTime, time.Since(before), "round %d", round)
 					require.Len(t, committedIn(t, b, c.partitions-1), round+1)
 					require.Equal(t, 3*syncTime, time.Since(before), "round %d, with a read", round)
-					<-time.After(10 * syncTime) // until nothing is forced any more: a lock that waits stops the clock
+					<-time.After(10 * syncTime) // until nothing is synced any more: a lock that waits stops the clock
 					timed.on.Store(false)
 				}
 			})

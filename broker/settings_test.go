@@ -65,7 +65,7 @@ func TestSettingsWithoutEffectAreSpokenOfOnce(t *testing.T) {
 	topicWith(t, b, "t", "compression.type", "zstd", "flush.ms", "1")
 	topicWith(t, b, "u", "compression.type", "zstd", "preallocate", "false")
 	require.Len(t, seen.lines("name=compression.type", "no effect"), 1)
-	require.Empty(t, seen.lines("name=flush.ms"), "a node that forces what it writes does more")
+	require.Empty(t, seen.lines("name=flush.ms"), "a node that syncs what it writes does more")
 	require.Empty(t, seen.lines("name=preallocate"), "the default")
 }
 

@@ -35,7 +35,7 @@ type Stats struct {
 	MemoryBytes map[string]int64
 }
 
-// FsyncStats counts the calls that forced files and directories of the logs to the disk.
+// FsyncStats counts the calls that synced files and directories of the logs to the disk.
 type FsyncStats struct {
 	Count   int64
 	Total   time.Duration // of all of them; some run at the same time

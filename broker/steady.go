@@ -62,7 +62,7 @@ func readTime(f vfs.File) (t time.Time, err error) {
 	return parseTime(content[:n])
 }
 
-// loadTime has the steady clock go on from where it was. What keeps the file from being read or written keeps nobody
+// loadTime has the steady clock continue from where it was. What keeps the file from being read or written keeps nobody
 // from working: the last append is nearly as good.
 func (b *broker) loadTime() {
 	path := b.cfg.FS.PathJoin(b.cfg.Dir, timeFile)
@@ -74,7 +74,7 @@ func (b *broker) loadTime() {
 	b.timeFile = f
 	t, err := readTime(f)
 	if err != nil {
-		b.cfg.Logger.Warn("broker: this file should hold the time up to which ages were counted, and does not: they go on "+
+		b.cfg.Logger.Warn("broker: this file should hold the time up to which ages were counted, and does not: they continue "+
 			"from the last append, and it is written again", "file", path, "err", err)
 		return
 	}

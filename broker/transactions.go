@@ -155,10 +155,10 @@ func (b *broker) finish(e txn.Ending, decided int64, written func()) error {
 	return err
 }
 
-// writeMarkers appends the markers, which share a force. It returns the partitions that have one, and its offset.
+// writeMarkers appends the markers, which share an fsync. It returns the partitions that have one, and its offset.
 func (b *broker) writeMarkers(e txn.Ending) (parts []*partition, last []int64, err error) {
 	logs := make([]*log.Log, 0, len(e.Partitions))
-	defer func() { b.syncer.Written(logs...) }()
+	defer func() { b.syncer.ScheduleSync(logs...) }()
 	marker := log.Marker{ProducerID: e.ProducerID, ProducerEpoch: e.Epoch, Commit: e.Commit}
 	set := b.topics.load()
 	for i, tp := range e.Partitions {
@@ -182,7 +182,7 @@ func (b *broker) writeMarkers(e txn.Ending) (parts []*partition, last []int64, e
 	return parts, last, nil
 }
 
-// appendMarker appends a marker that is forced with others: Syncer.Written has to follow.
+// appendMarker appends a marker that is synced with others: call Syncer.ScheduleSync after the last one.
 func (b *broker) appendMarker(p *partition, m log.Marker) (int64, error) {
 	switch p {
 	case b.offsets:
@@ -190,7 +190,7 @@ func (b *broker) appendMarker(p *partition, m log.Marker) (int64, error) {
 	case b.txnState:
 		return b.txns.Marker(m)
 	}
-	done, err := p.log.AppendMarkerUnforced(m)
+	done, err := p.log.AppendMarkerNoSync(m)
 	return done.LastOffset, err
 }
 
@@ -208,7 +208,7 @@ func (b *broker) finishDue() {
 }
 
 // transactionEnded returns once the transactional id has no transaction whose markers are being written. That takes
-// about one force after the answer to EndTxn. So the producer's next transaction waits here rather than being sent away
+// about one fsync after the answer to EndTxn. So the producer's next transaction waits here rather than being sent away
 // with CONCURRENT_TRANSACTIONS. The id's gate is not held.
 func (b *broker) transactionEnded(ctx context.Context, id string) error {
 	var done <-chan struct{}
@@ -264,7 +264,7 @@ func (b *broker) adopt(p *partition, open log.OpenTransaction) error {
 	}
 	b.cfg.Logger.Warn("broker: aborting a transaction that its coordinator does not know",
 		"topic", p.topic, "partition", p.index, "producer id", open.ProducerID, "first offset", open.FirstOffset)
-	defer b.syncer.Written(p.log)
+	defer b.syncer.ScheduleSync(p.log)
 	_, err = b.appendMarker(p, log.Marker{ProducerID: open.ProducerID, ProducerEpoch: open.ProducerEpoch})
 	return err
 }

@@ -304,7 +304,7 @@ func TestAbortOfWhatTheBrokerNeverHeardOf(t *testing.T) {
 	require.ErrorIs(t, delayed.produce(0, "late"), kerr.InvalidProducerEpoch)
 }
 
-// An open transaction goes on after a crash, with the partitions that joined it by their data, whatever of the
+// An open transaction continues after a crash, with the partitions that joined it by their data, whatever of the
 // coordinator's records survived.
 func TestOpenTransactionSurvivesACrash(t *testing.T) {
 	rnd := randomSource(t)

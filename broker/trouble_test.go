@@ -90,7 +90,7 @@ func TestAFullDiskIsSaidSparingly(t *testing.T) {
 	require.Equal(t, []string{"v"}, committedIn(t, b, 0))
 }
 
-func TestFailedForceIsNeverAcknowledged(t *testing.T) {
+func TestFailedFsyncIsNeverAcknowledged(t *testing.T) {
 	broken := failing("t-0", errors.New("the disk is dying"), errorfs.OpFileSync, errorfs.OpFileSyncData,
 		errorfs.OpFileSyncTo)
 	fs := faultfs.New(vfs.NewMem())
@@ -103,7 +103,7 @@ func TestFailedForceIsNeverAcknowledged(t *testing.T) {
 	fs.Fail(broken)
 	require.ErrorIs(t, p.send(0, p.batch(0, "bad")).Err, kerr.KafkaStorageError)
 	fs.Fail(nil)
-	require.ErrorIs(t, p.send(0, p.batch(0, "worse")).Err, kerr.KafkaStorageError, "a failed force is not tried again")
+	require.ErrorIs(t, p.send(0, p.batch(0, "worse")).Err, kerr.KafkaStorageError, "a failed fsync is not tried again")
 }
 
 func TestCoordinatorsWithoutADisk(t *testing.T) {

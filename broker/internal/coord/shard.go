@@ -87,7 +87,7 @@ func (s *Shard) Wait(ctx context.Context, ticket int64) error {
 	return nil
 }
 
-// Do takes one step. The ticket stands for the step and everything before it: a reply that tells of any of it must Wait
+// Do takes one step. The ticket stands for the step and everything before it: a reply that reveals any of it must Wait
 // first. An error means that nothing has happened; the functions of Step.After have been told.
 func (s *Shard) Do(f func(now time.Time) Step) (ticket int64, err error) {
 	if s.offline != nil {

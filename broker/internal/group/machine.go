@@ -9,7 +9,7 @@
 // as it was.
 //
 // The rebalance is soft: state Preparing and Completing with its generation, who has
-// joined and who waits, what members have said since the last assignment, the ids
+// joined and which of them wait, what members have said since the last assignment, the ids
 // that were handed out, and all timers. A restart forgets it, and the members of the
 // last recorded generation find out by their next request.
 //
@@ -148,7 +148,7 @@ func (m *Machine) dropIfUnused(g *group) {
 	}
 }
 
-// touch begins a member's session anew.
+// touch restarts a member's session.
 func (m *Machine) touch(g *group, member *member, now time.Time) {
 	m.timers.Set(timer{sessionTimer, g.id, member.id}, now.Add(member.sessionTimeout))
 }

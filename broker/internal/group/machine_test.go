@@ -111,7 +111,7 @@ func (d *driver) replayed() *group.Machine {
 	return m
 }
 
-// same compares what two machines tell of offsets, and of groups that are not in the middle of a rebalance.
+// same compares the offsets of two machines, and the groups that are not in the middle of a rebalance.
 func same(t *testing.T, want, got *group.Machine) {
 	t.Helper()
 	for g := range 3 {
@@ -140,7 +140,7 @@ func TestReplayGivesTheSameState(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	d := newDriver(t)
 	d.full = func() bool { return rnd.IntN(4) == 0 }
-	members := map[string][]*kmsg.JoinGroupResponse{} // who is in a group, as far as the clients know
+	members := map[string][]*kmsg.JoinGroupResponse{} // the members of a group, as far as the clients know
 	stable := 0
 	for i := range 4000 {
 		id := fmt.Sprint("g", rnd.IntN(3))
@@ -405,7 +405,7 @@ func TestARefusedRecordChangesNothing(t *testing.T) {
 	silence := func() { d.take(d.m.Tick(d.now)) }
 
 	refuse(`CompletingRebalance m0: ""`, func() { d.sync("g", m) })
-	// A member that is told of a rebalance joins again at once: for as long as the disk is full, as fast as it can.
+	// A member that learns of a rebalance joins again at once: for as long as the disk is full, as fast as it can.
 	require.Equal(t, kerr.CoordinatorNotAvailable, d.synced)
 	refuse(`CompletingRebalance m0: ""`, leave)
 	d.sync("g", m)

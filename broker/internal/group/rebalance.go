@@ -9,7 +9,7 @@ import (
 	"thalweg/broker/internal/coord"
 )
 
-// rebalance begins one if none is under way, and completes it if all are there.
+// rebalance begins one if none is in progress, and completes it if all are there.
 func (m *Machine) rebalance(g *group, now time.Time, step *coord.Step) {
 	if g.state != preparing {
 		for _, member := range g.members {
@@ -47,7 +47,7 @@ func (m *Machine) tryCompleteJoin(g *group, now time.Time, step *coord.Step) {
 	}
 }
 
-// rebalanceTimeout goes on with those who have joined.
+// rebalanceTimeout completes the rebalance with the members that have joined.
 func (m *Machine) rebalanceTimeout(g *group, now time.Time, step *coord.Step) {
 	if g.state != preparing {
 		return

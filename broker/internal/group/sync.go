@@ -70,7 +70,7 @@ func (m *Machine) assign(g *group, parts []kmsg.SyncGroupRequestGroupAssignment,
 			switch {
 			case member.syncing == nil:
 			case err != nil:
-				// The disk refused the record. Members wait a little and ask again; told of a rebalance they
+				// The disk refused the record. Members wait a little and ask again; a rebalance would have them
 				// would join again at once, and so on, as fast as they can.
 				m.failSync(g, member, kerr.CoordinatorNotAvailable, now)
 			default:

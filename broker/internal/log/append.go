@@ -12,20 +12,19 @@ import (
 
 // AppendFrom is Append with a say about who appends.
 func (l *Log) AppendFrom(batches []byte, origin Origin) (Appended, error) {
-	result, err := l.AppendUnforced(batches, origin, false)
+	result, err := l.AppendNoSync(batches, origin, false)
 	if err != nil || result.Duplicate {
 		return result, err
 	}
 	return result, l.written()
 }
 
-// AppendUnforced is AppendFrom without any care for the disk: Syncer.Written has to follow it, after more appends
-// perhaps.
+// AppendNoSync appends without scheduling an fsync. Call Syncer.ScheduleSync after the last append of a request.
 //
 // freshEpochs tells that the producer has a new epoch in each transaction (KIP-890). Where the log does not know it, it
 // begins with sequence 0: another one means that batches before it were lost. Without freshEpochs it may be a producer
 // that the log has forgotten because it was silent for long.
-func (l *Log) AppendUnforced(batches []byte, origin Origin, freshEpochs bool) (Appended, error) {
+func (l *Log) AppendNoSync(batches []byte, origin Origin, freshEpochs bool) (Appended, error) {
 	config := l.config.Load()
 	if err := l.validate(batches, config, origin); err != nil {
 		return Appended{}, l.refuse(err)
@@ -46,7 +45,7 @@ func (l *Log) refuse(err error) error {
 
 // written is Syncer.Written for one log. It returns what SyncAlways learns at once.
 func (l *Log) written() error {
-	l.options.Syncer.Written(l)
+	l.options.Syncer.ScheduleSync(l)
 	if l.options.Syncer.Mode() == SyncAlways {
 		return l.Err()
 	}
@@ -119,7 +118,7 @@ func (l *Log) stage(batches []byte, origin Origin, freshEpochs bool, offset, age
 	return first, last, duplicate, nil
 }
 
-// stagedProducer returns the copy of a producer's state that the append under way changes.
+// stagedProducer returns the copy of a producer's state that the append in progress changes.
 func (l *Log) stagedProducer(id int64) *producer {
 	for i := range l.staged {
 		if l.staged[i].id == id {
@@ -197,7 +196,7 @@ func (l *Log) enter(active *segment, written []byte, config *Config, now, age in
 
 // soil notes that a segment is about to have unsynced writes: its file stays open until they are synced. l.mu is held.
 func (l *Log) soil(active *segment) error {
-	if n := len(l.unsynced); !l.forces() || n > 0 && l.unsynced[n-1].segment == active {
+	if n := len(l.unsynced); !l.syncs() || n > 0 && l.unsynced[n-1].segment == active {
 		return nil
 	}
 	if _, err := active.file.pin(); err != nil {
@@ -235,15 +234,15 @@ func (l *Log) openTransaction(b batch.Batch) {
 // AppendMarker ends a producer's transaction in this partition. A marker of a higher epoch raises the producer's: its
 // older batches are refused from then on. Without an open transaction the marker is appended all the same.
 func (l *Log) AppendMarker(m Marker) (Appended, error) {
-	result, err := l.AppendMarkerUnforced(m)
+	result, err := l.AppendMarkerNoSync(m)
 	if err != nil {
 		return Appended{}, err
 	}
 	return result, l.written()
 }
 
-// AppendMarkerUnforced is AppendMarker without any care for the disk, as AppendUnforced is.
-func (l *Log) AppendMarkerUnforced(m Marker) (Appended, error) {
+// AppendMarkerNoSync is AppendMarker without an fsync: see AppendNoSync.
+func (l *Log) AppendMarkerNoSync(m Marker) (Appended, error) {
 	l.options.Files.admit(l)
 	l.mu.Lock()
 	result, err := l.markerLocked(m)

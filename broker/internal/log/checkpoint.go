@@ -13,7 +13,7 @@ import (
 
 // checkpoint is what the log knows about itself beyond its batches. The file holds two slots, 4096 bytes apart, which
 // are overwritten in turn, in place; the valid one with the larger number counts. A slot is only ever written after
-// what it says has become true, so that it needs no force of its own where an older truth is good enough: after a
+// what it says has become true, so that it needs no fsync of its own where an older truth is good enough: after a
 // crash of the process the newest is there, after a power cut a recent one.
 //
 //	0 "TWCP" | 4 uint32 version = 2 | 8 uint64 number | 16 int64 synced | 24 int64 log start | 32 int64 cleaned
@@ -153,8 +153,8 @@ func (cp *checkpoint) encode(number uint64) []byte {
 	return binary.BigEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))
 }
 
-// write overwrites the older slot. force is called with what forces it; nil: it is not forced.
-func (c *checkpoints) write(cp checkpoint, force func(own func() error) error) error {
+// write overwrites the older slot. fsync is called with the function that syncs it; nil: it is not synced.
+func (c *checkpoints) write(cp checkpoint, fsync func(own func() error) error) error {
 	c.number++
 	slot := cp.encode(c.number)
 	file, err := c.file.pin()
@@ -165,10 +165,10 @@ func (c *checkpoints) write(cp checkpoint, force func(own func() error) error) e
 	if _, err := file.WriteAt(slot, int64(c.number%2)*checkpointStride); err != nil {
 		return fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	if force == nil {
+	if fsync == nil {
 		return nil
 	}
-	if err := force(file.Sync); err != nil {
+	if err := fsync(file.Sync); err != nil {
 		return fmt.Errorf("checkpoint: sync: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ func transaction(t *testing.T, l *Log, id int64, sequence int32, commit bool) {
 	appendDurable(t, l, makeBatch(t, p, rec{ts: 5000 + id, key: "k", value: fmt.Sprintf("of %d, %d", id, sequence)}))
 	_, err := l.AppendMarker(Marker{ProducerID: id, Commit: commit})
 	require.NoError(t, err)
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 }
 
 // closings are logs about to be closed, each closed before: what the close replaces is there.
@@ -35,7 +35,7 @@ var closings = map[string]func(t *testing.T, b *bench) *Log{
 		appendDurable(t, l, plain(t, recs(9)...))
 		return l
 	},
-	"trimmed alone": func(t *testing.T, b *bench) *Log { // the mark of the close before is void without a force
+	"trimmed alone": func(t *testing.T, b *bench) *Log { // the mark of the close before is void without an fsync
 		l := b.reopen(closedOnce(t, b))
 		_, err := l.TrimTo(3)
 		require.NoError(t, err)
@@ -51,9 +51,9 @@ var closings = map[string]func(t *testing.T, b *bench) *Log{
 		transaction(t, l, 3, 0, false)
 		return l
 	},
-	"appended to, and not forced": func(t *testing.T, b *bench) *Log {
+	"appended to, and not synced": func(t *testing.T, b *bench) *Log {
 		l := b.reopen(closedOnce(t, b))
-		_, err := l.AppendUnforced(plain(t, recs(5)...), OriginClient, false)
+		_, err := l.AppendNoSync(plain(t, recs(5)...), OriginClient, false)
 		require.NoError(t, err)
 		return l
 	},
@@ -126,7 +126,7 @@ func markedClean(t *testing.T, fs vfs.FS) (end int64, clean bool) {
 }
 
 // TestPowerCutsOfAClose cuts the power before each change of a close, alone or with others, and loses some, all or
-// nothing of what was not forced. The next open finds what was forced before; and where the log is marked as closed,
+// nothing of what was not synced. The next open finds what was synced before; and where the log is marked as closed,
 // its indexes are those of the whole close.
 func TestPowerCutsOfAClose(t *testing.T) {
 	for name, prepare := range closings {
@@ -159,7 +159,7 @@ func cutPowerOfAClose(t *testing.T, prepare func(*testing.T, *bench) *Log, toget
 	b.config = Config{IndexBytes: 100}
 	l := prepare(t, b)
 	b.syncer.Close()
-	forced, before := l.Durable(), indexesIn(t, mem)
+	synced, before := l.Durable(), indexesIn(t, mem)
 	mu.Lock()
 	closing = true
 	mu.Unlock()
@@ -199,7 +199,7 @@ func cutPowerOfAClose(t *testing.T, prepare func(*testing.T, *bench) *Log, toget
 			require.Equal(t, before, indexesIn(t, fs), "cut %d of %d", i, len(left))
 		}
 		got := open(fs)
-		require.GreaterOrEqual(t, got.end, forced)
+		require.GreaterOrEqual(t, got.end, synced)
 		if got.end == want.end {
 			require.Equal(t, want, got, "cut %d of %d", i, len(left))
 			continue
@@ -211,15 +211,15 @@ func cutPowerOfAClose(t *testing.T, prepare func(*testing.T, *bench) *Log, toget
 	require.Positive(t, marked, "some are cut when the mark is written")
 }
 
-// What was appended between a close's force and its end is not on the disk: the log is not marked as closed.
+// What was appended between a close's fsync and its end is not on the disk: the log is not marked as closed.
 func TestAnAppendDuringACloseLeavesNoMark(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	l := b.reopen(closedOnce(t, b))
 	transaction(t, l, 2, 2, false)
-	b.syncer.Close() // no force that the transaction has asked for comes later
+	b.syncer.Close() // no fsync that the transaction has asked for comes later
 	before, err := b.fs.List(closedDir)
 	require.NoError(t, err)
-	_, err = l.AppendUnforced(plain(t, recs(1)...), OriginClient, false)
+	_, err = l.AppendNoSync(plain(t, recs(1)...), OriginClient, false)
 	require.NoError(t, err)
 	l.mu.Lock()
 	err = l.closeCleanly(nil)

@@ -311,7 +311,7 @@ func TestCompactionIsPacedAndInterrupted(t *testing.T) {
 			_, err = l.Append(raw)
 			require.NoError(t, err)
 		}
-		require.NoError(t, l.force())
+		require.NoError(t, l.fsync())
 	}
 	fill()
 	hook = func(d time.Duration, f func()) { b.pass(d); f() }

@@ -137,7 +137,7 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 		k := &keyed{t: t, rng: rng, sequence: map[int64]int32{}, open: map[int64]bool{}}
 		for round := range 6 {
 			k.append(l, 60)
-			require.NoError(t, l.force())
+			require.NoError(t, l.fsync())
 			want, before, _ := fold(t, l, 1+rng.IntN(5000))
 			size, end := l.SizeBytes(), l.End()
 			require.NoError(t, upkeepOf(l))
@@ -154,7 +154,7 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 			require.Equal(t, k.open[0] || k.open[1], len(l.OpenTransactions()) > 0)
 		}
 		k.finish(l)
-		require.NoError(t, l.force())
+		require.NoError(t, l.fsync())
 		// The producers are known by the log alone.
 		producers := l.Producers()
 		require.NoError(t, l.Close())
@@ -178,7 +178,7 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 				_, err := l.Append(plain(t, rec{ts: 1, key: "filler", value: fmt.Sprintf("%0100d", l.End())}))
 				require.NoError(t, err)
 			}
-			require.NoError(t, l.force())
+			require.NoError(t, l.fsync())
 			require.NoError(t, upkeepOf(l))
 		}
 		got, records, markers := fold(t, l, 1000)
@@ -203,7 +203,7 @@ func TestCompactionWithLittleMemory(t *testing.T) {
 	k := &keyed{t: t, rng: rand.New(rand.NewPCG(1, 4)), sequence: map[int64]int32{}, open: map[int64]bool{}}
 	k.append(l, 200)
 	k.finish(l)
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 	want, before, _ := fold(t, l, 1000)
 	require.NoError(t, upkeepOf(l))
 	_, first, _ := fold(t, l, 1000)
@@ -251,7 +251,7 @@ func TestPowerCutsInCompaction(t *testing.T) {
 		k := &keyed{t: t, rng: rng, sequence: map[int64]int32{}, open: map[int64]bool{}}
 		k.append(l, 80)
 		k.finish(l)
-		require.NoError(t, l.force())
+		require.NoError(t, l.fsync())
 		b.syncer.Close()
 		want, _, _ := fold(t, l, 5000)
 		power.Arm(left, nil)
@@ -318,7 +318,7 @@ func TestAFailedCompactionClosesItsFiles(t *testing.T) {
 			for range 20 {
 				appendDurable(t, l, plain(t, recs(2)...))
 			}
-			require.NoError(t, l.force())
+			require.NoError(t, l.fsync())
 			fs.Fail(fault)
 			require.Error(t, l.Compact(nil))
 			require.Positive(t, fault.Hits.Load())

@@ -106,7 +106,7 @@ func (c *Cut) take() error {
 	return nil
 }
 
-// Release lets the log's maintenance go on.
+// Release lets the log's maintenance continue.
 func (c *Cut) Release() {
 	if c.held {
 		c.held = false

@@ -35,12 +35,12 @@ func (s *segment) damage(offset, position int64, err error) error {
 	return &DamageError{
 		Next:   next,
 		Damage: fmt.Errorf("%s: %w: %w", where, kerr.CorruptMessage, err),
-		err: fmt.Errorf("%s; restore the file, or give up what is before offset %d: let readers go on there, or delete the "+
+		err: fmt.Errorf("%s; restore the file, or give up what is before offset %d: let readers continue there, or delete the "+
 			"topic's records up to it, while its cleanup.policy has delete: %w: %w", where, next, kerr.CorruptMessage, err),
 	}
 }
 
-// resume returns where a read for offset goes on that met damage at position: behind it, if offset is there.
+// resume returns where a read for offset resumes after damage at position: behind it, if offset is there.
 func (s *segment) resume(o *order, position, offset int64, err error) (int64, error) {
 	if !o.over {
 		return position, s.damage(offset, position, err)

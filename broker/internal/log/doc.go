@@ -16,14 +16,14 @@
 //
 // # Durability
 //
-// An append is one write to the active segment. Forcing it to the disk is the Syncer's work, which all logs of a broker
-// share: while one force is under way further appends pile up, and the next force serves them all. Many logs that are
-// dirty at the same time are forced by one call for the whole file system. WaitDurable waits for it. In the modes that
-// promise durability the high watermark is what has been forced, so that no reader ever sees what a power cut could
-// take back. A force that failed is never tried again: the log refuses everything until the next open, because the
+// An append is one write to the active segment. Syncing it to the disk is the Syncer's work, which all logs of a broker
+// share: while one fsync is in progress further appends pile up, and the next fsync serves them all. Many logs that are
+// dirty at the same time are synced by one call for the whole file system. WaitDurable waits for it. In the modes that
+// promise durability the high watermark is what has been synced, so that no reader ever sees what a power cut could
+// take back. An fsync that failed is never tried again: the log refuses everything until the next open, because the
 // operating system may have dropped the very pages that it failed to write.
 //
-// After every force the offset that it reached goes into the checkpoint file. At open, everything above that offset is
+// After every fsync the offset that it reached goes into the checkpoint file. At open, everything above that offset is
 // checked batch by batch, and cut at the first that is not whole; whatever is broken below it is damage, and an error.
 // The check begins at the newest snapshot of the producers below that offset, since their state has to be made again
 // from there. Before it nothing is read.

@@ -23,7 +23,7 @@ func readFile(files vfs.FS, name string) ([]byte, error) {
 }
 
 // replacement is a file that takes the place of an older one by way of a temporary name: after a crash there is the old
-// content or the new. It is written, forced, and given its name; the directory is not forced.
+// content or the new. It is written, synced, and given its name; the directory is not synced.
 type replacement struct {
 	name    string
 	content []byte
@@ -57,8 +57,8 @@ func keepSame(files vfs.FS, replacements []replacement) []replacement {
 }
 
 // write writes the content under the temporary name.
-func (r replacement) write(files vfs.FS, force bool) error {
-	if r.same && force {
+func (r replacement) write(files vfs.FS, fsync bool) error {
+	if r.same && fsync {
 		return r.sync(files)
 	}
 	if r.same {
@@ -71,7 +71,7 @@ func (r replacement) write(files vfs.FS, force bool) error {
 	if len(r.content) > 0 {
 		_, err = f.Write(r.content)
 	}
-	if err == nil && force {
+	if err == nil && fsync {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -80,7 +80,7 @@ func (r replacement) write(files vfs.FS, force bool) error {
 	return nil
 }
 
-// sync forces the content that write has left unforced.
+// sync syncs the content that write has left unsynced.
 func (r replacement) sync(files vfs.FS) error {
 	name := r.temp()
 	if r.same {
@@ -107,15 +107,15 @@ func (r replacement) install(files vfs.FS) error {
 	return nil
 }
 
-// writeAll writes replacements, and forces them in one step. On an error none is left.
-func writeAll(files vfs.FS, replacements []replacement, force bool, together *Together) (err error) {
+// writeAll writes replacements, and syncs them in one step. On an error none is left.
+func writeAll(files vfs.FS, replacements []replacement, fsync bool, together *Together) (err error) {
 	for _, r := range replacements {
 		if err == nil {
-			err = r.write(files, force && together == nil)
+			err = r.write(files, fsync && together == nil)
 		}
 	}
-	if err == nil && force && together != nil {
-		err = together.force(func() error { return eachOf(files, replacements, replacement.sync) })
+	if err == nil && fsync && together != nil {
+		err = together.fsync(func() error { return eachOf(files, replacements, replacement.sync) })
 	}
 	if err != nil {
 		for _, r := range replacements {
@@ -136,19 +136,19 @@ func eachOf(files vfs.FS, replacements []replacement, do func(replacement, vfs.F
 }
 
 // replaceAll writes replacements, and gives them their names.
-func replaceAll(files vfs.FS, replacements []replacement, force bool, together *Together) error {
-	if err := writeAll(files, replacements, force, together); err != nil {
+func replaceAll(files vfs.FS, replacements []replacement, fsync bool, together *Together) error {
+	if err := writeAll(files, replacements, fsync, together); err != nil {
 		return err
 	}
 	return eachOf(files, replacements, replacement.install)
 }
 
 // writeFile is replaceAll of one file.
-func writeFile(files vfs.FS, name string, content []byte, force bool) error {
-	return replaceAll(files, []replacement{{name: name, content: content}}, force, nil)
+func writeFile(files vfs.FS, name string, content []byte, fsync bool) error {
+	return replaceAll(files, []replacement{{name: name, content: content}}, fsync, nil)
 }
 
-// syncDir forces the entries of a directory.
+// syncDir syncs the entries of a directory.
 func syncDir(files vfs.FS, dir string) error {
 	d, err := files.OpenDir(dir)
 	if err != nil {

@@ -1,36 +1,36 @@
 package log
 
-// forcing is a force of a log under way: what was written when it began. It holds l.sync.
-type forcing struct {
+// fsyncInProgress is an fsync of a log in progress: what was written when it began. It holds l.sync.
+type fsyncInProgress struct {
 	l     *Log
 	files []unsyncedFile
 	dir   bool
 	end   int64
 }
 
-// force makes everything written so far durable. It returns the log's failure.
-func (l *Log) force() error {
-	f, err := l.beginForce()
+// fsync makes everything written so far durable. It returns the log's failure.
+func (l *Log) fsync() error {
+	f, err := l.beginFsync()
 	if f == nil {
 		return err
 	}
 	return f.finish(f.sync())
 }
 
-// forceTogether is force for a log that is closed with others.
-func (l *Log) forceTogether(together *Together) error {
-	f, err := l.beginForce()
+// fsyncTogether is fsync for a log that is closed with others.
+func (l *Log) fsyncTogether(together *Together) error {
+	f, err := l.beginFsync()
 	if f == nil {
 		return err
 	}
-	if len(f.files) == 0 && !f.dir || !l.forces() {
+	if len(f.files) == 0 && !f.dir || !l.syncs() {
 		return f.finish(nil)
 	}
-	return f.finish(together.force(f.sync))
+	return f.finish(together.fsync(f.sync))
 }
 
-// beginForce returns nil for a log that has failed or is closed. Otherwise finish has to follow.
-func (l *Log) beginForce() (*forcing, error) {
+// beginFsync returns nil for a log that has failed or is closed. Otherwise finish has to follow.
+func (l *Log) beginFsync() (*fsyncInProgress, error) {
 	l.sync.Lock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,15 +38,15 @@ func (l *Log) beginForce() (*forcing, error) {
 		l.sync.Unlock()
 		return nil, err
 	}
-	f := &forcing{l: l, files: l.unsynced, dir: l.dirUnsynced, end: l.end.Load()}
+	f := &fsyncInProgress{l: l, files: l.unsynced, dir: l.dirUnsynced, end: l.end.Load()}
 	l.unsynced, l.dirUnsynced = nil, false
 	return f, nil
 }
 
-// sync forces the files one after the other.
-func (f *forcing) sync() error {
+// sync syncs the files one after the other.
+func (f *fsyncInProgress) sync() error {
 	l := f.l
-	if !l.forces() {
+	if !l.syncs() {
 		return nil
 	}
 	for _, u := range f.files {
@@ -61,7 +61,7 @@ func (f *forcing) sync() error {
 }
 
 // finish publishes what is durable now, or makes the log fail. It returns the log's failure.
-func (f *forcing) finish(err error) error {
+func (f *fsyncInProgress) finish(err error) error {
 	l := f.l
 	defer l.sync.Unlock()
 	l.options.Files.clean(l, f.files)
@@ -73,7 +73,7 @@ func (f *forcing) finish(err error) error {
 		return err
 	}
 	l.advance(f.end)
-	if !l.forces() {
+	if !l.syncs() {
 		return nil
 	}
 	if err := l.noteSynced(f.end); err != nil {
@@ -82,7 +82,7 @@ func (f *forcing) finish(err error) error {
 	return nil
 }
 
-// noteSynced notes how far the log is synced, without a force: see checkpoint. A log that can't note it is as safe as
+// noteSynced notes how far the log is synced, without an fsync: see checkpoint. A log that can't note it is as safe as
 // before. Where nothing is new, the mark of a clean close stays.
 func (l *Log) noteSynced(end int64) error {
 	l.mu.Lock()
@@ -90,7 +90,7 @@ func (l *Log) noteSynced(end int64) error {
 	if l.closed || end <= l.checkpoint.synced {
 		return nil
 	}
-	return l.noteLocked(func(cp *checkpoint) { cp.synced = end }, nil)
+	return l.saveCheckpoint(func(cp *checkpoint) { cp.synced = end }, nil)
 }
 
 // forgetUnsynced lets the files go whose writes are not synced any more, in a log that has failed.

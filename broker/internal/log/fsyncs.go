@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Fsyncs counts the calls by which appended batches are forced to the disk, failed ones included: of a segment, a
-// directory or a whole file system. What a roll, a checkpoint, an open or a close forces beyond that is not counted,
+// Fsyncs counts the calls by which appended batches are synced to the disk, failed ones included: of a segment, a
+// directory or a whole file system. What a roll, a checkpoint, an open or a close syncs beyond that is not counted,
 // nor are the calls by which many logs are opened or closed together.
 type Fsyncs struct {
 	Count   int64
@@ -28,17 +28,17 @@ func (f *fsyncs) add(took time.Duration) {
 	f.counted.Longest = max(f.counted.Longest, took)
 }
 
-// Fsyncs returns what the logs of the syncer have forced so far.
+// Fsyncs returns what the logs of the syncer have synced so far.
 func (s *Syncer) Fsyncs() Fsyncs {
 	s.fsyncs.mu.Lock()
 	defer s.fsyncs.mu.Unlock()
 	return s.fsyncs.counted
 }
 
-// timed counts one call that forces something.
-func (l *Log) timed(force func() error) error {
+// timed counts one call that syncs something.
+func (l *Log) timed(fsync func() error) error {
 	began := l.options.Now()
-	err := force()
+	err := fsync()
 	l.options.Syncer.fsyncs.add(max(0, l.options.Now().Sub(began)))
 	return err
 }

@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// Gathering opens, closes or makes many logs at a time. Each of them forces several small files, in two or three steps
-// that follow on each other. Where a whole file system can be forced by one call, one call does a step of all logs that
-// are under way. So a thousand logs need a few of these calls, not several forces each.
+// Gathering opens, closes or makes many logs at a time. Each of them syncs several small files, in two or three steps
+// that follow on each other. Where a whole file system can be synced by one call, one call does a step of all logs that
+// are in progress. So a thousand logs need a few of these calls, not several syncs each.
 type Gathering struct {
 	whole func() error // nil: one log at a time
-	most  int          // logs under way at a time
+	most  int          // logs in progress at a time
 	turns chan struct{}
 
 	mu      sync.Mutex
@@ -26,8 +26,8 @@ type gatheringRound struct {
 	err  error
 }
 
-// Each log under way has a file open while it waits, and one more while it works. One that works may read a mebibyte of
-// its segment at a time.
+// Each log in progress has a file open while it waits, and one more while it works. One that works may read a mebibyte
+// of its segment at a time.
 const (
 	gatheringMost  = 1024
 	gatheringTurns = 64 // logs that work at a time; the others wait
@@ -91,12 +91,12 @@ func (g *Gathering) runIfAll() {
 	close(round.done)
 }
 
-// Together is how a log that Gathering.Each works on forces files: with the other logs. Without one, which is nil, a
-// log forces its own files.
+// Together is how a log that Gathering.Each works on syncs files: with the other logs. Without one, which is nil, a
+// log syncs its own files.
 type Together struct{ gathering *Gathering }
 
-// force does what own would: it forces files that have been written, by own or by a call for all.
-func (t *Together) force(own func() error) error {
+// fsync does what own would: it syncs files that have been written, by own or by a call for all.
+func (t *Together) fsync(own func() error) error {
 	if t == nil {
 		return own()
 	}
@@ -115,5 +115,5 @@ func (t *Together) force(own func() error) error {
 	return nil
 }
 
-// alone forces the files of one log.
+// alone syncs the files of one log.
 func alone(own func() error) error { return own() }

@@ -57,7 +57,7 @@ func TestACloseWritesWhatHasChanged(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// Many logs are opened and closed by a few calls that force everything, and are as durable as if each were forced.
+// Many logs are opened and closed by a few calls that fsync everything, and are as durable as if each were synced.
 func TestManyLogsAreOpenedAndClosedTogether(t *testing.T) {
 	const n = 50
 	mem := vfs.NewCrashableMem()
@@ -97,7 +97,7 @@ func TestManyLogsAreOpenedAndClosedTogether(t *testing.T) {
 		}
 		for _, l := range logs {
 			require.EqualValues(t, 2*round, l.End())
-			_, err := l.AppendUnforced(plain(t, recs(2)...), OriginClient, false)
+			_, err := l.AppendNoSync(plain(t, recs(2)...), OriginClient, false)
 			require.NoError(t, err)
 		}
 		calls.Store(0)
@@ -110,13 +110,13 @@ func TestManyLogsAreOpenedAndClosedTogether(t *testing.T) {
 		if !fail {
 			require.EqualValues(t, 4, calls.Load(), "for batches, contents, indexes, and the rest; not for each log")
 		}
-		left := mem.CrashClone(vfs.CrashCloneCfg{}) // nothing but what was forced
+		left := mem.CrashClone(vfs.CrashCloneCfg{}) // nothing but what was synced
 		mem = left
 		whole.FS = left
 	}
 }
 
-// At most so many logs work at a time, however many are under way.
+// At most so many logs work at a time, however many are in progress.
 func TestLogsTakeTurns(t *testing.T) {
 	const n = 5 * gatheringTurns
 	var working, most, rounds atomic.Int64
@@ -131,7 +131,7 @@ func TestLogsTakeTurns(t *testing.T) {
 			}
 			runtime.Gosched()
 			working.Add(-1)
-			if err := together.force(func() error { return errors.New("by itself") }); err != nil {
+			if err := together.fsync(func() error { return errors.New("by itself") }); err != nil {
 				t.Error(err)
 			}
 		}

@@ -26,18 +26,18 @@ type Log struct {
 	producers   producers
 	checkpoints *checkpoints
 	checkpoint  checkpoint     // as last written
-	startForced int64          // the log start that is on the disk
-	unsynced    []unsyncedFile // written to since the last force
-	dirUnsynced bool           // files were made since the last force
+	startSynced int64          // the log start that is on the disk
+	unsynced    []unsyncedFile // written to since the last fsync
+	dirUnsynced bool           // files were made since the last fsync
 	closed      bool
-	staged      []producer // of the append under way
+	staged      []producer // of the append in progress
 	warnedAhead int64      // when warnAhead last spoke; 0 never
 	snapshotAt  int64      // size of the active segment at the last snapshot of it
 
 	segments atomic.Pointer[[]*segment] // never empty, never changed in place; written under mu
 	tail     tail
 
-	sync      sync.Mutex // one force at a time
+	sync      sync.Mutex // one fsync at a time
 	syncState syncState  // Syncer.mu guards it
 
 	stable   sync.Mutex // guards spans, synced and the publishing of offsets
@@ -45,7 +45,7 @@ type Log struct {
 	synced   chan struct{} // closed and replaced when durable moves or the log fails
 	start    atomic.Int64
 	end      atomic.Int64 // offset after the last batch written
-	durable  atomic.Int64 // offset after the last batch forced
+	durable  atomic.Int64 // offset after the last batch synced
 	high     atomic.Int64 // high watermark
 	lastSafe atomic.Int64 // last stable offset
 	marked   atomic.Int64 // offset of the newest marker, -1 once it is known to be durable
@@ -246,41 +246,41 @@ func (l *Log) fail(cause error) {
 	l.notify()
 }
 
-// note changes the checkpoint, and forces it. A change clears the mark of a clean close. It takes l.mu.
+// note changes the checkpoint, and syncs it. A change clears the mark of a clean close. It takes l.mu.
 func (l *Log) note(change func(cp *checkpoint)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
-	return l.noteLocked(change, alone)
+	return l.saveCheckpoint(change, alone)
 }
 
-// noteLocked is note under l.mu. force is as in checkpoints.write.
-func (l *Log) noteLocked(change func(cp *checkpoint), force func(own func() error) error) error {
+// saveCheckpoint is note under l.mu. fsync is as in checkpoints.write.
+func (l *Log) saveCheckpoint(change func(cp *checkpoint), fsync func(own func() error) error) error {
 	cp := l.checkpoint
 	cp.cleanSegment, cp.cleanSize = -1, 0
 	change(&cp)
 	l.noteAges(&cp)
-	forced := force != nil
-	if cp == l.checkpoint && !forced {
+	synced := fsync != nil
+	if cp == l.checkpoint && !synced {
 		return nil
 	}
-	if !l.forces() {
-		force = nil
+	if !l.syncs() {
+		fsync = nil
 	}
-	if err := l.checkpoints.write(cp, force); err != nil {
+	if err := l.checkpoints.write(cp, fsync); err != nil {
 		return err
 	}
 	l.checkpoint = cp
-	if forced {
-		l.startForced = cp.logStart
+	if synced {
+		l.startSynced = cp.logStart
 	}
 	return nil
 }
 
-// forces tells whether anything is ever forced.
-func (l *Log) forces() bool { return l.options.Syncer.Mode() != SyncNever }
+// syncs reports whether anything is ever synced.
+func (l *Log) syncs() bool { return l.options.Syncer.Mode() != SyncNever }
 
 // ErrClosed is what a log returns that was closed, or deleted with its topic. KAFKA_STORAGE_ERROR comes with it.
 var ErrClosed = errors.New("closed")
@@ -303,7 +303,7 @@ func (l *Log) Close() error { return l.CloseTogether(nil) }
 func (l *Log) CloseTogether(together *Together) error {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()
-	failure := l.forceTogether(together)
+	failure := l.fsyncTogether(together)
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -319,21 +319,21 @@ func (l *Log) CloseTogether(together *Together) error {
 	return errors.Join(failure, l.shut())
 }
 
-// closeCleanly writes what recovery would have to work out. l.mu is held and everything is forced, unless an append
+// closeCleanly writes what recovery would have to work out. l.mu is held and everything is synced, unless an append
 // came in between; then the next open looks at it.
 func (l *Log) closeCleanly(together *Together) error {
 	active, end := l.active(), l.end.Load()
-	if l.unchanged() || l.forces() && l.durable.Load() != end {
+	if l.unchanged() || l.syncs() && l.durable.Load() != end {
 		return nil
 	}
 	if err := l.seal(active, together); err != nil {
 		return err
 	}
-	return l.noteLocked(func(cp *checkpoint) {
+	return l.saveCheckpoint(func(cp *checkpoint) {
 		cp.synced = end
 		cp.cleanSegment, cp.cleanSize = active.base, active.size.Load()
 	}, func(own func() error) error {
-		return together.force(func() error { return errors.Join(syncDir(l.options.FS, l.options.Dir), own()) })
+		return together.fsync(func() error { return errors.Join(syncDir(l.options.FS, l.options.Dir), own()) })
 	})
 }
 

@@ -37,7 +37,7 @@ type bench struct {
 func newBench(t testing.TB, fs vfs.FS, mode Sync) *bench {
 	b := &bench{t: t, fs: fs, now: time.UnixMilli(1_700_000_000_000)}
 	b.syncer = NewSyncer(SyncerOptions{Mode: mode, AfterFunc: func(time.Duration, func()) func() bool {
-		return func() bool { return true } // SyncOS forces at Close only
+		return func() bool { return true } // SyncOS syncs at Close only
 	}})
 	b.memory = NewMemory(4 << 20)
 	require.NoError(t, fs.MkdirAll("/data", 0o755))
@@ -383,21 +383,21 @@ func TestOffsetForTimeAgainstAScan(t *testing.T) {
 
 func TestMaxTimestampIsThatOfReadableRecords(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
-	b.syncer.Close() // nothing is forced but by hand
+	b.syncer.Close() // nothing is synced but by hand
 	l := b.open()
 	_, err := l.Append(plain(t, rec{ts: 50}, rec{ts: 70}, rec{ts: 60}))
 	require.NoError(t, err)
 	_, ok, err := l.MaxTimestamp()
 	require.NoError(t, err)
 	require.False(t, ok)
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 	_, err = l.Append(plain(t, rec{ts: 90}))
 	require.NoError(t, err)
 	found, ok, err := l.MaxTimestamp()
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, TimeOffset{Offset: 1, Timestamp: 70}, found)
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 	found, _, err = l.MaxTimestamp()
 	require.NoError(t, err)
 	require.Equal(t, TimeOffset{Offset: 3, Timestamp: 90}, found)

@@ -11,7 +11,7 @@ import (
 )
 
 // Open opens a partition's log, or makes an empty one. After anything but a clean close it looks at every batch above
-// the last synced offset, cuts a torn end, and forces what is left. Damage below that offset is an error that wraps
+// the last synced offset, cuts a torn end, and syncs what is left. Damage below that offset is an error that wraps
 // KAFKA_STORAGE_ERROR.
 func Open(o Options) (*Log, error) {
 	if err := o.check(); err != nil {
@@ -167,7 +167,7 @@ func (l *Log) finishSwaps(names []string) ([]string, error) {
 		if !ok {
 			continue
 		}
-		if err := finishSwap(fs, dir, first, end, l.forces()); err != nil {
+		if err := finishSwap(fs, dir, first, end, l.syncs()); err != nil {
 			return nil, err
 		}
 		finished = true
@@ -256,7 +256,7 @@ func (r *recovery) finish() error {
 	l := r.log
 	start := max(l.checkpoint.logStart, r.segments[0].base)
 	if start > r.end {
-		// What was trimmed had not been forced, and is gone by itself.
+		// What was trimmed had not been synced, and is gone by itself.
 		s, err := createSegment(l.options.Files, l.options.FS, l.options.Dir, start)
 		if err != nil {
 			return err
@@ -288,11 +288,11 @@ func (r *recovery) finish() error {
 	if err := r.dropSnapshots(); err != nil {
 		return err
 	}
-	// After a clean close there is nothing to force, and nothing to note: the next append changes the size of the
+	// After a clean close there is nothing to sync, and nothing to note: the next append changes the size of the
 	// active segment, by which the mark of the clean close is void.
 	untouched := r.clean && r.first == len(r.segments)
-	if l.forces() && !untouched {
-		if err := l.options.Together.force(r.sync); err != nil {
+	if l.syncs() && !untouched {
+		if err := l.options.Together.fsync(r.sync); err != nil {
 			return err
 		}
 	}
@@ -302,11 +302,11 @@ func (r *recovery) finish() error {
 	l.spans = l.spans.settle(math.MaxInt64)
 	l.lastSafe.Store(l.spans.stable(r.end))
 	end := r.end
-	if !l.forces() || untouched {
+	if !l.syncs() || untouched {
 		l.keepAges()
 		return nil
 	}
-	err := l.noteLocked(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, l.options.Together.force)
+	err := l.saveCheckpoint(func(cp *checkpoint) { cp.synced, cp.logStart = end, start }, l.options.Together.fsync)
 	if errors.Is(err, errNotWritten) { // the next open looks at the same batches again
 		l.options.Logger.Warn("checkpoint not written", "partition", l.options.name(), "err", err)
 		return nil
@@ -314,7 +314,7 @@ func (r *recovery) finish() error {
 	return err
 }
 
-// sync forces what recovery found or changed.
+// sync syncs what recovery found or changed.
 func (r *recovery) sync() error {
 	for i := min(r.first, len(r.segments)-1); i < len(r.segments); i++ {
 		if err := r.segments[i].sync(); err != nil {
@@ -334,9 +334,9 @@ func (r *recovery) settleSparse() {
 	}
 }
 
-// reseal writes the index files of a sealed segment that were made anew.
+// reseal writes the index files of a sealed segment that were rebuilt.
 func (r *recovery) reseal(s *segment) error {
-	return replaceAll(s.fs, s.indexFiles(), r.log.forces(), r.log.options.Together)
+	return replaceAll(s.fs, s.indexFiles(), r.log.syncs(), r.log.options.Together)
 }
 
 // dropSnapshots removes the producer snapshots that speak of batches that are gone.

@@ -74,7 +74,7 @@ func (r *recovery) peek(s *segment, every int) error {
 // skip moves a scanner to the first batch of its segment that has to be checked, and the end of the log with it. The
 // index has what lies before that batch then.
 //
-// A snapshot of the producers lies below the last synced offset, and the index of its segment was forced before the
+// A snapshot of the producers lies below the last synced offset, and the index of its segment was synced before the
 // snapshot got its name. So of the index everything that ends before the snapshot is true, unless the file was damaged
 // since: the batch that the last such entry is about has to be where the entry says, and the largest timestamp before
 // it, too. What follows may be of batches that a power cut took. A segment that was compacted since has another index.

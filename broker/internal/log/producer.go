@@ -12,7 +12,7 @@ import (
 	"thalweg/internal/defect"
 )
 
-// sequencesKept is how many batches of a producer the log can recognise as duplicates: what clients keep in flight.
+// sequencesKept is how many batches of a producer the log can recognize as duplicates: what clients keep in flight.
 const sequencesKept = 5
 
 // sequenced is one batch of an idempotent producer.

@@ -16,7 +16,7 @@ import (
 //	open transaction, -1 | uint8 batches, each: int32 first sequence | int32 last | int64 base offset | int64 last |
 //	int64 timestamp
 //
-// It is written after the index of aborted transactions of everything below its offset was forced, so that a
+// It is written after the index of aborted transactions of everything below its offset was synced, so that a
 // recovery that starts from a snapshot may trust that index up to there.
 const (
 	snapshotMagic    = "TWPS"

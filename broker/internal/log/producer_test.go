@@ -294,7 +294,7 @@ func TestProducersAgainstANaiveModel(t *testing.T) {
 			switch rng.IntN(12) {
 			case 0:
 				l = b.reopen(l)
-			case 1: // power cut; everything was forced
+			case 1: // power cut; everything was synced
 				old := b
 				b = newBench(t, fs.CrashClone(vfs.CrashCloneCfg{}), SyncAlways)
 				b.config, b.now = old.config, old.now

@@ -83,7 +83,7 @@ func TestDamageBelowTheSyncedOffsetIsAnError(t *testing.T) {
 		appendDurable(t, l, plain(t, recs(2)...))
 	}
 	size := l.SizeBytes()
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 	name := l.active().path(logSuffix)
 	b.syncer.Close()
 	b.halt(l)
@@ -166,7 +166,7 @@ func testDamageInAFile(t *testing.T, index int) {
 	}
 }
 
-func TestFailedForceIsForEver(t *testing.T) {
+func TestFailedFsyncIsFinal(t *testing.T) {
 	fs := faultfs.New(vfs.NewMem())
 	b := newBench(t, fs, SyncGroup)
 	l := b.open()
@@ -238,7 +238,7 @@ func TestHalfWrittenAppendDoesNotSurvive(t *testing.T) {
 
 // TestPowerCuts appends from several producers, cuts the power between any two operations of the file system, opens
 // what is left, and demands: everything acknowledged is there and unchanged; nothing is served that was not appended;
-// the offsets go on where they ended; retries of acknowledged batches are recognised. Then it goes on from there.
+// the offsets continue where they ended; retries of acknowledged batches are recognized. Then it continues from there.
 func TestPowerCuts(t *testing.T) {
 	for range 60 {
 		seed := rand.Uint64()

@@ -7,7 +7,7 @@ import (
 )
 
 // A segment has the file system set blocks aside for its next writes. Allocating many at once costs less than with each
-// write (a fifth of the processor time of writing and forcing, on ext4) and keeps them together. The file's size does
+// write (a fifth of the processor time of writing and syncing, on ext4) and keeps them together. The file's size does
 // not change, and what is set aside and not used in the end stays so: that is why it ends at the segment's limit, and
 // why a small segment does without. So do small writes, for which there is nothing to gain.
 const (

@@ -28,7 +28,7 @@ func (l *Log) rollFor(size int, config *Config, age int64) (*segment, error) {
 func (l *Log) roll() (*segment, error) {
 	old, end := l.active(), l.end.Load()
 	err := l.seal(old, nil, replacement{name: old.path(agesSuffix), content: old.ages.encode()})
-	if err == nil && l.forces() {
+	if err == nil && l.syncs() {
 		err = syncDir(l.options.FS, l.options.Dir)
 	}
 	if err != nil {
@@ -47,13 +47,13 @@ func (l *Log) roll() (*segment, error) {
 }
 
 // snapshot writes what a start after a crash needs to know of the active segment, when much was appended since it was
-// last done: that start reads what follows. It forces in the steps of seal, but appends wait for renames alone. So the
+// last done: that start reads what follows. It syncs in the steps of seal, but appends wait for renames alone. So the
 // segment may be sealed meanwhile: its indexes are newer then, and stay. A failure, on a full disk say, costs nothing
 // else. l.maintain is held.
 func (l *Log) snapshot(config *Config) {
 	l.mu.Lock()
 	s, size, end := l.active(), l.active().size.Load(), l.end.Load()
-	if l.closed || !l.forces() || s.torn || size-l.snapshotAt < config.UncheckedBytes {
+	if l.closed || !l.syncs() || s.torn || size-l.snapshotAt < config.UncheckedBytes {
 		l.mu.Unlock()
 		return
 	}
@@ -78,7 +78,7 @@ func (l *Log) snapshot(config *Config) {
 	}
 }
 
-// writeSnapshot writes and forces the files of a snapshot of the active segment.
+// writeSnapshot writes and syncs the files of a snapshot of the active segment.
 func (l *Log) writeSnapshot(s *segment, indexes []replacement, producers replacement) error {
 	fs := l.options.FS
 	for i := range indexes {
@@ -105,11 +105,11 @@ func (l *Log) writeSnapshot(s *segment, indexes []replacement, producers replace
 	return err
 }
 
-// seal writes the indexes of a segment, and more, and the producers' state as of the end of the log. It forces them in
-// two steps: their contents, then the names of all but the producers' snapshot, whose name is for the caller to force.
+// seal writes the indexes of a segment, and more, and the producers' state as of the end of the log. It syncs them in
+// two steps: their contents, then the names of all but the producers' snapshot, whose name is for the caller to sync.
 // l.mu is held.
 func (l *Log) seal(s *segment, together *Together, more ...replacement) error {
-	fs, dir, force, end := l.options.FS, l.options.Dir, l.forces(), l.end.Load()
+	fs, dir, fsync, end := l.options.FS, l.options.Dir, l.syncs(), l.end.Load()
 	if s.torn {
 		if err := s.cut(); err != nil {
 			return err
@@ -117,15 +117,15 @@ func (l *Log) seal(s *segment, together *Together, more ...replacement) error {
 	}
 	indexes := keepSame(fs, append(s.indexFiles(), more...))
 	snapshot := replacement{name: fs.PathJoin(dir, fileName(end, producersSuffix)), content: l.producers.encode(end)}
-	if err := writeAll(fs, append(indexes[:len(indexes):len(indexes)], snapshot), force, together); err != nil {
+	if err := writeAll(fs, append(indexes[:len(indexes):len(indexes)], snapshot), fsync, together); err != nil {
 		return err
 	}
 	if err := eachOf(fs, indexes, replacement.install); err != nil {
 		return err
 	}
-	if force {
+	if fsync {
 		// Before the snapshot exists: see producer_snapshot.go.
-		if err := together.force(func() error { return syncDir(fs, dir) }); err != nil {
+		if err := together.fsync(func() error { return syncDir(fs, dir) }); err != nil {
 			return err
 		}
 	}

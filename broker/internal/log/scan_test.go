@@ -127,7 +127,7 @@ func appendSome(t *testing.T, l *Log, sequences map[int64]int32, rng *rand.Rand,
 			require.NoError(t, err)
 		}
 	}
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 }
 
 // What lies before the last snapshot, which is that of a clean close or of Maintain, is not read again after a crash.
@@ -307,7 +307,7 @@ func TestARollDuringASnapshot(t *testing.T) {
 				b.halt(l)
 				break
 			}
-			require.NoError(t, l.force())
+			require.NoError(t, l.fsync())
 			names, err := mem.List(closedDir)
 			require.NoError(t, err)
 			require.False(t, slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, tempSuffix) }))

@@ -87,7 +87,7 @@ func newSegment(files *Files, fs vfs.FS, dir string, base int64) *segment {
 	return s
 }
 
-// createSegment makes an empty segment file. The directory is not forced.
+// createSegment makes an empty segment file. The directory is not synced.
 func createSegment(files *Files, fs vfs.FS, dir string, base int64) (*segment, error) {
 	s := newSegment(files, fs, dir, base)
 	name := s.path(logSuffix)
@@ -176,7 +176,7 @@ func (s *segment) blankTail(file vfs.File) error {
 }
 
 // cut makes the file end where its batches do. There is no truncation in vfs.FS; and a copy leaves nothing behind
-// that a later recovery could take for batches. The caller forces the directory.
+// that a later recovery could take for batches. The caller syncs the directory.
 func (s *segment) cut() error {
 	name := s.path(logSuffix)
 	file, err := s.file.pin()
@@ -236,7 +236,7 @@ func (s *segment) acquire() bool {
 
 func (s *segment) release() { s.mu.RUnlock() }
 
-// sync forces the file's data. A segment that was deleted meanwhile needs none.
+// sync syncs the file's data. A segment that was deleted meanwhile needs none.
 func (s *segment) sync() error {
 	if !s.acquire() {
 		return nil
@@ -447,8 +447,8 @@ func (s *segment) rebuildIndex(every int) error {
 }
 
 // writeIndex writes the files of the index of offsets and times.
-func (s *segment) writeIndex(force bool) error {
-	return replaceAll(s.fs, s.indexFiles()[:2], force, nil)
+func (s *segment) writeIndex(fsync bool) error {
+	return replaceAll(s.fs, s.indexFiles()[:2], fsync, nil)
 }
 
 // indexFiles are the files that hold the index of offsets and times, and then the index of aborted transactions.

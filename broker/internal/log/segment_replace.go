@@ -14,10 +14,10 @@ import (
 // segmentCopy is a new segment on its way into the place of several old ones, which follow on each other:
 //
 //  1. Write <first>-<end>.cleaned, the index of aborted transactions as .swaptxn, and the ages of all the old ones
-//     together as those of the first; force them.
-//  2. Rename .cleaned to .swap, and force the directory. From here on the new segment is the truth.
+//     together as those of the first; sync them.
+//  2. Rename .cleaned to .swap, and sync the directory. From here on the new segment is the truth.
 //  3. Delete the old segments but the first, and the indexes of that; rename .swaptxn to its .txnindex, and .swap to
-//     its .log; force the directory.
+//     its .log; sync the directory.
 //
 // Open removes what step 1 left, and does step 3 again when it finds a .swap.
 type segmentCopy struct {
@@ -149,26 +149,26 @@ func (w *segmentCopy) replace() error {
 		}
 		return err
 	}
-	return w.fresh.writeIndex(l.forces())
+	return w.fresh.writeIndex(l.syncs())
 }
 
 // prepare is step 1, and opens the copy for reading.
 func (w *segmentCopy) prepare() error {
-	force := w.log.forces()
+	fsync := w.log.syncs()
 	err := w.flush()
-	if err == nil && force {
+	if err == nil && fsync {
 		err = w.file.Sync()
 	}
 	if err != nil {
 		return fmt.Errorf("segment %s: %w", w.path(cleanedSuffix), err)
 	}
-	if err := writeFile(w.fresh.fs, w.path(swapTxnSuffix), encodeAborted(w.fresh.aborted), force); err != nil {
+	if err := writeFile(w.fresh.fs, w.path(swapTxnSuffix), encodeAborted(w.fresh.aborted), fsync); err != nil {
 		return err
 	}
-	if err := writeFile(w.fresh.fs, w.fresh.path(agesSuffix), w.fresh.ages.encode(), force); err != nil {
+	if err := writeFile(w.fresh.fs, w.fresh.path(agesSuffix), w.fresh.ages.encode(), fsync); err != nil {
 		return err
 	}
-	if force { // the copy must not get its final name before the others have theirs
+	if fsync { // the copy must not get its final name before the others have theirs
 		if err := syncDir(w.fresh.fs, w.fresh.dir); err != nil {
 			return err
 		}
@@ -190,7 +190,7 @@ func (w *segmentCopy) prepare() error {
 // install is the end of step 2, the change of the list that readers use, and step 3.
 func (w *segmentCopy) install() error {
 	l := w.log
-	if l.forces() {
+	if l.syncs() {
 		if err := syncDir(l.options.FS, l.options.Dir); err != nil {
 			return err
 		}
@@ -213,11 +213,11 @@ func (w *segmentCopy) install() error {
 			return err
 		}
 	}
-	return finishSwap(l.options.FS, l.options.Dir, w.fresh.base, w.end, l.forces())
+	return finishSwap(l.options.FS, l.options.Dir, w.fresh.base, w.end, l.syncs())
 }
 
 // finishSwap is step 3. It may be done again after a crash in its middle.
-func finishSwap(fs vfs.FS, dir string, first, end int64, force bool) error {
+func finishSwap(fs vfs.FS, dir string, first, end int64, fsync bool) error {
 	names, err := fs.List(dir)
 	if err != nil {
 		return fmt.Errorf("directory %s: list: %w", dir, err)
@@ -243,7 +243,7 @@ func finishSwap(fs vfs.FS, dir string, first, end int64, force bool) error {
 	if err := fs.Rename(swap, target.path(logSuffix)); err != nil {
 		return fmt.Errorf("segment %s: rename: %w", swap, err)
 	}
-	if !force {
+	if !fsync {
 		return nil
 	}
 	return syncDir(fs, dir)

@@ -227,7 +227,7 @@ type unsyncedFile struct {
 
 // admit waits until l may have a file with unsynced writes. No lock of a log is held.
 func (f *Files) admit(l *Log) {
-	if f.max == 0 || !l.forces() {
+	if f.max == 0 || !l.syncs() {
 		return
 	}
 	f.mu.Lock()

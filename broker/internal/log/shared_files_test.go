@@ -57,14 +57,14 @@ func TestFilesWithUnsyncedWritesStayOpen(t *testing.T) {
 
 	appendTo(t, logs[2:3]) // half of the descriptors have unsynced writes: it waits until one has none
 	require.LessOrEqual(t, len(unsynced(files)), 2)
-	require.NoError(t, logs[0].force())
-	require.NoError(t, logs[1].force())
+	require.NoError(t, logs[0].fsync())
+	require.NoError(t, logs[1].fsync())
 	touch(t, logs)
 	require.Nil(t, logs[0].active().file.opened)
 	appendTo(t, logs)
 	withinLimit := func() bool { return files.Open() <= 4 }
 	require.Eventually(t, withinLimit, time.Minute, time.Millisecond)
-	logs[0].options.Syncer.Written(logs...) // readers see it
+	logs[0].options.Syncer.ScheduleSync(logs...) // readers see it
 	for i, l := range logs {
 		l.tail.clear()
 		want := 1
@@ -81,7 +81,7 @@ func TestAFailedLogHasNoUnsyncedFiles(t *testing.T) {
 	fs := logs[0].options.FS.(*faultfs.FS)
 	appendTo(t, logs[:2])
 	fs.Fail(&faultfs.Fault{Path: "t-0", Err: context.DeadlineExceeded})
-	require.Error(t, logs[0].force())
+	require.Error(t, logs[0].fsync())
 	fs.Fail(nil)
 	appendTo(t, logs[1:])
 	require.NotContains(t, unsynced(logs[0].options.Files), logs[0])
@@ -91,7 +91,7 @@ func TestAFailedLogHasNoUnsyncedFiles(t *testing.T) {
 func TestAFileThatIsGoneIsNotMadeAgain(t *testing.T) {
 	logs := fewFiles(t, 10)
 	appendTo(t, logs[:1])
-	require.NoError(t, logs[0].force())
+	require.NoError(t, logs[0].fsync())
 	touch(t, logs)
 	require.Nil(t, logs[0].active().file.opened)
 	name := logs[0].active().path(logSuffix)
@@ -106,7 +106,7 @@ func TestAShortageOfDescriptorsIsNoDamage(t *testing.T) {
 	logs := fewFiles(t, 10)
 	l, fs := logs[0], logs[0].options.FS.(*faultfs.FS)
 	appendTo(t, logs[:1])
-	require.NoError(t, l.force())
+	require.NoError(t, l.fsync())
 	l.tail.clear()
 	touch(t, logs)
 	require.Nil(t, l.active().file.opened)

@@ -12,13 +12,13 @@ import (
 type Sync int8
 
 const (
-	// SyncGroup forces in the background, as soon as the disk is free; one force serves all appends before it.
+	// SyncGroup syncs in the background, as soon as the disk is free; one fsync serves all appends before it.
 	SyncGroup Sync = iota
-	// SyncOS forces in the background once per interval and waits for nothing.
+	// SyncOS syncs in the background once per interval and waits for nothing.
 	SyncOS
-	// SyncAlways forces within every append.
+	// SyncAlways syncs within every append.
 	SyncAlways
-	// SyncNever forces nothing at all.
+	// SyncNever syncs nothing at all.
 	SyncNever
 )
 
@@ -37,24 +37,24 @@ func (s Sync) String() string {
 	return fmt.Sprintf("sync(%d)", int8(s))
 }
 
-// awaited tells whether an append is durable only after a force.
+// awaited tells whether an append is durable only after an fsync.
 func (s Sync) awaited() bool { return s == SyncGroup || s == SyncAlways }
 
 // SyncerOptions sets a Syncer up. The zero value is group commit.
 type SyncerOptions struct {
 	Mode     Sync
 	Interval time.Duration // of SyncOS; default 1 s
-	Parallel int           // forces at the same time; default 16
-	// WholeFS forces everything on the file system of the logs. It serves more than Parallel logs that are dirty at the
-	// same time. nil: each log is forced by itself.
+	Parallel int           // syncs at the same time; default 16
+	// WholeFS syncs everything on the file system of the logs. It serves more than Parallel logs that are dirty at the
+	// same time. nil: each log is synced by itself.
 	WholeFS func() error
 	// AfterFunc is the clock's; nil means time.AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
-// Syncer forces dirty logs to the disk, several at once but each by one goroutine at a time. Its goroutines live only
-// while there is something to force. However many logs a request has written to, it waits for one force, not for
-// several in series: up to Parallel logs are forced at the same time, and more of them by one call for all.
+// Syncer syncs dirty logs to the disk, several at once but each by one goroutine at a time. Its goroutines live only
+// while there is something to sync. However many logs a request has written to, it waits for one fsync, not for
+// several in series: up to Parallel logs are synced at the same time, and more of them by one call for all.
 type Syncer struct {
 	options SyncerOptions
 	fsyncs  fsyncs
@@ -63,7 +63,7 @@ type Syncer struct {
 	idle    sync.Cond // a worker has ended
 	queue   []*Log
 	workers int
-	whole   bool        // a worker forces the whole file system
+	whole   bool        // a worker syncs the whole file system
 	timer   func() bool // stops the wait of SyncOS; nil when none is running
 	closed  bool
 }
@@ -74,8 +74,8 @@ type syncState int8
 const (
 	syncIdle   syncState = iota
 	syncQueued           // in the queue
-	syncBusy             // a worker forces it
-	syncAgain            // a worker forces it, and it became dirty meanwhile
+	syncBusy             // a worker syncs it
+	syncAgain            // a worker syncs it, and it became dirty meanwhile
 )
 
 // NewSyncer returns a syncer for the logs of one broker.
@@ -93,9 +93,9 @@ func NewSyncer(o SyncerOptions) *Syncer {
 // Mode returns what the syncer was made with.
 func (s *Syncer) Mode() Sync { return s.options.Mode }
 
-// Written does what the mode asks for after appends to logs. Where it forces, a log that can't be forced fails:
+// ScheduleSync does what the mode asks for after appends to logs. A log that cannot be synced fails:
 // WaitDurable and further appends say so.
-func (s *Syncer) Written(logs ...*Log) {
+func (s *Syncer) ScheduleSync(logs ...*Log) {
 	switch s.options.Mode {
 	case SyncGroup:
 		if defect.EarlyHighWatermark { // readers see what the disk does not have yet
@@ -106,7 +106,7 @@ func (s *Syncer) Written(logs ...*Log) {
 		s.dirty(logs)
 	case SyncAlways:
 		for _, l := range logs {
-			_ = l.force() // the log keeps it
+			_ = l.fsync() // the log keeps it
 		}
 	case SyncOS:
 		for _, l := range logs {
@@ -120,7 +120,7 @@ func (s *Syncer) Written(logs ...*Log) {
 	}
 }
 
-// dirty asks for forces of logs.
+// dirty asks for fsyncs of logs.
 func (s *Syncer) dirty(logs []*Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *Syncer) dirty(logs []*Log) {
 	}
 }
 
-// enqueue adds logs to the queue. It returns false where all are being forced, and will be again. s.mu is held.
+// enqueue adds logs to the queue. It returns false where all are being synced, and will be again. s.mu is held.
 func (s *Syncer) enqueue(logs []*Log) (queued bool) {
 	for _, l := range logs {
 		switch l.syncState {
@@ -149,7 +149,7 @@ func (s *Syncer) enqueue(logs []*Log) (queued bool) {
 	return queued
 }
 
-// hurry has logs forced now, in any mode.
+// hurry has logs synced now, in any mode.
 func (s *Syncer) hurry(logs []*Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,10 +186,10 @@ func (s *Syncer) start() {
 	}
 }
 
-// tooMany tells whether the queue is to be forced as a whole. s.mu is held.
+// tooMany tells whether the queue is to be synced as a whole. s.mu is held.
 func (s *Syncer) tooMany() bool { return s.options.WholeFS != nil && len(s.queue) > s.options.Parallel }
 
-// take removes from the queue what a worker forces next: one log, all of them, or none where the worker that forces the
+// take removes from the queue what a worker syncs next: one log, all of them, or none where the worker that syncs the
 // whole file system will take them when it is done. s.mu is held.
 func (s *Syncer) take() (logs []*Log) {
 	switch {
@@ -212,9 +212,9 @@ func (s *Syncer) work() {
 	for logs := s.take(); len(logs) > 0; logs = s.take() {
 		s.mu.Unlock()
 		if len(logs) == 1 {
-			_ = logs[0].force() // the log keeps it
+			_ = logs[0].fsync() // the log keeps it
 		} else {
-			s.forceWhole(logs)
+			s.fsyncWhole(logs)
 		}
 		s.mu.Lock()
 		again := s.settle(logs)
@@ -225,7 +225,7 @@ func (s *Syncer) work() {
 			s.wind()
 			break
 		}
-		if len(logs) > 1 { // several may be dirty again, and they are forced side by side
+		if len(logs) > 1 { // several may be dirty again, and they are synced side by side
 			s.start()
 		}
 	}
@@ -233,7 +233,7 @@ func (s *Syncer) work() {
 	s.idle.Broadcast()
 }
 
-// settle puts logs that became dirty while they were forced into the queue again. s.mu is held.
+// settle puts logs that became dirty while they were synced into the queue again. s.mu is held.
 func (s *Syncer) settle(logs []*Log) (again bool) {
 	for _, l := range logs {
 		if l.syncState == syncAgain {
@@ -247,12 +247,12 @@ func (s *Syncer) settle(logs []*Log) (again bool) {
 	return again
 }
 
-// forceWhole forces logs, none of them twice, by one call for the whole file system. Where that fails, each log's own
+// fsyncWhole syncs logs, none of them twice, by one call for the whole file system. Where that fails, each log's own
 // files tell whether they are concerned. One goroutine at a time calls it: it holds the locks of many logs.
-func (s *Syncer) forceWhole(logs []*Log) {
-	under := make([]*forcing, 0, len(logs))
+func (s *Syncer) fsyncWhole(logs []*Log) {
+	under := make([]*fsyncInProgress, 0, len(logs))
 	for _, l := range logs {
-		if f, _ := l.beginForce(); f != nil { // a failed log keeps its failure
+		if f, _ := l.beginFsync(); f != nil { // a failed log keeps its failure
 			under = append(under, f)
 		}
 	}
@@ -269,7 +269,7 @@ func (s *Syncer) forceWhole(logs []*Log) {
 	}
 }
 
-// Close forces what is dirty and returns when no force is under way. Logs are closed before it.
+// Close syncs what is dirty and returns when no fsync is in progress. Logs are closed before it.
 func (s *Syncer) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

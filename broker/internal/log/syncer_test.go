@@ -37,33 +37,33 @@ func openMany(t *testing.T, fs vfs.FS, dir string, n int, syncer *Syncer, files 
 func appendTo(t *testing.T, logs []*Log) {
 	t.Helper()
 	for _, l := range logs {
-		_, err := l.AppendUnforced(plain(t, recs(1)...), OriginClient, false)
+		_, err := l.AppendNoSync(plain(t, recs(1)...), OriginClient, false)
 		require.NoError(t, err)
 	}
 }
 
-// More logs than are forced side by side are forced by one call.
-func TestManyLogsShareOneForce(t *testing.T) {
+// More logs than are synced side by side are synced by one call.
+func TestManyLogsShareOneFsync(t *testing.T) {
 	dir := t.TempDir()
 	whole, release, err := OpenWholeFS(vfs.Default, dir)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, release()) }()
 	if whole == nil {
-		t.Skip("this system can't force a whole file system")
+		t.Skip("this system can't sync a whole file system")
 	}
 	syncer := NewSyncer(SyncerOptions{WholeFS: whole, Parallel: 4})
 	logs := openMany(t, vfs.Default, dir, 5, syncer, nil)
 	appendTo(t, logs)
 	before := syncer.Fsyncs().Count
-	syncer.Written(logs...)
+	syncer.ScheduleSync(logs...)
 	for _, l := range logs {
 		require.NoError(t, l.WaitDurable(context.Background(), 0))
 	}
 	require.Equal(t, before+1, syncer.Fsyncs().Count)
 }
 
-// A failure of the call for all is the failure of those logs whose files can't be forced.
-func TestAFailureOfTheSharedForce(t *testing.T) {
+// A failure of the call for all is the failure of those logs whose files can't be synced.
+func TestAFailureOfTheSharedFsync(t *testing.T) {
 	fs := faultfs.New(vfs.NewMem())
 	broken := false
 	syncer := NewSyncer(SyncerOptions{Parallel: 4, WholeFS: func() error {
@@ -77,7 +77,7 @@ func TestAFailureOfTheSharedForce(t *testing.T) {
 	appendTo(t, logs)
 	broken = true
 	fs.Fail(&faultfs.Fault{Path: "t-3", Err: errors.New("bad sector")})
-	syncer.Written(logs...)
+	syncer.ScheduleSync(logs...)
 	for i, l := range logs {
 		err := l.WaitDurable(context.Background(), 0)
 		if i == 3 {
@@ -90,8 +90,8 @@ func TestAFailureOfTheSharedForce(t *testing.T) {
 	fs.Fail(nil)
 }
 
-// Logs that become dirty while the whole file system is forced are forced side by side after it, not one by one.
-func TestLogsAreForcedSideBySideAfterASharedForce(t *testing.T) {
+// Logs that become dirty while the whole file system is synced are synced side by side after it, not one by one.
+func TestLogsAreSyncedSideBySideAfterASharedFsync(t *testing.T) {
 	const parallel = 4
 	var opened atomic.Bool
 	var abreast sync.WaitGroup
@@ -107,7 +107,7 @@ func TestLogsAreForcedSideBySideAfterASharedForce(t *testing.T) {
 		case <-all:
 			return nil
 		case <-time.After(time.Minute):
-			return errors.New("it is forced alone")
+			return errors.New("it is synced alone")
 		}
 	}))
 	require.NoError(t, fs.MkdirAll("/data", 0o755))
@@ -120,11 +120,11 @@ func TestLogsAreForcedSideBySideAfterASharedForce(t *testing.T) {
 	logs := openMany(t, fs, "/data", parallel+1, syncer, nil)
 	opened.Store(true)
 	appendTo(t, logs)
-	syncer.Written(logs...)
+	syncer.ScheduleSync(logs...)
 	<-began
 	again := logs[:parallel]
 	appendTo(t, again)
-	syncer.Written(again...)
+	syncer.ScheduleSync(again...)
 	close(dirty)
 	for _, l := range again {
 		require.NoError(t, l.WaitDurable(context.Background(), 1))
@@ -132,13 +132,13 @@ func TestLogsAreForcedSideBySideAfterASharedForce(t *testing.T) {
 	opened.Store(false)
 }
 
-// A force that finds a file closed has not synced it.
-func TestAForceDuringACloseMakesNothingDurable(t *testing.T) {
+// An fsync that finds a file closed has not synced it.
+func TestAnFsyncDuringACloseMakesNothingDurable(t *testing.T) {
 	b := newBench(t, vfs.NewMem(), SyncGroup)
 	l := b.open()
-	_, err := l.AppendUnforced(plain(t, recs(1)...), OriginClient, false)
+	_, err := l.AppendNoSync(plain(t, recs(1)...), OriginClient, false)
 	require.NoError(t, err)
-	f, err := l.beginForce()
+	f, err := l.beginFsync()
 	require.NoError(t, err)
 	require.NoError(t, l.Release())
 	require.ErrorIs(t, f.finish(f.sync()), ErrClosed)

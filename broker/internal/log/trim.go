@@ -39,7 +39,7 @@ func (l *Log) trim(offset int64) error {
 	moved := offset > l.start.Load()
 	if moved {
 		l.start.Store(offset)
-		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = offset }, nil)
+		err = l.saveCheckpoint(func(cp *checkpoint) { cp.logStart = offset }, nil)
 	}
 	if active := l.active(); err == nil && l.start.Load() == l.end.Load() && active.size.Load() > 0 {
 		_, err = l.roll()
@@ -68,7 +68,7 @@ func (l *Log) dropSegments() error {
 	}
 	// First the start must be known for good: with some of the files gone and others back after a power cut, the
 	// remainder would be taken for the log.
-	err := l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, alone)
+	err := l.saveCheckpoint(func(cp *checkpoint) { cp.logStart = start }, alone)
 	if err != nil {
 		l.mu.Unlock()
 		return err
@@ -113,14 +113,14 @@ func (l *Log) maintainLocked() error {
 		_, err = l.roll()
 	}
 	start := l.start.Load()
-	if err == nil && start > l.startForced {
-		err = l.noteLocked(func(cp *checkpoint) { cp.logStart = start }, alone)
+	if err == nil && start > l.startSynced {
+		err = l.saveCheckpoint(func(cp *checkpoint) { cp.logStart = start }, alone)
 	}
 	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err := l.force(); err != nil {
+	if err := l.fsync(); err != nil {
 		return err
 	}
 	l.snapshot(config)

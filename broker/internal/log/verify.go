@@ -70,7 +70,7 @@ func Verify(fs vfs.FS, dir string, visit func(batch.Batch) error) (*Verified, er
 	}
 	w.End = max(w.End, w.Start)
 	if w.End < cp.synced {
-		w.find(dir, true, "the log ends at offset %d, but was forced to the disk up to %d", w.End, cp.synced)
+		w.find(dir, true, "the log ends at offset %d, but was synced to the disk up to %d", w.End, cp.synced)
 	}
 	return &w.Verified, nil
 }
@@ -162,7 +162,7 @@ func (w *verification) part(p part) (whole bool, err error) {
 // cut notes that the batches of a segment end before its file does.
 func (w *verification) cut(path string, position, size int64, cause error) {
 	if w.End < w.cp.synced {
-		w.find(path, true, "no batch at byte %d, at offset %d of %d that were forced to the disk: %v", position, w.End,
+		w.find(path, true, "no batch at byte %d, at offset %d of %d that were synced to the disk: %v", position, w.End,
 			w.cp.synced, cause)
 		return
 	}

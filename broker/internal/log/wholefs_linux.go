@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openWholeFS returns what forces all of the file system that dir lies on, and a function that releases it; nil where
+// openWholeFS returns what syncs all of the file system that dir lies on, and a function that releases it; nil where
 // the kernel can't report that a write failed (Linux before 5.8).
-func openWholeFS(fs vfs.FS, dir string) (force func() error, release func() error, err error) {
+func openWholeFS(fs vfs.FS, dir string) (fsync func() error, release func() error, err error) {
 	if fs != vfs.Default || !reportsWriteErrors() {
 		return nil, nil, nil
 	}
@@ -18,7 +18,7 @@ func openWholeFS(fs vfs.FS, dir string) (force func() error, release func() erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("directory %s: open: %w", dir, err)
 	}
-	force = func() error {
+	fsync = func() error {
 		for {
 			err := unix.Syncfs(int(d.Fd()))
 			if errors.Is(err, unix.EINTR) {
@@ -30,7 +30,7 @@ func openWholeFS(fs vfs.FS, dir string) (force func() error, release func() erro
 			return nil
 		}
 	}
-	return force, d.Close, nil
+	return fsync, d.Close, nil
 }
 
 func reportsWriteErrors() bool {

@@ -5,6 +5,6 @@ package log
 import "github.com/cockroachdb/pebble/v2/vfs"
 
 // openWholeFS returns nil: there is no such call, or it does not wait.
-func openWholeFS(vfs.FS, string) (force func() error, release func() error, err error) {
+func openWholeFS(vfs.FS, string) (fsync func() error, release func() error, err error) {
 	return nil, nil, nil
 }

@@ -169,7 +169,7 @@ func (m *Machine) Removed(name string) (step coord.Step) {
 	return step
 }
 
-// SetClusterID names the cluster, for ever.
+// SetClusterID names the cluster. The name never changes.
 func (m *Machine) SetClusterID(id string) (coord.Step, error) {
 	return put(clusterKey, clusterValue{version, id})
 }

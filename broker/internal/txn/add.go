@@ -74,7 +74,7 @@ func (t *txn) with(tps []TopicPartition, version2 bool, now time.Time) coord.Rec
 // Adopt reconciles a transaction that is open in a partition after recovery. A partition joins a transaction of version
 // 2 with its first batch, and a crash may have kept the batch and lost the coordinator's record of it. Epochs tell what
 // to do: at the current one the transaction is the present one, and the partition joins it again, so that the
-// producer, which may well be alive, goes on; otherwise it returns orphan, and the partition needs an abort marker.
+// producer, which may well be alive, continues; otherwise it returns orphan, and the partition needs an abort marker.
 //
 // The crash may also have lost that the transaction before is complete. A producer of version 2 changes its epoch when
 // the end is decided, and writes with the new one only after all markers were durable: its batch shows that they are,

@@ -63,7 +63,7 @@ type txn struct {
 	id         string
 	pid        int64
 	epoch      int16
-	prevPID    int64 // the id before a change of ids, so that a repeated EndTxn is recognised; -1 if none
+	prevPID    int64 // the id before a change of ids, so that a repeated EndTxn is recognized; -1 if none
 	nextPID    int64 // what the producer changes to at COMPLETE, when its epochs are used up; -1 if none
 	retryEpoch int16 // the epoch whose EndTxn, or InitProducerId, made this one; -1 when a repetition is to be fenced
 	timeout    time.Duration

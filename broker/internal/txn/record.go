@@ -111,7 +111,7 @@ func (m *Machine) apply(id string, v *kmsg.TxnMetadataValue, now time.Time) {
 	switch {
 	case t.preparing():
 		m.timers.Stop(id)
-		return // those that wait go on waiting
+		return // those that wait keep waiting
 	case t.state == kmsg.TransactionStateOngoing:
 		m.timers.Set(id, t.start.Add(t.timeout))
 	default:
