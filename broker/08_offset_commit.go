@@ -46,9 +46,9 @@ func (b *broker) handleOffsetCommit(_ context.Context, r *request) completion {
 			})
 		}
 	}
-	ticket, failed := b.commitOffsets(commit)
+	lsn, failed := b.commitOffsets(commit)
 	return func(ctx context.Context) (answer, error) {
-		b.commitsDurable(ctx, commit, ticket, failed)
+		b.commitsDurable(ctx, commit, lsn, failed)
 		resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
 		next := 0
 		for i := range req.Topics {
@@ -120,7 +120,7 @@ func (r *offsetRequest) fail(err *kerr.Error) {
 	}
 }
 
-func (b *broker) commitOffsets(r *offsetRequest) (ticket int64, failed error) {
+func (b *broker) commitOffsets(r *offsetRequest) (lsn int64, failed error) {
 	return b.groups.Do(func(now time.Time) coord.Step {
 		r.find(b.topics.load())
 		return b.groupMachine.Commit(&r.CommitRequest, now)
@@ -128,9 +128,9 @@ func (b *broker) commitOffsets(r *offsetRequest) (ticket int64, failed error) {
 }
 
 // commitsDurable waits for the disk, and marks what did not get there.
-func (b *broker) commitsDurable(ctx context.Context, r *offsetRequest, ticket int64, failed error) {
+func (b *broker) commitsDurable(ctx context.Context, r *offsetRequest, lsn int64, failed error) {
 	if failed == nil {
-		failed = b.groups.Wait(ctx, ticket)
+		failed = b.groups.Wait(ctx, lsn)
 	}
 	if failed == nil {
 		return

@@ -29,14 +29,14 @@ func (b *broker) handleOffsetFetch(_ context.Context, r *request) completion {
 			groups = []kmsg.OffsetFetchRequestGroup{oneGroup(req)}
 		}
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
-		ticket, err := b.groups.View(func(time.Time) {
+		lsn, err := b.groups.View(func(time.Time) {
 			for i := range groups {
 				resp.Groups[i] = b.fetchOffsets(&groups[i], req)
 			}
 		})
 		// What was read may not be durable yet, and must not be told before.
 		if err == nil {
-			err = b.groups.Wait(ctx, ticket)
+			err = b.groups.Wait(ctx, lsn)
 		}
 		if err != nil {
 			kerror := b.waitError(ctx, err)

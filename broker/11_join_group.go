@@ -58,8 +58,8 @@ type waiter[T any] struct {
 }
 
 type reply[T any] struct {
-	resp   T
-	ticket int64 // what has to be durable before
+	resp T
+	lsn  int64 // what has to be durable before
 }
 
 func newWaiter[T any](s *coord.Shard) *waiter[T] {
@@ -81,7 +81,7 @@ func (w *waiter[T]) wait(ctx context.Context, stepped error) (resp T, err error)
 	}
 	select {
 	case r := <-w.done:
-		return r.resp, w.shard.Wait(ctx, r.ticket)
+		return r.resp, w.shard.Wait(ctx, r.lsn)
 	case <-ctx.Done():
 		return resp, ctx.Err()
 	}

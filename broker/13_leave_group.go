@@ -27,14 +27,14 @@ func (b *broker) handleLeaveGroup(_ context.Context, r *request) completion {
 		leaving = append(leaving, group.Leaving{MemberID: req.Members[i].MemberID, Instance: req.Members[i].InstanceID})
 	}
 	var errs []*kerr.Error
-	ticket, err := b.groups.Do(func(now time.Time) (step coord.Step) {
+	lsn, err := b.groups.Do(func(now time.Time) (step coord.Step) {
 		errs, step = b.groupMachine.Leave(req.Group, leaving, now)
 		return step
 	})
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.LeaveGroupResponse)
 		if err == nil {
-			err = b.groups.Wait(ctx, ticket)
+			err = b.groups.Wait(ctx, lsn)
 		}
 		if err != nil {
 			resp.ErrorCode = b.coordinatorError(err).Code

@@ -61,12 +61,12 @@ func (b *broker) deleteTopics(wanted []kmsg.DeleteTopicsRequestTopic) []deletion
 		if d.topic, d.err = b.deletable(&wanted[i], recorded); d.err != nil {
 			continue
 		}
-		ticket, err := b.noteMetadata(func() (coord.Step, error) { return b.metaMachine.DeleteTopic(d.topic.Topic) })
+		lsn, err := b.noteMetadata(func() (coord.Step, error) { return b.metaMachine.DeleteTopic(d.topic.Topic) })
 		if err != nil {
 			d.err = b.storageError(err)
 			continue
 		}
-		recorded[d.topic], last = true, ticket
+		recorded[d.topic], last = true, lsn
 	}
 	if len(recorded) == 0 {
 		return all

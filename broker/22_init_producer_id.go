@@ -53,7 +53,7 @@ func (b *broker) initProducerID(ctx context.Context, req *kmsg.InitProducerIDReq
 	}
 	for range maxInitRounds {
 		var res txn.InitResult
-		ticket, err := b.txns.Do(func(now time.Time) (step coord.Step) {
+		lsn, err := b.txns.Do(func(now time.Time) (step coord.Step) {
 			res, step = b.txnMachine.InitProducerID(init, now)
 			return step
 		})
@@ -63,11 +63,11 @@ func (b *broker) initProducerID(ctx context.Context, req *kmsg.InitProducerIDReq
 		switch {
 		case res.Abort != nil:
 			init.ProducerID, init.Epoch = res.ProducerID, res.Epoch
-			b.finishLater(*res.Abort, ticket)
+			b.finishLater(*res.Abort, lsn)
 		case res.Err != kerr.ConcurrentTransactions && res.Err != nil:
 			return 0, 0, res.Err
 		case res.Err == nil:
-			if err := b.txns.Wait(ctx, ticket); err != nil {
+			if err := b.txns.Wait(ctx, lsn); err != nil {
 				return 0, 0, b.waitError(ctx, err)
 			}
 			return res.ProducerID, res.Epoch, nil

@@ -28,10 +28,10 @@ func (b *broker) handleAddPartitionsToTxn(ctx context.Context, r *request) compl
 		t.Topic, t.Partitions = req.Topics[i].Topic, req.Topics[i].Partitions
 		one.Topics = append(one.Topics, t)
 	}
-	topics, ticket := b.addToTxn(ctx, &one, req.Version)
+	topics, lsn := b.addToTxn(ctx, &one, req.Version)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
-		if err := b.txns.Wait(ctx, ticket); err != nil {
+		if err := b.txns.Wait(ctx, lsn); err != nil {
 			failTxnTopics(topics, b.waitError(ctx, err))
 		}
 		for i := range topics {
@@ -54,8 +54,8 @@ func (b *broker) addManyToTxn(ctx context.Context, req *kmsg.AddPartitionsToTxnR
 	for i := range req.Transactions {
 		t := kmsg.NewAddPartitionsToTxnResponseTransaction()
 		t.TransactionalID = req.Transactions[i].TransactionalID
-		topics, ticket := b.addToTxn(ctx, &req.Transactions[i], req.Version)
-		t.Topics, last = topics, max(last, ticket)
+		topics, lsn := b.addToTxn(ctx, &req.Transactions[i], req.Version)
+		t.Topics, last = topics, max(last, lsn)
 		resp.Transactions = append(resp.Transactions, t)
 	}
 	return func(ctx context.Context) (answer, error) {
@@ -68,7 +68,7 @@ func (b *broker) addManyToTxn(ctx context.Context, req *kmsg.AddPartitionsToTxnR
 
 // addToTxn adds all partitions or none: if one is unknown, the others are not attempted.
 func (b *broker) addToTxn(ctx context.Context, rt *kmsg.AddPartitionsToTxnRequestTransaction, version int16,
-) (topics []kmsg.AddPartitionsToTxnResponseTransactionTopic, ticket int64) {
+) (topics []kmsg.AddPartitionsToTxnResponseTransactionTopic, lsn int64) {
 	add := txn.AddRequest{
 		ID: rt.TransactionalID, ProducerID: rt.ProducerID, Epoch: rt.ProducerEpoch, VerifyOnly: rt.VerifyOnly,
 	}
@@ -92,7 +92,7 @@ func (b *broker) addToTxn(ctx context.Context, rt *kmsg.AddPartitionsToTxnReques
 		failTxnTopics(topics, kerr.OperationNotAttempted)
 		return topics, -1
 	}
-	ticket, err := b.joinTransaction(ctx, &add, nil)
+	lsn, err := b.joinTransaction(ctx, &add, nil)
 	switch {
 	case err == kerr.ProducerFenced && version < 2:
 		err = kerr.InvalidProducerEpoch
@@ -102,7 +102,7 @@ func (b *broker) addToTxn(ctx context.Context, rt *kmsg.AddPartitionsToTxnReques
 	if err != nil {
 		failTxnTopics(topics, err)
 	}
-	return topics, ticket
+	return topics, lsn
 }
 
 func failTxnTopics(topics []kmsg.AddPartitionsToTxnResponseTransactionTopic, err *kerr.Error) {

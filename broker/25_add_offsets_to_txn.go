@@ -18,7 +18,7 @@ import (
 func (b *broker) handleAddOffsetsToTxn(ctx context.Context, r *request) completion {
 	req := r.body.(*kmsg.AddOffsetsToTxnRequest)
 	resp := req.ResponseKind().(*kmsg.AddOffsetsToTxnResponse)
-	ticket, err := b.joinWithOffsets(ctx, &txn.AddRequest{
+	lsn, err := b.joinWithOffsets(ctx, &txn.AddRequest{
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch,
 	}, nil)
 	if err == kerr.ProducerFenced && req.Version < 2 {
@@ -26,7 +26,7 @@ func (b *broker) handleAddOffsetsToTxn(ctx context.Context, r *request) completi
 	}
 	resp.ErrorCode = kcode(err)
 	return func(ctx context.Context) (answer, error) {
-		if err := b.txns.Wait(ctx, ticket); err != nil {
+		if err := b.txns.Wait(ctx, lsn); err != nil {
 			resp.ErrorCode = b.waitError(ctx, err).Code
 		}
 		return answer{body: resp}, nil
@@ -35,12 +35,12 @@ func (b *broker) handleAddOffsetsToTxn(ctx context.Context, r *request) completi
 
 // joinWithOffsets makes the groups' offsets part of a producer's transaction. While they are offline it refuses: the
 // transaction could not end before the next start.
-func (b *broker) joinWithOffsets(ctx context.Context, r *txn.AddRequest, gate *sync.RWMutex) (
-	ticket int64, failed *kerr.Error,
+func (b *broker) joinWithOffsets(ctx context.Context, r *txn.AddRequest, fence *sync.RWMutex) (
+	lsn int64, failed *kerr.Error,
 ) {
 	if err := b.groups.Err(); err != nil {
 		return -1, b.storageError(err)
 	}
 	r.Partitions = []txn.TopicPartition{{Topic: b.offsets.topic, Partition: b.offsets.index}}
-	return b.joinTransaction(ctx, r, gate)
+	return b.joinTransaction(ctx, r, fence)
 }

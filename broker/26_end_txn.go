@@ -27,15 +27,15 @@ func (b *broker) handleEndTxn(_ context.Context, r *request) completion {
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch, Commit: req.Commit,
 		Version2: req.Version >= 5,
 	}
-	res, ticket, written := b.endTxn(end)
+	res, lsn, written := b.endTxn(end)
 	return func(ctx context.Context) (answer, error) {
 		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ProducerID, resp.ProducerEpoch = -1, -1
 		if res.Err == kerr.ConcurrentTransactions && b.transactionEnded(ctx, end.ID) == nil {
-			res, ticket, written = b.endTxn(end)
+			res, lsn, written = b.endTxn(end)
 		}
 		if res.Err == nil {
-			res.Err = b.ended(ctx, end.ID, res, ticket, written)
+			res.Err = b.ended(ctx, end.ID, res, lsn, written)
 		}
 		if res.Err == kerr.ProducerFenced && req.Version < 2 {
 			res.Err = kerr.InvalidProducerEpoch
@@ -50,13 +50,14 @@ func (b *broker) handleEndTxn(_ context.Context, r *request) completion {
 // lastOldEpoch is where a producer's epochs are about to be used up, and a new id is kept ready.
 const lastOldEpoch = 32_765
 
-// endTxn decides a transaction. The ticket is for b.txns; the channel, if any, is closed when the markers are written.
-func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64, written <-chan struct{}) {
+// endTxn decides a transaction. The LSN is for b.txns.Wait; the channel, if any, is closed when the markers are
+// written.
+func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, lsn int64, written <-chan struct{}) {
 	end.FreshID = -1
 	if end.Epoch >= lastOldEpoch {
 		end.FreshID = b.pids.take()
 	}
-	ticket, err := b.txns.Do(func(now time.Time) (step coord.Step) {
+	lsn, err := b.txns.Do(func(now time.Time) (step coord.Step) {
 		res, step = b.txnMachine.End(end, now)
 		return step
 	})
@@ -65,15 +66,15 @@ func (b *broker) endTxn(end txn.EndRequest) (res txn.EndResult, ticket int64, wr
 		return res, -1, nil
 	}
 	if res.Ending != nil {
-		written = b.finishLater(*res.Ending, ticket)
+		written = b.finishLater(*res.Ending, lsn)
 	}
-	return res, ticket, written
+	return res, lsn, written
 }
 
 // ended returns once the end of a transaction may be answered: its decision stands.
-func (b *broker) ended(ctx context.Context, id string, res txn.EndResult, ticket int64, written <-chan struct{},
+func (b *broker) ended(ctx context.Context, id string, res txn.EndResult, lsn int64, written <-chan struct{},
 ) *kerr.Error {
-	if err := b.txns.Wait(ctx, ticket); err != nil {
+	if err := b.txns.Wait(ctx, lsn); err != nil {
 		return b.waitError(ctx, err)
 	}
 	if res.Wait && b.transactionEnded(ctx, id) != nil {

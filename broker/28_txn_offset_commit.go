@@ -37,30 +37,30 @@ func (b *broker) handleTxnOffsetCommit(ctx context.Context, r *request) completi
 			})
 		}
 	}
-	joined, ticket, failed := b.commitTxnOffsets(ctx, req, commit)
+	joined, lsn, failed := b.commitTxnOffsets(ctx, req, commit)
 	return func(ctx context.Context) (answer, error) {
 		if failed == nil {
 			failed = b.txns.Wait(ctx, joined)
 		}
-		b.commitsDurable(ctx, commit, ticket, failed)
+		b.commitsDurable(ctx, commit, lsn, failed)
 		return answer{body: txnOffsetCommitResponse(req, commit)}, nil
 	}
 }
 
 func (b *broker) commitTxnOffsets(
 	ctx context.Context, req *kmsg.TxnOffsetCommitRequest, commit *offsetRequest,
-) (joined, ticket int64, failed error) {
-	gate := b.gates.of(req.TransactionalID)
-	gate.RLock()
-	defer gate.RUnlock()
+) (joined, lsn int64, failed error) {
+	fence := b.fences.of(req.TransactionalID)
+	fence.RLock()
+	defer fence.RUnlock()
 	joined, err := b.joinWithOffsets(ctx, &txn.AddRequest{
 		ID: req.TransactionalID, ProducerID: req.ProducerID, Epoch: req.ProducerEpoch,
 		VerifyOnly: req.Version < 5, Version2: req.Version >= 5,
-	}, gate)
+	}, fence)
 	switch {
 	case err == nil:
-		ticket, failed = b.commitOffsets(commit)
-		return joined, ticket, failed
+		lsn, failed = b.commitOffsets(commit)
+		return joined, lsn, failed
 	case err == kerr.ProducerFenced:
 		err = kerr.InvalidProducerEpoch
 	case err == kerr.TransactionAbortable && req.Version < 5:

@@ -33,12 +33,12 @@ func (b *broker) handleDeleteGroups(_ context.Context, r *request) completion {
 
 func (b *broker) deleteGroup(ctx context.Context, id string) *kerr.Error {
 	var refused *kerr.Error
-	ticket, err := b.groups.Do(func(time.Time) (step coord.Step) {
+	lsn, err := b.groups.Do(func(time.Time) (step coord.Step) {
 		step, refused = b.groupMachine.Delete(id)
 		return step
 	})
 	if err == nil {
-		err = b.groups.Wait(ctx, ticket)
+		err = b.groups.Wait(ctx, lsn)
 	}
 	if err != nil {
 		return b.waitError(ctx, err)

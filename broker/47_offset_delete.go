@@ -24,7 +24,7 @@ func (b *broker) handleOffsetDelete(_ context.Context, r *request) completion {
 			}
 		}
 		var refused *kerr.Error
-		ticket, failed := b.groups.Do(func(time.Time) (step coord.Step) {
+		lsn, failed := b.groups.Do(func(time.Time) (step coord.Step) {
 			commit.find(b.topics.load())
 			step, refused = b.groupMachine.DeleteOffsets(req.Group, commit.Commits)
 			return step
@@ -32,7 +32,7 @@ func (b *broker) handleOffsetDelete(_ context.Context, r *request) completion {
 		if resp.ErrorCode = kcode(refused); refused != nil {
 			return answer{body: resp}, nil
 		}
-		b.commitsDurable(ctx, commit, ticket, failed)
+		b.commitsDurable(ctx, commit, lsn, failed)
 		next := 0
 		for i := range req.Topics {
 			t := kmsg.NewOffsetDeleteResponseTopic()

@@ -61,7 +61,7 @@ type broker struct {
 	sessions          fetchSessions
 	topics            topics
 	offsets, txnState *partition
-	gates             gates
+	fences            txnFences
 	pids              producerIDs
 	configTable       atomic.Pointer[[]configKey] // of topics, by name
 	connectionsMax    atomic.Int64
@@ -145,10 +145,10 @@ func (b *broker) closedOr(ctx context.Context) error {
 var ErrClosed = direct.ErrClosed
 
 // waitDurable waits for a coordinator's log where no client waits.
-func (b *broker) waitDurable(s *coord.Shard, ticket int64) error {
+func (b *broker) waitDurable(s *coord.Shard, lsn int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
-	return s.Wait(ctx, ticket)
+	return s.Wait(ctx, lsn)
 }
 
 // storageTimeout bounds waiting for the disk: whatever takes longer has failed.

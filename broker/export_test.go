@@ -35,11 +35,11 @@ func Decode(frame []byte) error {
 	return err
 }
 
-// HoldGate keeps a transactional id's requests from being carried out until the gate is opened.
-func HoldGate(b *Broker, transactionalID string) (open func()) {
-	gate := b.in.(*broker).gates.of(transactionalID)
-	gate.Lock()
-	return gate.Unlock
+// HoldFence keeps a transactional id's requests waiting until the fence is released.
+func HoldFence(b *Broker, transactionalID string) (open func()) {
+	fence := b.in.(*broker).fences.of(transactionalID)
+	fence.Lock()
+	return fence.Unlock
 }
 
 // CompactionBudget is what compaction may read and write in a second, in bytes.

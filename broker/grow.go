@@ -23,7 +23,7 @@ import (
 // A failure removes the directories. A crash before the end of 4 leaves that to the next start. So does a failure to
 // sync the record of 4: only the next start knows whether it is there.
 func (b *broker) grow(mt *meta.Topic, first int32) error {
-	if err := b.settleRemoval(mt.Name); err != nil {
+	if err := b.finishEarlierRemoval(mt.Name); err != nil {
 		return err
 	}
 	for i := first; i < mt.Partitions; i++ {
@@ -100,20 +100,20 @@ var errUndecided = errors.New("whether the change lasts shows at the next start"
 
 // changeMetadata makes a change of the metadata durable.
 func (b *broker) changeMetadata(f func() (coord.Step, error)) error {
-	ticket, err := b.noteMetadata(f)
+	lsn, err := b.noteMetadata(f)
 	if err != nil {
 		return err
 	}
-	if err := b.waitDurable(b.meta, ticket); err != nil {
+	if err := b.waitDurable(b.meta, lsn); err != nil {
 		return fmt.Errorf("%w: %w", errUndecided, err)
 	}
 	return nil
 }
 
-// noteMetadata changes the metadata. The ticket is for waiting for the disk.
-func (b *broker) noteMetadata(f func() (coord.Step, error)) (ticket int64, err error) {
+// noteMetadata changes the metadata. The LSN is for waitDurable.
+func (b *broker) noteMetadata(f func() (coord.Step, error)) (lsn int64, err error) {
 	var failed error
-	ticket, err = b.meta.Do(func(time.Time) (step coord.Step) {
+	lsn, err = b.meta.Do(func(time.Time) (step coord.Step) {
 		if step, failed = f(); failed != nil {
 			return coord.Step{}
 		}
@@ -122,5 +122,5 @@ func (b *broker) noteMetadata(f func() (coord.Step, error)) (ticket int64, err e
 	if err = errors.Join(failed, err); err != nil {
 		return -1, fmt.Errorf("broker: change metadata: %w", err)
 	}
-	return ticket, nil
+	return lsn, nil
 }

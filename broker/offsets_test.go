@@ -214,7 +214,7 @@ func TestNoOffsetOutlivesItsTopic(t *testing.T) {
 	}{
 		{"a commit that was on its way", func(t *testing.T, b *broker.Broker, p *rawProducer, deleteTopic func()) {
 			require.NoError(t, p.produce(0, "in the transaction"))
-			open := broker.HoldGate(b, p.id)
+			open := broker.HoldFence(b, p.id)
 			late := make(chan (<-chan kmsg.Response))
 			go func() {
 				answer, err := broker.Begin(within(t), b, committer{"", -1}.inTransaction(p, 7))

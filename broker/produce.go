@@ -44,7 +44,7 @@ type produce struct {
 	all      bool // replicas are asked for: acks=all
 	parts    []producePart
 	results  []direct.ProduceResult
-	joined   int64 // ticket of b.txns, -1 without a transaction
+	joined   int64 // LSN for b.txns.Wait, -1 without a transaction
 }
 
 type producePart struct {
@@ -91,10 +91,10 @@ func (p *produce) append(ctx context.Context) {
 		}
 	}
 	if p.id != "" {
-		gate := p.b.gates.of(p.id)
-		gate.RLock()
-		defer gate.RUnlock()
-		p.join(ctx, gate)
+		fence := p.b.fences.of(p.id)
+		fence.RLock()
+		defer fence.RUnlock()
+		p.join(ctx, fence)
 	}
 	for i := range p.parts {
 		part, r := &p.parts[i], &p.results[i]
@@ -135,7 +135,7 @@ func isTransactional(batches []byte) bool {
 }
 
 // join asks the coordinator to let the transactional batches in.
-func (p *produce) join(ctx context.Context, gate *sync.RWMutex) {
+func (p *produce) join(ctx context.Context, fence *sync.RWMutex) {
 	add := txn.AddRequest{ID: p.id, VerifyOnly: !p.version2, Version2: p.version2}
 	for i := range p.parts {
 		first, _, err := batch.Parse(p.parts[i].batches)
@@ -153,10 +153,10 @@ func (p *produce) join(ctx context.Context, gate *sync.RWMutex) {
 	if len(add.Partitions) == 0 {
 		return
 	}
-	ticket, err := p.b.joinTransaction(ctx, &add, gate)
+	lsn, err := p.b.joinTransaction(ctx, &add, fence)
 	switch {
 	case err == nil:
-		p.joined = ticket
+		p.joined = lsn
 		return
 	case err == kerr.ProducerFenced:
 		err = kerr.InvalidProducerEpoch

@@ -38,9 +38,9 @@ func (b *broker) moveAside(dir string) error {
 	return b.cfg.FS.Rename(dir, aside)
 }
 
-// settleRemoval frees the names of the directories of an earlier topic of that name, or of an attempt to make it.
+// finishEarlierRemoval frees the names of the directories of an earlier topic of that name, or of an attempt to make it.
 // b.admin is held.
-func (b *broker) settleRemoval(name string) error {
+func (b *broker) finishEarlierRemoval(name string) error {
 	var r meta.Removal
 	pending := false
 	if _, err := b.meta.View(func(time.Time) { r, pending = b.metaMachine.Removals()[name] }); err != nil {
@@ -144,12 +144,12 @@ func (b *broker) forgetOffsets(removals []meta.Removal) (done []meta.Removal, ok
 			done = append(done, r)
 			continue
 		}
-		ticket, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(r.Name) })
+		lsn, err := b.groups.Do(func(time.Time) coord.Step { return b.groupMachine.DeleteTopic(r.Name) })
 		if names = append(names, r.Name); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		last, done = ticket, append(done, r)
+		last, done = lsn, append(done, r)
 	}
 	if err := b.waitDurable(b.groups, last); err != nil {
 		failed, done = errors.Join(failed, err), nil

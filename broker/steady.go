@@ -74,8 +74,8 @@ func (b *broker) loadTime() {
 	b.timeFile = f
 	t, err := readTime(f)
 	if err != nil {
-		b.cfg.Logger.Warn("broker: this file should hold the time up to which ages were counted, and does not: they continue "+
-			"from the last append, and it is written again", "file", path, "err", err)
+		b.cfg.Logger.Warn("broker: this file should hold the time up to which ages were counted, and does not: they "+
+			"continue from the last append, and it is written again", "file", path, "err", err)
 		return
 	}
 	if !t.IsZero() {

@@ -17,16 +17,17 @@ import (
 	"thalweg/internal/defect"
 )
 
-// gates order appends of a transaction against its markers. An append holds its transactional id's gate shared
-// from before it asks the coordinator until it is written. Before markers are written the gate is taken alone for a
-// moment, after the coordinator has closed the transaction. So no batch lands behind its own transaction's marker.
-type gates struct {
+// txnFences order the appends of a transaction before its markers. An append holds the fence of its transactional id
+// shared, from before it asks the coordinator until it is written. The writer of markers takes the fence exclusively
+// for a moment, after the coordinator has closed the transaction. So no batch lands behind its own transaction's
+// marker.
+type txnFences struct {
 	seed maphash.Seed
 	once sync.Once
 	rw   [64]sync.RWMutex
 }
 
-func (g *gates) of(transactionalID string) *sync.RWMutex {
+func (g *txnFences) of(transactionalID string) *sync.RWMutex {
 	g.once.Do(func() { g.seed = maphash.MakeSeed() })
 	return &g.rw[maphash.String(g.seed, transactionalID)%uint64(len(g.rw))]
 }
@@ -55,37 +56,37 @@ func (p *producerIDs) take() int64 {
 	return id
 }
 
-// joinTransaction makes partitions part of a producer's transaction, once the one before is complete. The ticket is for
-// b.txns. gate is the id's gate if the caller holds it, shared; it is released during the wait. It may be nil.
-func (b *broker) joinTransaction(ctx context.Context, r *txn.AddRequest, gate *sync.RWMutex) (
-	ticket int64, failed *kerr.Error,
+// joinTransaction makes partitions part of a producer's transaction, once the one before is complete. The LSN is for
+// b.txns.Wait. fence is the id's fence if the caller holds it shared: it is released during the wait. It may be nil.
+func (b *broker) joinTransaction(ctx context.Context, r *txn.AddRequest, fence *sync.RWMutex) (
+	lsn int64, failed *kerr.Error,
 ) {
-	ticket, failed = b.join(r)
+	lsn, failed = b.join(r)
 	if failed != kerr.ConcurrentTransactions {
-		return ticket, failed
+		return lsn, failed
 	}
-	if gate != nil {
-		gate.RUnlock()
+	if fence != nil {
+		fence.RUnlock()
 	}
 	err := b.transactionEnded(ctx, r.ID)
-	if gate != nil {
-		gate.RLock()
+	if fence != nil {
+		fence.RLock()
 	}
 	if err != nil {
-		return ticket, failed
+		return lsn, failed
 	}
 	return b.join(r)
 }
 
-func (b *broker) join(r *txn.AddRequest) (ticket int64, failed *kerr.Error) {
-	ticket, err := b.txns.Do(func(now time.Time) (step coord.Step) {
+func (b *broker) join(r *txn.AddRequest) (lsn int64, failed *kerr.Error) {
+	lsn, err := b.txns.Do(func(now time.Time) (step coord.Step) {
 		step, failed = b.txnMachine.Add(r, now)
 		return step
 	})
 	if err != nil {
 		return -1, b.storageError(err)
 	}
-	return ticket, failed
+	return lsn, failed
 }
 
 // storageError logs what went wrong with a log and returns what clients are told. What is offline was logged when the
@@ -137,10 +138,10 @@ func (b *broker) finish(e txn.Ending, decided int64, written func()) error {
 	if err := b.txns.Wait(ctx, decided); err != nil {
 		return err
 	}
-	gate := b.gates.of(e.ID)
-	gate.Lock()
+	fence := b.fences.of(e.ID)
+	fence.Lock()
 	//lint:ignore SA2001 an append that asked before the decision is written when the lock is had
-	gate.Unlock()
+	fence.Unlock()
 	parts, last, err := b.writeMarkers(e)
 	if err != nil {
 		return err
@@ -197,19 +198,19 @@ func (b *broker) appendMarker(p *partition, m log.Marker) (int64, error) {
 // finishDue finishes the transactions that ran out of time.
 func (b *broker) finishDue() {
 	var due []txn.Ending
-	ticket, err := b.txns.View(func(time.Time) { due = b.txnMachine.TakeDue() })
+	lsn, err := b.txns.View(func(time.Time) { due = b.txnMachine.TakeDue() })
 	if err != nil {
 		return // a shard that is offline has no ticks
 	}
 	for _, e := range due {
 		b.cfg.Logger.Info("broker: transaction timed out", "transactional id", e.ID, "producer id", e.ProducerID)
-		b.finishLater(e, ticket)
+		b.finishLater(e, lsn)
 	}
 }
 
 // transactionEnded returns once the transactional id has no transaction whose markers are being written. That takes
 // about one fsync after the answer to EndTxn. So the producer's next transaction waits here rather than being sent away
-// with CONCURRENT_TRANSACTIONS. The id's gate is not held.
+// with CONCURRENT_TRANSACTIONS. The id's fence is not held.
 func (b *broker) transactionEnded(ctx context.Context, id string) error {
 	var done <-chan struct{}
 	if _, err := b.txns.View(func(time.Time) { done = b.txnMachine.Ended(id) }); err != nil {
@@ -246,9 +247,9 @@ func (b *broker) adoptTransactions() {
 		}
 	}
 	var unfinished []txn.Ending
-	ticket, _ := b.txns.View(func(time.Time) { unfinished = b.txnMachine.Unfinished() })
+	lsn, _ := b.txns.View(func(time.Time) { unfinished = b.txnMachine.Unfinished() })
 	for _, e := range unfinished {
-		b.finishLater(e, ticket)
+		b.finishLater(e, lsn)
 	}
 }
 

@@ -73,23 +73,24 @@ func Offline(cause error) *Shard {
 // Err returns an error that wraps ErrOffline when the shard has no log, or nil.
 func (s *Shard) Err() error { return s.offline }
 
-// Last returns a ticket for Wait: everything that was stepped so far.
+// Last returns the LSN of everything that was stepped so far, for Wait.
 func (s *Shard) Last() int64 { return s.last.Load() }
 
-// Wait returns once what the ticket stands for is durable.
-func (s *Shard) Wait(ctx context.Context, ticket int64) error {
-	if ticket < 0 {
+// Wait returns once the shard's log is durable up to an LSN, which Do, View and Last return.
+func (s *Shard) Wait(ctx context.Context, lsn int64) error {
+	if lsn < 0 {
 		return nil
 	}
-	if err := s.cfg.Log.WaitDurable(ctx, ticket); err != nil {
+	if err := s.cfg.Log.WaitDurable(ctx, lsn); err != nil {
 		return fmt.Errorf("coordinator: make durable: %w", err)
 	}
 	return nil
 }
 
-// Do takes one step. The ticket stands for the step and everything before it: a reply that reveals any of it must Wait
+// Do takes one step. The LSN (an offset in the shard's log) is that of the step: a reply that reveals the step, or
+// anything before it, must Wait
 // first. An error means that nothing has happened; the functions of Step.After have been told.
-func (s *Shard) Do(f func(now time.Time) Step) (ticket int64, err error) {
+func (s *Shard) Do(f func(now time.Time) Step) (lsn int64, err error) {
 	if s.offline != nil {
 		return -1, s.offline
 	}
@@ -111,8 +112,8 @@ func (s *Shard) Do(f func(now time.Time) Step) (ticket int64, err error) {
 	return s.last.Load(), err
 }
 
-// View looks at the machine without stepping it. The ticket is as that of Do. An error means that f was not called.
-func (s *Shard) View(f func(now time.Time)) (ticket int64, err error) {
+// View looks at the machine without stepping it. The LSN is as that of Do. An error means that f was not called.
+func (s *Shard) View(f func(now time.Time)) (lsn int64, err error) {
 	if s.offline != nil {
 		return -1, s.offline
 	}
@@ -123,7 +124,7 @@ func (s *Shard) View(f func(now time.Time)) (ticket int64, err error) {
 }
 
 // Marker ends a producer's transaction in the log.
-func (s *Shard) Marker(m log.Marker) (ticket int64, err error) {
+func (s *Shard) Marker(m log.Marker) (lsn int64, err error) {
 	if s.offline != nil {
 		return -1, s.offline
 	}

@@ -106,13 +106,13 @@ func (r *rig) close() {
 
 func (r *rig) put(p *coord.Producer, key, value string) {
 	r.t.Helper()
-	ticket, err := r.shard.Do(func(time.Time) (step coord.Step) {
+	lsn, err := r.shard.Do(func(time.Time) (step coord.Step) {
 		step.Put([]byte(key), []byte(value))
 		step.Producer = p
 		return step
 	})
 	require.NoError(r.t, err)
-	require.NoError(r.t, r.shard.Wait(context.Background(), ticket))
+	require.NoError(r.t, r.shard.Wait(context.Background(), lsn))
 }
 
 // Whatever happens, replaying the log gives the state that the live machine had; and snapshots keep the log short.

@@ -36,7 +36,7 @@ func (t *Timers[K]) Stop(key K) { delete(t.at, key) }
 
 // Deadline returns the earliest deadline, or the zero time.
 func (t *Timers[K]) Deadline() time.Time {
-	t.settle()
+	t.dropStaleHead()
 	if len(t.queue) == 0 {
 		return time.Time{}
 	}
@@ -45,7 +45,7 @@ func (t *Timers[K]) Deadline() time.Time {
 
 // Pop removes and returns one key whose deadline is at now or before.
 func (t *Timers[K]) Pop(now time.Time) (key K, ok bool) {
-	t.settle()
+	t.dropStaleHead()
 	if len(t.queue) == 0 || t.queue[0].at.After(now) {
 		return key, false
 	}
@@ -54,10 +54,10 @@ func (t *Timers[K]) Pop(now time.Time) (key K, ok bool) {
 	return key, true
 }
 
-// settle makes the head of the queue a true deadline: entries of stopped keys go, those of moved keys sink.
+// dropStaleHead makes the head of the queue a true deadline: entries of stopped keys go, those of moved keys sink.
 //
 // Invariant: every key of at has an entry in the queue whose time is not after its deadline.
-func (t *Timers[K]) settle() {
+func (t *Timers[K]) dropStaleHead() {
 	for len(t.queue) > 0 {
 		head := &t.queue[0]
 		at, ok := t.at[head.key]

@@ -120,10 +120,10 @@ func (m *Machine) Delete(groupID string) (step coord.Step, err *kerr.Error) {
 		if err != nil {
 			return
 		}
-		for id := range g.invited {
+		for id := range g.pendingMembers {
 			m.timers.Stop(timer{invitedTimer, g.id, id})
 		}
-		clear(g.invited)
+		clear(g.pendingMembers)
 		m.dropIfUnused(g)
 	})
 	return step, nil

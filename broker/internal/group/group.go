@@ -23,16 +23,16 @@ func (s state) String() string {
 }
 
 type group struct {
-	id           string
-	state        state
-	since        time.Time // of the state
-	protocolType string
-	protocol     string
-	generation   int32
-	leader       string // a member's id
-	members      map[string]*member
-	statics      map[string]string   // instance id to member id
-	invited      map[string]struct{} // member ids that were handed out and have not joined
+	id             string
+	state          state
+	since          time.Time // of the state
+	protocolType   string
+	protocol       string
+	generation     int32
+	leader         string // a member's id
+	members        map[string]*member
+	statics        map[string]string   // instance id to member id
+	pendingMembers map[string]struct{} // member ids that were handed out and have not joined
 	// delayed says that the rebalance is the first of a group and waits for more members, up to delayEnd.
 	delayed  bool
 	arrived  bool // somebody joined since the delay began
@@ -47,7 +47,7 @@ type group struct {
 
 func newGroup(id string) *group {
 	return &group{
-		id: id, members: map[string]*member{}, statics: map[string]string{}, invited: map[string]struct{}{},
+		id: id, members: map[string]*member{}, statics: map[string]string{}, pendingMembers: map[string]struct{}{},
 		offsets: map[topicPartition]offset{}, unstable: map[topicPartition]int{},
 	}
 }
@@ -61,10 +61,10 @@ type member struct {
 	rebalanceTimeout time.Duration
 	protocols        []kmsg.JoinGroupRequestProtocol
 	assignment       []byte
-	// joining and syncing are soft: the replies that the member waits for, nil if it does not.
-	joining func(*kmsg.JoinGroupResponse)
-	syncing func(*kmsg.SyncGroupResponse)
-	synced  bool // it asked for its assignment in this generation
+	// awaitingJoin and awaitingSync are transient: the replies that the member waits for, nil if it does not.
+	awaitingJoin func(*kmsg.JoinGroupResponse)
+	awaitingSync func(*kmsg.SyncGroupResponse)
+	synced       bool // it asked for its assignment in this generation
 }
 
 // metadata returns what the member said for a protocol.
@@ -134,8 +134,8 @@ func (g *group) vote() string {
 	return best
 }
 
-// who finds the member that a request comes from.
-func (g *group) who(memberID string, instance *string) (*member, *kerr.Error) {
+// findMember finds the member that sent a request.
+func (g *group) findMember(memberID string, instance *string) (*member, *kerr.Error) {
 	if instance != nil {
 		id, ok := g.statics[*instance]
 		switch {
@@ -162,11 +162,11 @@ func (g *group) maxRebalanceTimeout() time.Duration {
 
 func (g *group) allJoined() bool {
 	for _, m := range g.members {
-		if m.joining == nil {
+		if m.awaitingJoin == nil {
 			return false
 		}
 	}
-	return len(g.invited) == 0
+	return len(g.pendingMembers) == 0
 }
 
 // sortedMembers returns the members in the order of their ids.

@@ -62,7 +62,7 @@ func (m *Machine) checkJoin(r JoinRequest, g *group) *kerr.Error {
 		return kerr.UnknownMemberID
 	case g != nil && !g.takes(r.ProtocolType, r.Protocols):
 		return kerr.InconsistentGroupProtocol
-	case g != nil && len(g.members)+len(g.invited) >= m.cfg.MaxMembers && r.MemberID == "":
+	case g != nil && len(g.members)+len(g.pendingMembers) >= m.cfg.MaxMembers && r.MemberID == "":
 		return kerr.GroupMaxSizeReached
 	}
 	return nil
@@ -77,7 +77,7 @@ func (m *Machine) joinNew(g *group, r JoinRequest, now time.Time, step *coord.St
 		}
 	} else if r.Version >= 4 {
 		// The id goes out first, so that a client whose answer got lost does not leave a member behind.
-		g.invited[r.NewMemberID] = struct{}{}
+		g.pendingMembers[r.NewMemberID] = struct{}{}
 		m.timers.Set(timer{invitedTimer, g.id, r.NewMemberID},
 			now.Add(time.Duration(r.SessionTimeoutMillis)*time.Millisecond))
 		r.fail(kerr.MemberIDRequired, r.NewMemberID)
@@ -88,7 +88,7 @@ func (m *Machine) joinNew(g *group, r JoinRequest, now time.Time, step *coord.St
 
 // admit makes a new member and rebalances.
 func (m *Machine) admit(g *group, id string, r JoinRequest, now time.Time, step *coord.Step) {
-	member := &member{id: id, instance: r.InstanceID, joining: r.Reply}
+	member := &member{id: id, instance: r.InstanceID, awaitingJoin: r.Reply}
 	member.update(r)
 	if len(g.members) == 0 {
 		g.protocolType = r.ProtocolType
@@ -109,13 +109,13 @@ func (m *member) update(r JoinRequest) {
 
 // joinAgain is for those who have a member id.
 func (m *Machine) joinAgain(g *group, r JoinRequest, now time.Time, step *coord.Step) {
-	if _, ok := g.invited[r.MemberID]; ok && r.InstanceID == nil {
-		delete(g.invited, r.MemberID)
+	if _, ok := g.pendingMembers[r.MemberID]; ok && r.InstanceID == nil {
+		delete(g.pendingMembers, r.MemberID)
 		m.timers.Stop(timer{invitedTimer, g.id, r.MemberID})
 		m.admit(g, r.MemberID, r, now, step)
 		return
 	}
-	member, err := g.who(r.MemberID, r.InstanceID)
+	member, err := g.findMember(r.MemberID, r.InstanceID)
 	if err != nil {
 		r.fail(err, r.MemberID)
 		return
@@ -132,13 +132,13 @@ func (m *Machine) joinAgain(g *group, r JoinRequest, now time.Time, step *coord.
 }
 
 func (m *Machine) rejoin(g *group, member *member, r JoinRequest, now time.Time, step *coord.Step) {
-	if member.joining != nil { // a repetition: the older request's client has gone
+	if member.awaitingJoin != nil { // a repetition: the older request's client has gone
 		resp := r.ResponseKind().(*kmsg.JoinGroupResponse)
 		resp.ErrorCode, resp.MemberID = kerr.UnknownMemberID.Code, member.id
-		member.joining(resp)
+		member.awaitingJoin(resp)
 	}
 	member.update(r)
-	member.joining = r.Reply
+	member.awaitingJoin = r.Reply
 	m.rebalance(g, now, step)
 }
 
@@ -147,7 +147,7 @@ func (m *Machine) rejoin(g *group, member *member, r JoinRequest, now time.Time,
 // another one than before joins again.
 func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.Time, step *coord.Step) {
 	next := *old
-	next.id, next.joining, next.syncing = r.NewMemberID, nil, nil
+	next.id, next.awaitingJoin, next.awaitingSync = r.NewMemberID, nil, nil
 	next.update(r)
 	wasLeader := g.leader == old.id
 	replaced := g.with(old, &next)
@@ -155,7 +155,7 @@ func (m *Machine) replaceStatic(g *group, old *member, r JoinRequest, now time.T
 		old.dismiss(kerr.FencedInstanceID)
 		m.timers.Stop(timer{sessionTimer, g.id, old.id})
 		g.members, g.statics, g.leader = replaced.members, replaced.statics, replaced.leader
-		next.joining = r.Reply
+		next.awaitingJoin = r.Reply
 		m.rebalance(g, now, step)
 		return
 	}

@@ -106,13 +106,13 @@ func (m *Machine) Tick(now time.Time) (step coord.Step) {
 			silent := g.members[due.member]
 			switch {
 			case silent == nil:
-			case silent.joining != nil || silent.syncing != nil:
+			case silent.awaitingJoin != nil || silent.awaitingSync != nil:
 				m.touch(g, silent, now) // it waits for us, not we for it
 			default:
 				m.remove(g, []*member{silent}, now, &step)
 			}
 		case invitedTimer:
-			delete(g.invited, due.member)
+			delete(g.pendingMembers, due.member)
 			m.tryCompleteJoin(g, now, &step)
 			m.dropIfUnused(g)
 		case rebalanceTimer:
@@ -142,7 +142,7 @@ func (m *Machine) group(id string) *group {
 
 // dropIfUnused forgets a group of which nothing is left.
 func (m *Machine) dropIfUnused(g *group) {
-	if len(g.members) == 0 && len(g.invited) == 0 && len(g.offsets) == 0 && g.pendingOffsets == 0 && !g.recorded {
+	if len(g.members) == 0 && len(g.pendingMembers) == 0 && len(g.offsets) == 0 && g.pendingOffsets == 0 && !g.recorded {
 		delete(m.groups, g.id)
 		m.timers.Stop(timer{kind: expiryTimer, group: g.id})
 	}

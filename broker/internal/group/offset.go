@@ -215,7 +215,7 @@ func (m *Machine) checkCommit(r *CommitRequest, now time.Time) *kerr.Error {
 	case r.Generation < 0 && anonymous:
 		return kerr.UnknownMemberID
 	}
-	member, err := g.who(r.MemberID, r.Instance)
+	member, err := g.findMember(r.MemberID, r.Instance)
 	switch {
 	case err != nil && defect.StaleMember:
 		return nil

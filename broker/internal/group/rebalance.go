@@ -31,13 +31,13 @@ func (m *Machine) rebalance(g *group, now time.Time, step *coord.Step) {
 }
 
 func (m *Machine) failSync(g *group, member *member, err *kerr.Error, now time.Time) {
-	if member.syncing == nil {
+	if member.awaitingSync == nil {
 		return
 	}
 	resp := kmsg.NewPtrSyncGroupResponse()
 	resp.ErrorCode = err.Code
-	member.syncing(resp)
-	member.syncing = nil
+	member.awaitingSync(resp)
+	member.awaitingSync = nil
 	m.touch(g, member, now)
 }
 
@@ -65,7 +65,7 @@ func (m *Machine) rebalanceTimeout(g *group, now time.Time, step *coord.Step) {
 	anybody := false
 	for id, member := range g.members {
 		switch {
-		case member.joining != nil:
+		case member.awaitingJoin != nil:
 			anybody = true
 		case member.instance == nil:
 			m.forgetMember(g, id)
@@ -88,9 +88,9 @@ func (m *Machine) completeJoin(g *group, now time.Time, step *coord.Step) {
 	g.delayed = false
 	g.generation = max(g.generation, 0) + 1
 	g.protocol = g.vote()
-	if leader := g.members[g.leader]; leader == nil || leader.joining == nil {
+	if leader := g.members[g.leader]; leader == nil || leader.awaitingJoin == nil {
 		for _, member := range g.sortedMembers() {
-			if member.joining != nil {
+			if member.awaitingJoin != nil {
 				g.leader = member.id
 				break
 			}
@@ -100,11 +100,11 @@ func (m *Machine) completeJoin(g *group, now time.Time, step *coord.Step) {
 	m.timers.Set(timer{kind: syncTimer, group: g.id}, now.Add(g.maxRebalanceTimeout()))
 	for _, member := range g.members {
 		member.synced, member.assignment = false, nil
-		if member.joining == nil {
+		if member.awaitingJoin == nil {
 			continue
 		}
-		reply := member.joining
-		member.joining = nil
+		reply := member.awaitingJoin
+		member.awaitingJoin = nil
 		m.touch(g, member, now)
 		resp := g.joined(member, nil)
 		step.Reply(func(error) { reply(resp) })
@@ -154,7 +154,7 @@ func (m *Machine) syncTimeout(g *group, now time.Time, step *coord.Step) {
 
 // remove takes members out and rebalances the rest.
 func (m *Machine) remove(g *group, gone []*member, now time.Time, step *coord.Step) {
-	waits := g.delayed || len(g.invited) > 0
+	waits := g.delayed || len(g.pendingMembers) > 0
 	if len(gone) == len(g.members) && len(gone) > 0 && !waits {
 		m.empty(g, now, step)
 		return
@@ -174,17 +174,17 @@ func (m *Machine) remove(g *group, gone []*member, now time.Time, step *coord.St
 
 // dismiss answers the requests of a member that is gone.
 func (m *member) dismiss(err *kerr.Error) {
-	if m.joining != nil {
+	if m.awaitingJoin != nil {
 		resp := kmsg.NewPtrJoinGroupResponse()
 		resp.ErrorCode, resp.MemberID, resp.Generation = err.Code, m.id, -1
-		m.joining(resp)
+		m.awaitingJoin(resp)
 	}
-	if m.syncing != nil {
+	if m.awaitingSync != nil {
 		resp := kmsg.NewPtrSyncGroupResponse()
 		resp.ErrorCode = err.Code
-		m.syncing(resp)
+		m.awaitingSync(resp)
 	}
-	m.joining, m.syncing = nil, nil
+	m.awaitingJoin, m.awaitingSync = nil, nil
 }
 
 // forgetMember ends a member's existence, and what it waits for.

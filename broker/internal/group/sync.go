@@ -27,10 +27,10 @@ func (m *Machine) Sync(r *kmsg.SyncGroupRequest, reply func(*kmsg.SyncGroupRespo
 		reply(g.synced(member))
 		return step
 	}
-	if member.syncing != nil {
+	if member.awaitingSync != nil {
 		m.failSync(g, member, kerr.RebalanceInProgress, now)
 	}
-	member.syncing = reply
+	member.awaitingSync = reply
 	if member.id == g.leader {
 		m.assign(g, r.GroupAssignment, now, &step)
 	}
@@ -41,7 +41,7 @@ func (m *Machine) checkSync(g *group, r *kmsg.SyncGroupRequest) (*member, *kerr.
 	if g == nil {
 		return nil, kerr.UnknownMemberID
 	}
-	member, err := g.who(r.MemberID, r.InstanceID)
+	member, err := g.findMember(r.MemberID, r.InstanceID)
 	switch {
 	case err != nil:
 		return nil, err
@@ -68,14 +68,14 @@ func (m *Machine) assign(g *group, parts []kmsg.SyncGroupRequestGroupAssignment,
 	step.Reply(func(err error) {
 		for _, member := range g.members {
 			switch {
-			case member.syncing == nil:
+			case member.awaitingSync == nil:
 			case err != nil:
 				// The disk refused the record. Members wait a little and ask again; a rebalance would have them
 				// would join again at once, and so on, as fast as they can.
 				m.failSync(g, member, kerr.CoordinatorNotAvailable, now)
 			default:
-				reply := member.syncing
-				member.syncing = nil
+				reply := member.awaitingSync
+				member.awaitingSync = nil
 				m.touch(g, member, now)
 				reply(g.synced(member))
 			}
@@ -100,7 +100,7 @@ func (m *Machine) Heartbeat(r *kmsg.HeartbeatRequest, now time.Time) *kerr.Error
 	if g == nil {
 		return kerr.UnknownMemberID
 	}
-	member, err := g.who(r.MemberID, r.InstanceID)
+	member, err := g.findMember(r.MemberID, r.InstanceID)
 	switch {
 	case err != nil:
 		return err
@@ -134,8 +134,8 @@ func (m *Machine) Leave(groupID string, leaving []Leaving, now time.Time) (errs 
 	}
 	var gone []*member
 	for i, who := range leaving {
-		if _, ok := g.invited[who.MemberID]; ok {
-			delete(g.invited, who.MemberID)
+		if _, ok := g.pendingMembers[who.MemberID]; ok {
+			delete(g.pendingMembers, who.MemberID)
 			m.timers.Stop(timer{invitedTimer, g.id, who.MemberID})
 			continue
 		}
@@ -157,5 +157,5 @@ func (g *group) leaver(who Leaving) (*member, *kerr.Error) {
 	if who.Instance != nil && id == "" {
 		id = g.statics[*who.Instance]
 	}
-	return g.who(id, who.Instance)
+	return g.findMember(id, who.Instance)
 }

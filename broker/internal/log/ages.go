@@ -106,9 +106,9 @@ func (r *recovery) loadAges(s *segment, modified time.Time) {
 	}
 }
 
-// settleAges completes the ages of what recovery found: appends that the checkpoint does not know of may be as young as
-// this moment. Then all ages are where the next open finds them.
-func (r *recovery) settleAges() {
+// completeAges completes the ages of what recovery found: appends that the checkpoint does not know of may be as young
+// as this moment. Then all ages are where the next open finds them.
+func (r *recovery) completeAges() {
 	l := r.log
 	active := r.segments[len(r.segments)-1]
 	imported := false

@@ -223,12 +223,12 @@ func (l *Log) warnAhead(b batch.Batch, now, age int64) {
 func (l *Log) openTransaction(b batch.Batch) {
 	l.stable.Lock()
 	defer l.stable.Unlock()
-	for _, s := range l.spans {
+	for _, s := range l.openTxns {
 		if s.producerID == b.ProducerID() && s.last < 0 {
 			return
 		}
 	}
-	l.spans = l.spans.open(b.ProducerID(), b.BaseOffset())
+	l.openTxns = l.openTxns.open(b.ProducerID(), b.BaseOffset())
 }
 
 // AppendMarker ends a producer's transaction in this partition. A marker of a higher epoch raises the producer's: its
@@ -290,9 +290,9 @@ func (l *Log) markerLocked(m Marker) (Appended, error) {
 func (l *Log) closeTransaction(s *segment, producerID, first, offset int64, aborted bool) {
 	l.stable.Lock()
 	defer l.stable.Unlock()
-	l.spans.close(producerID, offset)
+	l.openTxns.close(producerID, offset)
 	if aborted {
-		stable := l.spans.firstOpen(offset + 1)
+		stable := l.openTxns.firstOpen(offset + 1)
 		s.addAborted(abortedTxn{producerID: producerID, first: first, last: offset, stable: stable})
 	}
 }

@@ -125,7 +125,7 @@ func (l *Log) compact(config *Config, now int64, stop <-chan struct{}) error {
 func (l *Log) cleanable(config *Config, now int64) []*segment {
 	segments := *l.segments.Load()
 	segments = segments[:len(segments)-1]
-	bound := min(l.lastSafe.Load(), l.durable.Load())
+	bound := min(l.lastStable.Load(), l.durable.Load())
 	for i, s := range segments {
 		young := config.MinCompactionLag > 0 && s.ages.appended.Load() > now-config.MinCompactionLag.Milliseconds()
 		if s.next.Load() > bound || young {

@@ -35,8 +35,8 @@ func (s *segment) damage(offset, position int64, err error) error {
 	return &DamageError{
 		Next:   next,
 		Damage: fmt.Errorf("%s: %w: %w", where, kerr.CorruptMessage, err),
-		err: fmt.Errorf("%s; restore the file, or give up what is before offset %d: let readers continue there, or delete the "+
-			"topic's records up to it, while its cleanup.policy has delete: %w: %w", where, next, kerr.CorruptMessage, err),
+		err: fmt.Errorf("%s; restore the file, or give up what is before offset %d: let readers continue there, or delete "+
+			"the topic's records up to it, while its cleanup.policy has delete: %w: %w", where, next, kerr.CorruptMessage, err),
 	}
 }
 

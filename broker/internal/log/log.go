@@ -40,15 +40,15 @@ type Log struct {
 	sync      sync.Mutex // one fsync at a time
 	syncState syncState  // Syncer.mu guards it
 
-	stable   sync.Mutex // guards spans, synced and the publishing of offsets
-	spans    spans
-	synced   chan struct{} // closed and replaced when durable moves or the log fails
-	start    atomic.Int64
-	end      atomic.Int64 // offset after the last batch written
-	durable  atomic.Int64 // offset after the last batch synced
-	high     atomic.Int64 // high watermark
-	lastSafe atomic.Int64 // last stable offset
-	marked   atomic.Int64 // offset of the newest marker, -1 once it is known to be durable
+	stable     sync.Mutex // guards openTxns, synced and the publishing of offsets
+	openTxns   openTxns
+	synced     chan struct{} // closed and replaced when durable moves or the log fails
+	start      atomic.Int64
+	end        atomic.Int64 // offset after the last batch written
+	durable    atomic.Int64 // offset after the last batch synced
+	high       atomic.Int64 // high watermark
+	lastStable atomic.Int64 // last stable offset
+	marked     atomic.Int64 // offset of the newest marker, -1 once it is known to be durable
 
 	decoders sync.Pool             // of *batch.Decoder: appends are validated before they take mu
 	failure  atomic.Pointer[error] // what made the log refuse everything
@@ -73,7 +73,7 @@ func (l *Log) Durable() int64 { return l.durable.Load() }
 func (l *Log) HighWatermark() int64 { return l.high.Load() }
 
 // LastStable returns the offset up to which every transaction is decided.
-func (l *Log) LastStable() int64 { return l.lastSafe.Load() }
+func (l *Log) LastStable() int64 { return l.lastStable.Load() }
 
 // Dir returns the log's directory.
 func (l *Log) Dir() string { return l.options.Dir }
@@ -111,7 +111,7 @@ func (l *Log) OpenTransactions() []OpenTransaction {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var open []OpenTransaction
-	for _, s := range l.producers.spans() {
+	for _, s := range l.producers.openTxns() {
 		p := l.producers[s.producerID]
 		open = append(open, OpenTransaction{ProducerID: p.id, ProducerEpoch: p.epoch, FirstOffset: p.txnFirst})
 	}
@@ -188,7 +188,7 @@ func (l *Log) active() *segment {
 func (l *Log) advance(durable int64) {
 	l.stable.Lock()
 	high := l.high.Load()
-	before, stableBefore := high, l.lastSafe.Load()
+	before, stableBefore := high, l.lastStable.Load()
 	if durable > l.durable.Load() {
 		l.durable.Store(durable)
 		close(l.synced)
@@ -199,14 +199,14 @@ func (l *Log) advance(durable int64) {
 	} else {
 		high = max(high, l.end.Load())
 	}
-	l.spans = l.spans.settle(high)
-	stable := max(stableBefore, l.spans.stable(high))
+	l.openTxns = l.openTxns.complete(high)
+	stable := max(stableBefore, l.openTxns.stable(high))
 	if invariant.Enabled {
 		invariant.Check(stable <= high && high <= l.end.Load(), "%s: last stable offset %d, high watermark %d, end %d",
 			l.options.name(), stable, high, l.end.Load())
 	}
 	l.high.Store(high)
-	l.lastSafe.Store(stable)
+	l.lastStable.Store(stable)
 	moved := high != before || stable != stableBefore
 	if moved {
 		// Under the lock: when a reader sees an append, the watches have fired.

@@ -274,7 +274,7 @@ func (r *recovery) finish() error {
 	l.start.Store(start)
 	l.end.Store(r.end)
 	r.settleSparse()
-	r.settleAges()
+	r.completeAges()
 	for i, s := range r.segments[:len(r.segments)-1] {
 		if i < r.first {
 			continue
@@ -299,8 +299,8 @@ func (r *recovery) finish() error {
 	l.dirUnsynced = false
 	l.durable.Store(r.end)
 	l.high.Store(r.end)
-	l.spans = l.spans.settle(math.MaxInt64)
-	l.lastSafe.Store(l.spans.stable(r.end))
+	l.openTxns = l.openTxns.complete(math.MaxInt64)
+	l.lastStable.Store(l.openTxns.stable(r.end))
 	end := r.end
 	if !l.syncs() || untouched {
 		l.keepAges()

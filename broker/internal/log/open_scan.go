@@ -19,7 +19,7 @@ func (r *recovery) scan() error {
 			s.aborted = nil
 		}
 	}
-	l.spans = l.producers.spans()
+	l.openTxns = l.producers.openTxns()
 	every := l.config.Load().IndexBytes
 	for i, s := range r.segments {
 		if i >= r.first {
@@ -228,7 +228,7 @@ func (l *Log) replay(s *segment, b batch.Batch, age int64) error {
 	switch {
 	case !b.IsControl():
 		if p.append(b, b.BaseOffset(), b.LastOffset(), age) {
-			l.spans = l.spans.open(p.id, b.BaseOffset())
+			l.openTxns = l.openTxns.open(p.id, b.BaseOffset())
 		}
 	case b.Count() == 0: // Apache Kafka has compacted it, with all of its transaction
 		return nil

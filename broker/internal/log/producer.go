@@ -150,14 +150,14 @@ func (ps producers) sorted() []producer {
 	return slices.SortedFunc(maps.Values(ps), func(a, b producer) int { return cmp.Compare(a.id, b.id) })
 }
 
-// spans returns the open transactions.
-func (ps producers) spans() spans {
-	var open spans
+// openTxns returns the open transactions.
+func (ps producers) openTxns() openTxns {
+	var open openTxns
 	for _, p := range ps {
 		if p.txnFirst >= 0 {
 			open = open.open(p.id, p.txnFirst)
 		}
 	}
-	slices.SortFunc(open, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	slices.SortFunc(open, func(a, b openTxn) int { return cmp.Compare(a.first, b.first) })
 	return open
 }

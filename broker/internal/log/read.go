@@ -15,7 +15,7 @@ import (
 // result holds the log's offsets even then. Recent batches come out of memory, older ones out of one file.
 func (l *Log) Read(offset int64, maxBytes int, isolation Isolation) (ReadResult, error) {
 	// The last stable offset first: it never overtakes the high watermark.
-	result := ReadResult{LastStable: l.lastSafe.Load()}
+	result := ReadResult{LastStable: l.lastStable.Load()}
 	result.HighWatermark = l.high.Load()
 	result.LogStart = l.start.Load()
 	if offset < result.LogStart || offset > l.end.Load() {

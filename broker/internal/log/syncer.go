@@ -217,7 +217,7 @@ func (s *Syncer) work() {
 			s.fsyncWhole(logs)
 		}
 		s.mu.Lock()
-		again := s.settle(logs)
+		again := s.requeue(logs)
 		if len(logs) > 1 {
 			s.whole = false
 		}
@@ -233,8 +233,8 @@ func (s *Syncer) work() {
 	s.idle.Broadcast()
 }
 
-// settle puts logs that became dirty while they were synced into the queue again. s.mu is held.
-func (s *Syncer) settle(logs []*Log) (again bool) {
+// requeue puts logs that became dirty while they were synced into the queue again. s.mu is held.
+func (s *Syncer) requeue(logs []*Log) (again bool) {
 	for _, l := range logs {
 		if l.syncState == syncAgain {
 			l.syncState = syncQueued

@@ -73,23 +73,23 @@ func (s *segment) addAborted(a abortedTxn) {
 	s.aborted = append(s.aborted, a)
 }
 
-// span is a transaction that keeps the last stable offset back: it is open, or its marker is not below the high
+// openTxn is a transaction that keeps the last stable offset back: it is open, or its marker is not below the high
 // watermark yet, and might still be lost.
-type span struct {
+type openTxn struct {
 	producerID int64
 	first      int64
 	last       int64 // offset of the marker; -1 while open
 }
 
-// spans is ordered by first.
-type spans []span
+// openTxns is ordered by first.
+type openTxns []openTxn
 
-func (s spans) open(producerID, first int64) spans {
-	return append(s, span{producerID: producerID, first: first, last: -1})
+func (s openTxns) open(producerID, first int64) openTxns {
+	return append(s, openTxn{producerID: producerID, first: first, last: -1})
 }
 
 // close notes the marker of the producer's open transaction.
-func (s spans) close(producerID, last int64) {
+func (s openTxns) close(producerID, last int64) {
 	for i := range s {
 		if s[i].producerID == producerID && s[i].last < 0 {
 			s[i].last = last
@@ -98,13 +98,13 @@ func (s spans) close(producerID, last int64) {
 	}
 }
 
-// settle drops what ended below the high watermark.
-func (s spans) settle(highWatermark int64) spans {
-	return slices.DeleteFunc(s, func(t span) bool { return t.last >= 0 && t.last < highWatermark })
+// complete drops what ended below the high watermark.
+func (s openTxns) complete(highWatermark int64) openTxns {
+	return slices.DeleteFunc(s, func(t openTxn) bool { return t.last >= 0 && t.last < highWatermark })
 }
 
 // stable returns the last stable offset under a high watermark.
-func (s spans) stable(highWatermark int64) int64 {
+func (s openTxns) stable(highWatermark int64) int64 {
 	if len(s) > 0 {
 		return min(s[0].first, highWatermark)
 	}
@@ -112,7 +112,7 @@ func (s spans) stable(highWatermark int64) int64 {
 }
 
 // firstOpen returns the first offset of the oldest transaction without a marker, or otherwise.
-func (s spans) firstOpen(otherwise int64) int64 {
+func (s openTxns) firstOpen(otherwise int64) int64 {
 	for _, t := range s {
 		if t.last < 0 {
 			return t.first

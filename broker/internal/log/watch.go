@@ -81,7 +81,7 @@ func (l *Log) news(e watchEntry) bool {
 // bound returns the offset below which a read may return batches.
 func (l *Log) bound(isolation Isolation) int64 {
 	if isolation == ReadCommitted {
-		return l.lastSafe.Load()
+		return l.lastStable.Load()
 	}
 	return l.high.Load()
 }
