@@ -38,7 +38,7 @@ func (b *broker) moveAside(dir string) error {
 	return b.cfg.FS.Rename(dir, aside)
 }
 
-// finishEarlierRemoval frees the names of the directories of an earlier topic of that name, or of an attempt to make it.
+// finishEarlierRemoval frees the directory names of an earlier topic of that name, or of an attempt to make it.
 // b.admin is held.
 func (b *broker) finishEarlierRemoval(name string) error {
 	var r meta.Removal

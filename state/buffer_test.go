@@ -19,7 +19,7 @@ type buffered struct {
 	timestamp  int64
 }
 
-// drainedBuffer is the list as a commit makes it that is under way.
+// drainedBuffer is the list as the commit in progress makes it.
 type drainedBuffer struct {
 	now   []buffered
 	floor int64
@@ -87,7 +87,7 @@ func (g *bufferRig) drain() {
 	}))
 }
 
-// commit begins a commit. Where it stays under way, the steps up to the next one belong to the next transaction.
+// commit begins a commit. While it stays in progress, the steps up to the next one belong to the next transaction.
 func (g *bufferRig) commit(underWay bool) {
 	g.endCommit()
 	g.drain()

@@ -48,7 +48,7 @@ func (m *model) change(key string, row *modelRow) {
 	m.order = append(m.order, key)
 }
 
-// drainedModel is the model's store, and its changelog, as a commit makes it that is under way.
+// drainedModel is the model's store, and its changelog, as the commit in progress makes it.
 type drainedModel struct{ now, log map[string]modelRow }
 
 // rig runs a store of values V beside the model.
@@ -184,7 +184,7 @@ func (g *rig[V]) drain() map[string]modelRow {
 	return log
 }
 
-// commit begins a commit. Where it stays under way, the steps up to the next one belong to the next transaction.
+// commit begins a commit. While it stays in progress, the steps up to the next one belong to the next transaction.
 func (g *rig[V]) commit(underWay bool) {
 	g.endCommit()
 	log := g.drain()

@@ -79,8 +79,8 @@ func loadCases() []loadCase {
 	}
 }
 
-// What a restore reads goes to the engine past the tables. It is cut short by crashes, goes on where the engine is, and
-// nothing of it stays in memory; what the store then has is what its changelog says.
+// What a restore reads goes to the engine past the tables. It is cut short by crashes, continues where the engine is,
+// and nothing of it stays in memory; what the store then has is what its changelog says.
 func TestRestoreGoesToTheEngineAndGoesOnAfterCrashes(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

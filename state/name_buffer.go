@@ -33,7 +33,7 @@ func (s Buffer[K, V]) ValueSerde[S Buffer[K, V]]() serde.Serde[V] {
 }
 
 // Retain keeps records for d behind the newest one; operators ask for what they need at least. Without it the store of
-// a processor keeps them for ever.
+// a processor keeps them forever.
 func (s Buffer[K, V]) Retain[D time.Duration](d D) Buffer[K, V] {
 	return Buffer[K, V]{with(s.name, retention, time.Duration(d))}
 }

@@ -58,7 +58,7 @@ func (s KV[K, V]) Topic[M ~map[string]string](config M) KV[K, V] {
 }
 
 // TTL deletes a key when it was not changed for d, by the time of the records that the store's table or aggregation
-// sees, and tells of the deletion as of any other. Records that are so old already are left out, counted as expired.
+// sees, and emits the deletion as any other. Records that are so old already are left out, counted as expired.
 // The keys that expire next are in memory, up to 131,072 of them, and all rows are read when a task starts. What a
 // processor keeps lives as long as the processor says.
 func (s KV[K, V]) TTL[D time.Duration](d D) KV[K, V] {

@@ -13,7 +13,7 @@ func NewSession[K, V any](name string) Session[K, V] {
 }
 
 // NewHeld names the store of what has met nothing yet in a stream-stream join: sessions of one moment each. Its
-// changelog is that of a key-value store with the time before the key, as in Kafka Streams, and is kept for ever: what
+// changelog is that of a key-value store with the time before the key, as in Kafka Streams, and is kept forever: what
 // is held goes by deletion, and must not be lost where time stands still.
 func NewHeld[K, V any](name string) Session[K, V] {
 	return Session[K, V]{newName(Spec{Name: name, Kind: KindHeld}, serde.For[K](), serde.For[V](), prepareSession[K, V])}
@@ -66,7 +66,7 @@ func (s Session[K, V]) Topic[M ~map[string]string](config M) Session[K, V] {
 }
 
 // Retain keeps sessions for d behind the newest end of a session that was written; operators ask for what they
-// need at least. Without it the store of a processor keeps them for ever.
+// need at least. Without it the store of a processor keeps them forever.
 func (s Session[K, V]) Retain[D time.Duration](d D) Session[K, V] {
 	return Session[K, V]{with(s.name, retention, time.Duration(d))}
 }

@@ -60,7 +60,7 @@ func (s Windowed[K, V]) Topic[M ~map[string]string](config M) Windowed[K, V] {
 }
 
 // Retain keeps windows for d behind the newest start of a window that was written; operators ask for what they
-// need at least. Without it the store of a processor keeps them for ever.
+// need at least. Without it the store of a processor keeps them forever.
 func (s Windowed[K, V]) Retain[D time.Duration](d D) Windowed[K, V] {
 	return Windowed[K, V]{with(s.name, retention, time.Duration(d))}
 }

@@ -24,7 +24,7 @@ type Prefetcher interface {
 	// nothing more of them fits in, or nearly all look-ups find their rows there.
 	RowsWanted() int
 	// PrefetchRows reads the rows that are not in memory, in the order of their keys, and keeps them in memory until they
-	// are looked up, or the next call. It returns for how many records it has done so. An empty Ahead lets go of what was
+	// are looked up, or the next call. It returns for how many records it has done so. An empty Ahead releases what was
 	// read.
 	PrefetchRows(a *Ahead) (records int)
 	// LinesWanted tells whether PrefetchLines is of use: small tables are in the processor's caches anyway.
@@ -155,7 +155,7 @@ func (s *rowCache) prefetch(n int, encode func(i int) ([]byte, error)) int {
 	return s.named.read(s, keys)
 }
 
-// RowsAheadMax is how many rows of a store may be read ahead now, once those that were read before are let go; 0: the
+// RowsAheadMax is how many rows of a store may be read ahead now, once those that were read before are released; 0: the
 // store is not open, or nearly all look-ups find their rows in memory.
 func (tx *Tx) RowsAheadMax(store string) (most int) {
 	m, ok := tx.byName[store]
@@ -170,7 +170,7 @@ func (tx *Tx) RowsAheadMax(store string) (most int) {
 	return most
 }
 
-// flushStep is how far a flush goes on before it asks again whether rows should be read ahead.
+// flushStep is how far a flush proceeds before it asks again whether rows should be read ahead.
 const flushStep = 256
 
 // prefetch prepares the look-ups that the dirty list leads to from a position on. It returns up to where.

@@ -251,7 +251,7 @@ func (s *rowCache) rowBytes() int64 {
 	return bytes / n
 }
 
-// most is how many rows of a table may be pinned, once those that are now are let go.
+// most is how many rows of a table may be pinned, once those that are pinned now are released.
 func (a *rowsAhead) most(s *rowCache) int {
 	tx := s.base.tx
 	rows := (tx.bytesMax()/aheadShare - tx.pinned + a.bytes) / s.rowBytes()

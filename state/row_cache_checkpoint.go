@@ -139,7 +139,7 @@ func (s *rowCache) relieve(part float64) error {
 	return nil
 }
 
-// compact gives back the memory of entries and values that are gone, while nothing of the store is under way.
+// compact frees the memory of deleted entries and values, unless the store has changes or a scan in progress.
 func (s *rowCache) compact() {
 	if len(s.images)+len(s.pending)+len(s.base.dirtyList) > 0 || s.base.scans > 0 {
 		return

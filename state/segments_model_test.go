@@ -41,7 +41,7 @@ type spanRig struct {
 	ahead    []Prefetcher
 }
 
-// drainedSpans are the model's spans as a commit makes them that is under way.
+// drainedSpans are the model's spans as the commit in progress makes them.
 type drainedSpans struct {
 	win          map[span]int64
 	ses          map[span]string
@@ -211,7 +211,7 @@ func (g *spanRig) expire() {
 	g.raise(before, before)
 }
 
-// commit begins a commit. Where it stays under way, the steps up to the next one belong to the next transaction.
+// commit begins a commit. While it stays in progress, the steps up to the next one belong to the next transaction.
 func (g *spanRig) commit(underWay bool) {
 	g.endCommit()
 	g.flushes = g.flushes[:0]

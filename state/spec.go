@@ -49,10 +49,10 @@ type Spec struct {
 	InMemory bool // nothing on disk: restored from its changelog at every start
 
 	// Retention is how long a window, session or buffered record is kept, counted back from the newest one that was
-	// written; the history of a versioned store. 0: what the operator needs at least, and for ever in the store of a
+	// written; the history of a versioned store. 0: what the operator needs at least, and forever in the store of a
 	// processor.
 	Retention time.Duration
-	// TTL is how long a key lives after its last change; 0: for ever.
+	// TTL is how long a key lives after its last change; 0: forever.
 	TTL time.Duration
 	// WindowSize is the size of the windows of a window store where the operator has said it.
 	WindowSize time.Duration
@@ -60,7 +60,8 @@ type Spec struct {
 	Topic map[string]string
 }
 
-// retentionMost is from where on a time counts as for ever: a sum of durations that is as long as one can be.
+// retentionMost is the time from which on a retention counts as forever: a sum of durations that is as long as one can
+// be.
 const retentionMost = 100_000 * 24 * time.Hour
 
 // checkRetention refuses a time to keep things for that would keep nothing.

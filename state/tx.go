@@ -276,7 +276,7 @@ func (tx *Tx) move(next func(store string) int64) {
 	}
 }
 
-// Failed is the failure of the engine; nil: it works. Who called a store may have passed over an error of it, so it is
+// Failed is the failure of the engine; nil: it works. A processor may have ignored an error of its store, so this is
 // asked before anything is committed.
 func (tx *Tx) Failed() error {
 	if tx.config.Engine == nil {

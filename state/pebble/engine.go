@@ -67,7 +67,7 @@ type Engine struct {
 	readOnly bool
 
 	failure    atomic.Pointer[engine.Failure] // the first
-	dead       chan struct{}                  // closed when Pebble can't go on: it is not called again
+	dead       chan struct{}                  // closed when Pebble can't continue: it is not called again
 	dying      sync.Once
 	stalls     atomic.Int64
 	compacting atomic.Int64 // bytes that running compactions read

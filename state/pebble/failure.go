@@ -13,7 +13,7 @@ import (
 	"thalweg/state/engine"
 )
 
-// Failures. Pebble returns errors, reports damage to a listener, panics, and calls Fatalf where it cannot go on, in
+// Failures. Pebble returns errors, reports damage to a listener, panics, and calls Fatalf where it cannot continue, in
 // goroutines of its own too. All of them become the engine's first failure, which every later call returns: the process
 // lives, and the tasks stop.
 
@@ -83,8 +83,8 @@ func (e *Engine) giveUp(err error) {
 	})
 }
 
-// backgroundError gets the errors of Pebble's own goroutines, which would try again at once, for ever. A table that a
-// full disk did not take is written again when there is space. Damage that they read is no reason not to close the
+// backgroundError gets the errors of Pebble's own goroutines, which would try again at once, without end. A table that
+// a full disk did not take is written again when there is space. Damage that they read is no reason not to close the
 // engine.
 func (e *Engine) backgroundError(err error) {
 	switch {

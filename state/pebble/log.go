@@ -34,7 +34,7 @@ func (l *log) Errorf(format string, args ...any) {
 	l.last, l.dropped = now, 0
 }
 
-// Fatalf must not return: Pebble cannot go on. A crash is safe, what was flushed is a prefix of the commits; but the
+// Fatalf must not return: Pebble cannot continue. A crash is safe, what was flushed is a prefix of the commits; but the
 // process has other work. A call of ours ends with a panic, which it catches; a goroutine of Pebble's own just ends.
 func (l *log) Fatalf(format string, args ...any) {
 	err := causeIn(args)

@@ -6,7 +6,7 @@ import "github.com/cockroachdb/pebble/v2"
 // answer for absent keys. DB.Get does not ask the filters of the bottom level, where most rows are.
 var lookupOptions = pebble.IterOptions{KeyTypes: pebble.IterKeyTypePointsOnly, UseL6Filters: true}
 
-// getSorted goes over the keys with one iterator, which goes on from each key to the next without a new search where
+// getSorted goes over the keys with one iterator, which moves from each key to the next without a new search where
 // they are near each other.
 func (e *Engine) getSorted(r pebble.Reader, keys [][]byte, found func(int, []byte) error) (err error) {
 	if len(keys) == 0 {

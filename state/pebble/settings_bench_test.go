@@ -185,7 +185,7 @@ func appendRowValue(dst []byte, r *rand.Rand) []byte {
 	return dst
 }
 
-// cpuOf is the CPU time of this process that a function takes, with what goes on beside it.
+// cpuOf is the CPU time of this process that a function takes, with what runs beside it.
 func cpuOf(b *testing.B, f func()) time.Duration {
 	var before, after syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &before))

@@ -19,7 +19,7 @@ import (
 
 const (
 	reserveFile = "RESERVE"
-	// reserveBytes is the size of the reserve file. What is under way when the disk becomes full adds a few kilobytes to
+	// reserveBytes is the size of the reserve file. What is in progress when the disk becomes full adds a few kilobytes to
 	// the manifest; a new manifest has about 150 bytes for each table.
 	reserveBytes = 1 << 20
 	// spaceRetryEvery is the time between two tries to write on a full disk.
@@ -35,7 +35,7 @@ const (
 )
 
 // spaceFS keeps a full disk from Pebble: a write waits until there is space, because an error on the manifest would be
-// the database's end, and one on a table would be tried again at once, for ever. Reads do not wait.
+// the database's end, and one on a table would be tried again at once, without end. Reads do not wait.
 //
 // A reserve file is deleted when the disk becomes full. What it leaves is for small files alone, above all for the
 // manifest and its marker: the writes of tables wait until the reserve file can be made again.
@@ -297,7 +297,7 @@ func (s *diskSpace) watch(cause error) {
 	}
 }
 
-// recovered lets the writes go on.
+// recovered lets the writes continue.
 func (s *diskSpace) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

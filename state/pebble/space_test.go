@@ -108,7 +108,7 @@ func faults(err error) map[string]*faultfs.Fault {
 	return all
 }
 
-// Whatever a full disk, or a full share of it, refuses: writing waits, and goes on. Reading goes on meanwhile.
+// Whatever a full disk, or a full share of it, refuses: writing waits, and resumes. Reading continues meanwhile.
 func TestAFullDiskIsNoError(t *testing.T) {
 	for _, number := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		for name, fault := range faults(number) {

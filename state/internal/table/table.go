@@ -191,7 +191,7 @@ func (t *Table) longKey(e *Entry, n uint32) []byte {
 	return chunk[uint32(at) : uint32(at)+n : uint32(at)+n]
 }
 
-// KeyStays tells whether the view that Key returns stays as it is for ever, also when the entry is freed.
+// KeyStays reports whether the view that Key returns never changes, even after the entry is freed.
 func (t *Table) KeyStays(e *Entry) bool { return e.meta>>8 > InlineBytes }
 
 // Find returns the index of a key.

@@ -50,7 +50,7 @@ func (w Walk) Seek(pivot uint32) bool { return walkOf(w).Seek(pivot) }
 func (w Walk) First() bool            { return walkOf(w).First() }
 func (w Walk) Last() bool             { return walkOf(w).Last() }
 
-// Next and Prev go on.
+// Next and Prev move on.
 func (w Walk) Next() bool { return walkOf(w).Next() }
 func (w Walk) Prev() bool { return walkOf(w).Prev() }
 

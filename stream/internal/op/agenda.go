@@ -2,9 +2,9 @@ package op
 
 import "slices"
 
-// agenda is the order in which the rows of a store go on. It holds the rows that go next and looks up later ones in the
-// store when it is their turn. So its memory is bounded, whatever the number of rows. A store is never searched while
-// the agenda holds all of its rows.
+// agenda is the order in which the rows of a store come due. It holds the rows that go next and looks up later ones in
+// the store when it is their turn. So its memory is bounded, whatever the number of rows. A store is never searched
+// while the agenda holds all of its rows.
 type agenda struct {
 	rows  queue[struct{}]
 	count int  // rows that were added and not taken

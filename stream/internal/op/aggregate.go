@@ -6,7 +6,7 @@ import (
 	"thalweg/topology"
 )
 
-// Pace says when changes of rows go on.
+// Pace says when changes of rows are emitted.
 type Pace uint8
 
 // The paces.
@@ -24,7 +24,7 @@ type Rows struct {
 	Old    *bool // what was before is needed downstream; read when a task is built
 }
 
-// onUpdate tells whether changes go on at once, and not with the commit.
+// onUpdate reports whether changes are emitted at once, and not with the commit.
 func (r Rows) onUpdate(in *topology.Instance) bool {
 	switch {
 	case r.Pace == nil:
@@ -64,9 +64,9 @@ type aggregate[K, V, A any] struct {
 	store *state.KVStore[K, A]
 	add   func(*topology.Call, K, V, A, bool) (A, error)
 	null  func(*A) bool
-	next  topology.Port[K, topology.Change[A]] // nil: changes go on with the commit
+	next  topology.Port[K, topology.Change[A]] // nil: changes are emitted with the commit
 	old   bool
-	life  *lifetime[K, A] // nil: rows live for ever
+	life  *lifetime[K, A] // nil: rows never expire
 	out   topology.Record[K, topology.Change[A]]
 }
 

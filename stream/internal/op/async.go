@@ -8,8 +8,8 @@ import (
 	"thalweg/topology"
 )
 
-// MapAsync replaces values by calls of f, n at the same time. Calls of one key come one after the other; results go on
-// in the order of the records, whichever is ready first. A null that f does not see stays null.
+// MapAsync replaces values by calls of f, n at the same time. Calls of one key come one after the other; results are
+// sent in the order of the records, whichever is ready first. A null that f does not see stays null.
 //
 // Goroutines run f and nothing else: results are handed on by the task's goroutine, the first when n calls are in
 // flight and another record comes, and all of them before the commit. When does not depend on how long calls take, so

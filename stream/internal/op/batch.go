@@ -14,7 +14,7 @@ type BatchConfig[K, V, V2 any] struct {
 	F     func(*topology.Call, K, []V) (V2, error)
 }
 
-// Batch makes one record of each batch. A batch that is open when the task starts anew is open for Every from then on.
+// Batch makes one record of each batch. A batch that is open when the task restarts is open for Every from then on.
 func Batch[K, V, V2 any](c BatchConfig[K, V, V2]) topology.Make {
 	return topology.Between(func(in *topology.Instance, next topology.Port[K, V2]) (topology.Port[K, V], error) {
 		store, err := c.Store.Open(in)

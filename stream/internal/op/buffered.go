@@ -13,7 +13,7 @@ import (
 type Buffered[V any] struct {
 	Time             int64 // what its delay counts from; 0 where the key has it
 	Timestamp        int64 // of the newest change
-	New, Prior       V     // the newest row, and the one that went on before
+	New, Prior       V     // the newest row, and the one that was emitted before
 	HasNew, HasPrior bool
 	Headers          []topology.Header
 	Origin           topology.Metadata // of the record that made the newest change; Offset -1: of none

@@ -116,7 +116,7 @@ func (t *rowTimes) now(in *topology.Instance) int64 {
 // closedMark is the time up to which windows are closed, under the name by which Kafka Streams commits it.
 func closedMark(in *topology.Instance, store string) *int64 { return in.Mark(store) }
 
-// watchIdle lets stream time go on with the clock once no record has come for quiet milliseconds. Only those count in
+// watchIdle advances stream time with the clock once no record has come for quiet milliseconds. Only those count in
 // which there was none: as long as it is unknown what the inputs have, as while the broker is away, time stands still,
 // and the wait begins again after that.
 func watchIdle(in *topology.Instance, quiet int64, time *int64, close func([]topology.Header) error) {

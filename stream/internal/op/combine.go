@@ -15,9 +15,9 @@ import (
 const (
 	combineMaxKeys     = 1 << 15
 	combineSlots       = 2 * combineMaxKeys
-	combineKeyMaxBytes = 256 // longer keys go on at once
+	combineKeyMaxBytes = 256 // longer keys are passed on at once
 	// Where more than combineWorst tenths of the records have a key of their own, combining costs more than it saves:
-	// the next combineRest records go on as they are, each a count of one.
+	// the next combineRest records pass as they are, each a count of one.
 	combineWorst = 7
 	combineRest  = 16 * combineMaxKeys
 )

@@ -9,7 +9,7 @@ import (
 
 // FlatMap replaces a record by those of a sequence. A null value that f does not see makes none.
 //
-// Where the task goes on after a failure, nothing is sent before the sequence has come to its end: it may panic.
+// If the task continues after a failure, nothing is sent before the sequence has come to its end: it may panic.
 func FlatMap[K, V, K2, V2 any](f func(*topology.Call, K, V) (iter.Seq2[K2, V2], error)) topology.Make {
 	seesNull, nullKey, nullValue := serde.IsNilable[V](), serde.NullOf[K2](), serde.NullOf[V2]()
 	return topology.Between(func(in *topology.Instance, next topology.Port[K2, V2]) (topology.Port[K, V], error) {

@@ -21,7 +21,7 @@ import (
 //     that there is none holds for a newer row, too, that names the same key.
 //   - A row of an inner join that is the first to name a key, after none did, relies on it that nothing is joined. That
 //     is what the response to [UnsubscribeAndTell] brings about. Where it meets a row that names a key again, it can't
-//     tell which of two keys' responses came first, and asks that key anew.
+//     tell which of two keys' responses came first, and asks that key again.
 //   - A key that an inner join's row named before, and names again, may have an old response on its way that fits the
 //     row as well. Behind each such response comes the one to [Unsubscribe] that took the old subscription away.
 //   - Rows of tables are read as they were last emitted: what the other side hears, in order, and what it is answered
@@ -100,7 +100,7 @@ const (
 	NoRow Answer = iota // there is no right row
 	ARow
 	Gone // the left row names no key any more
-	Left // the left row names another key: nothing comes of this one any more
+	Left // the left row names another key: this one has no result any more
 )
 
 // Response is a right row, for one left row that is interested.

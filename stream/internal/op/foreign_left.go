@@ -293,7 +293,7 @@ func holdsResponse[K, V, FK, FV, R any](
 		switch {
 		case err != nil:
 			return false, err
-		case same, is == nil && a.Says == Gone: // no row says anything anew that names no key after one that did not
+		case same, is == nil && a.Says == Gone: // two rows in a row that name no key: nothing changes
 			return true, nil
 		case a.Says == Gone:
 			err = askSubscribe(j.subscriber, is, r.Key, hash, max(r.Timestamp, rowTime), r.Headers)

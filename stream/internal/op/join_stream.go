@@ -14,7 +14,7 @@ import (
 // milliseconds.
 //
 // Each side keeps its records in a buffer and looks into the other's. A record that has met nothing and shall be
-// emitted of alone is held until its window has closed; a match lets go what was held of the other side.
+// emitted of alone is held until its window has closed; a match drops what was held of the other side.
 type StreamJoin[K, V, O, R any] struct {
 	Before, After, Grace int64
 	Left                 state.Buffer[K, V]
@@ -308,7 +308,7 @@ func bufferJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[
 	return nil
 }
 
-// expireJoin lets go what is older than is kept.
+// expireJoin drops what is older than the retention.
 func expireJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R]) {
 	if now := s.in.Upto(*s.time); now != topology.Unknown {
 		s.own.Expire(now - s.retention + 1)

@@ -9,7 +9,7 @@ import (
 // ReasonHeader is the header that says why an aggregation left a record out.
 const ReasonHeader = "thalweg.reason"
 
-// leftOut counts the records that an aggregation leaves out, and hands them to who asks for them.
+// leftOut counts the records that an aggregation leaves out, and passes them to the node that asked for them.
 type leftOut[K, V any] struct {
 	in   *topology.Instance
 	next topology.Port[K, V] // nil: nobody does

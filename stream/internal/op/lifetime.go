@@ -27,7 +27,7 @@ type aging struct {
 
 func (a *aging) now() int64 { return a.in.Upto(*a.time) }
 
-// newLifetime returns nil where rows live for ever.
+// newLifetime returns nil if rows never expire.
 func newLifetime[K, V any](
 	in *topology.Instance, st state.KV[K, V], store *state.KVStore[K, V], remove func(K, int64) error,
 ) (*lifetime[K, V], error) {
@@ -57,7 +57,7 @@ func (a *aging) end(key []byte, timestamp int64) wait {
 	return wait{time: timestamp + a.ttl, bytes: key}
 }
 
-// passLifetime goes on to a record's time and deletes what has come to its end. It tells whether the record is so old
+// passLifetime advances to a record's time and deletes the rows that expire. It reports whether the record is so old
 // that its row would have, too.
 func passLifetime[K, V any](l *lifetime[K, V], timestamp int64) (expired bool, err error) {
 	*l.aging.time = max(*l.aging.time, timestamp)

@@ -177,7 +177,7 @@ func foldSessions[K, V, A any](
 			return agg, err
 		}
 		a.rows.out.Value.New = agg                                  // a slot: agg must not escape
-		ok = begun || !isNullEmitter(a.rows, &a.rows.out.Value.New) // what was merged to nothing begins anew
+		ok = begun || !isNullEmitter(a.rows, &a.rows.out.Value.New) // what was merged to nothing starts again
 	}
 	return a.add(call, r.Key, r.Value, agg, ok)
 }
@@ -209,7 +209,7 @@ func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int6
 	return nil
 }
 
-// expireSessions lets go what is older than the store keeps; but nothing that has yet to be emitted, and no session
+// expireSessions drops what is older than the store keeps; but nothing that has yet to be emitted, and no session
 // that a record may still belong to: one that ends Gap and Grace before the highest timestamp is open.
 func expireSessions[K, V, A any](a *sessionAggregate[K, V, A]) {
 	now := a.now(a.in)

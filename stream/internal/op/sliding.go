@@ -339,7 +339,7 @@ func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64
 	return nil
 }
 
-// expireSliding lets go what is older than the store keeps; but not the window that ends with the record before the
+// expireSliding drops what is older than the store keeps; but not the window that ends with the record before the
 // earliest open one: it tells that there is such a record.
 func expireSliding[K, V, A any](a *slidingAggregate[K, V, A]) {
 	if now := a.now(a.in); now != topology.Unknown {

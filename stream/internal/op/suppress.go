@@ -18,13 +18,13 @@ type SuppressConfig[K, V any] struct {
 	Delay      int64                              // milliseconds of stream time from then on
 	RecordsMax int                                // rows held back at the same time; 0: no limit
 	BytesMax   int64                              // of keys and rows held back; 0: no limit
-	EmitEarly  bool                               // a full buffer lets go its oldest rows; otherwise it stops the task
+	EmitEarly  bool                               // a full buffer emits its oldest rows; otherwise it stops the task
 	Deletions  bool                               // deletions are emitted; windows that close have none
 	Old        *bool
 }
 
-// Suppress holds changes back. The time of a row counts from its first change that is held; what goes on is its
-// newest, with the timestamp and headers of that, and with the old row that went on before.
+// Suppress holds changes back. The time of a row counts from the first change that is held. The newest change is
+// emitted, with its timestamp and headers, and with the row that was emitted before.
 func Suppress[K, V any](c SuppressConfig[K, V]) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],
@@ -64,7 +64,7 @@ type suppress[K, V any] struct {
 	time   *int64 // highest timestamp seen
 	old    bool
 
-	waiting agenda // the order in which rows go on; the store has the rows
+	waiting agenda // the order in which rows are emitted; the store has the rows
 	bytes   int64  // held back, where there is a limit
 	out     topology.Record[K, topology.Change[V]]
 	scratch []byte
@@ -212,7 +212,7 @@ func letGoSuppress[K, V any](s *suppress[K, V], until int64) (more bool, err err
 	return true, err
 }
 
-// SuppressedView reads a table as it went on: of what is held back the row that went on before.
+// SuppressedView reads a table as it was emitted: for a row that is held back, the row that was emitted before.
 func SuppressedView[K, V any](parent View[K, V], st state.KV[K, Buffered[V]]) View[K, V] {
 	return func(in *topology.Instance) (Get[K, V], error) {
 		get, err := parent(in)

@@ -139,10 +139,10 @@ func Materialize[K, V any](st state.KV[K, V], rows Rows) topology.Make {
 type rowWriter[K, V any] struct {
 	in    *topology.Instance
 	store *state.KVStore[K, V]
-	next  topology.Port[K, topology.Change[V]] // nil: changes go on with the commit
+	next  topology.Port[K, topology.Change[V]] // nil: changes are emitted with the commit
 	old   bool
 	quiet bool            // a deletion of what was not there is neither kept nor emitted
-	life  *lifetime[K, V] // nil: rows live for ever
+	life  *lifetime[K, V] // nil: rows never expire
 	out   topology.Record[K, topology.Change[V]]
 }
 

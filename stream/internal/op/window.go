@@ -19,14 +19,14 @@ type Windowed[K any] struct {
 	Span Span
 }
 
-// Closing says how an aggregation of windows tells of its results.
+// Closing says how an aggregation of windows emits its results.
 type Closing struct {
 	Rows
 	OnClose bool  // each window once, when it is closed
-	Quiet   int64 // milliseconds of the wall clock without a record after which stream time goes on by it; 0: never
+	Quiet   int64 // milliseconds of the wall clock without a record after which stream time advances with it; 0: never
 }
 
-// flushes tells whether the node tells of its results with each commit.
+// flushes reports whether the node emits its results with each commit.
 func (c Closing) flushes(in *topology.Instance) bool {
 	return !c.OnClose && !c.onUpdate(in) && !c.Silent
 }
@@ -98,7 +98,7 @@ type windowAggregate[K, V, A any] struct {
 	time      *int64 // highest timestamp seen
 	rowTimes         // newest: latest start put into the store
 
-	// A record that fails in one window must be in none: where the task goes on after a failure, nothing is written
+	// A record that fails in one window must be in none: if the task continues after a failure, nothing is written
 	// before the record is added to all of them.
 	holds bool
 	held  []windowResult[A]
@@ -216,7 +216,7 @@ func writeHeldWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Reco
 	return writeWindows(a, r, row, h.span, h.timestamp)
 }
 
-// closeWindows emits the windows that are closed now, and then lets go what is older than the store keeps: what
+// closeWindows emits the windows that are closed now, and then drops what is older than the store keeps: what
 // closes is called before anything expires.
 func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.Header) error {
 	if a.windows.Unlimited {
@@ -272,7 +272,7 @@ func recall[K, A any](store *state.WindowStore[K, A], cut cutter, from int64) er
 	return nil
 }
 
-// expireWindows lets go what is older than the store keeps.
+// expireWindows drops what is older than the store keeps.
 func expireWindows[K, V, A any](a *windowAggregate[K, V, A]) {
 	if now := a.now(a.in); now != topology.Unknown && !a.windows.Unlimited {
 		a.store.Expire(now - a.retention + 1)
