@@ -101,8 +101,8 @@ func closedBy(want map[string]int64, most int64) map[string]int64 {
 	return closed
 }
 
-func newSkewHarness(t *testing.T) *harness {
-	h := newHarness(t)
+func newSkewHarness(t *testing.T, opts ...brokertest.Option) *harness {
+	h := newHarness(t, opts...)
 	h.client = manual(t, h)
 	h.create(skewPartitions, "skew")
 	h.create(skewPartitions, "skew-counts")

@@ -21,6 +21,7 @@ type Aligning struct {
 	moved     bool     // since the driver has asked
 	inputs    []*queue // the repartitions
 	held      []*queue // see Aligned.Held
+	queues    []*queue // all
 	line      align.Line
 	watches   []*endWatch // of nodes that want to know for how long nothing upstream has records
 	sealed    alignedAt   // of the commit under way, otherwise committed
@@ -34,7 +35,7 @@ type alignedAt struct {
 }
 
 func newAligning(time *streamTime, c *Aligned, queues []*queue) Aligning {
-	a := Aligning{env: time.env, time: time}
+	a := Aligning{env: time.env, time: time, queues: queues}
 	a.env.Aligned = topology.Unknown
 	a.sealed.time, a.committed.time = topology.Unknown, topology.Unknown
 	if c == nil {
@@ -42,7 +43,11 @@ func newAligning(time *streamTime, c *Aligned, queues []*queue) Aligning {
 	}
 	for _, name := range c.Repartitions {
 		if i := slices.IndexFunc(queues, func(q *queue) bool { return q.head.Topic == name }); i >= 0 {
-			a.inputs = append(a.inputs, queues[i])
+			q := queues[i]
+			a.inputs = append(a.inputs, q)
+			if q.await.endWatch != nil {
+				q.upstream = upstreamWatch(q, q.await.stall)
+			}
 		}
 	}
 	for _, q := range queues {
@@ -79,9 +84,31 @@ func (a *Aligning) watch(q *queue, stall int64) []*endWatch {
 	if !slices.Contains(a.inputs, q) {
 		return nil
 	}
-	w := &endWatch{queue: q, stall: stall, fetched: unknownStretch, read: unknownStretch}
+	w := upstreamWatch(q, stall)
 	a.watches = append(a.watches, w)
 	return []*endWatch{w}
+}
+
+// upstreamStallLeast is how long, in milliseconds, it may be unknown at least whether something upstream has records.
+// Cuts take several requests, one after the other.
+const upstreamStallLeast = 2000
+
+func upstreamWatch(q *queue, stall int64) *endWatch {
+	stall = max(stall, upstreamStallLeast)
+	return &endWatch{queue: q, stall: stall, fetched: unknownStretch, read: unknownStretch}
+}
+
+// idle notes of each repartition whether it is read to its end and nothing upstream has records, as a goal says.
+func (a *Aligning) idle(g align.Goal) {
+	for i, q := range a.inputs {
+		switch {
+		case q.upstream == nil:
+		case !g.Exhausted:
+			q.upstream.forget()
+		case !q.has && q.next >= g.Ends[i]:
+			q.upstream.extend(g.At, g.At)
+		}
+	}
 }
 
 // Align sets a goal: when the repartitions are read up to its ends, time may go on to its time. Ends are by the order
@@ -92,7 +119,11 @@ func (a *Aligning) Align(g align.Goal) {
 	}
 	if !g.Exhausted {
 		a.env.Exhausted = false
+		for _, w := range a.watches {
+			w.forget()
+		}
 	}
+	a.idle(g)
 	a.line.Add(g)
 	a.aim()
 }
@@ -165,16 +196,51 @@ func (a *Aligning) next() (moved bool) {
 	return a.env.StreamTime != before
 }
 
-// holdsBack tells that an input's next record is later than the task's time.
-func (q *queue) holdsBack() bool {
-	return q.held && !q.env.Exhausted && q.time > q.env.Aligned
+// holdsBack tells that an input's next record has to wait: it is later than what is taken of inputs that are held.
+func (a *Aligning) holdsBack(q *queue) bool { return q.held && q.time > a.heldUpto() }
+
+// heldUpto is the time up to which records are taken from inputs that are held: the task's time, or the next record of
+// the repartitions, since what is there already comes in the order of its times, as in any task.
+func (a *Aligning) heldUpto() int64 {
+	if a.env.Exhausted {
+		return never
+	}
+	next := never
+	for _, q := range a.inputs {
+		if q.has && !q.blocked() {
+			next = min(next, q.time)
+		}
+	}
+	if next == never {
+		return a.env.Aligned
+	}
+	return max(next, a.env.Aligned)
 }
 
 // WaitsForTime tells that a later time would make a difference, and so a new goal.
 func (a *Aligning) WaitsForTime() bool {
-	return a.on && (a.time.isHeld() || len(a.watches) > 0 || slices.ContainsFunc(a.held, func(q *queue) bool {
-		return q.has && q.holdsBack()
+	return a.on && (a.time.isHeld() || a.Within() > 0 || slices.ContainsFunc(a.held, func(q *queue) bool {
+		return q.has && a.holdsBack(q)
 	}))
+}
+
+// Within is by when, in milliseconds, the task needs the next goal, since it watches for how long nothing upstream has
+// records; 0: it does not watch.
+func (a *Aligning) Within() (millis int64) {
+	within := func(w *endWatch) {
+		if millis == 0 || w.stall/4 < millis {
+			millis = w.stall / 4
+		}
+	}
+	for _, w := range a.watches {
+		within(w)
+	}
+	for _, q := range a.inputs {
+		if q.upstream != nil && !q.has && slices.ContainsFunc(a.queues, func(o *queue) bool { return o.has }) {
+			within(q.upstream)
+		}
+	}
+	return millis
 }
 
 func (a *Aligning) now() alignedAt { return alignedAt{a.env.Aligned, a.time.isHeld()} }

@@ -42,6 +42,8 @@ func (w *endWatch) extend(from, to int64) {
 	w.fetched.until = max(w.fetched.until, to)
 }
 
+func (w *endWatch) forget() { w.fetched, w.read = unknownStretch, unknownStretch }
+
 func (w *endWatch) known() stretch {
 	if w.queue.records == 0 {
 		w.read = w.fetched
@@ -52,7 +54,7 @@ func (w *endWatch) known() stretch {
 // forgetEnd notes that it is unknown whether the input is read to its end.
 func (q *queue) forgetEnd() {
 	for _, w := range q.watches {
-		w.fetched, w.read = unknownStretch, unknownStretch
+		w.forget()
 	}
 }
 
@@ -80,7 +82,7 @@ func (t *Task) watchInputs(in *topology.Instance, stall int64) (known func() (si
 	for _, q := range t.queues {
 		if t.leadsTo(q, in.Node) {
 			watches = append(watches, q.watch(max(stall, stallLeast)))
-			watches = append(watches, t.Aligning.watch(q, max(stall, stallLeast))...)
+			watches = append(watches, t.Aligning.watch(q, stall)...)
 		}
 	}
 	return func() (since, until int64) {
@@ -139,6 +141,10 @@ func (p *patience) ended(queues []*queue) bool {
 			continue
 		}
 		s := a.known()
+		if q.upstream != nil { // a repartition is not idle while something upstream has records
+			u := q.upstream.known()
+			s.since, s.until = max(s.since, u.since), min(s.until, u.until)
+		}
 		if a.from == topology.Unknown {
 			a.from = s.until
 		}

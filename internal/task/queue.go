@@ -47,8 +47,9 @@ type queue struct {
 	retrying  retrying
 	refusal   error // why the broker refuses what the blocked record leads to; nil: it does not
 
-	watches []*endWatch // see idle.go
-	await   await       // one of them, where the task has a MaxIdle
+	watches  []*endWatch // see idle.go
+	await    await       // one of them, where the task has a MaxIdle
+	upstream *endWatch   // of what is before a repartition, where the task has a MaxIdle
 }
 
 // mark is what a commit fixes of a queue.

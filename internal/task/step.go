@@ -177,7 +177,7 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 // nothing is there or an input has to be waited for.
 func (t *Task) choose() (best *queue, limit int64, err error) {
 	at, waiting, empty := 0, false, false
-	for i, q := range t.queues {
+	for _, q := range t.queues {
 		ok, err := q.load()
 		if err != nil {
 			return nil, 0, err
@@ -185,7 +185,10 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 		if !ok {
 			empty = true
 			waiting = waiting || q.waiting()
-		} else if q.blocked() || q.holdsBack() {
+		}
+	}
+	for i, q := range t.queues {
+		if !q.has || q.blocked() || t.Aligning.holdsBack(q) {
 			continue // the others do not wait for it
 		} else if best == nil || q.time < best.time {
 			best, at = q, i
@@ -197,15 +200,15 @@ func (t *Task) choose() (best *queue, limit int64, err error) {
 	limit = never
 	for i, q := range t.queues {
 		switch {
-		case q == best || !q.has || q.blocked() || q.holdsBack():
+		case q == best || !q.has || q.blocked():
 		case i < at:
 			limit = min(limit, q.time-1)
 		default:
 			limit = min(limit, q.time)
 		}
 	}
-	if best.held && !t.env.Exhausted {
-		limit = min(limit, t.env.Aligned)
+	if best.held {
+		limit = min(limit, t.Aligning.heldUpto())
 	}
 	return best, limit, nil
 }
