@@ -11,16 +11,20 @@ import (
 	"thalweg/internal/task"
 )
 
-// How often cuts are taken while a task waits for one: five times a second at most, and the less often the longer
-// nothing has moved.
+// How often cuts are taken while a task waits for one: after each commit, and five times a second at most. Where
+// nothing has moved since the last cut, the next one says nothing new until something does. A commit in this process,
+// and a record that a waiting task takes, show that something does. What another process does without them is looked
+// for less often the longer nothing has moved.
 const (
 	cutLeast = 200 * time.Millisecond
-	cutMost  = 400 * time.Millisecond
+	cutMost  = 2 * time.Second
 )
 
 // aligner takes cuts for the tasks of this process, while one of them waits for its time to go on: see package align.
 type aligner struct {
 	asked  chan struct{} // has a token when a task waits
+	news   chan struct{} // has a token when something has moved in this process
+	within atomic.Int64  // milliseconds: by when a task needs the next cut at the latest; 0: none does
 	taken  atomic.Pointer[cuts]
 	stalls stalls // run's
 }
@@ -31,10 +35,27 @@ type cuts struct {
 	began time.Time
 }
 
-// ask asks for a cut. Any goroutine may.
-func (l *aligner) ask() {
+// ask asks for a cut for a task that waits for one, and tells whether the task has moved. Any goroutine may.
+func (l *aligner) ask(t *task.Aligning, moved bool) {
+	if within := t.Within(); within > 0 {
+		for old := l.within.Load(); old == 0 || within < old; old = l.within.Load() {
+			if l.within.CompareAndSwap(old, within) {
+				break
+			}
+		}
+	}
+	offer(l.asked)
+	if moved {
+		offer(l.news)
+	}
+}
+
+// committed notes that something was. Any goroutine may.
+func (l *aligner) committed() { offer(l.news) }
+
+func offer(token chan<- struct{}) {
 	select {
-	case l.asked <- struct{}{}:
+	case token <- struct{}{}:
 	default:
 	}
 }
@@ -42,22 +63,38 @@ func (l *aligner) ask() {
 func (l *aligner) run(ctx context.Context, a *app, client *kclient.Client, finished <-chan struct{}) {
 	ctx, cancel := until(ctx, finished)
 	defer cancel()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	wait := max(cutLeast, a.cfg.CommitEvery)
-	for {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	least := max(cutLeast, a.cfg.CommitEvery)
+	most := max(least, min(cutMost, a.cfg.Alignment.Timeout/4))
+	for wait := least; ; {
 		select {
 		case <-l.asked:
 		case <-finished:
 			return
 		}
-		moved := l.take(ctx, a, client)
-		if wait = min(2*wait, max(cutMost, a.cfg.CommitEvery)); moved {
-			wait = max(cutLeast, a.cfg.CommitEvery)
-		}
-		pause.Reset(wait)
 		select {
-		case <-pause.C:
+		case <-l.news: // this cut shows it
+		default:
+		}
+		if wait = min(2*wait, most); l.take(ctx, a, client) {
+			wait = least
+		}
+		atLeast, atMost := least, wait
+		if within := time.Duration(l.within.Swap(0)) * time.Millisecond; within > 0 {
+			atLeast, atMost = min(atLeast, max(within, cutLeast)), min(atMost, max(within, cutLeast))
+		}
+		timer.Reset(atLeast)
+		select {
+		case <-timer.C:
+		case <-finished:
+			return
+		}
+		timer.Reset(atMost - atLeast)
+		select {
+		case <-timer.C:
+		case <-l.news:
+			wait = least
 		case <-finished:
 			return
 		}
@@ -76,7 +113,7 @@ func (l *aligner) take(ctx context.Context, a *app, client *kclient.Client) (mov
 		if ctx.Err() == nil {
 			a.cfg.Logger.Warn("can't find out how far the tasks before a repartition are: trying again", "application",
 				a.cfg.ApplicationID, "err", err)
-			l.ask()
+			offer(l.asked)
 		}
 		return false
 	}

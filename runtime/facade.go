@@ -70,7 +70,7 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 		hooks:    newHookQueue(cfg.Logger),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
-		aligner:  aligner{asked: make(chan struct{}, 1)},
+		aligner:  aligner{asked: make(chan struct{}, 1), news: make(chan struct{}, 1)},
 
 		pastNodes: map[string]NodeStats{},
 	}

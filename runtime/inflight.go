@@ -218,6 +218,7 @@ func (c *committer) count() {
 	w.backOff.committed()
 	w.checkpoints.committed(began)
 	w.figures.committed(began, now)
+	w.app.aligner.committed()
 	w.publish(now, false)
 }
 

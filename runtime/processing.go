@@ -144,7 +144,7 @@ func (p *processing) stepTask(j *job, budget int, wall int64) (worked, left bool
 	}
 	p.turns.called(j)
 	if j.task.Aligning.WaitsForTime() {
-		p.app.aligner.ask()
+		p.app.aligner.ask(&j.task.Aligning, n > 0)
 	}
 	if worked = n > 0 || fired || j.task.Aligning.TookTime(); first && !worked && !j.task.Unsealed() {
 		p.commits.touched.undo(j)

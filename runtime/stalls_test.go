@@ -19,7 +19,7 @@ func TestAnInputIsLeftOutWhileItStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		a := &app{topo: &topology.Topology{}}
-		a.cfg.Alignment.Timeout = 2 * time.Second
+		a.cfg.Alignment.Timeout = 5 * cutMost
 		a.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		var s stalls
 		input := align.Partition{Topic: "in", Number: 3}
