@@ -3,7 +3,7 @@ export GOTOOLCHAIN := auto
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: sim sim-defects descriptors starts handlers memory model history history-defects moves newcomer bench-kafka bench-rebalance oracle help test invariants race random fuzz bench lint verify kill kafka clients requests changelogs fmt
+.PHONY: skew sim sim-defects descriptors starts handlers memory model history history-defects moves newcomer bench-kafka bench-rebalance oracle help test invariants race random fuzz bench lint verify kill kafka clients requests changelogs fmt
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-15s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ sim-defects: ## the same with nine defects, one after the other: each is found
 
 handlers: ## how many statements of each of the broker's handlers the fuzz targets' seeds run, and which they do not
 	internal/verify/handlers
+
+skew: ## backlogs of up to 100,000 records a partition behind a repartition: processes that are stopped, clocks that are behind
+	go test -tags kill -count 1 -v -timeout 30m -run TestSkew ./internal/verify
 
 MINUTES := 10
 

@@ -53,9 +53,11 @@ var build = sync.OnceValues(func() (programs, error) {
 })
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == mixedCommand {
-		mixed(os.Args[2:])
-		return
+	if len(os.Args) > 1 {
+		if run := map[string]func([]string){mixedCommand: mixed, skewCommand: runSkew}[os.Args[1]]; run != nil {
+			run(os.Args[2:])
+			return
+		}
 	}
 	code := m.Run()
 	if p, err := build(); err == nil && os.Getenv("VERIFY_BIN") == "" {
