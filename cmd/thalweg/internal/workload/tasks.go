@@ -18,6 +18,9 @@ const tasksSet = "many-1"
 // tasksPartitionsMax is how many partitions the embedded broker takes: four topics have as many as the input.
 const tasksPartitionsMax = 100_000
 
+// tasksStartMax is how long a cluster may take to make thousands of partitions.
+const tasksStartMax = 5 * time.Minute
+
 // Tasks are what the tasks workload measures, beside rates.
 type Tasks struct {
 	StartSeconds    float64 `json:"start_s,omitempty"`     // until the application runs
@@ -57,6 +60,7 @@ func (p *place) tasks(ctx context.Context, o Options, r *Result) (err error) {
 	}
 	cfg := p.config(id, o)
 	w.set(&cfg, o)
+	cfg.StartTimeout = tasksStartMax
 	p.forgetFeeding()
 	app, err := runtime.New(topo, cfg)
 	if err != nil {
