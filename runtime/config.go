@@ -246,8 +246,8 @@ type Config struct {
 	// SessionTimeout is after how long without a sign of life the group gives a worker's tasks to others. Default 45 s.
 	SessionTimeout time.Duration
 	// TransactionTimeout is after how long the broker aborts the transaction of a worker that died; its successors
-	// wait for that. It must be longer than a commit takes to send; calls of the program's functions may take longer.
-	// Default 10 s.
+	// wait for that as well as for SessionTimeout. It must be longer than a commit takes to send; calls of the program's
+	// functions may take longer. Default 10 s, or SessionTimeout where that is less.
 	TransactionTimeout time.Duration
 	// StallAfter is how long a worker may be without progress before the log and Hooks.Stalled say so. Default 1 min.
 	StallAfter time.Duration
@@ -279,7 +279,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CloseTimeout, 30*time.Second)
 	setDefault(&c.SessionTimeout, 45*time.Second)
 	setDefault(&c.StateRetention, 10*time.Minute)
-	setDefault(&c.TransactionTimeout, 10*time.Second)
+	setDefault(&c.TransactionTimeout, min(10*time.Second, max(c.SessionTimeout, 2*c.CommitEvery)))
 	setDefault(&c.StallAfter, time.Minute)
 	setDefault(&c.AcceptableLag, 10_000)
 	setDefault(&c.WarmupsMax, 2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,5 +30,21 @@ func TestBatchesAreLargerOverANetwork(t *testing.T) {
 		{Config{Seeds: []string{"a:1"}, BatchBytes: 5000}, 5000},
 	} {
 		require.Equal(t, test.want, test.cfg.withDefaults().BatchBytes)
+	}
+}
+
+// Who takes the tasks of a process that died waits for the end of its transaction: no longer than for its session.
+func TestATransactionEndsWithTheSession(t *testing.T) {
+	for _, test := range []struct {
+		cfg  Config
+		want time.Duration
+	}{
+		{Config{}, 10 * time.Second},
+		{Config{SessionTimeout: 6 * time.Second}, 6 * time.Second},
+		{Config{SessionTimeout: 20 * time.Second}, 10 * time.Second},
+		{Config{SessionTimeout: 2 * time.Second, CommitEvery: 3 * time.Second}, 6 * time.Second},
+		{Config{SessionTimeout: 6 * time.Second, TransactionTimeout: 9 * time.Second}, 9 * time.Second},
+	} {
+		require.Equal(t, test.want, test.cfg.withDefaults().TransactionTimeout)
 	}
 }
