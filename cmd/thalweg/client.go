@@ -43,6 +43,9 @@ func (c *connection) talk(
 	if c.timeout < 0 {
 		return fmt.Errorf("-timeout %v: want a positive duration, or 0 to wait forever", c.timeout)
 	}
+	if strings.Trim(c.brokers, ", ") == "" {
+		return errors.New("-brokers is empty: want HOST:PORT addresses")
+	}
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
 	p.brokers, p.limit, p.out = c.brokers, c.timeout, cmd.ErrOrStderr()

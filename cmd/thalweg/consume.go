@@ -16,6 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// commitPause is how long a commit waits before it is tried again.
+const commitPause = 250 * time.Millisecond
+
 // fetchWait is how long the broker waits for records before it answers that there are none.
 const fetchWait = time.Second
 
@@ -150,12 +153,33 @@ func (c *consume) run(ctx context.Context, cl *client, w io.Writer, topics []str
 			return err
 		}
 		if c.group != "" && len(printed) > 0 { // after the records are out: none is lost when this stops here
-			if err := cl.CommitRecords(ctx, printed...); err != nil {
+			if err := c.commit(ctx, cl, printed); err != nil {
 				return fmt.Errorf("commit: %w", err)
 			}
 		}
 	}
 	return out.Flush()
+}
+
+// commit tries until the broker answers. Records of a member that the group has lost come again, to whoever has the
+// partition then.
+func (c *consume) commit(ctx context.Context, cl *client, records []*kgo.Record) error {
+	c.polling.Store(true)
+	defer c.polling.Store(false)
+	for {
+		err := cl.CommitRecords(ctx, records...)
+		switch {
+		case err == nil, lostMembership(err):
+			return nil
+		case refused(err):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(commitPause):
+		}
+	}
 }
 
 // poll waits for records, but not for long, so that what else is watched gets its turn.
@@ -174,7 +198,9 @@ func (c *consume) poll(ctx context.Context, cl *client, records int) kgo.Fetches
 // trouble returns the error of a fetch that trying again does not heal.
 func (c *consume) trouble(ctx context.Context, cl *client, fetched kgo.Fetches, topics []string) error {
 	for _, e := range fetched.Errors() {
+		var session *kgo.ErrGroupSession
 		switch {
+		case errors.As(e.Err, &session) && !refused(session.Err): // the client joins again
 		case errors.Is(e.Err, kerr.UnknownTopicOrPartition), errors.Is(e.Err, kerr.UnknownTopicID):
 			if err := existing(ctx, cl, topics); err != nil {
 				return err
@@ -185,6 +211,17 @@ func (c *consume) trouble(ctx context.Context, cl *client, fetched kgo.Fetches, 
 		}
 	}
 	return nil
+}
+
+// refused tells that a broker has answered with an error which stays.
+func refused(err error) bool {
+	var answer *kerr.Error
+	return errors.As(err, &answer) && !answer.Retriable
+}
+
+func lostMembership(err error) bool {
+	return errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.IllegalGeneration) ||
+		errors.Is(err, kerr.UnknownMemberID)
 }
 
 // existing fails where a topic is missing: the client would wait for it.
@@ -202,7 +239,7 @@ func existing(ctx context.Context, cl *client, topics []string) error {
 	for _, t := range resp.Topics {
 		switch err := kerr.ErrorForCode(t.ErrorCode); {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
-			return fmt.Errorf("topic %s: %w; thalweg topics create makes it", *t.Topic, err)
+			return fmt.Errorf("topic %s: %w; thalweg topics create makes it", *t.Topic, phrase{err})
 		case err != nil && !kerr.IsRetriable(err):
 			return fmt.Errorf("topic %s: %w", *t.Topic, err)
 		}

@@ -84,9 +84,9 @@ func groupError(group string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, kerr.GroupIDNotFound):
-		return fmt.Errorf("group %s: %w; thalweg groups list shows which there are", group, kerr.GroupIDNotFound)
+		return fmt.Errorf("group %s: %w; thalweg groups list shows which there are", group, phrase{kerr.GroupIDNotFound})
 	case errors.Is(err, kerr.NonEmptyGroup), errors.Is(err, kerr.UnknownMemberID):
-		return fmt.Errorf("group %s: %w: it has members; thalweg groups describe names them: stop them", group, err)
+		return fmt.Errorf("group %s: %w: it has members; thalweg groups describe names them: stop them", group, phrase{err})
 	}
 	return fmt.Errorf("group %s: %w", group, err)
 }

@@ -43,7 +43,26 @@ func command() *cobra.Command {
 	root.AddCommand(newCommand(), brokerCommand(), topicsCommand(), produceCommand(), consumeCommand(), groupsCommand(),
 		appCommand(), topologyCommand(),
 		stateCommand(), benchCommand())
+	explain(root)
 	return root
+}
+
+// explain adds to errors of flags and arguments where the command says what it takes.
+func explain(cmd *cobra.Command) {
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see %s -help", err, cmd.CommandPath())
+	})
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w: usage: %s; see %s -help", err, cmd.UseLine(), cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		explain(c)
+	}
 }
 
 // groupCommand is a command that only has commands of its own. It names a word that is none of them, whatever flags

@@ -67,16 +67,21 @@ func TestTopics(t *testing.T) {
 	require.Equal(t, "deleted b\n", works(t, "", "topics delete b"+at))
 	require.Equal(t, "a\t3 partitions\n", works(t, "", "topics list"+at))
 	for line, want := range map[string]string{
-		"topics create a":                    "topic a: TOPIC_ALREADY_EXISTS",
-		"topics create c -p 0":               "topic c: INVALID_PARTITIONS",
-		"topics create c -config cleanup":    `-config "cleanup": want KEY=VALUE`,
-		"topics create c -config what=ever":  "what",
-		"topics describe b":                  "UNKNOWN_TOPIC_OR_PARTITION",
-		"topics delete b":                    "topic b: UNKNOWN_TOPIC_OR_PARTITION",
-		"topics create":                      "requires at least 1 arg",
-		"topics describe a -no-such-flag=me": "unknown flag: --no-such-flag",
+		"topics create a":                   "topic a: TOPIC_ALREADY_EXISTS",
+		"topics create c -p 0":              "topic c: INVALID_PARTITIONS",
+		"topics create c -config cleanup":   `-config "cleanup": want KEY=VALUE`,
+		"topics create c -config what=ever": "what",
+		"topics describe b":                 "UNKNOWN_TOPIC_OR_PARTITION",
+		"topics delete b":                   "topic b: UNKNOWN_TOPIC_OR_PARTITION",
+		"topics create": "requires at least 1 arg(s), only received 0: usage: thalweg topics create TOPIC… [flags]; " +
+			"see thalweg topics create -help",
+		"topics describe a -no-such-flag=me": "unknown flag: --no-such-flag: see thalweg topics describe -help",
+		"topics list -brokers ,":             "-brokers is empty",
 	} {
-		_, err := thalweg(t, "", line+at)
+		if !strings.Contains(line, "-brokers") {
+			line += at
+		}
+		_, err := thalweg(t, "", line)
 		require.ErrorContains(t, err, want, line)
 	}
 }

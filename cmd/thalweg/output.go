@@ -72,3 +72,10 @@ func each(names []string, do func(name string) error) error {
 	}
 	return errors.Join(errs...)
 }
+
+// phrase is an error without a full stop, so that more can follow.
+type phrase struct{ error }
+
+func (p phrase) Error() string { return strings.TrimSuffix(p.error.Error(), ".") }
+
+func (p phrase) Unwrap() error { return p.error }

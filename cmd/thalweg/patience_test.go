@@ -11,7 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"thalweg/broker"
+	"thalweg/broker/brokertest"
 )
 
 type writerFunc func([]byte) (int, error)
@@ -90,4 +95,37 @@ func TestABrokerThatGoesAway(t *testing.T) {
 	require.ErrorContains(t, p.err, "no answer from the broker")
 	require.ErrorContains(t, p.err, "(1 of the 2 records that were read are acknowledged)")
 	require.Contains(t, p.said, "no answer from the broker")
+}
+
+// A member of a group lives through a restart of its broker.
+func TestGroupOverARestart(t *testing.T) {
+	fs := vfs.NewMem()
+	b := serving(t, brokertest.On(fs))
+	at := " -brokers " + b.Addr()
+	works(t, "", "topics create t -p 1"+at)
+	works(t, "a\n", "produce t"+at)
+	var once sync.Once
+	again := make(chan struct{})
+	var seen bytes.Buffer
+	_, err := running(t, nil, writerFunc(func(p []byte) (int, error) {
+		once.Do(func() {
+			go func() {
+				defer close(again)
+				assert.NoError(t, b.Close())
+				l, err := net.Listen("tcp", b.Addr())
+				assert.NoError(t, err)
+				for range 20 { // nobody is there for a while
+					if conn, err := l.Accept(); assert.NoError(t, err) {
+						conn.Close()
+					}
+				}
+				brokertest.New(t, brokertest.On(fs), brokertest.Configure(func(c *broker.Config) { c.Listener = l }))
+				works(t, "b\n", "produce t"+at)
+			}()
+		})
+		return seen.Write(p)
+	}), "consume t -group g -n 2"+at)
+	<-again
+	require.NoError(t, err)
+	require.Contains(t, seen.String(), "b\n")
 }

@@ -39,6 +39,7 @@ type produce struct {
 
 	keyed, nulls bool // the flags were given
 	common       kgo.Record
+	partitions   int32 // of the topic; 0: not known
 	batchMax     atomic.Int32
 	acknowledged atomic.Int64
 }
@@ -89,7 +90,7 @@ func (p *produce) start(cmd *cobra.Command, topic string) error {
 		opts = append(opts, kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(chosenOrByKey)))
 	}
 	return p.talk(cmd, wait, func(ctx context.Context, c *client) error {
-		p.learnLimit(ctx, c, topic)
+		p.learn(ctx, c, topic)
 		kc.Store(c.Client)
 		return p.run(ctx, c, cmd.InOrStdin())
 	}, opts...)
@@ -147,8 +148,11 @@ func chosenOrByKey(topic string) func(*kgo.Record, int) int {
 	}
 }
 
-// learnLimit asks how large a batch the topic takes. It makes do without an answer.
-func (p *produce) learnLimit(ctx context.Context, c *client, topic string) {
+// learn asks how many partitions the topic has, and how large a batch it takes. It makes do without an answer.
+func (p *produce) learn(ctx context.Context, c *client, topic string) {
+	if details, err := c.admin.ListTopics(ctx, topic); err == nil {
+		p.partitions = int32(len(details[topic].Partitions))
+	}
 	configs, err := c.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return
@@ -208,12 +212,11 @@ func (p *produce) run(ctx context.Context, c *client, in io.Reader) error {
 func (p *produce) failure(n int, r *kgo.Record, err error) error {
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return fmt.Errorf("line %d: %w; thalweg topics create makes the topic", n, kerr.UnknownTopicOrPartition)
+		return fmt.Errorf("line %d: %w; thalweg topics create makes the topic", n, phrase{kerr.UnknownTopicOrPartition})
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("line %d: %w: key and value have %d bytes, and the topic takes batches of %d; thalweg topics "+
-			"alter -config max.message.bytes=N raises that", n, kerr.MessageTooLarge, len(r.Key)+len(r.Value), p.batchMax.Load())
-	case r.Partition != anyPartition && p.partition != anyPartition && errors.Is(err, kerr.InvalidPartitions):
-		return fmt.Errorf("line %d: partition %d: %w", n, p.partition, err)
+			"alter -config max.message.bytes=N raises that", n, phrase{kerr.MessageTooLarge}, len(r.Key)+len(r.Value),
+			p.batchMax.Load())
 	}
 	return fmt.Errorf("line %d: %w", n, err)
 }
@@ -242,6 +245,9 @@ func (p *produce) lines(ctx, writing context.Context, in io.Reader) func(yield f
 		n := 1
 		for ; text.Scan(); n++ {
 			r, err := p.record(n, bytes.Clone(text.Bytes()))
+			if err == nil {
+				err = p.checkPartition(n, r)
+			}
 			if !send(line{n, r, err}) {
 				return
 			}
@@ -277,7 +283,7 @@ func (p *produce) whole(in io.Reader) line {
 	}
 	r := p.common
 	r.Value = p.nullable(value)
-	return line{n: 1, record: &r}
+	return line{n: 1, record: &r, err: p.checkPartition(1, &r)}
 }
 
 // record makes the record of a line.
@@ -301,6 +307,13 @@ func (p *produce) record(n int, text []byte) (*kgo.Record, error) {
 	}
 	r.Value = p.nullable(r.Value)
 	return &r, nil
+}
+
+func (p *produce) checkPartition(n int, r *kgo.Record) error {
+	if r.Partition < anyPartition || p.partitions > 0 && r.Partition >= p.partitions {
+		return fmt.Errorf("line %d: no partition %d: the topic has %d, from 0 on", n, r.Partition, p.partitions)
+	}
+	return nil
 }
 
 // complete gives a record that an object describes what the flags say of all.

@@ -49,7 +49,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		`{"key":"k","key_base64":"/w"}`:   "illegal base64",
 		`{"key":"k","key_base64":"/w=="}`: "line 1: key and key_base64: give one of them",
 		`{"timestamp":"today"}`:           `line 1: timestamp "today": want a time such as`,
-		`{"partition":7}`:                 "line 1: ",
+		`{"partition":7}`:                 "line 1: no partition 7: the topic has 2",
 	} {
 		_, err := thalweg(t, in+"\n", "produce a -input json"+at)
 		require.ErrorContains(t, err, want, in)
@@ -63,7 +63,7 @@ func TestWhatProduceSaysOfAllRecords(t *testing.T) {
 	require.Equal(t, "t;2;0;k;a;1700000000000;from=shop,none=NULL;1;1\nt;2;1;k;b;1700000000000;from=shop,none=NULL;1;1\n",
 		works(t, "", `consume t -e -format %t;%p;%o;%k;%s;%T;%h;%K;%S\n`+at))
 	for line, want := range map[string]string{
-		"produce t -p 3":                   "line 1: ",
+		"produce t -p 3":                   "line 1: no partition 3: the topic has 3",
 		"produce t -p -3":                  "-partition -3: want 0 or more",
 		"produce t -k : -fixed-key k":      "-key and -fixed-key: give one of them",
 		"produce t -k : -input json":       "-key is for lines of text, not for -input json",

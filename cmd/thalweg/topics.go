@@ -40,7 +40,7 @@ func topicError(topic string, err error, message string) error {
 	case message == "" || strings.Contains(err.Error(), message):
 		return fmt.Errorf("topic %s: %w", topic, err)
 	}
-	return fmt.Errorf("topic %s: %w (%s)", topic, err, message)
+	return fmt.Errorf("topic %s: %w (%s)", topic, phrase{err}, message)
 }
 
 func listTopicsCommand() *cobra.Command {
@@ -248,7 +248,7 @@ func describeTopicsCommand() *cobra.Command {
 		return each(topics, func(topic string) error {
 			switch err := details[topic].Err; {
 			case errors.Is(err, kerr.UnknownTopicOrPartition):
-				return fmt.Errorf("topic %s: %w; thalweg topics list shows which there are", topic, err)
+				return fmt.Errorf("topic %s: %w; thalweg topics list shows which there are", topic, phrase{err})
 			case err != nil:
 				return topicError(topic, err, "")
 			}
