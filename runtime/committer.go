@@ -254,7 +254,7 @@ func (c *committer) worked(now time.Time) {
 
 // noteMoved notes that an input moved, though nothing may have been processed.
 func (c *committer) noteMoved(j *job, now time.Time) {
-	if !j.task.Moved() {
+	if !j.task.Queues.Moved() {
 		return
 	}
 	c.touched.add(j)

@@ -296,12 +296,12 @@ func (f *fill) take(ctx context.Context, stop <-chan struct{}, fetched []kclient
 				return err
 			}
 		}
-		if err := f.task.Reached(p.Topic, p.Partition, p.Next, p.LastStable); err != nil {
+		if err := f.task.Queues.Reached(p.Topic, p.Partition, p.Next, p.LastStable); err != nil {
 			return err
 		}
 		f.highs[p.TopicPartition] = p.HighWatermark
 	}
-	for f.task.Queued() > 0 {
+	for f.task.Queues.Records() > 0 {
 		select {
 		case <-stop:
 			return errStop

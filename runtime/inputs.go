@@ -138,7 +138,7 @@ func (s *inputs) relax(j *job) (left bool) {
 // atEnd tells tasks with a use for it that the inputs which wait at their logs, in a broker in this process, have been
 // read to their ends. For the other inputs each answer of the broker tells.
 func (s *inputs) atEnd(j *job) error {
-	if !j.task.WatchesEnds() {
+	if !j.task.Queues.WatchesEnds() {
 		return nil
 	}
 	at := s.millis(time.Now())
@@ -146,7 +146,7 @@ func (s *inputs) atEnd(j *job) error {
 		if !s.fetcher.Waits(in.TopicPartition, in.next) {
 			continue
 		}
-		if err := j.task.AtEnd(in.Topic, in.Partition, at, at); err != nil {
+		if err := j.task.Queues.AtEnd(in.Topic, in.Partition, at, at); err != nil {
 			return err
 		}
 	}

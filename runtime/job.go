@@ -57,13 +57,15 @@ func (in *input) add(f *kclient.Fetched, asked int64) error {
 		}
 	}
 	in.next, in.highWatermark = f.Next, f.HighWatermark
-	if err := in.job.task.Reached(f.Topic, f.Partition, f.Next, f.LastStable); err != nil || f.Next < f.LastStable {
+	if err := in.job.task.Queues.Reached(f.Topic, f.Partition, f.Next, f.LastStable); err != nil || f.Next < f.LastStable {
 		return err
 	}
-	return in.job.task.AtEnd(f.Topic, f.Partition, asked, asked)
+	return in.job.task.Queues.AtEnd(f.Topic, f.Partition, asked, asked)
 }
 
-func (in *input) buffered() (bytes, records int) { return in.job.task.Buffered(in.Topic, in.Partition) }
+func (in *input) buffered() (bytes, records int) {
+	return in.job.task.Queues.Buffered(in.Topic, in.Partition)
+}
 
 // openJob makes a task.
 func (o *opening) openJob(id TaskID) (*job, error) {

@@ -191,7 +191,7 @@ func (s *search) isolate(cause error) (afterwards func() error, ok bool) {
 			"input", m.Topic, "inputPartition", m.Partition, "offset", m.Offset, "records", n, "err", cause)
 	}
 	return func() error {
-		err := found.task.Refuse(m, cause)
+		err := found.task.Retries.Refuse(m, cause)
 		s.turns.called(found)
 		s.turns.wake(found)
 		return err

@@ -154,7 +154,7 @@ func (j *job) stats() *figures {
 		t.Inputs = append(t.Inputs, i)
 	}
 	t.Times = nodeTimes(j.scratch.Nodes)
-	if at, waits := j.task.NextRetry(); waits {
+	if at, waits := j.task.Retries.Next(); waits {
 		t.RetryAt = time.UnixMilli(at)
 	}
 	return t

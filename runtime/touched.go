@@ -54,7 +54,7 @@ func (t *touched) discard(sealed []*job) {
 	kept := t.jobs[:0]
 	for _, j := range t.jobs {
 		j.dirty = 0
-		if j.touched = j.task.Moved(); j.touched {
+		if j.touched = j.task.Queues.Moved(); j.touched {
 			kept = append(kept, j)
 		}
 	}

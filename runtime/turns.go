@@ -16,7 +16,7 @@ type turns struct {
 }
 
 // wake lets a task have a turn.
-func (t *turns) wake(j *job) { t.schedule.put(j, j.task.NextTime()) }
+func (t *turns) wake(j *job) { t.schedule.put(j, j.task.Queues.NextTime()) }
 
 // called notes what a task waits for after it was called.
 func (t *turns) called(j *job) {
@@ -25,7 +25,7 @@ func (t *turns) called(j *job) {
 		at = never
 	}
 	t.alarms.set(j, at)
-	if _, ok := j.task.NextRetry(); ok != j.retrying {
+	if _, ok := j.task.Retries.Next(); ok != j.retrying {
 		t.setRetrying(j, ok)
 	}
 }
@@ -79,7 +79,7 @@ func (t *turns) putBack() {
 // toRetry is a task whose record has waited long enough for its next attempt; nil: there is none.
 func (t *turns) toRetry(wall int64) *job {
 	for _, j := range t.retrying {
-		if at, ok := j.task.NextRetry(); ok && at <= wall {
+		if at, ok := j.task.Retries.Next(); ok && at <= wall {
 			return j
 		}
 	}
@@ -93,7 +93,7 @@ func (t *turns) dueAt() (at time.Time, ok bool) {
 		next = t.alarms[0].alarmAt
 	}
 	for _, j := range t.retrying {
-		if at, ok := j.task.NextRetry(); ok {
+		if at, ok := j.task.Retries.Next(); ok {
 			next = min(next, at)
 		}
 	}

@@ -101,7 +101,7 @@ func TestKeysAreToldAhead(t *testing.T) {
 	r.commit()
 	r.step(50)
 	require.NoError(t, r.task.Discard())
-	require.Zero(t, r.task.Queued())
+	require.Zero(t, r.task.Queues.Records())
 	for _, b := range batches {
 		require.NoError(t, r.task.Add("in", 0, b))
 	}
@@ -111,5 +111,5 @@ func TestKeysAreToldAhead(t *testing.T) {
 	require.Equal(t, []int64{next}, nexts(r.task.Offsets()))
 	require.Len(t, told, len(want))
 	require.Empty(t, unasked, "behind a node that changes keys")
-	require.Zero(t, r.task.Queued())
+	require.Zero(t, r.task.Queues.Records())
 }

@@ -3,7 +3,6 @@ package task
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"thalweg/internal/defect"
 	"thalweg/state"
@@ -72,15 +71,11 @@ func (t *Task) Pending() bool { return t.sealed.touched || t.changed() }
 
 // changed tells that there is something to commit that the commit under way does not have.
 func (t *Task) changed() bool {
-	return t.wrote || t.tx.Dirty() || t.Moved() || t.marksMoved() || t.Aligning.changed()
+	return t.wrote || t.tx.Dirty() || t.Queues.Moved() || t.marksMoved() || t.Aligning.changed()
 }
 
 // Unsealed tells that something was done that the commit under way, if there is one, does not have.
 func (t *Task) Unsealed() bool { return t.worked || t.life.broken != nil || t.changed() }
-
-// Moved tells whether an input is at another offset than the one committed, or being committed. Records that are
-// dropped move it, too, and so does what readers do not see.
-func (t *Task) Moved() bool { return slices.ContainsFunc(t.queues, (*queue).moved) }
 
 // offsets are the positions of the inputs that moved since the last commit. Where only marks did, or where the task has
 // written something though no input moved, as a punctuation does, it is the first input's: the group takes an offset
@@ -91,30 +86,30 @@ func (t *Task) offsets() []Offset {
 	}
 	var offsets []Offset
 	marks := t.besideOffsets()
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		if q.moved() || t.Aligning.goesWith(q) {
 			offsets = append(offsets, q.offset(marks))
 		}
 	}
 	if len(offsets) == 0 {
-		offsets = append(offsets, t.queues[0].offset(marks))
+		offsets = append(offsets, t.Queues.list[0].offset(marks))
 	}
 	return offsets
 }
 
 // commitsOffsets tells whether the next commit has an offset of the task.
 func (t *Task) commitsOffsets() bool {
-	return len(t.queues) > 0 && (t.Moved() || t.wrote && !defect.UnfencedWrites || t.marksMoved() ||
+	return len(t.Queues.list) > 0 && (t.Queues.Moved() || t.wrote && !defect.UnfencedWrites || t.marksMoved() ||
 		t.Aligning.changed())
 }
 
 // Fence is an offset that changes nothing: the committed one of the first input. The group refuses it from a task that
 // is somebody else's by now. It is for what is written outside of a commit of the task.
 func (t *Task) Fence() (o Offset, ok bool) {
-	if len(t.queues) == 0 {
+	if len(t.Queues.list) == 0 {
 		return Offset{}, false
 	}
-	q := t.queues[0]
+	q := t.Queues.list[0]
 	return q.offsetAt(q.committed, t.Aligning.beside(t.times.fence(), t.Aligning.committed, t.times.commits)), true
 }
 
@@ -149,12 +144,9 @@ func (t *Task) Discard() error {
 	t.times.discard()
 	t.sealed.end()
 	err := t.nodes.close()
-	for _, q := range t.queues {
-		q.rewind()
-	}
+	t.Queues.rewind()
 	t.time.rewind()
 	t.Aligning.rewind()
-	t.patience.reset(t.queues)
 	if e := t.tx.Discard(); e != nil {
 		err = errors.Join(err, fmt.Errorf("task %s: discard: %w", t.id, e))
 	}

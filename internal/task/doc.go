@@ -17,7 +17,7 @@
 //			commit(ready.Offsets, ready.Times) // together, or the times first; Add, Step … may go on meanwhile
 //			err = t.Advance(positions)         // or t.Discard(): back to the last commit, exactly
 //		}
-//		if at, ok := t.NextRetry(); ok && at <= wallMillis {
+//		if at, ok := t.Retries.Next(); ok && at <= wallMillis {
 //			// … commit as above, then
 //			processed, err := t.Retry(wallMillis)
 //		}

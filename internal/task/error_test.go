@@ -206,7 +206,7 @@ func TestRefusedRecordsCountOnce(t *testing.T) {
 		m := r.task.Last()
 		require.NoError(t, r.task.Discard())
 		require.True(t, r.task.Untouched())
-		require.NoError(t, r.task.Refuse(m, errBoom))
+		require.NoError(t, r.task.Retries.Refuse(m, errBoom))
 	}
 	r.add("in", 0, value("1"), value("2"))
 	r.step(2)

@@ -45,6 +45,7 @@ func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
 	if t.kept, err = offsetsOf(sub).Open(t.tx); err != nil {
 		return err
 	}
+	t.Retries.none = true
 	t.setStrict(false) // which a global task always is: it goes back to nothing
 	unseen, some := map[string]bool{}, false
 	for _, s := range sub.Stores {
@@ -57,7 +58,7 @@ func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
 		some = true
 		if unseen[e.Key] {
 			delete(unseen, e.Key)
-		} else if q := t.queueNamed(e.Key); q != nil {
+		} else if q := t.Queues.named(e.Key); q != nil {
 			q.next, q.fetched, q.partitionTime = e.Value, e.Value, e.Timestamp
 			q.commit()
 		} else {
@@ -73,8 +74,8 @@ func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
 // name is what the offset of an input is kept under.
 func (q *queue) name() string { return fmt.Sprintf("%s/%d", q.head.Topic, q.head.Partition) }
 
-func (t *Task) queueNamed(name string) *queue {
-	for _, q := range t.queues {
+func (qs *Queues) named(name string) *queue {
+	for _, q := range qs.list {
 		if q.name() == name {
 			return q
 		}
@@ -93,7 +94,7 @@ func (t *Task) StartOver() error {
 			return fmt.Errorf("task %s: store %s: wipe: %w", t.id, s.Name(), err)
 		}
 	}
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		q.next, q.fetched, q.partitionTime = topology.Unknown, topology.Unknown, topology.Unknown
 		q.commit()
 	}
@@ -102,10 +103,10 @@ func (t *Task) StartOver() error {
 
 // keepOffsets writes down where a global sub-topology is.
 func (t *Task) keepOffsets() error {
-	if t.kept == nil || !slices.ContainsFunc(t.queues, (*queue).moved) {
+	if t.kept == nil || !t.Queues.Moved() {
 		return nil
 	}
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		if q.moved() {
 			if err := t.kept.Put(q.name(), q.next, q.partitionTime); err != nil {
 				return err

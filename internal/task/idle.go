@@ -3,6 +3,7 @@ package task
 import (
 	"math"
 	"slices"
+	"time"
 
 	"thalweg/topology"
 )
@@ -60,10 +61,10 @@ func (q *queue) forgetEnd() {
 
 // AtEnd tells that from one time to another, in milliseconds of a monotonic clock, the partition of an input had
 // nothing beyond what was added. Only such times count as idle.
-func (t *Task) AtEnd(topic string, partition int32, from, to int64) error {
-	q := t.queue(topic, partition)
-	if q == nil {
-		return t.noInput("at end", topic, partition)
+func (qs *Queues) AtEnd(topic string, partition int32, from, to int64) error {
+	q, err := qs.input("at end", topic, partition)
+	if err != nil {
+		return err
 	}
 	for _, w := range q.watches {
 		w.extend(from, to)
@@ -72,17 +73,20 @@ func (t *Task) AtEnd(topic string, partition int32, from, to int64) error {
 }
 
 // WatchesEnds tells whether the task has use for AtEnd.
-func (t *Task) WatchesEnds() bool {
-	return slices.ContainsFunc(t.queues, func(q *queue) bool { return len(q.watches) > 0 })
+func (qs *Queues) WatchesEnds() bool {
+	return slices.ContainsFunc(qs.list, func(q *queue) bool { return len(q.watches) > 0 })
 }
 
-// watchInputs implements [topology.Env]'s WatchInputs.
-func (t *Task) watchInputs(in *topology.Instance, stall int64) (known func() (since, until int64)) {
+// watch returns what tells for how long nothing has come that leads to a node: the task's [topology.Env] has it for its
+// nodes. upstream adds the watches of what lies beyond an input.
+func (qs *Queues) watch(
+	in *topology.Instance, stall int64, upstream func(*queue, int64) []*endWatch,
+) (known func() (since, until int64)) {
 	var watches []*endWatch
-	for _, q := range t.queues {
-		if t.leadsTo(q, in.Node) {
+	for _, q := range qs.list {
+		if q.leadsTo(in.Node, qs.application) {
 			watches = append(watches, q.watch(max(stall, stallLeast)))
-			watches = append(watches, t.Aligning.watch(q, stall)...)
+			watches = append(watches, upstream(q, stall)...)
 		}
 	}
 	return func() (since, until int64) {
@@ -98,21 +102,38 @@ func (t *Task) watchInputs(in *topology.Instance, stall int64) (known func() (si
 	}
 }
 
+// unwatch drops the watches of nodes, whose graph ends.
+func (qs *Queues) unwatch() {
+	for _, q := range qs.list {
+		q.watches = slices.DeleteFunc(q.watches, func(w *endWatch) bool { return w != q.await.endWatch })
+	}
+}
+
 // leadsTo tells whether records of an input may come to a node.
-func (t *Task) leadsTo(q *queue, n *topology.Node) bool {
-	if slices.ContainsFunc(n.Topics, func(in topology.TopicName) bool {
-		return in.In(t.config.ApplicationID) == q.head.Topic
-	}) {
+func (q *queue) leadsTo(n *topology.Node, application string) bool {
+	if slices.ContainsFunc(n.Topics, func(in topology.TopicName) bool { return in.In(application) == q.head.Topic }) {
 		return true
 	}
-	return slices.ContainsFunc(n.Parents(), func(p *topology.Node) bool { return t.leadsTo(q, p) })
+	return slices.ContainsFunc(n.Parents(), func(p *topology.Node) bool { return q.leadsTo(p, application) })
 }
 
 // patience is how a task waits for empty inputs: until each of them has been idle for most, counted from when it was
 // found empty. Processing that has begun without them goes on until no input is empty.
 type patience struct {
-	most int64 // milliseconds; 0: it waits only for records that are known to exist
-	over bool
+	most  int64 // milliseconds; 0: it waits only for records that are known to exist
+	never bool  // it waits for nothing
+	over  bool
+}
+
+func newPatience(maxIdle time.Duration) patience {
+	return patience{most: max(maxIdle.Milliseconds(), 0), never: maxIdle < 0}
+}
+
+// watch begins to watch an input, where the task may have to wait for it.
+func (p *patience) watch(q *queue) {
+	if p.most > 0 {
+		q.await = await{q.watch(max(p.most/2, stallLeast)), topology.Unknown}
+	}
 }
 
 // await is the watch of an input that the task may have to wait for.

@@ -30,7 +30,7 @@ func TestAnInputThatIsNotKnownToBeReadToItsEndIsNotIdle(t *testing.T) {
 	}
 	until := func(now int64) {
 		for ; known <= now; known += 100 {
-			require.NoError(t, r.task.AtEnd("p2", 0, known, known))
+			require.NoError(t, r.task.Queues.AtEnd("p2", 0, known, known))
 			step(known, 0)
 		}
 	}
@@ -38,7 +38,7 @@ func TestAnInputThatIsNotKnownToBeReadToItsEndIsNotIdle(t *testing.T) {
 	step(60_000, 0) // the broker is away
 	known = 60_000
 	until(63_900) // another four seconds from here
-	require.NoError(t, r.task.Reached("p2", 0, 0, 1))
+	require.NoError(t, r.task.Queues.Reached("p2", 0, 0, 1))
 	step(70_000, 0)
 	r.add("p2", 0, at(7))
 	step(70_000, 1)
@@ -47,7 +47,7 @@ func TestAnInputThatIsNotKnownToBeReadToItsEndIsNotIdle(t *testing.T) {
 	require.Equal(t, []int64{5, 7}, seen)
 	known = 70_000
 	until(73_900)
-	require.NoError(t, r.task.AtEnd("p2", 0, 74_000, 74_000))
+	require.NoError(t, r.task.Queues.AtEnd("p2", 0, 74_000, 74_000))
 	step(74_000, 1)
 	require.Equal(t, []int64{5, 7, 9}, seen)
 }
@@ -67,7 +67,7 @@ func TestWindowsCloseByTheTimeThatIsKnownToBeIdle(t *testing.T) {
 		for range millis / each {
 			clock, wall = clock+each, wall+each
 			if told {
-				require.NoError(t, r.task.AtEnd("in", 0, clock, clock))
+				require.NoError(t, r.task.Queues.AtEnd("in", 0, clock, clock))
 			}
 			_, err := r.task.Punctuate(wall)
 			require.NoError(t, err)

@@ -22,10 +22,11 @@ func (t *Task) holds() {
 	check(t.time.newest <= topology.MaxTime, "task %s: has seen %d", t.id, t.time.newest)
 	upto := t.time.upto()
 	check(t.env.StreamTime == upto, "task %s: stream time %d of %d", t.id, t.env.StreamTime, upto)
-	check(!t.paused || t.pause.offset == topology.Unknown || t.pause.failed > 0, "task %s pauses for nothing", t.id)
+	pause := t.Retries.pause
+	check(!t.Retries.paused || pause.offset == topology.Unknown || pause.failed > 0, "task %s pauses for nothing", t.id)
 	check(t.times.commits >= 0, "task %s: %d commits", t.id, t.times.commits)
 	t.nodes.holds()
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		q.holds()
 		check(t.kept != nil || q.partitionTime <= t.time.newest, "%s: its time %d is after the highest, %d", q,
 			q.partitionTime, t.time.newest)
@@ -82,7 +83,7 @@ func (t *Task) holdsSealed() {
 	t.holds()
 	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after they were sealed", t.id)
 	invariant.Check(!t.worked && !t.wrote, "task %s: work is open after it was sealed", t.id)
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		invariant.Check(!q.moved(), "%s: moved after it was sealed", q)
 	}
 }
@@ -97,7 +98,7 @@ func (t *Task) holdsAfterDiscard() {
 	invariant.Check(!t.sealed.underWay, "task %s: a commit is under way after a discard", t.id)
 	invariant.Check(t.time.newest == t.time.committed, "task %s: has seen %d after a discard to %d", t.id,
 		t.time.newest, t.time.committed)
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		invariant.Check(q.empty() && q.records == 0 && q.bytes == 0, "%s: holds records after a discard", q)
 		invariant.Check(q.next == q.committed.next, "%s: at %d after a discard to %d", q, q.next, q.committed.next)
 		invariant.Check(q.fetched == q.next, "%s: fetched up to %d after a discard to %d", q, q.fetched, q.next)

@@ -89,8 +89,9 @@ func TestForeignMetadataOfACommittedOffset(t *testing.T) {
 		}
 		task.env.StreamTime, task.time = topology.Unknown, newStreamTime(&task.env)
 		task.Aligning = newAligning(&task.time, nil, nil)
-		q := task.newQueue("in", 0)
-		task.queues = append(task.queues, q)
+		q := newQueue(&task.env, &task.time, nil)
+		q.head.Topic = "in"
+		task.Queues.list = append(task.Queues.list, q)
 		require.NoError(t, task.Seek(Offset{Topic: "in", Next: 4, Metadata: metadata}))
 		require.EqualValues(t, 4, q.next)
 		require.Equal(t, topology.Unknown, q.partitionTime)

@@ -28,7 +28,7 @@ type verdict struct {
 
 // resolve is what the user's policy says about a failure. Where again is set, the record is to be processed again.
 func (t *Task) resolve(pe *topology.ProcessingError) (d topology.Decision, again *Blocked) {
-	t.countAttempt(pe)
+	pe.Attempts = t.Retries.attempt(pe.Metadata)
 	e := &t.config.Errors
 	var action topology.Action
 	if e.Handle != nil {
@@ -41,7 +41,7 @@ func (t *Task) resolve(pe *topology.ProcessingError) (d topology.Decision, again
 	case topology.Decision:
 		return a, nil
 	case topology.Retry:
-		return a.Then, t.again(pe, a)
+		return a.Then, t.Retries.again(pe, a)
 	default:
 		return topology.Fail, nil
 	}
@@ -123,7 +123,7 @@ func (t *Task) failed(err error) error {
 	}
 	if b := t.verdict.again; b != nil {
 		b.Err = err
-		t.block(b)
+		t.Retries.block(b)
 		err = b
 	}
 	t.life.broken = err

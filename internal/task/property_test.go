@@ -118,7 +118,7 @@ func (r *rig) feed(rnd *rand.Rand, h history, fed map[string]int64) {
 			from += n
 		}
 		fed[topic] = to
-		require.NoError(r.t, r.task.Reached(topic, 0, to, end))
+		require.NoError(r.t, r.task.Queues.Reached(topic, 0, to, end))
 	}
 }
 
@@ -193,7 +193,7 @@ func TestFailuresLeaveNoTrace(t *testing.T) {
 				underWay = false
 			}
 			done := fed["left"] == int64(len(h["left"])) && fed["right"] == int64(len(h["right"]))
-			if n == 0 && done && torn.task.Queued() == 0 {
+			if n == 0 && done && torn.task.Queues.Records() == 0 {
 				break
 			}
 		}

@@ -16,6 +16,8 @@ type queue struct {
 	sources    []topology.Source // of the topic, in the order in which they were made; resolved once
 	ownTime    bool              // all sources take the record's own timestamp
 
+	reset topology.Reset // where it begins when nothing is committed
+
 	head  topology.SourceRecord
 	times []int64 // per source: the timestamp of the head; used without ownTime
 	has   bool    // the head is loaded
@@ -50,6 +52,15 @@ type queue struct {
 	watches  []*endWatch // see idle.go
 	await    await       // one of them, where the task has a MaxIdle
 	upstream *endWatch   // of what is before a repartition, where the task has a MaxIdle
+}
+
+func newQueue(env *topology.Env, time *streamTime, d *batch.Decoder) *queue {
+	q := &queue{env: env, streamTime: time, decoder: d}
+	q.next, q.fetched, q.end = topology.Unknown, topology.Unknown, topology.Unknown
+	q.partitionTime, q.blockedAt, q.retrying.offset = topology.Unknown, never, topology.Unknown
+	q.goal = never
+	q.committed = mark{topology.Unknown, topology.Unknown}
+	return q
 }
 
 // mark is what a commit fixes of a queue.

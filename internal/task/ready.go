@@ -51,9 +51,7 @@ func (t *Task) seal(touched bool) {
 		s.marks[name] = *at
 	}
 	t.nodes.seal()
-	for _, q := range t.queues {
-		q.seal()
-	}
+	t.Queues.seal()
 	t.punct.seal()
 	t.holdsSealed()
 }
@@ -87,9 +85,7 @@ func (t *Task) Advance(position func(store string) int64) error {
 	if err != nil {
 		return fmt.Errorf("task %s: advance: %w", t.id, t.failed(err))
 	}
-	for _, q := range t.queues {
-		q.advance()
-	}
+	t.Queues.advance()
 	t.punct.advance()
 	t.time.advance()
 	t.Aligning.advance()
@@ -98,8 +94,8 @@ func (t *Task) Advance(position func(store string) int64) error {
 	if t.sealed.strict {
 		t.setStrict(false)
 	}
-	if t.sealed.worked && !t.paused { // it has committed something again
-		t.pause = retrying{}
+	if t.sealed.worked { // it has committed something again
+		t.Retries.end()
 	}
 	t.sealed.end()
 	t.holds()

@@ -134,7 +134,7 @@ func TestOffsetsAfterACommitUnderWay(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, fired)
 	r.advance()
-	require.False(t, r.task.Moved())
+	require.False(t, r.task.Queues.Moved())
 	require.True(t, r.task.Pending())
 	r.begin()
 	require.Len(t, r.ready.Offsets, 1)

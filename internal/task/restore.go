@@ -54,7 +54,7 @@ func (t *Task) openStores() error {
 			log := storeLog{store: s}
 			if n, ok := sub.RestoredFrom(s.Name()); ok {
 				log.topic = n.Topics[0].In(t.config.ApplicationID)
-				log.input = t.queue(log.topic, t.id.Partition)
+				log.input = t.Queues.find(log.topic, t.id.Partition)
 				if n.Decode != nil {
 					log.decode = n.Decode(n)
 				}

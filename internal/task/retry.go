@@ -18,7 +18,7 @@ type Blocked struct {
 	Offset    int64
 	Attempt   int           // the one that failed, from 1
 	Attempts  int           // how many there are
-	Wait      time.Duration // until the next one, from the next Step on: see [Task.NextRetry]
+	Wait      time.Duration // until the next one, from the next Step on: see [Retries.Next]
 	Err       error
 }
 
@@ -45,28 +45,38 @@ func (q *queue) attempt(offset int64) int {
 	return 1
 }
 
-// countAttempt fills in how often the record was processed, or the work without a record done.
-func (t *Task) countAttempt(pe *topology.ProcessingError) {
-	pe.Attempts = t.pause.failed + 1
-	if q := t.queue(pe.Metadata.Topic, pe.Metadata.Partition); q != nil {
-		pe.Attempts = q.attempt(pe.Metadata.Offset)
+// Retries are the waits of what failed and is processed again.
+type Retries struct {
+	id     ID
+	env    *topology.Env
+	queues *Queues
+	none   bool     // nothing is tried again: a Discard would not bring it back
+	paused bool     // the task is blocked as a whole
+	pause  retrying // its last failure without a record
+}
+
+// attempt is how often the record was processed with this time, or the work without a record done.
+func (r *Retries) attempt(m topology.Metadata) int {
+	if q := r.queues.find(m.Topic, m.Partition); q != nil {
+		return q.attempt(m.Offset)
 	}
+	return r.pause.failed + 1
 }
 
 // again says how long a failure waits for its next attempt: nil where there is none, since it was the last attempt, or
 // since a Discard would not bring the record back.
-func (t *Task) again(pe *topology.ProcessingError, r topology.Retry) *Blocked {
-	r = r.WithDefaults()
+func (r *Retries) again(pe *topology.ProcessingError, policy topology.Retry) *Blocked {
+	policy = policy.WithDefaults()
 	m := pe.Metadata
-	if t.kept != nil || pe.Attempts >= r.Attempts || pe.Phase != topology.PhaseProcess {
+	if r.none || pe.Attempts >= policy.Attempts || pe.Phase != topology.PhaseProcess {
 		return nil
 	}
-	if q := t.queue(m.Topic, m.Partition); m.Topic != "" && (q == nil || m.Offset < q.committed.next) {
+	if q := r.queues.find(m.Topic, m.Partition); m.Topic != "" && (q == nil || m.Offset < q.committed.next) {
 		return nil
 	}
 	return &Blocked{
-		Task: t.id, Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Attempt: pe.Attempts, Attempts: r.Attempts,
-		Wait: waitAfter(r, pe.Attempts),
+		Task: r.id, Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Attempt: pe.Attempts,
+		Attempts: policy.Attempts, Wait: waitAfter(policy, pe.Attempts),
 	}
 }
 
@@ -83,41 +93,95 @@ func waitAfter(r topology.Retry, failures int) time.Duration {
 }
 
 // block makes Step stop before the record, or at once.
-func (t *Task) block(b *Blocked) {
-	r := retrying{offset: b.Offset, failed: b.Attempt, wait: max(b.Wait.Milliseconds(), 1)}
-	if q := t.queue(b.Topic, b.Partition); q != nil {
-		q.retrying, q.blockedAt = r, b.Offset
+func (r *Retries) block(b *Blocked) {
+	wait := retrying{offset: b.Offset, failed: b.Attempt, wait: max(b.Wait.Milliseconds(), 1)}
+	if q := r.queues.find(b.Topic, b.Partition); q != nil {
+		q.retrying, q.blockedAt = wait, b.Offset
 		return
 	}
-	t.pause, t.paused = r, true
+	r.pause, r.paused = wait, true
 }
 
-// beginWaits starts the waits of what was blocked since the last step. The failure itself may have taken long: only now
-// does the task know what time it is.
-func (t *Task) beginWaits() {
-	if t.paused && t.pause.until == 0 {
-		t.pause.until = t.env.WallTime + t.pause.wait
+// Refuse says that the broker does not take what follows from a record, which has been found by committing it alone.
+// The input is blocked there until [Task.Retry], which lets the policy decide instead of processing the record.
+func (r *Retries) Refuse(m topology.Metadata, cause error) error {
+	q, err := r.queues.input("refuse", m.Topic, m.Partition)
+	if err != nil {
+		return err
 	}
-	for _, q := range t.queues {
+	if q.refusal != nil && q.retrying.offset == m.Offset {
+		return fmt.Errorf("task %s: %s offset %d: the broker refuses its dead letter, too: %w", r.id, q, m.Offset, cause)
+	}
+	r.block(&Blocked{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset})
+	q.refusal = cause
+	return nil
+}
+
+// begin starts the waits of what was blocked since the last step. The failure itself may have taken long: only now does
+// the task know what time it is.
+func (r *Retries) begin() {
+	if r.paused && r.pause.until == 0 {
+		r.pause.until = r.env.WallTime + r.pause.wait
+	}
+	for _, q := range r.queues.list {
 		if q.blockedAt != never && q.retrying.until == 0 {
-			q.retrying.until = t.env.WallTime + q.retrying.wait
+			q.retrying.until = r.env.WallTime + q.retrying.wait
 		}
 	}
 }
 
-// NextRetry is the time up to which an input is blocked, of several the earliest, or the task; ok is false where there
-// is nothing to try again, or where the record has not been added yet.
-func (t *Task) NextRetry() (wallMillis int64, ok bool) {
-	if t.paused {
-		return t.pause.until, t.pause.until > 0
+// Next is the time up to which an input is blocked, of several the earliest, or the task; ok is false where there is
+// nothing to try again, or where the record has not been added yet.
+func (r *Retries) Next() (wallMillis int64, ok bool) {
+	if r.paused {
+		return r.pause.until, r.pause.until > 0
 	}
 	wallMillis = never
-	for _, q := range t.queues {
+	for _, q := range r.queues.list {
 		if q.blocked() && q.retrying.until > 0 {
 			wallMillis = min(wallMillis, q.retrying.until)
 		}
 	}
 	return wallMillis, wallMillis != never
+}
+
+// due unblocks the task, or the first input whose time has come, and returns it.
+func (r *Retries) due(wallMillis int64) *queue {
+	if at, ok := r.Next(); !ok || at > wallMillis {
+		return nil
+	}
+	if r.paused {
+		r.paused = false
+		return nil
+	}
+	for _, q := range r.queues.list {
+		if q.blocked() && q.retrying.until > 0 && q.retrying.until <= wallMillis {
+			q.blockedAt = never
+			return q
+		}
+	}
+	return nil
+}
+
+// end tells that the task has committed something again.
+func (r *Retries) end() {
+	if !r.paused {
+		r.pause = retrying{}
+	}
+}
+
+// setBack keeps the waits as long as they are when the wall clock is set back by so much.
+func (r *Retries) setBack(by int64) {
+	r.pause.setBack(by)
+	for _, q := range r.queues.list {
+		q.retrying.setBack(by)
+	}
+}
+
+func (w *retrying) setBack(by int64) {
+	if w.until > 0 {
+		w.until = max(w.until-by, 1)
+	}
 }
 
 // Retry processes a record whose time has come, and unblocks its input. It is alone in its transaction: the driver
@@ -131,30 +195,43 @@ func (t *Task) Retry(wallMillis int64) (processed bool, err error) {
 		return false, fmt.Errorf("task %s: retry: commit or discard first", t.id)
 	}
 	t.setWall(wallMillis)
-	if at, ok := t.NextRetry(); !ok || at > wallMillis {
+	q := t.Retries.due(wallMillis)
+	if q == nil {
 		return false, nil
 	}
-	if t.paused {
-		t.paused = false
-		return false, nil
-	}
-	for _, q := range t.queues {
-		if !q.blocked() || q.retrying.until == 0 || q.retrying.until > wallMillis {
-			continue
+	t.last = q.head.Metadata()
+	err = t.guarded(func() error {
+		if cause := q.refusal; cause != nil {
+			return q.refuse(cause)
 		}
-		q.blockedAt, t.last = never, q.head.Metadata()
-		err := t.guarded(func() error {
-			if cause := q.refusal; cause != nil {
-				return q.refuse(cause)
-			}
-			_, err := t.drain(q, never, 1)
-			return err
-		})
-		t.env.Source, t.worked = nil, true
-		return err == nil, err
-	}
-	return false, nil
+		_, err := t.drain(q, never, 1)
+		return err
+	})
+	t.env.Source, t.worked = nil, true
+	return err == nil, err
 }
+
+// Last is the record that was processed last, by a Step of one record or by Retry.
+func (t *Task) Last() topology.Metadata { return t.last }
 
 // blocked reports that the head is the record that waits, or one behind it.
 func (q *queue) blocked() bool { return q.has && q.head.Offset >= q.blockedAt }
+
+// refuse lets the policy decide about the head. Its dead letter is not written into the future, which a broker may
+// refuse again.
+func (q *queue) refuse(cause error) error {
+	q.env.Source = &q.head
+	for i, s := range q.sources { // which have taken the record, though what followed is gone
+		if q.ownTime || q.times[i] >= 0 {
+			s.Instance().Enter()
+		}
+	}
+	in := q.sources[0].Instance()
+	in.Resume()
+	err := in.Handle(topology.PhaseEncode, min(q.head.Timestamp, q.env.WallTime), fmt.Errorf("the broker refuses what "+
+		"follows from the record: %w", cause))
+	if err == nil {
+		q.take()
+	}
+	return err
+}

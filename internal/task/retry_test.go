@@ -78,7 +78,7 @@ func (w *world) run(end int64) error {
 		case err != nil:
 			return err
 		}
-		at, ok := w.task.NextRetry()
+		at, ok := w.task.Retries.Next()
 		if !ok || at > end {
 			w.now = end
 			return nil
@@ -88,7 +88,7 @@ func (w *world) run(end int64) error {
 }
 
 func (w *world) turn() error {
-	if at, ok := w.task.NextRetry(); ok && at <= w.now {
+	if at, ok := w.task.Retries.Next(); ok && at <= w.now {
 		if _, err := w.task.Retry(w.now); err != nil {
 			return err
 		}
@@ -244,14 +244,14 @@ func TestRewindWhileARecordWaits(t *testing.T) {
 	w.put("b", 0, of("k", "other", 2))
 	require.NoError(t, w.run(w.now))
 	require.Equal(t, 1, attempts)
-	at, ok := w.task.NextRetry()
+	at, ok := w.task.Retries.Next()
 	require.True(t, ok)
 	require.EqualValues(t, 1_001_000, at)
 	w.now += 500
 	w.rewind()
 	require.NoError(t, w.turn())
 	require.Equal(t, 1, attempts)
-	at, _ = w.task.NextRetry()
+	at, _ = w.task.Retries.Next()
 	require.EqualValues(t, 1_001_000, at, "the same wait continues")
 	require.NoError(t, w.run(2_000_000))
 	require.Equal(t, 3, attempts)
@@ -291,11 +291,11 @@ func TestWaitBeginsAfterTheFailure(t *testing.T) {
 	_, err := w.task.Step(1, w.now)
 	require.ErrorAs(t, err, &b)
 	w.rewind()
-	_, ok := w.task.NextRetry()
+	_, ok := w.task.Retries.Next()
 	require.False(t, ok)
 	_, err = w.task.Step(1, w.now+30_000) // a call that took half a minute
 	require.NoError(t, err)
-	at, _ := w.task.NextRetry()
+	at, _ := w.task.Retries.Next()
 	require.Equal(t, w.now+31_000, at)
 }
 

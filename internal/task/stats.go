@@ -23,7 +23,7 @@ type NodeStats struct {
 // Stats copies the figures into s, whose slice is reused.
 func (t *Task) Stats(s *Stats) {
 	s.StreamTime, s.BufferedBytes, s.BufferedRecords = t.env.StreamTime, 0, 0
-	for _, q := range t.queues {
+	for _, q := range t.Queues.list {
 		s.BufferedBytes += q.bytes
 		s.BufferedRecords += q.records
 	}

@@ -11,64 +11,12 @@ func (t *Task) Add(topic string, partition int32, b batch.Batch) error {
 	if err := t.life.ready("add"); err != nil {
 		return err
 	}
-	q := t.queue(topic, partition)
-	if q == nil {
-		return t.noInput("add", topic, partition)
+	q, err := t.Queues.input("add", topic, partition)
+	if err != nil {
+		return err
 	}
 	q.add(b)
 	return nil
-}
-
-// Reached tells how far an input has been fetched: next is the offset after all that was added, also where that
-// ended in records which readers do not see, and end is where the partition is known to end (topology.Unknown: not
-// known). While end lies above next Step waits for the rest, unless Config.MaxIdle says otherwise.
-func (t *Task) Reached(topic string, partition int32, next, end int64) error {
-	q := t.queue(topic, partition)
-	if q == nil {
-		return t.noInput("reached", topic, partition)
-	}
-	q.fetched = max(q.fetched, next)
-	q.end = end
-	q.drained()
-	return nil
-}
-
-// Buffered is what an input holds that is not processed: the size of its batches and the number of its records.
-// Fetching it should pause above a limit.
-func (t *Task) Buffered(topic string, partition int32) (bytes, records int) {
-	if q := t.queue(topic, partition); q != nil {
-		return q.bytes, q.records
-	}
-	return 0, 0
-}
-
-// Queued is the number of records of all inputs that are not processed.
-func (t *Task) Queued() (records int) {
-	for _, q := range t.queues {
-		records += q.records
-	}
-	return records
-}
-
-// NextTime is about the time of the record that Step processes next: a batch that was not begun counts by its first
-// record's own timestamp. It is topology.Unknown where nothing is queued; what is blocked has no time that counts.
-func (t *Task) NextTime() int64 {
-	next, queued := never, false
-	for _, q := range t.queues {
-		switch {
-		case q.records == 0:
-			continue
-		case q.has && !q.blocked():
-			next = min(next, q.time)
-		case !q.has && q.first < len(q.batches):
-			next = min(next, q.batches[q.first].BaseTimestamp())
-		}
-		queued = true
-	}
-	if !queued {
-		return topology.Unknown
-	}
-	return next
 }
 
 // Step processes up to budget records, each time from the input whose head has the smallest timestamp (of equal ones
@@ -90,12 +38,12 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		}
 	}()
 	t.holds()
-	t.beginWaits()
-	if t.paused {
+	t.Retries.begin()
+	if t.Retries.paused {
 		return 0, nil
 	}
 	for processed < budgetRecords {
-		q, limit, err := t.choose()
+		q, limit, err := t.Queues.choose()
 		if err == nil && t.Aligning.Reaches() {
 			if err = t.align(); err == nil {
 				continue
@@ -173,69 +121,13 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 	return n, nil
 }
 
-// choose finds the input whose turn it is, and the highest timestamp up to which it stays so. It returns nil when
-// nothing is there or an input has to be waited for.
-func (t *Task) choose() (best *queue, limit int64, err error) {
-	at, waiting, empty := 0, false, false
-	for _, q := range t.queues {
-		ok, err := q.load()
-		if err != nil {
-			return nil, 0, err
-		}
-		if !ok {
-			empty = true
-			waiting = waiting || q.waiting()
-		}
-	}
-	for i, q := range t.queues {
-		if !q.has || q.blocked() || t.Aligning.holdsBack(q) {
-			continue // the others do not wait for it
-		} else if best == nil || q.time < best.time {
-			best, at = q, i
-		}
-	}
-	if best == nil || t.idle(empty, waiting) {
-		return nil, 0, nil
-	}
-	limit = never
-	for i, q := range t.queues {
-		switch {
-		case q == best || !q.has || q.blocked():
-		case i < at:
-			limit = min(limit, q.time-1)
-		default:
-			limit = min(limit, q.time)
-		}
-	}
-	if best.held {
-		limit = min(limit, t.Aligning.heldUpto())
-	}
-	return best, limit, nil
-}
-
-// idle tells whether to wait for inputs that are empty. Enforced processing, once begun, lasts until no input is
-// empty.
-func (t *Task) idle(empty, waiting bool) bool {
-	if !empty {
-		t.patience.reset(t.queues)
-		return false
-	}
-	if t.config.MaxIdle < 0 {
-		return false
-	}
-	if waiting {
-		return true
-	}
-	return !t.patience.ended(t.queues)
-}
-
 // Punctuate calls the punctuations of the wall clock that are due, and reports whether there were any.
 func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 	if err := t.life.ready("punctuate"); err != nil {
 		return false, err
 	}
 	t.setWall(wallMillis)
-	if t.paused || t.punct.due[topology.WallClock] > wallMillis {
+	if t.Retries.paused || t.punct.due[topology.WallClock] > wallMillis {
 		return false, nil
 	}
 	t.worked = true
@@ -250,7 +142,7 @@ func (t *Task) Punctuate(wallMillis int64) (fired bool, err error) {
 // NextWallPunctuation is when Punctuate has something to do next; ok is false when never.
 func (t *Task) NextWallPunctuation() (wallMillis int64, ok bool) {
 	due := t.punct.due[topology.WallClock]
-	return due, due != never && !t.paused
+	return due, due != never && !t.Retries.paused
 }
 
 // setWall tells the task what time it is. Where the clock is set back, as a time server may do, what waits for an
@@ -258,19 +150,9 @@ func (t *Task) NextWallPunctuation() (wallMillis int64, ok bool) {
 func (t *Task) setWall(millis int64) {
 	if back := t.env.WallTime - millis; back > 0 {
 		t.punct.setBack(back)
-		setBack(&t.pause.until, back)
-		for _, q := range t.queues {
-			setBack(&q.retrying.until, back)
-		}
+		t.Retries.setBack(back)
 	}
 	t.env.WallTime = millis
-}
-
-// setBack moves a time of the wall clock, where one is set.
-func setBack(at *int64, by int64) {
-	if *at > 0 {
-		*at = max(*at-by, 1)
-	}
 }
 
 // guarded runs f outside of a record: a panic becomes an error, and an error stops the task.

@@ -50,7 +50,7 @@ func TestT27HeadTimestampDecides(t *testing.T) {
 	require.EqualValues(t, 5, s.StreamTime)
 	r.step(2)
 	require.Equal(t, []int64{1, 5, 2, 3, 4, 6}, seen)
-	require.Equal(t, 0, r.task.Queued())
+	require.Equal(t, 0, r.task.Queues.Records())
 }
 
 func TestEqualTimestampsGoInInputOrder(t *testing.T) {
@@ -81,7 +81,7 @@ func TestKnownDataIsWaitedFor(t *testing.T) {
 	}
 	r, seen := build(0)
 	r.add("p1", 0, at(5))
-	require.NoError(t, r.task.Reached("p2", 0, 0, 3))
+	require.NoError(t, r.task.Queues.Reached("p2", 0, 0, 3))
 	r.step(0)
 	n, err := r.task.Step(10, 0)
 	require.NoError(t, err)
@@ -91,14 +91,14 @@ func TestKnownDataIsWaitedFor(t *testing.T) {
 	n, err = r.task.Step(10, 0)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	require.NoError(t, r.task.Reached("p2", 0, 3, 3)) // what is left there, readers do not see
+	require.NoError(t, r.task.Queues.Reached("p2", 0, 3, 3)) // what is left there, readers do not see
 	r.step(1)
 	require.Equal(t, []int64{1, 5}, *seen)
 	require.Equal(t, []int64{1, 3}, nexts(r.task.Offsets()), "offsets pass over what readers do not see")
 
 	r, _ = build(-1)
 	r.add("p1", 0, at(5))
-	require.NoError(t, r.task.Reached("p2", 0, 0, 3))
+	require.NoError(t, r.task.Queues.Reached("p2", 0, 0, 3))
 	r.step(1)
 
 	r, _ = build(10 * time.Millisecond)
@@ -107,7 +107,7 @@ func TestKnownDataIsWaitedFor(t *testing.T) {
 		wall int64
 		want int
 	}{{100, 0}, {109, 0}, {110, 1}, {111, 1}} {
-		require.NoError(t, r.task.AtEnd("p2", 0, c.wall, c.wall))
+		require.NoError(t, r.task.Queues.AtEnd("p2", 0, c.wall, c.wall))
 		n, err := r.task.Step(1, c.wall)
 		require.NoError(t, err)
 		require.Equal(t, c.want, n, "clock %d", c.wall)
@@ -393,7 +393,7 @@ func TestTheWallClockIsSetBack(t *testing.T) {
 	r := newRig(t, task.Config{WallMillis: start, MaxIdle: 20 * time.Millisecond}, chain(source("s", "a", "b"), p))
 	_, err := r.task.Punctuate(start + 10)
 	require.NoError(t, err)
-	require.NoError(t, r.task.AtEnd("b", 0, 0, 10))
+	require.NoError(t, r.task.Queues.AtEnd("b", 0, 0, 10))
 	r.add("a", 0, at(1))
 	n, err := r.task.Step(1, start+12)
 	require.NoError(t, err)
@@ -404,7 +404,7 @@ func TestTheWallClockIsSetBack(t *testing.T) {
 	}
 	require.Equal(t, []int64{start + 10, start - hour + 15, start - hour + 25, start - hour + 35}, ticks)
 	require.Empty(t, anchored)
-	require.NoError(t, r.task.AtEnd("b", 0, 30, 30))
+	require.NoError(t, r.task.Queues.AtEnd("b", 0, 30, 30))
 	n, err = r.task.Step(1, start-hour+35)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

@@ -3,7 +3,6 @@ package task
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -88,24 +87,16 @@ type Offset struct {
 	Fresh bool
 }
 
-// Input is a partition that the task reads.
-type Input struct {
-	Topic     string
-	Partition int32
-	Next      int64 // the offset to fetch from, or topology.Unknown: as Reset says, then [Task.Seek]
-	Reset     topology.Reset
-}
-
 // Task runs a sub-topology on a partition; see the package's documentation. It belongs to one goroutine.
 type Task struct {
+	Queues   Queues   // the inputs
 	Aligning Aligning // the time of operators behind repartitions
+	Retries  Retries  // what failed and is processed again
 
 	id       ID
 	config   Config
 	life     life
-	verdict  verdict // on that error
-	pause    retrying
-	paused   bool              // the task is blocked as a whole
+	verdict  verdict           // on that error
 	worked   bool              // since the last commit
 	wrote    bool              // to the outbox, since the last commit
 	strict   bool              // see Replay
@@ -121,13 +112,10 @@ type Task struct {
 	kept   *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
 	punct  *punctuator
 
-	queues   []*queue // in the order of the sub-topology's inputs
-	decoder  batch.Decoder
-	patience patience // with inputs that are empty
-
-	time   streamTime
-	times  times
-	sealed sealed
+	decoder batch.Decoder
+	time    streamTime
+	times   times
+	sealed  sealed
 }
 
 // New makes a task and opens its stores.
@@ -144,27 +132,20 @@ func New(c Config) (*Task, error) {
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
 		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
-		Partitions: c.CheckedPartitions, MayName: c.MayName, WatchInputs: t.watchInputs,
+		Partitions: c.CheckedPartitions, MayName: c.MayName,
 		OnLate: c.OnLate, OnAhead: c.OnAhead,
 	}
 	t.nodes.id, t.nodes.env = t.id, &t.env
 	t.time = newStreamTime(&t.env)
-	t.patience.most = max(c.MaxIdle.Milliseconds(), 0)
+	t.Queues = newQueues(&t.config, &t.env, &t.time, &t.decoder)
+	t.Aligning = newAligning(&t.time, c.Aligned, t.Queues.list)
+	t.Queues.heldUpto = t.Aligning.heldUpto
+	t.Retries = Retries{id: t.id, env: &t.env, queues: &t.Queues}
+	t.env.WatchInputs = func(in *topology.Instance, stall int64) func() (since, until int64) {
+		return t.Queues.watch(in, stall, t.Aligning.watch)
+	}
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct
-	for _, s := range c.Subs {
-		for _, topic := range s.Inputs {
-			name := topic.In(c.ApplicationID)
-			if s.Global {
-				for p := range c.Partitions(name) {
-					t.queues = append(t.queues, t.newQueue(name, p))
-				}
-			} else if t.queue(name, c.ID.Partition) == nil && (c.Exists == nil || c.Exists(name, c.ID.Partition)) {
-				t.queues = append(t.queues, t.newQueue(name, c.ID.Partition))
-			}
-		}
-	}
-	t.Aligning = newAligning(&t.time, c.Aligned, t.queues)
 	for _, o := range c.Start {
 		if err := t.Seek(o); err != nil {
 			return nil, err
@@ -180,19 +161,6 @@ func New(c Config) (*Task, error) {
 	return t, nil
 }
 
-func (t *Task) newQueue(topic string, partition int32) *queue {
-	q := &queue{env: &t.env, streamTime: &t.time, decoder: &t.decoder}
-	q.next, q.fetched, q.end = topology.Unknown, topology.Unknown, topology.Unknown
-	q.partitionTime, q.blockedAt, q.retrying.offset = topology.Unknown, never, topology.Unknown
-	q.goal = never
-	q.committed = mark{topology.Unknown, topology.Unknown}
-	q.head.Topic, q.head.Partition = topic, partition
-	if t.patience.most > 0 {
-		q.await = await{q.watch(max(t.patience.most/2, stallLeast)), topology.Unknown}
-	}
-	return q
-}
-
 // ID names the task.
 func (t *Task) ID() ID { return t.id }
 
@@ -205,34 +173,15 @@ func (t *Task) Tx() *state.Tx { return t.tx }
 // Inputs are the partitions that the task reads, and where fetching has to start: the last commit, before the first
 // record and after Discard.
 func (t *Task) Inputs() []Input {
-	inputs := make([]Input, 0, len(t.queues))
-	for _, q := range t.queues {
-		inputs = append(inputs, Input{
-			Topic: q.head.Topic, Partition: q.head.Partition, Next: q.fetched, Reset: t.reset(q.head.Topic),
-		})
-	}
-	return inputs
-}
-
-func (t *Task) reset(topic string) topology.Reset {
-	for _, s := range t.config.Subs {
-		for _, n := range s.Nodes {
-			for _, in := range n.Topics {
-				if in.In(t.config.ApplicationID) == topic {
-					return n.Reset
-				}
-			}
-		}
-	}
-	return topology.Reset{}
+	return t.Queues.inputs()
 }
 
 // Seek sets where an input starts: what was committed, or what its reset policy gave. The input must be empty. Anybody
 // may commit for a group, with any metadata: metadata that is not a task's never stops the task.
 func (t *Task) Seek(o Offset) error {
-	q := t.queue(o.Topic, o.Partition)
-	if q == nil {
-		return t.noInput("seek", o.Topic, o.Partition)
+	q, err := t.Queues.input("seek", o.Topic, o.Partition)
+	if err != nil {
+		return err
 	}
 	if q.records > 0 || q.next != q.committed.next {
 		return fmt.Errorf("task %s: seek: %s is in use", t.id, q)
@@ -257,27 +206,14 @@ func (t *Task) Seek(o Offset) error {
 // Jump goes on at another offset of an input whose partition does not hold the next one. All that was fetched is
 // processed and committed.
 func (t *Task) Jump(topic string, partition int32, next int64) error {
-	q := t.queue(topic, partition)
-	if q == nil {
-		return t.noInput("jump", topic, partition)
+	q, err := t.Queues.input("jump", topic, partition)
+	if err != nil {
+		return err
 	}
 	if q.records > 0 || q.next != q.committed.next {
 		return fmt.Errorf("task %s: jump: %s has records that are not committed", t.id, q)
 	}
 	q.jump(next)
-	return nil
-}
-
-func (t *Task) noInput(call, topic string, partition int32) error {
-	return fmt.Errorf("task %s: %s: topic %s partition %d is no input of it", t.id, call, topic, partition)
-}
-
-func (t *Task) queue(topic string, partition int32) *queue {
-	for _, q := range t.queues {
-		if q.head.Partition == partition && q.head.Topic == topic {
-			return q
-		}
-	}
 	return nil
 }
 
@@ -292,9 +228,7 @@ func (t *Task) build() (err error) {
 	t.tx.Unlisten()
 	t.punct.rebuild()
 	t.env.Source, t.Aligning.watches = nil, nil
-	for _, q := range t.queues {
-		q.watches = slices.DeleteFunc(q.watches, func(w *endWatch) bool { return w != q.await.endWatch })
-	}
+	t.Queues.unwatch()
 	t.env.Marks = make(map[string]*int64, len(t.times.committed))
 	for name, at := range t.times.committed {
 		t.env.Marks[name] = &at
@@ -303,12 +237,7 @@ func (t *Task) build() (err error) {
 		return err
 	}
 	t.punct.built()
-	for _, q := range t.queues {
-		q.sources = t.nodes.graph.Sources[q.head.Topic]
-		q.times = make([]int64, len(q.sources))
-		q.ownTime = !slices.ContainsFunc(q.sources, func(s topology.Source) bool { return !s.OwnTime() })
-		q.ahead.prefetchers = t.nodes.graph.Prefetchers(q.sources)
-	}
+	t.Queues.setNodes(t.nodes.graph)
 	return nil
 }
 
@@ -321,11 +250,7 @@ func (t *Task) Suspend() error {
 	if err := t.life.move(Suspended); err != nil {
 		return err
 	}
-	for _, q := range t.queues {
-		q.clear()
-		q.end = topology.Unknown
-	}
-	t.patience.reset(t.queues)
+	t.Queues.clear()
 	return nil
 }
 
@@ -345,9 +270,7 @@ func (t *Task) Close() error {
 		return nil
 	}
 	errs := []error{t.nodes.close(), t.life.move(Closed)}
-	for _, q := range t.queues {
-		q.clear()
-	}
+	t.Queues.clear()
 	if err := t.tx.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("task %s: stores: %w", t.id, err))
 	}

@@ -84,7 +84,7 @@ func checkTorn(t *testing.T, name string, d topology.Decision, ahead bool) {
 		return
 	}
 	require.NoError(t, err)
-	require.Zero(t, r.task.Queued())
+	require.Zero(t, r.task.Queues.Records())
 	r.commit()
 	require.Equal(t, append(append([]string{"y", "z"}, tear.readable...), "d"), r.written("out"))
 	require.Equal(t, tear.batch.LastOffset()+2, r.committed[0].Next)

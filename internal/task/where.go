@@ -15,10 +15,8 @@ func (t *Task) Where() string {
 		return ""
 	}
 	where := fmt.Sprintf("node %s (%s)", node.Name, node.Site)
-	for _, q := range t.queues {
-		if offset, ok := q.atHandUnsynchronized(); ok {
-			return fmt.Sprintf("%s, topic %s partition %d offset %d", where, q.head.Topic, q.head.Partition, offset)
-		}
+	if record := t.Queues.atHand(); record != "" {
+		return where + ", " + record
 	}
 	return where
 }

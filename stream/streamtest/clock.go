@@ -41,7 +41,7 @@ func (d *Driver) NextRetry() (at time.Time, ok bool) {
 
 func (d *Driver) nextRetry() (millis int64, ok bool) {
 	for _, r := range d.runs {
-		if at, waits := r.NextRetry(); waits && (!ok || at < millis) {
+		if at, waits := r.Retries.Next(); waits && (!ok || at < millis) {
 			millis, ok = at, true
 		}
 	}

@@ -46,8 +46,8 @@ func (d *Driver) follow() error {
 		if err := d.feed(r); err != nil {
 			return err
 		}
-		for r.Queued() > 0 {
-			if _, err := r.Step(r.Queued(), d.now); err != nil {
+		for r.Queues.Records() > 0 {
+			if _, err := r.Step(r.Queues.Records(), d.now); err != nil {
 				return err
 			}
 		}

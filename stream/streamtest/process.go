@@ -140,7 +140,7 @@ func (d *Driver) feed(r *run) error {
 // atEnd tells a task that its inputs have never had more than it was given.
 func (d *Driver) atEnd(r *run) error {
 	for s := range r.fed {
-		if err := r.AtEnd(s.topic, s.partition, 0, d.now); err != nil {
+		if err := r.Queues.AtEnd(s.topic, s.partition, 0, d.now); err != nil {
 			return err
 		}
 	}
