@@ -125,7 +125,7 @@ func (o *opening) openJob(id TaskID) (*job, error) {
 	j.processing = activity{"processing task " + id.String(), t}
 	j.flushing = activity{"committing task " + id.String(), t}
 	if err = setOrigins(j.tx, o.origins[id]); err == nil {
-		j.changelogs, err = t.Changelogs()
+		j.changelogs, err = t.Stores.Changelogs()
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Close())

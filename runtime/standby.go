@@ -137,7 +137,7 @@ func (st *standby) look(ctx context.Context, now time.Time) (*positions, error) 
 
 // begin starts to follow where the stores are.
 func (st *standby) begin(p *positions, now time.Time) error {
-	logs, err := st.task.Changelogs()
+	logs, err := st.task.Stores.Changelogs()
 	if err != nil {
 		return err
 	}

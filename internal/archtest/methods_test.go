@@ -19,7 +19,7 @@ var packagesOfSmallTypes = []string{"runtime", "internal/tasks", "internal/task"
 
 // methodCeilings are those of the types that have more. They only go down: lower them when the count falls.
 var methodCeilings = map[string]int{
-	"internal/task.Task": 75,
+	"internal/task.Task": 53,
 }
 
 func TestTypesHaveFewMethods(t *testing.T) {

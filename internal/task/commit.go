@@ -5,15 +5,13 @@ import (
 	"fmt"
 
 	"thalweg/internal/defect"
-	"thalweg/state"
-	"thalweg/topology"
 )
 
 // flush brings out everything that the work since the last commit still owes: tables emit their changes, and each key
 // that changed goes to its changelog. After it the outbox holds all that belongs to the transaction.
 func (t *Task) flush() error {
-	t.flushing = true
-	defer func() { t.flushing = false }()
+	t.search.flushing = true
+	defer func() { t.search.flushing = false }()
 	return t.guarded(func() error {
 		if err := t.tx.Failed(); err != nil {
 			return err
@@ -24,8 +22,8 @@ func (t *Task) flush() error {
 			return err
 		}
 		for again := true; again; {
-			if err := t.flushStores(); err != nil {
-				return t.strictly(fmt.Errorf("task %s: flush: %w", t.id, err))
+			if err := t.Stores.flush(); err != nil {
+				return t.search.begin(fmt.Errorf("task %s: flush: %w", t.id, err))
 			}
 			some, err := t.nodes.settle() // tables may have told nodes that hold records back
 			t.worked = t.worked || some
@@ -34,36 +32,14 @@ func (t *Task) flush() error {
 			}
 			again = some
 		}
-		if err := t.keepOffsets(); err != nil {
+		if err := t.global.keep(); err != nil {
 			return fmt.Errorf("task %s: offsets: %w", t.id, err)
 		}
-		if err := t.drainStores(); err != nil {
-			return t.strictly(fmt.Errorf("task %s: changelog: %w", t.id, err))
+		if err := t.Stores.drain(); err != nil {
+			return t.search.begin(fmt.Errorf("task %s: changelog: %w", t.id, err))
 		}
 		return nil
 	})
-}
-
-// changelog writes what stores drain. They come store by store.
-func (t *Task) changelog() func(s state.Store, key, value []byte, timestamp int64) error {
-	var last string
-	var log *storeLog
-	return func(s state.Store, key, value []byte, timestamp int64) error {
-		if name := s.Name(); log == nil || name != last {
-			last, log = name, t.storeLog(name)
-		}
-		if log == nil || log.outlet == nil {
-			return nil
-		}
-		var headers []topology.Header
-		if value != nil {
-			headers = log.headers
-		}
-		if err := log.outlet.Append(t.id.Partition, timestamp, key, value, headers); err != nil {
-			return log.refusedBy(err, key)
-		}
-		return nil
-	}
 }
 
 // Pending reports whether there is anything to commit, or being committed.
@@ -140,7 +116,9 @@ func (t *Task) Discard() error {
 	if t.life.state != Running {
 		return nil
 	}
-	t.life.broken, t.verdict, t.worked, t.wrote = nil, verdict{}, false, false
+	t.life.broken, t.worked, t.wrote = nil, false, false
+	t.failures.discard()
+	t.search.discard()
 	t.times.discard()
 	t.sealed.end()
 	err := t.nodes.close()

@@ -81,9 +81,10 @@ func (l DeadLetter) send(o *Outbox) error {
 	return out.Append(p, l.Timestamp, l.Key, l.Value, l.Headers)
 }
 
-func (t *Task) letter(pe *topology.ProcessingError) DeadLetter {
-	l := DeadLetter{Topic: t.config.Errors.DeadLetters, Timestamp: pe.Timestamp, partition: t.id.Partition}
-	if s := t.env.Source; s != nil {
+// letter makes the dead letter of a failure.
+func (f *failures) letter(pe *topology.ProcessingError) DeadLetter {
+	l := DeadLetter{Topic: f.config.Errors.DeadLetters, Timestamp: pe.Timestamp, partition: f.id.Partition}
+	if s := f.env.Source; s != nil {
 		l.Key, l.Value = s.Key, s.Value
 		if l.Timestamp < 0 {
 			l.Timestamp = s.Timestamp
@@ -92,7 +93,7 @@ func (t *Task) letter(pe *topology.ProcessingError) DeadLetter {
 		l.Headers, _ = s.Headers(nil)
 	}
 	if l.Timestamp < 0 {
-		l.Timestamp = max(t.env.WallTime, 0)
+		l.Timestamp = max(f.env.WallTime, 0)
 	}
 	l.own = len(l.Headers)
 	kind, message := describe(pe.Err)
@@ -126,8 +127,8 @@ func describe(err error) (kind, message string) {
 // DeadLetter is that of the failure which made the task stop, where the policy asks for one. It is not in the outbox,
 // which is discarded with the transaction: the driver sends it after that.
 func (t *Task) DeadLetter() (l DeadLetter, ok bool) {
-	if t.verdict.letter == nil {
+	if t.failures.verdict.letter == nil {
 		return DeadLetter{}, false
 	}
-	return *t.verdict.letter, true
+	return *t.failures.verdict.letter, true
 }

@@ -2,7 +2,7 @@
 // socket or file of its own. Its caller (a worker of the runtime, the test driver) does this:
 //
 //	t, err := task.New(config)
-//	f, err := t.NewFollower(logs)         // of t.Changelogs(): what must be read, from where, up to where
+//	f, err := t.NewFollower(logs)         // of t.Stores.Changelogs(): what must be read, from where, up to where
 //	for !f.Done() {
 //		err = f.Add(log, batches, next)   // whole batches as fetched; f.Save now and then
 //	}

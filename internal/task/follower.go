@@ -90,7 +90,7 @@ func (f *Follower) Add(l *Followed, batches []batch.Batch, next int64) error {
 		if b.BaseOffset() >= l.End {
 			break
 		}
-		taken, err := f.task.Restore(l.Store, l.Position, b)
+		taken, err := f.task.Stores.Restore(l.Store, l.Position, b)
 		if err != nil {
 			return fmt.Errorf("task %s: restore of store %s from topic %s partition %d: %w", f.task.id, l.Store, l.Topic,
 				l.Partition, err)
@@ -127,7 +127,7 @@ func (f *Follower) save() error {
 	if f.task.life.state == Standby {
 		f.task.tx.RestoreGiveUp()
 	}
-	return f.task.Checkpoint(func(store string) int64 {
+	return f.task.Stores.Checkpoint(func(store string) int64 {
 		for _, l := range f.logs {
 			if l.Store == store {
 				return l.Position
@@ -139,7 +139,7 @@ func (f *Follower) save() error {
 
 // Restart empties a store and goes on at an offset: its changelog has lost what the store lacks.
 func (f *Follower) Restart(l *Followed, from int64) error {
-	if err := f.task.Wipe(l.Store); err != nil {
+	if err := f.task.Stores.Wipe(l.Store); err != nil {
 		return err
 	}
 	l.Start, l.Position, l.Records, l.Bytes = from, from, 0, 0

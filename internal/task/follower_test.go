@@ -53,7 +53,7 @@ func TestAFollowerGoesOnAfterKills(t *testing.T) {
 			Tx:     state.NewTx(state.Config{Engine: e, Namespace: state.Namespace(0)}),
 		})
 		require.NoError(t, err)
-		logs, err := tk.Changelogs()
+		logs, err := tk.Stores.Changelogs()
 		require.NoError(t, err)
 		f, err = tk.NewFollower([]task.Followed{{Changelog: logs[0], End: end}})
 		require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestAFollowerCountsWhatTheStoreTakes(t *testing.T) {
 	topo, err := topology.New(chain(source("s", "in"), process("p", processor{}, rows)))
 	require.NoError(t, err)
 	tk := (&rig{t: t}).bareFrom(topo, task.Config{})
-	logs, err := tk.Changelogs()
+	logs, err := tk.Stores.Changelogs()
 	require.NoError(t, err)
 	logs[0].Position = 3
 	f, err := tk.NewFollower([]task.Followed{{Changelog: logs[0], End: task.Endless}})
@@ -117,7 +117,7 @@ func TestAStandbyBecomesActive(t *testing.T) {
 	require.NoError(t, err)
 	r := &rig{t: t}
 	tk := r.bareFrom(topo, task.Config{})
-	logs, err := tk.Changelogs()
+	logs, err := tk.Stores.Changelogs()
 	require.NoError(t, err)
 	f, err := tk.NewFollower([]task.Followed{{Changelog: logs[0], End: task.Endless}})
 	require.NoError(t, err)

@@ -30,35 +30,36 @@ func GlobalOffsets(store string) string { return globalOffsetsPrefix + store }
 // IsGlobalOffsets tells whether a store in the global namespace keeps offsets.
 func IsGlobalOffsets(store string) bool { return strings.HasPrefix(store, globalOffsetsPrefix) }
 
-// openGlobal opens the stores and goes to where they are. Stores that were filled from something else, or one more
-// than before, are filled from the beginning.
-func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
+// global is where the task of a global sub-topology keeps how far it is. Other tasks have none.
+type global struct {
+	queues  *Queues
+	stores  *Stores
+	offsets *state.KVStore[string, int64]
+}
+
+// openGlobal opens the store of the offsets and goes to where the stores are, which are open. Stores that were filled
+// from something else, or one more than before, are filled from the beginning.
+func openGlobal(sub *topology.Subtopology, queues *Queues, stores *Stores) (*global, error) {
 	if len(sub.Stores) == 0 {
-		return fmt.Errorf("global sub-topology %d has no store: there is nothing to fill", sub.ID)
+		return nil, fmt.Errorf("global sub-topology %d has no store: there is nothing to fill", sub.ID)
 	}
-	for _, s := range sub.Stores {
-		if err := s.Prepare(t.tx); err != nil {
-			return fmt.Errorf("store %s: %w", s.Name(), err)
-		}
-		t.stores = append(t.stores, storeLog{store: s})
+	g := &global{queues: queues, stores: stores}
+	var err error
+	if g.offsets, err = offsetsOf(sub).Open(stores.tx); err != nil {
+		return nil, err
 	}
-	if t.kept, err = offsetsOf(sub).Open(t.tx); err != nil {
-		return err
-	}
-	t.Retries.none = true
-	t.setStrict(false) // which a global task always is: it goes back to nothing
 	unseen, some := map[string]bool{}, false
 	for _, s := range sub.Stores {
 		unseen[s.Name()] = true
 	}
-	for e, err := range t.kept.All() {
+	for e, err := range g.offsets.All() {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		some = true
 		if unseen[e.Key] {
 			delete(unseen, e.Key)
-		} else if q := t.Queues.named(e.Key); q != nil {
+		} else if q := queues.named(e.Key); q != nil {
 			q.next, q.fetched, q.partitionTime = e.Value, e.Value, e.Timestamp
 			q.commit()
 		} else {
@@ -66,9 +67,9 @@ func (t *Task) openGlobal(sub *topology.Subtopology) (err error) {
 		}
 	}
 	if some && len(unseen) > 0 {
-		return t.StartOver()
+		return g, g.startOver()
 	}
-	return nil
+	return g, nil
 }
 
 // name is what the offset of an input is kept under.
@@ -83,40 +84,45 @@ func (qs *Queues) named(name string) *queue {
 	return nil
 }
 
-// StartOver empties the stores of a global sub-topology, which then has to be fed from the start of its inputs. It is
-// for offsets that the inputs do not have any more.
-func (t *Task) StartOver() error {
-	if err := t.life.in("start over", Created); err != nil {
-		return err
-	}
-	for _, s := range slices.Backward(t.tx.Stores()) { // the offsets first: they must never be ahead of the rows
-		if err := t.tx.Wipe(s.Name()); err != nil {
-			return fmt.Errorf("task %s: store %s: wipe: %w", t.id, s.Name(), err)
+// startOver empties the stores.
+func (g *global) startOver() error {
+	for _, s := range slices.Backward(g.stores.tx.Stores()) { // the offsets first: they must never be ahead of the rows
+		if err := g.stores.Wipe(s.Name()); err != nil {
+			return err
 		}
 	}
-	for _, q := range t.Queues.list {
+	for _, q := range g.queues.list {
 		q.next, q.fetched, q.partitionTime = topology.Unknown, topology.Unknown, topology.Unknown
 		q.commit()
 	}
 	return nil
 }
 
-// keepOffsets writes down where a global sub-topology is.
-func (t *Task) keepOffsets() error {
-	if t.kept == nil || !t.Queues.Moved() {
+// keep writes down how far the task is.
+func (g *global) keep() error {
+	if g == nil || !g.queues.Moved() {
 		return nil
 	}
-	for _, q := range t.Queues.list {
+	for _, q := range g.queues.list {
 		if q.moved() {
-			if err := t.kept.Put(q.name(), q.next, q.partitionTime); err != nil {
+			if err := g.offsets.Put(q.name(), q.next, q.partitionTime); err != nil {
 				return err
 			}
 		}
 	}
-	for _, s := range t.stores {
-		if err := t.kept.Put(s.store.Name(), 0, 0); err != nil {
+	for _, s := range g.stores.logs {
+		if err := g.offsets.Put(s.store.Name(), 0, 0); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// StartOver empties the stores of a global sub-topology, which then has to be fed from the start of its inputs. It is
+// for offsets that the inputs do not have any more.
+func (t *Task) StartOver() error {
+	if err := t.life.in("start over", Created); err != nil {
+		return err
+	}
+	return t.global.startOver()
 }

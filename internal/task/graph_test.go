@@ -118,13 +118,13 @@ func (r *rig) start(c task.Config, nodes []*topology.Node) {
 			require.NoError(r.t, r.task.Seek(task.Offset{Topic: in.Topic}))
 		}
 	}
-	logs, err := r.task.Changelogs()
+	logs, err := r.task.Stores.Changelogs()
 	require.NoError(r.t, err)
 	for _, l := range logs {
 		require.False(r.t, l.Known)
 		for b, err := range batch.BatchesOf(r.topics[l.Topic]) {
 			require.NoError(r.t, err)
-			_, err := r.task.Restore(l.Store, 0, b)
+			_, err := r.task.Stores.Restore(l.Store, 0, b)
 			require.NoError(r.t, err)
 		}
 	}

@@ -28,7 +28,7 @@ func (t *Task) holds() {
 	t.nodes.holds()
 	for _, q := range t.Queues.list {
 		q.holds()
-		check(t.kept != nil || q.partitionTime <= t.time.newest, "%s: its time %d is after the highest, %d", q,
+		check(t.global != nil || q.partitionTime <= t.time.newest, "%s: its time %d is after the highest, %d", q,
 			q.partitionTime, t.time.newest)
 	}
 }

@@ -14,7 +14,6 @@ type sealed struct {
 	underWay bool
 	touched  bool // there is something to commit
 	worked   bool // the task did something
-	strict   bool // the task went over its records again
 	marks    map[string]int64
 }
 
@@ -40,8 +39,9 @@ func (t *Task) Ready() (Ready, error) {
 // seal fixes what is committed.
 func (t *Task) seal(touched bool) {
 	s := &t.sealed
-	s.underWay, s.touched, s.worked, s.strict = true, touched, t.worked, t.strict
+	s.underWay, s.touched, s.worked = true, touched, t.worked
 	t.time.seal()
+	t.search.seal()
 	t.Aligning.seal()
 	t.worked, t.wrote = false, false
 	if s.marks == nil {
@@ -73,16 +73,7 @@ func (t *Task) Advance(position func(store string) int64) error {
 	if err := t.life.in("advance", Running); err != nil {
 		return err
 	}
-	err := t.tx.Commit(func(store string) int64 {
-		if log := t.storeLog(store); log != nil && log.input != nil {
-			return log.input.sealed.next
-		}
-		if position == nil {
-			return -1
-		}
-		return position(store)
-	})
-	if err != nil {
+	if err := t.Stores.commit(position); err != nil {
 		return fmt.Errorf("task %s: advance: %w", t.id, t.failed(err))
 	}
 	t.Queues.advance()
@@ -91,9 +82,7 @@ func (t *Task) Advance(position func(store string) int64) error {
 	t.Aligning.advance()
 	t.committedTimes()
 	t.nodes.advance()
-	if t.sealed.strict {
-		t.setStrict(false)
-	}
+	t.search.advance()
 	if t.sealed.worked { // it has committed something again
 		t.Retries.end()
 	}

@@ -155,6 +155,13 @@ func (t *Task) setWall(millis int64) {
 	t.env.WallTime = millis
 }
 
+// failed notes what made the task stop, and returns it.
+func (t *Task) failed(err error) error {
+	t.life.broken = t.failures.stopsFor(err)
+	t.env.Source = nil
+	return t.life.broken
+}
+
 // guarded runs f outside of a record: a panic becomes an error, and an error stops the task.
 func (t *Task) guarded(f func() error) (err error) {
 	defer t.noteWritten(t.outbox.bytes)

@@ -50,7 +50,7 @@ func TestSuppressionsSayTheirForm(t *testing.T) {
 	topo, err := topology.New(nodes)
 	require.NoError(t, err)
 	second := r.bare(topo)
-	_, err = second.Restore("held", 0, encode(t, 4, text{Key: "a", Value: "row",
+	_, err = second.Stores.Restore("held", 0, encode(t, 4, text{Key: "a", Value: "row",
 		Headers: []batch.Header{{Key: "v", Value: []byte{2}}}}))
 	require.ErrorContains(t, err, "offset 4: the changelog record does not have the header v=03")
 	require.ErrorContains(t, err, "topic app-held-changelog partition 0")

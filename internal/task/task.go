@@ -89,28 +89,27 @@ type Offset struct {
 
 // Task runs a sub-topology on a partition; see the package's documentation. It belongs to one goroutine.
 type Task struct {
-	Queues   Queues   // the inputs
+	Queues   Queues // the inputs
+	Stores   Stores
 	Aligning Aligning // the time of operators behind repartitions
 	Retries  Retries  // what failed and is processed again
 
-	id       ID
-	config   Config
-	life     life
-	verdict  verdict           // on that error
-	worked   bool              // since the last commit
-	wrote    bool              // to the outbox, since the last commit
-	strict   bool              // see Replay
-	flushing bool              // in Flush
-	last     topology.Metadata // of the record that the last Step of one record, or the last Retry, has processed
+	id     ID
+	config Config
+	life   life
+	worked bool              // since the last commit
+	wrote  bool              // to the outbox, since the last commit
+	last   topology.Metadata // of the record that the last Step of one record, or the last Retry, has processed
 
-	env    topology.Env
-	tx     *state.Tx
-	outbox *Outbox // empty where the task writes nothing
-	cut    *atomic.Bool
-	nodes  nodes
-	stores []storeLog
-	kept   *state.KVStore[string, int64] // of a global sub-topology: see openOffsets
-	punct  *punctuator
+	env      topology.Env
+	tx       *state.Tx
+	outbox   *Outbox // empty where the task writes nothing
+	cut      *atomic.Bool
+	nodes    nodes
+	global   *global // nil: it is not the task of a global sub-topology
+	failures failures
+	search   search
+	punct    *punctuator
 
 	decoder batch.Decoder
 	time    streamTime
@@ -130,7 +129,7 @@ func New(c Config) (*Task, error) {
 	}
 	t.env = topology.Env{
 		ApplicationID: c.ApplicationID, Subtopology: c.ID.Subtopology, Partition: c.ID.Partition,
-		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.decide, Guarded: guarded(c.Errors),
+		Tx: c.Tx, Globals: c.Globals, Outlet: c.Outbox.Outlet, OnError: t.failures.decide, Guarded: guarded(c.Errors),
 		StreamTime: topology.Unknown, WallTime: c.WallMillis, EmitUpdates: c.EmitUpdates,
 		Partitions: c.CheckedPartitions, MayName: c.MayName,
 		OnLate: c.OnLate, OnAhead: c.OnAhead,
@@ -143,6 +142,13 @@ func New(c Config) (*Task, error) {
 	t.Retries = Retries{id: t.id, env: &t.env, queues: &t.Queues}
 	t.env.WatchInputs = func(in *topology.Instance, stall int64) func() (since, until int64) {
 		return t.Queues.watch(in, stall, t.Aligning.watch)
+	}
+	t.search = search{id: t.id, tx: t.tx}
+	t.failures = failures{
+		id: t.id, config: &t.config, env: &t.env, tx: t.tx, retries: &t.Retries, search: &t.search,
+	}
+	t.Stores = Stores{
+		id: t.id, life: &t.life, config: &t.config, env: &t.env, tx: t.tx, failures: &t.failures, decoder: &t.decoder,
 	}
 	t.punct = newPunctuator(&t.env)
 	t.env.Punctuator = t.punct
@@ -159,6 +165,30 @@ func New(c Config) (*Task, error) {
 	}
 	t.startTimes(c.Times)
 	return t, nil
+}
+
+// openStores opens the stores of the sub-topology.
+func (t *Task) openStores() (err error) {
+	for _, sub := range t.config.Subs {
+		if err := t.Stores.open(sub, &t.Queues); err != nil {
+			return err
+		}
+		if !sub.Global {
+			continue
+		}
+		if t.global, err = openGlobal(sub, &t.Queues, &t.Stores); err != nil {
+			return err
+		}
+		t.Retries.none, t.search.always = true, true
+		t.search.set(false)
+	}
+	t.failures.topics = t.Stores.changelogs()
+	for _, sub := range t.config.Subs {
+		for _, out := range sub.Outputs {
+			t.failures.topics = append(t.failures.topics, out.In(t.config.ApplicationID))
+		}
+	}
+	return nil
 }
 
 // ID names the task.

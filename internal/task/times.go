@@ -64,7 +64,7 @@ func (t *times) seek(marks map[string]int64, o Offset) {
 // otherwise gives way with the next commit.
 func (t *Task) startTimes(stored map[string]int64) {
 	for name, at := range stored {
-		if store, _, _ := strings.Cut(name, "/"); t.storeLog(store) == nil {
+		if store, _, _ := strings.Cut(name, "/"); t.Stores.log(store) == nil {
 			continue // another task's
 		}
 		t.times.stored[name] = at

@@ -125,7 +125,7 @@ func TestARestoreOfWhatCannotBeRead(t *testing.T) {
 					PassedOver: func(pe *topology.ProcessingError) { passed = append(passed, pe) },
 				})
 				require.NoError(t, err)
-				_, err = tk.Restore("rows", 10, tear.batch)
+				_, err = tk.Stores.Restore("rows", 10, tear.batch)
 				if d == topology.Fail {
 					require.ErrorContains(t, err, "topic app-rows-changelog partition 0 offset 1")
 					require.ErrorContains(t, err, "to go on at offset 1")
@@ -199,7 +199,7 @@ func TestARestoreFromTheInputFollowsTheRulesOfProcessing(t *testing.T) {
 	topo, err := topology.New(nodes)
 	require.NoError(t, err)
 	tk := r.bareFrom(topo, c)
-	_, err = tk.Restore("rows", 3, b)
+	_, err = tk.Stores.Restore("rows", 3, b)
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"l": "good", "m": "good"}, see(tk), "deleted records of a batch stay deleted")
 	require.NoError(t, tk.Close())

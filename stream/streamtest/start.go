@@ -104,7 +104,7 @@ func (r *run) fromStart() error {
 
 // restore brings the task's stores to where the application left off.
 func (d *Driver) restore(t *task.Task) error {
-	logs, err := t.Changelogs()
+	logs, err := t.Stores.Changelogs()
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (d *Driver) restore(t *task.Task) error {
 			from = c.Position
 		}
 		for _, b := range d.topic(c.Topic).partitions[c.Partition].from(from) {
-			if _, err := t.Restore(c.Store, from, b); err != nil {
+			if _, err := t.Stores.Restore(c.Store, from, b); err != nil {
 				return err
 			}
 		}
