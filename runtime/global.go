@@ -136,7 +136,7 @@ func (f *fill) open(ctx context.Context, again bool) error {
 // begin goes on where the store on disk ends, or starts over where the topic does not have that any more.
 func (f *fill) begin(ctx context.Context, now time.Time) error {
 	var tps []kclient.TopicPartition
-	for _, in := range f.task.Inputs() {
+	for _, in := range f.task.Queues.Inputs() {
 		tps = append(tps, kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition})
 	}
 	first, err := f.control.ListOffsets(ctx, tps, kclient.Earliest, false)
@@ -152,7 +152,7 @@ func (f *fill) begin(ctx context.Context, now time.Time) error {
 		return err
 	}
 	f.goal = goal{asked: now, ends: last}
-	for i, in := range f.task.Inputs() {
+	for i, in := range f.task.Queues.Inputs() {
 		old := in.Next < last[tps[i]] && outdated(f.synced, now, f.app.layout().deleteRetention(in.Topic, retentions))
 		if in.Next == topology.Unknown || in.Next >= first[tps[i]] && in.Next <= last[tps[i]] && !old {
 			continue
@@ -164,10 +164,10 @@ func (f *fill) begin(ctx context.Context, now time.Time) error {
 		}
 		break
 	}
-	if !slices.ContainsFunc(f.task.Inputs(), func(in task.Input) bool { return in.Next != topology.Unknown }) {
+	if !slices.ContainsFunc(f.task.Queues.Inputs(), func(in task.Input) bool { return in.Next != topology.Unknown }) {
 		f.tx.MarkSynced(now) // should it be interrupted, another continues, unless tombstones may be gone by then
 	}
-	for i, in := range f.task.Inputs() {
+	for i, in := range f.task.Queues.Inputs() {
 		tp := tps[i]
 		next := in.Next
 		if next == topology.Unknown {
@@ -197,7 +197,7 @@ func (f *fill) begin(ctx context.Context, now time.Time) error {
 // publish makes how far the store is available to any goroutine.
 func (f *fill) publish() {
 	var inputs []InputStats
-	for _, in := range f.task.Inputs() {
+	for _, in := range f.task.Queues.Inputs() {
 		tp := kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition}
 		inputs = append(inputs, InputStats{
 			Topic: in.Topic, Partition: in.Partition, Fetched: in.Next, HighWatermark: f.highs[tp],

@@ -174,7 +174,7 @@ func (j *job) restoredTo(store string) int64 {
 
 // next is the offset of the input's next record to process: the committed one, right after a commit or discard.
 func (j *job) next(tp kclient.TopicPartition) int64 {
-	for _, in := range j.task.Inputs() {
+	for _, in := range j.task.Queues.Inputs() {
 		if in.Topic == tp.Topic && in.Partition == tp.Partition {
 			return in.Next
 		}

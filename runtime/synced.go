@@ -141,7 +141,7 @@ type goal struct {
 // keepSynced writes down that the store is kept up: it proves that by reaching one goal after the other.
 func (f *fill) keepSynced(ctx context.Context, now time.Time) error {
 	if len(f.goal.ends) > 0 {
-		for _, in := range f.task.Inputs() {
+		for _, in := range f.task.Queues.Inputs() {
 			if tp := (kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition}); in.Next >= f.goal.ends[tp] {
 				delete(f.goal.ends, tp)
 			}
@@ -159,7 +159,7 @@ func (f *fill) keepSynced(ctx context.Context, now time.Time) error {
 	}
 	f.goal = goal{asked: now}
 	var tps []kclient.TopicPartition
-	for _, in := range f.task.Inputs() {
+	for _, in := range f.task.Queues.Inputs() {
 		tps = append(tps, kclient.TopicPartition{Topic: in.Topic, Partition: in.Partition})
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmMost)

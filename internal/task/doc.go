@@ -25,7 +25,7 @@
 //
 // After an error of Add, Step, Retry, Punctuate or Ready the only legal calls are Discard, Close and the readers, and
 // Advance before, where a commit is under way: its outcome does not depend on the work that failed. After
-// Discard the queues are empty, and the driver fetches again from [Task.Inputs]. After a [Blocked] the driver does so
+// Discard the queues are empty, and the driver fetches again from [Queues.Inputs]. After a [Blocked] the driver does so
 // and carries on; any other failure of a record is the application's end.
 //
 // # Times

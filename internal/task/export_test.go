@@ -9,5 +9,5 @@ func (t *Task) Flush() error {
 	return t.flush()
 }
 
-func (t *Task) Offsets() []Offset { return t.offsets() }
-func (t *Task) Times() []Time     { return t.takeTimes() }
+func (t *Task) Offsets() []Offset { return t.progress.offsets() }
+func (t *Task) Times() []Time     { return t.progress.changedTimes() }

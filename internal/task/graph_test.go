@@ -113,7 +113,7 @@ func (r *rig) start(c task.Config, nodes []*topology.Node) {
 	c.Tx = state.NewTx(state.Config{Engine: memory.New(), Namespace: state.Namespace(0)})
 	r.task, err = task.New(c)
 	require.NoError(r.t, err)
-	for _, in := range r.task.Inputs() {
+	for _, in := range r.task.Queues.Inputs() {
 		if in.Next == topology.Unknown {
 			require.NoError(r.t, r.task.Seek(task.Offset{Topic: in.Topic}))
 		}

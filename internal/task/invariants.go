@@ -9,12 +9,26 @@ import (
 
 // What is believed to hold of a task, for builds with the tag `invariants`.
 
-// holds checks what holds between any two calls.
-func (t *Task) holds() {
+// moment is when something is checked.
+type moment int
+
+const (
+	between   moment = iota // two calls
+	afterSeal               // all there is belongs to the commit that begins
+	rewound                 // nothing is left of what was not committed
+)
+
+// holds checks what holds at a moment.
+func (t *Task) holds(now moment) {
 	if !invariant.Enabled || t.life.broken != nil {
 		return
 	}
 	check := invariant.Check
+	check(now == between || !t.tx.Dirty(), "task %s: stores have changes that are not sealed", t.id)
+	check(now == between || !t.worked && !t.progress.wrote, "task %s: work is open that is not sealed", t.id)
+	check(now != rewound || !t.sealed.underWay, "task %s: a commit is under way after a discard", t.id)
+	check(now != rewound || t.time.newest == t.time.committed, "task %s: has seen %d after a discard to %d", t.id,
+		t.time.newest, t.time.committed)
 	check(t.life.state != Running || t.nodes.graph != nil, "task %s runs without a graph", t.id)
 	check(t.env.Source == nil, "task %s: a record is at hand between two calls", t.id)
 	check(t.time.newest >= t.time.committed, "task %s: has seen %d, and committed %d", t.id, t.time.newest,
@@ -27,7 +41,7 @@ func (t *Task) holds() {
 	check(t.times.commits >= 0, "task %s: %d commits", t.id, t.times.commits)
 	t.nodes.holds()
 	for _, q := range t.Queues.list {
-		q.holds()
+		q.holds(now)
 		check(t.global != nil || q.partitionTime <= t.time.newest, "%s: its time %d is after the highest, %d", q,
 			q.partitionTime, t.time.newest)
 	}
@@ -48,8 +62,12 @@ func (n *nodes) holds() {
 	}
 }
 
-func (q *queue) holds() {
+func (q *queue) holds(now moment) {
 	check := invariant.Check
+	check(now != afterSeal || !q.moved(), "%s: moved after it was sealed", q)
+	check(now != rewound || q.empty() && q.records == 0 && q.bytes == 0, "%s: holds records after a discard", q)
+	check(now != rewound || q.next == q.committed.next, "%s: at %d after a discard to %d", q, q.next, q.committed.next)
+	check(now != rewound || q.fetched == q.next, "%s: fetched up to %d after a discard to %d", q, q.fetched, q.next)
 	check(q.next >= q.sealed.next, "%s: at %d, sealed at %d", q, q.next, q.sealed.next)
 	check(q.sealed.next >= q.committed.next, "%s: sealed at %d, committed at %d", q, q.sealed.next, q.committed.next)
 	check(q.fetched >= q.next, "%s: at %d, fetched up to %d", q, q.next, q.fetched)
@@ -73,34 +91,4 @@ func (q *queue) holds() {
 // empty tells that nothing waits.
 func (q *queue) empty() bool {
 	return !q.has && q.it.Left() == 0 && q.ahead.at == len(q.ahead.decoded) && q.first == len(q.batches)
-}
-
-// holdsSealed checks that all there is belongs to the commit that begins.
-func (t *Task) holdsSealed() {
-	if !invariant.Enabled {
-		return
-	}
-	t.holds()
-	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after they were sealed", t.id)
-	invariant.Check(!t.worked && !t.wrote, "task %s: work is open after it was sealed", t.id)
-	for _, q := range t.Queues.list {
-		invariant.Check(!q.moved(), "%s: moved after it was sealed", q)
-	}
-}
-
-// holdsAfterDiscard checks that nothing is left of what was not committed.
-func (t *Task) holdsAfterDiscard() {
-	if !invariant.Enabled {
-		return
-	}
-	t.holds()
-	invariant.Check(!t.tx.Dirty(), "task %s: stores have changes after a discard", t.id)
-	invariant.Check(!t.sealed.underWay, "task %s: a commit is under way after a discard", t.id)
-	invariant.Check(t.time.newest == t.time.committed, "task %s: has seen %d after a discard to %d", t.id,
-		t.time.newest, t.time.committed)
-	for _, q := range t.Queues.list {
-		invariant.Check(q.empty() && q.records == 0 && q.bytes == 0, "%s: holds records after a discard", q)
-		invariant.Check(q.next == q.committed.next, "%s: at %d after a discard to %d", q, q.next, q.committed.next)
-		invariant.Check(q.fetched == q.next, "%s: fetched up to %d after a discard to %d", q, q.fetched, q.next)
-	}
 }

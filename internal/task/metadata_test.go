@@ -81,14 +81,15 @@ func TestForeignMetadataOfACommittedOffset(t *testing.T) {
 	} {
 		var told []error
 		task := &Task{
-			times: times{committed: map[string]int64{}},
 			config: Config{Foreign: func(o Offset, err error) {
 				require.EqualValues(t, 4, o.Next)
 				told = append(told, err)
 			}},
 		}
 		task.env.StreamTime, task.time = topology.Unknown, newStreamTime(&task.env)
+		task.times = newTimes(&task.env)
 		task.Aligning = newAligning(&task.time, nil, nil)
+		task.progress = progress{queues: &task.Queues, times: &task.times, aligning: &task.Aligning}
 		q := newQueue(&task.env, &task.time, nil)
 		q.head.Topic = "in"
 		task.Queues.list = append(task.Queues.list, q)

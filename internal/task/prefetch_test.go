@@ -74,7 +74,7 @@ func (r *beyond) open() {
 		ApplicationID: "app", Outbox: r.outbox, Subs: r.topo.Subtopologies(), Tx: tx,
 	})
 	require.NoError(t, err)
-	for _, in := range r.task.Inputs() {
+	for _, in := range r.task.Queues.Inputs() {
 		require.NoError(t, r.task.Seek(task.Offset{Topic: in.Topic, Next: r.next[in.Topic]}))
 	}
 	require.NoError(t, r.task.Restored(r.position))
@@ -232,7 +232,7 @@ func TestLookupsOfOperatorsAreMadeTogether(t *testing.T) {
 			build(b)
 			r := newBeyond(t, 4<<20, b)
 			random := rand.New(rand.NewPCG(1, 1))
-			inputs := len(r.task.Inputs())
+			inputs := len(r.task.Queues.Inputs())
 			for range inputs {
 				for _, topic := range []string{"in", "other"}[:inputs] {
 					r.pass(topic, random.Perm(keys), func(int) string { return "v" })

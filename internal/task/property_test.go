@@ -124,7 +124,7 @@ func (r *rig) feed(rnd *rand.Rand, h history, fed map[string]int64) {
 
 func (r *rig) rewound() map[string]int64 {
 	fed := map[string]int64{}
-	for _, in := range r.task.Inputs() {
+	for _, in := range r.task.Queues.Inputs() {
 		fed[in.Topic] = in.Next
 	}
 	return fed

@@ -262,6 +262,21 @@ func (q *queue) advance() {
 // moved tells whether there is an offset to commit that the commit under way does not have.
 func (q *queue) moved() bool { return q.fresh || q.next != q.sealed.next }
 
+// offset is where the queue is, as the next commit says it.
+func (q *queue) offset(marks map[string]int64) Offset {
+	return q.offsetAt(mark{q.next, q.partitionTime}, marks)
+}
+
+func (q *queue) offsetAt(at mark, marks map[string]int64) Offset {
+	if len(marks) > 0 {
+		marks[nextOffset] = at.next
+	}
+	return Offset{
+		Topic: q.head.Topic, Partition: q.head.Partition,
+		Next: at.next, Metadata: encodeMetadata(at.partitionTime, marks),
+	}
+}
+
 // rewind empties the queue and goes back to the last commit.
 func (q *queue) rewind() {
 	q.clear()

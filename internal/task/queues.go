@@ -80,8 +80,9 @@ func (qs *Queues) input(call, topic string, partition int32) (*queue, error) {
 	return nil, fmt.Errorf("task %s: %s: topic %s partition %d is no input of it", qs.id, call, topic, partition)
 }
 
-// inputs are the partitions, and where fetching has to start.
-func (qs *Queues) inputs() []Input {
+// Inputs are the partitions that the task reads, and where fetching has to start: the last commit, before the first
+// record and after Discard.
+func (qs *Queues) Inputs() []Input {
 	inputs := make([]Input, 0, len(qs.list))
 	for _, q := range qs.list {
 		inputs = append(inputs, Input{Topic: q.head.Topic, Partition: q.head.Partition, Next: q.fetched, Reset: q.reset})

@@ -14,7 +14,6 @@ type sealed struct {
 	underWay bool
 	touched  bool // there is something to commit
 	worked   bool // the task did something
-	marks    map[string]int64
 }
 
 // Ready begins a commit: it brings out what the work since the last one still owes, and seals it. What the task does
@@ -31,35 +30,16 @@ func (t *Task) Ready() (Ready, error) {
 	if err := t.flush(); err != nil {
 		return Ready{}, err
 	}
-	r := Ready{Offsets: t.offsets(), Times: t.takeTimes()}
-	t.seal(touched || !t.Untouched())
-	return r, nil
-}
-
-// seal fixes what is committed.
-func (t *Task) seal(touched bool) {
-	s := &t.sealed
-	s.underWay, s.touched, s.worked = true, touched, t.worked
+	r := Ready{Offsets: t.progress.offsets(), Times: t.progress.changedTimes()}
+	t.sealed = sealed{underWay: true, touched: touched || !t.Untouched(), worked: t.worked}
+	t.worked = false
 	t.time.seal()
-	t.search.seal()
-	t.Aligning.seal()
-	t.worked, t.wrote = false, false
-	if s.marks == nil {
-		s.marks = make(map[string]int64, len(t.env.Marks))
-	}
-	for name, at := range t.env.Marks {
-		s.marks[name] = *at
-	}
+	t.progress.seal()
 	t.nodes.seal()
-	t.Queues.seal()
 	t.punct.seal()
-	t.holdsSealed()
-}
-
-// end tells that no commit is under way any more.
-func (s *sealed) end() {
-	clear(s.marks)
-	*s = sealed{marks: s.marks}
+	t.search.seal()
+	t.holds(afterSeal)
+	return r, nil
 }
 
 // Advance tells that what Ready has sealed is durable: outputs, changelogs and offsets. position is the next offset of
@@ -76,17 +56,15 @@ func (t *Task) Advance(position func(store string) int64) error {
 	if err := t.Stores.commit(position); err != nil {
 		return fmt.Errorf("task %s: advance: %w", t.id, t.failed(err))
 	}
-	t.Queues.advance()
-	t.punct.advance()
 	t.time.advance()
-	t.Aligning.advance()
-	t.committedTimes()
+	t.progress.advance()
 	t.nodes.advance()
+	t.punct.advance()
 	t.search.advance()
 	if t.sealed.worked { // it has committed something again
 		t.Retries.end()
 	}
-	t.sealed.end()
-	t.holds()
+	t.sealed = sealed{}
+	t.holds(between)
 	return nil
 }

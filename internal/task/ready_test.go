@@ -42,7 +42,7 @@ func overlapRig(t *testing.T) *rig {
 	return newRig(t, task.Config{}, chain(source("in", "in"), p, sink("out", "out")))
 }
 
-func (r *rig) next() int64 { return r.task.Inputs()[0].Next }
+func (r *rig) next() int64 { return r.task.Queues.Inputs()[0].Next }
 
 // What a task does while a commit is under way is no part of it, and does not stop it: not a failure either.
 func TestACommitEndsThoughLaterWorkFails(t *testing.T) {

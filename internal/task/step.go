@@ -28,7 +28,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 		return 0, err
 	}
 	t.setWall(wallMillis)
-	defer t.noteWritten(t.outbox.bytes)
+	defer t.progress.noteWritten(t.outbox.bytes)
 	defer func() {
 		if v := recover(); v != nil {
 			err = t.env.Recovered(v)
@@ -37,7 +37,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 			err = t.failed(err)
 		}
 	}()
-	t.holds()
+	t.holds(between)
 	t.Retries.begin()
 	if t.Retries.paused {
 		return 0, nil
@@ -62,7 +62,7 @@ func (t *Task) Step(budgetRecords int, wallMillis int64) (processed int, err err
 			return processed, err // failed, above, reports the record at Source
 		}
 		t.env.Source = nil
-		if t.pausing() {
+		if t.cut.Load() || t.Crowded() {
 			break
 		}
 	}
@@ -88,9 +88,6 @@ func (t *Task) align() error {
 	return nil
 }
 
-// pausing tells that Step is to return after the record at hand.
-func (t *Task) pausing() bool { return t.cut.Load() || t.Crowded() }
-
 // Crowded tells that what the task has written takes all the memory that it may. Step then returns after each record,
 // until the output is sent or committed.
 func (t *Task) Crowded() bool {
@@ -104,7 +101,7 @@ func (t *Task) drain(q *queue, limit int64, budget int) (n int, err error) {
 			return n, err
 		}
 		n++
-		if t.pausing() {
+		if t.cut.Load() || t.Crowded() {
 			budget = n
 		}
 		if t.env.StreamTime >= t.punct.due[topology.StreamTime] {
@@ -164,7 +161,7 @@ func (t *Task) failed(err error) error {
 
 // guarded runs f outside of a record: a panic becomes an error, and an error stops the task.
 func (t *Task) guarded(f func() error) (err error) {
-	defer t.noteWritten(t.outbox.bytes)
+	defer t.progress.noteWritten(t.outbox.bytes)
 	defer func() {
 		if v := recover(); v != nil {
 			err = t.env.Recovered(v)

@@ -277,7 +277,7 @@ func TestPunctuationOutlivesDiscard(t *testing.T) {
 
 	require.NoError(t, r.task.Discard())
 	require.Equal(t, 1, closed)
-	require.Equal(t, []task.Input{{Topic: "in", Next: 3}}, r.task.Inputs())
+	require.Equal(t, []task.Input{{Topic: "in", Next: 3}}, r.task.Queues.Inputs())
 	require.NoError(t, r.task.Add("in", 0, b))
 	r.step(1)
 	require.Equal(t, []int64{5, 12, 21, 21}, stream, "what the transaction fired fires again, what was committed does not")

@@ -48,8 +48,22 @@ type Changelog struct {
 	Source bool
 }
 
-// open opens the stores of a sub-topology with their types, so that they can be restored before a node asks for them.
-func (ss *Stores) open(sub *topology.Subtopology, queues *Queues) error {
+// open opens the stores with their types, so that they can be restored before a node asks for them.
+func (ss *Stores) open(queues *Queues) (g *global, err error) {
+	for _, sub := range ss.config.Subs {
+		if err := ss.openAll(sub, queues); err != nil {
+			return nil, err
+		}
+		if sub.Global {
+			if g, err = openGlobal(sub, queues, ss); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return g, nil
+}
+
+func (ss *Stores) openAll(sub *topology.Subtopology, queues *Queues) error {
 	for _, s := range sub.Stores {
 		if ss.log(s.Name()) != nil {
 			continue
@@ -114,6 +128,8 @@ func (ss *Stores) log(name string) *storeLog {
 	}
 	return nil
 }
+
+func (ss *Stores) has(name string) bool { return ss.log(name) != nil }
 
 // Changelogs are the partitions that the stores are restored from, and how far the engine has them.
 func (ss *Stores) Changelogs() ([]Changelog, error) {
@@ -196,11 +212,16 @@ func (ss *Stores) commit(position func(store string) int64) error {
 	})
 }
 
-// changelogs are the topics that the changes of the stores go to.
-func (ss *Stores) changelogs() (topics []string) {
+// outputs are the topics that the task writes to.
+func (ss *Stores) outputs() (topics []string) {
 	for _, log := range ss.logs {
 		if log.outlet != nil {
 			topics = append(topics, log.topic)
+		}
+	}
+	for _, sub := range ss.config.Subs {
+		for _, out := range sub.Outputs {
+			topics = append(topics, out.In(ss.config.ApplicationID))
 		}
 	}
 	return topics

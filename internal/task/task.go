@@ -98,7 +98,6 @@ type Task struct {
 	config Config
 	life   life
 	worked bool              // since the last commit
-	wrote  bool              // to the outbox, since the last commit
 	last   topology.Metadata // of the record that the last Step of one record, or the last Retry, has processed
 
 	env      topology.Env
@@ -111,16 +110,16 @@ type Task struct {
 	search   search
 	punct    *punctuator
 
-	decoder batch.Decoder
-	time    streamTime
-	times   times
-	sealed  sealed
+	decoder  batch.Decoder
+	time     streamTime
+	times    times
+	progress progress
+	sealed   sealed
 }
 
 // New makes a task and opens its stores.
 func New(c Config) (*Task, error) {
 	t := &Task{id: c.ID, config: c, life: life{id: c.ID}, tx: c.Tx, outbox: c.Outbox, cut: c.Cut}
-	t.times.committed, t.times.stored = map[string]int64{}, map[string]int64{}
 	if t.cut == nil {
 		t.cut = new(atomic.Bool)
 	}
@@ -135,7 +134,7 @@ func New(c Config) (*Task, error) {
 		OnLate: c.OnLate, OnAhead: c.OnAhead,
 	}
 	t.nodes.id, t.nodes.env = t.id, &t.env
-	t.time = newStreamTime(&t.env)
+	t.time, t.times = newStreamTime(&t.env), newTimes(&t.env)
 	t.Queues = newQueues(&t.config, &t.env, &t.time, &t.decoder)
 	t.Aligning = newAligning(&t.time, c.Aligned, t.Queues.list)
 	t.Queues.heldUpto = t.Aligning.heldUpto
@@ -143,6 +142,7 @@ func New(c Config) (*Task, error) {
 	t.env.WatchInputs = func(in *topology.Instance, stall int64) func() (since, until int64) {
 		return t.Queues.watch(in, stall, t.Aligning.watch)
 	}
+	t.progress = progress{queues: &t.Queues, times: &t.times, aligning: &t.Aligning, outbox: t.outbox}
 	t.search = search{id: t.id, tx: t.tx}
 	t.failures = failures{
 		id: t.id, config: &t.config, env: &t.env, tx: t.tx, retries: &t.Retries, search: &t.search,
@@ -160,35 +160,17 @@ func New(c Config) (*Task, error) {
 	if c.Outbox != nil {
 		t.tx.LimitRows(c.Outbox.config.RecordMaxBytes)
 	}
-	if err := t.openStores(); err != nil {
+	var err error
+	if t.global, err = t.Stores.open(&t.Queues); err != nil {
 		return nil, fmt.Errorf("task %s: %w", t.id, err)
 	}
-	t.startTimes(c.Times)
-	return t, nil
-}
-
-// openStores opens the stores of the sub-topology.
-func (t *Task) openStores() (err error) {
-	for _, sub := range t.config.Subs {
-		if err := t.Stores.open(sub, &t.Queues); err != nil {
-			return err
-		}
-		if !sub.Global {
-			continue
-		}
-		if t.global, err = openGlobal(sub, &t.Queues, &t.Stores); err != nil {
-			return err
-		}
+	if t.global != nil {
 		t.Retries.none, t.search.always = true, true
 		t.search.set(false)
 	}
-	t.failures.topics = t.Stores.changelogs()
-	for _, sub := range t.config.Subs {
-		for _, out := range sub.Outputs {
-			t.failures.topics = append(t.failures.topics, out.In(t.config.ApplicationID))
-		}
-	}
-	return nil
+	t.failures.topics = t.Stores.outputs()
+	t.times.start(c.Times, t.Stores.has)
+	return t, nil
 }
 
 // ID names the task.
@@ -200,12 +182,6 @@ func (t *Task) State() State { return t.life.state }
 // Tx holds the task's stores.
 func (t *Task) Tx() *state.Tx { return t.tx }
 
-// Inputs are the partitions that the task reads, and where fetching has to start: the last commit, before the first
-// record and after Discard.
-func (t *Task) Inputs() []Input {
-	return t.Queues.inputs()
-}
-
 // Seek sets where an input starts: what was committed, or what its reset policy gave. The input must be empty. Anybody
 // may commit for a group, with any metadata: metadata that is not a task's never stops the task.
 func (t *Task) Seek(o Offset) error {
@@ -216,20 +192,7 @@ func (t *Task) Seek(o Offset) error {
 	if q.records > 0 || q.next != q.committed.next {
 		return fmt.Errorf("task %s: seek: %s is in use", t.id, q)
 	}
-	partitionTime, marks, err := decodeMetadata(o.Metadata)
-	if err != nil { // of a tool, or a consumer, that moved the group: the offset is what it wanted
-		if t.config.Foreign != nil {
-			t.config.Foreign(o, err)
-		}
-		partitionTime, marks = topology.Unknown, nil
-	}
-	q.next, q.fetched, q.partitionTime = o.Next, o.Next, partitionTime
-	q.commit()
-	q.fresh = o.Fresh
-	t.time.see(q.partitionTime)
-	t.Aligning.seek(marks, o, partitionTime)
-	t.times.seek(marks, o)
-	t.time.committed = t.time.newest
+	t.progress.seek(q, o, t.config.Foreign)
 	return nil
 }
 
@@ -259,10 +222,7 @@ func (t *Task) build() (err error) {
 	t.punct.rebuild()
 	t.env.Source, t.Aligning.watches = nil, nil
 	t.Queues.unwatch()
-	t.env.Marks = make(map[string]*int64, len(t.times.committed))
-	for name, at := range t.times.committed {
-		t.env.Marks[name] = &at
-	}
+	t.env.Marks = t.times.marks()
 	if err := t.nodes.build(t.config.Subs); err != nil {
 		return err
 	}
@@ -271,10 +231,14 @@ func (t *Task) build() (err error) {
 	return nil
 }
 
+// LostTimes tells that the task has committed times which are nowhere: the progress topic was deleted. Its operators
+// begin without.
+func (t *Task) LostTimes() bool { return t.times.lost() }
+
 // Suspend ends work after a commit, or after Discard: what is queued is dropped, stores and graph stay for Resume. An
 // input may be behind records that were dropped, and that no commit says so of.
 func (t *Task) Suspend() error {
-	if t.sealed.touched || t.wrote || t.tx.Dirty() || t.marksMoved() || t.Aligning.changed() {
+	if t.sealed.touched || t.tx.Dirty() || t.progress.worked() {
 		return fmt.Errorf("task %s: suspend: commit or discard first", t.id)
 	}
 	if err := t.life.move(Suspended); err != nil {
@@ -284,7 +248,7 @@ func (t *Task) Suspend() error {
 	return nil
 }
 
-// Resume goes on where Suspend left off. Nobody else may have run the task in between: compare [Task.Inputs] with
+// Resume goes on where Suspend left off. Nobody else may have run the task in between: compare [Queues.Inputs] with
 // the group's offsets, and make the task anew where they differ.
 func (t *Task) Resume(wallMillis int64) error {
 	if err := t.life.in("resume", Suspended); err != nil {

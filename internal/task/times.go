@@ -18,6 +18,8 @@ type Time struct {
 
 // times are how far the marks of a task's nodes are, and where that is kept.
 type times struct {
+	env       *topology.Env    // has the marks
+	sealed    map[string]int64 // of the commit under way; otherwise empty
 	committed map[string]int64 // at the last commit
 	stored    map[string]int64 // in the progress topic, or unsure
 	commits   int64            // number of the last commit
@@ -27,6 +29,10 @@ type times struct {
 	foreign bool   // somebody else has committed an input
 	handed  []Time // to the driver, for the commit under way
 	taken   bool   // handed is
+}
+
+func newTimes(env *topology.Env) times {
+	return times{env: env, sealed: map[string]int64{}, committed: map[string]int64{}, stored: map[string]int64{}}
 }
 
 // unsure is what is stored for a time of a commit that failed.
@@ -60,54 +66,48 @@ func (t *times) seek(marks map[string]int64, o Offset) {
 	}
 }
 
-// startTimes takes what the progress topic has, by name. It counts where a task has committed the inputs last, and
-// otherwise gives way with the next commit.
-func (t *Task) startTimes(stored map[string]int64) {
+// start takes what the progress topic has, by name. It counts where a task has committed the inputs last, and otherwise
+// gives way with the next commit. Those of stores that the task does not have are another's.
+func (t *times) start(stored map[string]int64, hasStore func(name string) bool) {
 	for name, at := range stored {
-		if store, _, _ := strings.Cut(name, "/"); t.Stores.log(store) == nil {
-			continue // another task's
+		if store, _, _ := strings.Cut(name, "/"); !hasStore(store) {
+			continue
 		}
-		t.times.stored[name] = at
-		if t.times.apart {
-			t.times.committed[name] = at
+		t.stored[name] = at
+		if t.apart {
+			t.committed[name] = at
 		}
 	}
 }
 
-// LostTimes tells that the task has committed times which are nowhere: the progress topic was deleted. Its operators
-// begin without.
-func (t *Task) LostTimes() bool { return t.times.apart && len(t.times.stored) == 0 }
+// lost tells that times were committed which are nowhere: the progress topic was deleted.
+func (t *times) lost() bool { return t.apart && len(t.stored) == 0 }
 
-// marksMoved tells whether a node's mark is another than at the last commit.
-func (t *Task) marksMoved() bool {
+// moved tells whether a node's mark is another than at the last commit.
+func (t *times) moved() bool {
 	for name, at := range t.env.Marks {
-		if differs(t.times.committed, name, *at) {
+		if differs(t.committed, name, *at) {
 			return true
 		}
 	}
 	return false
 }
 
-// takeTimes are those to be kept with the offsets: what differs from the progress topic. There are none where nothing
-// is committed of the task, since nothing would show whose they are.
-func (t *Task) takeTimes() []Time {
-	if !t.commitsOffsets() {
-		return nil
-	}
-	s := &t.times
-	s.handed, s.taken = s.handed[:0], true
+// take returns what differs from the progress topic, for the next commit.
+func (t *times) take() []Time {
+	t.handed, t.taken = t.handed[:0], true
 	for name, at := range t.env.Marks {
-		if differs(s.stored, name, *at) {
-			s.handed = append(s.handed, Time{name, *at})
+		if differs(t.stored, name, *at) {
+			t.handed = append(t.handed, Time{name, *at})
 		}
 	}
-	for name := range s.stored {
+	for name := range t.stored {
 		if t.env.Marks[name] == nil {
-			s.handed = append(s.handed, Time{name, topology.Unknown})
+			t.handed = append(t.handed, Time{name, topology.Unknown})
 		}
 	}
-	slices.SortFunc(s.handed, func(a, b Time) int { return strings.Compare(a.Name, b.Name) })
-	return s.handed
+	slices.SortFunc(t.handed, func(a, b Time) int { return strings.Compare(a.Name, b.Name) })
+	return t.handed
 }
 
 // differs tells whether a mark is another one than is kept. What is not kept is unknown.
@@ -118,28 +118,45 @@ func differs(kept map[string]int64, name string, at int64) bool {
 	return at != topology.Unknown
 }
 
-// committedTimes tells that a commit succeeded.
-func (t *Task) committedTimes() {
-	s := &t.times
-	for name, at := range t.sealed.marks {
-		if s.committed[name] = at; at == topology.Unknown {
-			delete(s.committed, name)
+// marks are those that a graph begins with.
+func (t *times) marks() map[string]*int64 {
+	marks := make(map[string]*int64, len(t.committed))
+	for name, at := range t.committed {
+		marks[name] = &at
+	}
+	return marks
+}
+
+// seal fixes the marks of the next commit.
+func (t *times) seal() {
+	for name, at := range t.env.Marks {
+		t.sealed[name] = *at
+	}
+}
+
+// advance tells that a commit succeeded.
+func (t *times) advance() {
+	for name, at := range t.sealed {
+		if t.committed[name] = at; at == topology.Unknown {
+			delete(t.committed, name)
 		}
 	}
-	s.commits++
-	if !s.taken {
+	clear(t.sealed)
+	t.commits++
+	if !t.taken {
 		return
 	}
-	for _, h := range s.handed {
-		if s.stored[h.Name] = h.At; h.At == topology.Unknown {
-			delete(s.stored, h.Name)
+	for _, h := range t.handed {
+		if t.stored[h.Name] = h.At; h.At == topology.Unknown {
+			delete(t.stored, h.Name)
 		}
 	}
-	s.taken, s.apart = false, true
+	t.taken, t.apart = false, true
 }
 
 // discard tells that a commit failed: its times may be in the topic or not.
 func (t *times) discard() {
+	clear(t.sealed)
 	if !t.taken {
 		return
 	}
@@ -149,8 +166,8 @@ func (t *times) discard() {
 	t.taken = false
 }
 
-// besideOffsets are the marks that go into the metadata of the next commit's offsets; nil: there are none.
-func (t *Task) besideOffsets() map[string]int64 {
+// beside are the marks that go into the metadata of the next commit's offsets; nil: there are none.
+func (t *times) beside() map[string]int64 {
 	known, closed := false, map[string]int64{}
 	for name, at := range t.env.Marks {
 		if *at == topology.Unknown {
@@ -160,11 +177,10 @@ func (t *Task) besideOffsets() map[string]int64 {
 			closed[name] = *at
 		}
 	}
-	var marks map[string]int64
-	if known {
-		marks = apartMarks(closed, t.times.commits+1)
+	if !known {
+		return nil
 	}
-	return t.Aligning.beside(marks, t.Aligning.now(), t.times.commits+1)
+	return apartMarks(closed, t.commits+1)
 }
 
 // fence are the marks of the last commit, in the form in which it has committed them.

@@ -72,7 +72,7 @@ func BenchmarkWordCount(b *testing.B) {
 				Tx: state.NewTx(state.Config{Namespace: state.Namespace(p)}),
 			})
 			require.NoError(b, err)
-			for _, in := range t.Inputs() {
+			for _, in := range t.Queues.Inputs() {
 				require.NoError(b, t.Seek(task.Offset{Topic: in.Topic, Partition: p}))
 			}
 			require.NoError(b, t.Restored(nil))

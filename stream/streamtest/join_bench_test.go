@@ -66,7 +66,7 @@ func benchmarkJoin(b *testing.B, keys int) {
 		ApplicationID: "bench", Subs: topo.Subtopologies(), Outbox: outbox, Tx: state.NewTx(state.Config{}),
 	})
 	require.NoError(b, err)
-	for _, in := range t.Inputs() {
+	for _, in := range t.Queues.Inputs() {
 		require.NoError(b, t.Seek(task.Offset{Topic: in.Topic}))
 	}
 	require.NoError(b, t.Restored(nil))

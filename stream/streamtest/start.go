@@ -91,7 +91,7 @@ func (d *Driver) add(id task.ID, partitions int32, subs ...*topology.Subtopology
 
 // fromStart makes inputs without an offset begin at their topics' starts.
 func (r *run) fromStart() error {
-	for _, in := range r.Inputs() {
+	for _, in := range r.Queues.Inputs() {
 		if in.Next != topology.Unknown {
 			continue
 		}
@@ -142,7 +142,7 @@ func (d *Driver) position(t *task.Task) func(store string) int64 {
 // rewind makes feeding start where the task's inputs stand.
 func (r *run) rewind() {
 	r.fed = map[source]int64{}
-	for _, in := range r.Inputs() {
+	for _, in := range r.Queues.Inputs() {
 		r.fed[source{in.Topic, in.Partition}] = in.Next
 	}
 }

@@ -105,7 +105,7 @@ func newTaskRun(b *testing.B, w Workload) *taskRun {
 		}),
 	})
 	require.NoError(b, err)
-	for _, in := range r.task.Inputs() {
+	for _, in := range r.task.Queues.Inputs() {
 		require.NoError(b, r.task.Seek(task.Offset{Topic: in.Topic}))
 		if !slices.Contains(r.topics, in.Topic) {
 			r.again[in.Topic] = new(int64)
