@@ -46,7 +46,7 @@ func Flag(flags *flag.FlagSet, build func() (*Topology, error)) {
 func addFlag(
 	flags *flag.FlagSet, build func() (*Topology, error), stdout, stderr io.Writer, exit func(status int),
 ) {
-	const usage = "print the topology and end; `-topology=FORMAT` prints it as dot, mermaid, json or fingerprint"
+	const usage = "print the topology and end; -topology=FORMAT prints it as dot, mermaid, json or fingerprint"
 	flags.BoolFunc("topology", usage, func(format string) error {
 		switch format {
 		case "false":

@@ -71,11 +71,11 @@ type describedMember struct {
 }
 
 func (m describedMember) String() string {
-	name := m.Member
+	name := fmt.Sprintf("%s at %s", m.Client, strings.TrimPrefix(m.Host, "/"))
 	if m.Instance != "" {
-		name = m.Instance
+		name += fmt.Sprintf(" (instance %s)", m.Instance)
 	}
-	return fmt.Sprintf("%s at %s (%s)", m.Client, strings.TrimPrefix(m.Host, "/"), name)
+	return name
 }
 
 // groupError says what is wrong with a group; nil for no error.
