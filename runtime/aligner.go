@@ -150,8 +150,12 @@ func (l *aligner) give(w *worker) {
 	plan := w.app.layout().aligned
 	for _, j := range w.jobs.running {
 		cut := taken.Cuts[j.id.Subtopology]
+		j.heldBack = nil
 		if cut == nil || !j.task.Aligning.WaitsForTime() {
 			continue
+		}
+		if !cut.Exhausted {
+			j.heldBack = heldBackBy(w.app, cut)
 		}
 		if r := plan.Reader(j.id.Subtopology); r != nil {
 			g := r.Goal(cut, j.id.Partition)
@@ -160,6 +164,15 @@ func (l *aligner) give(w *worker) {
 			w.turns.wake(j)
 		}
 	}
+}
+
+// heldBackBy says who holds the time of a cut back.
+func heldBackBy(a *app, c *align.Cut) *HeldBack {
+	h := &HeldBack{Task: a.taskOf(c.By), Topic: c.By.Topic, Partition: c.By.Number}
+	if c.Time != align.Unknown {
+		h.Time = time.UnixMilli(c.Time)
+	}
+	return h
 }
 
 // cutLog is what cuts are made of.

@@ -31,6 +31,7 @@ type job struct {
 	flushing   activity             // and while it brings out what a commit needs
 	scratch    task.Stats
 	counted    []task.NodeStats        // of its nodes, as the worker's sums have them
+	heldBack   *HeldBack               // by the last cut that it was given; nil: by nobody
 	figures    atomic.Pointer[figures] // as they are published; any goroutine
 	dirty      int                     // bytes that are not committed, about
 }

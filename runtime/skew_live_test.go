@@ -177,9 +177,25 @@ func TestALiveTaskThatIsAway(t *testing.T) {
 				gate <- struct{}{}
 			}
 			put(i)
+			if i == 100 {
+				require.Equal(t, map[string]int{"0_1 skew-1 " + time.UnixMilli(eachSecond(1, 49)).String(): 1}, heldBack(app))
+			}
 		}
 		l.check(app)
 	})
+}
+
+// heldBack are the inputs that hold tasks back, and how many they hold.
+func heldBack(app *running) map[string]int {
+	by := map[string]int{}
+	for _, w := range app.Stats().Workers {
+		for _, task := range w.Tasks {
+			if h := task.HeldBack; h != nil {
+				by[fmt.Sprintf("%v %s-%d %v", h.Task, h.Topic, h.Partition, h.Time)]++
+			}
+		}
+	}
+	return by
 }
 
 // A repartition is not idle while a task before it has records: windows do not close for want of records meanwhile.

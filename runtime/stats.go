@@ -57,6 +57,18 @@ type TaskStats struct {
 	Times    []NodeTime
 	// RetryAt is when a record that failed is processed again; zero: none waits.
 	RetryAt time.Time
+	// HeldBack is the task for which the time behind a repartition waits here; nil: it waits for none.
+	HeldBack *HeldBack
+}
+
+// HeldBack is the task upstream that holds the time of a task's operators back, since it has come least far of those
+// that have records.
+type HeldBack struct {
+	Task TaskID
+	// Topic and Partition are the input that the task is behind in.
+	Topic     string
+	Partition int32
+	Time      time.Time // how far the task lets the time go; zero: it has committed nothing yet
 }
 
 // InputStats are how far a task is in one of its inputs.
@@ -89,7 +101,8 @@ type NodeStats struct {
 // NodeTime is how far a node is that has a stream time of its own: windows, joins, expiry and suppression go by it.
 type NodeTime struct {
 	Node string
-	// StreamTime is the highest timestamp that the node has seen in the task; zero: it has seen none.
+	// StreamTime is the highest timestamp that the node has seen in the task; zero: it has seen none. Behind a repartition
+	// its operators go by no later time than TaskStats.HeldBack lets them.
 	StreamTime time.Time
 }
 
@@ -156,6 +169,9 @@ func (j *job) stats() *figures {
 	t.Times = nodeTimes(j.scratch.Nodes)
 	if at, waits := j.task.Retries.Next(); waits {
 		t.RetryAt = time.UnixMilli(at)
+	}
+	if j.task.Aligning.WaitsForTime() {
+		t.HeldBack = j.heldBack
 	}
 	return t
 }

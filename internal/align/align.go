@@ -45,8 +45,9 @@ type Log interface {
 
 // Cut is how far the time of a sub-topology's operators may go once a task has read its repartitions up to the ends.
 type Cut struct {
-	Time      int64 // Unknown: no input has come anywhere
-	Exhausted bool  // no input upstream has records; Time is the highest of theirs
+	Time      int64     // Unknown: no input has come anywhere
+	Exhausted bool      // no input upstream has records; Time is the highest of theirs
+	By        Partition // the input that holds the time back; none where all are exhausted
 	Ends      map[Partition]int64
 }
 
@@ -198,7 +199,7 @@ func (t *taking) combine(upstream []Upstream) Cut {
 				continue
 			}
 			if at := before(s.time, u.DelayMillis); cut.Exhausted || at < cut.Time {
-				cut.Exhausted, cut.Time = false, at
+				cut.Exhausted, cut.Time, cut.By = false, at, tp
 			}
 		}
 	}
