@@ -44,6 +44,6 @@
 //   - A value with pointers that was handed out may be changed in place by an aggregator. So the state to go back to is
 //     kept as bytes, never as an object, and Discard forgets all objects.
 //   - What changes between Drain and Commit belongs to the next commit; a Discard then takes back both.
-//   - Refs and views are good until the next call on the store. Views of long keys and of values are good for ever:
+//   - Refs and views are good until the next call on the store. Views of long keys and of values are good forever:
 //     their memory is never used again.
 package state

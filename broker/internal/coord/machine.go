@@ -15,7 +15,7 @@
 //
 // # Snapshots
 //
-// The log must not grow for ever, and recovery must stay short. Every
+// The log must not grow forever, and recovery must stay short. Every
 // Config.SnapshotBytes the shard appends the machine's whole state as records
 // (Machine.Snapshot) and trims the log up to there. A record always carries the
 // whole value of its key, so a replay that starts anywhere before a snapshot ends

@@ -26,7 +26,7 @@ import (
 //
 // The steady clock (clock.Steady) is the wall clock as long as nobody sets that one. Apache Kafka counts retention from
 // the segment's largest record timestamp; so an import of old events is empty there at the next check, and one record
-// of the future keeps a topic for ever.
+// of the future keeps a topic forever.
 
 // ages are the moments of a segment that rules go by, in milliseconds of the steady clock; 0: there are no records yet.
 // The appender writes them, Maintain reads those of sealed segments.

@@ -62,7 +62,7 @@ func NoInitial[A any]() (agg A, ok bool) { return agg, false }
 func Initial[A any](f func() A) func() (A, bool) { return func() (A, bool) { return f(), true } }
 
 // apartFold is a fold that leaves the aggregate that it gets as it is, where that matters: if the task continues after
-// a failure, since a function that changes an aggregate in place may fail half way, and where the old aggregate goes on
+// a failure, since a function that changes an aggregate in place may fail half way, and where the old aggregate is used
 // beside the new one.
 func apartFold[K, V, A any](
 	fold Fold[K, V, A], in *topology.Instance, values serde.Serde[A], oldGoesOn bool,
