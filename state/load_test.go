@@ -27,7 +27,7 @@ func loadCases() []loadCase {
 	kv := NewKV[string, string]("kv")
 	windows := NewWindowed[string, string]("windows").Retain(time.Hour)
 	sessions := NewSession[string, string]("sessions").Retain(time.Hour)
-	held := NewHeld[string, string]("held")
+	held := NewUnmatched[string, string]("held")
 	open := func(t *testing.T, tx *Tx, name Session[string, string]) map[string]string {
 		st, err := name.Open(tx)
 		require.NoError(t, err)

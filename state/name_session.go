@@ -12,11 +12,12 @@ func NewSession[K, V any](name string) Session[K, V] {
 	return Session[K, V]{newName(spec, serde.For[K](), serde.For[V](), prepareSession[K, V])}
 }
 
-// NewHeld names the store of what has met nothing yet in a stream-stream join: sessions of one moment each. Its
-// changelog is that of a key-value store with the time before the key, as in Kafka Streams, and is kept forever: what
-// is held goes by deletion, and must not be lost where time stands still.
-func NewHeld[K, V any](name string) Session[K, V] {
-	return Session[K, V]{newName(Spec{Name: name, Kind: KindHeld}, serde.For[K](), serde.For[V](), prepareSession[K, V])}
+// NewUnmatched names the store of records of a stream-stream join without a match so far: sessions of one moment each.
+// Its changelog is that of a key-value store with the time before the key, as in Kafka Streams, and is kept forever:
+// what is in it is deleted record by record, and must not be lost while time stands still.
+func NewUnmatched[K, V any](name string) Session[K, V] {
+	spec := Spec{Name: name, Kind: KindUnmatched}
+	return Session[K, V]{newName(spec, serde.For[K](), serde.For[V](), prepareSession[K, V])}
 }
 
 // Session names a store of values by key and session. Equal names are the same store.

@@ -19,14 +19,14 @@ import (
 // entry on a list stays in memory, except one that was made and removed since the last commit: see freeUncommitted.
 type rowCache struct {
 	*table.Table
-	base    *storeBase
-	storage valueStorage
-	number  uint32 // among the caches of the store
-	prefix  []byte // of the cache's keys in the engine
-	suffix  []byte // of the cache's keys in the changelog
-	tail    int    // bytes of a time at the end of each key
-	held    bool   // the cache's keys are those of held records
-	emit    func(index uint32) error
+	base      *storeBase
+	storage   valueStorage
+	number    uint32 // among the caches of the store
+	prefix    []byte // of the cache's keys in the engine
+	suffix    []byte // of the cache's keys in the changelog
+	tail      int    // bytes of a time at the end of each key
+	unmatched bool   // the keys are those of unmatched records
+	emit      func(index uint32) error
 
 	images        []image
 	imagePayloads []uint64 // the payloads of the images
@@ -258,8 +258,8 @@ func (s *rowCache) drain(emit func(Store, []byte, []byte, int64) error) error {
 		case s.suffix != nil:
 			s.base.key = append(append(s.base.key[:0], key...), s.suffix...)
 			key = s.base.key
-		case s.held:
-			s.base.key = appendHeld(s.base.key[:0], key)
+		case s.unmatched:
+			s.base.key = appendUnmatched(s.base.key[:0], key)
 			key = s.base.key
 		}
 		if err := emit(s.base.store, key, value, e.Timestamp); err != nil {

@@ -13,14 +13,14 @@ import (
 // entry's key ends in a time (a window's start, a session's end and start), which determines its segment.
 type segmentedTable struct {
 	segmentedStore
-	tail     int  // bytes behind the user's key: 8 or 16
-	held     bool // the sessions are held records
-	newCache func(prefix []byte) (*rowCache, any)
-	emit     func(seg *tableSegment, index uint32) error
-	spare    []*tableSegment // deleted segments whose memory is reused
-	key      []byte          // scratch
-	rows     []row           // scratch
-	bounds   []byte          // scratch: the ends of a search
+	tail      int  // bytes behind the user's key: 8 or 16
+	unmatched bool // the sessions are unmatched records
+	newCache  func(prefix []byte) (*rowCache, any)
+	emit      func(seg *tableSegment, index uint32) error
+	spare     []*tableSegment // deleted segments whose memory is reused
+	key       []byte          // scratch
+	rows      []row           // scratch
+	bounds    []byte          // scratch: the ends of a search
 }
 
 // tableSegment is the entries of one segment, in a cache of their own.
@@ -38,7 +38,7 @@ const timesMax = 16
 func newSegmentedTable(
 	r *storeBase, tail int, retention time.Duration, newCache func([]byte) (*rowCache, any),
 ) *segmentedTable {
-	s := &segmentedTable{tail: tail, held: r.store.Spec().Kind == KindHeld, newCache: newCache}
+	s := &segmentedTable{tail: tail, unmatched: r.store.Spec().Kind == KindUnmatched, newCache: newCache}
 	s.segmentedStore = newSegmentedStore(r, retention,
 		func(number int64) *segment { return &s.newSegment(number).segment },
 		func(t *segment) { s.release(t.asTable) })
@@ -79,7 +79,7 @@ func (s *segmentedTable) newTableSegment(number int64) *tableSegment {
 	if s.tail == windowTail {
 		seg.cache.suffix = windowSequence
 	}
-	seg.cache.held, seg.cache.tail = s.held, s.tail
+	seg.cache.unmatched, seg.cache.tail = s.unmatched, s.tail
 	return seg
 }
 
@@ -193,8 +193,8 @@ func (s *segmentedTable) placeRestored(
 	case s.tail == windowTail:
 		seg, own, err = s.placeRestoredWindow(key)
 		at = timestamp
-	case s.held:
-		seg, own, at, err = s.placeRestoredHeld(key)
+	case s.unmatched:
+		seg, own, at, err = s.placeRestoredUnmatched(key)
 	default:
 		seg, own, at, err = s.placeRestoredSession(key)
 	}

@@ -11,8 +11,8 @@ import (
 const (
 	// sessionTail is the length of end and start behind a key, in the store as in the changelog of Kafka Streams.
 	sessionTail = 16
-	// heldHead is the length of the time before the key of a held record in the changelog.
-	heldHead = 8
+	// unmatchedHead is the length of the time before the key of an unmatched record in the changelog.
+	unmatchedHead = 8
 )
 
 // sessionKey appends end and start of a session to a key. The bytes are valid until the next call.
@@ -33,7 +33,7 @@ func splitSession(key []byte) (head []byte, start, end int64) {
 
 // placeSession returns the entry of a session. It makes one when there is none.
 func (s *segmentedTable) placeSession(head []byte, start, end int64) (*tableSegment, uint32, error) {
-	if start < 0 || end < start || s.held && end != start {
+	if start < 0 || end < start || s.unmatched && end != start {
 		return nil, 0, fmt.Errorf("store %q: session from %d to %d", s.base.name, start, end)
 	}
 	seg, err := s.at(end)
@@ -166,17 +166,18 @@ func (s *segmentedTable) placeRestoredSession(key []byte) (*tableSegment, []byte
 	return seg, key, end, nil
 }
 
-// appendHeld appends the changelog's key of a held record, whose session is one moment: the time, then the key.
-func appendHeld(dst, key []byte) []byte {
+// appendUnmatched appends the changelog's key of an unmatched record, whose session is one moment: the time, then the
+// key.
+func appendUnmatched(dst, key []byte) []byte {
 	head, _, end := splitSession(key)
 	return append(binary.BigEndian.AppendUint64(dst, uint64(end)), head...)
 }
 
-func (s *segmentedTable) placeRestoredHeld(key []byte) (*tableSegment, []byte, int64, error) {
-	if len(key) < heldHead {
+func (s *segmentedTable) placeRestoredUnmatched(key []byte) (*tableSegment, []byte, int64, error) {
+	if len(key) < unmatchedHead {
 		return nil, nil, 0, fmt.Errorf("store %q: changelog key of %d bytes: want 8 bytes of time, and a key", s.base.name,
 			len(key))
 	}
 	at := int64(binary.BigEndian.Uint64(key))
-	return s.placeRestoredSession(s.sessionKey(key[heldHead:], at, at))
+	return s.placeRestoredSession(s.sessionKey(key[unmatchedHead:], at, at))
 }

@@ -16,7 +16,7 @@ const (
 	KindVersioned      // key and a history of values
 	KindJoin           // the two buffers of a stream-stream join
 	KindSuppress       // the buffer of a suppression
-	KindHeld           // what has met nothing yet in a stream-stream join
+	KindUnmatched      // records of a stream-stream join without a match so far
 )
 
 // String returns the kind's name.
@@ -34,8 +34,8 @@ func (k Kind) String() string {
 		return "join buffer"
 	case KindSuppress:
 		return "suppression buffer"
-	case KindHeld:
-		return "held records"
+	case KindUnmatched:
+		return "unmatched records"
 	default:
 		return "unknown kind"
 	}

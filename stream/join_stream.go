@@ -144,8 +144,8 @@ func joinBuffers[K, V, V2, R any](
 	if kind == inner {
 		return []state.Store{j.Left, j.Right}
 	}
-	j.Held = state.NewHeld[op.HeldKey[K], op.Held[V, V2]](name + held + "-join-store").
-		Keys(op.HeldKeys[K]{Keys: keys}).Values(op.HeldValues[V, V2]{Left: values, Right: others}).
+	j.Unmatched = state.NewUnmatched[op.UnmatchedKey[K], op.Unmatched[V, V2]](name + held + "-join-store").
+		Keys(op.UnmatchedKeys[K]{Keys: keys}).Values(op.UnmatchedValues[V, V2]{Left: values, Right: others}).
 		Retain(sum(keep, max(w.before, w.after)))
-	return []state.Store{j.Left, j.Right, j.Held}
+	return []state.Store{j.Left, j.Right, j.Unmatched}
 }

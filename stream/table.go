@@ -152,7 +152,7 @@ func lazyTableOf[K, V any](n, parent *node, site, method, name string, st *state
 			if kept {
 				return op.Table(*st, rows)(in, next)
 			}
-			return op.Rowless[K, V]()(in, next)
+			return op.StatelessTable[K, V]()(in, next)
 		},
 	}, parent)
 	n.op = method

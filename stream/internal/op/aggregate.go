@@ -54,7 +54,7 @@ func Aggregate[K, V, A any](st state.KV[K, A], fold Fold[K, V, A], rows Rows) to
 			emitOnFlush(in, st, store, a.old, next)
 		}
 		a.add = apartFold(fold, in, st.ValueSerde(), a.next != nil && a.old).Add
-		a.life, err = newLifetime(in, st, store, func(key K, ts int64) error { return forgetAggregate(a, key, ts) })
+		a.ttl, err = newTTLIndex(in, st, store, func(key K, ts int64) error { return forgetAggregate(a, key, ts) })
 		return func(r *topology.Record[K, V]) error { return receiveAggregate(a, r) }, err
 	})
 }
@@ -66,7 +66,7 @@ type aggregate[K, V, A any] struct {
 	null  func(*A) bool
 	next  topology.Port[K, topology.Change[A]] // nil: changes are emitted with the commit
 	old   bool
-	life  *lifetime[K, A] // nil: rows never expire
+	ttl   *ttlIndex[K, A] // nil: rows never expire
 	out   topology.Record[K, topology.Change[A]]
 }
 
@@ -80,8 +80,8 @@ func receiveAggregate[K, V, A any](a *aggregate[K, V, A], r *topology.Record[K, 
 		a.in.Drop(topology.NullValue)
 		return nil
 	}
-	if a.life != nil {
-		if expired, err := passLifetime(a.life, r.Timestamp); err != nil {
+	if a.ttl != nil {
+		if expired, err := advanceTTL(a.ttl, r.Timestamp); err != nil {
 			return a.in.Fail(r.Timestamp, err)
 		} else if expired {
 			a.in.DropLate(topology.Expired, r.Timestamp)
@@ -90,8 +90,8 @@ func receiveAggregate[K, V, A any](a *aggregate[K, V, A], r *topology.Record[K, 
 		a.in.Resume()
 	}
 	row, err := a.store.Find(r.Key)
-	if err == nil && a.life != nil {
-		err = changesLifetime(a.life, r.Key, row, r.Timestamp)
+	if err == nil && a.ttl != nil {
+		err = noteTTLChange(a.ttl, r.Key, row, r.Timestamp)
 	}
 	if err != nil {
 		return a.in.Fail(r.Timestamp, err)

@@ -61,8 +61,8 @@ func TestBufferedRowsComeBack(t *testing.T) {
 }
 
 func TestHeldValuesComeBack(t *testing.T) {
-	s := HeldValues[string, int64]{Left: serde.For[string](), Right: serde.For[int64]()}
-	for _, held := range []Held[string, int64]{
+	s := UnmatchedValues[string, int64]{Left: serde.For[string](), Right: serde.For[int64]()}
+	for _, held := range []Unmatched[string, int64]{
 		{Left: []string{"one"}}, {Left: []string{"", "b"}}, {Right: []int64{1, 2}},
 	} {
 		b, err := s.Append(nil, held)
@@ -75,11 +75,11 @@ func TestHeldValuesComeBack(t *testing.T) {
 			require.Error(t, err, "%d bytes of %x", n, b)
 		}
 	}
-	b, err := s.Append(nil, Held[string, int64]{Left: []string{"l"}, Right: []int64{1}})
+	b, err := s.Append(nil, Unmatched[string, int64]{Left: []string{"l"}, Right: []int64{1}})
 	require.NoError(t, err)
 	_, err = s.Decode(b)
-	require.ErrorIs(t, err, errHeld, "of both sides")
-	b, err = s.Append(nil, Held[string, int64]{Left: []string{"l1"}})
+	require.ErrorIs(t, err, errUnmatched, "of both sides")
+	b, err = s.Append(nil, Unmatched[string, int64]{Left: []string{"l1"}})
 	require.NoError(t, err)
 	require.Equal(t, "010000000100000003016c31", hex.EncodeToString(b), "as Kafka Streams writes it")
 }
@@ -109,13 +109,13 @@ func TestSpanKeysComeBack(t *testing.T) {
 // Whatever a changelog holds, it is a value or an error.
 func FuzzForms(f *testing.F) {
 	buffered := BufferedValues[string]{Values: serde.For[string]()}
-	held := HeldValues[string, int64]{Left: serde.For[string](), Right: serde.For[int64]()}
+	held := UnmatchedValues[string, int64]{Left: serde.For[string](), Right: serde.For[int64]()}
 	for _, row := range suppressedRows() {
 		b, err := buffered.Append(nil, row)
 		require.NoError(f, err)
 		f.Add(b)
 	}
-	b, err := held.Append(nil, Held[string, int64]{Right: []int64{1, 2}})
+	b, err := held.Append(nil, Unmatched[string, int64]{Right: []int64{1, 2}})
 	require.NoError(f, err)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {

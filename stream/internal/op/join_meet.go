@@ -80,7 +80,7 @@ func joinAllJoin[K, V, O, H, R any](
 
 // letGoJoin forgets what is held of the other side at a time: it has met a record of time met.
 func letGoJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], key K, ts, met int64) error {
-	k := HeldKey[K]{Left: !s.c.left, Key: key}
+	k := UnmatchedKey[K]{Left: !s.c.left, Key: key}
 	h, ok, err := s.held.Get(k, ts, ts)
 	switch {
 	case err != nil || !ok:

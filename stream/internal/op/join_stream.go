@@ -19,9 +19,9 @@ type StreamJoin[K, V, O, R any] struct {
 	Before, After, Grace int64
 	Left                 state.Buffer[K, V]
 	Right                state.Buffer[K, O]
-	Held                 state.Session[HeldKey[K], Held[V, O]] // records that met nothing yet
-	KeepLeft, KeepRight  bool                                  // records that meet nothing are emitted alone
-	RecordsMax           int                                   // of each side; more stop the task; 0: no limit
+	Unmatched            state.Session[UnmatchedKey[K], Unmatched[V, O]] // records that met nothing yet
+	KeepLeft, KeepRight  bool                                            // records that meet nothing are emitted alone
+	RecordsMax           int                                             // of each side; more stop the task; 0: no limit
 	// The bounds that a record sets to the times of those that it meets, in the window. nil: none.
 	LeftBounds  *Bounds[V]
 	RightBounds *Bounds[O]
@@ -31,44 +31,47 @@ type StreamJoin[K, V, O, R any] struct {
 
 // JoinLeft is the left side's node.
 func JoinLeft[K, V, O, R any](j StreamJoin[K, V, O, R]) topology.Make {
-	return joinSide(sideConfig[K, V, O, Held[V, O], R]{
-		own: j.Left, other: j.Right, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
+	return joinSide(sideConfig[K, V, O, Unmatched[V, O], R]{
+		own: j.Left, other: j.Right, held: j.Unmatched, holds: j.KeepLeft || j.KeepRight, keep: j.KeepLeft, left: true,
 		before: j.Before, after: j.After, grace: j.Grace, lookLeft: j.After, lookRight: j.Before, f: j.F,
 		recordsMax: j.RecordsMax,
 		bounds:     j.LeftBounds, others: j.RightBounds,
-		unmet: func(h *Held[V, O], ts int64) bool {
+		unmet: func(h *Unmatched[V, O], ts int64) bool {
 			h.Right = j.RightBounds.Unmet(h.Right, ts)
 			return len(h.Right) > 0
 		},
-		add:   func(h Held[V, O], v V) Held[V, O] { h.Left = append(h.Left, v); return h },
-		count: countHeld[V, O],
-		alone: func(c *topology.Call, key K, h *Held[V, O], i int) (R, error) { return joinAlone(j, c, key, h, i) },
+		add:   func(h Unmatched[V, O], v V) Unmatched[V, O] { h.Left = append(h.Left, v); return h },
+		count: countUnmatched[V, O],
+		alone: func(c *topology.Call, key K, h *Unmatched[V, O], i int) (R, error) { return joinAlone(j, c, key, h, i) },
 	})
 }
 
 // JoinRight is the right side's node.
 func JoinRight[K, V, O, R any](j StreamJoin[K, V, O, R]) topology.Make {
-	return joinSide(sideConfig[K, O, V, Held[V, O], R]{
-		own: j.Right, other: j.Left, held: j.Held, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
+	return joinSide(sideConfig[K, O, V, Unmatched[V, O], R]{
+		own: j.Right, other: j.Left, held: j.Unmatched, holds: j.KeepLeft || j.KeepRight, keep: j.KeepRight,
 		before: j.After, after: j.Before, grace: j.Grace, lookLeft: j.After, lookRight: j.Before,
 		recordsMax: j.RecordsMax,
 		bounds:     j.RightBounds, others: j.LeftBounds,
-		unmet: func(h *Held[V, O], ts int64) bool { h.Left = j.LeftBounds.Unmet(h.Left, ts); return len(h.Left) > 0 },
+		unmet: func(h *Unmatched[V, O], ts int64) bool {
+			h.Left = j.LeftBounds.Unmet(h.Left, ts)
+			return len(h.Left) > 0
+		},
 		f:     func(c *topology.Call, k K, o *O, v *V) (R, error) { return j.F(c, k, v, o) },
-		add:   func(h Held[V, O], o O) Held[V, O] { h.Right = append(h.Right, o); return h },
-		count: countHeld[V, O],
-		alone: func(c *topology.Call, key K, h *Held[V, O], i int) (R, error) { return joinAlone(j, c, key, h, i) },
+		add:   func(h Unmatched[V, O], o O) Unmatched[V, O] { h.Right = append(h.Right, o); return h },
+		count: countUnmatched[V, O],
+		alone: func(c *topology.Call, key K, h *Unmatched[V, O], i int) (R, error) { return joinAlone(j, c, key, h, i) },
 	})
 }
 
-// countHeld is how many records are held under a key.
-func countHeld[V, O any](h *Held[V, O]) int {
+// countUnmatched is how many records are held under a key.
+func countUnmatched[V, O any](h *Unmatched[V, O]) int {
 	return len(h.Left) + len(h.Right)
 }
 
 // joinAlone joins one of them with nothing.
 func joinAlone[K, V, O, R any](
-	j StreamJoin[K, V, O, R], c *topology.Call, key K, h *Held[V, O], i int) (R, error,
+	j StreamJoin[K, V, O, R], c *topology.Call, key K, h *Unmatched[V, O], i int) (R, error,
 ) {
 	if i < len(h.Left) {
 		return j.F(c, key, &h.Left[i], nil)
@@ -80,7 +83,7 @@ func joinAlone[K, V, O, R any](
 type sideConfig[K, V, O, H, R any] struct {
 	own                  state.Buffer[K, V]
 	other                state.Buffer[K, O]
-	held                 state.Session[HeldKey[K], H]
+	held                 state.Session[UnmatchedKey[K], H]
 	holds                bool  // something is held, of whichever side
 	keep, left           bool  // this side's records are emitted alone; it is the left one
 	before, after, grace int64 // a record at t meets the other's in [t-before, t+after]
@@ -191,8 +194,8 @@ type joinOf[K, V, O, H, R any] struct {
 	c         sideConfig[K, V, O, H, R]
 	own       *state.BufferStore[K, V]
 	other     *state.BufferStore[K, O]
-	held      *state.SessionStore[HeldKey[K], H] // nil: nothing is held
-	shared    bool                               // own and other are one
+	held      *state.SessionStore[UnmatchedKey[K], H] // nil: nothing is held
+	shared    bool                                    // own and other are one
 	times     *joinTimes
 	time      *int64 // highest timestamp in the own buffer
 	retention int64
@@ -267,7 +270,7 @@ func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K
 		return tellAloneJoin(s, r)
 	}
 	*s.times.least = min(*s.times.least, r.Timestamp)
-	k := HeldKey[K]{Left: s.c.left, Key: r.Key}
+	k := UnmatchedKey[K]{Left: s.c.left, Key: r.Key}
 	h, _, err := s.held.Get(k, r.Timestamp, r.Timestamp)
 	if err == nil {
 		err = s.held.Put(k, r.Timestamp, r.Timestamp, s.c.add(h, r.Value))

@@ -24,7 +24,7 @@ type SessionConfig[K, V, A any] struct {
 // is deleted before the new one is emitted. Children that take the records themselves get those that came too late.
 func AggregateSessions[K, V, A any](c SessionConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
-		left, out, err := leftOutAndResults[K, V, A](in, next)
+		left, out, err := droppedAndResults[K, V, A](in, next)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +62,7 @@ type sessionAggregate[K, V, A any] struct {
 	store    *state.SessionStore[K, A]
 	add      func(*topology.Call, K, V, A, bool) (A, error)
 	merge    func(*topology.Call, K, A, A) (A, error)
-	left     leftOut[K, V]
+	left     droppedRecords[K, V]
 	rows     *emitter[K, A]
 	closing  closing
 	time     *int64 // highest timestamp seen
@@ -92,7 +92,7 @@ func apartSessionConfig[K, V, A any](c SessionConfig[K, V, A], in *topology.Inst
 
 func receiveSessions[K, V, A any](a *sessionAggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if out, err := nullsLeftOut(a.left, r, a.config.TakesNull); out {
+	if out, err := dropNulls(a.left, r, a.config.TakesNull); out {
 		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)

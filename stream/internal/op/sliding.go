@@ -16,7 +16,7 @@ import (
 // Records below Size share one left window, [0, Size].
 func AggregateSliding[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
-		left, out, err := leftOutAndResults[K, V, A](in, next)
+		left, out, err := droppedAndResults[K, V, A](in, next)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ type slidingAggregate[K, V, A any] struct {
 	c        WindowConfig[K, V, A]
 	size     int64
 	store    *state.WindowStore[K, A]
-	left     leftOut[K, V]
+	left     droppedRecords[K, V]
 	rows     *emitter[K, A]
 	add      func(*topology.Call, K, V, A, bool) (A, error)
 	copy     func(A) (A, error) // several windows must not share an aggregate that is changed in place
@@ -68,7 +68,7 @@ type slidingAggregate[K, V, A any] struct {
 
 func receiveSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if out, err := nullsLeftOut(a.left, r, false); out {
+	if out, err := dropNulls(a.left, r, false); out {
 		return err
 	}
 	*a.time = max(*a.time, r.Timestamp)

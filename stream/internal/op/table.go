@@ -100,8 +100,8 @@ func Table[K, V any](st state.KV[K, V], rows Rows) topology.Make {
 	})
 }
 
-// Rowless is Table without a store: what was before is not known.
-func Rowless[K, V any]() topology.Make {
+// StatelessTable is Table without a store: it does not know the row before a change.
+func StatelessTable[K, V any]() topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],
 	) (topology.Port[K, V], error) {
@@ -142,7 +142,7 @@ type rowWriter[K, V any] struct {
 	next  topology.Port[K, topology.Change[V]] // nil: changes are emitted with the commit
 	old   bool
 	quiet bool            // a deletion of what was not there is neither kept nor emitted
-	life  *lifetime[K, V] // nil: rows never expire
+	ttl   *ttlIndex[K, V] // nil: rows never expire
 	out   topology.Record[K, topology.Change[V]]
 }
 
@@ -161,15 +161,15 @@ func newRowWriter[K, V any](
 		emitOnFlush(in, st, store, w.old, next)
 	}
 	in.Announce(st.KeySerde(), store.Prefetcher(w.next != nil && w.old))
-	w.life, err = newLifetime(in, st, store, func(key K, ts int64) error {
+	w.ttl, err = newTTLIndex(in, st, store, func(key K, ts int64) error {
 		return putRow(w, key, *new(V), false, ts, nil)
 	})
 	return w, err
 }
 
 func writeRow[K, V any](w *rowWriter[K, V], key K, row V, has bool, ts int64, headers []topology.Header) error {
-	if w.life != nil {
-		if expired, err := passLifetime(w.life, ts); err != nil {
+	if w.ttl != nil {
+		if expired, err := advanceTTL(w.ttl, ts); err != nil {
 			return w.in.Fail(ts, err)
 		} else if expired {
 			w.in.DropLate(topology.Expired, ts)
@@ -182,8 +182,8 @@ func writeRow[K, V any](w *rowWriter[K, V], key K, row V, has bool, ts int64, he
 
 func putRow[K, V any](w *rowWriter[K, V], key K, row V, has bool, ts int64, headers []topology.Header) error {
 	ref, err := w.store.Find(key)
-	if err == nil && w.life != nil && has {
-		err = changesLifetime(w.life, key, ref, ts)
+	if err == nil && w.ttl != nil && has {
+		err = noteTTLChange(w.ttl, key, ref, ts)
 	}
 	if err != nil {
 		return w.in.Fail(ts, err)

@@ -47,7 +47,7 @@ type WindowConfig[K, V, A any] struct {
 // changes of rows, get those that came too late for all their windows.
 func AggregateWindows[K, V, A any](c WindowConfig[K, V, A]) topology.Make {
 	return topology.Operator(func(in *topology.Instance, next []any) (topology.Port[K, V], error) {
-		left, out, err := leftOutAndResults[K, V, A](in, next)
+		left, out, err := droppedAndResults[K, V, A](in, next)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ type windowAggregate[K, V, A any] struct {
 	store     *state.WindowStore[K, A]
 	add       func(*topology.Call, K, V, A, bool) (A, error)
 	takesNull bool
-	left      leftOut[K, V]
+	left      droppedRecords[K, V]
 	rows      *emitter[K, A]
 	closing   closing
 	retention int64
@@ -113,7 +113,7 @@ type windowResult[A any] struct {
 
 func receiveWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Record[K, V]) error {
 	a.in.Enter()
-	if out, err := nullsLeftOut(a.left, r, a.takesNull); out {
+	if out, err := dropNulls(a.left, r, a.takesNull); out {
 		return err
 	}
 	spans, err := a.cut.at(r.Timestamp)

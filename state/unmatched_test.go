@@ -8,9 +8,9 @@ import (
 	"thalweg/state/memory"
 )
 
-// In the changelog the time of a held record comes before its key, as in Kafka Streams.
+// In the changelog the time of an unmatched record comes before its key, as in Kafka Streams.
 func TestHeldRecordsComeBack(t *testing.T) {
-	name := NewHeld[string, string]("held")
+	name := NewUnmatched[string, string]("held")
 	require.Equal(t, "compact", name.Spec().TopicConfig(nil)["cleanup.policy"])
 	open := func() (*Tx, *SessionStore[string, string]) {
 		tx := NewTx(Config{Engine: memory.New(), Namespace: Namespace(0)})

@@ -8,16 +8,17 @@ import (
 	"thalweg/topology"
 )
 
-// lifetime deletes the rows of a store that were not changed for a time, counted by the timestamps that the node sees.
-// A row is looked at when its end has come, as it was known when the row was put on the agenda.
-type lifetime[K, V any] struct {
+// ttlIndex deletes the rows of a store that did not change for their TTL, measured by the timestamps that the node
+// sees. It looks at a row at the end that was known when the row was put on the agenda, and puts it back if the row has
+// changed since.
+type ttlIndex[K, V any] struct {
 	aging  aging
 	store  *state.KVStore[K, V]
 	keys   serde.Serde[K]
 	remove func(key K, timestamp int64) error
 }
 
-// aging is what of a lifetime needs no types.
+// aging is the untyped part of a ttlIndex.
 type aging struct {
 	ttl  int64  // milliseconds
 	time *int64 // highest timestamp seen
@@ -27,17 +28,17 @@ type aging struct {
 
 func (a *aging) now() int64 { return a.in.Upto(*a.time) }
 
-// newLifetime returns nil if rows never expire.
-func newLifetime[K, V any](
+// newTTLIndex returns nil if rows never expire.
+func newTTLIndex[K, V any](
 	in *topology.Instance, st state.KV[K, V], store *state.KVStore[K, V], remove func(K, int64) error,
-) (*lifetime[K, V], error) {
+) (*ttlIndex[K, V], error) {
 	ttl := st.Spec().TTL
 	if ttl == 0 {
 		return nil, nil
 	}
-	l := &lifetime[K, V]{store: store, keys: serde.Local(st.KeySerde()), remove: remove}
+	l := &ttlIndex[K, V]{store: store, keys: serde.Local(st.KeySerde()), remove: remove}
 	l.aging.ttl, l.aging.time, l.aging.in = ttl.Milliseconds(), ownTime(in, st.Name(), 0), in
-	in.TimeMoved = func() error { return in.Fail(l.aging.now(), endDueLifetime(l)) }
+	in.TimeMoved = func() error { return in.Fail(l.aging.now(), deleteExpired(l)) }
 	return l, l.aging.start(store.Ages())
 }
 
@@ -57,18 +58,18 @@ func (a *aging) end(key []byte, timestamp int64) wait {
 	return wait{time: timestamp + a.ttl, bytes: key}
 }
 
-// passLifetime advances to a record's time and deletes the rows that expire. It reports whether the record is so old
+// advanceTTL advances to a record's time and deletes the rows that expire. It reports whether the record is so old
 // that its row would have, too.
-func passLifetime[K, V any](l *lifetime[K, V], timestamp int64) (expired bool, err error) {
+func advanceTTL[K, V any](l *ttlIndex[K, V], timestamp int64) (expired bool, err error) {
 	*l.aging.time = max(*l.aging.time, timestamp)
-	if err := endDueLifetime(l); err != nil {
+	if err := deleteExpired(l); err != nil {
 		return false, err
 	}
 	return timestamp+l.aging.ttl <= l.aging.now(), nil
 }
 
-// endDueLifetime deletes what has come to its end.
-func endDueLifetime[K, V any](l *lifetime[K, V]) error {
+// deleteExpired deletes the rows whose TTL has passed.
+func deleteExpired[K, V any](l *ttlIndex[K, V]) error {
 	for {
 		first, more, err := l.aging.rows.take(l.aging.now())
 		if err != nil {
@@ -97,16 +98,16 @@ func endDueLifetime[K, V any](l *lifetime[K, V]) error {
 	}
 }
 
-// changesLifetime notes that a row is about to be changed, where it has to be looked at earlier than is known.
-func changesLifetime[K, V any](l *lifetime[K, V], key K, row state.Ref, timestamp int64) error {
+// noteTTLChange is called before a row changes. It lists the row again if the row will expire earlier than before.
+func noteTTLChange[K, V any](l *ttlIndex[K, V], key K, row state.Ref, timestamp int64) error {
 	_, before, ok, err := l.store.Value(row)
 	if err != nil || ok && before <= timestamp {
 		return err
 	}
-	return watchLifetime(l, key, timestamp)
+	return watchTTL(l, key, timestamp)
 }
 
-func watchLifetime[K, V any](l *lifetime[K, V], key K, timestamp int64) error {
+func watchTTL[K, V any](l *ttlIndex[K, V], key K, timestamp int64) error {
 	encoded, err := l.keys.Append(nil, key)
 	if err == nil {
 		l.aging.rows.list(l.aging.end(encoded, timestamp))

@@ -6,19 +6,19 @@ import (
 	"thalweg/topology"
 )
 
-// ReasonHeader is the header that says why an aggregation left a record out.
+// ReasonHeader is the header that says why an aggregation dropped a record.
 const ReasonHeader = "thalweg.reason"
 
-// leftOut counts the records that an aggregation leaves out, and passes them to the node that asked for them.
-type leftOut[K, V any] struct {
+// droppedRecords counts the records that an aggregation drops, and passes them to the node that asked for them.
+type droppedRecords[K, V any] struct {
 	in   *topology.Instance
 	next topology.Port[K, V] // nil: nobody does
 }
 
-// leftOutAndResults sorts the ports of an aggregation's children: those that take records get what is left out, the
+// droppedAndResults sorts the ports of an aggregation's children: those that take records get the dropped ones, the
 // others results.
-func leftOutAndResults[K, V, A any](in *topology.Instance, next []any) (
-	left leftOut[K, V], results topology.Port[Windowed[K], topology.Change[A]], err error,
+func droppedAndResults[K, V, A any](in *topology.Instance, next []any) (
+	left droppedRecords[K, V], results topology.Port[Windowed[K], topology.Change[A]], err error,
 ) {
 	left.in = in
 	var records, rows []any
@@ -38,8 +38,8 @@ func leftOutAndResults[K, V, A any](in *topology.Instance, next []any) (
 	return left, results, err
 }
 
-// nullsLeftOut leaves a record out that has no key, or no value where the aggregation needs one.
-func nullsLeftOut[K, V any](l leftOut[K, V], r *topology.Record[K, V], takesNull bool) (out bool, err error) {
+// dropNulls drops a record without a key, or without a value that the aggregation needs.
+func dropNulls[K, V any](l droppedRecords[K, V], r *topology.Record[K, V], takesNull bool) (out bool, err error) {
 	switch {
 	case r.NullKey:
 		l.in.Drop(topology.NullKey)
@@ -52,7 +52,7 @@ func nullsLeftOut[K, V any](l leftOut[K, V], r *topology.Record[K, V], takesNull
 }
 
 // forwardDropped passes a dropped record on, with the reason in a header.
-func forwardDropped[K, V any](l leftOut[K, V], r *topology.Record[K, V], why topology.Reason) error {
+func forwardDropped[K, V any](l droppedRecords[K, V], r *topology.Record[K, V], why topology.Reason) error {
 	if l.next == nil {
 		return nil
 	}
