@@ -10,6 +10,7 @@ import (
 	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
 	"thalweg/internal/progress"
+	"thalweg/internal/task"
 )
 
 // compareRepartitions looks for records that the topology would not process as they were meant.
@@ -79,7 +80,8 @@ func (v *inventory) unread(ctx context.Context, topic string) ([]string, error) 
 }
 
 // compareInputs looks for inputs that were deleted and recreated since offsets of them were committed. Their notes are
-// of the new topics from now on.
+// of the new topics from now on, but where the group has an offset that the application itself has committed: that is
+// of the deleted topic, and dropped when the task is opened.
 func (v *inventory) compareInputs(ctx context.Context) error {
 	recreated := map[string]*origin.Recreated{}
 	for _, k := range v.noted.all(progress.Input) {
@@ -96,18 +98,21 @@ func (v *inventory) compareInputs(ctx context.Context) error {
 			}
 			recreated[k.Name] = r
 		}
-		committed, err := v.committed(ctx)
+		tp := kclient.TopicPartition{Topic: k.Name, Partition: k.Partition}
+		committed, err := v.client.OffsetsNow(ctx, v.cfg.ApplicationID, []kclient.TopicPartition{tp})
 		if err != nil {
 			return err
 		}
-		at, ok := committed[kclient.TopicPartition{Topic: k.Name, Partition: k.Partition}]
-		if !ok {
+		switch at := committed[tp]; {
+		case at.Next < 0:
 			r.WithoutAny = append(r.WithoutAny, k.Partition)
 			v.changes[k] = nil
-			continue
+		case task.HasWritten(at.Metadata):
+			r.Late = append(r.Late, k.Partition)
+		default:
+			r.Offsets[k.Partition] = at.Next
+			v.changes[k] = &progress.Value{TopicID: id, Cluster: v.identity.Cluster, Committed: true}
 		}
-		r.Offsets[k.Partition] = at
-		v.changes[k] = &progress.Value{TopicID: id, Cluster: v.identity.Cluster, Committed: true}
 	}
 	for _, topic := range sortedKeys(recreated) {
 		if err := v.says(origin.CompareInput(*recreated[topic])); err != nil {

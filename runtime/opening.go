@@ -80,7 +80,8 @@ func (o *opening) askStarts(ctx context.Context) error {
 	if o.identity, err = o.client.Topics().Identify(ctx, sortedKeys(topics)...); err != nil {
 		return err
 	}
-	if err := o.dropForeign(ctx, offsets); err != nil {
+	dropped, err := o.dropForeign(ctx, offsets)
+	if err != nil {
 		return err
 	}
 	o.committed, o.starts = maps.Clone(offsets), offsets
@@ -106,12 +107,26 @@ func (o *opening) askStarts(ctx context.Context) error {
 			offsets[tp] = kclient.Offset{TopicPartition: tp, Next: offset, LeaderEpoch: -1}
 		}
 	}
-	return nil
+	return o.commitStarts(ctx, dropped)
+}
+
+// commitStarts commits where inputs start whose committed offsets are of topics that were deleted. The first commit of
+// such an input notes the new topic before it has an offset there: after a crash in between, the one of the deleted
+// topic would count.
+func (o *opening) commitStarts(ctx context.Context, tps []kclient.TopicPartition) error {
+	starts := make([]kclient.Offset, len(tps))
+	for i, tp := range tps {
+		starts[i] = o.starts[tp]
+		starts[i].Metadata = task.StartMetadata()
+	}
+	return o.client.CommitOffsets(ctx, starts)
 }
 
 // dropForeign leaves out the offsets that the application itself has committed to a topic of the same name, which was
 // deleted since. What something else has committed, such as a tool, is meant as it is.
-func (o *opening) dropForeign(ctx context.Context, offsets map[kclient.TopicPartition]kclient.Offset) error {
+func (o *opening) dropForeign(ctx context.Context, offsets map[kclient.TopicPartition]kclient.Offset) (
+	dropped []kclient.TopicPartition, err error,
+) {
 	foreign := func() (tps []kclient.TopicPartition) {
 		for tp, at := range offsets {
 			note, noted := o.app.noted.get(inputKey(tp))
@@ -123,19 +138,20 @@ func (o *opening) dropForeign(ctx context.Context, offsets map[kclient.TopicPart
 		return tps
 	}
 	if len(foreign()) == 0 {
-		return nil
+		return nil, nil
 	}
 	// Another process may have begun with the new topic since this one has read the progress topic.
 	if err := o.app.noted.refresh(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	for _, tp := range foreign() {
+	dropped = foreign()
+	for _, tp := range dropped {
 		o.log.Warn("the topic was deleted and recreated: the group's offset is of the deleted one; going on as the source's "+
 			"reset policy says", "topic", tp.Topic, "partition", tp.Partition, "offset", offsets[tp].Next)
 		offsets[tp] = kclient.Offset{TopicPartition: tp, Next: -1, LeaderEpoch: -1}
 		o.fresh[tp] = true
 	}
-	return nil
+	return dropped, nil
 }
 
 // at is where ListOffsets has to look.

@@ -1,10 +1,14 @@
 package runtime_test
 
 import (
+	"context"
+	"net"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"thalweg/runtime"
 	"thalweg/stream"
@@ -90,5 +94,55 @@ func TestAnInputThatIsRecreatedMeanwhileStartsByItsPolicy(t *testing.T) {
 			require.NotContains(t, string(log.buf), "retention long")
 			log.mu.Unlock()
 		}
+	}
+}
+
+// A process that has not heard of it commits an offset of a topic that was deleted and recreated. That does not count,
+// also where the first commit of the new topic was cut short.
+func TestALateOffsetOfADeletedInput(t *testing.T) {
+	for guarantee, kind := range map[runtime.Guarantee]kmsg.Key{
+		runtime.ExactlyOnce: kmsg.TxnOffsetCommit, runtime.AtLeastOnce: kmsg.OffsetCommit,
+	} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			h := newHarness(t)
+			h.create(1, "ins")
+			h.create(1, "copies")
+			cfg := h.config()
+			cfg.Guarantee = guarantee
+			h.sent("ins", 0, 0, 100)
+			h.start(copying(t, ins), cfg).caughtUp().stop()
+			late, err := h.admin.FetchOffsetsForTopics(h.ctx, cfg.ApplicationID, "ins")
+			require.NoError(t, err)
+			h.remove("ins")
+			h.create(1, "ins")
+			h.sent("ins", 0, 1000, 200)
+			require.NoError(t, h.admin.CommitAllOffsets(h.ctx, cfg.ApplicationID, late.Offsets()))
+
+			cut, commits := cfg, newToll(kind)
+			cut.ClientOptions = h.over(func(c net.Conn) net.Conn { return tolled{c, commits} })
+			cut.StateFS, cut.CloseTimeout, cut.TransactionTimeout = vfs.NewMem(), 200*time.Millisecond, time.Second
+			commits.close()
+			ctx, cancel := context.WithCancel(h.ctx)
+			app, err := runtime.New(copying(t, ins), cut)
+			require.NoError(t, err)
+			ended := make(chan error, 1)
+			go func() { ended <- app.Run(ctx) }()
+			require.Eventually(t, func() bool { return commits.waiting.Load() > 0 }, patience, poll)
+			cancel()
+			<-ended
+
+			app2 := h.start(copying(t, ins), cfg)
+			want := append(numbers(0, 100), numbers(1000, 1200)...)
+			require.Eventually(t, func() bool { return len(h.read("copies")) >= len(want) }, patience, poll)
+			app2.caughtUp()
+			require.EqualValues(t, 200, h.offset("ins", 0))
+			app2.stop()
+			commits.release()
+			if guarantee == runtime.ExactlyOnce {
+				require.Equal(t, want, h.values("copies"))
+			} else {
+				require.Subset(t, h.values("copies"), want)
+			}
+		})
 	}
 }

@@ -204,6 +204,7 @@ type Recreated struct {
 	WasID, ID   [16]byte
 	Offsets     map[int32]int64 // that the group has committed
 	WithoutAny  []int32         // partitions whose committed offsets are gone
+	Late        []int32         // partitions whose committed offsets are of the deleted topic
 	Application string
 }
 
@@ -225,6 +226,10 @@ func CompareInput(r Recreated) Verdict {
 	if len(r.WithoutAny) > 0 {
 		text += fmt.Sprintf(". The committed offsets of partitions %v were deleted with it: these start as the source's "+
 			"reset policy says", r.WithoutAny)
+	}
+	if len(r.Late) > 0 {
+		text += fmt.Sprintf(". A process of the application has committed offsets of the deleted topic to partitions %v "+
+			"after that: these start as the source's reset policy says, too", r.Late)
 	}
 	return verdict(Log, "%s", text)
 }

@@ -85,6 +85,9 @@ func decodeMetadata(metadata string) (partitionTime int64, marks map[string]int6
 	return partitionTime, marks, nil
 }
 
+// StartMetadata is the metadata of an offset before which nothing was processed.
+func StartMetadata() string { return encodeMetadata(topology.Unknown, nil) }
+
 // HasWritten tells whether metadata is what a task, or Kafka Streams, has written.
 func HasWritten(metadata string) bool {
 	_, _, err := decodeMetadata(metadata)
