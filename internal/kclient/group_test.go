@@ -84,6 +84,29 @@ func TestEventsAreQueued(t *testing.T) {
 	})
 }
 
+// A client that has heard of a topic a moment ago makes it again once it has deleted it.
+func TestEnsureATopicThatWasJustDeleted(t *testing.T) {
+	onEveryBroker(t, func(t *testing.T, b *bench) {
+		l := b.open(nil)
+		spec := TopicSpec{Name: b.name("t"), Partitions: 3}
+		require.NoError(t, l.Topics().Ensure(b.ctx, []TopicSpec{spec}))
+		_, err := l.Topics().List(b.ctx, spec.Name)
+		require.NoError(t, err)
+		_, err = l.admin.DeleteTopic(b.ctx, spec.Name)
+		require.NoError(t, err)
+		spec.Partitions = 2
+		ensure := func() error { return l.Topics().Ensure(b.ctx, []TopicSpec{spec}) }
+		if l.cfg.Broker != nil {
+			require.NoError(t, ensure())
+		} else { // a cluster's brokers learn of the deletion one after the other
+			require.Eventually(t, func() bool { return ensure() == nil }, patience, 50*time.Millisecond)
+		}
+		n, err := l.Partitions(b.ctx, spec.Name)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, n)
+	})
+}
+
 func TestEnsureTopics(t *testing.T) {
 	onEveryBroker(t, func(t *testing.T, b *bench) {
 		l := b.open(nil)

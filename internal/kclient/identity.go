@@ -21,10 +21,7 @@ type Identity struct {
 // Identify asks which of the topics exist, and for their ids and the cluster's. A topic that this client may not see
 // does not exist.
 func (t *Topics) Identify(ctx context.Context, names ...string) (id Identity, err error) {
-	req := metadataRequest(names)
-	resp, err := request(ctx, t.cfg.RetryTimeout, "topic ids", nil,
-		func(ctx context.Context) (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, t.client) },
-		func(r *kmsg.MetadataResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
+	resp, err := t.ask(ctx, names)
 	if err != nil {
 		return id, err
 	}
@@ -40,6 +37,14 @@ func (t *Topics) Identify(ctx context.Context, names ...string) (id Identity, er
 		}
 	}
 	return id, nil
+}
+
+// ask asks the broker about topics, whatever it has told before: this client may have deleted one since.
+func (t *Topics) ask(ctx context.Context, names []string) (*kmsg.MetadataResponse, error) {
+	req := metadataRequest(names)
+	return request(ctx, t.cfg.RetryTimeout, "look up topics", nil,
+		func(ctx context.Context) (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, t.client) },
+		func(r *kmsg.MetadataResponse) error { return kerr.ErrorForCode(r.ErrorCode) })
 }
 
 // GroupOffsets returns all offsets that a group has committed. A group that does not exist has none.

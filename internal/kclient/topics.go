@@ -72,19 +72,24 @@ func (t *Topics) Ensure(ctx context.Context, specs []TopicSpec) error {
 	for i := range specs {
 		names[i] = specs[i].Name
 	}
-	existing, err := t.List(ctx, names...)
+	resp, err := t.ask(ctx, names)
 	if err != nil {
 		return err
+	}
+	answers := map[string]error{}
+	for i := range resp.Topics {
+		if topic := &resp.Topics[i]; topic.Topic != nil {
+			answers[*topic.Topic] = kerr.ErrorForCode(topic.ErrorCode)
+		}
 	}
 	var check []TopicSpec
 	var errs []error
 	for _, spec := range specs {
-		detail := existing[spec.Name]
+		answer, ok := answers[spec.Name]
 		switch {
-		case detail.Err == nil && existing.Has(spec.Name),
-			errors.Is(detail.Err, kerr.LeaderNotAvailable): // somebody else is making it
+		case ok && answer == nil, errors.Is(answer, kerr.LeaderNotAvailable): // somebody else is making it
 			check = append(check, spec)
-		case detail.Err == nil || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
+		case !ok || errors.Is(answer, kerr.UnknownTopicOrPartition):
 			made, err := t.create(ctx, "internal topic", spec)
 			switch {
 			case err != nil:
@@ -95,7 +100,7 @@ func (t *Topics) Ensure(ctx context.Context, specs []TopicSpec) error {
 				check = append(check, spec)
 			}
 		default:
-			errs = append(errs, fmt.Errorf("kclient: internal topic %q: %w%s", spec.Name, detail.Err, advice(detail.Err)))
+			errs = append(errs, fmt.Errorf("kclient: internal topic %q: %w%s", spec.Name, answer, advice(answer)))
 		}
 	}
 	if len(check) > 0 {
