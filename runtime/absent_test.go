@@ -95,7 +95,7 @@ func TestAStoreThatWasLeftOutIsNotNamedAgainAfterARebalance(t *testing.T) {
 	app.caughtUp().stop()
 
 	other := cfg
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	log, others := loggedTo(&cfg), loggedTo(&other)
 	first, second := h.start(words(t, byWord), cfg), h.start(words(t, byWord), other)
 	first.settled()
@@ -122,7 +122,7 @@ func TestAStoreThatLacksNothingIsNotNamed(t *testing.T) {
 	h.counted(cfg, 20)
 	h.counted(cfg, 20)
 	other := cfg
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	h.start(words(t, byWord), other).settled().stop()
 	require.NotContains(t, log.String(), leftOut)
 

@@ -247,17 +247,17 @@ func TestRestartsBehindARepartition(t *testing.T) {
 			}, stream.OnCommit)
 		}
 		cfg := h.config()
-		cfg.Guarantee, cfg.CommitEvery = guarantee, 10*time.Millisecond
+		cfg.Guarantee, cfg.CommitInterval = guarantee, 10*time.Millisecond
 		for _, at := range []int64{1, 700, 1500, 100} {
 			seen.Store(0)
 			failAt.Store(at)
 			if at == 1500 { // the stores are lost, whose events are years old
-				cfg.StateFS = vfs.NewMem()
+				cfg.State.FS = vfs.NewMem()
 			}
 			require.ErrorContains(t, h.start(topo(), cfg).fails(), "as the test wants")
 		}
 		failAt.Store(0)
-		cfg.StateFS = vfs.NewMem()
+		cfg.State.FS = vfs.NewMem()
 		app := h.start(topo(), cfg).caughtUp()
 		app.stop()
 		require.Empty(t, drops(app))
@@ -279,7 +279,7 @@ func TestProcessesBehindARepartition(t *testing.T) {
 	var seen atomic.Int64
 	process := func() *running {
 		cfg := h.config()
-		cfg.CommitEvery = 10 * time.Millisecond
+		cfg.CommitInterval = 10 * time.Millisecond
 		return h.start(skewed(t, func(s stream.Stream[string, string]) stream.Stream[string, string] {
 			return s.Peek(func(string, string) { seen.Add(1) })
 		}, stream.OnCommit), cfg)

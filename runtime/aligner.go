@@ -65,7 +65,7 @@ func (l *aligner) run(ctx context.Context, a *app, client *kclient.Client, finis
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	least := max(cutLeast, a.cfg.CommitEvery)
+	least := max(cutLeast, a.cfg.CommitInterval)
 	most := max(least, min(cutMost, a.cfg.Alignment.Timeout/4))
 	for wait := least; ; {
 		select {

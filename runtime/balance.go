@@ -17,7 +17,7 @@ import (
 func (a *app) stateConfig(id TaskID) state.Config {
 	return state.Config{
 		Engine: a.home.stores(), Namespace: state.Namespace(id.Partition), Budget: a.home.memory.budget,
-		CheckpointCommits: -1, // by Config.CheckpointEvery
+		CheckpointCommits: -1, // by Config.State.CheckpointInterval
 		CheckpointBytes:   a.home.memory.checkpointBytes(),
 	}
 }
@@ -33,7 +33,7 @@ type balance struct {
 
 // config is what the group's leader needs to know to spread the tasks.
 func (b *balance) config() kclient.BalancerConfig {
-	c := kclient.BalancerConfig{Options: b.app.cfg.copies(), ProbeInterval: b.app.cfg.ProbeInterval}
+	c := kclient.BalancerConfig{Options: b.app.cfg.copies(), ProbeInterval: b.app.cfg.Standbys.ProbeInterval}
 	for _, s := range b.app.topo.Subtopologies() {
 		sub := kclient.Subtopology{
 			ID: int32(s.ID), Stateful: len(s.Stores) > 0, Logged: hasCopies(b.app.layout().fillings, s.ID),
@@ -84,7 +84,8 @@ func (b *balance) report() assign.Report {
 		}
 	}
 	r := assign.Report{
-		Process: b.app.home.process, Weight: b.app.dispatcher.wanted(), Endpoint: b.app.cfg.Endpoint, Tags: b.app.cfg.Tags,
+		Process: b.app.home.process, Weight: b.app.dispatcher.wanted(), Endpoint: b.app.cfg.Endpoint,
+		Tags: b.app.cfg.Standbys.Tags,
 	}
 	copies, further := b.app.standbys.reached(), map[TaskID]reach{}
 	b.app.mu.Lock()

@@ -43,7 +43,7 @@ func TestTableIsRestoredFromItsTopic(t *testing.T) {
 	send("customers", "old")
 	for round, lost := range []bool{false, false, true} {
 		if lost {
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 		}
 		app := h.start(named(t), cfg).settled()
 		if round == 0 {

@@ -9,7 +9,7 @@ import (
 // checkpoints writes what is committed to the engine, so that it neither waits in memory for too long nor hides from
 // queries.
 type checkpoints struct {
-	every  time.Duration // Config.CheckpointEvery
+	every  time.Duration // Config.State.CheckpointInterval
 	purger *purger       // learns what has expired
 	behind []*job        // have committed something that may not be in the engine
 	since  time.Time     // the first commit that is not; zero: there is none

@@ -35,7 +35,8 @@ type core interface {
 // NewClient returns a client of the broker or cluster that cfg names by Broker or Seeds. It takes the client options,
 // compression, limits, timeouts, topic settings and logger from cfg, too; the same Config can be given to [New].
 // Nothing is connected before the first call. The broker stays the caller's. A client has a part of the memory limit
-// ([Config.MemoryBytesMax]) until Close, but has no say in what the limit is where there is an application or a broker.
+// (Config.Limits.MemoryBytesMax) until Close, but has no say in what the limit is where there is an application or a
+// broker.
 func NewClient(cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validateClient(); err != nil {
@@ -75,7 +76,7 @@ func (c *Client) Delete(ctx context.Context, topics ...Named) error {
 
 // Reset makes the broker forget an application: it deletes all changelog and repartition topics whose names begin with
 // its id and that no other application has listed, its progress topic, and the committed offsets. No process of the
-// application may run, and its directory below Config.StateDir has to be deleted, too.
+// application may run, and its directory below Config.State.Dir has to be deleted, too.
 func (c *Client) Reset(ctx context.Context, applicationID string) error {
 	return c.core.reset(ctx, applicationID)
 }

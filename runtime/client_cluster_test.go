@@ -18,7 +18,7 @@ import (
 func TestClientOnACluster(t *testing.T) {
 	h := newHarness(t, listening(t))
 	cfg := h.onKafka(3)
-	cfg.ApplicationID, cfg.StateFS = "client-"+uuid.NewString()[:8], vfs.NewMem()
+	cfg.ApplicationID, cfg.State.FS = "client-"+uuid.NewString()[:8], vfs.NewMem()
 	cfg.Compression = runtime.LZ4
 	client := h.clientOf(cfg)
 	require.NoError(t, client.Ping(h.ctx))
@@ -87,7 +87,7 @@ func abortIn(t *testing.T, h *harness, cfg runtime.Config, topic string) {
 func TestWhatTheBrokerRefusesOnACluster(t *testing.T) {
 	h := newHarness(t, listening(t))
 	cfg := h.onKafka(2)
-	cfg.ApplicationID, cfg.StateFS = "refused-"+uuid.NewString()[:8], vfs.NewMem()
+	cfg.ApplicationID, cfg.State.FS = "refused-"+uuid.NewString()[:8], vfs.NewMem()
 	cfg.Errors = topology.Errors{Encode: topology.DeadLetter, DeadLetters: cfg.ApplicationID + "-dead"}
 	in := stream.NewTopic[string, string](cfg.ApplicationID + "-in")
 	out := stream.NewTopic[string, string](cfg.ApplicationID + "-out")

@@ -39,7 +39,7 @@ type connection struct {
 
 func newConnection(cfg Config) (*connection, error) {
 	m, err := memory.Join(memory.Request{
-		Name: "client", BytesMax: cfg.MemoryBytesMax, Kinds: []memory.Kind{memory.Clients}, Follows: true,
+		Name: "client", BytesMax: cfg.Limits.MemoryBytesMax, Kinds: []memory.Kind{memory.Clients}, Follows: true,
 	})
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func (c *connection) producerOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.RecordPartitioner(choosing{kgo.StickyKeyPartitioner(nil)}),
 		kgo.ProducerBatchCompression(c.cfg.Compression.franz()),
-		kgo.ProducerBatchMaxBytes(int32(min(c.cfg.RecordBytesMax+batchOverheadBytes, math.MaxInt32))),
+		kgo.ProducerBatchMaxBytes(int32(min(c.cfg.Limits.RecordBytesMax+batchOverheadBytes, math.MaxInt32))),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(sendBytesMax / recordOverheadBytes), // the room is less
 	}
@@ -145,8 +145,8 @@ func (s *sending) add(ctx context.Context, n int64, r *outgoing) error {
 	for _, h := range r.headers {
 		bytes += len(h.Key) + len(h.Value)
 	}
-	if most := s.c.cfg.RecordBytesMax; bytes > most {
-		return fmt.Errorf("%w: it has %d bytes, Config.RecordBytesMax allows %d", kerr.MessageTooLarge, bytes, most)
+	if most := s.c.cfg.Limits.RecordBytesMax; bytes > most {
+		return fmt.Errorf("%w: it has %d bytes, Config.Limits.RecordBytesMax allows %d", kerr.MessageTooLarge, bytes, most)
 	}
 	size := min(int64(recordOverheadBytes+bytes), sendBytesMax)
 	partition, err := s.choose(ctx, r)
@@ -295,7 +295,7 @@ func (c *connection) explain(err error) error {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w: make the topic with Client.Create or thalweg topics create, or check its name", c.reason(err))
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%w: raise the topic's max.message.bytes, or lower Config.RecordBytesMax", err)
+		return fmt.Errorf("%w: raise the topic's max.message.bytes, or lower Config.Limits.RecordBytesMax", err)
 	}
 	return c.reason(err)
 }

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"os"
-	"path/filepath"
 	"reflect"
 	goruntime "runtime"
 	"strings"
@@ -50,9 +48,9 @@ func franzOptions(o ClientOptions) []kgo.Opt {
 	return opts
 }
 
-// DefaultHeadroomBytes is what Config.HeadroomBytes is when it is 0. A program that opens a broker and no application
-// does well to hold a slice of this size, too, without touching it: a broker has even less alive.
-const DefaultHeadroomBytes = 32 << 20
+// DefaultHeapBallastBytes is what Config.Limits.HeapBallastBytes is when it is 0. A program that opens a broker and no
+// application does well to hold a slice of this size, too, without touching it: a broker has even less alive.
+const DefaultHeapBallastBytes = 32 << 20
 
 // Topics says how the topics are made that are missing when an application starts. Its internal topics, changelogs and
 // repartitions, are always made. Input topics, output topics with a fixed name and the dead-letter topic are made on
@@ -70,6 +68,9 @@ type Topics struct {
 	// topics and under those of a store's own. An internal topic takes none under which it would lose what is needed:
 	// cleanup.policy, message.timestamp.*, and a retention that is too short.
 	Config map[string]string
+	// PurgeInterval is the time between deletions of processed records from repartition topics. Expired rows are deleted
+	// from changelogs every tenth time. Default 30 s.
+	PurgeInterval time.Duration
 }
 
 // Alignment says how the time of operators behind a repartition goes on. Several tasks write to a repartition topic,
@@ -90,6 +91,110 @@ type Broker interface {
 	Addr() string
 	// Dial returns a new connection to the broker.
 	Dial(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Special values of settings.
+const (
+	// NeverWait is a Config.MaxIdle with which a task takes the records that it has.
+	NeverWait time.Duration = -1
+	// Forever is a Config.State.Retention or Config.State.ViewAgeMax without an end.
+	Forever time.Duration = -1
+	// NoBallast is a Config.Limits.HeapBallastBytes that leaves the collector alone.
+	NoBallast int64 = -1
+)
+
+// StateConfig says where the local copies of stores lie, and how they are kept.
+type StateConfig struct {
+	// Dir has the local copies of stores, in a directory for each application ID. It belongs to one process at a time.
+	// Set it in production, to a disk that survives restarts: what is lost there is restored from the changelogs, which
+	// takes time. Empty means the user's directory for state, such as $XDG_STATE_HOME/thalweg or
+	// ~/.local/state/thalweg; the log names it. A program with stores needs one of the two. While the disk is full,
+	// processing continues as far as memory allows, and then waits: see [Stats].Engine and the log.
+	//
+	// A process that was killed is recognized by its directory when it comes back, and need not wait for the end of its
+	// own session. An application without stores keeps nothing else there, and many processes of it may share a Dir.
+	Dir string
+	// FS is the file system of Dir; nil means the operating system's. A vfs.NewMem keeps state in memory, for tests.
+	FS vfs.FS
+	// Retention is how long the rows of a task stay here after it has moved to another process, in case it comes
+	// back. It is counted while this process runs, and only as long as the other one has the task. Rows of volatile
+	// stores stay, since nothing could bring them back. Default 10 min; [Forever] keeps them.
+	Retention time.Duration
+	// CheckpointInterval is at most how long committed state stays in memory before the engine (and thus a query) has
+	// it. Longer combines more changes; a crash restores a little more. Default 1 s.
+	CheckpointInterval time.Duration
+	// ViewAgeMax is how long a [View] can be read. An older one fails with [ErrViewExpired], so that one that is left
+	// open does not keep old versions of rows on the disk. Default 10 min; with [Forever] none expires.
+	ViewAgeMax time.Duration
+}
+
+// StandbyConfig says which copies other processes keep of a task's state, and when a task moves to one. The settings of
+// the process that leads the group count for all: give all processes the same, except for Tags.
+type StandbyConfig struct {
+	// Count is how many other processes keep a copy of each task's state on their disks, so that a task whose process
+	// dies goes on where its copy is, and restores only what that lacks. A copy takes the disk space of the state, and
+	// reads its changelogs as they grow. Stores that are volatile, or in memory alone, have no copies. Fewer processes
+	// than that have fewer copies. The settings of the process that leads the group count for all: give all processes the
+	// same. Default 0.
+	Count int
+	// Tags say where this process is, such as {"zone": "a", "rack": "12"}. 32 at most, of 128 bytes each.
+	Tags map[string]string
+	// SpreadTags are keys of Tags: copies of a task go to processes with other values than its own, as far as there are
+	// any, so that not all of them are in one zone.
+	SpreadTags []string
+	// AcceptableLag is how many records of its changelogs a process may lack of a task's state before the task may move
+	// there. Until then the task stays where it is, and the process copies its state (a warm-up). It bounds how long a
+	// task that moves stands still. Default 10,000.
+	AcceptableLag int64
+	// WarmupsMax is how many tasks are copied at the same time, in the whole group, so that they can move. Default 2;
+	// negative: none, a task moves at once, and stands still while its new process restores it.
+	WarmupsMax int
+	// ProbeInterval is after how long the group looks again whether tasks that wait for a copy may move. A process whose
+	// copy is near enough makes it look at once. Default 10 min.
+	ProbeInterval time.Duration
+}
+
+// Limits bound what a process holds in memory, and what it sends. [StateConfig] and [Topics] bound what lies on disks.
+type Limits struct {
+	// MemoryBytesMax limits the memory that applications, brokers and clients of this process hold together. There is
+	// one limit per process: the application or broker that is opened first sets it, and one that sets another limit
+	// afterwards fails to open. So does an application with so many workers that their parts would be too small to work
+	// with; the error says what would fit, and New returns it where the application does not fit even by itself. The
+	// resident memory stays within the limit and about 150 MiB for the program itself. Default: half of what the
+	// container, or else the machine, has. Set it where the program needs much memory for itself: Go's own limit
+	// (debug.SetMemoryLimit) is set accordingly, unless GOMEMLIMIT or the program has set one.
+	//
+	// The following settings are parts of it, each of which is a fraction unless it is set. Of the limit, nine tenths
+	// are given out, and a byte of Go's heap counts 1.6, for garbage.
+	MemoryBytesMax int64
+	// BufferedBytesMax limits what is fetched and not processed, of all workers of this process; an input that has
+	// its share of it, 4 MiB at most, is not fetched further. Default about a twentieth of the limit, 64 MiB at most.
+	BufferedBytesMax int64
+	// RestoreBytesMax limits what is fetched of changelogs and not in the stores yet. Default about a
+	// twenty-seventh of the limit, 64 MiB at most.
+	RestoreBytesMax int64
+	// ProduceBytesMax limits what is written and not acknowledged by the broker; tasks wait above it. Default about a
+	// twenty-seventh of the limit, 256 MiB at most.
+	ProduceBytesMax int64
+	// CacheBytesMax is the memory for the rows of all stores of this process: those that are read again, and those that
+	// are written and not in the engine yet. State that fits is read and written at memory speed; beyond that a read
+	// costs some microseconds. Default: three tenths of the limit, more where other parts need less.
+	CacheBytesMax int64
+	// BlockCacheBytesMax is the memory of the state engine, for blocks read from disk and for its memtables. Default
+	// about a quarter of the limit with cgo, about a seventh without, since it lies on Go's heap then.
+	BlockCacheBytesMax int64
+	// HeapBallastBytes is how much garbage may pile up before Go's collector runs, beyond what GOGC allows (exactly so
+	// much at its default of 100). An application without much state has a few megabytes alive, and would collect
+	// hundreds of times a second. It counts as heap in Go's metrics and towards a GOMEMLIMIT, and is resident only as
+	// far as it is used. Default 32 MiB; [NoBallast] means none.
+	HeapBallastBytes int64
+	// BatchBytes is the size from which a record batch is sent before the commit, before compression. Default 256 KiB
+	// with Broker. With Seeds each partition has one batch under way at a time, so that small ones would let the network
+	// set the pace: RecordBytesMax, 1 MB at most.
+	BatchBytes int
+	// RecordBytesMax is the largest record that is written; it must be below the max.message.bytes of the topics that
+	// are written to. Larger ones follow Errors.Encode. Default 1 MB.
+	RecordBytesMax int
 }
 
 // Config sets an application up. ApplicationID and one of Broker and Seeds are required.
@@ -119,119 +224,36 @@ type Config struct {
 	// that names both. Letters, digits, '.', '_' and '-', at most 120. Default: none.
 	Instance string
 
-	// StateDir is where the local copies of stores lie, in a directory per application id; it belongs to one process
-	// at a time. Empty means <temporary directory>/thalweg: name a directory that outlives a restart of the machine,
-	// since what is lost there is restored from the changelogs, which takes time. While its disk is full processing
-	// goes on as far as memory allows, and waits then: see [Stats].Engine and the log.
-	//
-	// A process that was killed is known by its directory when it comes back, and need not wait for the end of its own
-	// session. An application without stores keeps nothing else there, and many processes of it may share a StateDir.
-	StateDir string
-	// StateFS is the file system that StateDir lies on; nil means the operating system's. A vfs.NewMem keeps state in
-	// memory.
-	StateFS vfs.FS
-
-	// StateRetention is how long the rows of a task stay here after it has moved to another process, in case it comes
-	// back. It is counted while this process runs, and only as long as the other one has the task. Rows of volatile
-	// stores stay, since nothing could bring them back. Default 10 min; negative means for ever.
-	StateRetention time.Duration
-
-	// Standbys is how many other processes keep a copy of each task's state on their disks, so that a task whose process
-	// dies goes on where its copy is, and restores only what that lacks. A copy takes the disk space of the state, and
-	// reads its changelogs as they grow. Stores that are volatile, or in memory alone, have no copies. Fewer processes
-	// than that have fewer copies. The settings of the process that leads the group count for all: give all processes the
-	// same. Default 0.
-	Standbys int
-	// Tags say where this process is, such as {"zone": "a", "rack": "12"}. 32 at most, of 128 bytes each.
-	Tags map[string]string
-	// StandbyTags are keys of Tags: copies of a task go to processes with other values than its own, as far as there are
-	// any, so that not all of them are in one zone.
-	StandbyTags []string
-	// AcceptableLag is how many records of its changelogs a process may lack of a task's state before the task may move
-	// there. Until then the task stays where it is, and the process copies its state (a warm-up). It bounds how long a
-	// task that moves stands still. Default 10,000.
-	AcceptableLag int64
-	// WarmupsMax is how many tasks are copied at the same time, in the whole group, so that they can move. Default 2;
-	// negative: none, a task moves at once, and stands still while its new process restores it.
-	WarmupsMax int
-	// ProbeInterval is after how long the group looks again whether tasks that wait for a copy may move. A process whose
-	// copy is near enough makes it look at once. Default 10 min.
-	ProbeInterval time.Duration
-
 	// Guarantee is ExactlyOnce unless you choose otherwise.
 	Guarantee Guarantee
 	// Workers is how many tasks this process works on at the same time; 0 means one per CPU, at most 8. More than
 	// there are partitions are idle. [App.SetWorkers] changes it while the application runs. A process gets its share of
 	// the group's tasks by the number of its workers.
 	Workers int
-	// CommitEvery fixes the time between commits, which bounds the latency of exactly-once outputs and of tables that
+	// CommitInterval fixes the time between commits, which bounds the latency of exactly-once outputs and of tables that
 	// emit on commit. A record that takes longer is committed before the next one. 0 lets it follow the load: 10 ms when
 	// there is little to do, for latency, up to 100 ms when there is no end to it, since fewer commits combine more
 	// changes of a key.
-	CommitEvery time.Duration
-	// CheckpointEvery is at most how long committed state stays in memory before the engine (and thus a query) has
-	// it. Longer combines more changes; a crash restores a little more. Default 1 s.
-	CheckpointEvery time.Duration
-	// ViewAgeMax is how long a [View] can be read. An older one fails with [ErrViewExpired], so that one that is left
-	// open does not keep old versions of rows on the disk for ever. Default 10 min; negative means no limit.
-	ViewAgeMax time.Duration
+	CommitInterval time.Duration
 	// MaxIdle is how long a task with several inputs waits for records on those that are empty, so that it can take
 	// the smallest timestamp of all. 0 waits only for what is known to be in the topic already; more also waits for
-	// producers, for as long as the empty inputs are known to be read to their ends; negative never waits.
+	// producers, for as long as the empty inputs are known to be read to their ends. With [NeverWait] it waits for none.
 	MaxIdle time.Duration
 	// Alignment says how operators behind a repartition wait for the slowest of the tasks that write there.
 	Alignment Alignment
-	// PurgeEvery is the time between deletions of processed records from repartition topics. Expired rows are deleted
-	// from changelogs every tenth time. Default 30 s.
-	PurgeEvery time.Duration
 
-	// MemoryBytesMax limits the memory that applications, brokers and clients of this process hold together. There is
-	// one limit per process: the application or broker that is opened first sets it, and one that sets another limit
-	// afterwards fails to open. So does an application with so many workers that their parts would be too small to work
-	// with; the error says what would fit, and New returns it where the application does not fit even by itself. The
-	// resident memory stays within the limit and about 150 MiB for the program itself. Default: half of what the
-	// container, or else the machine, has. Set it where the program needs much memory for itself: Go's own limit
-	// (debug.SetMemoryLimit) is set accordingly, unless GOMEMLIMIT or the program has set one.
-	//
-	// The following settings are parts of it, each of which is a fraction unless it is set. Of the limit, nine tenths
-	// are given out, and a byte of Go's heap counts 1.6, for garbage.
-	MemoryBytesMax int64
-	// BufferedBytesMax limits what is fetched and not processed, of all workers of this process; an input that has
-	// its share of it, 4 MiB at most, is not fetched further. Default about a twentieth of the limit, 64 MiB at most.
-	BufferedBytesMax int64
-	// RestoreBytesMax limits what is fetched of changelogs and not in the stores yet. Default about a
-	// twenty-seventh of the limit, 64 MiB at most.
-	RestoreBytesMax int64
-	// ProduceBytesMax limits what is written and not acknowledged by the broker; tasks wait above it. Default about a
-	// twenty-seventh of the limit, 256 MiB at most.
-	ProduceBytesMax int64
-	// CacheBytesMax is the memory for the rows of all stores of this process: those that are read again, and those that
-	// are written and not in the engine yet. State that fits is read and written at memory speed; beyond that a read
-	// costs some microseconds. Default: three tenths of the limit, more where other parts need less.
-	CacheBytesMax int64
-	// BlockCacheBytesMax is the memory of the state engine, for blocks read from disk and for its memtables. Default
-	// about a quarter of the limit with cgo, about a seventh without, since it lies on Go's heap then.
-	BlockCacheBytesMax int64
-	// HeadroomBytes is how much garbage may pile up before Go's collector runs, beyond what GOGC allows (exactly so
-	// much at its default of 100). An application without much state has a few megabytes alive, and would collect
-	// hundreds of times a second. It counts as heap in Go's metrics and towards a GOMEMLIMIT, and is resident only as
-	// far as it is used. Default 32 MiB; negative means none.
-	HeadroomBytes int64
-	// BatchBytes is the size from which a record batch is sent before the commit, before compression. Default 256 KiB
-	// with Broker. With Seeds each partition has one batch under way at a time, so that small ones would let the network
-	// set the pace: RecordBytesMax, 1 MB at most.
-	BatchBytes int
-	// RecordBytesMax is the largest record that is written; it must be below the max.message.bytes of the topics that
-	// are written to. Larger ones follow Errors.Encode. Default 1 MB.
-	RecordBytesMax int
-	// Compression of what is produced, at first none.
-	Compression Compression
-
-	// Errors says what happens to records that fail. The zero value stops at the first.
-	Errors topology.Errors
-
+	// State says where the local copies of stores lie.
+	State StateConfig
+	// Standbys says which copies of state are kept on other processes.
+	Standbys StandbyConfig
+	// Limits bound memory and sizes.
+	Limits Limits
 	// Topics says how topics are made.
 	Topics Topics
+	// Errors says what happens to records that fail. The zero value stops at the first.
+	Errors topology.Errors
+	// Compression of what is produced, at first none.
+	Compression Compression
 
 	// StartTimeout is how long Run's first steps wait for the broker to answer and, on a cluster, for somebody else to
 	// make the input and output topics that are missing. Default 30 s.
@@ -249,8 +271,8 @@ type Config struct {
 	// wait for that as well as for SessionTimeout. It must be longer than a commit takes to send; calls of the program's
 	// functions may take longer. Default 10 s, or SessionTimeout where that is less.
 	TransactionTimeout time.Duration
-	// StallAfter is how long a worker may be without progress before the log and Hooks.Stalled say so. Default 1 min.
-	StallAfter time.Duration
+	// StallTimeout is how long a worker may be without progress before the log and Hooks.Stalled say so. Default 1 min.
+	StallTimeout time.Duration
 
 	// Logger is nil for slog's default.
 	Logger *slog.Logger
@@ -264,48 +286,45 @@ func (c Config) withDefaults() Config {
 	if b := reflect.ValueOf(c.Broker); b.Kind() == reflect.Pointer && b.IsNil() {
 		c.Broker = nil // a variable of type *broker.Broker that no broker was opened into
 	}
-	setDefault(&c.StateDir, temporaryState())
+	setDefault(&c.State.Dir, defaultStateDir(c.State.FS))
 	setDefault(&c.Workers, min(8, goruntime.GOMAXPROCS(0)))
-	setDefault(&c.CheckpointEvery, time.Second)
-	setDefault(&c.ViewAgeMax, 10*time.Minute)
-	setDefault(&c.PurgeEvery, 30*time.Second)
+	setDefault(&c.State.CheckpointInterval, time.Second)
+	setDefault(&c.State.ViewAgeMax, 10*time.Minute)
+	setDefault(&c.Topics.PurgeInterval, 30*time.Second)
 	setDefault(&c.Alignment.Timeout, 5*time.Minute)
-	setDefault(&c.HeadroomBytes, DefaultHeadroomBytes)
-	setDefault(&c.RecordBytesMax, 1_000_000)
-	setDefault(&c.BatchBytes, c.batchBytes())
+	setDefault(&c.Limits.HeapBallastBytes, DefaultHeapBallastBytes)
+	setDefault(&c.Limits.RecordBytesMax, 1_000_000)
+	setDefault(&c.Limits.BatchBytes, c.batchBytes())
 	setDefault(&c.Topics.Partitions, 4)
 	setDefault(&c.StartTimeout, 30*time.Second)
 	setDefault(&c.RetryTimeout, 2*time.Minute)
 	setDefault(&c.CloseTimeout, 30*time.Second)
 	setDefault(&c.SessionTimeout, 45*time.Second)
-	setDefault(&c.StateRetention, 10*time.Minute)
-	setDefault(&c.TransactionTimeout, min(10*time.Second, max(c.SessionTimeout, 2*c.CommitEvery)))
-	setDefault(&c.StallAfter, time.Minute)
-	setDefault(&c.AcceptableLag, 10_000)
-	setDefault(&c.WarmupsMax, 2)
-	setDefault(&c.ProbeInterval, 10*time.Minute)
+	setDefault(&c.State.Retention, 10*time.Minute)
+	setDefault(&c.TransactionTimeout, min(10*time.Second, max(c.SessionTimeout, 2*c.CommitInterval)))
+	setDefault(&c.StallTimeout, time.Minute)
+	setDefault(&c.Standbys.AcceptableLag, 10_000)
+	setDefault(&c.Standbys.WarmupsMax, 2)
+	setDefault(&c.Standbys.ProbeInterval, 10*time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	if c.StateFS == nil {
-		c.StateFS = vfs.Default
+	if c.State.FS == nil {
+		c.State.FS = vfs.Default
 	}
 	return c
 }
 
-// batchBytes is the default of BatchBytes.
+// batchBytes is the default of Limits.BatchBytes.
 func (c Config) batchBytes() int {
 	if c.Broker != nil && !c.NoLocal {
 		return 256 << 10
 	}
-	return max(min(c.RecordBytesMax, 1_000_000), 1<<10)
+	return max(min(c.Limits.RecordBytesMax, 1_000_000), 1<<10)
 }
-
-// temporaryState is where the state of a program lies that does not say where.
-func temporaryState() string { return filepath.Join(os.TempDir(), "thalweg") }
 
 func (c Config) validate() error {
 	errs, check := problems()
@@ -313,25 +332,27 @@ func (c Config) validate() error {
 	check(topicName(c.ApplicationID), "ApplicationID %q: letters, digits, '.', '_' and '-' only, at most %d",
 		c.ApplicationID, applicationIDBytesMax)
 	check(strings.Trim(c.ApplicationID, ".") != "" || c.ApplicationID == "", "ApplicationID %q: it is the name of a "+
-		"directory in StateDir, and of a topic with something behind it: it needs a letter or digit", c.ApplicationID)
+		"directory in State.Dir, and of a topic with something behind it: it needs a letter or digit", c.ApplicationID)
 	check(!strings.HasPrefix(c.ApplicationID, "__"), "ApplicationID %q: names that begin with two underscores belong to "+
 		"the broker", c.ApplicationID)
 	c.checkClient(check)
 	check(c.Guarantee <= AtLeastOnce, "unknown Guarantee %d", c.Guarantee)
 	check(c.Workers > 0 && c.Workers <= workersMost, "Workers is %d, must be from 1 to %d", c.Workers, workersMost)
-	check(c.CommitEvery >= 0, "CommitEvery is %v, must not be negative", c.CommitEvery)
-	positive(check, "CheckpointEvery", c.CheckpointEvery)
-	positive(check, "PurgeEvery", c.PurgeEvery)
+	check(c.CommitInterval >= 0, "CommitInterval is %v, must not be negative", c.CommitInterval)
+	positive(check, "State.CheckpointInterval", c.State.CheckpointInterval)
+	positive(check, "Topics.PurgeInterval", c.Topics.PurgeInterval)
 	positive(check, "Alignment.Timeout", c.Alignment.Timeout)
-	positive(check, "StallAfter", c.StallAfter)
+	positive(check, "StallTimeout", c.StallTimeout)
 	check(c.TransactionTimeout >= time.Millisecond && c.TransactionTimeout <= requestTimeMost,
 		"TransactionTimeout is %v, must be from 1ms to %v", c.TransactionTimeout, requestTimeMost)
-	check(c.Guarantee == AtLeastOnce || c.CommitEvery < c.TransactionTimeout,
-		"CommitEvery %v must be below TransactionTimeout %v", c.CommitEvery, c.TransactionTimeout)
+	check(c.Guarantee == AtLeastOnce || c.CommitInterval < c.TransactionTimeout,
+		"CommitInterval %v must be below TransactionTimeout %v", c.CommitInterval, c.TransactionTimeout)
 	c.checkMemory(check)
-	check(c.HeadroomBytes <= 1<<36, "HeadroomBytes is %d, must be at most 64 GiB", c.HeadroomBytes)
-	check(c.BatchBytes >= 1<<10 && c.BatchBytes <= requestBytesMost, "BatchBytes is %d, must be from 1 KiB to 1 GiB",
-		c.BatchBytes)
+	check(c.Limits.HeapBallastBytes <= 1<<36, "Limits.HeapBallastBytes is %d, must be at most 64 GiB",
+		c.Limits.HeapBallastBytes)
+	check(c.Limits.BatchBytes >= 1<<10 && c.Limits.BatchBytes <= requestBytesMost,
+		"Limits.BatchBytes is %d, must be from 1 KiB to 1 GiB",
+		c.Limits.BatchBytes)
 	check(topicName(c.Instance) && (strings.Trim(c.Instance, ".") != "" || c.Instance == ""), "Instance %q: letters, "+
 		"digits, '.', '_' and '-' only, at most %d, and not dots alone", c.Instance, applicationIDBytesMax)
 	check(len(c.Endpoint) <= endpointMax, "Endpoint has %d bytes, must have at most %d", len(c.Endpoint), endpointMax)
@@ -353,8 +374,8 @@ func (c Config) validateClient() error {
 func (c Config) checkClient(check func(ok bool, format string, args ...any)) {
 	check(c.Broker != nil || len(c.Seeds) > 0, "neither Broker nor Seeds says where the broker is")
 	check(c.Broker == nil || len(c.Seeds) == 0, "both Broker and Seeds are set: choose one")
-	check(c.RecordBytesMax >= 1<<10 && c.RecordBytesMax <= requestBytesMost,
-		"RecordBytesMax is %d, must be from 1 KiB to 1 GiB", c.RecordBytesMax)
+	check(c.Limits.RecordBytesMax >= 1<<10 && c.Limits.RecordBytesMax <= requestBytesMost,
+		"Limits.RecordBytesMax is %d, must be from 1 KiB to 1 GiB", c.Limits.RecordBytesMax)
 	positive(check, "StartTimeout", c.StartTimeout)
 	positive(check, "RetryTimeout", c.RetryTimeout)
 	positive(check, "CloseTimeout", c.CloseTimeout)

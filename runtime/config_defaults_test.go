@@ -24,12 +24,12 @@ func TestBatchesAreLargerOverANetwork(t *testing.T) {
 		{Config{Broker: anyBroker{}}, 256 << 10},
 		{Config{Broker: anyBroker{}, NoLocal: true}, 1_000_000},
 		{Config{Seeds: []string{"a:1"}}, 1_000_000},
-		{Config{Seeds: []string{"a:1"}, RecordBytesMax: 500_000}, 500_000},
-		{Config{Seeds: []string{"a:1"}, RecordBytesMax: 10 << 20}, 1_000_000},
-		{Config{Seeds: []string{"a:1"}, RecordBytesMax: 100}, 1 << 10},
-		{Config{Seeds: []string{"a:1"}, BatchBytes: 5000}, 5000},
+		{Config{Seeds: []string{"a:1"}, Limits: Limits{RecordBytesMax: 500_000}}, 500_000},
+		{Config{Seeds: []string{"a:1"}, Limits: Limits{RecordBytesMax: 10 << 20}}, 1_000_000},
+		{Config{Seeds: []string{"a:1"}, Limits: Limits{RecordBytesMax: 100}}, 1 << 10},
+		{Config{Seeds: []string{"a:1"}, Limits: Limits{BatchBytes: 5000}}, 5000},
 	} {
-		require.Equal(t, test.want, test.cfg.withDefaults().BatchBytes)
+		require.Equal(t, test.want, test.cfg.withDefaults().Limits.BatchBytes)
 	}
 }
 
@@ -42,7 +42,7 @@ func TestATransactionEndsWithTheSession(t *testing.T) {
 		{Config{}, 10 * time.Second},
 		{Config{SessionTimeout: 6 * time.Second}, 6 * time.Second},
 		{Config{SessionTimeout: 20 * time.Second}, 10 * time.Second},
-		{Config{SessionTimeout: 2 * time.Second, CommitEvery: 3 * time.Second}, 6 * time.Second},
+		{Config{SessionTimeout: 2 * time.Second, CommitInterval: 3 * time.Second}, 6 * time.Second},
 		{Config{SessionTimeout: 6 * time.Second, TransactionTimeout: 9 * time.Second}, 9 * time.Second},
 	} {
 		require.Equal(t, test.want, test.cfg.withDefaults().TransactionTimeout)

@@ -70,7 +70,7 @@ func TestCutChangelogsOfStoresThatExpireAreRefused(t *testing.T) {
 			}
 			run(cfg)
 			newer := cfg
-			newer.StateFS = vfs.NewMem()
+			newer.State.FS = vfs.NewMem()
 			for range 3 {
 				run(newer)
 			}
@@ -83,11 +83,11 @@ func TestCutChangelogsOfStoresThatExpireAreRefused(t *testing.T) {
 			require.Contains(t, log.String(), "The local copy is complete")
 
 			none := cfg
-			none.StateFS = vfs.NewMem()
+			none.State.FS = vfs.NewMem()
 			require.ErrorContains(t, h.start(topo, none).fails(), "topic "+changelog+", was cut: it begins at ")
 			h.follow(cfg, h.start(topo, cfg).fails(), whatIsLeft)
 			run(cfg)
-			none.StateFS = vfs.NewMem()
+			none.State.FS = vfs.NewMem()
 			run(none)
 		})
 	}
@@ -114,7 +114,7 @@ func TestAChangelogThatExpiresByAClockIsRestored(t *testing.T) {
 	h.at(time.Hour)
 	h.start(clocked(t), cfg).caughtUp().stop()
 	h.deleteBefore("wordcount-windows-changelog", map[int32]int64{0: 1})
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	log := loggedTo(&cfg)
 	h.start(clocked(t), cfg).caughtUp().stop()
 	require.Contains(t, log.String(), "begins at 1. The broker deletes from it by itself (retention.ms=900000000)")
@@ -147,8 +147,8 @@ func TestAPurgeByAnotherProcessIsNoCut(t *testing.T) {
 	h.create(1, "old")
 	cfg := h.config()
 	second := cfg
-	cfg.PurgeEvery = 2 * time.Millisecond
-	second.StateFS = vfs.NewMem()
+	cfg.Topics.PurgeInterval = 2 * time.Millisecond
+	second.State.FS = vfs.NewMem()
 	log := loggedTo(&second)
 	app := h.start(hourly(t), cfg).settled()
 	idle := h.start(hourly(t), second).settled()
@@ -167,7 +167,7 @@ func TestPurgesAreNoted(t *testing.T) {
 	h := newHarness(t)
 	h.create(1, "old")
 	cfg := h.config()
-	cfg.PurgeEvery = 2 * time.Millisecond
+	cfg.Topics.PurgeInterval = 2 * time.Millisecond
 	app := h.start(hourly(t), cfg).settled()
 	start := h.purged(app)
 	app.stop()
@@ -176,17 +176,17 @@ func TestPurgesAreNoted(t *testing.T) {
 	require.Equal(t, start, known[key].Offset)
 
 	h.produce(&kgo.Record{Topic: "wordcount-progress", Key: progress.AppendKey(nil, key)}) // as an older build has it
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	log := loggedTo(&cfg)
 	h.start(hourly(t), cfg).caughtUp().stop()
 	require.Contains(t, log.String(), "they are taken for expired")
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	log = loggedTo(&cfg)
 	h.start(hourly(t), cfg).caughtUp().stop()
 	require.NotContains(t, log.String(), "they are taken for expired")
 
 	h.deleteBefore("wordcount-windows-changelog", map[int32]int64{0: start + 1})
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	require.ErrorContains(t, h.start(hourly(t), cfg).fails(), "knows only that it lacks what was before")
 }
 
@@ -222,7 +222,7 @@ func TestAVolatileStoreThatLostItsRowsIsNamed(t *testing.T) {
 	require.NotContains(t, log.String(), "has no rows here")
 	require.Equal(t, keyCounts(2), h.count(topo, cfg))
 
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	log = loggedTo(&cfg)
 	require.Equal(t, keyCounts(1), h.count(topo, cfg))
 	require.Contains(t, log.String(), "volatile store by-word has no rows here")

@@ -22,7 +22,7 @@ func TestDamagedState(t *testing.T) {
 			h.create(1, "dead")
 			fs := faultfs.New(vfs.NewMem())
 			cfg := h.config()
-			cfg.StateFS, cfg.Guarantee, cfg.BlockCacheBytesMax = fs, guarantee, 1
+			cfg.State.FS, cfg.Guarantee, cfg.Limits.BlockCacheBytesMax = fs, guarantee, 1
 			cfg.Errors = topology.Errors{
 				Process: topology.Skip, Encode: topology.DeadLetter, Decode: topology.Skip, DeadLetters: "dead",
 			}
@@ -72,7 +72,7 @@ func TestAStateDirectoryThatCannotBeOpened(t *testing.T) {
 			app := h.start(words(t, byWord), cfg)
 			h.feed(100)
 			app.caughtUp().stop()
-			damage(t, cfg.StateFS)
+			damage(t, cfg.State.FS)
 			app = h.start(words(t, byWord), cfg)
 			h.feed(100)
 			err := app.fails()

@@ -80,7 +80,7 @@ func TestSlowRecordsAreCommittedInTime(t *testing.T) {
 				return line
 			})
 			cfg := h.config()
-			cfg.Guarantee, cfg.CommitEvery = guarantee, 50*time.Millisecond
+			cfg.Guarantee, cfg.CommitInterval = guarantee, 50*time.Millisecond
 			h.start(topo, cfg).caughtUp().stop()
 			require.EqualValues(t, records, calls.Load())
 			require.Less(t, furthest.Load(), int64(records/2))
@@ -107,8 +107,8 @@ func newLeaping(t *testing.T) *leaping {
 	l.cfg = l.config()
 	l.cfg.Clock = clock.Now
 	l.cfg.SessionTimeout = 20 * time.Minute // heartbeats go by another clock
-	l.cfg.BatchBytes = 1 << 10              // each record fills a batch, which need not wait for the commit
-	l.cfg.CommitEvery = 5 * time.Second
+	l.cfg.Limits.BatchBytes = 1 << 10       // each record fills a batch, which need not wait for the commit
+	l.cfg.CommitInterval = 5 * time.Second
 	ticker, done := time.NewTicker(10*time.Millisecond), make(chan struct{})
 	t.Cleanup(func() {
 		ticker.Stop()

@@ -55,7 +55,7 @@ const diskBytes = 256 << 20
 func (h *harness) onDisk(fs vfs.FS) (runtime.Config, *faultfs.Disk) {
 	disk := faultfs.NewDisk(fs, diskBytes)
 	cfg := h.config()
-	cfg.StateFS, cfg.BlockCacheBytesMax, cfg.CheckpointEvery = disk, 1<<16, 10*time.Millisecond
+	cfg.State.FS, cfg.Limits.BlockCacheBytesMax, cfg.State.CheckpointInterval = disk, 1<<16, 10*time.Millisecond
 	return cfg, disk
 }
 
@@ -122,7 +122,7 @@ func TestClosingOnAFullDisk(t *testing.T) {
 	require.ErrorContains(t, h.start(words(t, byWord), cfg).fails(), "until its process ends")
 
 	cfg.CloseTimeout = patience // a slow machine may take longer than before
-	cfg.StateFS = crashable.CrashClone(vfs.CrashCloneCfg{})
+	cfg.State.FS = crashable.CrashClone(vfs.CrashCloneCfg{})
 	app = h.start(words(t, byWord), cfg)
 	h.feed(100)
 	app.caughtUp().stop()
@@ -202,7 +202,7 @@ func TestSkippingDamage(t *testing.T) {
 
 			const changelog = "broker/wordcount-by-word-changelog-1/00000000000000000000.log"
 			h.reopen(fs, func() { brokertest.Flip(t, fs, changelog, c.at) })
-			cfg.Broker, cfg.StateFS, cfg.Errors.Decode = h.broker, vfs.NewMem(), nil
+			cfg.Broker, cfg.State.FS, cfg.Errors.Decode = h.broker, vfs.NewMem(), nil
 			require.ErrorContains(t, h.start(words(t, byWord), cfg).fails(), "to go on at offset ")
 			cfg.Errors.Decode = topology.Skip
 			h.start(words(t, byWord), cfg).settled().stop()
@@ -214,11 +214,11 @@ func TestSkippingDamage(t *testing.T) {
 func TestTheStateIsClosedToOthers(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.StateFS, cfg.StateDir = nil, filepath.Join(t.TempDir(), "deep", "state")
+	cfg.State.FS, cfg.State.Dir = nil, filepath.Join(t.TempDir(), "deep", "state")
 	h.feed(10)
 	h.start(words(t, byWord), cfg).caughtUp().stop()
 	directories := 0
-	require.NoError(t, filepath.WalkDir(filepath.Dir(cfg.StateDir), func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(filepath.Dir(cfg.State.Dir), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			info, err := d.Info()
 			require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 // large sends records whose rows no changelog takes, and one that is small.
 func (h *harness) large(cfg *runtime.Config) {
 	h.t.Helper()
-	cfg.RecordBytesMax = 2000
+	cfg.Limits.RecordBytesMax = 2000
 	for i := range 3 {
 		key := strings.Repeat(string(rune('a'+i)), 3000)
 		h.produce(&kgo.Record{Topic: "lines", Partition: 0, Key: []byte(key), Value: []byte("v")})

@@ -45,7 +45,7 @@ var (
 	// ErrNotHere: what a query asks for is in no task of this process. The group has assigned it to another process, or
 	// the application does not run. [App.Processes] says where it is.
 	ErrNotHere = errors.New("not in this process")
-	// ErrViewExpired: the view is older than Config.ViewAgeMax. Take another.
+	// ErrViewExpired: the view is older than Config.State.ViewAgeMax. Take another.
 	ErrViewExpired = errors.New("the view has expired")
 )
 

@@ -40,7 +40,9 @@ func ExampleApp_RunDuring() {
 	}
 	defer b.Close()
 	cfg := runtime.Config{
-		ApplicationID: "example", Broker: b, StateFS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler),
+		ApplicationID: "example", Broker: b,
+		State:  runtime.StateConfig{FS: vfs.NewMem()},
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	client, err := runtime.NewClient(cfg)
 	if err != nil {
@@ -63,7 +65,7 @@ func ExampleApp_RunDuring() {
 		if err := app.WaitCaughtUp(ctx); err != nil {
 			return err
 		}
-		if err := app.Checkpoint(ctx); err != nil { // or wait for Config.CheckpointEvery
+		if err := app.Checkpoint(ctx); err != nil { // or wait for Config.State.CheckpointInterval
 			return err
 		}
 		view, err := app.View(total)

@@ -60,6 +60,9 @@ func New(topo *topology.Topology, cfg Config) (*App, error) {
 	if err := memory.Check(memoryRequest(topo, cfg)); err != nil {
 		return nil, fmt.Errorf("runtime: config: %w", err)
 	}
+	if err := checkStateDir(topo, cfg); err != nil {
+		return nil, err
+	}
 	for _, w := range topo.Warnings() {
 		cfg.Logger.Warn("the topology may be wrong: "+w, "application", cfg.ApplicationID)
 	}
@@ -163,10 +166,11 @@ func (a *App) Stats() Stats { return a.in.Stats() }
 func (a *App) Processes(ctx context.Context) ([]Process, error) { return a.in.Processes(ctx) }
 
 // View looks at a store's rows on disk, never at a task, so that queries and tasks do not wait for each other. It is
-// behind the last commit by Config.CheckpointEvery at most, and longer while the next commit waits for a broker that
-// does not answer; Checkpoint closes the gap. Rows of an aborted transaction are never seen. What is not here yet, or
-// in another process, is an error that wraps [ErrRestoring] or [ErrNotHere]; with [AcceptStandby] the view also reads
-// the copies that this process keeps of other processes' state. A store that is in memory alone can't be viewed.
+// behind the last commit by Config.State.CheckpointInterval at most, and longer while the next commit waits for a
+// broker that does not answer; Checkpoint closes the gap. Rows of an aborted transaction are never seen. What is not
+// here yet, or in another process, is an error that wraps [ErrRestoring] or [ErrNotHere]; with [AcceptStandby] the
+// view also reads the copies that this process keeps of other processes' state. A store that is in memory alone can't
+// be viewed.
 func (a *App) View(store state.Store, options ...ViewOption) (*View, error) {
 	return a.in.View(store, options...)
 }

@@ -76,7 +76,7 @@ func usersFrom(first int, name string) map[string]string {
 
 // elsewhere is the configuration of another machine, which has nothing.
 func elsewhere(cfg runtime.Config) runtime.Config {
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	return cfg
 }
 

@@ -53,9 +53,9 @@ func TestAStoreWithValuesInAnotherFormatIsRefused(t *testing.T) {
 		{countInto(t, "lines", "", byWord.Keys(serde.JSON[string]())), "keys written as json string"},
 	} {
 		require.Equal(t, ends, h.ends(byWordChangelog), "nothing was written")
-		for _, fs := range []vfs.FS{cfg.StateFS, vfs.NewMem()} {
+		for _, fs := range []vfs.FS{cfg.State.FS, vfs.NewMem()} {
 			other := cfg
-			other.StateFS = fs
+			other.State.FS = fs
 			err := h.start(c.topo, other).fails()
 			require.ErrorContains(t, err, "store by-word of application wordcount is a store with keys written as string and "+
 				"values written as int64, which topic "+byWordChangelog+" has the rows of")
@@ -99,7 +99,7 @@ func TestPositionsWithoutFormatsAreTakenOver(t *testing.T) {
 		}
 	}
 	rewrite := func(partition int32, change func(row []byte) []byte) {
-		e, err := pebble.Open("state/wordcount/state", pebble.Options{FS: cfg.StateFS})
+		e, err := pebble.Open("state/wordcount/state", pebble.Options{FS: cfg.State.FS})
 		require.NoError(t, err)
 		key := rowKey(partition, byWord.Name(), 0)
 		row, _, err := e.Get(nil, key)
@@ -110,7 +110,7 @@ func TestPositionsWithoutFormatsAreTakenOver(t *testing.T) {
 		require.NoError(t, e.Close())
 	}
 	rewrite(written, withoutFormats)
-	h.writeFile(cfg.StateFS, "state/wordcount/state/STATE_FORMAT", []byte{3})
+	h.writeFile(cfg.State.FS, "state/wordcount/state/STATE_FORMAT", []byte{3})
 	h.remove("wordcount-progress")
 	log := loggedTo(&cfg)
 	require.Equal(t, keyCounts(2), h.count(counts, cfg))

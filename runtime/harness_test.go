@@ -186,8 +186,7 @@ func (h *harness) config() runtime.Config {
 	return runtime.Config{
 		ApplicationID: "wordcount",
 		Broker:        h.broker,
-		StateDir:      "state",
-		StateFS:       vfs.NewMem(),
+		State:         runtime.StateConfig{Dir: "state", FS: vfs.NewMem()},
 		Workers:       1,
 		Logger:        logger(h.t),
 	}

@@ -27,8 +27,8 @@ func TestExpiredRowsLeaveTheChangelogOnACluster(t *testing.T) {
 	for _, guarantee := range []runtime.Guarantee{runtime.AtLeastOnce, runtime.ExactlyOnce} {
 		t.Run(fmt.Sprint(guarantee), func(t *testing.T) {
 			id := "a" + uuid.NewString()[:8]
-			cfg.ApplicationID, cfg.StateFS, cfg.Guarantee = id, vfs.NewMem(), guarantee
-			cfg.PurgeEvery = 20 * time.Millisecond
+			cfg.ApplicationID, cfg.State.FS, cfg.Guarantee = id, vfs.NewMem(), guarantee
+			cfg.Topics.PurgeInterval = 20 * time.Millisecond
 			in, windows := stream.NewTopic[string, string](id+".in"), state.NewWindowed[string, int64]("windows")
 			b := stream.NewBuilder()
 			b.Stream(in).GroupByKey().Windowed(stream.Tumbling(time.Hour, 24*time.Hour)).Count(windows)
@@ -77,14 +77,14 @@ func TestExpiredRowsLeaveTheChangelogOnACluster(t *testing.T) {
 				require.Zero(t, start())
 				return nil
 			})
-			cfg.StateFS = vfs.NewMem() // the store is lost
+			cfg.State.FS = vfs.NewMem() // the store is lost
 			run(func(ctx context.Context, app *runtime.App) error {
 				require.EqualValues(t, 3, count(ctx, app, then, 1))
 				require.EqualValues(t, 2, count(ctx, app, then.Add(60*time.Hour), 2))
 				require.Eventually(t, func() bool { return start() > 0 }, patience, poll)
 				return nil
 			})
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 			run(func(ctx context.Context, app *runtime.App) error {
 				require.EqualValues(t, 3, count(ctx, app, then.Add(60*time.Hour), 1))
 				return nil

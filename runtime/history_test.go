@@ -54,7 +54,7 @@ func TestOldEventsAreCountedAfterTheStoreIsLost(t *testing.T) {
 				event()
 				counted(2)
 				clock.Advance(away)
-				cfg.StateFS = vfs.NewMem() // the store is lost
+				cfg.State.FS = vfs.NewMem() // the store is lost
 				event()
 				counted(3)
 			})
@@ -73,7 +73,7 @@ func TestExpiredRowsLeaveTheChangelog(t *testing.T) {
 				h.produce(&kgo.Record{Topic: "old", Key: []byte("k"), Value: []byte("v"), Timestamp: then.Add(after)})
 			}
 			cfg := h.config()
-			cfg.Guarantee, cfg.PurgeEvery = guarantee, 2*time.Millisecond
+			cfg.Guarantee, cfg.Topics.PurgeInterval = guarantee, 2*time.Millisecond
 			start := func() int64 {
 				offsets, err := h.admin.ListStartOffsets(h.ctx, "wordcount-windows-changelog")
 				require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestExpiredRowsLeaveTheChangelog(t *testing.T) {
 			require.Eventually(t, func() bool { return start() > 0 }, patience, poll)
 			app.stop()
 
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 			app = h.start(hourly(t), cfg).settled()
 			event(60 * time.Hour)
 			h.want["k"] = 3

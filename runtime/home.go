@@ -23,7 +23,7 @@ import (
 
 // home is what a process has for an application while it runs: its memory, and on disk
 //
-//	<StateDir>/<application>/lock     held while the application runs
+//	<Config.State.Dir>/<application>/lock     held while the application runs
 //	                         pid      of the holder, for messages
 //	                         process  the process' name in the group, which outlives restarts, and where it was made
 //	                         stores   which stores the program has (see noteStores)
@@ -34,7 +34,7 @@ import (
 type home struct {
 	engine   *pebble.Engine // nil when nothing is kept on disk
 	memory   *portions
-	headroom []byte // never touched, see Config.HeadroomBytes
+	headroom []byte // never touched, see Config.Limits.HeapBallastBytes
 	process  string
 	lock     io.Closer
 	dir      string
@@ -48,35 +48,32 @@ var homeLock = dirlock.Files{Lock: "lock", PID: "pid"}
 func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, error) {
 	h := &home{memory: memory, patience: cfg.CloseTimeout}
 	// The collector's goal is a multiple of what is alive, and this counts as alive while it has no page.
-	h.headroom = make([]byte, max(cfg.HeadroomBytes, 0))
+	h.headroom = make([]byte, max(cfg.Limits.HeapBallastBytes, 0))
 	if !keepsState(topo) {
 		h.process = uuid.NewString()
 		if cfg.Instance != "" {
 			h.process = cfg.Instance
-		} else if cfg.StateDir != temporaryState() {
+		} else if cfg.State.Dir != defaultStateDir(nil) {
 			h.keepName(cfg)
 		}
 		return h, nil
 	}
-	fs := cfg.StateFS
-	dir := fs.PathJoin(cfg.StateDir, cfg.ApplicationID)
+	fs := cfg.State.FS
+	dir := fs.PathJoin(cfg.State.Dir, cfg.ApplicationID)
 	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, ofKind(ErrStateUnusable,
-			fmt.Errorf("state directory %s: %w: set Config.StateDir to a place that can be written", dir, err))
+			fmt.Errorf("state directory %s: %w: set Config.State.Dir to a place that can be written", dir, err))
 	}
-	if cfg.StateDir == temporaryState() {
-		cfg.Logger.Warn("the state lies in a temporary directory, which the system may empty: restoring it takes time; "+
-			"set Config.StateDir", "application", cfg.ApplicationID, "directory", dir)
-	}
+	logStateDir(cfg, dir)
 	lock, err := dirlock.Acquire(fs, dir, homeLock)
 	switch {
 	case errors.Is(err, dirlock.ErrInUse):
 		return nil, ofKind(ErrStateInUse,
-			fmt.Errorf("state %w: each process needs a Config.StateDir of its own; after a failure of the state "+
+			fmt.Errorf("state %w: each process needs a Config.State.Dir of its own; after a failure of the state "+
 				"engine the directory is in use until its process ends", err))
 	case err != nil:
 		return nil, ofKind(ErrStateUnusable,
-			fmt.Errorf("state %w: set Config.StateDir to a place that can be written", err))
+			fmt.Errorf("state %w: set Config.State.Dir to a place that can be written", err))
 	}
 	h.lock, h.dir = lock, dir
 	if h.process, err = processName(cfg, dir); err == nil {
@@ -104,8 +101,8 @@ func (h *home) whenFull(err error) error {
 }
 
 func (h *home) openEngine(cfg Config) (err error) {
-	h.engine, err = pebble.Open(cfg.StateFS.PathJoin(h.dir, "state"), pebble.Options{
-		FS: cfg.StateFS, Memory: h.memory.engine, Logger: cfg.Logger,
+	h.engine, err = pebble.Open(cfg.State.FS.PathJoin(h.dir, "state"), pebble.Options{
+		FS: cfg.State.FS, Memory: h.memory.engine, Logger: cfg.Logger,
 	})
 	return err
 }
@@ -140,8 +137,8 @@ func keepsState(topo *topology.Topology) bool {
 // keepName gives the process the name of its predecessor, where no other process has it. It is a short cut after a
 // crash (see removePredecessor), so that trouble with it is no error.
 func (h *home) keepName(cfg Config) {
-	fs := cfg.StateFS
-	dir := fs.PathJoin(cfg.StateDir, cfg.ApplicationID)
+	fs := cfg.State.FS
+	dir := fs.PathJoin(cfg.State.Dir, cfg.ApplicationID)
 	err := fs.MkdirAll(dir, 0o750)
 	if err == nil {
 		h.lock, err = dirlock.Acquire(fs, dir, homeLock)
@@ -165,7 +162,7 @@ func processName(cfg Config, dir string) (string, error) {
 	if cfg.Instance != "" {
 		return cfg.Instance, nil
 	}
-	fs := cfg.StateFS
+	fs := cfg.State.FS
 	path := fs.PathJoin(dir, "process")
 	content, err := readFile(fs, path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -194,7 +191,7 @@ func whereabouts(cfg Config, dir string) string {
 	if err != nil {
 		host = ""
 	}
-	if cfg.StateFS == vfs.Default {
+	if cfg.State.FS == vfs.Default {
 		if abs, err := filepath.Abs(dir); err == nil {
 			dir = abs
 		}

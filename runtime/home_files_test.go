@@ -22,11 +22,11 @@ func TestALargeFileInTheStateDirectory(t *testing.T) {
 	cfg := h.config()
 	h.counted(cfg, 1)
 	for _, name := range []string{"process", "stores", "used"} {
-		h.writeFile(cfg.StateFS, "state/wordcount/"+name, make([]byte, 16<<20+1))
+		h.writeFile(cfg.State.FS, "state/wordcount/"+name, make([]byte, 16<<20+1))
 		err := h.start(words(t, byWord), cfg).fails()
 		require.ErrorContains(t, err, "state/wordcount/"+name)
 		require.ErrorContains(t, err, "16777216")
-		require.NoError(t, cfg.StateFS.Remove("state/wordcount/"+name))
+		require.NoError(t, cfg.State.FS.Remove("state/wordcount/"+name))
 	}
 	h.counted(cfg, 1)
 	h.exact()

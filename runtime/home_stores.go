@@ -14,7 +14,7 @@ import (
 
 // noteStores writes down which stores the program has. The rows of the engine can then be named without the program:
 //
-//	<StateDir>/<application>/stores   JSON: store → its sub-topology, -1: a global store
+//	<Config.State.Dir>/<application>/stores   JSON: store → its sub-topology, -1: a global store
 func noteStores(fs vfs.FS, path string, topo *topology.Topology) error {
 	stores := map[string]int{}
 	for _, s := range slices.Concat(topo.Subtopologies(), topo.Globals()) {

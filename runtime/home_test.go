@@ -27,7 +27,7 @@ func TestHeadroomPutsTheCollectorOff(t *testing.T) {
 	const room = 64 << 20
 	goals := map[int64]int64{}
 	for _, bytes := range []int64{-1, room} {
-		cfg := Config{HeadroomBytes: bytes, StateFS: vfs.NewMem()}.withDefaults()
+		cfg := Config{Limits: Limits{HeapBallastBytes: bytes}, State: StateConfig{FS: vfs.NewMem()}}.withDefaults()
 		portions, err := newPortions(new(topology.Topology), cfg)
 		require.NoError(t, err)
 		h, err := openHome(new(topology.Topology), cfg, portions)
@@ -39,5 +39,5 @@ func TestHeadroomPutsTheCollectorOff(t *testing.T) {
 	}
 	require.InDelta(t, 2*room, goals[room]-goals[-1], room/2)
 	require.Less(t, heapGoal(), goals[room]-room, "not when it has ended")
-	require.EqualValues(t, DefaultHeadroomBytes, Config{}.withDefaults().HeadroomBytes)
+	require.EqualValues(t, DefaultHeapBallastBytes, Config{}.withDefaults().Limits.HeapBallastBytes)
 }

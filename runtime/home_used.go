@@ -14,7 +14,7 @@ import (
 
 // An older build kept the times of the last sync in a file, by task:
 //
-//	<StateDir>/<application>/used     JSON: task, or "global " and a store → milliseconds since the epoch
+//	<Config.State.Dir>/<application>/used     JSON: task, or "global " and a store → milliseconds since the epoch
 //
 // They go to the positions that have none, and the file is removed.
 

@@ -17,7 +17,7 @@ import (
 // processOf is the name of a process in the group.
 func processOf(t *testing.T, cfg runtime.Config) string {
 	t.Helper()
-	f, err := cfg.StateFS.Open(cfg.StateDir + "/" + cfg.ApplicationID + "/process")
+	f, err := cfg.State.FS.Open(cfg.State.Dir + "/" + cfg.ApplicationID + "/process")
 	require.NoError(t, err)
 	content, err := io.ReadAll(f)
 	require.NoError(t, err)
@@ -38,11 +38,11 @@ func TestACopiedStateDirectory(t *testing.T) {
 	require.Equal(t, name, processOf(t, cfg))
 	require.NotContains(t, log.String(), "copied or moved")
 
-	ok, err := vfs.Clone(cfg.StateFS, cfg.StateFS, "state", "copy")
+	ok, err := vfs.Clone(cfg.State.FS, cfg.State.FS, "state", "copy")
 	require.NoError(t, err)
 	require.True(t, ok)
 	other := cfg
-	other.StateDir = "copy"
+	other.State.Dir = "copy"
 	otherLog := loggedTo(&other)
 	first, second := h.start(words(t, byWord), cfg).settled(), h.start(words(t, byWord), other)
 	require.Eventually(t, func() bool { return tasks(first) == 4 && tasks(second) == 4 }, patience, poll)
@@ -62,7 +62,7 @@ func TestACopiedStateDirectory(t *testing.T) {
 	h.exact()
 
 	// The file of an older build has the name alone.
-	h.writeFile(cfg.StateFS, "state/wordcount/process", []byte(name+"\n"))
+	h.writeFile(cfg.State.FS, "state/wordcount/process", []byte(name+"\n"))
 	h.counted(cfg, 20)
 	require.Equal(t, name, processOf(t, cfg))
 	h.exact()
@@ -140,7 +140,7 @@ func TestTwoProgramsUnderOneApplicationID(t *testing.T) {
 // other is the configuration of another process.
 func other(h *harness) runtime.Config {
 	cfg := h.config()
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	return cfg
 }
 

@@ -175,7 +175,7 @@ func TestACommitUnderWayBoundsWhatWaits(t *testing.T) {
 	const lines, bytesMax = 2000, 64 << 10
 	f := newInFlight(t, runtime.ExactlyOnce, kmsg.EndTxn)
 	stalled := make(chan runtime.Stall, 1)
-	f.cfg.ProduceBytesMax, f.cfg.StallAfter = bytesMax, time.Second
+	f.cfg.Limits.ProduceBytesMax, f.cfg.StallTimeout = bytesMax, time.Second
 	f.cfg.Hooks.Stalled = func(s runtime.Stall) {
 		select {
 		case stalled <- s:

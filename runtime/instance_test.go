@@ -22,7 +22,7 @@ type replaced struct {
 
 func (h *harness) replaced(instance string) *replaced {
 	n := &replaced{cfg: h.config()}
-	n.cfg.Instance, n.cfg.StateFS = instance, vfs.NewMem()
+	n.cfg.Instance, n.cfg.State.FS = instance, vfs.NewMem()
 	return n
 }
 

@@ -228,7 +228,7 @@ func TestCloseFromAHook(t *testing.T) {
 func TestRepartitionTopicsArePurged(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.PurgeEvery = 20 * time.Millisecond
+	cfg.Topics.PurgeInterval = 20 * time.Millisecond
 	app := h.start(words(t, byWord), cfg)
 	h.feed(300)
 	app.caughtUp()
@@ -262,7 +262,7 @@ func TestStalledWorkerIsReported(t *testing.T) {
 	topo, err := b.Build()
 	require.NoError(t, err)
 	cfg := h.config()
-	cfg.StallAfter = 50 * time.Millisecond
+	cfg.StallTimeout = 50 * time.Millisecond
 	stalled := make(chan runtime.Stall, 10)
 	cfg.Hooks.Stalled = func(s runtime.Stall) { stalled <- s }
 	app := h.start(topo, cfg).settled()
@@ -296,7 +296,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	// The restore can't end before the stop: the last record of the changelog is not decided.
 	abort := h.undecided("wordcount-by-word-changelog")
 
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	var ticks atomic.Int64
 	began := time.Now()
 	cfg.Clock = func() time.Time { return began.Add(time.Duration(ticks.Add(1)) * time.Second) } // every look reports

@@ -47,9 +47,10 @@ type LocalStore struct {
 	Rows, Bytes int64
 }
 
-// OpenLocalState opens the state of an application: dir is <StateDir>/<application>, and a nil fs means the operating
-// system's. It fails while an application runs there, and keeps one from starting until Close. It needs no space on the
-// disk. No application runs on a file system that is read-only, where no lock is needed: Stores works, and Drop fails.
+// OpenLocalState opens the state of an application: dir is <Config.State.Dir>/<application>, and a nil fs means the
+// operating system's. It fails while an application runs there, and keeps one from starting until Close. It needs no
+// space on the disk. No application runs on a file system that is read-only, where no lock is needed: Stores works,
+// and Drop fails.
 func OpenLocalState(dir string, fs vfs.FS) (*LocalState, error) {
 	if fs == nil {
 		fs = vfs.Default
@@ -110,7 +111,7 @@ func applicationsIn(fs vfs.FS, dir string) string {
 		}
 	}
 	if len(found) == 0 {
-		return ": it is <StateDir>/<application>"
+		return ": it is <Config.State.Dir>/<application>"
 	}
 	slices.Sort(found)
 	return ": it is one of " + strings.Join(found, ", ")

@@ -11,9 +11,10 @@ import (
 )
 
 // RemoveLocalState deletes what an application has on the disk of this machine, damaged or not: dir is
-// <StateDir>/<application>, and a nil fs means the operating system's. At its next start the application restores its
-// stores from its topics; the rows of volatile stores are lost. RemoveLocalState fails while an application runs there,
-// and where dir is not such a directory. A directory that does not exist is as good as deleted.
+// <Config.State.Dir>/<application>, and a nil fs means the operating system's. At its next start the application
+// restores its stores from its topics; the rows of volatile stores are lost. RemoveLocalState fails while an
+// application runs there, and where dir is not such a directory. A directory that does not exist is as good as
+// deleted.
 func RemoveLocalState(dir string, fs vfs.FS) error {
 	if fs == nil {
 		fs = vfs.Default

@@ -40,8 +40,8 @@ func openLocal(t *testing.T, dir string) *runtime.LocalState {
 func TestLocalState(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.StateFS, cfg.StateDir = nil, t.TempDir()
-	dir := filepath.Join(cfg.StateDir, "wordcount")
+	cfg.State.FS, cfg.State.Dir = nil, t.TempDir()
+	dir := filepath.Join(cfg.State.Dir, "wordcount")
 	_, err := runtime.OpenLocalState(dir, nil)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoDirExists(t, dir)
@@ -53,7 +53,7 @@ func TestLocalState(t *testing.T) {
 	require.ErrorIs(t, err, runtime.ErrStateInUse)
 	require.ErrorContains(t, err, "close the application")
 	app.stop()
-	_, err = runtime.OpenLocalState(cfg.StateDir, nil)
+	_, err = runtime.OpenLocalState(cfg.State.Dir, nil)
 	require.ErrorContains(t, err, "it is one of "+dir)
 
 	l := openLocal(t, dir)
@@ -116,7 +116,7 @@ func TestLocalStateOfAGlobalStore(t *testing.T) {
 	h.produce(h.price("a", 1), h.price("b", 2))
 	cfg := h.config()
 	h.start(priced(t), cfg).settled().stop()
-	l, err := runtime.OpenLocalState("state/wordcount", cfg.StateFS)
+	l, err := runtime.OpenLocalState("state/wordcount", cfg.State.FS)
 	require.NoError(t, err)
 	stores := local(t, l, func(s runtime.LocalStore) bool { return s.Partition < 0 })
 	require.Len(t, stores, 1)
@@ -140,7 +140,7 @@ func TestLocalStateOnAFullDisk(t *testing.T) {
 			h := newHarness(t)
 			cfg := h.config()
 			disk := faultfs.NewDisk(vfs.NewMem(), 1<<30)
-			cfg.StateFS = disk
+			cfg.State.FS = disk
 			h.unique("first", 60)
 			h.start(words(t, byWord), cfg).caughtUp().stop()
 			h.start(words(t, state.NewKV[string, int64]("other")), cfg).settled().stop()
@@ -181,7 +181,7 @@ func TestLocalStateOnAReadOnlyFileSystem(t *testing.T) {
 		}
 		return nil
 	})
-	l, err := runtime.OpenLocalState("state/wordcount", errorfs.Wrap(cfg.StateFS, refuse))
+	l, err := runtime.OpenLocalState("state/wordcount", errorfs.Wrap(cfg.State.FS, refuse))
 	require.NoError(t, err)
 	all := local(t, l, func(runtime.LocalStore) bool { return true })
 	require.Len(t, all, 4)
@@ -195,7 +195,7 @@ func TestLocalStateOnAReadOnlyFileSystem(t *testing.T) {
 		}
 		return nil
 	})
-	_, err = runtime.OpenLocalState("state/wordcount", errorfs.Wrap(cfg.StateFS, denied))
+	_, err = runtime.OpenLocalState("state/wordcount", errorfs.Wrap(cfg.State.FS, denied))
 	require.ErrorContains(t, err, "must be able to write")
 	require.NotContains(t, err.Error(), "close the application")
 }
@@ -203,14 +203,14 @@ func TestLocalStateOnAReadOnlyFileSystem(t *testing.T) {
 func TestRemoveLocalState(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.StateDir, cfg.StateFS = t.TempDir(), nil
-	dir := filepath.Join(cfg.StateDir, cfg.ApplicationID)
+	cfg.State.Dir, cfg.State.FS = t.TempDir(), nil
+	dir := filepath.Join(cfg.State.Dir, cfg.ApplicationID)
 	app := h.start(words(t, byWord), cfg)
 	h.feed(10)
 	app.caughtUp()
 	require.ErrorContains(t, runtime.RemoveLocalState(dir, nil), "in use by this process")
 	app.stop()
-	require.ErrorContains(t, runtime.RemoveLocalState(cfg.StateDir, nil), "it is one of "+dir)
+	require.ErrorContains(t, runtime.RemoveLocalState(cfg.State.Dir, nil), "it is one of "+dir)
 	require.DirExists(t, dir)
 	manifests, err := filepath.Glob(filepath.Join(dir, "state", "MANIFEST-*"))
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 
 // MemoryStats are the memory of all applications and brokers in the process, not of one application alone.
 type MemoryStats struct {
-	// BytesMax is the limit of the process, see Config.MemoryBytesMax.
+	// BytesMax is the limit of the process, see Config.Limits.MemoryBytesMax.
 	BytesMax int64
 	// Holders are the parts of the limit, with what each holds by its own count.
 	Holders []MemoryHolder
@@ -44,11 +44,11 @@ func memoryStats(m *memory.Member) MemoryStats {
 // parts are the settings of an application's shares.
 func (c *Config) parts() []memory.Fixed {
 	return []memory.Fixed{
-		{Kind: memory.Rows, BytesMax: c.CacheBytesMax, Setting: "CacheBytesMax"},
-		{Kind: memory.Engine, BytesMax: c.BlockCacheBytesMax, Setting: "BlockCacheBytesMax"},
-		{Kind: memory.Fetched, BytesMax: c.BufferedBytesMax, Setting: "BufferedBytesMax"},
-		{Kind: memory.Restored, BytesMax: c.RestoreBytesMax, Setting: "RestoreBytesMax"},
-		{Kind: memory.Produced, BytesMax: c.ProduceBytesMax, Setting: "ProduceBytesMax"},
+		{Kind: memory.Rows, BytesMax: c.Limits.CacheBytesMax, Setting: "CacheBytesMax"},
+		{Kind: memory.Engine, BytesMax: c.Limits.BlockCacheBytesMax, Setting: "BlockCacheBytesMax"},
+		{Kind: memory.Fetched, BytesMax: c.Limits.BufferedBytesMax, Setting: "BufferedBytesMax"},
+		{Kind: memory.Restored, BytesMax: c.Limits.RestoreBytesMax, Setting: "RestoreBytesMax"},
+		{Kind: memory.Produced, BytesMax: c.Limits.ProduceBytesMax, Setting: "ProduceBytesMax"},
 	}
 }
 
@@ -56,7 +56,7 @@ func (c *Config) parts() []memory.Fixed {
 const partBytesLeast = 1 << 16
 
 func (c *Config) checkMemory(check func(ok bool, format string, args ...any)) {
-	check(c.MemoryBytesMax >= 0, "MemoryBytesMax is %d, must not be negative", c.MemoryBytesMax)
+	check(c.Limits.MemoryBytesMax >= 0, "MemoryBytesMax is %d, must not be negative", c.Limits.MemoryBytesMax)
 	for _, p := range c.parts() {
 		least := int64(partBytesLeast)
 		if p.Kind == memory.Engine {
@@ -69,8 +69,8 @@ func (c *Config) checkMemory(check func(ok bool, format string, args ...any)) {
 // memoryRequest is what an application brings when it joins the limit of the process.
 func memoryRequest(topo *topology.Topology, cfg Config) memory.Request {
 	r := memory.Request{
-		Name: "application " + cfg.ApplicationID, BytesMax: cfg.MemoryBytesMax,
-		Kinds: []memory.Kind{memory.Fetched, memory.Produced}, HeadroomBytes: max(cfg.HeadroomBytes, 0),
+		Name: "application " + cfg.ApplicationID, BytesMax: cfg.Limits.MemoryBytesMax,
+		Kinds: []memory.Kind{memory.Fetched, memory.Produced}, HeadroomBytes: max(cfg.Limits.HeapBallastBytes, 0),
 		Workers: cfg.Workers, Fillings: len(topo.Globals()),
 	}
 	if keepsStores(topo) {

@@ -115,12 +115,12 @@ func TestStateBeyondTheLimit(t *testing.T) {
 	}
 	h.produce(records...)
 	cfg := h.config()
-	cfg.StateFS, cfg.StateDir, cfg.Workers = nil, filepath.Join(dir, "state"), 2
+	cfg.State.FS, cfg.State.Dir, cfg.Workers = nil, filepath.Join(dir, "state"), 2
 	for _, what := range []string{"processing", "restoring"} {
 		app := h.start(everyKind(t), cfg).caughtUp()
 		require.EqualValues(t, limitBytes, app.Stats().Memory.BytesMax)
 		app.stop()
-		require.NoError(t, os.RemoveAll(cfg.StateDir), what)
+		require.NoError(t, os.RemoveAll(cfg.State.Dir), what)
 	}
 	peak, kinds := stop()
 	t.Logf("at most %d bytes of %d were charged: %v", peak, limitBytes, kinds)

@@ -48,7 +48,7 @@ func newMoved(t *testing.T) *moved {
 	return m
 }
 
-func (m *moved) use(disk *vfs.MemFS) { m.disk, m.cfg.StateFS = disk, disk }
+func (m *moved) use(disk *vfs.MemFS) { m.disk, m.cfg.State.FS = disk, disk }
 
 // emptyDisk has the directories alone, so that a crash does not take them away, and all with them.
 func (m *moved) emptyDisk() *vfs.MemFS {

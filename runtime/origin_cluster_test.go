@@ -22,7 +22,7 @@ func TestOriginsOnACluster(t *testing.T) {
 	h := newHarness(t, listening(t))
 	cfg := h.onKafka(2)
 	id := "a" + uuid.NewString()[:8]
-	cfg.ApplicationID, cfg.StateFS = id, vfs.NewMem()
+	cfg.ApplicationID, cfg.State.FS = id, vfs.NewMem()
 	in := stream.NewTopic[string, string](id + ".in")
 	rows := state.NewKV[string, int64]("b-rows")
 	changelog := id + "-b-rows-changelog"
@@ -67,11 +67,11 @@ func TestOriginsOnACluster(t *testing.T) {
 	}
 	counted(1)
 	counted(2)
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	counted(3)
 
 	other := cfg // whose store has the other part of the name
-	other.ApplicationID, other.StateFS = id+"-b", vfs.NewMem()
+	other.ApplicationID, other.State.FS = id+"-b", vfs.NewMem()
 	_, err := run(other, state.NewKV[string, int64]("rows"))
 	require.ErrorContains(t, err, "belongs to application "+id+",")
 
@@ -99,7 +99,7 @@ func TestOriginsOnACluster(t *testing.T) {
 func TestReusedInputsOnACluster(t *testing.T) {
 	h := newHarness(t, listening(t))
 	cfg := h.onKafka(1)
-	cfg.ApplicationID, cfg.StateFS = "r"+uuid.NewString()[:8], vfs.NewMem()
+	cfg.ApplicationID, cfg.State.FS = "r"+uuid.NewString()[:8], vfs.NewMem()
 	h.admin = h.adminOf(cfg)
 	in := stream.NewTopic[string, string](cfg.ApplicationID + "-in")
 	client := h.clientOf(cfg)

@@ -71,7 +71,7 @@ func TestChangelogCutWithoutALocalCopyIsRefused(t *testing.T) {
 	cfg := h.config()
 	h.counted(cfg, 100)
 	h.cut(byWordChangelog, map[int32]int64{0: 3, 1: 3, 2: 3, 3: 3})
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	err := h.start(words(t, byWord), cfg).fails()
 	require.ErrorContains(t, err, "store by-word")
 	require.ErrorContains(t, err, byWordChangelog+", was cut: it begins at 3")
@@ -90,7 +90,7 @@ func TestNothingIsLeftButCommittedOffsets(t *testing.T) {
 	h.counted(cfg, 20)
 	require.NotContains(t, log.String(), says)
 	h.remove(byWordChangelog, "wordcount-progress")
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	h.start(words(t, byWord), cfg).settled().stop()
 	h.start(words(t, byWord), cfg).settled().stop()
 	require.Equal(t, 1, strings.Count(log.String(), says))
@@ -102,7 +102,7 @@ func TestChangelogCutAboveThePositionIsRefused(t *testing.T) {
 	cfg := h.config()
 	h.counted(cfg, 100)
 	other := cfg
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	h.counted(other, 100) // another machine goes on
 	before := h.ends(byWordChangelog)
 	for p := range before {
@@ -144,7 +144,7 @@ func TestRecreatedChangelogIsRefused(t *testing.T) {
 
 	h.remove("wordcount-progress")
 	old := cfg
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	log := loggedTo(&cfg)
 	h.want = map[string]int64{}
 	app := h.start(words(t, byWord), cfg).settled()
@@ -229,7 +229,7 @@ func TestStoreOfAnotherKindIsRefused(t *testing.T) {
 	ends := h.ends(byWordChangelog)
 	for _, lost := range []bool{false, true} {
 		if lost {
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 		}
 		err := h.start(windowedWords(t), cfg).fails()
 		require.ErrorContains(t, err, "store by-word")
@@ -261,7 +261,7 @@ func TestExpiredOffsetsAreRefusedWhereThereIsState(t *testing.T) {
 			require.NoError(t, err)
 			for _, lost := range []bool{false, true} {
 				if lost {
-					cfg.StateFS = vfs.NewMem()
+					cfg.State.FS = vfs.NewMem()
 				}
 				err := h.start(words(t, byWord), cfg).fails()
 				require.ErrorContains(t, err, "committed offsets of group wordcount are gone")
@@ -369,7 +369,7 @@ func TestTheStateOfAnOlderBuildIsTakenOver(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
 	h.counted(cfg, 50)
-	h.older(cfg.StateFS, "by-word", 4)
+	h.older(cfg.State.FS, "by-word", 4)
 	h.remove("wordcount-progress")
 	var restored []runtime.Restore
 	cfg.Hooks.RestoreEnded = func(r runtime.Restore) { restored = append(restored, r) }
@@ -422,7 +422,7 @@ func TestCopiesOfAStoreThatWasVolatile(t *testing.T) {
 	require.Equal(t, keyCounts(1), h.count(volatile, cfg))
 	require.Equal(t, keyCounts(2), h.count(volatile, cfg))
 	old := cfg
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	h.follow(cfg, h.start(durable, cfg).fails(), empty)
 	require.Equal(t, keyCounts(1), h.count(durable, cfg))
 	log := loggedTo(&old)

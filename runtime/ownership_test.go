@@ -73,7 +73,7 @@ func TestTopicsOfAnotherApplicationAreRefused(t *testing.T) {
 			}
 			require.Equal(t, ends, h.ends(c.topic))
 			first.stop()
-			one.StateFS = vfs.NewMem() // restored from its own changelog alone
+			one.State.FS = vfs.NewMem() // restored from its own changelog alone
 			h.start(c.first(t), one).caughtUp().stop()
 			require.Len(t, h.read("counts"), 1)
 
@@ -208,7 +208,7 @@ func TestReuseTopicsSwitchedOnRestoresFromTheInput(t *testing.T) {
 		require.Equal(t, "a/v0", h.click(app, "a"))
 		app.stop()
 		if lost {
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 		}
 		log := loggedTo(&cfg)
 		app = h.start(clicked(t, stream.ReuseTopics), cfg).caughtUp()

@@ -2,6 +2,8 @@ package runtime_test
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,7 +64,7 @@ func TestThePolicyReachesEveryFailure(t *testing.T) {
 			h.create(2, "sums")
 			h.create(1, "dead")
 			cfg := h.config()
-			cfg.Guarantee, cfg.RecordBytesMax = guarantee, 70_000
+			cfg.Guarantee, cfg.Limits.RecordBytesMax = guarantee, 70_000
 			cfg.Errors = topology.Errors{
 				Decode: topology.DeadLetter, Process: topology.DeadLetter, Encode: topology.DeadLetter, DeadLetters: "dead",
 			}
@@ -83,7 +85,7 @@ func TestThePolicyReachesEveryFailure(t *testing.T) {
 				letters = append(letters, string(l.Value))
 			}
 			require.ElementsMatch(t, short(bad), short(letters))
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 			app = h.start(topo, cfg)
 			h.produce(&kgo.Record{Topic: "measures", Key: []byte("k"), Value: []byte(`{"Name":"n","Value":1}`)})
 			app.caughtUp().stop()
@@ -102,15 +104,36 @@ func short(values []string) (cut []string) {
 	return cut
 }
 
-// An application that does not say where its state lies is told.
-func TestATemporaryStateDirectoryIsTold(t *testing.T) {
+// State lies in the user's directory for state by default. What an earlier version left elsewhere stays there.
+func TestTheDefaultStateDirectory(t *testing.T) {
+	home, temporary := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_STATE_HOME", home)
+	t.Setenv("TMPDIR", temporary)
+	former := filepath.Join(temporary, "thalweg", "wordcount")
+	require.NoError(t, os.MkdirAll(filepath.Join(former, "state"), 0o755))
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.StateDir = ""
+	cfg.State.Dir, cfg.State.FS = "", nil
 	log := loggedTo(&cfg)
 	h.start(words(t, byWord), cfg).settled().stop()
-	require.Equal(t, 1, strings.Count(log.String(), "set Config.StateDir"))
-	require.Contains(t, log.String(), "thalweg/wordcount")
+	require.DirExists(t, filepath.Join(home, "thalweg", "wordcount", "state"))
+	require.Equal(t, 1, strings.Count(log.String(), "left="+former))
+	require.Contains(t, log.String(), "directory="+filepath.Join(home, "thalweg", "wordcount"))
+}
+
+// A program without stores needs no directory, and one with stores says which setting it lacks.
+func TestAProgramWithoutAHome(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", "")
+	t.Setenv("HOME", "")
+	h := newHarness(t)
+	cfg := h.config()
+	cfg.State.Dir, cfg.State.FS = "", nil
+	_, err := runtime.New(words(t, byWord), cfg)
+	require.ErrorIs(t, err, runtime.ErrStateUnusable)
+	require.ErrorContains(t, err, "Set Config.State.Dir")
+	h.create(1, "ins")
+	h.create(1, "copies")
+	h.start(copying(t, ins), cfg).caughtUp().stop()
 }
 
 // A dead letter that the application reads would fail again, and be written again, without end.

@@ -18,7 +18,7 @@ func TestProcesses(t *testing.T) {
 	h := newHarness(t)
 	start := func(endpoint string) *running {
 		cfg := h.config()
-		cfg.StateFS, cfg.Endpoint, cfg.Workers = vfs.NewMem(), endpoint, 2
+		cfg.State.FS, cfg.Endpoint, cfg.Workers = vfs.NewMem(), endpoint, 2
 		return h.start(words(t, byWord), cfg).settled()
 	}
 	// tasks waits until the tasks of all processes are told, and returns how many each endpoint has.

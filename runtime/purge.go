@@ -26,7 +26,7 @@ type purger struct {
 // run deletes what nobody needs any more: processed records of repartition topics, and expired rows of the
 // changelogs of windows, sessions and join buffers.
 func (p *purger) run(ctx context.Context, control *kclient.Client, finished <-chan struct{}) {
-	ticker := time.NewTicker(p.app.cfg.PurgeEvery)
+	ticker := time.NewTicker(p.app.cfg.Topics.PurgeInterval)
 	defer ticker.Stop()
 	for n := 1; ; n++ {
 		select {

@@ -29,7 +29,7 @@ func TestRebalance(t *testing.T) {
 				for i := range configs {
 					cfg := h.config()
 					cfg.Guarantee = guarantee
-					cfg.StateFS = vfs.NewMem()
+					cfg.State.FS = vfs.NewMem()
 					cfg.Workers = 1 + i
 					cfg.NoLocal = i == 1
 					if network != "near" {
@@ -115,7 +115,7 @@ func TestAProcessThatFallsSilent(t *testing.T) {
 			var apps [2]*running
 			for i := range apps {
 				cfg := h.config()
-				cfg.Guarantee, cfg.StateFS, cfg.SessionTimeout = guarantee, vfs.NewMem(), 6*time.Second
+				cfg.Guarantee, cfg.State.FS, cfg.SessionTimeout = guarantee, vfs.NewMem(), 6*time.Second
 				if i == 1 {
 					cfg.NoLocal, cfg.ClientOptions = true, h.over(silence.wrap)
 				}
@@ -175,7 +175,7 @@ func TestTakeover(t *testing.T) {
 	h.feed(300)
 	h.await()
 	other := h.config()
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	second := h.start(words(t, byWord), other)
 	require.Eventually(t, func() bool { return tasks(first) == 4 && tasks(second) == 4 }, patience, poll)
 	h.feed(300)

@@ -50,7 +50,7 @@ func TestWhatTheBrokerRefuses(t *testing.T) {
 				}, "out")
 				require.NoError(t, err)
 				cfg := h.config()
-				cfg.Guarantee, cfg.NoLocal, cfg.BatchBytes = guarantee, requests, 8<<10
+				cfg.Guarantee, cfg.NoLocal, cfg.Limits.BatchBytes = guarantee, requests, 8<<10
 				cfg.Errors = topology.Errors{Encode: topology.DeadLetter, DeadLetters: "dead"}
 				bad := []string{"future 1", "future 2", "large " + strings.Repeat("x", 70_000)}
 				var want []string
@@ -188,9 +188,9 @@ func TestAResultThatIsTooLargeIsNamed(t *testing.T) {
 			topo, err := b.Build()
 			require.NoError(t, err)
 			cfg := h.config()
-			cfg.RecordBytesMax = 70_000
+			cfg.Limits.RecordBytesMax = 70_000
 			err = h.start(topo, cfg).fails()
-			for _, says := range append(c.says, "raise Config.RecordBytesMax and the topic's max.message.bytes") {
+			for _, says := range append(c.says, "raise Config.Limits.RecordBytesMax and the topic's max.message.bytes") {
 				require.ErrorContains(t, err, says)
 			}
 		})

@@ -79,7 +79,7 @@ func (h *harness) do(cfg runtime.Config, step string, deleted map[string]bool) {
 		require.NoError(h.t, err)
 		require.NoError(h.t, h.admin.CommitAllOffsets(h.ctx, m[2], starts.Offsets()))
 	case removal.MatchString(step):
-		require.NoError(h.t, cfg.StateFS.RemoveAll(removal.FindStringSubmatch(step)[1]))
+		require.NoError(h.t, cfg.State.FS.RemoveAll(removal.FindStringSubmatch(step)[1]))
 	default:
 		require.Fail(h.t, "nobody knows how to do this", step)
 	}
@@ -88,7 +88,7 @@ func (h *harness) do(cfg runtime.Config, step string, deleted map[string]bool) {
 // drop is thalweg state drop.
 func (h *harness) drop(cfg runtime.Config, dir, store, tasks string) {
 	h.t.Helper()
-	l, err := runtime.OpenLocalState(dir, cfg.StateFS)
+	l, err := runtime.OpenLocalState(dir, cfg.State.FS)
 	require.NoError(h.t, err)
 	stores, err := l.Stores()
 	require.NoError(h.t, err)
@@ -142,14 +142,14 @@ func TestRefusalsNameAllSteps(t *testing.T) {
 		{
 			"changelog cut, without a copy", durable, func(h *harness, cfg *runtime.Config) {
 				h.cut(byWordChangelog, h.ends(byWordChangelog))
-				cfg.StateFS = vfs.NewMem()
+				cfg.State.FS = vfs.NewMem()
 			}, durable,
 			map[string]map[string]int64{whatIsLeft: keyCounts(1), fromTheBeginning: keyCounts(3)},
 		},
 		{
 			"changelog cut above the position", durable, func(h *harness, cfg *runtime.Config) {
 				other := *cfg
-				other.StateFS = vfs.NewMem()
+				other.State.FS = vfs.NewMem()
 				h.count(durable(h.t), other)
 				before := h.ends(byWordChangelog)
 				for p := range before {
@@ -210,7 +210,7 @@ func TestRefusalsNameAllSteps(t *testing.T) {
 				h.start(c.after(t), cfg).fails() // and again: nothing has changed
 				h.follow(cfg, h.start(c.after(t), cfg).fails(), way)
 				require.Equal(t, rows, h.count(c.after(t), cfg))
-				cfg.StateFS = vfs.NewMem() // another machine has no part in it
+				cfg.State.FS = vfs.NewMem() // another machine has no part in it
 				rows["k"]++
 				require.Equal(t, rows, h.count(c.after(t), cfg))
 			})
@@ -291,7 +291,7 @@ func TestRefusedRulesOfTheOptimizer(t *testing.T) {
 			require.Equal(t, "a/v0", h.click(app, "a"))
 			app.stop()
 			if way == beforeWithoutACopy {
-				cfg.StateFS = vfs.NewMem()
+				cfg.State.FS = vfs.NewMem()
 			}
 			err := h.start(clicked(t), cfg).fails()
 			require.ErrorContains(t, err, "store user-rows of application wordcount was filled from the topic")
@@ -368,13 +368,13 @@ func TestTheDirectoryOfAnotherApplicationHasAWayOut(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
 	h.counted(cfg, 10)
-	require.NoError(t, cfg.StateFS.Rename("state/wordcount", "state/renamed"))
+	require.NoError(t, cfg.State.FS.Rename("state/wordcount", "state/renamed"))
 	cfg.ApplicationID = "renamed"
 	err := h.start(words(t, byWord), cfg).fails()
 	require.ErrorContains(t, err, "belongs to application wordcount")
 	require.ErrorContains(t, err, "application renamed")
 	require.ErrorContains(t, err, "remove state/renamed, and start again")
-	require.NoError(t, cfg.StateFS.RemoveAll("state/renamed"))
+	require.NoError(t, cfg.State.FS.RemoveAll("state/renamed"))
 	h.start(words(t, byWord), cfg).caughtUp().stop()
 }
 
@@ -430,7 +430,7 @@ func TestADamagedChangelogHasWaysOut(t *testing.T) {
 				h.reopen(fs, func() { // the value of the first record
 					brokertest.Flip(t, fs, fmt.Sprintf("broker/%s-%d/00000000000000000000.log", byWordChangelog, part), 70)
 				})
-				cfg.Broker, cfg.StateFS = h.broker, vfs.NewMem()
+				cfg.Broker, cfg.State.FS = h.broker, vfs.NewMem()
 				h.start(topo, cfg).fails() // and again: nothing has changed
 				err := h.start(topo, cfg).fails()
 				require.ErrorContains(t, err, fmt.Sprintf("store by-word from topic %s partition %d", byWordChangelog, part))

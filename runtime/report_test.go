@@ -15,7 +15,7 @@ func TestAProcessReportsHowFarItIs(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.StateFS, cfg.Endpoint = vfs.NewMem(), "first"
+	cfg.State.FS, cfg.Endpoint = vfs.NewMem(), "first"
 	first := h.start(words(t, byWord), cfg).settled()
 	h.feed(200)
 	first.caughtUp()
@@ -23,7 +23,7 @@ func TestAProcessReportsHowFarItIs(t *testing.T) {
 	ends, err := h.admin.ListEndOffsets(h.ctx, byWordChangelog)
 	require.NoError(t, err)
 	other := h.config()
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	h.start(words(t, byWord), other).settled()
 	held := map[assign.TaskID]int64{}
 	require.Eventually(t, func() bool {

@@ -43,7 +43,7 @@ func TestARestoreReportsWhileTheDiskIsSlow(t *testing.T) {
 	open := make(chan struct{})
 	release := sync.OnceFunc(func() { close(open) })
 	defer release() // before the application is closed
-	cfg.StateFS = &waitingFS{vfs.NewMem(), open}
+	cfg.State.FS = &waitingFS{vfs.NewMem(), open}
 	cfg.Hooks.RestoreProgress = func(r runtime.Restore) {
 		if r.Position == r.End {
 			release()

@@ -64,7 +64,7 @@ func TestTasksWorkWhileAnotherIsRestored(t *testing.T) {
 	require.Eventually(t, func() bool { return len(h.read("out")) == 21 }, patience, poll)
 	app.stop()
 
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	stuck := make(chan struct{})
 	gate.Store(&stuck)
 	release := sync.OnceFunc(func() { close(stuck) })
@@ -116,7 +116,7 @@ func TestChangelogCutWhileItIsRead(t *testing.T) {
 			h.undecided(changelog)
 			end := h.ends(changelog)[0]
 
-			cfg.StateFS = vfs.NewMem()
+			cfg.State.FS = vfs.NewMem()
 			started, ended := make(chan runtime.Restore, 10), make(chan runtime.Restore, 10)
 			cfg.Hooks.RestoreStarted = func(r runtime.Restore) {
 				if r.Task.Partition == 0 {
@@ -166,7 +166,7 @@ func TestNothingToRestoreIsNotLogged(t *testing.T) {
 	require.NotContains(t, log.String(), "msg=restoring")
 	require.NotContains(t, log.String(), "msg=restored")
 
-	cfg.StateFS = vfs.NewMem()
+	cfg.State.FS = vfs.NewMem()
 	log = loggedTo(&cfg)
 	h.start(topo, cfg).settled().stop()
 	require.Equal(t, 1, strings.Count(log.String(), "msg=restoring"))

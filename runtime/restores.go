@@ -35,7 +35,7 @@ func (s *restores) lacking(j *job, p *positions) (all []task.Followed) {
 		if defect.ShortRestore { // the last offset is that of a transaction's marker
 			end -= 2
 		}
-		if defect.EarlyPromotion && c.Known && s.app.cfg.Standbys > 0 { // what the copy lacks is not waited for
+		if defect.EarlyPromotion && c.Known && s.app.cfg.Standbys.Count > 0 { // what the copy lacks is not waited for
 			end = min(end, c.Position)
 		}
 		if l := j.beginStore(c, first, end); !l.Done() {

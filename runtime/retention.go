@@ -36,7 +36,7 @@ const retentionTicks = 10
 
 // run looks after the tasks until finished is closed.
 func (r *retention) run(finished <-chan struct{}) {
-	keep := r.app.cfg.StateRetention
+	keep := r.app.cfg.State.Retention
 	if keep < 0 || r.app.home.engine == nil {
 		return
 	}
@@ -110,10 +110,10 @@ func (r *retention) look(span time.Duration) {
 func (r *retention) count(id TaskID, span time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.away[id] < r.app.cfg.StateRetention {
+	if r.away[id] < r.app.cfg.State.Retention {
 		r.away[id] += span
 	}
-	return r.away[id] >= r.app.cfg.StateRetention && !r.clean[id]
+	return r.away[id] >= r.app.cfg.State.Retention && !r.clean[id]
 }
 
 // drop drops the rows of tasks that have some.
@@ -145,7 +145,7 @@ func (r *retention) drop(ids []TaskID) error {
 	}
 	if len(dropped) > 0 {
 		r.app.cfg.Logger.Info("dropped the rows of tasks that another process has", "application",
-			r.app.cfg.ApplicationID, "tasks", dropped, "for", r.app.cfg.StateRetention)
+			r.app.cfg.ApplicationID, "tasks", dropped, "for", r.app.cfg.State.Retention)
 	}
 	return nil
 }

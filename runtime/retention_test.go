@@ -36,7 +36,7 @@ func (l *tail) text() string {
 // onDisk are the partitions of a store on a disk on which nothing runs.
 func onDisk(t *testing.T, cfg runtime.Config, store string) (partitions []int32) {
 	t.Helper()
-	l, err := runtime.OpenLocalState(cfg.StateFS.PathJoin(cfg.StateDir, cfg.ApplicationID), cfg.StateFS)
+	l, err := runtime.OpenLocalState(cfg.State.FS.PathJoin(cfg.State.Dir, cfg.ApplicationID), cfg.State.FS)
 	require.NoError(t, err)
 	for _, s := range local(t, l, func(s runtime.LocalStore) bool { return s.Store == store && s.Rows > 0 }) {
 		partitions = append(partitions, s.Partition)
@@ -72,7 +72,7 @@ func TestRowsOfTasksThatMovedAwayAreDropped(t *testing.T) {
 	h := newHarness(t)
 	log := new(tail)
 	one := h.config()
-	one.StateFS, one.StateDir, one.StateRetention, one.Endpoint = vfs.NewMem(), "one", 20*time.Millisecond, "one"
+	one.State.FS, one.State.Dir, one.State.Retention, one.Endpoint = vfs.NewMem(), "one", 20*time.Millisecond, "one"
 	one.Logger = slog.New(slog.NewTextHandler(log, nil))
 	start := func() *running { return h.start(words(t, byWord), one) }
 	first := start()
@@ -84,7 +84,7 @@ func TestRowsOfTasksThatMovedAwayAreDropped(t *testing.T) {
 
 	first = start().settled()
 	other := h.config()
-	other.StateFS, other.StateDir = vfs.NewMem(), "other"
+	other.State.FS, other.State.Dir = vfs.NewMem(), "other"
 	second := h.start(words(t, byWord), other).settled()
 	gone := ofWords(h, first, "")
 	require.NotEmpty(t, gone)
@@ -118,7 +118,7 @@ func TestRowsAreDroppedWhileTasksMove(t *testing.T) {
 	var configs [3]runtime.Config
 	for i := range configs {
 		configs[i] = h.config()
-		configs[i].StateFS, configs[i].StateRetention, configs[i].Workers = vfs.NewMem(), time.Millisecond, 1+i
+		configs[i].State.FS, configs[i].State.Retention, configs[i].Workers = vfs.NewMem(), time.Millisecond, 1+i
 	}
 	h.joinAndLeave(configs[:], 12)
 	h.exact()

@@ -179,7 +179,7 @@ func (s *search) isolate(cause error) (afterwards func() error, ok bool) {
 		if n, ok := s.warnings.sparing.say("batch "+at.Topic, now); ok {
 			s.warnings.log.Warn("the broker refuses a batch: the records that led to it are processed again in smaller "+
 				"transactions, to find the one of this; if it finds none, a batch is larger than the topic takes: lower "+
-				"Config.BatchBytes",
+				"Config.Limits.BatchBytes",
 				"topic", at.Topic, "partition", at.Partition, "times", n, "err", cause)
 		}
 		return nil, true

@@ -23,7 +23,7 @@ func TestSetWorkersOnACluster(t *testing.T) {
 			h := newHarness(t, listening(t))
 			cfg := h.onKafka(6)
 			id := "a" + uuid.NewString()[:8]
-			cfg.ApplicationID, cfg.StateFS, cfg.Guarantee = id, vfs.NewMem(), guarantee
+			cfg.ApplicationID, cfg.State.FS, cfg.Guarantee = id, vfs.NewMem(), guarantee
 			in := stream.NewTopic[string, string](id + ".in")
 			rows := state.NewKV[string, int64]("rows")
 			client := h.clientOf(cfg)
@@ -46,7 +46,7 @@ func TestSetWorkersOnACluster(t *testing.T) {
 				switch round {
 				case 1:
 					other := cfg
-					other.StateFS, other.Workers = vfs.NewMem(), 2
+					other.State.FS, other.Workers = vfs.NewMem(), 2
 					second = h.start(topo, other).settled()
 				case 3:
 					second.caughtUp().stop()

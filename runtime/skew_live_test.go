@@ -151,7 +151,7 @@ func TestALiveTaskThatIsAway(t *testing.T) {
 			})
 		}, stream.OnCommit)
 		cfg := h.config()
-		cfg.Workers, cfg.StallAfter = 8, time.Hour
+		cfg.Workers, cfg.StallTimeout = 8, time.Hour
 		cfg.Alignment = runtime.Alignment{Timeout: time.Hour}
 		app := h.start(topo, cfg).settled()
 		l := newLive(h)
@@ -221,7 +221,7 @@ func TestALiveWindowThatClosesWhenIdle(t *testing.T) {
 		topo, err := b.Build()
 		require.NoError(t, err)
 		cfg := h.config()
-		cfg.Workers, cfg.StallAfter, cfg.Alignment = 8, time.Hour, runtime.Alignment{Timeout: time.Hour}
+		cfg.Workers, cfg.StallTimeout, cfg.Alignment = 8, time.Hour, runtime.Alignment{Timeout: time.Hour}
 		app := h.start(topo, cfg).settled()
 		l := newLive(h)
 		for p := range skewPartitions {
@@ -261,7 +261,7 @@ func TestALiveTaskThatWaitsForARepartition(t *testing.T) {
 		topo, err := b.Build()
 		require.NoError(t, err)
 		cfg := h.config()
-		cfg.Workers, cfg.StallAfter, cfg.Alignment = 8, time.Hour, runtime.Alignment{Timeout: time.Hour}
+		cfg.Workers, cfg.StallTimeout, cfg.Alignment = 8, time.Hour, runtime.Alignment{Timeout: time.Hour}
 		cfg.MaxIdle = 5 * time.Second
 		app := h.start(topo, cfg).settled()
 		put := func(topic, value string, at int64) {

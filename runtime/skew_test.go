@@ -99,7 +99,7 @@ func TestATaskThatFailsBeforeItsFirstCommit(t *testing.T) {
 		close(fail)
 		require.ErrorContains(t, app.fails(), "as the test wants")
 		healthy.Store(true)
-		cfg.StateFS = vfs.NewMem()
+		cfg.State.FS = vfs.NewMem()
 		app = h.start(topo(), cfg).caughtUp()
 		app.stop()
 		require.Empty(t, drops(app))

@@ -24,7 +24,7 @@ const stallStep = 2 * cutMost
 // note takes in where the inputs are that have records.
 func (s *stalls) note(a *app, waiting map[align.Partition]align.Stand) {
 	now := time.Now()
-	step := min(now.Sub(s.last), max(stallStep, 2*a.cfg.CommitEvery))
+	step := min(now.Sub(s.last), max(stallStep, 2*a.cfg.CommitInterval))
 	if s.last.IsZero() {
 		step = 0
 	}

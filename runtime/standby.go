@@ -63,7 +63,7 @@ func openStandby(ctx context.Context, st *standby) error {
 		Subs:          []*topology.Subtopology{a.topo.Subtopologies()[st.id.Subtopology]},
 		Tx:            st.tx,
 		Outbox: task.NewOutbox(task.OutboxConfig{ // nothing is written
-			Partitions: func(string) (int32, error) { return 1, nil }, RecordMaxBytes: a.cfg.RecordBytesMax,
+			Partitions: func(string) (int32, error) { return 1, nil }, RecordMaxBytes: a.cfg.Limits.RecordBytesMax,
 		}),
 		Errors:     a.cfg.Errors,
 		PassedOver: st.passedOver,

@@ -44,7 +44,7 @@ func (s *standbys) apply(fetched []kclient.Fetched) {
 
 // save writes to the engine what was read, when that is due.
 func (s *standbys) save(now time.Time) {
-	if now.Sub(s.savedAt) < s.app.cfg.CheckpointEvery {
+	if now.Sub(s.savedAt) < s.app.cfg.State.CheckpointInterval {
 		return
 	}
 	s.savedAt = now
@@ -72,10 +72,10 @@ func (s *standbys) caughtUp(st *standby, now time.Time) {
 	s.mu.Lock()
 	w, wanted := s.wanted[st.id]
 	s.mu.Unlock()
-	if !wanted || !w.warmup || st.left() > s.app.cfg.AcceptableLag || now.Before(st.tellAt) {
+	if !wanted || !w.warmup || st.left() > s.app.cfg.Standbys.AcceptableLag || now.Before(st.tellAt) {
 		return
 	}
-	st.tellAt = now.Add(min(tellEvery<<min(st.tells, 10), s.app.cfg.ProbeInterval))
+	st.tellAt = now.Add(min(tellEvery<<min(st.tells, 10), s.app.cfg.Standbys.ProbeInterval))
 	st.tells++
 	s.log.Info("the copy of a task's state is near enough for the task to move here", "task", st.id.String(), "lag",
 		st.left())

@@ -15,26 +15,32 @@ const (
 
 // checkStandbys checks what says where copies of state are.
 func (c *Config) checkStandbys(check func(ok bool, format string, args ...any)) {
-	check(c.Standbys >= 0 && c.Standbys <= copiesMax, "Standbys is %d, must be from 0 to %d", c.Standbys, copiesMax)
-	check(c.AcceptableLag > 0, "AcceptableLag is %d records, must be positive, or 0 for its default", c.AcceptableLag)
-	positive(check, "ProbeInterval", c.ProbeInterval)
-	check(c.ProbeInterval <= requestTimeMost, "ProbeInterval is %v, must be at most %v", c.ProbeInterval, requestTimeMost)
-	check(len(c.Tags) <= tagsMax, "Tags has %d entries, must have at most %d", len(c.Tags), tagsMax)
-	for _, key := range sortedKeys(c.Tags) {
-		check(key != "" && c.Tags[key] != "", "Tags has %q: %q: both sides must say something", key, c.Tags[key])
-		check(len(key) <= tagBytesMax && len(c.Tags[key]) <= tagBytesMax, "Tags has the key %.20q with %d bytes and a value "+
-			"of %d: %d is the most for each", key, len(key), len(c.Tags[key]), tagBytesMax)
+	s := c.Standbys
+	check(s.Count >= 0 && s.Count <= copiesMax, "Standbys.Count is %d, must be from 0 to %d", s.Count, copiesMax)
+	check(s.AcceptableLag > 0, "Standbys.AcceptableLag is %d records, must be positive, or 0 for its default",
+		s.AcceptableLag)
+	positive(check, "Standbys.ProbeInterval", s.ProbeInterval)
+	check(s.ProbeInterval <= requestTimeMost, "Standbys.ProbeInterval is %v, must be at most %v", s.ProbeInterval,
+		requestTimeMost)
+	check(len(s.Tags) <= tagsMax, "Standbys.Tags has %d entries, must have at most %d", len(s.Tags), tagsMax)
+	for _, key := range sortedKeys(s.Tags) {
+		check(key != "" && s.Tags[key] != "", "Standbys.Tags has %q: %q: both sides must say something", key,
+			s.Tags[key])
+		check(len(key) <= tagBytesMax && len(s.Tags[key]) <= tagBytesMax, "Standbys.Tags has the key %.20q with %d bytes "+
+			"and a value of %d: %d is the most for each", key, len(key), len(s.Tags[key]), tagBytesMax)
 	}
-	for i, key := range c.StandbyTags {
-		check(c.Tags[key] != "", "StandbyTags has %q, which is no key of Tags: say in Tags where this process is", key)
-		check(!slices.Contains(c.StandbyTags[:i], key), "StandbyTags has %q twice", key)
+	for i, key := range s.SpreadTags {
+		check(s.Tags[key] != "", "Standbys.SpreadTags has %q, which is no key of Standbys.Tags: say there where this "+
+			"process is", key)
+		check(!slices.Contains(s.SpreadTags[:i], key), "Standbys.SpreadTags has %q twice", key)
 	}
 }
 
 // copies say which copies of state the group is to have.
 func (c *Config) copies() assign.Options {
 	return assign.Options{
-		Standbys: c.Standbys, StandbyTags: c.StandbyTags, AcceptableLag: c.AcceptableLag, WarmupsMax: max(c.WarmupsMax, 0),
+		Standbys: c.Standbys.Count, StandbyTags: c.Standbys.SpreadTags, AcceptableLag: c.Standbys.AcceptableLag,
+		WarmupsMax: max(c.Standbys.WarmupsMax, 0),
 	}
 }
 

@@ -51,7 +51,7 @@ func (s *standbys) run(ctx context.Context, stop <-chan struct{}) {
 func (s *standbys) sleep(now time.Time) time.Duration {
 	pause := syncedEvery
 	if len(s.unsaved) > 0 {
-		pause = min(pause, s.savedAt.Add(s.app.cfg.CheckpointEvery).Sub(now))
+		pause = min(pause, s.savedAt.Add(s.app.cfg.State.CheckpointInterval).Sub(now))
 	}
 	if s.inputs > 0 {
 		pause = min(pause, s.inputsAt.Add(inputsEvery).Sub(now))

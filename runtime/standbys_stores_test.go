@@ -46,7 +46,8 @@ func copiedKinds(t *testing.T) *topology.Topology {
 // content is what an application has on a disk where nothing runs, without positions, by store and partition.
 func content(t *testing.T, cfg runtime.Config) map[string]map[string]string {
 	t.Helper()
-	e, err := pebble.Open(cfg.StateFS.PathJoin(cfg.StateDir, cfg.ApplicationID, "state"), pebble.Options{FS: cfg.StateFS})
+	e, err := pebble.Open(cfg.State.FS.PathJoin(cfg.State.Dir, cfg.ApplicationID, "state"),
+		pebble.Options{FS: cfg.State.FS})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
 	stored, err := state.ReadStored(e)
@@ -81,7 +82,7 @@ func TestStandbysOfAllStores(t *testing.T) {
 	var apps [2]*running
 	for i := range apps {
 		configs[i] = h.copying(fmt.Sprint("process ", i))
-		configs[i].CheckpointEvery = 50 * time.Millisecond
+		configs[i].State.CheckpointInterval = 50 * time.Millisecond
 		apps[i] = h.start(copiedKinds(t), configs[i])
 	}
 	at := int64(1_700_000_000_000)

@@ -18,7 +18,7 @@ import (
 // copying is a process that keeps copies.
 func (h *harness) copying(name string) runtime.Config {
 	cfg := h.config()
-	cfg.StateFS, cfg.Endpoint, cfg.Standbys = vfs.NewMem(), name, 1
+	cfg.State.FS, cfg.Endpoint, cfg.Standbys.Count = vfs.NewMem(), name, 1
 	return cfg
 }
 
@@ -130,13 +130,13 @@ func TestStandbysOfProcessesThatComeAndGo(t *testing.T) {
 	var configs [3]runtime.Config
 	for i := range configs {
 		cfg := h.copying(fmt.Sprint("process ", i))
-		cfg.Standbys, cfg.Workers = 1+h.random.IntN(2), 1+i
-		cfg.AcceptableLag, cfg.WarmupsMax = int64(1+h.random.IntN(100)), 1+h.random.IntN(8)
-		cfg.CheckpointEvery = time.Duration(1+h.random.IntN(200)) * time.Millisecond
-		cfg.StateRetention = time.Millisecond // rows that nobody wants go at once
+		cfg.Standbys.Count, cfg.Workers = 1+h.random.IntN(2), 1+i
+		cfg.Standbys.AcceptableLag, cfg.Standbys.WarmupsMax = int64(1+h.random.IntN(100)), 1+h.random.IntN(8)
+		cfg.State.CheckpointInterval = time.Duration(1+h.random.IntN(200)) * time.Millisecond
+		cfg.State.Retention = time.Millisecond // rows that nobody wants go at once
 		cfg.NoLocal = i == 1
 		if h.random.IntN(2) == 0 {
-			cfg.ProbeInterval = time.Second
+			cfg.Standbys.ProbeInterval = time.Second
 		}
 		configs[i] = cfg
 	}
@@ -145,7 +145,7 @@ func TestStandbysOfProcessesThatComeAndGo(t *testing.T) {
 
 	var apps []*running
 	for _, cfg := range configs {
-		cfg.Standbys = 2
+		cfg.Standbys.Count = 2
 		apps = append(apps, h.start(words(t, byWord), cfg).settled())
 	}
 	for range 4 {
@@ -179,16 +179,16 @@ func TestAStandbyGoesOnAfterAKill(t *testing.T) {
 	h.await()
 	cfg := h.copying("two")
 	disk := vfs.NewCrashableMem()
-	cfg.StateFS, cfg.SessionTimeout = disk, 6*time.Second
+	cfg.State.FS, cfg.SessionTimeout = disk, 6*time.Second
 	silence := new(gate)
 	cfg.NoLocal, cfg.ClientOptions = true, h.over(silence.wrap)
-	cfg.WarmupsMax, cfg.AcceptableLag = -1, 1
+	cfg.Standbys.WarmupsMax, cfg.Standbys.AcceptableLag = -1, 1
 	two := h.start(words(t, byWord), cfg).settled()
 	require.Eventually(t, func() bool { return followsAll(one, 2) && followsAll(two, 2) }, patience, poll)
 	require.NoError(t, two.Checkpoint(h.ctx))
 	silence.Lock()
 	defer silence.Unlock()
-	cfg.StateFS = disk.CrashClone(vfs.CrashCloneCfg{})
+	cfg.State.FS = disk.CrashClone(vfs.CrashCloneCfg{})
 	cfg.NoLocal, cfg.ClientOptions = false, runtime.ClientOptions{}
 	log := new(tail)
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))

@@ -120,7 +120,7 @@ func TestALateOffsetOfADeletedInput(t *testing.T) {
 
 			cut, commits := cfg, newToll(kind)
 			cut.ClientOptions = h.over(func(c net.Conn) net.Conn { return tolled{c, commits} })
-			cut.StateFS, cut.CloseTimeout, cut.TransactionTimeout = vfs.NewMem(), 200*time.Millisecond, time.Second
+			cut.State.FS, cut.CloseTimeout, cut.TransactionTimeout = vfs.NewMem(), 200*time.Millisecond, time.Second
 			commits.close()
 			ctx, cancel := context.WithCancel(h.ctx)
 			app, err := runtime.New(copying(t, ins), cut)

@@ -93,7 +93,7 @@ func TestACallOutlastsARevocation(t *testing.T) {
 			h.await()
 			h.call()
 			another := h.config()
-			another.Guarantee, another.StateFS = guarantee, vfs.NewMem()
+			another.Guarantee, another.State.FS = guarantee, vfs.NewMem()
 			second := h.begin(another)
 			require.Eventually(t, func() bool {
 				n, state := h.members()
@@ -122,7 +122,7 @@ func TestTasksThatComeBackAreResumed(t *testing.T) {
 	h.await()
 	h.call()
 	another := h.config()
-	another.StateFS = vfs.NewMem()
+	another.State.FS = vfs.NewMem()
 	second := h.begin(another)
 	goesOn := func() bool { return strings.Contains(log.String(), "the group goes on before all tasks") }
 	require.Eventually(t, goesOn, patience, poll)
@@ -165,7 +165,7 @@ func TestASuspendedTaskLetsRecordsGo(t *testing.T) {
 	}), cfg)
 	<-entered
 	another, joins := h.config(), newToll(kmsg.JoinGroup)
-	another.StateFS, another.ClientOptions = vfs.NewMem(), h.over(func(c net.Conn) net.Conn { return tolled{c, joins} })
+	another.State.FS, another.ClientOptions = vfs.NewMem(), h.over(func(c net.Conn) net.Conn { return tolled{c, joins} })
 	second := h.start(words(t, byWord), another)
 	require.Eventually(t, func() bool {
 		n, state := h.members()

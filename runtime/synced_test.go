@@ -115,7 +115,7 @@ func (f *forgetful) after(cfg runtime.Config, topo *topology.Topology, value str
 func (f *forgetful) deleteElsewhere() []string {
 	f.t.Helper()
 	other := f.cfg
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	topo := keeping(f.t, seenKeys, liveKeys)
 	require.Equal(f.t, []string{"b"}, f.after(other, topo, "delete", "a"))
 	want := []string{"b"}
@@ -156,7 +156,7 @@ func (h *harness) behind() runtime.Config {
 	cfg := h.config()
 	h.counted(cfg, 50)
 	other := cfg
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	h.counted(other, 50)
 	return cfg
 }
@@ -264,7 +264,7 @@ func TestIdleStoresAreKeptUp(t *testing.T) {
 	h.produce(h.price("a", 1))
 	cfg := quick(h.config()) // a global store that is idle looks at the clock when the age of its metadata is over
 	disk := (&moved{harness: h}).emptyDisk()
-	cfg.StateFS = disk
+	cfg.State.FS = disk
 	var later atomic.Int64
 	cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	began := time.Now()
@@ -348,8 +348,8 @@ func TestADirectoryWithTimesByTask(t *testing.T) {
 	cfg := h.behind()
 	now := time.Now()
 	used := map[string]time.Time{"0_0": now, "1_0": now, "1_1": now.Add(-23 * time.Hour), "1_2": now.Add(-24 * time.Hour)}
-	h.untimed(cfg.StateFS, "by-word", 4, used)
-	l, err := runtime.OpenLocalState("state/wordcount", cfg.StateFS)
+	h.untimed(cfg.State.FS, "by-word", 4, used)
+	l, err := runtime.OpenLocalState("state/wordcount", cfg.State.FS)
 	require.NoError(t, err)
 	for _, s := range local(t, l, func(runtime.LocalStore) bool { return true }) {
 		require.Equal(t, used[s.Task].UnixMilli(), s.Synced.UnixMilli(), s.Task)
@@ -359,7 +359,7 @@ func TestADirectoryWithTimesByTask(t *testing.T) {
 	starts := restores(&cfg)
 	app := h.start(words(t, byWord), cfg).caughtUp()
 	require.Equal(t, h.want, app.rows())
-	_, err = cfg.StateFS.Stat("state/wordcount/used")
+	_, err = cfg.State.FS.Stat("state/wordcount/used")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	app.stop()
 	wiped := map[int32]bool{}

@@ -124,7 +124,7 @@ func TestTimesOfManyOperators(t *testing.T) {
 		require.Equal(t, 2*timedWindows, records, "no time has changed")
 		app.stop()
 
-		cfg.StateFS = vfs.NewMem() // on another machine
+		cfg.State.FS = vfs.NewMem() // on another machine
 		app = h.start(topo, cfg).settled()
 		require.Zero(t, h.event(app, 2*time.Second), "it stays late")
 		require.Equal(t, 2*timedWindows, h.event(app, 96*time.Second))
@@ -266,7 +266,7 @@ func TestTimesOfAZombie(t *testing.T) {
 		answered()
 		h.expel()
 		other := h.config()
-		other.Guarantee, other.StateFS = guarantee, vfs.NewMem()
+		other.Guarantee, other.State.FS = guarantee, vfs.NewMem()
 		successor := h.start(topo, other).settled()
 		h.event(successor, 95*time.Second)
 		times, records := h.times()

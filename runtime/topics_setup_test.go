@@ -188,7 +188,7 @@ func TestTwoProcessesMakeTopicsAtTheSameTime(t *testing.T) {
 	apps := make([]*running, 2)
 	for i := range apps {
 		cfg := h.config()
-		cfg.StateFS, cfg.Topics.Partitions = vfs.NewMem(), int32(3+i) // the first one decides
+		cfg.State.FS, cfg.Topics.Partitions = vfs.NewMem(), int32(3+i) // the first one decides
 		starting.Go(func() { apps[i] = h.start(words(t, byWord), cfg) })
 	}
 	starting.Wait()

@@ -113,12 +113,12 @@ func TestInternalTopicsAreChecked(t *testing.T) {
 func TestStateDirectoryInUse(t *testing.T) {
 	h := newHarness(t)
 	cfg := h.config()
-	cfg.StateFS, cfg.StateDir = nil, t.TempDir()
+	cfg.State.FS, cfg.State.Dir = nil, t.TempDir()
 	first := h.start(words(t, byWord), cfg).settled()
 	err := h.start(words(t, byWord), cfg).fails()
 	require.ErrorContains(t, err, "in use by this process")
 	require.ErrorIs(t, err, runtime.ErrStateInUse)
-	require.ErrorContains(t, err, cfg.StateDir)
+	require.ErrorContains(t, err, cfg.State.Dir)
 	h.feed(50)
 	h.await()
 	first.stop()
@@ -194,7 +194,7 @@ func TestFencedWorker(t *testing.T) {
 // fence takes the transactional id of the application's first worker.
 func (h *harness) fence(cfg runtime.Config) {
 	h.t.Helper()
-	f, err := cfg.StateFS.Open("state/wordcount/process")
+	f, err := cfg.State.FS.Open("state/wordcount/process")
 	require.NoError(h.t, err)
 	process, err := io.ReadAll(f)
 	require.NoError(h.t, err)

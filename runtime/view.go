@@ -39,14 +39,14 @@ type View struct {
 func (v *View) Here() *state.Reader { return v.here }
 
 // Close lets the view go. It keeps old versions of rows on the disk until then. A view that is open when the
-// application ends is closed by it, and so is one older than Config.ViewAgeMax.
+// application ends is closed by it, and so is one older than Config.State.ViewAgeMax.
 func (v *View) Close() error { return v.end() }
 
 // ViewStats are an open view's figures.
 type ViewStats struct {
 	Store  string
 	Opened time.Time
-	Age    time.Duration // it expires at Config.ViewAgeMax
+	Age    time.Duration // it expires at Config.State.ViewAgeMax
 }
 
 func (a *app) View(store state.Store, options ...ViewOption) (*View, error) {
@@ -104,8 +104,8 @@ func (vs *views) take(store state.Store, options ...ViewOption) (*View, error) {
 	v.Reader = v.here.Lacking(lacking)
 	v.end = func() error { return vs.close(v) }
 	vs.open[v] = true
-	if vs.app.cfg.ViewAgeMax > 0 {
-		v.read.expireAfter(vs.app.cfg.ViewAgeMax, func() { vs.forget(v) })
+	if vs.app.cfg.State.ViewAgeMax > 0 {
+		v.read.expireAfter(vs.app.cfg.State.ViewAgeMax, func() { vs.forget(v) })
 	}
 	return v, nil
 }

@@ -33,7 +33,8 @@ func (r *viewReader) expireAfter(age time.Duration, then func()) {
 	r.mu.Lock() // it may be over before the timer is here
 	defer r.mu.Unlock()
 	r.expiry = time.AfterFunc(age, func() {
-		_ = r.end(fmt.Errorf("view of store %q: %w: it is older than %v (Config.ViewAgeMax)", r.store, ErrViewExpired, age))
+		_ = r.end(fmt.Errorf("view of store %q: %w: it is older than %v (Config.State.ViewAgeMax)", r.store,
+			ErrViewExpired, age))
 		then()
 	})
 }

@@ -8,8 +8,8 @@ import (
 // ViewOption changes what a [View] may read.
 type ViewOption struct{ standbys bool }
 
-// AcceptStandby lets a view read copies of the state of tasks that other processes run (Config.Standbys), beside the
-// tasks of this process. View.Standbys tells which, and how old they are.
+// AcceptStandby lets a view read copies of the state of tasks that other processes run (Config.Standbys.Count), beside
+// the tasks of this process. View.Standbys tells which, and how old they are.
 func AcceptStandby() ViewOption { return ViewOption{standbys: true} }
 
 // ReadStandby is a partition that a view reads from a copy.

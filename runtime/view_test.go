@@ -22,8 +22,8 @@ func TestViewAfterARestoreWithoutInput(t *testing.T) {
 	h.feed(100)
 	h.start(words(t, byWord), cfg).caughtUp().stop()
 
-	cfg.StateFS = vfs.NewMem()
-	cfg.CheckpointEvery = time.Hour // it is not the checkpoints that make it visible
+	cfg.State.FS = vfs.NewMem()
+	cfg.State.CheckpointInterval = time.Hour // it is not the checkpoints that make it visible
 	restoring := make(chan runtime.TaskEvent, 100)
 	cfg.Hooks.TaskChanged = func(e runtime.TaskEvent) {
 		if e.State == "restoring" {
@@ -200,7 +200,7 @@ func TestViewExpires(t *testing.T) {
 	require.ErrorIs(t, err, runtime.ErrClosed)
 	app.stop()
 
-	cfg.ViewAgeMax = time.Nanosecond
+	cfg.State.ViewAgeMax = time.Nanosecond
 	app = h.start(words(t, byWord), cfg).settled()
 	view, err = app.View(byWord)
 	require.NoError(t, err)

@@ -50,7 +50,8 @@ func TestTasksMoveWhenTheirCopiesAreNear(t *testing.T) {
 			const rows = 8000
 			config := func(name string) runtime.Config {
 				cfg := h.copying(name)
-				cfg.Standbys, cfg.AcceptableLag, cfg.ProbeInterval, cfg.Guarantee = 0, 200, 5*time.Second, guarantee
+				cfg.Standbys.Count, cfg.Standbys.AcceptableLag = 0, 200
+				cfg.Standbys.ProbeInterval, cfg.Guarantee = 5*time.Second, guarantee
 				return cfg
 			}
 			log := new(tail) // of the process that joins

@@ -4,7 +4,7 @@ import "time"
 
 // watch says so when a worker makes no progress: user code that hangs, a broker that does not answer, a lock.
 func (a *app) watch(finished <-chan struct{}) {
-	ticker := time.NewTicker(max(a.cfg.StallAfter/4, time.Millisecond))
+	ticker := time.NewTicker(max(a.cfg.StallTimeout/4, time.Millisecond))
 	defer ticker.Stop()
 	told := map[*worker]int64{} // the beat at which a stall was reported
 	for {
@@ -20,7 +20,7 @@ func (a *app) watch(finished <-chan struct{}) {
 		for _, w := range workers {
 			beat := w.liveness.beaten.Load()
 			since := now.Sub(time.UnixMilli(beat))
-			if beat == 0 || since < a.cfg.StallAfter || told[w] == beat {
+			if beat == 0 || since < a.cfg.StallTimeout || told[w] == beat {
 				continue
 			}
 			told[w] = beat

@@ -52,7 +52,7 @@ func TestRestart(t *testing.T) {
 					require.Positive(t, restored.Load())
 				}
 				if !kept {
-					cfg.StateFS = vfs.NewMem()
+					cfg.State.FS = vfs.NewMem()
 				}
 			}
 			h.exact()

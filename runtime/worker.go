@@ -77,8 +77,8 @@ func newWorker(a *app, index int) *worker {
 		gone:        make(chan struct{}),
 		turns:       turns{maxIdle: a.cfg.MaxIdle},
 		deadline:    newDeadline(),
-		pace:        newPace(a.cfg.CommitEvery),
-		checkpoints: checkpoints{every: a.cfg.CheckpointEvery, purger: &a.purger},
+		pace:        newPace(a.cfg.CommitInterval),
+		checkpoints: checkpoints{every: a.cfg.State.CheckpointInterval, purger: &a.purger},
 		figures:     newPublisher(index),
 		notices:     notices{app: a, log: log, worker: index},
 		warnings:    newWarnings(log, a.cfg.Clock),
@@ -287,7 +287,7 @@ func (w *worker) answer(done chan<- error) error {
 
 // sleep is the time to whatever is due next.
 func (w *worker) sleep(now time.Time) time.Duration {
-	d := min(idleMost, max(w.app.cfg.StallAfter/4, time.Millisecond), w.turns.patience())
+	d := min(idleMost, max(w.app.cfg.StallTimeout/4, time.Millisecond), w.turns.patience())
 	until := func(t time.Time) { d = min(d, max(t.Sub(now), 0)) }
 	if at, ok := w.commits.dueAt(); ok {
 		until(at)
@@ -323,8 +323,8 @@ func (w *worker) connect(ctx context.Context) error {
 	w.client, w.proofs.client = l, l
 	out := task.OutboxConfig{
 		Partitions:     w.partitionsOf,
-		BatchBytes:     a.cfg.BatchBytes,
-		RecordMaxBytes: a.cfg.RecordBytesMax,
+		BatchBytes:     a.cfg.Limits.BatchBytes,
+		RecordMaxBytes: a.cfg.Limits.RecordBytesMax,
 		Compression:    a.cfg.Compression.codec(),
 		BytesMax:       a.home.memory.outboxBytes(),
 		Last:           a.layout().changelogsLast(a.cfg.Guarantee),

@@ -171,7 +171,7 @@ func (h *harness) zombie(configure func(*runtime.Config)) *zombie {
 	answered()
 	h.expel()
 	other := h.config()
-	other.StateFS = vfs.NewMem()
+	other.State.FS = vfs.NewMem()
 	configure(&other)
 	z.successor = h.start(ticking(h.t, "successor", new(atomic.Int64)), other).settled()
 	require.Eventually(h.t, func() bool { return h.ticks("zombie", "successor")["successor"] > 0 }, patience, poll)

@@ -46,8 +46,9 @@ func TestACopyInAnotherZoneTakesOver(t *testing.T) {
 	dead := false
 	for i := range apps {
 		cfg := h.copying(fmt.Sprint("process ", i))
-		cfg.Tags, cfg.StandbyTags = map[string]string{"zone": []string{"a", "a", "b"}[i], "rack": "1"}, []string{"zone"}
-		cfg.SessionTimeout, cfg.TransactionTimeout, cfg.AcceptableLag = 6*time.Second, 2*time.Second, 1
+		cfg.Standbys.Tags = map[string]string{"zone": []string{"a", "a", "b"}[i], "rack": "1"}
+		cfg.Standbys.SpreadTags = []string{"zone"}
+		cfg.SessionTimeout, cfg.TransactionTimeout, cfg.Standbys.AcceptableLag = 6*time.Second, 2*time.Second, 1
 		cfg.Hooks.TaskChanged = func(e runtime.TaskEvent) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -80,7 +80,7 @@ func (r *storeBase) checkSize(key []byte, tail, value int) error {
 		return nil
 	}
 	err := fmt.Errorf("a row of %d bytes is over the limit of %d for a record of the changelog: raise "+
-		"Config.RecordBytesMax and the topic's max.message.bytes, or keep less in it", size, limit)
+		"Config.Limits.RecordBytesMax and the topic's max.message.bytes, or keep less in it", size, limit)
 	return &Refusal{Store: r.name, Key: append([]byte{}, key...), Large: true, Err: err}
 }
 

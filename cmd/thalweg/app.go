@@ -55,7 +55,7 @@ On other machines the directories can stay: the application notices that they ar
 	}
 	a.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&a.stateDir, "state-dir", "", "also remove the application's directory in here (Config.StateDir)")
+	f.StringVar(&a.stateDir, "state-dir", "", "also remove the application's directory in here (Config.State.Dir)")
 	f.StringVar(&a.to, "to", "", "begin in the inputs at: "+positionHelp)
 	f.StringSliceVar(&a.inputs, "input", nil, "with -to: inputs in which nothing was committed")
 	f.BoolVar(&a.dryRun, "dry-run", false, "show what would change, and change nothing")

@@ -54,7 +54,7 @@ func brokerCommand() *cobra.Command {
 				defer f.Close()
 				defer pprof.StopCPUProfile()
 			}
-			headroom := make([]byte, runtime.DefaultHeadroomBytes) // for the collector
+			headroom := make([]byte, runtime.DefaultHeapBallastBytes) // for the collector
 			defer goruntime.KeepAlive(headroom)
 			fmt.Fprintf(cmd.OutOrStdout(), "listening on %s, data in %s\n", cfg.Listener.Addr(), cfg.Dir)
 			<-cmd.Context().Done()

@@ -144,9 +144,11 @@ func TestAppReset(t *testing.T) {
 	b := serving(t)
 	at := " -brokers " + b.Addr()
 	c := counting{t, runtime.Config{
-		ApplicationID: "wc", Broker: b, StateDir: t.TempDir(), Workers: 1, Logger: slog.New(slog.DiscardHandler),
+		ApplicationID: "wc", Broker: b,
+		State:   runtime.StateConfig{Dir: t.TempDir()},
+		Workers: 1, Logger: slog.New(slog.DiscardHandler),
 	}, wordcount.New("wc")}
-	dir := filepath.Join(c.cfg.StateDir, "wc")
+	dir := filepath.Join(c.cfg.State.Dir, "wc")
 	works(t, "", "topics create "+c.p.Lines.Name()+" wc-other -p 2"+at)
 	send := func() { works(t, "one\n", "produce "+c.p.Lines.Name()+" -p 0 -timestamp 1000"+at) }
 	last := func() string {
@@ -161,7 +163,7 @@ func TestAppReset(t *testing.T) {
 	require.Equal(t, "one:1", last())
 	topics := works(t, "", "topics list"+at)
 
-	dry := works(t, "", "app reset wc -dry-run -state-dir "+c.cfg.StateDir+at)
+	dry := works(t, "", "app reset wc -dry-run -state-dir "+c.cfg.State.Dir+at)
 	require.Equal(t, topics, works(t, "", "topics list"+at), "a dry run")
 	require.DirExists(t, dir)
 	require.Contains(t, dry, "would delete the committed offsets of wc\n")
@@ -173,7 +175,7 @@ func TestAppReset(t *testing.T) {
 	require.Equal(t, "one:1", last())
 
 	// It reads its input again, without the rows that it had.
-	out := works(t, "", "app reset wc -state-dir "+c.cfg.StateDir+at)
+	out := works(t, "", "app reset wc -state-dir "+c.cfg.State.Dir+at)
 	require.Contains(t, out, "deleted topic wc-by-word-changelog\n")
 	require.NoDirExists(t, dir)
 	require.NotContains(t, works(t, "", "topics list"+at), "wc-by-word")
@@ -190,7 +192,7 @@ func TestAppReset(t *testing.T) {
 	require.Equal(t, "one:2", last())
 
 	// It begins elsewhere, without state.
-	out = works(t, "", "app reset wc -to latest -state-dir "+c.cfg.StateDir+at)
+	out = works(t, "", "app reset wc -to latest -state-dir "+c.cfg.State.Dir+at)
 	require.Contains(t, out, fmt.Sprintf("begins at offset 2 of topic %s partition 0\n", c.p.Lines.Name()))
 	send()
 	c.run(func(*runtime.App) {})
@@ -198,15 +200,15 @@ func TestAppReset(t *testing.T) {
 	out = works(t, "", "app reset wc -to 1970-01-02 -dry-run"+at)
 	require.Contains(t, out, "would begin at offset 3 of topic "+c.p.Lines.Name()+" partition 0\n")
 
-	works(t, "", "app reset wc -state-dir "+c.cfg.StateDir+at)
+	works(t, "", "app reset wc -state-dir "+c.cfg.State.Dir+at)
 	for line, want := range map[string]string{
 		"app reset wc": "application wc: there are no offsets and no topics of it",
-		"app reset wc -to latest -state-dir " + c.cfg.StateDir: "application wc: there are no offsets",
-		"app reset wc -to soon":                                `-to "soon": want earliest`,
-		"app reset wc -input x":                                "-input: say where to begin in it, by -to",
-		"app reset wc -state-dir " + dir + "-not":              "no such file",
-		"app reset a/b":                                        "no application id",
-		"app reset .. -dry-run":                                "no application id",
+		"app reset wc -to latest -state-dir " + c.cfg.State.Dir: "application wc: there are no offsets",
+		"app reset wc -to soon":                                 `-to "soon": want earliest`,
+		"app reset wc -input x":                                 "-input: say where to begin in it, by -to",
+		"app reset wc -state-dir " + dir + "-not":               "no such file",
+		"app reset a/b":                                         "no application id",
+		"app reset .. -dry-run":                                 "no application id",
 	} {
 		_, err := thalweg(t, "", line+at)
 		require.ErrorContains(t, err, want, line)

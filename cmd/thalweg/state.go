@@ -25,7 +25,7 @@ func listStoresCommand() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
 		Use:               "list DIR",
-		Short:             "List the stores in DIR, which is <StateDir>/<application>; rows and bytes are estimates",
+		Short:             "List the stores in DIR, which is <Config.State.Dir>/<application>; rows and bytes are estimates",
 		Example:           "  thalweg state list data/state/wordcount",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeDirectory,

@@ -20,8 +20,10 @@ import (
 func TestState(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cfg := runtime.Config{ApplicationID: "wc", Broker: brokertest.New(t), StateDir: t.TempDir(), Workers: 1}
-	dir := filepath.Join(cfg.StateDir, "wc")
+	cfg := runtime.Config{
+		ApplicationID: "wc", Broker: brokertest.New(t), State: runtime.StateConfig{Dir: t.TempDir()}, Workers: 1,
+	}
+	dir := filepath.Join(cfg.State.Dir, "wc")
 	client, err := runtime.NewClient(cfg)
 	require.NoError(t, err)
 	defer client.Close()
@@ -48,7 +50,7 @@ func TestState(t *testing.T) {
 		_, err := thalweg(t, "", "state list "+dir)
 		require.ErrorContains(t, err, "in use by this process")
 	})
-	_, err = thalweg(t, "", "state list "+cfg.StateDir)
+	_, err = thalweg(t, "", "state list "+cfg.State.Dir)
 	require.ErrorContains(t, err, "it is one of "+dir)
 	_, err = thalweg(t, "", "state list "+dir+"-not")
 	require.ErrorContains(t, err, "no such file")
@@ -74,12 +76,12 @@ func TestState(t *testing.T) {
 	require.Equal(t, []string{"by-word", "1_0", "wc-by-word-changelog"}, []string{first.Store, first.Task, first.Topic})
 	require.Equal(t, 4, strings.Count(asJSON, "\n"))
 	for line, want := range map[string]string{
-		"state drop " + dir:                         "say what",
-		"state drop " + dir + " nothing":            `no store "nothing"`,
-		"state drop " + dir + " -unused-for -1s":    "want a positive duration",
-		"state drop " + dir + "-not -gone":          "no such file",
-		"state list " + dir + " what":               "accepts 1 arg",
-		"state drop " + cfg.StateDir + " -task 1_0": "it is one of",
+		"state drop " + dir:                          "say what",
+		"state drop " + dir + " nothing":             `no store "nothing"`,
+		"state drop " + dir + " -unused-for -1s":     "want a positive duration",
+		"state drop " + dir + "-not -gone":           "no such file",
+		"state list " + dir + " what":                "accepts 1 arg",
+		"state drop " + cfg.State.Dir + " -task 1_0": "it is one of",
 	} {
 		_, err := thalweg(t, "", line)
 		require.ErrorContains(t, err, want, line)

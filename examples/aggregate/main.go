@@ -112,9 +112,9 @@ func configure(o options) (cfg runtime.Config, closeBroker func() error, err err
 	cfg = runtime.Config{ApplicationID: "aggregate", Logger: logger}
 	bundled := broker.Config{Logger: logger}
 	if o.dir == "" {
-		cfg.StateFS = vfs.NewMem()
+		cfg.State.FS = vfs.NewMem()
 	} else {
-		cfg.StateDir, bundled.Dir = filepath.Join(o.dir, "state"), filepath.Join(o.dir, "broker")
+		cfg.State.Dir, bundled.Dir = filepath.Join(o.dir, "state"), filepath.Join(o.dir, "broker")
 	}
 	if o.brokers != "" {
 		cfg.Seeds = strings.Split(o.brokers, ",")

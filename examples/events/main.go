@@ -64,7 +64,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	cfg := runtime.Config{
 		ApplicationID: "bank",
 		Broker:        b,
-		StateDir:      filepath.Join(dir, "state"),
+		State:         runtime.StateConfig{Dir: filepath.Join(dir, "state")},
 		Workers:       1, // enough for so little
 		Logger:        logger,
 	}

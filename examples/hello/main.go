@@ -31,7 +31,7 @@ func main() {
 	ctx := context.Background()
 	local := must(broker.Open(broker.Config{Dir: "data/broker"}))
 	defer local.Close()
-	cfg := runtime.Config{ApplicationID: "hello", Broker: local, StateDir: "data/state"}
+	cfg := runtime.Config{ApplicationID: "hello", Broker: local, State: runtime.StateConfig{Dir: "data/state"}}
 	app, client := must(runtime.New(must(build()), cfg)), must(runtime.NewClient(cfg))
 	go app.Run(ctx)
 	defer app.Close(ctx)

@@ -65,7 +65,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	cfg := runtime.Config{
 		ApplicationID: "mail",
 		Broker:        b,
-		StateDir:      filepath.Join(dir, "state"),
+		State:         runtime.StateConfig{Dir: filepath.Join(dir, "state")},
 		Workers:       1, // enough for so little
 		Errors:        policy(),
 		Logger:        logger,

@@ -103,7 +103,8 @@ func mustBeNew(ctx context.Context, client *runtime.Client, topics []runtime.Nam
 // configure opens the bundled broker, unless there is a cluster. Everything is in memory.
 func configure(brokers string) (cfg runtime.Config, closeBroker func() error, err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg = runtime.Config{ApplicationID: program.ApplicationID, StateFS: vfs.NewMem(), Logger: logger}
+	cfg = runtime.Config{ApplicationID: program.ApplicationID, Logger: logger}
+	cfg.State.FS = vfs.NewMem()
 	if brokers != "" {
 		cfg.Seeds = strings.Split(brokers, ",")
 		return cfg, func() error { return nil }, nil

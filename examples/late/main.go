@@ -53,7 +53,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	cfg := runtime.Config{
 		ApplicationID: "weather",
 		Broker:        b,
-		StateDir:      filepath.Join(dir, "state"),
+		State:         runtime.StateConfig{Dir: filepath.Join(dir, "state")},
 		Workers:       1, // enough for so little
 		Logger:        logger,
 	}

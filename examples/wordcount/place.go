@@ -36,10 +36,10 @@ func openPlace(ctx context.Context, o options, logger *slog.Logger) (_ *place, e
 		p.remove = dir
 	}
 	p.config = runtime.Config{
-		StateDir: filepath.Join(dir, "state"),
-		Workers:  o.workers,
-		Topics:   runtime.Topics{Partitions: 4, CreateOnCluster: true, Config: map[string]string{"retention.ms": "-1"}},
-		Logger:   logger,
+		State:   runtime.StateConfig{Dir: filepath.Join(dir, "state")},
+		Workers: o.workers,
+		Topics:  runtime.Topics{Partitions: 4, CreateOnCluster: true, Config: map[string]string{"retention.ms": "-1"}},
+		Logger:  logger,
 	}
 	if o.brokers != "" {
 		p.config.Seeds = strings.Split(o.brokers, ",")

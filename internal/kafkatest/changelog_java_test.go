@@ -107,7 +107,9 @@ func start(
 	ctx context.Context, t testing.TB, b *broker.Broker, name string, between ...func(*runtime.App),
 ) (end func()) {
 	app, err := runtime.New(changelogTopology(t, name), runtime.Config{
-		ApplicationID: name, Broker: b, StateDir: t.TempDir(), CommitEvery: 50 * ms, CheckpointEvery: 50 * ms,
+		ApplicationID: name, Broker: b,
+		State:          runtime.StateConfig{Dir: t.TempDir(), CheckpointInterval: 50 * ms},
+		CommitInterval: 50 * ms,
 	})
 	require.NoError(t, err)
 	ran := make(chan error, 1)

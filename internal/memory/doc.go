@@ -1,6 +1,6 @@
 // Package memory divides the memory limit of a process among all parts of Thalweg that run in it.
 //
-// There is one limit per process: Config.MemoryBytesMax of the application or broker that is opened first, or
+// There is one limit per process: Config.Limits.MemoryBytesMax of the application or broker that is opened first, or
 // by default half of what the container, or the machine, has. Each application and broker joins it with the
 // kinds of memory that it holds, and gets a [Share] of each:
 //

@@ -86,7 +86,7 @@ func (l Local) compareOrigin() (Verdict, bool) {
 	switch {
 	case was.Application != now.Application:
 		return refuse(l.Task, func(...string) string {
-			return fmt.Sprintf("Choose another Config.StateDir. Or, to restore the stores from the topics, remove %s, and "+
+			return fmt.Sprintf("Choose another Config.State.Dir. Or, to restore the stores from the topics, remove %s, and "+
 				"start again", l.Directory)
 		}, "%s belongs to application %s, and this is application %s", l.where(), was.Application, now.Application), true
 	case unreadable && now.Filling == state.FromNothing:

@@ -11,7 +11,7 @@ import (
 // names all steps of a way out, in order: an application that is started after them runs.
 type Place struct {
 	Application string
-	Directory   string // <StateDir>/<application>; empty: no store concerned is on disk
+	Directory   string // <Config.State.Dir>/<application>; empty: no store concerned is on disk
 	Brokers     string // addresses as for -brokers; empty: the broker is in the process
 }
 

@@ -59,15 +59,21 @@ func (p *process) start() {
 	p.armed = nil
 	w.addHost(p.host)
 	cfg := runtime.Config{
-		ApplicationID: application, Seeds: []string{"broker:9092"}, StateDir: "state", StateFS: p.drive,
+		ApplicationID: application, Seeds: []string{"broker:9092"},
+		State:         runtime.StateConfig{Dir: "state", FS: p.drive, CheckpointInterval: w.plan.checkpointEvery},
 		ClientOptions: runtime.Options(kgo.Dialer(p.host.dial), kgo.MetadataMaxAge(metadataAge)),
-		Guarantee:     w.plan.guarantee, Workers: w.plan.workers, CommitEvery: w.plan.commitEvery,
-		CheckpointEvery: w.plan.checkpointEvery, PurgeEvery: w.plan.purgeEvery, SessionTimeout: sessionTimeout,
-		TransactionTimeout: transactionTimeout, RetryTimeout: 20 * time.Second, CloseTimeout: closeTimeout, HeadroomBytes: -1,
-		Standbys: w.plan.standbys, WarmupsMax: w.plan.warmupsMax, AcceptableLag: w.plan.acceptableLag,
-		ProbeInterval: w.plan.probeInterval,
-		Topics:        runtime.Topics{Partitions: w.plan.partitions, CreateOnCluster: true},
-		Clock:         p.clock.Now, Hooks: w.hooks(p.name),
+		Guarantee:     w.plan.guarantee, Workers: w.plan.workers, CommitInterval: w.plan.commitEvery,
+		SessionTimeout:     sessionTimeout,
+		TransactionTimeout: transactionTimeout, RetryTimeout: 20 * time.Second, CloseTimeout: closeTimeout,
+		Limits: runtime.Limits{HeapBallastBytes: -1},
+		Standbys: runtime.StandbyConfig{
+			Count: w.plan.standbys, WarmupsMax: w.plan.warmupsMax, AcceptableLag: w.plan.acceptableLag,
+			ProbeInterval: w.plan.probeInterval,
+		},
+		Topics: runtime.Topics{
+			Partitions: w.plan.partitions, CreateOnCluster: true, PurgeInterval: w.plan.purgeEvery,
+		},
+		Clock: p.clock.Now, Hooks: w.hooks(p.name),
 		Logger: w.logOf(p.name),
 	}
 	if w.plan.embedded {
@@ -75,7 +81,8 @@ func (p *process) start() {
 			w.machine.current()
 	}
 	if w.plan.zones > 0 {
-		cfg.Tags, cfg.StandbyTags = map[string]string{"zone": strconv.Itoa(p.number % w.plan.zones)}, []string{"zone"}
+		cfg.Standbys.Tags = map[string]string{"zone": strconv.Itoa(p.number % w.plan.zones)}
+		cfg.Standbys.SpreadTags = []string{"zone"}
 	}
 	app, err := runtime.New(w.plan.program.build(), cfg)
 	if err != nil {

@@ -96,7 +96,7 @@ func (e *TooLarge) Error() string {
 		of = fmt.Sprintf(" with key %q", e.Key)
 	}
 	return fmt.Sprintf("topic %s partition %d: a record of %d bytes%s is over the limit of %d: raise "+
-		"Config.RecordBytesMax and the topic's max.message.bytes, or write less", e.Topic, e.Partition, e.Bytes, of,
+		"Config.Limits.RecordBytesMax and the topic's max.message.bytes, or write less", e.Topic, e.Partition, e.Bytes, of,
 		e.BytesMax)
 }
 

@@ -79,7 +79,9 @@ func idleWindows(t *testing.T, remote bool) {
 	v := &valve{}
 	dial := brokertest.Wrapped(bundled.Dial, func(c net.Conn) net.Conn { return valved{c, v} })
 	cfg := runtime.Config{
-		ApplicationID: "idle", StateDir: "state", StateFS: vfs.NewMem(), Workers: 1, Guarantee: runtime.AtLeastOnce,
+		ApplicationID: "idle",
+		State:         runtime.StateConfig{Dir: "state", FS: vfs.NewMem()},
+		Workers:       1, Guarantee: runtime.AtLeastOnce,
 		Topics: runtime.Topics{Partitions: 1, CreateOnCluster: true},
 	}
 	if remote {

@@ -50,7 +50,9 @@ func TestLateRecordsShow(t *testing.T) {
 	client := brokertest.Client(t, bundled, kgo.AllowAutoTopicCreation())
 	var log written
 	app, err := runtime.New(topo, runtime.Config{
-		ApplicationID: "late", Broker: bundled, StateDir: "state", StateFS: vfs.NewMem(), Workers: 1,
+		ApplicationID: "late", Broker: bundled,
+		State:   runtime.StateConfig{Dir: "state", FS: vfs.NewMem()},
+		Workers: 1,
 		Topics: runtime.Topics{
 			Partitions: 1, Config: map[string]string{"message.timestamp.after.max.ms": "9223372036854775807"},
 		},

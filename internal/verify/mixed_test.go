@@ -78,8 +78,10 @@ func mixed(args []string) {
 		panic(err)
 	}
 	app, err := runtime.New(topo, runtime.Config{
-		ApplicationID: "mixed", Seeds: []string{args[0]}, StateDir: args[1], Workers: 2,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		ApplicationID: "mixed", Seeds: []string{args[0]},
+		State:   runtime.StateConfig{Dir: args[1]},
+		Workers: 2,
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		panic(err)

@@ -78,7 +78,9 @@ func runSkew(args []string) {
 		}
 	}
 	app, err := runtime.New(topo, runtime.Config{
-		ApplicationID: "skew", Seeds: []string{args[0]}, StateDir: args[1], Workers: workers,
+		ApplicationID: "skew", Seeds: []string{args[0]},
+		State:          runtime.StateConfig{Dir: args[1]},
+		Workers:        workers,
 		SessionTimeout: skewSession, Alignment: runtime.Alignment{Off: args[5] == "off"},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -28,7 +28,7 @@ func Handwritten(workload string, d Data, commitEvery int, check *results) (took
 	if err != nil {
 		return took, err
 	}
-	headroom := make([]byte, runtime.DefaultHeadroomBytes) // as the application has
+	headroom := make([]byte, runtime.DefaultHeapBallastBytes) // as the application has
 	defer goruntime.KeepAlive(headroom)
 	since := startClock()
 	err = inTime(d.Inputs, func(input int, r *batch.Record) {

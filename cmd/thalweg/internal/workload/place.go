@@ -100,11 +100,13 @@ func (p *place) connect(opts ...kgo.Opt) (*kgo.Client, error) {
 func (p *place) config(id string, o Options) runtime.Config {
 	c := runtime.Config{
 		ApplicationID: id, Broker: p.broker, Seeds: p.seeds, NoLocal: o.NoLocal,
-		StateDir: filepath.Join(p.dir, "state"), Guarantee: o.Guarantee, Workers: o.Workers, CommitEvery: o.Commit,
-		MemoryBytesMax: o.MemoryBytesMax, BatchBytes: int(o.BatchBytes), Logger: o.Logger,
+		State:     runtime.StateConfig{Dir: filepath.Join(p.dir, "state")},
+		Guarantee: o.Guarantee, Workers: o.Workers, CommitInterval: o.Commit,
+		Limits: runtime.Limits{MemoryBytesMax: o.MemoryBytesMax, BatchBytes: int(o.BatchBytes)},
+		Logger: o.Logger,
 	}
 	if o.StateDir != "" {
-		c.StateDir = o.StateDir
+		c.State.Dir = o.StateDir
 	}
 	if o.Delay > 0 {
 		c.ClientOptions = delayed(o.Delay)

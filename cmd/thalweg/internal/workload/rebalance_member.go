@@ -47,9 +47,14 @@ type membership struct {
 
 func (m membership) config(log *slog.Logger) runtime.Config {
 	return runtime.Config{
-		ApplicationID: m.Name, Seeds: m.Seeds, StateDir: m.StateDir, Guarantee: m.Guarantee, CommitEvery: m.Commit,
-		Workers: m.Workers, Standbys: m.Standbys, WarmupsMax: m.WarmupsMax, SessionTimeout: m.Session,
-		MemoryBytesMax: m.MemoryBytesMax, Instance: strconv.Itoa(m.Number), Logger: log.With("process", m.Number),
+		ApplicationID: m.Name, Seeds: m.Seeds,
+		State:     runtime.StateConfig{Dir: m.StateDir},
+		Guarantee: m.Guarantee, CommitInterval: m.Commit,
+		Workers:        m.Workers,
+		Standbys:       runtime.StandbyConfig{Count: m.Standbys, WarmupsMax: m.WarmupsMax},
+		SessionTimeout: m.Session,
+		Limits:         runtime.Limits{MemoryBytesMax: m.MemoryBytesMax},
+		Instance:       strconv.Itoa(m.Number), Logger: log.With("process", m.Number),
 	}
 }
 

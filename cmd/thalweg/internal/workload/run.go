@@ -266,8 +266,8 @@ func (w Workload) set(cfg *runtime.Config, o Options) {
 	if w.configure != nil {
 		w.configure(cfg)
 	}
-	cfg.CacheBytesMax = cmp.Or(o.CacheBytesMax, cfg.CacheBytesMax)
-	cfg.BlockCacheBytesMax = cmp.Or(o.BlockCacheBytesMax, cfg.BlockCacheBytesMax)
+	cfg.Limits.CacheBytesMax = cmp.Or(o.CacheBytesMax, cfg.Limits.CacheBytesMax)
+	cfg.Limits.BlockCacheBytesMax = cmp.Or(o.BlockCacheBytesMax, cfg.Limits.BlockCacheBytesMax)
 }
 
 // ran is an application that has caught up and stopped.

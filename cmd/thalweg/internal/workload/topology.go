@@ -158,7 +158,9 @@ func lastPerKey(p program) {
 }
 
 // smallCaches leave most rows of the large workload on disk.
-func smallCaches(c *runtime.Config) { c.CacheBytesMax, c.BlockCacheBytesMax = 64<<20, 64<<20 }
+func smallCaches(c *runtime.Config) {
+	c.Limits.CacheBytesMax, c.Limits.BlockCacheBytesMax = 64<<20, 64<<20
+}
 
 // counted is the store of every workload that counts.
 var counted = state.NewKV[string, int64]("counts")

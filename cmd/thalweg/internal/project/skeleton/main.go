@@ -57,7 +57,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cfg := runtime.Config{ApplicationID: "skeleton", StateDir: filepath.Join(o.dir, "state")}
+	cfg := runtime.Config{ApplicationID: "skeleton", State: runtime.StateConfig{Dir: filepath.Join(o.dir, "state")}}
 	if o.brokers == "" {
 		local, err := openBroker(o)
 		if err != nil {
