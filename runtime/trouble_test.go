@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -299,8 +300,8 @@ func TestTheGroupIsMovedByHand(t *testing.T) {
 	require.Equal(t, len(by["lines"]), strings.Count(string(log.buf), "moved by hand"))
 }
 
-// refusing is a network that breaks each connection on which a request of one kind is sent: from when a member joins a
-// group, until it is over.
+// refusing is a network that breaks each connection on which a worker sends a request of one kind: from when a member
+// joins a group, until it is over. The member itself would pause longer after each of its own that is refused.
 type refusing struct {
 	key          kmsg.Key
 	joined, over atomic.Bool
@@ -318,7 +319,7 @@ func (c *refusingConn) Write(b []byte) (int, error) {
 	switch key := kmsg.Key(binary.BigEndian.Uint16(b[4:])); {
 	case key == kmsg.JoinGroup:
 		c.of.joined.Store(true)
-	case key == c.of.key && c.of.joined.Load() && !c.of.over.Load():
+	case key == c.of.key && c.of.joined.Load() && !c.of.over.Load() && bytes.Contains(b, []byte("worker-")):
 		c.of.refused.Add(1)
 		return 0, errors.Join(errors.New("refused"), c.Close())
 	}
