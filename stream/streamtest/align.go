@@ -16,7 +16,7 @@ func (d *Driver) alignedTask(id task.ID) *task.Aligned {
 	return &task.Aligned{Repartitions: r.Repartitions, Held: r.Held}
 }
 
-// align takes a cut for the tasks that wait for their time to go on, and tells whether it is another than the last one.
+// align takes a cut for the tasks that wait for their time to move, and tells whether one of them did not have it yet.
 func (d *Driver) align() (moved bool, err error) {
 	var taken *align.Taken
 	for _, r := range d.runs {
@@ -27,9 +27,9 @@ func (d *Driver) align() (moved bool, err error) {
 			if taken, err = d.plan.Take(driverLog{d}, nil); err != nil {
 				return false, err
 			}
-			moved = !reflect.DeepEqual(taken, d.taken)
-			d.taken = taken
 		}
+		moved = moved || !reflect.DeepEqual(taken, r.taken)
+		r.taken = taken
 		reader := d.plan.Reader(r.ID().Subtopology)
 		g := reader.Goal(taken.Cuts[reader.Sub], r.ID().Partition)
 		g.At = d.now

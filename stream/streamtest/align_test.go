@@ -74,3 +74,26 @@ func TestPartitionsInAnyOrder(t *testing.T) {
 		require.Zero(t, d.DroppedTotal())
 	}
 }
+
+// A record beside a repartition is processed at once when nothing upstream has records, in each partition.
+func TestRecordsBesideARepartitionAreProcessedAtOnce(t *testing.T) {
+	rows, in := stream.NewTopic[string, string]("rows"), stream.NewTopic[string, string]("in")
+	out := stream.NewTopic[string, string]("out")
+	b := stream.NewBuilder()
+	counts := b.Table(rows, state.NewKV[string, string]("rows")).
+		GroupBy("again", func(k, v string) (string, string) { return v, k }).
+		Count(state.NewKV[string, int64]("counts"))
+	b.Stream(in).
+		LeftJoinTable(counts, func(v string, n *int64) string { return fmt.Sprint(v, n != nil) }).
+		To(out)
+	topo, err := b.Build()
+	require.NoError(t, err)
+	d := streamtest.New(t, topo, streamtest.Config{Partitions: 3})
+	results := d.Output(out)
+	d.Input(rows).Send("x", "a", 0)
+	for i, key := range []string{"a", "b", "c", "d", "e", "f"} {
+		d.Input(in).Send(key, "v", 0)
+		require.Equal(t, 1, results.Len(), "record %d", i)
+		require.Equal(t, fmt.Sprint("v", key == "a"), results.Read().Value)
+	}
+}

@@ -53,7 +53,6 @@ type Driver struct {
 	globals []*run // fill the global stores
 	runs    []*run
 	plan    *align.Plan                // nil: nothing is aligned
-	taken   *align.Taken               // the last cuts
 	offsets map[source]task.Offset     // committed
 	times   map[int32]map[string]int64 // of operators, committed; by partition and name
 	pending int                        // records processed since the last commit

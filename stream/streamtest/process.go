@@ -45,7 +45,6 @@ func (d *Driver) TryCommit() error {
 // Discard drops what was not committed, as an aborted transaction does, and processes the records again.
 func (d *Driver) Discard() {
 	d.t.Helper()
-	d.taken = nil
 	d.outbox.Discard()
 	d.pending = 0
 	for _, r := range d.runs {

@@ -12,7 +12,8 @@ import (
 // run is a task and how far its inputs are fed.
 type run struct {
 	*task.Task
-	fed map[source]int64
+	fed   map[source]int64
+	taken *align.Taken // the last cut that it was given
 }
 
 // source is a topic's partition.
@@ -41,7 +42,7 @@ func (d *Driver) start() (err error) {
 	if d.config.Partitions == 1 && len(d.config.TopicPartitions) == 0 {
 		return d.add(task.ID{}, 1, subs...)
 	}
-	d.plan, d.taken = align.New(subs, d.config.ApplicationID, d.partitionsOf), nil
+	d.plan = align.New(subs, d.config.ApplicationID, d.partitionsOf)
 	for _, s := range subs {
 		n := s.Tasks(d.config.ApplicationID, d.partitionsOf)
 		for _, st := range s.Stores {
@@ -141,6 +142,7 @@ func (d *Driver) position(t *task.Task) func(store string) int64 {
 
 // rewind makes feeding start where the task's inputs stand.
 func (r *run) rewind() {
+	r.taken = nil
 	r.fed = map[source]int64{}
 	for _, in := range r.Queues.Inputs() {
 		r.fed[source{in.Topic, in.Partition}] = in.Next
