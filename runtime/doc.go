@@ -7,9 +7,9 @@
 //
 // # Workers and tasks
 //
-// A sub-topology and a partition make a task. A worker is one goroutine with one client, one transactional producer
-// and one membership in the application's consumer group; the group spreads the tasks over all workers of all
-// processes that use the same application id. A task is touched by its worker alone.
+// A sub-topology and a partition make a task. Each process is one member of the application's consumer group. The group
+// spreads the tasks over the processes with the same application ID, and a process spreads its own over its workers. A
+// worker is one goroutine with one client and one transactional producer. Only its worker touches a task.
 //
 // # One commit
 //
@@ -17,10 +17,12 @@
 //
 //	emit and drain the stores → produce what is left → send the offsets → end the transaction → tell the tasks
 //
+// The worker processes further records while that happens; see docs/adr/0017.
+//
 // Under exactly-once these are one transaction. If any step fails the transaction is aborted, the tasks go back to
-// their last commit and read again from there. Under at-least-once the offsets are committed after everything was
-// produced. The local copy of a store gets only what was committed, together with its changelog's position, so that it
-// is never ahead of the changelog and survives any crash.
+// their last commit and read again from there. Under at-least-once outputs are acknowledged before changelogs are
+// written, and the offsets are committed last. The local copy of a store gets only what was committed, together with
+// its changelog's position, so that it is never ahead of the changelog and survives any crash.
 //
 // # Rebalance
 //

@@ -31,7 +31,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	app, err := runtime.New(topo, runtime.Config{ApplicationID: p.ApplicationID, Broker: b, StateDir: os.Args[1] + "/state"})
+	cfg := runtime.Config{ApplicationID: p.ApplicationID, Broker: b}
+	cfg.State.Dir = os.Args[1] + "/state"
+	app, err := runtime.New(topo, cfg)
 	if err != nil {
 		return err
 	}
