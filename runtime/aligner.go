@@ -187,7 +187,7 @@ func newCutLog(ctx context.Context, application string, c *kclient.Client) cutLo
 			return c.ListOffsets(ctx, tps, at, committed)
 		},
 		func(tps []kclient.TopicPartition) (map[kclient.TopicPartition]kclient.Offset, error) {
-			return c.OffsetsNow(ctx, application, tps)
+			return c.OffsetsOf(ctx, application, tps, false)
 		},
 	}
 }

@@ -181,6 +181,7 @@ func (c *committer) ready(ctx context.Context) error {
 		w.pace.flushed(w.search.records, took)
 	}()
 	for _, j := range c.touched.sorted() {
+		invariant.Check(!j.suspended, "worker %d: commit: task %s is suspended", w.index, j.id)
 		w.liveness.doing(&j.flushing)
 		ready, err := j.task.Ready()
 		if err != nil {

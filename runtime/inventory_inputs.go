@@ -99,7 +99,8 @@ func (v *inventory) compareInputs(ctx context.Context) error {
 			recreated[k.Name] = r
 		}
 		tp := kclient.TopicPartition{Topic: k.Name, Partition: k.Partition}
-		committed, err := v.client.OffsetsNow(ctx, v.cfg.ApplicationID, []kclient.TopicPartition{tp})
+		// A transaction of a predecessor may yet commit an offset of the deleted topic.
+		committed, err := v.client.OffsetsOf(ctx, v.cfg.ApplicationID, []kclient.TopicPartition{tp}, true)
 		if err != nil {
 			return err
 		}

@@ -162,9 +162,14 @@ func (p *processing) stepSuspect(s *suspect, now time.Time) (processed bool, err
 		p.search.processed(s.job, n, false)
 		processed = n > 0
 	}
+	processed = s.job.task.Aligning.TookTime() || processed
 	p.turns.called(s.job)
-	if processed && err == nil {
+	switch {
+	case err != nil:
+	case processed:
 		p.commits.workedOn(s.job, now)
+	default:
+		p.commits.noteMoved(s.job, now) // over records that were dropped
 	}
 	if p.inputs.relax(s.job) {
 		p.turns.wake(s.job)

@@ -12,6 +12,7 @@ func (w *worker) suspend(j *job) error {
 		return err
 	}
 	w.inputs.suspend(j)
+	w.commits.touched.forget(j) // it has nothing for the next commit; resuming it looks again
 	w.search.forget(j)
 	w.turns.rest(j)
 	w.jobs.rest(j)

@@ -125,11 +125,11 @@ func (c *Client) CommittedOffsets(ctx context.Context, tps []TopicPartition) (ma
 	return c.offsets.committed(ctx, c.cfg.Group, tps, true)
 }
 
-// OffsetsNow is CommittedOffsets of a group for those who need not wait: what a transaction has written that is not
-// decided does not count.
-func (c *Client) OffsetsNow(ctx context.Context, group string, tps []TopicPartition) (
+// OffsetsOf is CommittedOffsets of any group. If stable is false it does not wait: what a transaction has written that
+// is not decided does not count.
+func (c *Client) OffsetsOf(ctx context.Context, group string, tps []TopicPartition, stable bool) (
 	map[TopicPartition]Offset, error) {
-	return c.offsets.committed(ctx, group, tps, false)
+	return c.offsets.committed(ctx, group, tps, stable)
 }
 
 // groupOffsets reads and commits the offsets of a group, in the name of a member.

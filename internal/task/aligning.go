@@ -252,6 +252,19 @@ func (a *Aligning) seal() { a.sealed = a.now() }
 
 func (a *Aligning) advance() { a.committed = a.sealed }
 
+// suspend forgets what was known of the tasks upstream: it is old when the task resumes.
+func (a *Aligning) suspend() {
+	a.env.Exhausted = false
+	for _, w := range a.watches {
+		w.forget()
+	}
+	for _, q := range a.inputs {
+		if q.upstream != nil {
+			q.upstream.forget()
+		}
+	}
+}
+
 // rewind goes back to the last commit. Goals that were not reached stay: what they say of the inputs upstream is true
 // wherever the task is.
 func (a *Aligning) rewind() {

@@ -245,6 +245,7 @@ func (t *Task) Suspend() error {
 		return err
 	}
 	t.Queues.clear()
+	t.Aligning.suspend()
 	return nil
 }
 
@@ -254,7 +255,7 @@ func (t *Task) Resume(wallMillis int64) error {
 	if err := t.life.in("resume", Suspended); err != nil {
 		return err
 	}
-	t.env.WallTime = wallMillis
+	t.setWall(wallMillis)
 	return t.life.move(Running)
 }
 
