@@ -9,6 +9,7 @@ import (
 
 	"thalweg/state"
 	"thalweg/stream"
+	"thalweg/topology"
 )
 
 func foreignKey(_, v string) (string, bool) {
@@ -89,4 +90,32 @@ func TestForeignKeyJoinKeepsItsRowsOnlyWhereTheyAreNeeded(t *testing.T) {
 	topo, err = b.Build()
 	require.NoError(t, err)
 	require.NotContains(t, topo.Fingerprint().String(), "fk-result")
+}
+
+// A response for a joined row that has changed since is stale: the other side is not read for it, and can't fail.
+func TestForeignKeyJoinReadsNothingForAChangedRow(t *testing.T) {
+	third := stream.NewTopic[string, string]("third")
+	b, broken := stream.NewBuilder(), false
+	other := b.Table(third, state.NewKV[string, string]("thirds")).Try().
+		MapValues(func(_ *stream.Call, _, v string) (string, error) {
+			if broken {
+				return "", errBad
+			}
+			return v, nil
+		})
+	l := b.Table(left, lefts).OuterJoin(other, func(l, o *string) string { return opt(l, o) + "|r1" })
+	l.JoinForeign(b.Table(right, rights), foreignKey, "fk", dash).ToStream().To(out)
+	d := drive(t, b)
+	put(d, right, "r1", "x", 1)
+	put(d, third, "l1", "o", 2)
+	d.manual = true
+	put(d, left, "l1", "a", 3)
+	d.commit()                 // sends the subscription
+	broken = true              // from here on only the response could read the other side
+	put(d, left, "l1", "b", 4) // changes the row before the subscription's response comes
+	require.Equal(t, int64(1), d.dropped(topology.Stale))
+	broken = false
+	d.commit()
+	put(d, left, "l2", "c", 5)
+	require.Contains(t, got(d, out), "l1=b-o|r1-x@4")
 }

@@ -180,12 +180,12 @@ func JoinedView[K, V, O, R any](
 			var lp *V
 			var rp *O
 			lf, err := getLeft(key, at)
-			if err != nil || mustLeft && !lf.ok {
+			if err != nil || lf.changed || mustLeft && !lf.ok {
 				return found[R]{changed: lf.changed}, err
 			}
 			rf, err := getRight(key, at)
-			if lf.changed || rf.changed || err != nil || mustRight && !rf.ok || !lf.ok && !rf.ok {
-				return found[R]{changed: lf.changed || rf.changed}, err
+			if rf.changed || err != nil || mustRight && !rf.ok || !lf.ok && !rf.ok {
+				return found[R]{changed: rf.changed}, err
 			}
 			if l = lf.row; lf.ok {
 				lp = &l
