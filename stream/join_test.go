@@ -128,6 +128,29 @@ func TestJoinsReadTablesWithoutAStoreThroughTheirFunctions(t *testing.T) {
 	require.Equal(t, []string{"k=l-3-YES@7"}, got(d, stream.NewTopic[string, string]("both")))
 }
 
+// What a table makes of no row has no time of its own, whatever was between it and the store.
+func TestRowsMadeOfNoneHaveNoTime(t *testing.T) {
+	isYes := func(_, v string) bool { return v == "yes" }
+	show := func(_ string, v *string) string { return opt(v, nil) }
+	for name, shown := range map[string]func(rows stream.Table[string, string]) stream.Table[string, string]{
+		"filter": func(rows stream.Table[string, string]) stream.Table[string, string] {
+			return rows.Filter(isYes)
+		},
+		"filter and map": func(rows stream.Table[string, string]) stream.Table[string, string] {
+			return rows.Filter(isYes).MapValues(strings.ToUpper)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := stream.NewBuilder()
+			b.Table(left, lefts).Join(shown(b.Table(right, rights)).TransformValues(show), dash).ToStream().To(out)
+			d := drive(t, b)
+			put(d, right, "k", "no", 9)
+			put(d, left, "k", "l", 5)
+			require.Equal(t, []string{"k=l-null-null@5"}, got(d, out))
+		})
+	}
+}
+
 func TestJoinedInputsAreCopartitioned(t *testing.T) {
 	b := stream.NewBuilder()
 	b.Stream(left).SelectKey(func(_, v string) string { return v }).Repartition("again").Partitions(3).

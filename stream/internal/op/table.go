@@ -37,7 +37,7 @@ var newest = Lookup{AsOf: state.Latest}
 // found is the row of a table for a key.
 type found[V any] struct {
 	row       V
-	timestamp int64
+	timestamp int64 // of the row: without one it says nothing
 	ok        bool
 	changed   bool // LastEmittedUnchanged only: there is a newer row, or a deletion
 }

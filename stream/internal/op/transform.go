@@ -62,6 +62,8 @@ func TransformView[K, V, V2 any](v View[K, V], f func(*topology.Call, K, *V) (V2
 			var is *V
 			if slot = row.row; row.ok {
 				is = &slot
+			} else {
+				row.timestamp = topology.Unknown
 			}
 			if out, err = f(in.Call(), key, is); err != nil {
 				return found[V2]{}, failedView(in, err)
