@@ -28,9 +28,9 @@ type stall struct {
 	moved time.Time
 }
 
-func newStall(fence *memory.Gate) *stall {
+func newStall(gate *memory.Gate) *stall {
 	now := time.Now()
-	return &stall{gate: fence, until: now.Add(stallMax), moved: now}
+	return &stall{gate: gate, until: now.Add(stallMax), moved: now}
 }
 
 // deadline is that of the next step.

@@ -13,8 +13,8 @@ import (
 // StreamJoin is a join of two streams: a left record at t meets the right records in [t-Before, t+After]. All times are
 // milliseconds.
 //
-// Each side keeps its records in a buffer and looks into the other's. A record that has met nothing and shall be
-// emitted of alone is held until its window has closed; a match drops what was held of the other side.
+// Each side keeps its records in a buffer and looks into the other's. A record without a match that must be emitted
+// alone is held until its window closes; a match drops what was held of the other side.
 type StreamJoin[K, V, O, R any] struct {
 	Before, After, Grace int64
 	Left                 state.Buffer[K, V]
@@ -233,7 +233,7 @@ func receiveJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record
 		return nil
 	case r.NullKey && s.c.keep:
 		s.out.NullKey = true
-		err := tellAloneJoin(s, r)
+		err := emitAloneJoin(s, r)
 		s.out.NullKey = false
 		return err
 	case r.NullKey:
@@ -267,7 +267,7 @@ func receiveJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record
 // aloneJoin emits a record that met nothing: at once where its window is over, otherwise when it closes.
 func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	if max(r.Timestamp+s.c.after, 0) < s.in.Upto(*s.times.stream) {
-		return tellAloneJoin(s, r)
+		return emitAloneJoin(s, r)
 	}
 	*s.times.least = min(*s.times.least, r.Timestamp)
 	k := UnmatchedKey[K]{Left: s.c.left, Key: r.Key}
@@ -278,8 +278,8 @@ func aloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K
 	return s.in.Fail(r.Timestamp, err)
 }
 
-// tellAloneJoin emits a record that met nothing.
-func tellAloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
+// emitAloneJoin emits a record that met nothing.
+func emitAloneJoin[K, V, O, H, R any](s *joinOf[K, V, O, H, R], r *topology.Record[K, V]) error {
 	s.v = r.Value
 	result, err := s.c.f(s.in.Call(), r.Key, &s.v, nil)
 	if err != nil {

@@ -3,8 +3,8 @@ package op
 import "thalweg/topology"
 
 // perRow calls a function for the rows of a table, each for itself: a change has two, the row that was and the row that
-// is. Where the policy continues, a row for which the function fails is none, for all nodes downstream: the row before
-// it is gone for them, and when the next one comes there is nothing to take back.
+// is. If the policy skips the record, a row for which the function fails is none, for all nodes downstream: the row
+// before it is gone for them, and when the next one comes there is nothing to take back.
 type perRow[K, V, R any] struct {
 	in *topology.Instance
 	f  func(*topology.Call, K, V) (R, error)

@@ -186,7 +186,7 @@ func foldSessions[K, V, A any](
 func closeSessions[K, V, A any](a *sessionAggregate[K, V, A], headers []topology.Header) error {
 	closeTime := a.in.Upto(*a.time) - a.config.Grace - a.config.Gap
 	if from, ok := a.closing.advance(closeTime); ok {
-		if err := tellClosedSessions(a, from, closeTime-1, headers); err != nil {
+		if err := emitClosedSessions(a, from, closeTime-1, headers); err != nil {
 			return err
 		}
 	}
@@ -194,8 +194,8 @@ func closeSessions[K, V, A any](a *sessionAggregate[K, V, A], headers []topology
 	return nil
 }
 
-// tellClosedSessions emits the sessions that end in [from, to]. It is apart from close as for windows.
-func tellClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int64, headers []topology.Header) error {
+// emitClosedSessions emits the sessions that end in [from, to]. It is apart from close as for windows.
+func emitClosedSessions[K, V, A any](a *sessionAggregate[K, V, A], from, to int64, headers []topology.Header) error {
 	for e, err := range a.store.ByEnd(from, to) {
 		if err != nil {
 			return a.in.Fail(*a.time, err)

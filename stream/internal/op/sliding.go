@@ -316,7 +316,7 @@ func writeSliding[K, V, A any](a *slidingAggregate[K, V, A], r *topology.Record[
 func closeSliding[K, V, A any](a *slidingAggregate[K, V, A], headers []topology.Header) error {
 	closeTime := a.in.Upto(*a.time) - a.c.Windows.Grace
 	if from, ok := a.closing.advance(closeTime); ok {
-		if err := tellClosedSliding(a, from-a.size, closeTime-a.size-1, headers); err != nil {
+		if err := emitClosedSliding(a, from-a.size, closeTime-a.size-1, headers); err != nil {
 			return err
 		}
 	}
@@ -324,8 +324,8 @@ func closeSliding[K, V, A any](a *slidingAggregate[K, V, A], headers []topology.
 	return nil
 }
 
-// tellClosedSliding emits the windows that start in [from, to]. It is apart from close as for aligned windows.
-func tellClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64, headers []topology.Header) error {
+// emitClosedSliding emits the windows that start in [from, to]. It is apart from close as for aligned windows.
+func emitClosedSliding[K, V, A any](a *slidingAggregate[K, V, A], from, to int64, headers []topology.Header) error {
 	for e, err := range a.store.ByTime(from, to) {
 		if err != nil {
 			return a.in.Fail(*a.time, err)

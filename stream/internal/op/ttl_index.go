@@ -58,8 +58,8 @@ func (a *aging) end(key []byte, timestamp int64) wait {
 	return wait{time: timestamp + a.ttl, bytes: key}
 }
 
-// advanceTTL advances to a record's time and deletes the rows that expire. It reports whether the record is so old
-// that its row would have, too.
+// advanceTTL advances to a record's time and deletes the rows that expire. It reports whether the record itself
+// has expired.
 func advanceTTL[K, V any](l *ttlIndex[K, V], timestamp int64) (expired bool, err error) {
 	*l.aging.time = max(*l.aging.time, timestamp)
 	if err := deleteExpired(l); err != nil {

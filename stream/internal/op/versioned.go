@@ -6,7 +6,7 @@ import (
 )
 
 // VersionedTable takes records as changes of rows, kept in a store with a history. A row that is not the key's newest
-// is passed on as a stale one; a row older than the history does not.
+// is passed on as a stale one. A row older than the history is dropped.
 func VersionedTable[K, V any](st state.Versioned[K, V], old *bool) topology.Make {
 	return topology.Between(func(
 		in *topology.Instance, next topology.Port[K, topology.Change[V]],

@@ -216,8 +216,8 @@ func writeHeldWindows[K, V, A any](a *windowAggregate[K, V, A], r *topology.Reco
 	return writeWindows(a, r, row, h.span, h.timestamp)
 }
 
-// closeWindows emits the windows that are closed now, and then drops what is older than the store keeps: what
-// closes is called before anything expires.
+// closeWindows emits the windows that are closed now, and then drops what is older than the store keeps. It emits
+// closed windows before it expires rows.
 func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.Header) error {
 	if a.windows.Unlimited {
 		return nil
@@ -225,7 +225,7 @@ func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.H
 	closeTime := a.in.Upto(*a.time) - a.windows.Grace
 	if before, ok := a.closing.advance(closeTime); ok {
 		if first, last := a.cut.closing(before, closeTime); first <= last {
-			if err := tellClosedWindows(a, first, last, Span{before, closeTime}, headers); err != nil {
+			if err := emitClosedWindows(a, first, last, Span{before, closeTime}, headers); err != nil {
 				return err
 			}
 		}
@@ -234,9 +234,9 @@ func closeWindows[K, V, A any](a *windowAggregate[K, V, A], headers []topology.H
 	return nil
 }
 
-// tellClosedWindows emits the windows that start in [from, to] and have been closed since a time. It is apart
+// emitClosedWindows emits the windows that start in [from, to] and have been closed since a time. It is apart
 // from close, which each record calls: a loop's body would have its variables allocated there.
-func tellClosedWindows[K, V, A any](
+func emitClosedWindows[K, V, A any](
 	a *windowAggregate[K, V, A], from, to int64, since Span, headers []topology.Header,
 ) error {
 	for e, err := range a.store.ByTime(from, to) {
