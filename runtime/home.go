@@ -30,7 +30,7 @@ import (
 //	                         state/   the engine with the local copies of all stores
 //
 // An application without stores keeps its name there, if the program says where: of many processes side by side with
-// the same StateDir the first one does.
+// the same Config.State.Dir the first one does.
 type home struct {
 	engine   *pebble.Engine // nil when nothing is kept on disk
 	memory   *portions

@@ -44,11 +44,11 @@ func memoryStats(m *memory.Member) MemoryStats {
 // parts are the settings of an application's shares.
 func (c *Config) parts() []memory.Fixed {
 	return []memory.Fixed{
-		{Kind: memory.Rows, BytesMax: c.Limits.CacheBytesMax, Setting: "CacheBytesMax"},
-		{Kind: memory.Engine, BytesMax: c.Limits.BlockCacheBytesMax, Setting: "BlockCacheBytesMax"},
-		{Kind: memory.Fetched, BytesMax: c.Limits.BufferedBytesMax, Setting: "BufferedBytesMax"},
-		{Kind: memory.Restored, BytesMax: c.Limits.RestoreBytesMax, Setting: "RestoreBytesMax"},
-		{Kind: memory.Produced, BytesMax: c.Limits.ProduceBytesMax, Setting: "ProduceBytesMax"},
+		{Kind: memory.Rows, BytesMax: c.Limits.CacheBytesMax, Setting: "Limits.CacheBytesMax"},
+		{Kind: memory.Engine, BytesMax: c.Limits.BlockCacheBytesMax, Setting: "Limits.BlockCacheBytesMax"},
+		{Kind: memory.Fetched, BytesMax: c.Limits.BufferedBytesMax, Setting: "Limits.BufferedBytesMax"},
+		{Kind: memory.Restored, BytesMax: c.Limits.RestoreBytesMax, Setting: "Limits.RestoreBytesMax"},
+		{Kind: memory.Produced, BytesMax: c.Limits.ProduceBytesMax, Setting: "Limits.ProduceBytesMax"},
 	}
 }
 
@@ -56,7 +56,7 @@ func (c *Config) parts() []memory.Fixed {
 const partBytesLeast = 1 << 16
 
 func (c *Config) checkMemory(check func(ok bool, format string, args ...any)) {
-	check(c.Limits.MemoryBytesMax >= 0, "MemoryBytesMax is %d, must not be negative", c.Limits.MemoryBytesMax)
+	check(c.Limits.MemoryBytesMax >= 0, "Limits.MemoryBytesMax is %d, must not be negative", c.Limits.MemoryBytesMax)
 	for _, p := range c.parts() {
 		least := int64(partBytesLeast)
 		if p.Kind == memory.Engine {

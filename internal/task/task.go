@@ -59,14 +59,14 @@ type Config struct {
 	CheckedPartitions int32
 	// Start holds the committed offsets of the inputs, as far as there are any.
 	Start []Offset
-	// Times are what the progress topic has for the task's partition, by name; see [Task.Times].
+	// Times are what the progress topic has for the task's partition, by name; see [Ready.Times].
 	Times map[string]int64
 
 	// Aligned says how the time of operators behind repartitions follows the tasks upstream; nil: it does not.
 	Aligned *Aligned
 
 	// MaxIdle is how long the task waits for input partitions that are empty, so that records are taken in the
-	// order of their timestamps. 0 waits for what is known to exist (see [Task.Reached]); below 0 never waits.
+	// order of their timestamps. 0 waits for what is known to exist (see [Queues.Reached]); below 0 never waits.
 	MaxIdle time.Duration
 	// WallMillis is the wall clock's time when the task is made.
 	WallMillis int64

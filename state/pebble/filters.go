@@ -88,6 +88,7 @@ func (w *filterWatch) compare(dir string, rows, bytes int64) {
 	}
 	w.warned = bytes
 	w.log.Warn("state: the filters and indexes of the engine's files do not fit into its memory, so that look-ups of "+
-		"absent keys read from the disk: set BlockCacheBytesMax to the bytes needed, or raise MemoryBytesMax in proportion",
+		"absent keys read from the disk: set Config.Limits.BlockCacheBytesMax to the bytes needed, or raise "+
+		"Config.Limits.MemoryBytesMax in proportion",
 		"directory", dir, "rows", rows, "filter bytes", bytes, "engine bytes", most, "bytes needed", blockParts*bytes)
 }
