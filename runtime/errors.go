@@ -16,10 +16,10 @@ import (
 // records for which the program fails, broker.ErrClosed where the bundled broker was closed first, and the errors of
 // Kafka's protocol in github.com/twmb/franz-go/pkg/kerr.
 var (
-	// ErrClosed: the application or the client has ended, so the call cannot be answered. Make another one.
+	// ErrClosed: the application, the client, or the view was closed, so the call cannot be answered. Make another one.
 	ErrClosed = errors.New("closed")
-	// ErrUnreachable: no broker answered within Config.StartTimeout, or within Config.RetryTimeout of [Client.Send]. It is
-	// safe to try again.
+	// ErrUnreachable: no broker answered within Config.StartTimeout, or within Config.RetryTimeout of [Client.Send].
+	// Try again, but know that what was sent may still be written: a record that is sent again may be there twice.
 	ErrUnreachable = errors.New("no broker answers")
 	// ErrTopicMissing: the broker has no such topic. Create it, or correct its name.
 	ErrTopicMissing = errors.New("topic missing")
@@ -35,9 +35,9 @@ var (
 	ErrStateInUse = errors.New("state directory in use")
 	// ErrStateUnusable: the state directory cannot be created, locked, read, or written.
 	ErrStateUnusable = errors.New("state directory unusable")
-	// ErrTimeout: Config.CloseTimeout was over before everything was committed. What is left is processed again at the
-	// next start.
-	ErrTimeout = errors.New("not everything was committed in time")
+	// ErrTimeout: Config.CloseTimeout was over before everything was committed, or before a hook came back. What was not
+	// committed is processed again at the next start.
+	ErrTimeout = errors.New("not everything ended in time")
 
 	// ErrRestoring: what a query asks for may be on its way to this process. A store is being restored, a global store
 	// filled, or the group moves a partition and has not said yet who gets it. Ask again.
