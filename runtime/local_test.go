@@ -208,9 +208,13 @@ func TestRemoveLocalState(t *testing.T) {
 	app := h.start(words(t, byWord), cfg)
 	h.feed(10)
 	app.caughtUp()
-	require.ErrorContains(t, runtime.RemoveLocalState(dir, nil), "in use by this process")
+	err := runtime.RemoveLocalState(dir, nil)
+	require.ErrorContains(t, err, "in use by this process")
+	require.ErrorIs(t, err, runtime.ErrStateInUse)
 	app.stop()
-	require.ErrorContains(t, runtime.RemoveLocalState(cfg.State.Dir, nil), "it is one of "+dir)
+	err = runtime.RemoveLocalState(cfg.State.Dir, nil)
+	require.ErrorContains(t, err, "it is one of "+dir)
+	require.ErrorIs(t, err, runtime.ErrStateUnusable)
 	require.DirExists(t, dir)
 	manifests, err := filepath.Glob(filepath.Join(dir, "state", "MANIFEST-*"))
 	require.NoError(t, err)
@@ -219,4 +223,78 @@ func TestRemoveLocalState(t *testing.T) {
 	require.NoError(t, runtime.RemoveLocalState(dir, nil))
 	require.NoDirExists(t, dir)
 	require.NoError(t, runtime.RemoveLocalState(dir, nil), "there is nothing left")
+}
+
+// A directory that has more than an application's files is left as it is: a broker's data may lie in there.
+func TestRemoveLocalStateLeavesWhatIsNotItsOwn(t *testing.T) {
+	for name, files := range map[string][]string{
+		"above":                            {"broker/lines-0/1.log", "state/wordcount/process", "state/wordcount/lock"},
+		"above, no broker":                 {"state/wordcount/process", "state/wordcount/lock"},
+		"above, with a lock":               {"broker/lines-0/1.log", "lock", "pid", "state/wordcount/process"},
+		"an application's, and a broker's": {"broker/lines-0/1.log", "lock", "process", "state/STATE_FORMAT"},
+		"an application's, and a file":     {"lock", "notes.txt", "state/STATE_FORMAT"},
+		"files of the same names":          {"lock", "state"},
+		"no lock":                          {"process", "state/STATE_FORMAT"},
+	} {
+		dir := t.TempDir()
+		for _, file := range files {
+			path := filepath.Join(dir, filepath.FromSlash(file))
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+		}
+		err := runtime.RemoveLocalState(dir, nil)
+		require.ErrorIs(t, err, runtime.ErrStateUnusable, name)
+		var left []string
+		require.NoError(t, fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+			if !d.IsDir() {
+				left = append(left, path)
+			}
+			return err
+		}))
+		require.ElementsMatch(t, files, left, name)
+	}
+}
+
+// What a removal that failed has left can be removed.
+func TestRemoveLocalStateGoesOn(t *testing.T) {
+	for _, files := range [][]string{{"lock"}, {"lock", "pid"}, {"lock", "stores"}, {"lock", "process.new", "process"}} {
+		dir := filepath.Join(t.TempDir(), "wordcount")
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		for _, file := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, file), nil, 0o600))
+		}
+		require.NoError(t, runtime.RemoveLocalState(dir, nil), files)
+		require.NoDirExists(t, dir)
+	}
+}
+
+// An application can't take the directory before all of it is gone. What it has made then stays.
+func TestRemoveLocalStateKeepsTheLock(t *testing.T) {
+	mem := vfs.NewMem()
+	const dir, lock = "state/wordcount", "state/wordcount/lock"
+	require.NoError(t, mem.MkdirAll(dir+"/state", 0o700))
+	for _, file := range []string{lock, dir + "/process", dir + "/state/STATE_FORMAT"} {
+		f, err := mem.Create(file, vfs.WriteCategoryUnspecified)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
+	removed := 0
+	starting := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch {
+		case op.Kind != errorfs.OpRemove && op.Kind != errorfs.OpRemoveAll:
+		case op.Path == dir:
+			_, err := mem.Lock(lock)
+			require.NoError(t, err)
+		default:
+			removed++
+			_, err := mem.Lock(lock)
+			require.ErrorIs(t, err, syscall.EAGAIN, op.Path)
+		}
+		return nil
+	}))
+	require.NoError(t, runtime.RemoveLocalState(dir, starting))
+	require.Equal(t, 4, removed, "pid, state, process, lock")
+	left, err := mem.List(dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{"lock"}, left)
 }
