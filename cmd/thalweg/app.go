@@ -107,6 +107,10 @@ func (a *appReset) run(ctx context.Context, cl *client, out io.Writer, id string
 		return err
 	}
 	if !a.dryRun {
+		// Members may have joined meanwhile. What they do not have of volatile stores is in the directory alone.
+		if err := withoutMembers(ctx, cl.admin, id); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+			return err
+		}
 		cl.patience.progress()
 		if err := a.apply(ctx, cl, rc, id, dir, moves); err != nil {
 			return err
@@ -124,13 +128,23 @@ func (a *appReset) directory(id string) (string, error) {
 		return "", fmt.Errorf("-state-dir: %w", err)
 	}
 	dir := filepath.Join(a.stateDir, id)
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(a.stateDir, "state")); err == nil {
-			return "", fmt.Errorf("-state-dir %s is the directory of an application: name the one above it", a.stateDir)
-		}
-		return "", nil
+	exists := func(path ...string) bool {
+		_, err := os.Stat(filepath.Join(append([]string{a.stateDir}, path...)...))
+		return !errors.Is(err, os.ErrNotExist)
 	}
-	return dir, nil
+	switch {
+	case exists(id, "state", id):
+		return "", fmt.Errorf("-state-dir %s: the application's directory is in %s: name that", a.stateDir,
+			filepath.Join(dir, "state"))
+	case exists(id):
+		return dir, nil
+	case exists("state", id):
+		return "", fmt.Errorf("-state-dir %s: the application's directory is in %s: name that", a.stateDir,
+			filepath.Join(a.stateDir, "state"))
+	case exists("state", "STATE_FORMAT"), exists("process"):
+		return "", fmt.Errorf("-state-dir %s is the directory of an application: name the one above it", a.stateDir)
+	}
+	return "", nil
 }
 
 // moves are the offsets at which the inputs begin; none where the program decides. The inputs are what the application
