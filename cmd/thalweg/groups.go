@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -97,7 +98,10 @@ func describeGroup(ctx context.Context, admin *kadm.Client, name string) (d desc
 	if err != nil {
 		return d, err
 	}
-	g := groups[name]
+	g, ok := groups[name]
+	if !ok {
+		return d, groupError(name, errNoWord)
+	}
 	if err = g.Err; err == nil && g.State == "Dead" {
 		err = kerr.GroupIDNotFound
 	}
@@ -192,7 +196,7 @@ func lagCommand() *cobra.Command {
 		ValidArgsFunction: completeAny(groupNames),
 		Example:           "  thalweg groups lag wordcount -output json",
 	}, func(ctx context.Context, admin *kadm.Client, out io.Writer, groups []string) error {
-		lags, err := admin.Lag(ctx, groups...)
+		lags, err := admin.Lag(ctx, slices.Clone(groups)...) // it writes into what it is given
 		if err != nil {
 			return err
 		}
@@ -200,7 +204,13 @@ func lagCommand() *cobra.Command {
 		if !o.json() {
 			fmt.Fprintln(w, "group\ttopic\tpartition\tcommitted\tend\tlag\tmember")
 		}
-		err = each(groups, func(name string) error { return printLag(w, lags[name], name, o.json()) })
+		err = each(groups, func(name string) error {
+			g, ok := lags[name]
+			if !ok {
+				return groupError(name, errNoWord)
+			}
+			return printLag(w, g, name, o.json())
+		})
 		return errors.Join(w.Flush(), err)
 	})
 	o.flags(cmd)
@@ -250,12 +260,23 @@ func deleteGroupsCommand() *cobra.Command {
 		if err != nil && len(gone) == 0 {
 			return err
 		}
-		return each(groups, func(name string) error {
-			if err := gone[name].Err; err != nil {
-				return groupError(name, err)
-			}
-			_, err := fmt.Fprintln(out, "deleted", name)
-			return err
-		})
+		return printDeleted(out, groups, gone, err)
+	})
+}
+
+// printDeleted says what became of each group. The error is that of the coordinators which have not answered.
+func printDeleted(out io.Writer, groups []string, gone kadm.DeleteGroupResponses, failed error) error {
+	return each(groups, func(name string) error {
+		g, ok := gone[name]
+		switch {
+		case !ok && failed != nil:
+			return groupError(name, failed)
+		case !ok:
+			return groupError(name, errNoWord)
+		case g.Err != nil:
+			return groupError(name, g.Err)
+		}
+		_, err := fmt.Fprintln(out, "deleted", name)
+		return err
 	})
 }

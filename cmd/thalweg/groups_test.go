@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thalweg/broker/brokertest"
@@ -90,6 +93,18 @@ func TestGroups(t *testing.T) {
 	lines := works(t, "", "groups lag g h -o json"+at)
 	require.Contains(t, lines, `{"group":"g","topic":"t","partition":0,"committed":4,"end":4,"lag":0}`+"\n")
 
+	for range 20 { // in the order of the arguments, and nothing is left out
+		var order []string
+		for _, row := range fields(works(t, "", "groups lag h g"+at))[1:] {
+			order = append(order, row[0])
+		}
+		require.Equal(t, []string{"h", "h", "g", "g"}, order)
+		out, err := thalweg(t, "", "groups lag g x"+at)
+		require.EqualError(t, err, "group x: GROUP_ID_NOT_FOUND: The group id does not exist; thalweg groups list shows "+
+			"which there are")
+		require.Len(t, fields(out), 3)
+	}
+
 	for line, want := range map[string]string{
 		"groups describe x":                  "group x: GROUP_ID_NOT_FOUND",
 		"groups lag x":                       "group x: GROUP_ID_NOT_FOUND",
@@ -110,6 +125,17 @@ func TestGroups(t *testing.T) {
 	out, err := thalweg(t, "", "groups delete g x h"+at)
 	require.ErrorContains(t, err, "group x: GROUP_ID_NOT_FOUND")
 	require.Equal(t, "deleted g\ndeleted h\n", out)
+}
+
+// Only what the broker says is gone is told to be.
+func TestDeletedGroups(t *testing.T) {
+	var out bytes.Buffer
+	gone := kadm.DeleteGroupResponses{"a": {}, "b": {Err: kerr.NonEmptyGroup}}
+	err := printDeleted(&out, []string{"a", "b", "c"}, gone, kerr.CoordinatorNotAvailable)
+	require.Equal(t, "deleted a\n", out.String())
+	require.ErrorContains(t, err, "group b: NON_EMPTY_GROUP")
+	require.ErrorContains(t, err, "group c: COORDINATOR_NOT_AVAILABLE")
+	require.ErrorContains(t, printDeleted(&out, []string{"c"}, gone, nil), "group c: the broker's answer says nothing")
 }
 
 // counting is an application that counts words on a broker that the command line reaches.

@@ -73,6 +73,9 @@ func each(names []string, do func(name string) error) error {
 	return errors.Join(errs...)
 }
 
+// errNoWord is that an answer lacks one of the things that were asked for.
+var errNoWord = errors.New("the broker's answer says nothing of it")
+
 // phrase is an error without a full stop, so that more can follow.
 type phrase struct{ error }
 

@@ -104,7 +104,11 @@ func createTopicsCommand() *cobra.Command {
 			return err
 		}
 		return each(topics, func(topic string) error {
-			if t := made[topic]; t.Err != nil {
+			t, ok := made[topic]
+			switch {
+			case !ok:
+				return topicError(topic, errNoWord, "")
+			case t.Err != nil:
 				return topicError(topic, t.Err, t.ErrMessage)
 			}
 			_, err := fmt.Fprintln(out, "created", topic)
@@ -128,7 +132,11 @@ func deleteTopicsCommand() *cobra.Command {
 			return err
 		}
 		return each(topics, func(topic string) error {
-			if t := gone[topic]; t.Err != nil {
+			t, ok := gone[topic]
+			switch {
+			case !ok:
+				return topicError(topic, errNoWord, "")
+			case t.Err != nil:
 				return topicError(topic, t.Err, t.ErrMessage)
 			}
 			_, err := fmt.Fprintln(out, "deleted", topic)
@@ -153,23 +161,36 @@ func alterTopicsCommand() *cobra.Command {
 			return errors.New("alter: say what: -config, -unset or -partitions")
 		}
 		failed := map[string]error{}
+		note := func(answers map[string]error) {
+			for _, topic := range topics {
+				err, ok := answers[topic]
+				if !ok {
+					err = topicError(topic, errNoWord, "")
+				}
+				failed[topic] = errors.Join(failed[topic], err)
+			}
+		}
 		if len(changes) > 0 {
 			rs, err := admin.AlterTopicConfigs(ctx, changes, topics...)
 			if err != nil {
 				return err
 			}
+			answers := map[string]error{}
 			for _, r := range rs {
-				failed[r.Name] = topicError(r.Name, r.Err, r.ErrMessage)
+				answers[r.Name] = topicError(r.Name, r.Err, r.ErrMessage)
 			}
+			note(answers)
 		}
 		if partitions != 0 {
 			rs, err := admin.UpdatePartitions(ctx, partitions, topics...)
 			if err != nil {
 				return err
 			}
+			answers := map[string]error{}
 			for _, r := range rs {
-				failed[r.Topic] = errors.Join(failed[r.Topic], topicError(r.Topic, r.Err, r.ErrMessage))
+				answers[r.Topic] = topicError(r.Topic, r.Err, r.ErrMessage)
 			}
+			note(answers)
 		}
 		return each(topics, func(topic string) error {
 			if err := failed[topic]; err != nil {
@@ -246,13 +267,16 @@ func describeTopicsCommand() *cobra.Command {
 			}
 		}
 		return each(topics, func(topic string) error {
-			switch err := details[topic].Err; {
+			found, ok := details[topic]
+			switch err := found.Err; {
+			case !ok:
+				return topicError(topic, errNoWord, "")
 			case errors.Is(err, kerr.UnknownTopicOrPartition):
 				return fmt.Errorf("topic %s: %w; thalweg topics list shows which there are", topic, phrase{err})
 			case err != nil:
 				return topicError(topic, err, "")
 			}
-			t, err := describeTopic(details[topic], offsets, configs)
+			t, err := describeTopic(found, offsets, configs)
 			switch {
 			case err != nil:
 				return err
