@@ -3,12 +3,16 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -175,7 +179,49 @@ type line struct {
 	err    error
 }
 
-// run stops at the first line that was not written, and names it. What was read before an interrupt is written.
+// errLate ends produce after a failure, when what it has read before is not acknowledged soon.
+var errLate = fmt.Errorf("not acknowledged within %v", flushTimeout)
+
+// unwritten are the lines that were read and are not acknowledged.
+type unwritten struct {
+	mu    sync.Mutex
+	lines map[int]error // nil: on its way
+}
+
+func (u *unwritten) add(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lines[n] = nil
+}
+
+func (u *unwritten) remove(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.lines, n)
+}
+
+func (u *unwritten) fail(n int, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lines[n] = err
+}
+
+// first returns the first line and why it was not written; 0: all were. A line that is on its way has the error given.
+func (u *unwritten) first(otherwise error) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.lines) == 0 {
+		return 0, nil
+	}
+	n := slices.Min(slices.Collect(maps.Keys(u.lines)))
+	if err := u.lines[n]; err != nil {
+		return n, err
+	}
+	return n, fmt.Errorf("line %d: %w", n, otherwise)
+}
+
+// run stops at the first line that was not written, and names it: all lines before it are written. What was read before
+// an interrupt is written.
 func (p *produce) run(ctx context.Context, c *client, in io.Reader) error {
 	writing, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -187,26 +233,39 @@ func (p *produce) run(ctx context.Context, c *client, in io.Reader) error {
 		}
 		time.AfterFunc(flushTimeout, func() { stop(errors.New("interrupted")) })
 	})()
+	reading, halt := context.WithCancel(writing)
+	defer halt()
+	left := unwritten{lines: map[int]error{}}
 	read, bad := 0, error(nil)
-	for l := range p.lines(ctx, writing, in) {
+	for l := range p.lines(ctx, reading, in) {
 		if bad = l.err; bad != nil {
 			break
 		}
 		read = l.n
+		left.add(l.n)
 		c.Produce(writing, l.record, func(r *kgo.Record, err error) {
-			if err != nil {
-				stop(p.failure(l.n, r, err))
-				return
+			switch {
+			case err == nil:
+				left.remove(l.n)
+				p.acknowledged.Add(1)
+				c.patience.progress()
+			case context.Cause(writing) == nil: // else it is one of those that were given up
+				left.fail(l.n, p.failure(l.n, r, err))
+				halt() // lines before this one may still be on their way to other partitions
+				time.AfterFunc(flushTimeout, func() { stop(errLate) })
 			}
-			p.acknowledged.Add(1)
-			c.patience.progress()
 		})
 	}
 	err := c.Flush(writing)
-	if cause := context.Cause(writing); cause != nil {
-		return fmt.Errorf("%w (%d of the %d records that were read are acknowledged)", cause, p.acknowledged.Load(), read)
+	cause := context.Cause(writing)
+	n, failure := left.first(cmp.Or(cause, err, errLate))
+	switch {
+	case n == 0 && cause == nil:
+		return errors.Join(bad, err)
+	case n == 0:
+		failure = cause
 	}
-	return errors.Join(bad, err)
+	return fmt.Errorf("%w (%d of the %d records that were read are acknowledged)", failure, p.acknowledged.Load(), read)
 }
 
 func (p *produce) failure(n int, r *kgo.Record, err error) error {
@@ -223,7 +282,7 @@ func (p *produce) failure(n int, r *kgo.Record, err error) error {
 
 // lines reads records in the background, since a reader of a terminal can't be interrupted. It ends with either
 // context.
-func (p *produce) lines(ctx, writing context.Context, in io.Reader) func(yield func(line) bool) {
+func (p *produce) lines(ctx, reading context.Context, in io.Reader) func(yield func(line) bool) {
 	found := make(chan line)
 	go func() {
 		defer close(found)
@@ -232,7 +291,7 @@ func (p *produce) lines(ctx, writing context.Context, in io.Reader) func(yield f
 			case found <- l:
 				return l.err == nil
 			case <-ctx.Done():
-			case <-writing.Done():
+			case <-reading.Done():
 			}
 			return false
 		}
@@ -265,7 +324,7 @@ func (p *produce) lines(ctx, writing context.Context, in io.Reader) func(yield f
 				}
 			case <-ctx.Done():
 				return
-			case <-writing.Done():
+			case <-reading.Done():
 				return
 			}
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -151,6 +153,46 @@ func TestProduceStopsAtABadLine(t *testing.T) {
 	_, err := thalweg(t, "a:1\nb\nc:3\n", "produce t -k :"+at)
 	require.ErrorContains(t, err, `line 2: no ":" between key and value`)
 	require.Equal(t, "1\n", works(t, "", "consume t -e"+at))
+}
+
+// The line that is named is the first that was not written: those before it are, in other partitions, too.
+func TestProduceWritesWhatStandsBeforeALineThatFails(t *testing.T) {
+	at := " -brokers " + serve(t)
+	for i := range 5 {
+		topic := fmt.Sprint("t", i)
+		works(t, "", "topics create "+topic+" -p 2"+at)
+		large := strings.Repeat("x", 2<<20)
+		in := `{"partition":1,"value":"a"}
+{"partition":1,"value":"b"}
+{"partition":0,"value":"` + large + `"}
+{"partition":0,"value":"` + large + `"}
+`
+		_, err := thalweg(t, in, "produce "+topic+" -input json"+at)
+		require.ErrorContains(t, err, "line 3: MESSAGE_TOO_LARGE")
+		require.ErrorContains(t, err, "(2 of the ")
+		require.Equal(t, "a\nb\n", works(t, "", "consume "+topic+" -e"+at))
+	}
+}
+
+func TestTheFirstUnwrittenLine(t *testing.T) {
+	u := unwritten{lines: map[int]error{}}
+	for n := range 5 {
+		u.add(n + 1)
+	}
+	u.remove(1)
+	u.fail(4, errors.New("line 4: too large"))
+	n, err := u.first(errLate)
+	require.Equal(t, 2, n)
+	require.EqualError(t, err, "line 2: not acknowledged within 5s")
+	u.remove(2)
+	u.remove(3)
+	_, err = u.first(errLate)
+	require.EqualError(t, err, "line 4: too large")
+	u.remove(4)
+	u.remove(5)
+	n, err = u.first(errLate)
+	require.Zero(t, n)
+	require.NoError(t, err)
 }
 
 func TestConsumeATopicThatIsDeleted(t *testing.T) {
