@@ -14,7 +14,7 @@ import (
 // position is a place in a partition, as a flag names it.
 type position struct {
 	kind positionKind
-	n    int64 // an offset, how many records before the end, or milliseconds since 1970
+	n    int64 // an offset, how many offsets before the end, or milliseconds since 1970
 }
 
 type positionKind uint8
@@ -28,8 +28,8 @@ const (
 )
 
 // positionHelp says what positions there are.
-const positionHelp = "earliest, latest, an offset, -N (N before the end), a time such as 2026-01-31T08:00:00Z, or a " +
-	"duration such as 90m (so long ago)"
+const positionHelp = "earliest, latest, an offset, -N (N offsets before the end; transaction markers count), a time " +
+	"such as 2026-01-31T08:00:00Z, or a duration such as 90m (so long ago)"
 
 var timeLayouts = [...]string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, time.DateOnly}
 
@@ -141,7 +141,10 @@ func (f finder) at(topic string, partition int32) (int64, error) {
 		want = end - f.position.n
 	case atTime:
 		o, ok := f.times.Lookup(topic, partition)
-		if !ok || o.Err != nil {
+		switch {
+		case !ok:
+			return 0, fmt.Errorf("topic %s partition %d: the broker says nothing of its times", topic, partition)
+		case o.Err != nil:
 			return 0, fmt.Errorf("topic %s partition %d: the broker finds no offset by time: %w", topic, partition, o.Err)
 		}
 		if want = o.Offset; want < 0 { // no record is as late
