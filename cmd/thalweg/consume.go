@@ -138,6 +138,9 @@ func (c *consume) run(ctx context.Context, cl *client, w io.Writer, topics []str
 		if err := c.trouble(ctx, cl, fetched, topics); err != nil {
 			return errors.Join(out.Flush(), err)
 		}
+		if c.exit && fetched.Empty() {
+			c.followLeaders(ctx, cl)
+		}
 		var printed []*kgo.Record
 		for r := range fetched.RecordsAll() {
 			if c.exit && !c.ends.take(r) {
@@ -195,12 +198,24 @@ func (c *consume) poll(ctx context.Context, cl *client, records int) kgo.Fetches
 	return fetched
 }
 
+// followLeaders asks again who leads what is left. Without an answer that is as before.
+func (c *consume) followLeaders(ctx context.Context, cl *client) {
+	brief, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	c.polling.Store(true)
+	defer c.polling.Store(false)
+	_ = c.ends.findLeaders(brief, cl)
+}
+
 // trouble returns the error of a fetch that trying again does not heal.
 func (c *consume) trouble(ctx context.Context, cl *client, fetched kgo.Fetches, topics []string) error {
 	for _, e := range fetched.Errors() {
 		var session *kgo.ErrGroupSession
 		switch {
-		case errors.As(e.Err, &session) && !refused(session.Err): // the client joins again
+		case errors.As(e.Err, &session):
+			if refused(session.Err) && !lostMembership(session.Err) { // else the client joins again
+				return groupError(c.group, session.Err)
+			}
 		case errors.Is(e.Err, kerr.UnknownTopicOrPartition), errors.Is(e.Err, kerr.UnknownTopicID):
 			if err := existing(ctx, cl, topics); err != nil {
 				return err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,13 +18,14 @@ type ends struct {
 	left map[string]map[int32]int64 // by topic and partition, which offset ends it
 
 	mu    sync.Mutex
-	empty map[int32]int // how many answers in a row had nothing, by broker
+	empty map[int32]int // how many answers in a row had nothing, by each broker that leads what is left
 }
 
 const (
 	// emptyAnswerBytes is more than an answer has that is about no partition.
 	emptyAnswerBytes = 64
 	emptyAnswers     = 3
+	noLeader         = -1 // has no answers
 )
 
 // find notes the ends of what is read. It leaves out partitions in which there is nothing to read.
@@ -39,9 +42,6 @@ func (e *ends) find(ctx context.Context, cl *client, reading map[string]map[int3
 		return err
 	}
 	e.left = map[string]map[int32]int64{}
-	e.mu.Lock()
-	e.empty = map[int32]int{}
-	e.mu.Unlock()
 	for topic, partitions := range reading {
 		for p, from := range partitions {
 			start, end, err := b.of(topic, p)
@@ -58,7 +58,42 @@ func (e *ends) find(ctx context.Context, cl *client, reading map[string]map[int3
 			e.left[topic][p] = end
 		}
 	}
+	return e.findLeaders(ctx, cl)
+}
+
+// findLeaders notes the brokers that have what is left. One that was slow to answer may have all of it.
+func (e *ends) findLeaders(ctx context.Context, cl *client) error {
+	if len(e.left) == 0 {
+		return nil
+	}
+	details, err := cl.admin.ListTopics(ctx, slices.Collect(maps.Keys(e.left))...)
+	if err != nil {
+		return err
+	}
+	leaders := map[int32]bool{}
+	for topic, partitions := range e.left {
+		for p := range partitions {
+			leader, known := details[topic].Partitions[p]
+			if known && leader.Err == nil {
+				leaders[leader.Leader] = true
+			} else {
+				leaders[noLeader] = true
+			}
+		}
+	}
+	e.expect(leaders)
 	return nil
+}
+
+// expect forgets the answers of other brokers.
+func (e *ends) expect(leaders map[int32]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	empty := map[int32]int{}
+	for broker := range leaders {
+		empty[broker] = e.empty[broker]
+	}
+	e.empty = empty
 }
 
 // take notes a record, and tells whether it is one to be printed.
@@ -95,7 +130,7 @@ func (e *ends) OnBrokerRead(meta kgo.BrokerMetadata, key int16, read int, _, _ t
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.empty == nil {
+	if _, leads := e.empty[meta.NodeID]; !leads {
 		return
 	}
 	if err != nil || read > emptyAnswerBytes {
