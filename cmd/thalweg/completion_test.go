@@ -91,7 +91,7 @@ func parses(t *testing.T, line string) {
 	words, _, _ = strings.Cut(words, " <")
 	words, _, _ = strings.Cut(words, " |")
 	words, _, _ = strings.Cut(words, " >")
-	args := longFlags(strings.Fields(strings.NewReplacer(`'%p %o %k %s\n'`, `%p`, "'", "").Replace(words)))
+	args := longFlags(command(), strings.Fields(strings.NewReplacer(`'%p %o %k %s\n'`, `%p`, "'", "").Replace(words)))
 	cmd, rest, err := command().Find(args)
 	require.NoError(t, err, line)
 	require.NoError(t, cmd.ParseFlags(rest), line)

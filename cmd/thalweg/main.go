@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,7 +19,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := command()
-	root.SetArgs(longFlags(os.Args[1:]))
+	root.SetArgs(longFlags(root, os.Args[1:]))
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	if err := root.ExecuteContext(ctx); err != nil {
 		printError(os.Stderr, err)
@@ -89,18 +90,41 @@ func groupCommand(use, short string) *cobra.Command {
 }
 
 // longFlags lets flags of several letters be written with one dash, as Go's own tools do. What follows a "--" is
-// left alone.
-func longFlags(args []string) []string {
+// left alone, and so is the value of a flag.
+func longFlags(root *cobra.Command, args []string) []string {
 	out := make([]string, 0, len(args))
-	for i, a := range args {
+	for i := 0; i < len(args); i++ {
+		a := args[i]
 		if a == "--" {
 			return append(out, args[i:]...)
 		}
-		name, _, _ := strings.Cut(a, "=")
-		if len(name) > 2 && name[0] == '-' && name[1] >= 'a' && name[1] <= 'z' {
-			a = "-" + a
+		name, _, whole := strings.Cut(a, "=")
+		// "-n10" is a short flag and its value.
+		if len(name) > 2 && name[0] == '-' && isLower(name[1]) && isLower(name[2]) {
+			a, name = "-"+a, "-"+name
 		}
 		out = append(out, a)
+		if !whole && i+1 < len(args) && takesValue(root, name) {
+			i++
+			out = append(out, args[i])
+		}
 	}
 	return out
+}
+
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
+
+// takesValue tells that a flag, with its dashes, takes the next argument as its value. Flags of one name are alike in
+// all commands.
+func takesValue(cmd *cobra.Command, flag string) bool {
+	name, long := strings.CutPrefix(flag, "--")
+	found := cmd.Flags().Lookup(name)
+	switch {
+	case len(flag) < 2 || flag[0] != '-' || !long && len(flag) > 2:
+		return false
+	case !long:
+		found = cmd.Flags().ShorthandLookup(flag[1:])
+	}
+	return found != nil && found.NoOptDefVal == "" ||
+		slices.ContainsFunc(cmd.Commands(), func(c *cobra.Command) bool { return takesValue(c, flag) })
 }

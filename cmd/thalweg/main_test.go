@@ -41,7 +41,7 @@ func thalweg(t *testing.T, in, line string) (out string, err error) {
 	defer cancel()
 	var stdout bytes.Buffer
 	root := command()
-	root.SetArgs(longFlags(strings.Fields(line)))
+	root.SetArgs(longFlags(root, strings.Fields(line)))
 	root.SetIn(strings.NewReader(in))
 	root.SetOut(&stdout)
 	root.SetErr(&stdout)
@@ -98,6 +98,27 @@ func TestUnknownCommands(t *testing.T) {
 		require.EqualError(t, err, want, line)
 	}
 	require.Contains(t, works(t, "", "topics"), "thalweg topics [command]")
+}
+
+// The value of a flag may look like a flag.
+func TestLongFlags(t *testing.T) {
+	for line, want := range map[string]string{
+		"produce t -fixed-key -abc -null -none -key :": "produce t --fixed-key -abc --null -none --key :",
+		"produce t -fixed-key=-abc -H -from=me":        "produce t --fixed-key=-abc -H -from=me",
+		"produce t --fixed-key -abc":                   "produce t --fixed-key -abc",
+		"produce t -k -x- -timeout 1s":                 "produce t -k -x- --timeout 1s",
+		"produce t -null -- -key :":                    "produce t --null -- --key :",
+		"consume t -exit -from -10 -n10 -p0 -k:":       "consume t --exit --from -10 -n10 -p0 -k:",
+		"consume t -e -key : -- -exit":                 "consume t -e --key : -- -exit",
+		"topics describe a -no-such-flag=me":           "topics describe a --no-such-flag=me",
+		"groups lag -brokers":                          "groups lag --brokers",
+	} {
+		require.Equal(t, want, strings.Join(longFlags(command(), strings.Fields(line)), " "), line)
+	}
+	at := " -brokers " + serve(t)
+	works(t, "", "topics create t -p 1"+at)
+	works(t, "a\n-none\n", "produce t -fixed-key -abc -null -none"+at)
+	require.Equal(t, "-abc:a\n-abc:NULL\n", works(t, "", "consume t -e -k:"+at))
 }
 
 func TestProduceAndConsume(t *testing.T) {

@@ -30,7 +30,7 @@ func running(t *testing.T, in io.Reader, out io.Writer, line string) (said strin
 	defer cancel()
 	var stderr bytes.Buffer
 	root := command()
-	root.SetArgs(longFlags(strings.Fields(line)))
+	root.SetArgs(longFlags(root, strings.Fields(line)))
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(&stderr)

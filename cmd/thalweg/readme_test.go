@@ -24,7 +24,7 @@ func TestReadmeCommands(t *testing.T) {
 	defer cancel()
 	r, w := io.Pipe()
 	root := command()
-	root.SetArgs(longFlags(append(strings.Fields(args), "-listen", "127.0.0.1:0", "-dir", t.TempDir())))
+	root.SetArgs(longFlags(root, append(strings.Fields(args), "-listen", "127.0.0.1:0", "-dir", t.TempDir())))
 	root.SetOut(w)
 	done := make(chan error, 1)
 	go func() { done <- root.ExecuteContext(ctx) }()

@@ -223,7 +223,7 @@ func TestInterruptedProduce(t *testing.T) {
 	require.NoError(t, err)
 	ctx, interrupt := context.WithCancel(t.Context())
 	root := command()
-	root.SetArgs(longFlags(strings.Fields("produce t" + at)))
+	root.SetArgs(longFlags(root, strings.Fields("produce t"+at)))
 	root.SetIn(r)
 	done := make(chan error, 1)
 	go func() { done <- root.ExecuteContext(ctx) }()
