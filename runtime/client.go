@@ -75,8 +75,10 @@ func (c *Client) Delete(ctx context.Context, topics ...Named) error {
 }
 
 // Reset makes the broker forget an application: it deletes all changelog and repartition topics whose names begin with
-// its id and that no other application has listed, its progress topic, and the committed offsets. No process of the
-// application may run, and its directory below Config.State.Dir has to be deleted, too.
+// its id, its progress topic, and the committed offsets. Topics stay that another application has listed, and topics
+// that the application has not listed and whose names begin with the longer name of another group: they may belong to
+// an application of Kafka Streams. No process of the application may run, and its directory below Config.State.Dir has
+// to be deleted, too.
 func (c *Client) Reset(ctx context.Context, applicationID string) error {
 	return c.core.reset(ctx, applicationID)
 }

@@ -304,7 +304,8 @@ func (c *connection) internalTopics(ctx context.Context, applicationID string) (
 	return internal, c.reason(err)
 }
 
-// ownTopics leaves out topics that another application has listed, and adds the progress topic, which goes last.
+// ownTopics leaves out topics that another application has listed, or may have (see claimants.withGroups), and adds the
+// progress topic, which goes last.
 func (c *connection) ownTopics(
 	ctx context.Context, l *kclient.Client, applicationID string, internal []string,
 ) (own []string, err error) {
@@ -320,14 +321,19 @@ func (c *connection) ownTopics(
 			return nil, err
 		}
 	}
-	owners, err := claimantsOf(applicationID, internal, func(topic string) bool {
+	possible := claimantsOf(applicationID, internal, func(topic string) bool {
 		listed, ok := known[internalTopic(topic)]
 		return ok && !listed.Pending
-	}).owners(ctx, l, c.cfg, id)
+	})
+	owners, err := possible.owners(ctx, l, c.cfg, id)
 	if err != nil {
 		return nil, err
 	}
-	own = slices.DeleteFunc(internal, func(name string) bool { return owners[name] != "" })
+	others, err := possible.withGroups(ctx, l, applicationID)
+	if err != nil {
+		return nil, err
+	}
+	own = slices.DeleteFunc(internal, func(name string) bool { return owners[name] != "" || others[name] })
 	if listing {
 		own = append(own, noted)
 	}

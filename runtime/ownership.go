@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"strings"
 
 	"thalweg/internal/kclient"
 	"thalweg/internal/origin"
@@ -59,4 +60,25 @@ func (c claimants) owners(
 		}
 	}
 	return owners, nil
+}
+
+// withGroups returns the topics that may belong to an application whose id begins with that of the one that asks: there
+// is a group of that name. An application of Kafka Streams lists nothing.
+func (c claimants) withGroups(ctx context.Context, l *kclient.Client, application string) (map[string]bool, error) {
+	found := map[string]bool{}
+	if len(c) == 0 {
+		return found, nil
+	}
+	groups, err := l.Admin().ListGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for other, topics := range c {
+		if _, exists := groups[other]; exists && strings.HasPrefix(other, application+"-") {
+			for _, topic := range topics {
+				found[topic] = true
+			}
+		}
+	}
+	return found, nil
 }

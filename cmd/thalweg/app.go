@@ -98,6 +98,10 @@ func (a *appReset) run(ctx context.Context, cl *client, out io.Writer, id string
 	if err != nil {
 		return err
 	}
+	left, err := leftTopics(ctx, cl.admin, id, internal)
+	if err != nil {
+		return err
+	}
 	if !known && len(internal) == 0 && dir == "" && len(a.inputs) == 0 {
 		return fmt.Errorf("application %s: there are no offsets and no topics of it: thalweg groups list shows the "+
 			"applications that have offsets", id)
@@ -116,7 +120,19 @@ func (a *appReset) run(ctx context.Context, cl *client, out io.Writer, id string
 			return err
 		}
 	}
-	return a.print(out, id, known, internal, dir, moves)
+	return a.print(out, id, known, internal, left, dir, moves)
+}
+
+// leftTopics are named like the application's, and may belong to another one, whose id begins with this one's.
+func leftTopics(ctx context.Context, admin *kadm.Client, id string, internal []string) (left []string, err error) {
+	all, err := admin.ListTopics(ctx)
+	for _, topic := range all.Names() {
+		if strings.HasPrefix(topic, id+"-") && !slices.Contains(internal, topic) &&
+			(strings.HasSuffix(topic, "-changelog") || strings.HasSuffix(topic, "-repartition")) {
+			left = append(left, topic)
+		}
+	}
+	return left, err
 }
 
 // directory returns the directory that is to be removed. It is empty if there is none.
@@ -198,7 +214,9 @@ func (a *appReset) apply(ctx context.Context, cl *client, rc *runtime.Client, id
 	return commit(ctx, cl.admin, id, moves)
 }
 
-func (a *appReset) print(out io.Writer, id string, known bool, internal []string, dir string, moves []move) error {
+func (a *appReset) print(
+	out io.Writer, id string, known bool, internal, left []string, dir string, moves []move,
+) error {
 	verb := "deleted"
 	if a.dryRun {
 		verb = "would delete"
@@ -209,6 +227,9 @@ func (a *appReset) print(out io.Writer, id string, known bool, internal []string
 	slices.Sort(internal)
 	for _, topic := range internal {
 		fmt.Fprintf(out, "%s topic %s\n", verb, topic)
+	}
+	for _, topic := range left {
+		fmt.Fprintf(out, "left topic %s, which may be another application's\n", topic)
 	}
 	if dir != "" {
 		fmt.Fprintf(out, "%s directory %s\n", verb, dir)
