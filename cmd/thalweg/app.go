@@ -87,7 +87,7 @@ func (a *appReset) run(ctx context.Context, cl *client, out io.Writer, id string
 		return err
 	}
 	rc, err := runtime.NewClient(runtime.Config{
-		ApplicationID: id, Seeds: strings.Split(a.brokers, ","),
+		ApplicationID: id, Seeds: seeds(a.brokers),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

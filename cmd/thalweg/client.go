@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,15 @@ func (c *connection) flags(cmd *cobra.Command) {
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "fail when the broker has not answered for so long (0: never)")
 }
 
+// seeds are the addresses.
+func seeds(brokers string) []string {
+	addresses := strings.Split(brokers, ",")
+	for i, a := range addresses {
+		addresses[i] = strings.TrimSpace(a)
+	}
+	return slices.DeleteFunc(addresses, func(a string) bool { return a == "" })
+}
+
 // client is a client of a broker that has answered.
 type client struct {
 	*kgo.Client
@@ -43,14 +53,14 @@ func (c *connection) talk(
 	if c.timeout < 0 {
 		return fmt.Errorf("-timeout %v: want a positive duration, or 0 to wait forever", c.timeout)
 	}
-	if strings.Trim(c.brokers, ", ") == "" {
+	if len(seeds(c.brokers)) == 0 {
 		return errors.New("-brokers is empty: want HOST:PORT addresses")
 	}
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
 	p.brokers, p.limit, p.out = c.brokers, c.timeout, cmd.ErrOrStderr()
 	kc, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(strings.Split(c.brokers, ",")...), kgo.DisableClientMetrics(), kgo.WithHooks(p),
+		kgo.SeedBrokers(seeds(c.brokers)...), kgo.DisableClientMetrics(), kgo.WithHooks(p),
 	}, opts...)...)
 	if err != nil {
 		return fmt.Errorf("-brokers %q: %w", c.brokers, err)

@@ -44,7 +44,7 @@ func (n names) ask(cmd *cobra.Command) []string {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
-	kc, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.DisableClientMetrics(),
+	kc, err := kgo.NewClient(kgo.SeedBrokers(seeds(brokers)...), kgo.DisableClientMetrics(),
 		kgo.DialTimeout(completionTimeout), kgo.RequestRetries(0))
 	if err != nil {
 		return nil

@@ -55,7 +55,9 @@ func produceCommand() *cobra.Command {
 		Short: "Write each line of standard input to a topic",
 		Long: `Write each line of standard input to a topic as a record. With -input json each line is an object as consume
 -output json writes it: {"key":"k","value":"v"}, with "partition", "timestamp" and "headers" where wanted. A value that
-is no string is written as its JSON text. With -input value all of standard input is one value.`,
+is no string is written as its JSON text. With -input value all of standard input is one value.
+An object with a "partition" is written there. Where that comes from a topic with another number of partitions, leave it
+out, so that the key decides.`,
 		Example: `  echo 'anna:3 apples' | thalweg produce orders -key :
   echo 'anna:NULL' | thalweg produce orders -key : -null NULL
   echo '{"key":"anna","value":"3 apples","timestamp":"2026-01-31T08:00:00Z"}' | thalweg produce orders -input json
@@ -107,6 +109,8 @@ func (p *produce) check() error {
 		return errors.New("-key and -fixed-key: give one of them")
 	case p.separator != "" && p.input.value != "lines":
 		return fmt.Errorf("-key is for lines of text, not for -input %s", p.input.value)
+	case p.nulls && p.input.value == "json":
+		return errors.New("-null is for text: an object has null")
 	case p.partition < anyPartition:
 		return fmt.Errorf("-partition %d: want 0 or more", p.partition)
 	}

@@ -69,7 +69,10 @@ func parseRecord(line []byte) (*kgo.Record, error) {
 	var j jsonRecord
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&j); err != nil {
+	switch err := d.Decode(&j); {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("the line is empty: want an object")
+	case err != nil:
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

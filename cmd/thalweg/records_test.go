@@ -46,6 +46,7 @@ func TestRecordsAsJSON(t *testing.T) {
 	require.Equal(t, strings.ReplaceAll(out, `"topic":"a"`, `"topic":"b"`), works(t, "", "consume b -e -o json"+at))
 	for in, want := range map[string]string{
 		"{":                               "line 1: unexpected EOF",
+		"":                                "line 1: the line is empty: want an object",
 		`{"valu":"v"}`:                    `line 1: json: unknown field "valu"`,
 		`{"value":"v"}{}`:                 "line 1: more than one object in a line",
 		`{"key":"k","key_base64":"/w"}`:   "illegal base64",
@@ -69,6 +70,7 @@ func TestWhatProduceSaysOfAllRecords(t *testing.T) {
 		"produce t -p -3":                  "-partition -3: want 0 or more",
 		"produce t -k : -fixed-key k":      "-key and -fixed-key: give one of them",
 		"produce t -k : -input json":       "-key is for lines of text, not for -input json",
+		"produce t -null x -input json":    "-null is for text: an object has null",
 		"produce t -H =x":                  `-header "=x": want NAME=VALUE`,
 		"produce t -timestamp soon":        `-timestamp "soon": want a time`,
 		"produce t -input xml":             "want lines, json or value",
@@ -230,6 +232,11 @@ func TestInterruptedProduce(t *testing.T) {
 	require.Equal(t, "a\n", works(t, "", "consume t -n 1"+at))
 	interrupt()
 	require.NoError(t, <-done)
+}
+
+func TestSeeds(t *testing.T) {
+	require.Equal(t, []string{"a:1", "b:2"}, seeds("a:1, b:2,"))
+	require.Empty(t, seeds(" ,"))
 }
 
 func TestTopicsAsJSON(t *testing.T) {
