@@ -27,9 +27,6 @@ const (
 // memberRuns is the line that a member prints when all its tasks run.
 const memberRuns = "running\n"
 
-// memberMemory is the limit of a member's memory where the options name none: several share the machine.
-const memberMemory = 1 << 30
-
 // membership says what a member is. It is the first JSON value in its input.
 type membership struct {
 	Seeds          []string
