@@ -34,7 +34,7 @@ import (
 type home struct {
 	engine   *pebble.Engine // nil when nothing is kept on disk
 	memory   *portions
-	headroom []byte // never touched, see Config.Limits.HeapBallastBytes
+	ballast  []byte // never touched, see Config.Limits.HeapBallastBytes
 	process  string
 	lock     io.Closer
 	dir      string
@@ -48,7 +48,7 @@ var homeLock = dirlock.Files{Lock: "lock", PID: "pid"}
 func openHome(topo *topology.Topology, cfg Config, memory *portions) (*home, error) {
 	h := &home{memory: memory, patience: cfg.CloseTimeout}
 	// The collector's goal is a multiple of what is alive, and this counts as alive while it has no page.
-	h.headroom = make([]byte, max(cfg.Limits.HeapBallastBytes, 0))
+	h.ballast = make([]byte, max(cfg.Limits.HeapBallastBytes, 0))
 	if !keepsState(topo) {
 		h.process = uuid.NewString()
 		if cfg.Instance != "" {

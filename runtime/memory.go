@@ -70,7 +70,7 @@ func (c *Config) checkMemory(check func(ok bool, format string, args ...any)) {
 func memoryRequest(topo *topology.Topology, cfg Config) memory.Request {
 	r := memory.Request{
 		Name: "application " + cfg.ApplicationID, BytesMax: cfg.Limits.MemoryBytesMax,
-		Kinds: []memory.Kind{memory.Fetched, memory.Produced}, HeadroomBytes: max(cfg.Limits.HeapBallastBytes, 0),
+		Kinds: []memory.Kind{memory.Fetched, memory.Produced}, BallastBytes: max(cfg.Limits.HeapBallastBytes, 0),
 		Workers: cfg.Workers, Fillings: len(topo.Globals()),
 	}
 	if keepsStores(topo) {

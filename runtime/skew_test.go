@@ -49,13 +49,7 @@ func TestTwoRepartitionsThatMeet(t *testing.T) {
 					SelectKey(func(_, v string) string { return v }).
 					Repartition(name)
 			}
-			from("skew", "one").
-				Merge(from("skew-too", "two")).
-				GroupByKey().
-				Windowed(stream.Tumbling(10*time.Second, time.Minute)).
-				Count(skewStore).
-				ToStream(func(k string, w stream.Span) string { return fmt.Sprintf("%s@%d", k, w.Start) }).
-				To(skewCounts)
+			countSkew(from("skew", "one").Merge(from("skew-too", "two")))
 			topo, err := b.Build()
 			require.NoError(t, err)
 			cfg := h.config()
@@ -123,15 +117,10 @@ func TestATaskBehindARepartitionThatIsSlow(t *testing.T) {
 		want := h.fillSkew(skewPartitions, 20_000, eachSecond)
 		stuck := make(chan struct{})
 		b := stream.NewBuilder()
-		b.Stream(skewIn).
+		countSkew(b.Stream(skewIn).
 			SelectKey(func(_, v string) string { return v }).
 			Repartition("by-value").
-			Peek(func(string, string) { <-stuck }).
-			GroupByKey().
-			Windowed(stream.Tumbling(10*time.Second, time.Minute)).
-			Count(skewStore).
-			ToStream(func(k string, w stream.Span) string { return fmt.Sprintf("%s@%d", k, w.Start) }).
-			To(skewCounts)
+			Peek(func(string, string) { <-stuck }))
 		topo, err := b.Build()
 		require.NoError(t, err)
 		cfg := h.config()
@@ -198,4 +187,13 @@ func TestAnInputBesideARepartitionKeepsStep(t *testing.T) {
 			require.Equal(t, eachSecond(0, row)+500, r.Timestamp.UnixMilli(), "%s", r.Key)
 		}
 	})
+}
+
+// countSkew counts the records of each key in windows of ten seconds.
+func countSkew(s stream.Stream[string, string]) {
+	s.GroupByKey().
+		Windowed(stream.Tumbling(10*time.Second, time.Minute)).
+		Count(skewStore).
+		ToStream(func(k string, w stream.Span) string { return fmt.Sprintf("%s@%d", k, w.Start) }).
+		To(skewCounts)
 }

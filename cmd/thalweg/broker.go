@@ -54,8 +54,8 @@ func brokerCommand() *cobra.Command {
 				defer f.Close()
 				defer pprof.StopCPUProfile()
 			}
-			headroom := make([]byte, runtime.DefaultHeapBallastBytes) // for the collector
-			defer goruntime.KeepAlive(headroom)
+			ballast := make([]byte, runtime.DefaultHeapBallastBytes) // for the collector
+			defer goruntime.KeepAlive(ballast)
 			fmt.Fprintf(cmd.OutOrStdout(), "listening on %s, data in %s\n", cfg.Listener.Addr(), cfg.Dir)
 			<-cmd.Context().Done()
 			return b.Close()

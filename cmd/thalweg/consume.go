@@ -164,8 +164,8 @@ func (c *consume) run(ctx context.Context, cl *client, w io.Writer, topics []str
 	return out.Flush()
 }
 
-// commit tries until the broker answers. Records of a member that the group has lost come again, to whoever has the
-// partition then.
+// commit tries until the broker answers. If the group has lost this member, its records come again to the next owner of
+// the partition.
 func (c *consume) commit(ctx context.Context, cl *client, records []*kgo.Record) error {
 	c.polling.Store(true)
 	defer c.polling.Store(false)

@@ -46,11 +46,11 @@ var britishSpelling = regexp.MustCompile(`(?i)(colour|behaviour|neighbour|favour
 // only go down: lower them when the count falls.
 var phraseCeilings = map[string]int{
 	".":                                     1,
-	"cmd/thalweg":                           14,
-	"cmd/thalweg/internal/project/skeleton": 6,
-	"cmd/thalweg/internal/workload":         9,
-	"docs":                                  40,
-	"docs/adr":                              25,
+	"cmd/thalweg":                           9,
+	"cmd/thalweg/internal/project/skeleton": 1,
+	"cmd/thalweg/internal/workload":         4,
+	"docs":                                  36,
+	"docs/adr":                              20,
 	"examples/jobs":                         1,
 	"examples/joins":                        1,
 	"examples/late":                         1,
@@ -58,27 +58,27 @@ var phraseCeilings = map[string]int{
 	"examples/windows/program":              1,
 	"examples/wordcount":                    2,
 	"examples/wordcount/program":            1,
-	"internal/align":                        10,
-	"internal/assign":                       9,
-	"internal/clock":                        6,
-	"internal/direct":                       6,
-	"internal/invariant":                    7,
-	"internal/kafkatest":                    12,
-	"internal/kclient":                      41,
-	"internal/memory":                       7,
-	"internal/oracle":                       12,
-	"internal/origin":                       18,
-	"internal/plan":                         6,
-	"internal/sim":                          11,
-	"internal/task":                         63,
-	"internal/tasks":                        11,
-	"internal/verify":                       8,
-	"internal/verify/history":               7,
-	"runtime":                               138,
-	"serde":                                 8,
-	"stream":                                31,
-	"stream/streamtest":                     7,
-	"topology":                              24,
+	"internal/align":                        5,
+	"internal/assign":                       4,
+	"internal/clock":                        1,
+	"internal/direct":                       1,
+	"internal/invariant":                    2,
+	"internal/kafkatest":                    7,
+	"internal/kclient":                      36,
+	"internal/memory":                       2,
+	"internal/oracle":                       7,
+	"internal/origin":                       13,
+	"internal/plan":                         1,
+	"internal/sim":                          6,
+	"internal/task":                         57,
+	"internal/tasks":                        6,
+	"internal/verify":                       3,
+	"internal/verify/history":               2,
+	"runtime":                               120,
+	"serde":                                 3,
+	"stream":                                26,
+	"stream/streamtest":                     1,
+	"topology":                              19,
 }
 
 func TestPhrases(t *testing.T) {
@@ -103,7 +103,7 @@ func TestPhrases(t *testing.T) {
 	eachPage(t, func(file, text string) { count(file, 1, text) })
 	for _, dir := range slices.Sorted(maps.Keys(phraseCeilings)) {
 		if counts[dir] < phraseCeilings[dir] {
-			t.Logf("lower the ceiling of %s to %d", dir, counts[dir])
+			t.Errorf("lower the ceiling of %s to %d", dir, counts[dir])
 		}
 	}
 	if len(found) > 0 {

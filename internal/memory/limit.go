@@ -25,8 +25,8 @@ type Request struct {
 	Kinds []Kind
 	// Fixed are the shares whose size it sets by itself, and has alone.
 	Fixed []Fixed
-	// HeadroomBytes is ballast: allocated on the heap and never touched.
-	HeadroomBytes int64
+	// BallastBytes are allocated on the heap and never touched.
+	BallastBytes int64
 }
 
 // Fixed is a share of a size that somebody chose.
@@ -326,7 +326,7 @@ func (l *Limit) apply(plan [kinds]int64) {
 	var ballast, offHeap int64
 	held := map[*Share]bool{}
 	for _, m := range l.members {
-		ballast += m.asks.HeadroomBytes
+		ballast += m.asks.BallastBytes
 		for k, s := range m.shares {
 			if s != nil && Kind(k).OffHeap() && !held[s] {
 				held[s] = true

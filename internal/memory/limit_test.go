@@ -282,7 +282,7 @@ func TestUsage(t *testing.T) {
 func TestGosLimit(t *testing.T) {
 	const limit, ballast = 256 << 20, 32 << 20
 	request := app("a", limit)
-	request.HeadroomBytes = ballast
+	request.BallastBytes = ballast
 	want := func(m *Member) int64 {
 		if engineOffHeap {
 			return limit + ballast - m.Share(Engine).BytesMax()

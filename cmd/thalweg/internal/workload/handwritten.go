@@ -28,8 +28,8 @@ func Handwritten(workload string, d Data, commitEvery int, check *results) (took
 	if err != nil {
 		return took, err
 	}
-	headroom := make([]byte, runtime.DefaultHeapBallastBytes) // as the application has
-	defer goruntime.KeepAlive(headroom)
+	ballast := make([]byte, runtime.DefaultHeapBallastBytes) // as the application has
+	defer goruntime.KeepAlive(ballast)
 	since := startClock()
 	err = inTime(d.Inputs, func(input int, r *batch.Record) {
 		each(input, r)
